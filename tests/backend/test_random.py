@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import pathlib
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -139,8 +141,6 @@ def test_moments_are_those_of_the_distributions() -> None:
 
 
 def test_the_c_library_and_the_chosen_loop_agree_bit_for_bit() -> None:
-    import math
-
     x = np.random.default_rng(0).random(1000) + 1e-9
     for name in ("log", "log1p", "cos", "sin"):
         expected = [getattr(math, name)(v) for v in x.tolist()]
@@ -150,8 +150,6 @@ def test_the_c_library_and_the_chosen_loop_agree_bit_for_bit() -> None:
 
 def test_fma_rounds_once() -> None:
     """Against exact rational arithmetic; both algorithms are allowed one double rounding in 2**29, none here."""
-    from fractions import Fraction
-
     rng = np.random.default_rng(1)
     for dtype in (np.float32, np.float64):
         a, b, c = (rng.standard_normal(500).astype(dtype) for _ in range(3))
@@ -200,34 +198,37 @@ def test_impossible_draws_are_refused_in_the_words_of_pytorch() -> None:
         assert (R.get_rng_state() == before).all(), "a refused draw must not move the stream"
 
 
+def one_draw_of_each(torch: Any, rng: np.random.Generator) -> tuple[np.ndarray, Any]:
+    n = int(rng.choice([0, 1, 2, 5, 15, 16, 17, 31, 32, 100, 257, 1000]))
+    dtype = ("float16", "float32", "float64")[rng.integers(3)]
+    low, high = sorted(rng.normal(size=2).tolist())
+    whole = int(rng.choice([1, 2, 10, 2**28 - 1, 2**28, 2**33]))
+    weights = rng.random((2, 30)).astype(rng.choice([np.float32, np.float64]))
+    empty, given = torch.empty(n, dtype=getattr(torch, dtype)), torch.from_numpy(weights)
+    pairs = [
+        lambda: (R.uniform(n, low, high, dtype), empty.uniform_(low, high)),
+        lambda: (R.normal(n, low, abs(high), dtype), empty.normal_(low, abs(high))),
+        lambda: (R.exponential(n, abs(high), dtype), empty.exponential_(abs(high))),
+        lambda: (R.bernoulli(abs(low) % 1, n, dtype), empty.bernoulli_(abs(low) % 1)),
+        lambda: (R.randint(-3, whole, n), torch.randint(-3, whole, (n,))),
+        lambda: (R.randperm(n), torch.randperm(n)),
+        lambda: (R.bernoulli(weights, dtype=weights.dtype), torch.bernoulli(given)),
+        lambda: (R.multinomial(weights, 20, True), torch.multinomial(given, 20, True)),
+        lambda: (R.multinomial(weights, 20), torch.multinomial(given, 20)),
+    ]
+    return pairs[rng.integers(len(pairs))]()
+
+
 def test_a_long_random_mixture_of_draws_equals_torch_live() -> None:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(7)
-    kinds = {np.float32: torch.float32, np.float64: torch.float64, np.float16: torch.float16}
     before = torch.get_rng_state()
     try:
         seed = int(rng.integers(-(2**62), 2**62))
         R.manual_seed(seed)
         torch.manual_seed(seed)
         for _ in range(600):
-            n = int(rng.choice([0, 1, 2, 5, 15, 16, 17, 31, 32, 100, 257, 1000]))
-            dtype = list(kinds)[rng.integers(3)]
-            low, high = sorted(rng.normal(size=2).tolist())
-            empty = torch.empty(n, dtype=kinds[dtype])
-            whole = int(rng.choice([1, 2, 10, 2**28 - 1, 2**28, 2**33]))
-            weights = rng.random((2, 30)).astype(rng.choice([np.float32, np.float64]))
-            pair = [
-                lambda: (R.uniform(n, low, high, dtype), empty.uniform_(low, high)),
-                lambda: (R.normal(n, low, abs(high), dtype), empty.normal_(low, abs(high))),
-                lambda: (R.exponential(n, abs(high), dtype), empty.exponential_(abs(high))),
-                lambda: (R.bernoulli(abs(low) % 1, n, dtype), empty.bernoulli_(abs(low) % 1)),
-                lambda: (R.randint(-3, whole, n), torch.randint(-3, whole, (n,))),
-                lambda: (R.randperm(n), torch.randperm(n)),
-                lambda: (R.bernoulli(weights, dtype=weights.dtype), torch.bernoulli(torch.from_numpy(weights))),
-                lambda: (R.multinomial(weights, 20, True), torch.multinomial(torch.from_numpy(weights), 20, True)),
-                lambda: (R.multinomial(weights, 20), torch.multinomial(torch.from_numpy(weights), 20)),
-            ]
-            ours, theirs = pair[rng.integers(len(pair))]()
+            ours, theirs = one_draw_of_each(torch, rng)
             same_bits(ours, theirs.numpy())
             same_bits(R.get_rng_state(), torch.get_rng_state().numpy())
     finally:
