@@ -23,7 +23,10 @@ SEEDS = (0, -1, 2**40 + 7)
 
 def floats(n: int, dtype: torch.dtype) -> list[torch.Tensor]:
     """One draw of each kind, in the order that the test replays."""
-    empty = lambda: torch.empty(n, dtype=dtype)  # noqa: E731
+
+    def empty() -> torch.Tensor:
+        return torch.empty(n, dtype=dtype)
+
     return [
         torch.rand(n, dtype=dtype),
         empty().uniform_(-0.3, 0.7),
