@@ -1,0 +1,43 @@
+# make train   trains a character-level language model on real text and leaves a run folder under runs/
+# make test    lint, types and all tests
+#
+# Both make .venv on first use and need nothing but python3 (3.10 or newer, with venv) and make.
+# Another interpreter: make PYTHON=python3.12 train.  Options of the program: make train ARGS="--cell gru".
+
+PYTHON ?= python3
+ARGS ?=
+PYTEST_ARGS ?= -n 2
+
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+# Each test process gets one core, so BLAS must not start a thread per core in each of them.
+TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+.PHONY: train test clean
+
+train: .venv/.installed-plot
+	$(BIN)/tinygrad-rnn train $(ARGS)
+
+test: .venv/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(TEST_ENV) $(BIN)/pytest $(PYTEST_ARGS) tests
+	$(TEST_ENV) $(BIN)/pytest $(PYTEST_ARGS) --doctest-modules tinygrad_rnn
+
+# A stamp is made last, so that an interrupted installation is taken up again; pyproject.toml makes it stale.
+# The package is installed in editable form: the stamps need not follow its sources.
+.venv/.installed-%: pyproject.toml .venv/.created
+	$(PIP) install --editable '.[$*]'
+	@touch $@
+
+.venv/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' \
+	  || { echo "tinygrad-rnn needs Python 3.10 or newer; $(PYTHON) is not: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.PRECIOUS: .venv/.installed-%
+
+clean:
+	rm -rf .venv build dist *.egg-info
