@@ -1,0 +1,18 @@
+"""Arrays, devices and random streams: the only package that imports CuPy."""
+
+from . import cuda
+from .arrays import array_module, is_array, on_gpu, raw_array, to_numpy
+from .device import CPU, Device, array_device, to_device
+
+__all__ = [
+    "CPU",
+    "Device",
+    "array_device",
+    "array_module",
+    "cuda",
+    "is_array",
+    "on_gpu",
+    "raw_array",
+    "to_device",
+    "to_numpy",
+]

@@ -1,0 +1,52 @@
+"""Which array module an array belongs to, and moving arrays between host and GPU.
+
+The module always comes from the arrays themselves; there is no global "current module".  Element-wise code
+needs none of this: ``np.tanh(x)`` of a CuPy array runs on the GPU, by NumPy's own dispatch protocol.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentTypeError
+from ..typing import Array
+from . import cuda
+
+__all__ = ["array_module", "is_array", "on_gpu", "raw_array", "to_numpy"]
+
+
+def on_gpu(x: object) -> bool:
+    """Whether ``x`` is a CuPy array.  Never imports CuPy: what nobody imported, nobody holds."""
+    cupy = sys.modules.get("cupy")
+    return cupy is not None and isinstance(x, cupy.ndarray)
+
+
+def array_module(x: Array) -> Any:
+    """The module (numpy or cupy) of a raw array."""
+    return np if type(x) is np.ndarray or not on_gpu(x) else cuda.module()
+
+
+def is_array(x: object) -> bool:
+    """Whether ``x`` is a raw array or NumPy scalar of a module that we compute with."""
+    return isinstance(x, (np.ndarray, np.generic)) or on_gpu(x)
+
+
+def to_numpy(x: Array) -> Any:
+    """A NumPy array of the same values: ``x`` itself on the host, a copy from the GPU."""
+    return cuda.module().asnumpy(x) if on_gpu(x) else np.asarray(x)
+
+
+def raw_array(x: object, op: str) -> Array:
+    """``x`` if an operation may take it as it is: an array or a Python number.
+
+    Raises:
+        ArgumentTypeError: for anything else, such as a list, which NumPy would quietly turn into an array.
+    """
+    if isinstance(x, (int, float, complex, np.ndarray, np.generic)) or on_gpu(x):
+        return x
+    raise ArgumentTypeError(
+        f"{op}(): argument must be Tensor, not {type(x).__name__}. Make one with tinygrad_rnn.tensor(...)"
+    )

@@ -1,0 +1,79 @@
+"""Devices by name, PyTorch-shaped: ``device("cpu")``, ``device("cuda")``, ``device("cuda", 1)``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentTypeError, DeviceError
+from ..typing import Array
+from . import cuda
+from .arrays import on_gpu, to_numpy
+
+__all__ = ["Device", "array_device", "to_device"]
+
+
+class Device:
+    """Where an array lives: ``type`` is ``"cpu"`` or ``"cuda"``, ``index`` the GPU's number or None.
+
+    >>> Device("cuda:1").index
+    1
+    >>> Device("cpu")
+    device(type='cpu')
+
+    Raises:
+        DeviceError: for a name that is neither ``cpu`` nor ``cuda`` nor ``cuda:<number>``.
+    """
+
+    __slots__ = ("index", "type")
+
+    def __init__(self, name: str | int | Device, index: int | None = None) -> None:
+        if isinstance(name, Device):
+            self.type, self.index = name.type, name.index
+            return
+        if isinstance(name, int):
+            name, index = "cuda", name
+        if not isinstance(name, str):
+            raise ArgumentTypeError(f"device(): expected a name such as 'cpu' or 'cuda:0', got {type(name).__name__}")
+        kind, _, number = name.partition(":")
+        if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
+            raise DeviceError(f"Expected one of cpu, cuda device type at start of device string: {name}")
+        self.type: str = kind
+        self.index: int | None = int(number) if number else index
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device) and (self.type, self.index) == (other.type, other.index)
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.index))
+
+    def __repr__(self) -> str:
+        return f"device(type='{self.type}'" + (f", index={self.index})" if self.index is not None else ")")
+
+    def __str__(self) -> str:
+        return self.type if self.index is None else f"{self.type}:{self.index}"
+
+
+CPU = Device("cpu")
+
+
+def array_device(x: Array) -> Device:
+    """The device on which a raw array lives."""
+    return Device("cuda", int(x.device.id)) if on_gpu(x) else CPU
+
+
+def to_device(x: Array, device: Device | str) -> Array:
+    """``x`` on ``device``: itself if it is there already, else a copy.
+
+    Raises:
+        DeviceError: ``cuda`` was asked for and cannot be used; the message says why.
+    """
+    target = Device(device)
+    if target.type == "cpu":
+        return to_numpy(x) if not isinstance(x, np.ndarray) else x
+    if on_gpu(x) and target.index in (None, x.device.id):
+        return x
+    cupy: Any = cuda.require()
+    with cupy.cuda.Device(target.index or 0):
+        return cupy.asarray(x)

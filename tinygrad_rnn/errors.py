@@ -1,0 +1,71 @@
+"""The exception tree: every error that this package raises on purpose.
+
+Each class also subclasses the built-in that PyTorch raises for the same mistake, so that code written
+for PyTorch catches it.  A message opens with PyTorch's well-known sentence where there is one, then says
+which operation and argument, what was expected, what came, and the usual remedy.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "ArgumentError",
+    "ArgumentTypeError",
+    "CheckpointError",
+    "DeviceError",
+    "DtypeError",
+    "GraphError",
+    "IndexOutOfRange",
+    "InplaceError",
+    "ShapeError",
+    "ShapeRuntimeError",
+    "TinygradRnnError",
+    "UsageError",
+]
+
+
+class TinygradRnnError(Exception):
+    """Root of the tree: ``except TinygradRnnError`` catches whatever this package raises on purpose."""
+
+
+class ShapeError(TinygradRnnError, ValueError):
+    """Shapes that do not fit, where PyTorch raises ValueError."""
+
+
+class ShapeRuntimeError(TinygradRnnError, RuntimeError):
+    """Shapes that do not fit, where PyTorch raises RuntimeError."""
+
+
+class ArgumentError(TinygradRnnError, ValueError):
+    """An argument of the right type with a value that makes no sense."""
+
+
+class ArgumentTypeError(TinygradRnnError, TypeError):
+    """An argument of the wrong type."""
+
+
+class IndexOutOfRange(TinygradRnnError, IndexError):
+    """An index, axis or class outside its range."""
+
+
+class DtypeError(TinygradRnnError, RuntimeError):
+    """Element types that do not fit together, or that an operation cannot take."""
+
+
+class DeviceError(TinygradRnnError, RuntimeError):
+    """A device that is not there, or arrays of two devices in one operation."""
+
+
+class GraphError(TinygradRnnError, RuntimeError):
+    """A backward pass that cannot be done: no graph, a freed graph, an unused input, a wrong cotangent."""
+
+
+class InplaceError(GraphError):
+    """A write in place that would make a gradient wrong."""
+
+
+class CheckpointError(TinygradRnnError, RuntimeError):
+    """A file that is damaged, of another version, or does not hold what is asked of it."""
+
+
+class UsageError(TinygradRnnError, ValueError):
+    """A mistake on the command line: shown as one line, exit status 2."""

@@ -1,0 +1,119 @@
+"""Element types: names, the default float, conversion, and which type a mixture of types has.
+
+Promotion follows PyTorch: a mixture takes the highest *kind* (bool < integer < float < complex) present; within
+that kind only tensors with axes decide the width if there are any of that kind, else 0-d tensors, else Python
+numbers.  So ``float32[3] * 2.0`` and ``float32[3] * float64[]`` are float32.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentTypeError
+from ..tape.primitive import primitive
+from ..tape.tensor import Tensor, wrap
+from ..typing import DType, Value
+
+__all__ = ["as_dtype", "cast", "get_default_dtype", "promote", "promote_types", "result_type", "set_default_dtype"]
+
+_default: DType = np.dtype(np.float32)
+_RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+
+
+def get_default_dtype() -> DType:
+    """The float type of ``tensor(1.0)``, ``zeros(3)``, and of integers that meet a float number."""
+    return _default
+
+
+def set_default_dtype(dtype: Any) -> None:
+    """Set the default float type.
+
+    Raises:
+        ArgumentTypeError: not a floating-point type.
+    """
+    global _default
+    dtype = as_dtype(dtype)
+    if dtype.kind != "f":
+        raise ArgumentTypeError(f"only floating-point types are supported as the default type, got {dtype}")
+    _default = dtype
+
+
+def as_dtype(dtype: Any) -> DType:
+    """A NumPy dtype from a dtype, a NumPy scalar type, a name, or Python's ``float`` (the default float)."""
+    if dtype is float:
+        return _default if _default.itemsize > 4 else np.dtype(np.float64)
+    try:
+        return np.dtype(dtype)
+    except TypeError as error:
+        raise ArgumentTypeError(f"{dtype!r} is not a dtype. Use tinygrad_rnn.float32, int64, bool ...") from error
+
+
+cast = primitive(
+    "cast",
+    lambda a, dtype: a.astype(dtype),
+    (lambda g, y, a, dtype: cast(g, dtype=a.dtype),),
+    ("",),
+    doc="The same values in another dtype.",
+)
+
+
+def promote_types(a: Any, b: Any) -> DType:
+    """The type of a mixture of two tensors of these types."""
+    a, b = np.dtype(a), np.dtype(b)
+    if _RANK[a.kind] == _RANK[b.kind]:
+        return np.promote_types(a, b)
+    high, low = (a, b) if _RANK[a.kind] > _RANK[b.kind] else (b, a)
+    if high.kind == "c" and low == np.float64:
+        return np.dtype(np.complex128)
+    return high
+
+
+def _combine(higher: DType | None, lower: DType | None) -> DType | None:
+    """Priority first, kind second: ``lower`` matters only where its kind is higher."""
+    if higher is None or lower is None:
+        return lower if higher is None else higher
+    return higher if _RANK[higher.kind] >= _RANK[lower.kind] else promote_types(higher, lower)
+
+
+def result_type(*values: Any) -> DType:
+    """The dtype of an operation on these tensors and Python numbers.
+
+    >>> import tinygrad_rnn as tg
+    >>> result_type(tg.ones(3), 2.5), result_type(tg.arange(3), 2.5), result_type(tg.arange(3), tg.tensor(True))
+    (dtype('float32'), dtype('float32'), dtype('int64'))
+    """
+    ranked: list[DType | None] = [None, None, None]  # tensors with axes, 0-d tensors, numbers
+    for value in values:
+        if isinstance(value, Tensor) or hasattr(value, "dtype"):
+            dtype, place = value.dtype, 0 if value.ndim else 1
+        else:
+            dtype, place = _number_type(value), 2
+        before = ranked[place]
+        ranked[place] = dtype if before is None else promote_types(before, dtype)
+    result = _combine(_combine(ranked[0], ranked[1]), ranked[2])
+    assert result is not None
+    return result
+
+
+def _number_type(value: Any) -> DType:
+    if isinstance(value, bool):
+        return np.dtype(bool)
+    if isinstance(value, int):
+        return np.dtype(np.int64)
+    if isinstance(value, complex):
+        return np.dtype(np.complex64 if _default.itemsize <= 4 else np.complex128)
+    return _default
+
+
+def promote(a: Any, b: Any) -> tuple[Value, Value]:
+    """Both operands as tensors of their common dtype, converted by recorded casts."""
+    dtype = result_type(a, b)
+    return _to(a, dtype, b), _to(b, dtype, a)
+
+
+def _to(value: Any, dtype: DType, like: Any) -> Value:
+    if isinstance(value, Tensor):
+        return value if value._data.dtype == dtype else cast(value, dtype=dtype)
+    return wrap(np.asarray(value, dtype))

@@ -1,0 +1,138 @@
+"""Products: matmul in all its forms, and the affine map of a layer as one record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import DtypeError, ShapeRuntimeError
+from ..tape.primitive import binary, primitive
+from ..typing import Array, Value
+from .shape import reshape, sum_to
+
+__all__ = ["linear", "matmul"]
+
+
+def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
+    """``g @ b^T``, written out for vectors, summed over batch axes that were broadcast."""
+    if b.ndim == 1:
+        return g[..., None] * b if a.ndim > 1 else g * b
+    if a.ndim == 1:
+        return sum_to((b @ g[..., None])[..., 0], a.shape)
+    return sum_to(g @ b.swapaxes(-1, -2), a.shape)
+
+
+def _vjp_right(g: Value, y: Any, a: Value, b: Any) -> Value:
+    """``a^T @ g``, written out for vectors, summed over batch axes that were broadcast."""
+    if a.ndim == 1:
+        return sum_to(a[:, None] * g[..., None, :], b.shape) if b.ndim > 1 else g * a
+    if b.ndim == 1:
+        return sum_to((a.swapaxes(-1, -2) @ g[..., None])[..., 0], b.shape)
+    if a.ndim > 2 and b.ndim == 2:  # one product over all batch axes instead of a sum of many
+        rows = reshape(a, (-1, a.shape[-1]))
+        return rows.swapaxes(0, 1) @ reshape(g, (-1, g.shape[-1]))
+    return sum_to(a.swapaxes(-1, -2) @ g, b.shape)
+
+
+def check_same_dtype(a: Any, b: Any) -> tuple[Any, Any]:
+    """Products do not promote: a mixture is a mistake more often than a wish."""
+    if a.dtype != b.dtype:
+        raise DtypeError(
+            f"expected m1 and m2 to have the same dtype, but got: {a.dtype} != {b.dtype}. Convert one: x.to(y.dtype)"
+        )
+    return a, b
+
+
+_matmul = binary("matmul", np.matmul, (_vjp_left, _vjp_right), ("b", "a"), promote=check_same_dtype)
+
+
+def matmul(a: Value, b: Value) -> Value:
+    """The matrix product over the last two axes; vectors count as one row on the left, one column on the right.
+
+    Shapes:
+        ``(n,) @ (n,)`` gives ``()``; ``(m, n) @ (n,)`` gives ``(m,)``; ``(..., m, n) @ (..., n, p)`` gives
+        ``(..., m, p)`` with the leading axes broadcast.
+
+    Raises:
+        ShapeRuntimeError: the inner sizes differ.
+        DtypeError: the dtypes differ.
+    """
+    try:
+        return _matmul(a, b)
+    except (ValueError, ShapeRuntimeError) as error:
+        raise _mismatch(a, b) from error
+
+
+def _mismatch(a: Any, b: Any) -> Exception:
+    left, right = tuple(a.shape), tuple(b.shape)
+    if not left or not right:
+        return ShapeRuntimeError(
+            f"both arguments to matmul need to be at least 1D, but they are {len(left)}D and {len(right)}D"
+        )
+    if len(left) == 2 and len(right) == 2:
+        sentence = f"mat1 and mat2 shapes cannot be multiplied ({left[0]}x{left[1]} and {right[0]}x{right[1]})"
+    elif len(left) == 1 and len(right) == 1:
+        sentence = (
+            f"inconsistent tensor size, expected tensor {list(left)} and src {list(right)} to have the same number of "
+            f"elements, but got {left[0]} and {right[0]} elements respectively"
+        )
+    elif len(right) == 1:
+        sentence = f"size mismatch, got input ({left[-2]}), mat ({left[-2]}x{left[-1]}), vec ({right[0]})"
+    else:
+        sentence = f"Expected size for first two dimensions of batch2 tensor to fit: {list(left)} @ {list(right)}"
+    inner = right[-2] if len(right) > 1 else right[0]
+    return ShapeRuntimeError(f"{sentence}. matmul(): the last axis of the left ({left[-1]}) must equal {inner}")
+
+
+def _linear(x: Array, weight: Array, bias: Array | None) -> Array:
+    if x.ndim == 3:  # one product over all leading axes: NumPy would loop over the first
+        y = (x.reshape(-1, x.shape[-1]) @ weight.T).reshape(*x.shape[:-1], len(weight))
+    else:
+        y = x @ weight.T
+    if bias is not None:
+        y += bias
+    return y
+
+
+def _linear_vjp_weight(g: Value, y: Any, x: Value, weight: Any, bias: Any) -> Value:
+    if x.ndim == 1:
+        return g[:, None] * x
+    if x.ndim > 2:
+        g, x = reshape(g, (-1, g.shape[-1])), reshape(x, (-1, x.shape[-1]))
+    return g.swapaxes(0, 1) @ x
+
+
+_linear_primitive = primitive(
+    "linear",
+    _linear,
+    (
+        lambda g, y, x, weight, bias: matmul(g, weight),
+        _linear_vjp_weight,
+        lambda g, y, x, weight, bias: sum_to(g, bias.shape),
+    ),
+    ("b", "a", ""),
+)
+
+
+def linear(x: Value, weight: Value, bias: Value = None) -> Value:
+    """The affine map ``y = x W^T + b`` as one record.
+
+    Shapes:
+        x ``(..., I)``, weight ``(O, I)``, bias ``(O,)`` or None; result ``(..., O)``.
+
+    Raises:
+        ShapeRuntimeError: the last axis of x is not I.
+        DtypeError: the dtypes differ.
+    """
+    if x.shape[-1:] != weight.shape[1:]:
+        rows = 1
+        for n in x.shape[:-1]:
+            rows *= n
+        raise ShapeRuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x.shape[-1] if x.ndim else 1} and "
+            f"{weight.shape[-1]}x{weight.shape[0]}). linear(): the last axis of the input must have size "
+            f"{weight.shape[-1]}, and its shape is {list(x.shape)}"
+        )
+    check_same_dtype(x, weight)
+    return _linear_primitive(x, weight, bias)

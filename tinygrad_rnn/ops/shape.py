@@ -1,0 +1,298 @@
+"""Operations that move values without changing them: broadcasting and its adjoint, reshape, transpose, join, split.
+
+The families are closed under differentiation: ``sum_to`` is the adjoint of ``broadcast_to`` and the other way
+round, ``reshape`` of ``reshape``, ``permute`` of its inverse, ``split`` of ``cat``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import IndexOutOfRange, ShapeRuntimeError
+from ..tape.primitive import primitive
+from ..tape.tensor import Tensor
+from ..typing import Array, Shape, Value
+from .dtypes import cast, result_type
+
+__all__ = [
+    "broadcast_to",
+    "cat",
+    "expand",
+    "flatten",
+    "permute",
+    "reshape",
+    "squeeze",
+    "stack",
+    "sum_to",
+    "swapaxes",
+    "transpose",
+    "unsqueeze",
+]
+
+
+def axis_of(dim: int, ndim: int) -> int:
+    """A non-negative axis.
+
+    Raises:
+        IndexOutOfRange: the tensor has no such axis.
+    """
+    limit = max(ndim, 1)
+    if not -limit <= dim < limit:
+        raise IndexOutOfRange(
+            f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {dim})"
+        )
+    return dim + limit if dim < 0 else dim
+
+
+def axes_of(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
+    """Non-negative axes; all of them for None or an empty sequence."""
+    if dim is None:
+        return tuple(range(ndim))
+    if isinstance(dim, int):
+        return (axis_of(dim, ndim),) if ndim else ()
+    axes = tuple(axis_of(d, ndim) for d in dim)
+    if len(set(axes)) != len(axes):
+        raise ShapeRuntimeError(f"dim {axes[-1]} appears multiple times in the list of dims: {tuple(dim)}")
+    return axes if axes and ndim else tuple(range(ndim))
+
+
+def sizes_of(sizes: tuple[Any, ...]) -> Shape:
+    """A shape given as ``f(2, 3)`` or ``f((2, 3))``."""
+    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
+        sizes = tuple(sizes[0])
+    return tuple(int(n) for n in sizes)
+
+
+# broadcasting ----------------------------------------------------------------------------------------------------
+
+
+def _sum_to(a: Array, shape: Shape) -> Array:
+    extra = a.ndim - len(shape)
+    if extra > 0:
+        a = a.sum(axis=0) if extra == 1 else a.sum(axis=tuple(range(extra)))
+    stretched = tuple([k for k, n in enumerate(shape) if n == 1 and a.shape[k] != 1])
+    return a.sum(axis=stretched, keepdims=True) if stretched else a
+
+
+_sum_to_primitive = primitive(
+    "sum_to", _sum_to, (lambda g, y, a, shape: broadcast_to(g, a.shape),), ("",), doc="Sum over broadcast axes."
+)
+
+
+def sum_to(a: Value, shape: Shape) -> Value:
+    """Sum over the axes along which ``shape`` was broadcast to ``a.shape``: the adjoint of ``broadcast_to``."""
+    return a if a.shape == shape else _sum_to_primitive(a, shape=shape)
+
+
+_broadcast_to = primitive(
+    "broadcast_to",
+    lambda a, shape: np.broadcast_to(a, shape),
+    (lambda g, y, a, shape: sum_to(g, a.shape),),
+    ("",),
+    view=True,
+)
+
+
+def broadcast_to(a: Value, shape: Shape) -> Value:
+    """``a`` repeated along new and size-1 axes, without copying."""
+    return a if a.shape == shape else _broadcast_to(a, shape=tuple(shape))
+
+
+def expand(a: Tensor, *sizes: Any) -> Tensor:
+    """``a`` repeated along size-1 axes to the given sizes; -1 keeps an axis.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.tensor([[1.0], [2.0]]).expand(-1, 2)
+    tensor([[1., 1.],
+            [2., 2.]])
+    """
+    shape = sizes_of(sizes)
+    new = len(shape) - a.ndim
+    if new < 0:
+        raise ShapeRuntimeError(
+            f"the number of sizes provided ({len(shape)}) must be greater or equal to the number of dimensions in the "
+            f"tensor ({a.ndim})"
+        )
+    full = tuple(a.shape[k - new] if n == -1 and k >= new else n for k, n in enumerate(shape))
+    for k, n in enumerate(a.shape):
+        if n not in (1, full[k + new]):
+            raise ShapeRuntimeError(
+                f"The expanded size of the tensor ({full[k + new]}) must match the existing size ({n}) at non-singleton "
+                f"dimension {k + new}.  Target sizes: {list(shape)}.  Tensor sizes: {list(a.shape)}"
+            )
+    out: Tensor = broadcast_to(a, full)
+    return out
+
+
+# reshape, axes -----------------------------------------------------------------------------------------------------
+
+_reshape = primitive(
+    "reshape",
+    lambda a, shape: a.reshape(shape),
+    (lambda g, y, a, shape: g.reshape(a.shape),),
+    ("",),
+    view=True,
+)
+
+
+def reshape(a: Value, *shape: Any) -> Value:
+    """The same entries, in the same order, in another shape; one size may be -1.
+
+    Raises:
+        ShapeRuntimeError: the number of entries differs.
+    """
+    target = sizes_of(shape)
+    try:
+        return _reshape(a, shape=target)
+    except ValueError as error:
+        size = a._data.size if isinstance(a, Tensor) else a.size
+        raise ShapeRuntimeError(f"shape '{list(target)}' is invalid for input of size {size}") from error
+
+
+_transpose = primitive(
+    "transpose",
+    lambda a, axis1, axis2: a.swapaxes(axis1, axis2),
+    (lambda g, y, a, axis1, axis2: g.swapaxes(axis1, axis2),),
+    ("",),
+    view=True,
+)
+
+
+def swapaxes(a: Value, axis1: int, axis2: int) -> Value:
+    """``a`` with two axes exchanged, as a view."""
+    if not isinstance(a, Tensor):
+        return a.swapaxes(axis1, axis2)
+    ndim = a._data.ndim
+    if ndim == 0:
+        axis_of(axis1, 0), axis_of(axis2, 0)
+        return a
+    return _transpose(a, axis1=axis_of(axis1, ndim), axis2=axis_of(axis2, ndim))
+
+
+def transpose(a: Value, dim0: int, dim1: int) -> Value:
+    """``a`` with axes ``dim0`` and ``dim1`` exchanged, as a view."""
+    return swapaxes(a, dim0, dim1)
+
+
+_permute = primitive(
+    "permute",
+    lambda a, dims: a.transpose(dims),
+    (lambda g, y, a, dims: permute(g, tuple(np.argsort(dims).tolist())),),
+    ("",),
+    view=True,
+)
+
+
+def permute(a: Value, *dims: Any) -> Value:
+    """``a`` with axis ``k`` of the result taken from axis ``dims[k]``, as a view."""
+    order = axes_of(sizes_of(dims), a.ndim)
+    if len(order) != a.ndim:
+        raise ShapeRuntimeError(
+            "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
+            f"ordering of dimensions i.e. input.dim() = {a.ndim} is not equal to len(dims) = {len(order)}"
+        )
+    return _permute(a, dims=order)
+
+
+def squeeze(a: Value, dim: int | Sequence[int] | None = None) -> Value:
+    """``a`` without its size-1 axes, or without those of ``dim`` that have size 1."""
+    drop = axes_of(dim, a.ndim) if dim is not None else range(a.ndim)
+    return reshape(a, tuple(n for k, n in enumerate(a.shape) if not (n == 1 and k in drop)))
+
+
+def unsqueeze(a: Value, dim: int) -> Value:
+    """``a`` with a new axis of size 1 at place ``dim``."""
+    place = axis_of(dim, a.ndim + 1)
+    return reshape(a, (*a.shape[:place], 1, *a.shape[place:]))
+
+
+def flatten(a: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
+    """``a`` with the axes ``start_dim`` to ``end_dim`` merged into one."""
+    if a.ndim == 0:
+        return reshape(a, (1,))
+    first, last = axis_of(start_dim, a.ndim), axis_of(end_dim, a.ndim)
+    if first > last:
+        raise ShapeRuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    size = 1
+    for n in a.shape[first : last + 1]:
+        size *= n
+    return reshape(a, (*a.shape[:first], size, *a.shape[last + 1 :]))
+
+
+# joining -----------------------------------------------------------------------------------------------------------
+
+
+def _cat_vjp(g: Value, y: Any, *parts: Any, needs: tuple[bool, ...], dim: int, sizes: Shape) -> list[Value]:
+    contributions: list[Value] = []
+    start = 0
+    for size, need in zip(sizes, needs, strict=True):
+        contributions.append(g[(slice(None),) * dim + (slice(start, start + size),)] if need else None)
+        start += size
+    return contributions
+
+
+def _stack_vjp(g: Value, y: Any, *parts: Any, needs: tuple[bool, ...], dim: int) -> list[Value]:
+    return [g[(slice(None),) * dim + (k,)] if need else None for k, need in enumerate(needs)]
+
+
+_cat = primitive("cat", lambda *parts, dim, sizes: np.concatenate(parts, dim), joint=_cat_vjp)
+_stack = primitive("stack", lambda *parts, dim: np.stack(parts, dim), joint=_stack_vjp)
+
+
+def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
+    """The tensors one after the other along an existing axis.
+
+    Raises:
+        ShapeRuntimeError: there are none, or their other axes differ.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.cat([tg.tensor([1.0]), tg.tensor([2.0, 3.0])])
+    tensor([1., 2., 3.])
+    """
+    parts = _same_type("cat", tensors)
+    dim = axis_of(dim, parts[0].ndim)
+    if any(part.ndim == 0 for part in parts):
+        raise ShapeRuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated: use stack()")
+    parts = [part for part in parts if part.shape != (0,)] or parts[:1]  # torch skips such empty tensors
+    for position, part in enumerate(parts):
+        if part.ndim != parts[0].ndim:
+            raise ShapeRuntimeError(
+                f"Tensors must have same number of dimensions: got {parts[0].ndim} and {part.ndim} (tensor {position})"
+            )
+        for axis, (expected, got) in enumerate(zip(parts[0].shape, part.shape, strict=True)):
+            if axis != dim and expected != got:
+                raise ShapeRuntimeError(
+                    f"Sizes of tensors must match except in dimension {dim}. Expected size {expected} but got size "
+                    f"{got} for tensor number {position} in the list."
+                )
+    return _cat(*parts, dim=dim, sizes=tuple(part.shape[dim] for part in parts))
+
+
+def stack(tensors: Sequence[Value], dim: int = 0) -> Value:
+    """The tensors side by side along a new axis.
+
+    Raises:
+        ShapeRuntimeError: there are none, or their shapes differ.
+    """
+    parts = _same_type("stack", tensors)
+    for position, part in enumerate(parts):
+        if part.shape != parts[0].shape:
+            raise ShapeRuntimeError(
+                f"stack expects each tensor to be equal size, but got {list(parts[0].shape)} at entry 0 and "
+                f"{list(part.shape)} at entry {position}"
+            )
+    return _stack(*parts, dim=axis_of(dim, parts[0].ndim + 1))
+
+
+def _same_type(name: str, tensors: Sequence[Value]) -> list[Value]:
+    parts = list(tensors)
+    if not parts:
+        raise ShapeRuntimeError(f"torch.{name}(): expected a non-empty list of Tensors")
+    first = parts[0].dtype
+    if any(part.dtype != first for part in parts):
+        dtype = result_type(*parts)
+        parts = [part if part.dtype == dtype else cast(part, dtype=dtype) for part in parts]
+    return parts

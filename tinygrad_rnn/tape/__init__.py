@@ -1,0 +1,1 @@
+"""The engine: what was recorded, and how to walk it."""

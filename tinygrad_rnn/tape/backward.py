@@ -1,0 +1,213 @@
+"""``backward`` and ``grad``: where a sweep starts, and where its results go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backend import array_module
+from ..errors import ArgumentError, ArgumentTypeError, GraphError, ShapeRuntimeError
+from ..typing import Value
+from .node import Leaf, Node
+from .sweep import AnyNode, cotangents, sweep
+from .tensor import Tensor, as_array, wrap
+
+__all__ = ["backward", "grad", "tensor_backward"]
+
+Tensors = Tensor | Sequence[Tensor]
+
+
+def tensor_backward(
+    self: Tensor,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensors | None = None,
+) -> None:
+    """Add the gradient of this tensor with respect to every leaf to the leaf's ``.grad``.
+
+    Args:
+        gradient: the cotangent to start with, of this tensor's shape; may be left out for one entry (then 1).
+        retain_graph: keep saved values, so that the graph can be swept again; by default as ``create_graph``.
+        create_graph: record the sweep itself, so that the gradients can be differentiated.
+        inputs: accumulate into these tensors only.
+
+    Raises:
+        GraphError: nothing was recorded, ``gradient`` is missing or of a wrong shape, or the graph was freed.
+
+    >>> import tinygrad_rnn as tg
+    >>> w = tg.tensor(3.0, requires_grad=True)
+    >>> (w * w).backward()
+    >>> w.grad
+    tensor(6.)
+    """
+    backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+
+def backward(
+    tensors: Tensors,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Tensors | None = None,
+) -> None:
+    """Sum the gradients of several outputs into the leaves' ``.grad``; see :meth:`Tensor.backward`."""
+    outputs = _as_tuple(tensors)
+    if not outputs:
+        raise GraphError("grad requires non-empty outputs: backward() was given no tensors")
+    seeds = _seeds(outputs, grad_tensors if grad_tensors is not None else grad_variables, create_graph)
+    keep = create_graph if retain_graph is None else retain_graph
+    receivers: dict[int, Tensor] = {}
+    wanted: list[AnyNode] | None = None
+    if inputs is not None:
+        given = _as_tuple(inputs)
+        if not given:
+            raise GraphError("`inputs` argument to `backward()` cannot be empty.")
+        wanted = [_node_of(t, position) for position, t in enumerate(given)]
+        receivers = {node.index: t for node, t in zip(wanted, given, strict=True)}
+
+    def deliver(node: AnyNode, total: Value, owned: bool) -> None:
+        t = receivers[node.index] if receivers else node.tensor()  # type: ignore[union-attr]
+        if t is None:
+            return  # the leaf itself is gone: nobody can ask for its gradient
+        accumulate(t, total, owned, create_graph)
+        if isinstance(node, Leaf):
+            for hook in list((node.post_hooks or {}).values()):
+                hook(t)
+
+    sweep(seeds, deliver, keep=keep, record=create_graph, wanted=wanted)
+
+
+def accumulate(t: Tensor, total: Value, owned: bool, recorded: bool) -> None:
+    """``t.grad += total``, never keeping an array that somebody else may write to."""
+    before = getattr(t, "_grad", None)
+    if recorded:
+        t._grad = total if before is None else before + total
+    elif before is None:
+        array = as_array(total)
+        if not owned or not array.flags.c_contiguous:
+            array = array_module(array).array(array, order="C")
+        t._grad = wrap(array)
+    elif before._node is not None:
+        t._grad = wrap(before._data + total)
+    else:
+        before._data += total
+        before._touch()
+
+
+def grad(
+    outputs: Tensors,
+    inputs: Tensors,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the sum of ``outputs`` (weighted by ``grad_outputs``) with respect to ``inputs``.
+
+    Nothing is accumulated into ``.grad``; only what lies between outputs and inputs is swept.
+
+    Returns:
+        A tuple with one tensor per input, of its shape; None for an input that no output depends on, if
+        ``allow_unused``, or zeros if ``materialize_grads``.
+
+    Raises:
+        GraphError: an input does not require grad, or was not used and ``allow_unused`` is not set.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.tensor(2.0, requires_grad=True)
+    >>> (dy,) = tg.autograd.grad(x**3, x, create_graph=True)
+    >>> tg.autograd.grad(dy, x)
+    (tensor(12.),)
+    """
+    if not only_inputs:
+        raise ArgumentError("grad(): only_inputs=False is no longer supported; use backward() to fill .grad")
+    if is_grads_batched:
+        raise ArgumentError("grad(): is_grads_batched is not supported; call grad once per row of grad_outputs")
+    given = _as_tuple(inputs)
+    seeds = _seeds(_as_tuple(outputs), grad_outputs, create_graph)
+    if materialize_grads:
+        if allow_unused is False:
+            raise ArgumentError("Expected allow_unused to be True or not passed when materialize_grads=True")
+        allow_unused = True
+    wanted = [_node_of(t, position) for position, t in enumerate(given)]
+    keep = create_graph if retain_graph is None else retain_graph
+    totals = cotangents(seeds, wanted, keep=keep, record=create_graph)
+    results: list[Tensor | None] = []
+    for position, (t, total) in enumerate(zip(given, totals, strict=True)):
+        if total is not None:
+            results.append(total if isinstance(total, Tensor) else _private(total))
+        elif materialize_grads:
+            results.append(wrap(array_module(t._data).zeros_like(t._data)))
+        elif allow_unused:
+            results.append(None)
+        else:
+            raise GraphError(
+                f"The differentiated Tensor at index {position} appears to not have been used in the graph. "
+                "Set allow_unused=True if this is the desired behavior."
+            )
+    return tuple(results)
+
+
+def _private(total: Value) -> Tensor:
+    """A result that shares no memory with a seed, a saved value or another result."""
+    array = as_array(total)
+    return wrap(array_module(array).array(array, order="C"))
+
+
+def _as_tuple(tensors: Tensors) -> tuple[Tensor, ...]:
+    items = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+    for position, t in enumerate(items):
+        if not isinstance(t, Tensor):
+            raise ArgumentTypeError(f"autograd: element {position} must be a Tensor, got {type(t).__name__}")
+    return items
+
+
+def _node_of(t: Tensor, position: int) -> Leaf | Node:
+    if t._node is None:
+        raise GraphError(
+            "One of the differentiated Tensors does not require grad: "
+            f"input {position}, of shape {t.shape}. Call requires_grad_() on it before it is used"
+        )
+    return t._node
+
+
+def _seeds(outputs: tuple[Tensor, ...], gradients: Any, record: bool) -> list[tuple[AnyNode, Value]]:
+    """Pair each output's node with the cotangent that it starts with."""
+    if gradients is None:
+        given: tuple[Any, ...] = (None,) * len(outputs)
+    else:
+        given = tuple(gradients) if isinstance(gradients, (list, tuple)) else (gradients,)
+    if len(given) != len(outputs):
+        raise GraphError(f"got {len(outputs)} tensors and {len(given)} gradients")
+    seeds: list[tuple[AnyNode, Value]] = []
+    for position, (t, g) in enumerate(zip(outputs, given, strict=True)):
+        if t._node is None:
+            raise GraphError(
+                f"element {position} of tensors does not require grad and does not have a grad_fn. Nothing was "
+                "recorded: no input had requires_grad=True, or the computation ran under no_grad() or on detached values"
+            )
+        if g is None:
+            if t._data.size != 1:
+                raise GraphError(
+                    f"grad can be implicitly created only for scalar outputs, and this one has shape {t.shape}. "
+                    "Reduce it first (loss.sum(), loss.mean()) or pass gradient="
+                )
+            g = wrap(array_module(t._data).ones_like(t._data))
+        elif not isinstance(g, Tensor):
+            g = wrap(np.asarray(g, t._data.dtype))
+        if g._data.shape != t._data.shape:
+            raise ShapeRuntimeError(
+                f"Mismatch in shape: grad_output[{position}] has a shape of {g.shape} and output[{position}] has a "
+                f"shape of {t.shape}."
+            )
+        if g._data.dtype != t._data.dtype:
+            g = wrap(g._data.astype(t._data.dtype))
+        seeds.append((t._node, g if record else g._data))
+    return seeds

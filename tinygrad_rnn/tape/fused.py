@@ -1,0 +1,98 @@
+"""Fused primitives: a whole recurrent layer as one node with several outputs and one hand-written backward pass.
+
+The node's cotangent is a list with one entry per output.  Each output tensor has a small node of its own that
+puts its cotangent into that list, so to the sweep a fused primitive looks like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..typing import Array, Params, Value
+from .modes import state
+from .node import Node
+from .primitive import Part, Primitive, unary
+from .sweep import cotangents
+from .tensor import Tensor, as_array, wrap
+
+__all__ = ["fused"]
+
+
+class OutputPart(Part):
+    """The cotangent of one output of a fused primitive."""
+
+    __slots__ = ("count", "g", "number")
+
+    def __init__(self, number: int, count: int, g: Value) -> None:
+        self.number, self.count, self.g = number, count, g
+
+    def start(self) -> list[Value]:
+        total: list[Value] = [None] * self.count
+        total[self.number] = self.g
+        return total
+
+    def add_to(self, total: list[Value]) -> None:
+        total[self.number] = self.g  # an output's node is swept once, with its own complete sum
+
+
+OUTPUT = Primitive("output", lambda a: a, (lambda g, y, a, number, count: OutputPart(number, count, g),), ("",))
+
+alias = unary("alias", lambda a: a.view(), lambda g, y, a: g, doc="The same values under a node of their own.")
+
+
+def fused(
+    name: str,
+    forward: Callable[..., tuple[tuple[Array, ...], Any]],
+    vjp: Callable[..., Sequence[Array | None]],
+    reference: Callable[..., tuple[Value, ...]],
+    *,
+    doc: str | None = None,
+) -> Callable[..., tuple[Any, ...]]:
+    """Declare a primitive with several outputs and one backward pass for all of its arguments.
+
+    Args:
+        name: shown on the tape.
+        forward: ``(*arrays, **params) -> (outputs, residual)``, the residual being what the backward pass needs.
+        vjp: ``(gs, residual, *arrays, needs, **params) -> cotangents``, on raw arrays only.  ``gs`` holds None
+            for an output that no gradient reached, ``needs`` says for each argument whether its cotangent is wanted.
+        reference: the same computation in ordinary operations.  Its own vjp is used where the backward pass is
+            itself recorded (``create_graph=True``), which gives every higher order.
+
+    An argument may be None (absent).  Returns a function that gives a tuple of outputs.
+    """
+
+    def recorded_vjp(gs: list[Value], residual: Any, *args: Value, needs: Sequence[bool], **params: Any) -> list[Value]:
+        # An alias per argument: a tensor given twice must get two cotangents, not twice their sum.
+        inputs = [alias(a) if need else a for a, need in zip(args, needs, strict=True)]
+        outputs = reference(*inputs, **params)
+        seeds = [(y._node, g) for y, g in zip(outputs, gs, strict=True) if g is not None and y._node is not None]
+        wanted = [a._node for a, need in zip(inputs, needs, strict=True) if need]
+        found = iter(cotangents(seeds, wanted, record=True))
+        return [next(found) if need else None for need in needs]
+
+    p = Primitive(name, forward, (), (), joint=vjp, recorded_joint=recorded_vjp, residual=True)
+
+    def apply(*args: Any, **params: Any) -> tuple[Any, ...]:
+        values = [a._data if isinstance(a, Tensor) else a for a in args]
+        outputs, residual = forward(*values, **params)
+        if not any(isinstance(a, Tensor) for a in args):
+            return tuple(outputs)
+        results = tuple([wrap(as_array(y)) for y in outputs])
+        parents = tuple([a._node if isinstance(a, Tensor) else None for a in args])
+        if state.recording and any(node is not None for node in parents):
+            saved = [*[a for a in args if isinstance(a, Tensor)], *results]
+            y = results[0]._data
+            clocks = (*[a._own_clock() if isinstance(a, Tensor) else None for a in args],)
+            node = Node(p, parents, tuple(values), params, residual, clocks, y.shape, y.dtype)
+            node.clocks = tuple([t._own_clock() for t in saved])
+            for watcher in state.watchers:
+                watcher.recorded(node, outputs)
+            for number, t in enumerate(results):
+                place: Params = {"number": number, "count": len(results)}
+                t._node = Node(OUTPUT, (node,), (node,), place, None, (), t._data.shape, t._data.dtype)
+        return results
+
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = doc
+    return apply

@@ -1,0 +1,169 @@
+"""Nodes: what one recorded operation leaves behind.
+
+Rules that the rest of the engine relies on:
+
+* A node points to its parents, never to its children, and a leaf node only weakly to its tensor.  So the
+  tensors that can reach a node own it: there are no cycles, and a graph that nobody holds is freed at once.
+* Indices grow with time.  A parent's index is smaller than its child's, hence falling index is an order in
+  which every child comes before its parents: the sweep needs no other sort.
+* The clock that gives indices also stamps writes in place.  A saved value is stale exactly if it was written
+  after the node was recorded, i.e. if its stamp is greater than the node's index.
+* In ``args`` a value that the vjps do not read is replaced by the parent that stands for it, which knows its
+  shape and dtype and nothing else.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InplaceError
+from ..typing import Array, DType, Params, Shape, Value
+
+if TYPE_CHECKING:
+    from .primitive import Primitive
+    from .tensor import Tensor
+
+__all__ = ["Clock", "Hook", "Leaf", "Node", "latest_write", "now", "stamp_write"]
+
+Hook = Callable[..., Any]
+
+now: Callable[[], int] = itertools.count(1).__next__
+"""The next tick of the one clock, for nodes and writes alike."""
+
+_latest = 0
+
+
+def latest_write() -> int:
+    """When any tensor was last written in place: nodes recorded later need no check."""
+    return _latest
+
+
+def stamp_write(clock: Clock) -> None:
+    """Note that the memory behind ``clock`` was written just now."""
+    global _latest
+    clock.stamp = _latest = now()
+    clock.count += 1
+
+
+class Clock:
+    """When a piece of memory was last written in place.  A tensor and its views share one."""
+
+    __slots__ = ("count", "stamp", "views")
+
+    def __init__(self) -> None:
+        self.stamp = 0
+        self.count = 0
+        self.views: list[weakref.ref[Tensor]] | None = None
+
+
+class Leaf:
+    """The node of a tensor that requires grad and was not computed: where the sum of gradients arrives."""
+
+    __slots__ = ("dtype", "hooks", "index", "post_hooks", "shape", "tensor")
+
+    def __init__(self, tensor: Tensor, shape: Shape, dtype: DType) -> None:
+        self.index = now()
+        self.tensor: weakref.ref[Tensor] = weakref.ref(tensor)
+        self.shape = shape
+        self.dtype = dtype
+        self.hooks: dict[int, Hook] | None = None
+        self.post_hooks: dict[int, Hook] | None = None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    def name(self) -> str:
+        return "AccumulateGrad"
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} #{self.index}>"
+
+
+class Node:
+    """One applied primitive: its parents, the values its vjps need, its output's shape and dtype."""
+
+    __slots__ = (
+        "__weakref__",
+        "ans",
+        "args",
+        "clocks",
+        "dtype",
+        "hooks",
+        "index",
+        "info",
+        "params",
+        "parents",
+        "primitive",
+        "shape",
+    )
+
+    def __init__(
+        self,
+        primitive: Primitive,
+        parents: tuple[Leaf | Node | None, ...],
+        args: tuple[Value, ...],
+        params: Params,
+        ans: Array,
+        clocks: tuple[Clock | None, ...],
+        shape: Shape,
+        dtype: DType,
+    ) -> None:
+        self.index = now()
+        self.primitive = primitive
+        self.parents = parents
+        self.args: tuple[Value, ...] | None = args
+        self.params = params
+        self.ans = ans
+        self.clocks = clocks
+        self.shape = shape
+        self.dtype = dtype
+        self.hooks: dict[int, Hook] | None = None
+        self.info: str | None = None
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def next_functions(self) -> tuple[tuple[Leaf | Node | None, int], ...]:
+        """The parents, in PyTorch's form: pairs of node and output number."""
+        return tuple((parent, 0) for parent in self.parents)
+
+    def name(self) -> str:
+        """The name in PyTorch's form: ``TanhBackward0``."""
+        return self.primitive.backward_name
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} #{self.index}>"
+
+    def check_fresh(self) -> None:
+        """Raise if a saved value was written in place after it was saved.
+
+        Raises:
+            InplaceError: names the operation that saved the value.
+        """
+        for position, clock in enumerate(self.clocks):
+            if clock is not None and clock.stamp > self.index:
+                raise InplaceError(self._stale(position, clock))
+
+    def _stale(self, position: int, clock: Clock) -> str:
+        is_output = position == len(self.clocks) - 1
+        value = self.ans if is_output or self.args is None else self.args[position]
+        what = f"{_type_name(value)} {list(value.shape)}"
+        which = f"output 0 of {self.name()}" if is_output else f"argument {position} of {self.primitive.name}"
+        where = f" recorded at {self.info}" if self.info else ""
+        return (
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"[{what}], which is {which}{where}, was written {clock.count} time(s), last after "
+            f"{self.primitive.name} saved it for its gradient. Hint: write to a copy (x.clone()) or use the "
+            "out-of-place form; autograd.detect_anomaly() shows the line that recorded the operation."
+        )
+
+
+def _type_name(x: Any) -> str:
+    names = {"float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "bool": "BoolTensor"}
+    return "torch." + names.get(str(x.dtype), f"{x.dtype}Tensor")

@@ -1,0 +1,204 @@
+"""The reverse sweep: cotangents flow from outputs to leaves, and what arrives at a node by several ways is summed.
+
+That sum is the whole idea: if a value is used many times, a change of it acts through each use, so its gradient
+is the sum of the contributions of its uses.  A weight of an RNN is used once per time step; its gradient is the
+sum over time, with nothing recurrent about it.
+
+Rules:
+
+* Nodes are visited in falling index.  A child's index is always greater than its parents', so when a node is
+  visited every contribution to it has arrived.  A heap of indices gives the next one; nothing is recursive, and
+  only nodes that a cotangent reaches are ever looked at.
+* A total is taken out of the table when its node is visited; saved values go at the same time unless ``keep``.
+* A contribution is never changed: it may be another node's cotangent, or a user's array.  The first sum of two
+  makes a new array, which the sweep owns and adds into from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+
+from ..errors import GraphError
+from ..typing import Value
+from .modes import _RecordingMode, state
+from .node import Leaf, Node, latest_write
+from .primitive import Part
+from .tensor import wrap
+
+__all__ = ["Seeds", "cotangents", "sweep"]
+
+AnyNode = Leaf | Node
+Seeds = Iterable[tuple[AnyNode, Value]]
+
+FREED = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+    "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
+    "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
+    "saved tensors after calling backward."
+)
+
+
+def sweep(
+    seeds: Seeds,
+    deliver: Callable[[AnyNode, Value, bool], None],
+    *,
+    keep: bool = False,
+    record: bool = False,
+    wanted: Sequence[AnyNode] | None = None,
+) -> None:
+    """Pull cotangents back from ``seeds`` to the leaves, or to the ``wanted`` nodes alone.
+
+    Args:
+        seeds: pairs of a node and the cotangent to start it with.
+        deliver: called as ``deliver(node, total, owned)`` with each complete sum; ``owned`` says that the
+            total is an array made here, so that the receiver may keep it without a copy.
+        keep: do not free saved values (``retain_graph``).
+        record: run the vjps on Tensors and record them (``create_graph``).
+        wanted: deliver at these nodes, leaves or not, and visit only what lies on a way to them.
+
+    Raises:
+        GraphError: saved values were freed by an earlier sweep.
+        InplaceError: a saved value was written in place after it was saved.
+    """
+    heap: list[int] = []
+    nodes: dict[int, AnyNode] = {}
+    totals: dict[int, Any] = {}
+    owned: set[int] = set()
+    goals = None if wanted is None else {node.index for node in wanted}
+    seeds = list(seeds)
+    on_way = None if goals is None else _on_the_way([node for node, _ in seeds], goals)
+    watchers = state.watchers
+    for watcher in watchers:
+        watcher.sweep_begins()
+
+    def add(parent: AnyNode, contribution: Any) -> None:
+        index = parent.index
+        if index not in totals:
+            nodes[index] = parent
+            heappush(heap, -index)
+            if isinstance(contribution, Part):
+                contribution = contribution.start()
+                owned.add(index)
+            totals[index] = contribution
+        elif isinstance(contribution, Part):
+            if index not in owned:
+                totals[index] = totals[index].copy()
+                owned.add(index)
+            contribution.add_to(totals[index])
+        elif index in owned and not record:
+            totals[index] += contribution
+        else:
+            totals[index] = totals[index] + contribution
+            owned.add(index)
+
+    with _RecordingMode(record), np.errstate(all="ignore"):
+        for node, g in seeds:
+            add(node, g)
+        while heap:
+            index = -heappop(heap)
+            node = nodes.pop(index)
+            g = totals.pop(index)
+            if node.hooks:
+                g = run_hooks(node, g, record)
+                owned.discard(index)
+            for watcher in watchers:
+                watcher.reached(node, g)
+            if goals is None:
+                if type(node) is Leaf:
+                    deliver(node, g, index in owned)
+            elif index in goals:
+                deliver(node, g, index in owned)
+            if type(node) is Leaf:
+                continue
+            assert isinstance(node, Node)
+            args, ans, primitive, params = node.args, node.ans, node.primitive, node.params
+            if args is None:
+                raise GraphError(f"{FREED} ({node.name()}, recorded {_ago(node)})")
+            if index < latest_write():
+                node.check_fresh()
+            if record:
+                args, ans = node_inputs(node)
+            joint = None
+            if primitive.joint is not None:
+                pull = primitive.recorded_joint if record else primitive.joint
+                needs = [p is not None and (on_way is None or p.index in on_way) for p in node.parents]
+                joint = pull(g, ans, *args, needs=tuple(needs), **params)  # type: ignore[misc]
+            for position, parent in enumerate(node.parents):
+                if parent is None or (on_way is not None and parent.index not in on_way):
+                    continue
+                if joint is None:
+                    contribution = primitive.vjps[position](g, ans, *args, **params)  # type: ignore[misc]
+                else:
+                    contribution = joint[position]
+                if contribution is None:
+                    continue
+                for watcher in watchers:
+                    watcher.contributed(node, position, parent, contribution)
+                add(parent, contribution)
+            if not keep and primitive.frees:
+                node.args = node.ans = None
+
+
+def cotangents(seeds: Seeds, wanted: Sequence[AnyNode], *, keep: bool = True, record: bool = False) -> list[Value]:
+    """The total cotangent of each ``wanted`` node, None where no seed reaches it.  Nothing is accumulated."""
+    found: dict[int, Value] = {}
+
+    def deliver(node: AnyNode, total: Value, owned: bool) -> None:
+        found[node.index] = total
+
+    sweep(seeds, deliver, keep=keep, record=record, wanted=wanted)
+    return [found.get(node.index) for node in wanted]
+
+
+def node_inputs(node: Node) -> tuple[Sequence[Value], Value]:
+    """The saved arguments and output of a node as Tensors with their history, for a vjp that is recorded."""
+    assert node.args is not None
+    args = list(node.args)
+    for position, (value, parent) in enumerate(zip(args, node.parents, strict=True)):
+        clock = node.clocks[position] if node.clocks else None
+        if value is not parent and (parent is not None or clock is not None):
+            args[position] = t = wrap(value, parent)
+            t._clock = clock
+    ans = node.ans
+    if ans is not None and node.primitive.joint is None:
+        ans = wrap(ans, node)
+        ans._clock = node.clocks[-1]
+    return args, ans
+
+
+def run_hooks(node: AnyNode, g: Value, record: bool) -> Value:
+    """Show the complete cotangent to the hooks of a tensor, in order; each may replace it."""
+    t = g if record else wrap(np.asarray(g) if isinstance(g, np.generic) else g)
+    for hook in list((node.hooks or {}).values()):
+        replaced = hook(t)
+        if replaced is not None:
+            t = replaced
+    return t if record else t._data
+
+
+def _on_the_way(starts: Sequence[AnyNode], goals: set[int]) -> set[int]:
+    """The indices of the nodes from which a goal can be reached, the goals included."""
+    reached: dict[int, AnyNode] = {}
+    stack = list(starts)
+    while stack:
+        node = stack.pop()
+        if node.index not in reached:
+            reached[node.index] = node
+            if isinstance(node, Node):
+                stack.extend([parent for parent in node.parents if parent is not None])
+    on_way = set()
+    for index in sorted(reached):
+        node = reached[index]
+        if index in goals or (
+            isinstance(node, Node) and any(p is not None and p.index in on_way for p in node.parents)
+        ):
+            on_way.add(index)
+    return on_way
+
+
+def _ago(node: Node) -> str:
+    return f"at {node.info}" if node.info else f"as number {node.index}"

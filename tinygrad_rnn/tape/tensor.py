@@ -1,0 +1,354 @@
+"""Tensor: a raw array, and the node that says how it was computed.
+
+This file holds what a tensor *is*.  What one can do with it (operators, ``sum``, ``backward`` ...) lives in
+``ops`` and ``tape.backward`` and is bound to the class in one named place, ``ops/methods.py``, because
+operations need Tensor and Tensor needs operations.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backend import Device, array_device, array_module, is_array, to_numpy
+from ..errors import ArgumentTypeError, DtypeError, GraphError, ShapeRuntimeError
+from ..typing import Array, DType
+from .node import Clock, Leaf, Node, stamp_write
+
+__all__ = ["Size", "Tensor", "as_array", "wrap"]
+
+ndarray = np.ndarray
+
+
+class Size(tuple[int, ...]):
+    """The shape of a tensor: a tuple that can also say how many entries there are."""
+
+    __slots__ = ()
+
+    def numel(self) -> int:
+        """The product of the axis lengths."""
+        n = 1
+        for length in self:
+            n *= length
+        return n
+
+    def __repr__(self) -> str:
+        return f"torch.Size([{', '.join(map(str, self))}])"
+
+
+class Tensor:
+    """An array whose history can be recorded.
+
+    Made by :func:`tinygrad_rnn.tensor` and by operations.  Called directly it is PyTorch's legacy
+    constructor: ``Tensor(2, 3)`` has that shape and unset float32 values, ``Tensor([1, 2])`` those values in
+    float32.  A raw array is wrapped as it is, sharing memory.
+
+    >>> import tinygrad_rnn as tg
+    >>> w = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> (w * w).sum().backward()
+    >>> w.grad
+    tensor([2., 4.])
+    """
+
+    __slots__ = ("__weakref__", "_base", "_clock", "_data", "_grad", "_node", "_retain")
+
+    _data: Array
+    _node: Leaf | Node | None
+    _clock: Clock | None
+
+    def __init__(self, *args: Any) -> None:
+        if len(args) == 1 and is_array(args[0]):
+            self._data = as_array(args[0])
+        elif all(isinstance(a, int) for a in args):
+            self._data = np.empty(args, np.float32)
+        elif len(args) == 1:
+            self._data = np.array(args[0], np.float32)
+        else:
+            raise ArgumentTypeError("Tensor(): expected sizes, a sequence of values, or one array")
+        self._node = None
+        self._clock = None
+
+    # what it is ------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        return Size(self._data.shape)
+
+    @property
+    def dtype(self) -> DType:
+        dtype: DType = self._data.dtype
+        return dtype
+
+    @property
+    def device(self) -> Device:
+        return array_device(self._data)
+
+    @property
+    def is_cuda(self) -> bool:
+        return self.device.type == "cuda"
+
+    @property
+    def ndim(self) -> int:
+        ndim: int = self._data.ndim
+        return ndim
+
+    @property
+    def nbytes(self) -> int:
+        nbytes: int = self._data.nbytes
+        return nbytes
+
+    @property
+    def itemsize(self) -> int:
+        return self.dtype.itemsize
+
+    @property
+    def _version(self) -> int:
+        """How often this memory was written in place."""
+        return 0 if self._clock is None else self._clock.count
+
+    # its place in the graph --------------------------------------------------------------------------------
+
+    @property
+    def requires_grad(self) -> bool:
+        return self._node is not None
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Say whether gradients with respect to this leaf are wanted.
+
+        Raises:
+            DtypeError: the values are neither floating point nor complex.
+            GraphError: switched off on a computed tensor (use ``detach``).
+        """
+        if requires_grad and self._node is None:
+            if self._data.dtype.kind not in "fc":
+                raise DtypeError(
+                    "only Tensors of floating point dtype can require gradients, "
+                    f"and this one is {self.dtype}. Convert it first: x.float()"
+                )
+            self._node = Leaf(self, self._data.shape, self._data.dtype)
+        elif not requires_grad and self._node is not None:
+            if not self.is_leaf:
+                raise GraphError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed "
+                    "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                )
+            self._node = None
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """True if it was not computed from tensors that require grad."""
+        return not isinstance(self._node, Node)
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node of the operation that computed it; None for a leaf."""
+        return self._node if isinstance(self._node, Node) else None
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The sum of the gradients that arrived so far; None before the first."""
+        try:
+            return self._grad
+        except AttributeError:
+            if isinstance(self._node, Node) and not self.retains_grad:
+                _warn_no_grad()
+            return None
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise ArgumentTypeError(f"assigned grad expected to be a Tensor or None but got {type(value).__name__}")
+            if value._data.shape != self._data.shape:
+                raise ShapeRuntimeError(
+                    "assigned grad has data of a different size: "
+                    f"the tensor has {self.shape}, the assigned gradient {value.shape}"
+                )
+            if value._data.dtype != self._data.dtype:
+                raise DtypeError(
+                    "assigned grad has data of a different type: "
+                    f"the tensor has {self.dtype}, the assigned gradient {value.dtype}"
+                )
+        self._grad = value
+
+    @property
+    def retains_grad(self) -> bool:
+        """Whether ``retain_grad`` was called on this computed tensor."""
+        return getattr(self, "_retain", False)
+
+    def detach(self) -> Tensor:
+        """The same memory as a tensor without history: what comes after does not reach what came before."""
+        out = wrap(self._data)
+        out._clock = self._own_clock()
+        return out
+
+    def detach_(self) -> Tensor:
+        """Forget this tensor's own history."""
+        self._node = None
+        return self
+
+    @property
+    def data(self) -> Tensor:
+        """The same memory without history.  Writes through it are seen by the check for stale saved values."""
+        return self.detach()
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        self._data = value._data
+        if isinstance(self._node, Leaf):
+            self._node.shape = value._data.shape
+            self._node.dtype = value._data.dtype
+        self._touch()
+
+    # writes in place ---------------------------------------------------------------------------------------
+
+    def _own_clock(self) -> Clock:
+        """The clock of this memory, made when it is first needed."""
+        clock = self._clock
+        if clock is None:
+            clock = self._clock = Clock()
+        return clock
+
+    def _touch(self) -> None:
+        """Declare that ``_data`` was just written in place."""
+        stamp_write(self._own_clock())
+
+    # to plain Python and NumPy -------------------------------------------------------------------------------
+
+    def numpy(self, *, force: bool = False) -> Any:
+        """The values as a NumPy array, sharing memory on the host.
+
+        Raises:
+            GraphError: the tensor requires grad (``force=True`` detaches it and copies from a GPU).
+            ArgumentTypeError: the tensor is on a GPU.
+        """
+        if not force:
+            if self._node is not None:
+                raise GraphError(
+                    "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+                )
+            if self.is_cuda:
+                raise ArgumentTypeError(
+                    f"can't convert {self.device} device type tensor to numpy. "
+                    "Use Tensor.cpu() to copy the tensor to host memory first."
+                )
+        return to_numpy(self._data)
+
+    def tolist(self) -> Any:
+        """The values as nested Python lists; a plain number for a 0-d tensor."""
+        return self._data.tolist()
+
+    def item(self) -> Any:
+        """The value of a tensor with one entry, as a Python number.
+
+        Raises:
+            ShapeRuntimeError: it has more entries or none.
+        """
+        if self._data.size != 1:
+            raise ShapeRuntimeError(
+                f"a Tensor with {self._data.size} elements cannot be converted to Scalar: its shape is {self.shape}"
+            )
+        return self._data.item()
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind not in "iub" or self._data.size != 1:
+            raise ArgumentTypeError("only integer tensors of a single element can be converted to an index")
+        return int(self._data.item())
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            raise ShapeRuntimeError(
+                f"Boolean value of Tensor with {'no values' if not self._data.size else 'more than one value'} "
+                f"is ambiguous: its shape is {self.shape}. Use any() or all()"
+            )
+        return bool(self._data.item())
+
+    def __len__(self) -> int:
+        if self._data.ndim == 0:
+            raise ArgumentTypeError("len() of a 0-d tensor")
+        return len(self._data)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        values = self.numpy()
+        if dtype is not None and values.dtype != dtype:
+            return values.astype(dtype)
+        return values.copy() if copy else values
+
+    __hash__ = object.__hash__
+
+    if TYPE_CHECKING:  # bound by ops/methods.py; spelled out for the type checker
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setitem__(self, index: Any, value: Any) -> None: ...
+        def __getitem__(self, index: Any) -> Tensor: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __rmatmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __xor__(self, other: Any) -> Tensor: ...
+        def __mod__(self, other: Any) -> Tensor: ...
+        def __floordiv__(self, other: Any) -> Tensor: ...
+        def __iter__(self) -> Any: ...
+
+
+_new = object.__new__
+
+
+def wrap(data: Array, node: Leaf | Node | None = None) -> Tensor:
+    """A tensor over a raw array, without copying and without asking what it is."""
+    out = _new(Tensor)
+    out._data = data
+    out._node = node
+    out._clock = None
+    return out
+
+
+def as_array(x: Any) -> Array:
+    """A result of NumPy as an array: reductions and 0-d arithmetic give scalars, which Tensor never holds."""
+    return x if type(x) is ndarray or hasattr(array_module(x), "cuda") else np.asarray(x)
+
+
+def _warn_no_grad() -> None:
+    import warnings
+
+    warnings.warn(
+        "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
+        "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf "
+        "Tensor, use .retain_grad() on the non-leaf Tensor.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
