@@ -93,13 +93,19 @@ def randn(shape: Any, dtype: Any = np.float32, generator: Generator | None = Non
 
 
 def normal(
-    shape: Any, mean: float = 0.0, std: float = 1.0, dtype: Any = np.float32, generator: Generator | None = None
+    shape: Any,
+    mean: float = 0.0,
+    std: float = 1.0,
+    dtype: Any = np.float32,
+    generator: Generator | None = None,
+    *,
+    blocks: bool = True,
 ) -> Array:
     """Normal numbers by Box-Muller.
 
     16 elements and more: element j of a block of 16 pairs with element j + 8; if the size is no multiple of 16,
-    the last 16 elements are drawn once more.  Fewer: pairs in float64, the unused half of a pair waits in the
-    generator for the next small draw.
+    the last 16 elements are drawn once more.  Fewer (or ``blocks=False``, which is how PyTorch fills memory with
+    gaps): pairs in float64, the unused half of a pair waits in the generator for the next small draw.
 
     Raises:
         RandomError: std < 0.
@@ -113,14 +119,14 @@ def normal(
     if not std >= 0:
         raise RandomError(f"normal expects std >= 0.0, but found std {std}")
     count = math.prod(shape)
-    if count < 16:
-        return _narrow(_few_normals(count, mean, std, source), dtype).reshape(shape)
+    if count < 16 or not blocks:
+        return _narrow(_paired_normals(count, mean, std, source), dtype).reshape(shape)
     working = np.float64 if dtype == np.float64 else np.float32
-    double, blocks, tail = working is np.float64, count // 16, count % 16
+    double, tail = working is np.float64, count % 16
     values = np.empty(count, working)
     # float16 skips the uniforms of the tail, which it draws again anyhow
     drawn = fractions(count if dtype != np.float16 else count - tail, double, source)
-    values[: 16 * blocks] = _block_normals(drawn[: 16 * blocks], mean, std, double)
+    values[: count - tail] = _block_normals(drawn[: count - tail], mean, std, double)
     if tail:
         values[count - 16 :] = _block_normals(fractions(16, double, source), mean, std, double)
     return values.astype(dtype, copy=False).reshape(shape)
@@ -136,16 +142,17 @@ def _block_normals(u: Array, mean: float, std: float, double: bool) -> Array:
     return fma(values, values.dtype.type(std), values.dtype.type(mean), values.dtype)
 
 
-def _few_normals(count: int, mean: float, std: float, source: Generator) -> npt.NDArray[np.float64]:
-    values = []
-    for _ in range(count):
-        waiting, source.next_normal = source.next_normal, None
-        if waiting is None:
-            turn, depth = source.fractions53(2).tolist()
-            radius, angle = math.sqrt(-2.0 * math.log1p(-depth)), 2.0 * math.pi * turn
-            waiting, source.next_normal = radius * math.cos(angle), radius * math.sin(angle)
-        values.append(waiting)
-    result: npt.NDArray[np.float64] = fma(np.array(values), std, mean, np.float64)
+def _paired_normals(count: int, mean: float, std: float, source: Generator) -> npt.NDArray[np.float64]:
+    """One after the other, in float64: of each pair the cosine first, then the sine."""
+    waiting = [] if source.next_normal is None or not count else [source.next_normal]
+    pairs = (count - len(waiting) + 1) // 2
+    turn, depth = source.fractions53(2 * pairs).reshape(pairs, 2).T
+    radius, angle = np.sqrt(-2.0 * libm("log1p", -depth)), (2.0 * np.pi) * turn
+    fresh = np.stack([radius * libm("cos", angle), radius * libm("sin", angle)], axis=1).ravel()
+    values = np.concatenate([waiting, fresh])
+    if count:
+        source.next_normal = float(values[count]) if len(values) > count else None
+    result: npt.NDArray[np.float64] = fma(values[:count], std, mean, np.float64)
     return result
 
 
