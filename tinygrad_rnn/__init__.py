@@ -1,12 +1,68 @@
-"""tinygrad_rnn: a tape-based autodiff engine on NumPy and CuPy, with recurrent layers, to see, trust and run."""
+"""tinygrad_rnn: a tape-based autodiff engine on NumPy and CuPy, with recurrent layers, to see, trust and run.
+
+>>> import tinygrad_rnn as tg
+>>> W = tg.tensor(0.5, requires_grad=True)
+>>> h = tg.tensor(1.0)
+>>> for x in (1.0, -1.0, 2.0):
+...     h = tg.tanh(W * h + x)                  # one weight, used three times
+>>> h.backward()
+>>> W.grad                                      # the sum of the gradients of its three uses
+tensor(-0.0142)
+"""
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .backend import Device as device
+from .backend.random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from .ops import *
 from .tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .tape.recording import Tape
 from .tape.tensor import Size, Tensor
 
-float16, float32, float64 = np.dtype(np.float16), np.dtype(np.float32), np.dtype(np.float64)
+if TYPE_CHECKING:
+    from . import autograd, nn, optim, serialization, testing, utils
+
+__version__ = "0.1.0"
+
+float16 = half = np.dtype(np.float16)
+float32 = float = np.dtype(np.float32)  # noqa: A001  (PyTorch's names)
+float64 = double = np.dtype(np.float64)
+complex64, complex128 = np.dtype(np.complex64), np.dtype(np.complex128)
+uint8 = np.dtype(np.uint8)
+int8 = np.dtype(np.int8)
+int16 = short = np.dtype(np.int16)
+int32 = int = np.dtype(np.int32)  # noqa: A001
+int64 = long = np.dtype(np.int64)
+bool = np.dtype(np.bool_)  # noqa: A001
+inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
+
+_SUBPACKAGES = ("autograd", "backend", "diagnostics", "nn", "optim", "serialization", "testing", "train", "utils", "viz")
+_ELSEWHERE = {
+    "compile": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",
+    "jit": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",
+    "onnx": "save a state_dict with tinygrad_rnn.serialization instead",
+    "distributed": "one process and one device",
+    "bfloat16": "float16, float32 and float64 are supported",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a subpackage when it is first named; else say what exists instead."""
+    if name in _SUBPACKAGES:
+        try:
+            return importlib.import_module(f"{__name__}.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"{__name__}.{name}":
+                raise
+    hint = _ELSEWHERE.get(name)
+    if hint is None:
+        import difflib
+
+        close = difflib.get_close_matches(name, [*globals(), *_SUBPACKAGES], n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else "it is outside the scope of this package"
+    raise AttributeError(f"module 'tinygrad_rnn' has no attribute '{name}': {hint}")
