@@ -1,0 +1,122 @@
+"""Adagrad: steps divided by the root of the sum of all squared gradients so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..tape.tensor import Tensor
+from ..typing import Array
+from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
+from .scalars import at_least_zero, enabled, factor, number
+
+__all__ = ["Adagrad"]
+
+
+class Adagrad(Optimizer):
+    r"""Adaptive subgradient method.
+
+    At step :math:`t` (from 1), for each parameter :math:`\theta` with gradient :math:`g`::
+
+        g <- -g  if maximize;      g <- g + weight_decay * theta
+        s <- s + g**2
+        theta <- theta - lr / (1 + (t - 1) * lr_decay) * g / (sqrt(s) + eps)
+
+    Args:
+        params: Tensors, (name, Tensor) pairs, or dicts of parameter groups that override the options.
+        lr: step size. Default 1e-2.
+        lr_decay: how fast the step size falls with the number of steps. Default 0.
+        weight_decay: L2 coefficient. Default 0.
+        initial_accumulator_value: where the sum of squares starts. Default 0.
+        eps: added to the root, in units of the gradient. Default 1e-10.
+        maximize: ascend instead of descend.
+        foreach, fused: PyTorch's choice among its kernels; kept in the group, without effect.
+
+    State: ``step`` and ``sum``; there from the start, as in PyTorch, also for parameters without gradient.
+
+    Raises:
+        ArgumentError: a negative option.
+
+    Source: Duchi, Hazan & Singer, JMLR 12 (2011), section 1.1 (diagonal form).
+
+    >>> import tinygrad_rnn as tg
+    >>> w = tg.tensor([1.0], requires_grad=True)
+    >>> optimizer = Adagrad([w], lr=0.5)
+    >>> for _ in range(2):
+    ...     w.grad = tg.tensor([3.0])
+    ...     optimizer.step()
+    >>> round(w.item(), 4)  # 1 - 0.5 - 0.5 / sqrt(2)
+    0.1464
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        lr_decay: float = 0,
+        weight_decay: float = 0,
+        initial_accumulator_value: float = 0,
+        eps: float = 1e-10,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        at_least_zero("learning rate", lr)
+        at_least_zero("lr_decay value", lr_decay)
+        at_least_zero("weight_decay value", weight_decay)
+        at_least_zero("initial_accumulator_value value", initial_accumulator_value)
+        at_least_zero("epsilon value", eps)
+        check_kernel_hints(foreach=foreach, fused=fused, differentiable=differentiable)
+        defaults = {
+            "lr": lr,
+            "lr_decay": lr_decay,
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "initial_accumulator_value": initial_accumulator_value,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "fused": fused,
+        }
+        super().__init__(params, defaults)
+        for group in self.param_groups:
+            for p in group["params"]:
+                self._start(group, p)
+
+    def _start(self, group: Group, p: Tensor) -> dict[str, Tensor]:
+        state = self.state[p]
+        if not state:
+            state["step"] = self._new_count()
+            state["sum"] = self._new_state(p._data, group["initial_accumulator_value"])
+        return state
+
+    def step(self, closure: Closure | None = None) -> Any:
+        loss = self._evaluate(closure)
+        for group in self.param_groups:
+            for p, value, grad in self._trained(group):
+                state = self._start(group, p)  # a parameter of a group added later starts here
+                self._descend(group, value, grad, state)
+                for entry in state.values():
+                    entry._touch()
+                p._touch()
+        return loss
+
+    @np.errstate(all="ignore")
+    def _descend(self, group: Group, value: Array, grad: Array, state: dict[str, Tensor]) -> None:
+        np.add(state["step"]._data, 1, out=state["step"]._data)
+        t = state["step"]._data.item()  # on the host: no wait
+        lr = factor(number(group["lr"]) / (1 + (t - 1) * group["lr_decay"]), value)
+        eps, decay, maximize = group["eps"], group["weight_decay"], group["maximize"]
+        for p, g, s, a, b in self._workspace.blocks(value, grad, state["sum"]._data, scratch=2):
+            if maximize:
+                g = np.negative(g, out=a)
+            if enabled(decay):
+                g = np.add(g, np.multiply(p, decay, out=b), out=a)
+            np.add(s, np.multiply(g, g, out=b), out=s)
+            np.sqrt(s, out=b)
+            np.add(b, eps, out=b)
+            np.divide(np.multiply(g, lr, out=a), b, out=b)
+            np.subtract(p, b, out=p)

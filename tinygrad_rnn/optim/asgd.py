@@ -1,0 +1,131 @@
+"""Averaged stochastic gradient descent: plain steps, and the average of the points they pass through."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import on_gpu
+from ..tape.tensor import Tensor
+from ..typing import Array
+from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
+from .scalars import at_least_zero, enabled, factor, number
+
+__all__ = ["ASGD"]
+
+
+class ASGD(Optimizer):
+    r"""Averaged SGD.
+
+    At step :math:`t` (from 1), for each parameter :math:`\theta` with gradient :math:`g`; eta starts at ``lr`` and
+    mu at 1::
+
+        g <- -g  if maximize;      g <- g + weight_decay * theta
+        theta <- (1 - lambd * eta) * theta - eta * g
+        ax <- ax + mu * (theta - ax)
+        eta <- lr / (1 + lambd * lr * t)**alpha
+        mu <- 1 / max(1, t - t0)
+
+    ``ax`` is the average of the points after step ``t0``; training goes on from ``theta``. Evaluate with ``ax``.
+
+    Args:
+        params: Tensors, (name, Tensor) pairs, or dicts of parameter groups that override the options.
+        lr: first step size. Default 1e-2.
+        lambd: decay term. Default 1e-4.
+        alpha: power of the step-size schedule. Default 0.75.
+        t0: step at which averaging starts. Default 1e6.
+        weight_decay: L2 coefficient. Default 0.
+        maximize: ascend instead of descend.
+        foreach, capturable: PyTorch's choice among its kernels; kept in the group, without effect.
+
+    State: ``step``, ``eta``, ``mu`` (float32 scalars, so that ``eta`` is rounded as in PyTorch) and ``ax``.
+
+    Raises:
+        ArgumentError: a negative lr or weight_decay.
+
+    Source: Polyak & Juditsky, SIAM J. Control Optim. 30 (1992); the schedule: Bottou 2010 (sgd, asgd programs).
+
+    >>> import tinygrad_rnn as tg
+    >>> w = tg.tensor([1.0], requires_grad=True)
+    >>> optimizer = ASGD([w], lr=0.25, lambd=0.0, t0=0)
+    >>> for _ in range(2):
+    ...     w.grad = tg.tensor([1.0])
+    ...     optimizer.step()
+    >>> w.item(), optimizer.state[w]["ax"].item()
+    (0.5, 0.5)
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        at_least_zero("learning rate", lr)
+        at_least_zero("weight_decay value", weight_decay)
+        check_kernel_hints(foreach=foreach, differentiable=differentiable)
+        defaults = {
+            "lr": lr,
+            "lambd": lambd,
+            "alpha": alpha,
+            "t0": t0,
+            "weight_decay": weight_decay,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+            "capturable": capturable,
+        }
+        super().__init__(params, defaults)
+
+    def step(self, closure: Closure | None = None) -> Any:
+        loss = self._evaluate(closure)
+        for group in self.param_groups:
+            for p, value, grad in self._trained(group):
+                state = self.state[p]
+                if not state:
+                    state["step"] = self._new_count()
+                    state["eta"] = _scalar(number(group["lr"]))
+                    state["mu"] = _scalar(1.0)
+                    state["ax"] = self._new_state(value)
+                self._descend(group, value, grad, state)
+                for entry in state.values():
+                    entry._touch()
+                p._touch()
+        return loss
+
+    @np.errstate(all="ignore")
+    def _descend(self, group: Group, value: Array, grad: Array, state: dict[str, Tensor]) -> None:
+        np.add(state["step"]._data, 1, out=state["step"]._data)
+        t, mu = state["step"]._data.item(), state["mu"]._data.item()  # on the host: no wait
+        lr, lambd = number(group["lr"]), group["lambd"]
+        eta = state["eta"]._data
+        eta = eta if on_gpu(eta) else eta.item()
+        shrink, eta = factor(1 - lambd * eta, value), factor(eta, value)
+        decay, maximize = group["weight_decay"], group["maximize"]
+        for p, g, ax, a, b in self._workspace.blocks(value, grad, state["ax"]._data, scratch=2):
+            if maximize:
+                g = np.negative(g, out=a)
+            if enabled(decay):
+                g = np.add(g, np.multiply(p, decay, out=b), out=a)
+            np.multiply(p, shrink, out=p)
+            np.subtract(p, np.multiply(g, eta, out=b), out=p)
+            if mu == 1:
+                np.copyto(ax, p)
+            else:
+                np.subtract(p, ax, out=b)
+                np.add(ax, np.multiply(b, mu, out=b), out=ax)
+        state["eta"] = _scalar(lr / (1 + lambd * lr * t) ** group["alpha"])
+        state["mu"] = _scalar(1 / max(1, t - group["t0"]))
+
+
+def _scalar(x: Any) -> Tensor:
+    """A float32 scalar, on the host unless ``x`` is on the GPU (a learning rate that lives there)."""
+    return Tensor(x.astype(np.float32) if on_gpu(x) else np.array(x, np.float32))

@@ -1,0 +1,37 @@
+"""Learning rates that change with time: step one of these after the optimiser's own step.
+
+>>> import tinygrad_rnn as tg
+>>> w = tg.zeros(3, requires_grad=True)
+>>> optimizer = tg.optim.SGD([w], lr=1.0)
+>>> scheduler = ExponentialLR(optimizer, gamma=0.5)
+>>> for _ in range(3):
+...     optimizer.step()
+...     scheduler.step()
+>>> scheduler.get_last_lr()
+[0.125]
+"""
+
+from .base import LRScheduler
+from .cosine import CosineAnnealingLR
+from .decay import ConstantLR, ExponentialLR, LinearLR, MultiStepLR, PolynomialLR, StepLR
+from .functions import LambdaLR, MultiplicativeLR
+from .one_cycle import OneCycleLR
+from .plateau import ReduceLROnPlateau
+from .sequential import ChainedScheduler, SequentialLR
+
+__all__ = [
+    "ChainedScheduler",
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "ExponentialLR",
+    "LRScheduler",
+    "LambdaLR",
+    "LinearLR",
+    "MultiStepLR",
+    "MultiplicativeLR",
+    "OneCycleLR",
+    "PolynomialLR",
+    "ReduceLROnPlateau",
+    "SequentialLR",
+    "StepLR",
+]

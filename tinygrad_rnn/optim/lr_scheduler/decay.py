@@ -1,0 +1,163 @@
+"""Schedules that multiply the rate by a factor that depends on the epoch alone.
+
+``e`` is the epoch, ``lr0`` the starting rate; each class says its closed form.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from ...errors import ArgumentError
+from ..optimizer import Optimizer
+from .base import LRScheduler
+
+__all__ = ["ConstantLR", "ExponentialLR", "LinearLR", "MultiStepLR", "PolynomialLR", "StepLR"]
+
+
+class StepLR(LRScheduler):
+    """``lr0 * gamma ** (e // step_size)``: down by a factor every so many epochs."""
+
+    def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
+        self.step_size = step_size
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[Any]:
+        self._warn_outside_step()
+        due = self.last_epoch != 0 and self.last_epoch % self.step_size == 0
+        return self._times(self.gamma) if due else self._unchanged()
+
+    def _get_closed_form_lr(self) -> list[Any]:
+        return [lr * self.gamma ** (self.last_epoch // self.step_size) for lr in self.base_lrs]
+
+
+class MultiStepLR(LRScheduler):
+    """``lr0 * gamma ** (number of milestones <= e)``: down by a factor at given epochs."""
+
+    def __init__(
+        self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        self.milestones = Counter(milestones)
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[Any]:
+        self._warn_outside_step()
+        times = self.milestones[self.last_epoch]
+        return self._times(self.gamma**times) if times else self._unchanged()
+
+    def _get_closed_form_lr(self) -> list[Any]:
+        passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
+        return [lr * self.gamma**passed for lr in self.base_lrs]
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from a state; its milestones may have become a plain dict with text keys in a file."""
+        super().load_state_dict(state_dict)
+        self.milestones = Counter({int(epoch): n for epoch, n in state_dict["milestones"].items()})
+
+
+class ExponentialLR(LRScheduler):
+    """``lr0 * gamma ** e``: down by a factor every epoch."""
+
+    def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
+        self.gamma = gamma
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[Any]:
+        self._warn_outside_step()
+        return self._unchanged() if self._is_initial else self._times(self.gamma)
+
+    def _get_closed_form_lr(self) -> list[Any]:
+        return [lr * self.gamma**self.last_epoch for lr in self.base_lrs]
+
+
+class ConstantLR(LRScheduler):
+    """``lr0 * factor`` for the first ``total_iters`` epochs, then ``lr0``.
+
+    Raises:
+        ArgumentError: a factor outside [0, 1].
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
+    ) -> None:
+        if not 0 <= factor <= 1.0:
+            raise ArgumentError(f"Constant multiplicative factor expected to be between 0 and 1. Got {factor}")
+        self.factor = factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[Any]:
+        self._warn_outside_step()
+        if self.last_epoch == 0:
+            return self._times(self.factor)
+        return self._times(1.0 / self.factor) if self.last_epoch == self.total_iters else self._unchanged()
+
+    def _get_closed_form_lr(self) -> list[Any]:
+        over = self.last_epoch >= self.total_iters
+        return [lr * (self.factor + over * (1 - self.factor)) for lr in self.base_lrs]
+
+
+class LinearLR(LRScheduler):
+    """``lr0`` times a factor that goes straight from ``start_factor`` to ``end_factor`` in ``total_iters`` epochs.
+
+    Raises:
+        ArgumentError: start_factor outside (0, 1] or end_factor outside [0, 1].
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        if not 0 < start_factor <= 1.0:
+            raise ArgumentError(
+                "Starting multiplicative factor expected to be greater than 0 and less or equal to 1. "
+                f"Got {start_factor}"
+            )
+        if not 0 <= end_factor <= 1.0:
+            raise ArgumentError(f"Ending multiplicative factor expected to be between 0 and 1. Got {end_factor}")
+        self.start_factor = start_factor
+        self.end_factor = end_factor
+        self.total_iters = total_iters
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[Any]:
+        self._warn_outside_step()
+        if self.last_epoch == 0:
+            return self._times(self.start_factor)
+        if self._is_initial or self.last_epoch > self.total_iters:
+            return self._unchanged()
+        rise = self.end_factor - self.start_factor  # over all; before this epoch the factor was (...) / total_iters
+        return self._times(1.0 + rise / (self.total_iters * self.start_factor + (self.last_epoch - 1) * rise))
+
+    def _get_closed_form_lr(self) -> list[Any]:
+        done = min(self.total_iters, self.last_epoch)
+        rise = self.end_factor - self.start_factor
+        return [lr * (self.start_factor + rise * done / self.total_iters) for lr in self.base_lrs]
+
+
+class PolynomialLR(LRScheduler):
+    """``lr0 * (1 - e / total_iters) ** power``, 0 from ``total_iters`` on."""
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
+        self.total_iters = total_iters
+        self.power = power
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[Any]:
+        self._warn_outside_step()
+        if self._is_initial or self.last_epoch > self.total_iters:
+            return self._unchanged()
+        now, before = 1.0 - self.last_epoch / self.total_iters, 1.0 - (self.last_epoch - 1) / self.total_iters
+        return self._times((now / before) ** self.power)
+
+    def _get_closed_form_lr(self) -> list[Any]:
+        done = min(self.total_iters, self.last_epoch)
+        return [lr * (1.0 - done / self.total_iters) ** self.power for lr in self.base_lrs]

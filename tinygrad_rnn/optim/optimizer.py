@@ -1,0 +1,339 @@
+"""What all optimisers share: parameter groups, per-parameter state, and both as a dictionary to save.
+
+A subclass gives ``defaults`` (every option, by name) and a ``step`` that walks over :meth:`Optimizer._trained` and
+writes into the raw arrays.  Nothing is recorded on the tape: arrays are not Tensors.  Layouts of ``param_groups``,
+``state`` and ``state_dict()`` are PyTorch's, so a state goes from one to the other.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ..backend import array_module
+from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
+from ..tape.modes import enable_grad
+from ..tape.tensor import Tensor
+from ..typing import Array
+from .hooks import RemovableHandle
+from .state import describe, restored
+from .workspace import Workspace
+
+__all__ = ["Closure", "Group", "Optimizer", "OptimizerError", "ParamsT", "check_kernel_hints"]
+
+Closure: TypeAlias = Callable[[], Any]
+Group: TypeAlias = dict[str, Any]
+ParamsT: TypeAlias = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]
+
+
+class OptimizerError(TinygradRnnError, RuntimeError):
+    """Options of an optimiser that exclude each other, or a state that does not fit what it trains."""
+
+
+def check_kernel_hints(*, foreach: bool | None = None, fused: bool | None = None, differentiable: bool = False) -> None:
+    """Refuse the combinations of PyTorch's implementation flags that PyTorch refuses, and ``differentiable``.
+
+    Raises:
+        OptimizerError: fused with differentiable or with foreach.
+        ArgumentError: differentiable alone, which these optimisers do not do.
+    """
+    if fused and differentiable:
+        raise OptimizerError("`fused` does not support `differentiable`")
+    if fused and foreach:
+        raise OptimizerError("`fused` and `foreach` cannot be `True` together.")
+    if differentiable:
+        raise ArgumentError(
+            "differentiable=True is not available: a step writes into the parameters in place. To differentiate "
+            "through an update, take the gradient with autograd.grad(loss, params, create_graph=True) and use "
+            "p - lr * g as the new parameter"
+        )
+
+
+class Optimizer:
+    """Base class of the optimisers.
+
+    Args:
+        params: Tensors, or (name, Tensor) pairs, or dicts ``{"params": [...], option: value, ...}``, one per
+            group. Their order is the order of the state in ``state_dict()``, so it must not change between runs.
+        defaults: the options of a group that does not give its own.
+
+    Attributes:
+        param_groups: list of dicts: ``params`` and every option. Change options here between steps.
+        state: dict from parameter to its state; filled by ``step``. Its Tensors are updated in place.
+        defaults: as given.
+
+    Raises:
+        ArgumentTypeError: a bare Tensor, a set, or something that is not a Tensor among the parameters.
+        ArgumentError: no parameters; a parameter that is the result of an operation; one that is in two groups.
+
+    >>> import tinygrad_rnn as tg
+    >>> a, b = tg.zeros(2, requires_grad=True), tg.zeros(3, requires_grad=True)
+    >>> optimizer = tg.optim.SGD([{"params": [a]}, {"params": [b], "lr": 0.1}], lr=1.0)
+    >>> [group["lr"] for group in optimizer.param_groups]
+    [1.0, 0.1]
+    """
+
+    def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
+        self.defaults = defaults
+        self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
+        self.param_groups: list[Group] = []
+        self._prepare()
+        if isinstance(params, Tensor):
+            raise ArgumentTypeError(
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                f"{describe(params)}. Put it in a list: [parameter]"
+            )
+        groups = list(params)
+        if not groups:
+            raise ArgumentError(
+                "optimizer got an empty parameter list (a generator such as model.parameters() can be used once only)"
+            )
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)  # type: ignore[arg-type]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in cls.__dict__:
+            setattr(cls, "step", _with_hooks(cls.__dict__["step"]))  # noqa: B010 (mypy refuses the assignment)
+
+    def _prepare(self) -> None:
+        """What is not part of the state: hooks and scratch memory."""
+        self._workspace = Workspace()
+        self._step_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
+        self._step_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "_workspace" not in self.__dict__:
+            self._prepare()
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Parameter Group {i}")
+            lines.extend(f"    {key}: {group[key]}" for key in sorted(group) if key != "params")
+        return "\n".join([*lines, ")"])
+
+    # Stepping -----------------------------------------------------------------------------------------------
+
+    def step(self, closure: Closure | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: clears the gradients, evaluates the loss, calls backward and returns the loss. Needed by
+                LBFGS, which evaluates more than once; the others call it once, before the update.
+
+        Returns:
+            the closure's loss, or None.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not define step()")
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters.
+
+        Args:
+            set_to_none: if False, fill them with zeros instead. A parameter with ``grad`` None is skipped by
+                ``step``; one with a zero gradient still moves by its momentum and weight decay.
+        """
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p.grad = None
+                elif p.grad is not None:
+                    if p.grad.requires_grad:  # part of the graph of a double backward: keep the memory only
+                        p.grad = p.grad.detach()
+                    p.grad._data[...] = 0
+                    p.grad._touch()
+
+    def _evaluate(self, closure: Closure | None) -> Any:
+        if closure is None:
+            return None
+        with enable_grad():
+            return closure()
+
+    def _trained(self, group: Group) -> Iterator[tuple[Tensor, Array, Array]]:
+        """The parameters of a group that have a gradient: Tensor, raw value, raw gradient."""
+        for p in group["params"]:
+            grad = p.grad
+            if grad is not None:
+                yield p, p._data, grad._data
+
+    @staticmethod
+    def _new_state(like: Array, fill: Any = 0) -> Tensor:
+        """A state Tensor of the shape, dtype and device of a parameter."""
+        return Tensor(array_module(like).full_like(like, fill))
+
+    @staticmethod
+    def _new_count() -> Tensor:
+        """A step count.  It stays on the host, so that the bias corrections of Adam never wait for the GPU."""
+        return Tensor(np.zeros((), np.float32))
+
+    # Parameter groups ---------------------------------------------------------------------------------------
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Train more parameters, with options of their own; those not given are the defaults.
+
+        Raises:
+            ArgumentTypeError, ArgumentError: as the constructor does.
+        """
+        if not isinstance(param_group, dict):
+            raise ArgumentTypeError(f"param_group must be a dict, but got {type(param_group)}")
+        given = param_group["params"]
+        if isinstance(given, set):
+            raise ArgumentTypeError(
+                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in "
+                "sets will change between runs. Please use a list instead."
+            )
+        given = [given] if isinstance(given, Tensor) else list(given)
+        names = [item[0] for item in given if isinstance(item, tuple)]
+        if names and len(names) != len(given):
+            raise ArgumentError(
+                "all optimizer params should be with/without names. Some param names are missing "
+                f"({len(names)} of {len(given)} are named)"
+            )
+        params = [item[1] for item in given] if names else given
+        for i, p in enumerate(params):
+            self._check_parameter(i, p)
+        param_group["params"] = params
+        if names:
+            param_group["param_names"] = names
+        for option, default in self.defaults.items():
+            param_group.setdefault(option, default)
+        self._check_group(param_group)
+        self.param_groups.append(param_group)
+
+    def _check_parameter(self, i: int, p: object) -> None:
+        if not isinstance(p, Tensor):
+            raise ArgumentTypeError(
+                f"optimizer can only optimize Tensors, but one of the params is {describe(p)} (number {i} of its group)"
+            )
+        if not (p.is_leaf or p.retains_grad):
+            raise ArgumentError(
+                f"can't optimize a non-leaf Tensor (number {i} of its group, shape {tuple(p.shape)}, is the result of "
+                "an operation): pass the Tensor that it was made from, or detach().requires_grad_() it"
+            )
+
+    def _check_group(self, group: Group) -> None:
+        here = {id(p) for p in group["params"]}
+        if len(here) != len(group["params"]):
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters; in future, this will cause an "
+                "error; see github.com/pytorch/pytorch/issues/40967 for more information",
+                stacklevel=4,
+            )
+        named = "param_names" in group
+        for number, other in enumerate(self.param_groups):
+            if named != ("param_names" in other):
+                raise ArgumentError(
+                    "all optimizer param groups should be with/without names. cannot add param group "
+                    f"{'with' if named else 'without'} names to the optimizer"
+                )
+            for p in other["params"]:
+                if id(p) in here:
+                    raise ArgumentError(
+                        "some parameters appear in more than one parameter group (one of shape "
+                        f"{tuple(p.shape)} is in group {number} already; give a tied weight once)"
+                    )
+
+    # Saving and loading -------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state by parameter number, and the groups with numbers in place of parameters.
+
+        Returns:
+            ``{"state": {0: {"momentum_buffer": Tensor}, ...}, "param_groups": [{"lr": ..., "params": [0, ...]}]}``.
+            The Tensors are the optimiser's own, not copies: later steps change them. Save or deepcopy to keep.
+        """
+        numbers: dict[int, int] = {}
+        groups: list[Group] = []
+        start = 0
+        for group in self.param_groups:
+            for i, p in enumerate(group["params"], start):
+                numbers.setdefault(id(p), i)
+            packed = {k: v for k, v in group.items() if k != "params"}
+            groups.append({**packed, "params": [numbers[id(p)] for p in group["params"]]})
+            start += len(group["params"])
+        state = {(numbers[id(k)] if isinstance(k, Tensor) else k): v for k, v in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over a state that :meth:`state_dict` gave, here or in PyTorch.
+
+        Values are copied, and cast to the dtype and device of their parameter (step counts excepted). Arrays and
+        torch tensors in the dictionary are accepted.  Parameters are matched by position.
+
+        Raises:
+            ArgumentError: another number of groups, or of parameters in a group.
+        """
+        groups, saved = self.param_groups, deepcopy(state_dict["param_groups"])
+        if len(groups) != len(saved):
+            raise ArgumentError(
+                "loaded state dict has a different number of parameter groups: "
+                f"expected {len(groups)}, got {len(saved)}"
+            )
+        for i, (group, new) in enumerate(zip(groups, saved, strict=True)):
+            if len(group["params"]) != len(new["params"]):
+                raise ArgumentError(
+                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: "
+                    f"group {i} has {len(group['params'])} parameters, the saved one {len(new['params'])}"
+                )
+        numbers, params = ([p for g in side for p in g["params"]] for side in (saved, groups))
+        by_number = dict(zip(numbers, params, strict=True))
+        state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
+        for key, value in state_dict["state"].items():
+            if key in by_number:
+                state[by_number[key]] = restored(by_number[key], value)
+            else:
+                state[key] = value
+        for group, new in zip(groups, saved, strict=True):
+            new["params"] = group["params"]
+            for option, default in self.defaults.items():
+                new.setdefault(option, default)
+            if "param_names" in group:
+                new.setdefault("param_names", group["param_names"])
+        self.__setstate__({"state": state, "param_groups": saved})
+
+    # Hooks --------------------------------------------------------------------------------------------------
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(optimizer, args, kwargs)`` before each step; it may return new (args, kwargs)."""
+        return RemovableHandle.register(self._step_pre_hooks, hook)
+
+    def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(optimizer, args, kwargs)`` after each step."""
+        return RemovableHandle.register(self._step_post_hooks, hook)
+
+
+def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A subclass's ``step`` between its hooks.  A step that calls ``super().step()`` runs them once."""
+
+    @functools.wraps(step)
+    def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if type(self).step is not wrapper:
+            return step(self, *args, **kwargs)
+        for hook in self._step_pre_hooks.values():
+            changed = hook(self, args, kwargs)
+            if changed is not None:
+                if not (isinstance(changed, tuple) and len(changed) == 2):
+                    raise OptimizerError(
+                        f"{step} must return None or a tuple of (new_args, new_kwargs), but got {changed}."
+                    )
+                args, kwargs = changed
+        result = step(self, *args, **kwargs)
+        self.__dict__["_opt_called"] = True  # learning-rate schedulers ask whether a step came before theirs
+        for hook in self._step_post_hooks.values():
+            hook(self, args, kwargs)
+        return result
+
+    return wrapper

@@ -1,0 +1,141 @@
+"""RMSprop: steps divided by the running root mean square of the gradient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..tape.tensor import Tensor
+from ..typing import Array
+from .moments import average_square_, lerp_
+from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
+from .scalars import at_least_zero, enabled, factor, number
+
+__all__ = ["RMSprop"]
+
+
+class RMSprop(Optimizer):
+    r"""Root mean square propagation, with optional centring and momentum.
+
+    For each parameter :math:`\theta` with gradient :math:`g`::
+
+        g <- -g  if maximize;      g <- g + weight_decay * theta
+        v <- alpha * v + (1 - alpha) * g**2
+        a <- alpha * a + (1 - alpha) * g;  s = sqrt(v - a**2) + eps     if centered, else
+        s = sqrt(v) + eps
+        b <- momentum * b + g / s;   theta <- theta - lr * b            if momentum > 0, else
+        theta <- theta - lr * g / s
+
+    The epsilon is added outside the root (TensorFlow's stands inside).
+
+    Args:
+        params: Tensors, (name, Tensor) pairs, or dicts of parameter groups that override the options.
+        lr: step size. Default 1e-2.
+        alpha: fraction of the average square kept from step to step. Default 0.99.
+        eps: added to the root, in units of the gradient. Default 1e-8.
+        weight_decay: L2 coefficient. Default 0.
+        momentum: fraction of the velocity kept. Default 0.
+        centered: divide by an estimate of the standard deviation instead. Early steps can be huge where the
+            gradient hardly varies. Where rounding makes the variance negative it counts as 0 (PyTorch gives nan).
+        maximize: ascend instead of descend.
+        capturable, foreach: PyTorch's choice among its kernels; kept in the group, without effect.
+
+    State: ``step``, ``square_avg``, with momentum ``momentum_buffer``, with centered ``grad_avg``.
+
+    Raises:
+        ArgumentError: a negative lr, eps, momentum, weight_decay or alpha.
+
+    Source: Hinton, Neural Networks for Machine Learning (Coursera 2012), lecture 6e; centred and with
+    momentum: Graves, arXiv:1308.0850, equations 38 to 41 (where eps stands under the root).
+
+    >>> import tinygrad_rnn as tg
+    >>> w = tg.tensor([1.0], requires_grad=True)
+    >>> optimizer = RMSprop([w], lr=0.05, alpha=0.75)
+    >>> w.grad = tg.tensor([4.0])
+    >>> optimizer.step()
+    >>> round(w.item(), 4)  # the root is 2 after one step: sqrt(0.25 * 16)
+    0.9
+    """
+
+    def __init__(
+        self,
+        params: ParamsT,
+        lr: float | Tensor = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        momentum: float = 0,
+        centered: bool = False,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        at_least_zero("learning rate", lr)
+        at_least_zero("epsilon value", eps)
+        at_least_zero("momentum value", momentum)
+        at_least_zero("weight_decay value", weight_decay)
+        at_least_zero("alpha value", alpha)
+        check_kernel_hints(foreach=foreach, differentiable=differentiable)
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "alpha": alpha,
+            "eps": eps,
+            "centered": centered,
+            "weight_decay": weight_decay,
+            "capturable": capturable,
+            "foreach": foreach,
+            "maximize": maximize,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, defaults)
+
+    def step(self, closure: Closure | None = None) -> Any:
+        loss = self._evaluate(closure)
+        for group in self.param_groups:
+            for p, value, grad in self._trained(group):
+                state = self.state[p]
+                if not state:
+                    state["step"] = self._new_count()
+                    state["square_avg"] = self._new_state(value)
+                if group["momentum"] > 0 and "momentum_buffer" not in state:
+                    state["momentum_buffer"] = self._new_state(value)
+                if group["centered"] and "grad_avg" not in state:
+                    state["grad_avg"] = self._new_state(value)
+                self._descend(group, value, grad, state)
+                for entry in state.values():
+                    entry._touch()
+                p._touch()
+        return loss
+
+    @np.errstate(all="ignore")
+    def _descend(self, group: Group, value: Array, grad: Array, state: dict[str, Tensor]) -> None:
+        np.add(state["step"]._data, 1, out=state["step"]._data)
+        lr = factor(number(group["lr"]), value)
+        alpha, eps, momentum, decay = group["alpha"], group["eps"], group["momentum"], group["weight_decay"]
+        centered, maximize = group["centered"], group["maximize"]
+        square = state["square_avg"]._data
+        mean = state["grad_avg"]._data if centered else square
+        velocity = state["momentum_buffer"]._data if momentum > 0 else square
+        for p, g, v, m, u, a, b in self._workspace.blocks(value, grad, square, mean, velocity, scratch=2):
+            if maximize:
+                g = np.negative(g, out=a)
+            if enabled(decay):
+                g = np.add(g, np.multiply(p, decay, out=b), out=a)
+            average_square_(v, g, alpha, b)
+            if centered:
+                lerp_(m, g, 1 - alpha, b)
+                np.subtract(v, np.multiply(m, m, out=b), out=b)
+                np.sqrt(np.maximum(b, 0, out=b), out=b)
+            else:
+                np.sqrt(v, out=b)
+            np.add(b, eps, out=b)
+            if momentum > 0:
+                np.multiply(u, momentum, out=u)
+                np.add(u, np.divide(g, b, out=b), out=u)
+                np.multiply(u, lr, out=b)
+            else:
+                np.divide(np.multiply(g, lr, out=a), b, out=b)
+            np.subtract(p, b, out=p)

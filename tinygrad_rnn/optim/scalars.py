@@ -1,0 +1,55 @@
+"""Hyper-parameters as numbers: what a step does with a learning rate that may be a Tensor.
+
+A hyper-parameter is usually a Python number, but ``lr`` (and ``betas``, ``weight_decay``) may be a Tensor of one
+element that the user changes between steps.  Python numbers are weak: they never change an array's dtype.
+Scalars of NumPy and Tensors are not, so they pass through :func:`factor` before they meet an array.  A scalar
+that lives on the GPU stays there: nothing here waits for the device.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import on_gpu
+from ..errors import ArgumentError
+from ..tape.tensor import Tensor
+from ..typing import Array
+
+__all__ = ["at_least_zero", "enabled", "factor", "number"]
+
+
+def number(x: Any) -> Any:
+    """A hyper-parameter as something to calculate with: a number, a NumPy scalar, or a 0-d array on the GPU."""
+    if isinstance(x, Tensor):
+        raw = x._data.reshape(())
+        return raw if on_gpu(raw) else raw[()]
+    return x
+
+
+def factor(x: Any, like: Array) -> Any:
+    """``x`` in a form that keeps the dtype of ``like`` when the two are multiplied."""
+    if type(x) is float or type(x) is int:
+        return x
+    if on_gpu(x):
+        return x.astype(like.dtype) if on_gpu(like) else x.item()
+    return x.item() if isinstance(x, (np.generic, np.ndarray)) else x
+
+
+def enabled(x: Any) -> bool:
+    """Whether an option such as weight decay is in use.  A number on the GPU counts as in use, unread."""
+    return bool(on_gpu(x) or x != 0)
+
+
+def at_least_zero(what: str, x: Any) -> None:
+    """Refuse a negative hyper-parameter, or one that is not a number.
+
+    Raises:
+        ArgumentError: "Invalid learning rate: -1.0 ..."; for ``lr``, also a Tensor of more than one element.
+    """
+    if isinstance(x, Tensor) and x._data.size != 1:
+        name = "lr" if what == "learning rate" else what
+        raise ArgumentError(f"Tensor {name} must be 1-element, got shape {tuple(x.shape)}")
+    if not 0.0 <= number(x):
+        raise ArgumentError(f"Invalid {what}: {x} (it must be at least 0)")
