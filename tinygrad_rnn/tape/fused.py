@@ -12,7 +12,7 @@ from typing import Any
 from ..typing import Array, Params, Value
 from .modes import state
 from .node import Node
-from .primitive import Part, Primitive, unary
+from .primitive import Part, Primitive, named, unary
 from .sweep import cotangents
 from .tensor import Tensor, as_array, wrap
 
@@ -93,6 +93,4 @@ def fused(
                 t._node = Node(OUTPUT, (node,), (node,), place, None, (), t._data.shape, t._data.dtype)
         return results
 
-    apply.__name__ = apply.__qualname__ = name
-    apply.__doc__ = doc
-    return apply
+    return named(p, apply, doc)

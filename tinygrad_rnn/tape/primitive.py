@@ -58,7 +58,21 @@ class Part:
 class Primitive:
     """One row of the table of primitives."""
 
-    __slots__ = ("_keeps", "backward_name", "forward", "frees", "joint", "name", "recorded_joint", "saves", "view", "vjps")
+    __slots__ = (
+        "_keeps",
+        "apply",
+        "backward_name",
+        "forward",
+        "frees",
+        "joint",
+        "name",
+        "recorded_joint",
+        "saves",
+        "view",
+        "vjps",
+    )
+
+    apply: Callable[..., Any]  # the function that users call, on arrays or Tensors
 
     def __init__(
         self,
@@ -160,7 +174,7 @@ def unary(
                     watcher.recorded(node, y)
         return out
 
-    return _named(apply, name, doc)
+    return named(p, apply, doc)
 
 
 def binary(
@@ -233,7 +247,7 @@ def binary(
                     watcher.recorded(node, y)
         return out
 
-    return _named(apply, name, doc)
+    return named(p, apply, doc)
 
 
 def primitive(
@@ -280,12 +294,12 @@ def primitive(
             record(p, args, values, params, out)
         return out
 
-    return _named(apply, name, doc)
+    return named(p, apply, doc)
 
 
-def _named(apply: Callable[..., Any], name: str, doc: str | None) -> Callable[..., Any]:
-    apply.__name__ = name
-    apply.__qualname__ = name
+def named(p: Primitive, apply: Callable[..., Any], doc: str | None) -> Callable[..., Any]:
+    p.apply = apply
+    apply.__name__ = apply.__qualname__ = p.name
     apply.__doc__ = doc
     return apply
 
