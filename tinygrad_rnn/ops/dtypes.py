@@ -7,24 +7,25 @@ numbers.  So ``float32[3] * 2.0`` and ``float32[3] * float64[]`` are float32.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentTypeError
+from ..tape.defaults import defaults
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, wrap
 from ..typing import DType, Value
 
 __all__ = ["as_dtype", "cast", "get_default_dtype", "promote", "promote_types", "result_type", "set_default_dtype"]
 
-_default: DType = np.dtype(np.float32)
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 
 def get_default_dtype() -> DType:
     """The float type of ``tensor(1.0)``, ``zeros(3)``, and of integers that meet a float number."""
-    return _default
+    return defaults.dtype
 
 
 def set_default_dtype(dtype: Any) -> None:
@@ -33,24 +34,22 @@ def set_default_dtype(dtype: Any) -> None:
     Raises:
         ArgumentTypeError: not a floating-point type.
     """
-    global _default
     dtype = as_dtype(dtype)
     if dtype.kind != "f":
         raise ArgumentTypeError(f"only floating-point types are supported as the default type, got {dtype}")
-    _default = dtype
+    defaults.dtype = dtype
 
 
 def as_dtype(dtype: Any) -> DType:
-    """A NumPy dtype from a dtype, a NumPy scalar type, a name, or Python's ``float`` (the default float)."""
-    if dtype is float:
-        return _default if _default.itemsize > 4 else np.dtype(np.float64)
+    """A NumPy dtype from a dtype, a NumPy scalar type, a name: Python's ``float`` is float64, ``int`` int64."""
     try:
-        return np.dtype(dtype)
+        found: DType = np.dtype(dtype)
     except TypeError as error:
         raise ArgumentTypeError(f"{dtype!r} is not a dtype. Use tinygrad_rnn.float32, int64, bool ...") from error
+    return found
 
 
-cast = primitive(
+cast: Callable[..., Value] = primitive(
     "cast",
     lambda a, dtype: a.astype(dtype),
     (lambda g, y, a, dtype: cast(g, dtype=a.dtype),),
@@ -59,15 +58,13 @@ cast = primitive(
 )
 
 
-def promote_types(a: Any, b: Any) -> DType:
+def promote_types(type1: Any, type2: Any) -> DType:
     """The type of a mixture of two tensors of these types."""
-    a, b = np.dtype(a), np.dtype(b)
+    a, b = as_dtype(type1), as_dtype(type2)
     if _RANK[a.kind] == _RANK[b.kind]:
         return np.promote_types(a, b)
     high, low = (a, b) if _RANK[a.kind] > _RANK[b.kind] else (b, a)
-    if high.kind == "c" and low == np.float64:
-        return np.dtype(np.complex128)
-    return high
+    return np.dtype(np.complex128) if high.kind == "c" and low == np.float64 else high
 
 
 def _combine(higher: DType | None, lower: DType | None) -> DType | None:
@@ -103,8 +100,8 @@ def _number_type(value: Any) -> DType:
     if isinstance(value, int):
         return np.dtype(np.int64)
     if isinstance(value, complex):
-        return np.dtype(np.complex64 if _default.itemsize <= 4 else np.complex128)
-    return _default
+        return np.result_type(defaults.dtype, np.complex64)
+    return defaults.dtype
 
 
 def promote(a: Any, b: Any) -> tuple[Value, Value]:

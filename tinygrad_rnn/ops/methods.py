@@ -14,10 +14,11 @@ import numpy as np
 
 from ..backend import Device, to_device
 from ..tape.backward import tensor_backward
+from ..tape.format import format_tensor, tensor_repr
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Value
-from . import comparison, dtypes, elementwise, index, linalg, reduce, shape, softmax
+from . import comparison, dtypes, elementwise, index, linalg, reduce, shape, softmaxes
 
 __all__ = ["bind"]
 
@@ -114,7 +115,7 @@ METHODS: dict[str, Any] = {
     "numel": lambda self: self._data.size,
     # reductions, products, indexing
     **{name: getattr(reduce, name) for name in reduce.__all__},
-    **{name: getattr(softmax, name) for name in softmax.__all__},
+    **{name: getattr(softmaxes, name) for name in softmaxes.__all__},
     "matmul": linalg.matmul,
     "gather": index.gather,
     "index_select": index.index_select,
@@ -129,6 +130,9 @@ METHODS: dict[str, Any] = {
     "bool": _to_dtype(np.bool_),
     "cpu": lambda self: to(self, device="cpu"),
     "cuda": lambda self, device=None: to(self, device="cuda" if device is None else device),
+    # as text
+    "__repr__": tensor_repr,
+    "__format__": format_tensor,
     # the graph
     "backward": tensor_backward,
 }

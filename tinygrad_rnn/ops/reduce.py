@@ -130,8 +130,8 @@ def _arg(name: str) -> Any:
 argmax = _arg("argmax")
 argmin = _arg("argmin")
 
-max_result = namedtuple("max", ["values", "indices"])
-min_result = namedtuple("min", ["values", "indices"])
+max_result = namedtuple("max_result", ["values", "indices"])
+min_result = namedtuple("min_result", ["values", "indices"])
 
 
 def _pick(a: Value, dim: int, keepdim: bool, locate: Any, result: Any) -> Any:
