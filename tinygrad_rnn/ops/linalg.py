@@ -44,28 +44,8 @@ def check_same_dtype(a: Any, b: Any) -> tuple[Any, Any]:
     return a, b
 
 
-_matmul = binary("matmul", np.matmul, (_vjp_left, _vjp_right), ("b", "a"), promote=check_same_dtype)
-
-
-def matmul(a: Value, b: Value) -> Value:
-    """The matrix product over the last two axes; vectors count as one row on the left, one column on the right.
-
-    Shapes:
-        ``(n,) @ (n,)`` gives ``()``; ``(m, n) @ (n,)`` gives ``(m,)``; ``(..., m, n) @ (..., n, p)`` gives
-        ``(..., m, p)`` with the leading axes broadcast.
-
-    Raises:
-        ShapeRuntimeError: the inner sizes differ.
-        DtypeError: the dtypes differ.
-    """
-    try:
-        return _matmul(a, b)
-    except (ValueError, ShapeRuntimeError) as error:
-        raise _mismatch(a, b) from error
-
-
 def _mismatch(a: Any, b: Any) -> Exception:
-    left, right = tuple(a.shape), tuple(b.shape)
+    left, right = np.shape(a), np.shape(b)
     if not left or not right:
         return ShapeRuntimeError(
             f"both arguments to matmul need to be at least 1D, but they are {len(left)}D and {len(right)}D"
@@ -83,6 +63,26 @@ def _mismatch(a: Any, b: Any) -> Exception:
         sentence = f"Expected size for first two dimensions of batch2 tensor to fit: {list(left)} @ {list(right)}"
     inner = right[-2] if len(right) > 1 else right[0]
     return ShapeRuntimeError(f"{sentence}. matmul(): the last axis of the left ({left[-1]}) must equal {inner}")
+
+
+matmul = binary(
+    "matmul",
+    np.matmul,
+    (_vjp_left, _vjp_right),
+    ("b", "a"),
+    promote=check_same_dtype,
+    mismatch=_mismatch,
+    doc="""The matrix product over the last two axes; vectors count as one row on the left, one column on the right.
+
+    Shapes:
+        ``(n,) @ (n,)`` gives ``()``; ``(m, n) @ (n,)`` gives ``(m,)``; ``(..., m, n) @ (..., n, p)`` gives
+        ``(..., m, p)`` with the leading axes broadcast.
+
+    Raises:
+        ShapeRuntimeError: the inner sizes differ.
+        DtypeError: the dtypes differ.
+    """,
+)
 
 
 def _linear(x: Array, weight: Array, bias: Array | None) -> Array:

@@ -72,9 +72,10 @@ def sizes_of(sizes: tuple[Any, ...]) -> Shape:
 def _sum_to(a: Array, shape: Shape) -> Array:
     extra = a.ndim - len(shape)
     if extra > 0:
-        a = a.sum(axis=0) if extra == 1 else a.sum(axis=tuple(range(extra)))
-    stretched = tuple([k for k, n in enumerate(shape) if n == 1 and a.shape[k] != 1])
-    return a.sum(axis=stretched, keepdims=True) if stretched else a
+        a = a.sum(axis=0 if extra == 1 else tuple(range(extra)))
+    if 1 in shape and a.shape != shape:
+        a = a.sum(axis=tuple([k for k, n in enumerate(shape) if n == 1]), keepdims=True)
+    return a
 
 
 _sum_to_primitive = primitive(
@@ -84,7 +85,9 @@ _sum_to_primitive = primitive(
 
 def sum_to(a: Value, shape: Shape) -> Value:
     """Sum over the axes along which ``shape`` was broadcast to ``a.shape``: the adjoint of ``broadcast_to``."""
-    return a if a.shape == shape else _sum_to_primitive(a, shape=shape)
+    if a.shape == shape:
+        return a
+    return _sum_to_primitive(a, shape=shape) if isinstance(a, Tensor) else _sum_to(a, shape)
 
 
 _broadcast_to = primitive(

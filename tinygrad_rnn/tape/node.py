@@ -86,20 +86,11 @@ class Leaf:
 class Node:
     """One applied primitive: its parents, the values its vjps need, its output's shape and dtype."""
 
-    __slots__ = (
-        "__weakref__",
-        "ans",
-        "args",
-        "clocks",
-        "dtype",
-        "hooks",
-        "index",
-        "info",
-        "params",
-        "parents",
-        "primitive",
-        "shape",
-    )
+    __slots__ = ("__dict__", "__weakref__", "ans", "args", "clocks", "dtype", "index", "params", "parents", "primitive", "shape")
+
+    # Rarely set, so kept out of the slots: an instance gets a __dict__ only when one of them is.
+    hooks: dict[int, Hook] | None = None
+    info: str | None = None
 
     def __init__(
         self,
@@ -121,8 +112,6 @@ class Node:
         self.clocks = clocks
         self.shape = shape
         self.dtype = dtype
-        self.hooks: dict[int, Hook] | None = None
-        self.info: str | None = None
 
     @property
     def ndim(self) -> int:

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import on_gpu, raw_array
-from ..errors import DeviceError
+from ..errors import DeviceError, ShapeRuntimeError
 from ..typing import Array, Params, Value
 from .modes import state
 from .node import Node
@@ -157,15 +157,13 @@ def unary(
         out._node = out._clock = None
         parent = a._node
         if parent is not None and state.recording:
-            clock_a = a._own_clock() if keep_input else None
-            clock_y = out._own_clock() if keep_output else None
             out._node = node = Node(
                 p,
                 (parent,),
                 (x if keep_input else parent,),
                 NO_PARAMS,
                 y if keep_output else None,
-                (clock_a, clock_y),
+                ((a._clock or a._own_clock()) if keep_input else None, out._own_clock() if keep_output else None),
                 y.shape,
                 y.dtype,
             )
@@ -184,14 +182,17 @@ def binary(
     saves: tuple[str, str],
     *,
     promote: Callable[[Any, Any], tuple[Any, Any]] | None = None,
+    mismatch: Callable[[Any, Any], Exception] | None = None,
     doc: str | None = None,
 ) -> Callable[[Any, Any], Any]:
     """Declare ``y = forward(a, b)``.
 
     Where the dtypes of the arguments differ, ``promote(a, b)`` brings both to the dtype of the result by
-    recorded casts, so that forward and vjps see one dtype.
+    recorded casts, so that forward and vjps see one dtype.  ``mismatch(a, b)`` is the error for shapes that do
+    not fit; by default that they do not broadcast.
     """
     p = Primitive(name, forward, vjps, saves)
+    keeps = [p.keeps(needs) for needs in ((False, False), (True, False), (False, True), (True, True))]
 
     def apply(a: Any, b: Any) -> Any:
         if isinstance(a, Tensor):
@@ -219,15 +220,14 @@ def binary(
         try:
             y = forward(x, z)
         except (TypeError, ValueError) as error:
-            raise explain(name, error, a, b) from error
+            raise explain(name, error, a, b, mismatch) from error
         if type(y) is not ndarray:
             y = as_array(y)
         out = _new(Tensor)
         out._data = y
         out._node = out._clock = None
         if (parent_a is not None or parent_b is not None) and state.recording:
-            keep = p.keeps((parent_a is not None, parent_b is not None))
-            (keep_a, keep_b), keep_output = keep
+            (keep_a, keep_b), keep_output = keeps[(parent_a is not None) + 2 * (parent_b is not None)]
             out._node = node = Node(
                 p,
                 (parent_a, parent_b),
@@ -235,8 +235,8 @@ def binary(
                 NO_PARAMS,
                 y if keep_output else None,
                 (
-                    a._own_clock() if keep_a and isinstance(a, Tensor) else None,
-                    b._own_clock() if keep_b and isinstance(b, Tensor) else None,
+                    (a._clock or a._own_clock()) if keep_a and isinstance(a, Tensor) else None,
+                    (b._clock or b._own_clock()) if keep_b and isinstance(b, Tensor) else None,
                     out._own_clock() if keep_output else None,
                 ),
                 y.shape,
@@ -318,16 +318,16 @@ def _admit(name: str, promote: Any, t: Tensor, other: Any) -> Any:
     return pair if promote is None or pair[0]._data.dtype == pair[1]._data.dtype else promote(*pair)
 
 
-def explain(name: str, error: Exception, *args: Any) -> Exception:
-    """A failed forward in the user's terms: two devices in one operation, or shapes that do not broadcast."""
-    from ..errors import ShapeRuntimeError
-
-    arrays = [a._data if isinstance(a, Tensor) else a for a in args]
+def explain(name: str, error: Exception, a: Any, b: Any, mismatch: Any = None) -> Exception:
+    """A failed forward in the user's terms: two devices in one operation, or shapes that do not fit."""
+    arrays = [x._data if isinstance(x, Tensor) else x for x in (a, b)]
     if len({on_gpu(x) for x in arrays if hasattr(x, "dtype") and hasattr(x, "shape")}) > 1:
         return DeviceError(
             "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! "
             f"In {name}(): move one of them with .to(device)"
         )
+    if isinstance(error, ValueError) and mismatch is not None:
+        return mismatch(*arrays)
     if isinstance(error, ValueError):
         shapes = [tuple(getattr(x, "shape", ())) for x in arrays]
         for axis in range(1, min(map(len, shapes)) + 1):
@@ -335,7 +335,7 @@ def explain(name: str, error: Exception, *args: Any) -> Exception:
             if first != second and 1 not in (first, second):
                 return ShapeRuntimeError(
                     f"The size of tensor a ({first}) must match the size of tensor b ({second}) at non-singleton "
-                    f"dimension {max(map(len, shapes)) - axis}. {name}(): shapes {list(shapes[0])} and {list(shapes[-1])} "
-                    "do not broadcast"
+                    f"dimension {max(map(len, shapes)) - axis}. {name}(): shapes {list(shapes[0])} and "
+                    f"{list(shapes[-1])} do not broadcast"
                 )
     return error

@@ -6,18 +6,19 @@ does; the engine itself runs as always.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, overload
 
 import numpy as np
 
-from ..errors import ArgumentTypeError, GraphError
+from ..backend import to_numpy
+from ..errors import ArgumentError, ArgumentTypeError, GraphError
 from ..typing import Array, DType, Shape, Value
 from .backward import backward
 from .node import Leaf, Node
 from .primitive import Part
 from .table import table
-from .tensor import Tensor, wrap
+from .tensor import Tensor
 from .watcher import watching
 from .where import Line, user_frame, user_line
 
@@ -62,8 +63,7 @@ class Record:
         return self.node.dtype
 
     def __repr__(self) -> str:
-        where = f"  # {self.line}" if self.line else ""
-        return f"%{self.number} = {self.name}({', '.join(self.inputs)}) : {self.dtype}{list(self.shape)}{where}"
+        return f"%{self.number} = {self.name}({', '.join(self.inputs)}) : {self.dtype}{list(self.shape)}"
 
 
 class Contribution:
@@ -124,7 +124,8 @@ class Share:
         self.record, self.position, self.value = record, position, value
 
     def __repr__(self) -> str:
-        return f"{_short(self.value)} from {self.record!r}"
+        source = "something recorded before this tape" if self.record is None else repr(self.record)
+        return f"{_short(self.value)} from {source}"
 
 
 class Tape:
@@ -234,19 +235,30 @@ class Tape:
             raise GraphError("this tensor was not computed by a record of this tape")
         return self.records[number]
 
+    def table(self, *columns: str) -> str:
+        """The records as text, one line each.
+
+        Args:
+            columns: which of ``record``, ``operation``, ``result``, ``saved bytes``, ``value``, ``line``; by default
+                all but the value.
+        """
+        cells: dict[str, Callable[[Record], str]] = {
+            "record": lambda r: f"%{r.number}",
+            "operation": lambda r: f"{r.name}({', '.join(r.inputs)})",
+            "result": lambda r: f"{r.dtype}{list(r.shape)}",
+            "saved bytes": lambda r: str(r.saved_bytes),
+            "value": lambda r: _short(r.value),
+            "line": lambda r: f"{r.line}  {r.line.text}" if r.line else "",
+        }
+        for column in columns:
+            if column not in cells:
+                raise ArgumentError(f"Tape.table(): no column {column!r}; there are {', '.join(cells)}")
+        chosen = columns or tuple(name for name in cells if name != "value")
+        right = [k for k, name in enumerate(chosen) if name == "saved bytes"]
+        return table(chosen, [[cells[name](r) for name in chosen] for r in self.records], right)
+
     def __str__(self) -> str:
-        """The records as a table."""
-        rows = [
-            (
-                f"%{r.number}",
-                f"{r.name}({', '.join(r.inputs)})",
-                f"{r.dtype}{list(r.shape)}",
-                f"{r.saved_bytes}",
-                f"{r.line}  {r.line.text}" if r.line else "",
-            )
-            for r in self.records
-        ]
-        return table(("record", "operation", "result", "saved bytes", "line"), rows, right=(3,))
+        return self.table()
 
     def __repr__(self) -> str:
         return f"<Tape of {len(self.records)} records>"
@@ -362,10 +374,11 @@ def _kept(value: Value) -> Value:
 
 
 def _short(value: Value) -> str:
-    if isinstance(value, list):
+    """The numbers to 4 digits if they are few, else shape and norm."""
+    if isinstance(value, (list, tuple)):
         return ", ".join("None" if item is None else _short(item) for item in value)
     if isinstance(value, Tensor):
         value = value._data
     if value.size <= 6:
-        return repr(wrap(np.asarray(value)).tolist())
+        return np.array2string(to_numpy(value), precision=4, separator=", ").replace("\n", "")
     return f"{value.dtype}{list(value.shape)} of norm {float((value * value).sum()) ** 0.5:.4g}"

@@ -65,7 +65,7 @@ def sweep(
         InplaceError: a saved value was written in place after it was saved.
     """
     heap: list[int] = []
-    nodes: dict[int, AnyNode] = {}
+    nodes: dict[int, Any] = {}
     totals: dict[int, Any] = {}
     owned: set[int] = set()
     goals = None if wanted is None else {node.index for node in wanted}
@@ -75,16 +75,18 @@ def sweep(
     for watcher in watchers:
         watcher.sweep_begins()
 
-    def add(parent: AnyNode, contribution: Any) -> None:
-        index = parent.index
+    def add(node: AnyNode, contribution: Any) -> None:
+        """Sum what arrives at a node by several ways."""
+        index = node.index
+        part = isinstance(contribution, Part)
         if index not in totals:
-            nodes[index] = parent
+            nodes[index] = node
             heappush(heap, -index)
-            if isinstance(contribution, Part):
+            if part:
                 contribution = contribution.start()
                 owned.add(index)
             totals[index] = contribution
-        elif isinstance(contribution, Part):
+        elif part:
             if index not in owned:
                 totals[index] = totals[index].copy()
                 owned.add(index)
@@ -107,15 +109,11 @@ def sweep(
                 owned.discard(index)
             for watcher in watchers:
                 watcher.reached(node, g)
-            if goals is None:
-                if type(node) is Leaf:
-                    deliver(node, g, index in owned)
-            elif index in goals:
+            if index in goals if goals is not None else type(node) is Leaf:
                 deliver(node, g, index in owned)
             if type(node) is Leaf:
                 continue
-            assert isinstance(node, Node)
-            args, ans, primitive, params = node.args, node.ans, node.primitive, node.params
+            primitive, args, ans, params = node.primitive, node.args, node.ans, node.params
             if args is None:
                 raise GraphError(f"{FREED} ({node.name()}, recorded {_ago(node)})")
             if index < latest_write():
@@ -126,19 +124,21 @@ def sweep(
             if primitive.joint is not None:
                 pull = primitive.recorded_joint if record else primitive.joint
                 needs = [p is not None and (on_way is None or p.index in on_way) for p in node.parents]
-                joint = pull(g, ans, *args, needs=tuple(needs), **params)  # type: ignore[misc]
+                joint = pull(g, ans, *args, needs=tuple(needs), **params)
+            vjps = primitive.vjps
             for position, parent in enumerate(node.parents):
                 if parent is None or (on_way is not None and parent.index not in on_way):
                     continue
-                if joint is None:
-                    contribution = primitive.vjps[position](g, ans, *args, **params)  # type: ignore[misc]
-                else:
+                if joint is not None:
                     contribution = joint[position]
-                if contribution is None:
-                    continue
-                for watcher in watchers:
-                    watcher.contributed(node, position, parent, contribution)
-                add(parent, contribution)
+                elif params:
+                    contribution = vjps[position](g, ans, *args, **params)
+                else:
+                    contribution = vjps[position](g, ans, *args)
+                if contribution is not None:
+                    for watcher in watchers:
+                        watcher.contributed(node, position, parent, contribution)
+                    add(parent, contribution)
             if not keep and primitive.frees:
                 node.args = node.ans = None
 
