@@ -84,9 +84,8 @@ class LRScheduler:
                     )
         self.base_lrs: list[Any] = current(optimizer, "initial_lr")
         self.last_epoch = last_epoch
-        # The optimiser notes each step from here on; whether a step by another name replaced it is seen later
-        vars(optimizer).setdefault("_opt_called", False)
-        vars(optimizer).setdefault("_step_when_scheduled", vars(optimizer).get("step"))
+        if "_step_when_scheduled" not in vars(optimizer):  # steps count from here on, and a replaced step is noticed
+            vars(optimizer).update(_opt_called=False, _step_when_scheduled=vars(optimizer).get("step"))
         self._initial_step()
 
     def _initial_step(self) -> None:
@@ -125,7 +124,7 @@ class LRScheduler:
     def _check_order(self) -> None:
         optimizer = vars(self.optimizer)
         replaced = optimizer.get("step")
-        if replaced is not optimizer["_step_when_scheduled"]:
+        if replaced is not optimizer.get("_step_when_scheduled"):
             warnings.warn(
                 "Seems like `optimizer.step()` has been overridden after learning rate scheduler initialization. "
                 "Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`. See more details at "
@@ -133,7 +132,7 @@ class LRScheduler:
                 UserWarning,
                 stacklevel=3,
             )
-        elif replaced is None and not optimizer["_opt_called"]:
+        elif replaced is None and not optimizer.get("_opt_called", True):
             warnings.warn(
                 "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and later, you "
                 "should call them in the opposite order: `optimizer.step()` before `lr_scheduler.step()`.  Failure "
