@@ -1,0 +1,56 @@
+"""A plan gives views, in the order of the visits, and trails that join up."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tinygrad_rnn.ops.kernels.plan import Plan, Trail
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    steps = draw(st.integers(1, 6))
+    batch = draw(st.integers(0, 4))
+    sizes = None
+    if draw(st.booleans()):
+        sizes = sorted(draw(st.lists(st.integers(0, batch), min_size=steps, max_size=steps)), reverse=True)
+    return Plan(steps, batch, sizes, draw(st.booleans()))
+
+
+@given(plans())
+def test_split_gives_every_row_once_as_a_view_in_visiting_order(plan: Plan) -> None:
+    table = np.arange(2 * plan.rows, dtype=float).reshape(plan.rows, 2)
+    views = plan.split(table)
+    assert [len(view) for view in views] == plan.sizes
+    assert all(view.size == 0 or np.shares_memory(view, table) for view in views)
+    in_time = views[::-1] if plan.reverse else views
+    np.testing.assert_array_equal(np.concatenate(in_time), table)
+
+
+@given(plans(), st.integers(1, 9))
+def test_parts_cover_the_visits_in_order_and_their_rows_once(plan: Plan, most_rows: int) -> None:
+    parts = plan.parts(most_rows)
+    assert [part.first for part in parts] + [plan.steps] == [0] + [part.last for part in parts]
+    assert sorted(row for part in parts for row in range(plan.rows)[part.rows]) == list(range(plan.rows))
+    assert all(part.size <= most_rows or part.last - part.first == 1 for part in parts)
+    table = np.arange(plan.rows, dtype=float)[:, None]
+    visited = [view for part in parts for view in plan.split_part(table[part.rows], part)]
+    for got, expected in zip(visited, plan.split(table), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@given(plans(), st.sampled_from(["both", "after", "last"]), st.integers(1, 9))
+def test_a_trail_carries_each_sequence_through_its_own_steps(plan: Plan, keep: str, most_rows: int) -> None:
+    """Counting steps: row n ends at its initial value plus the number of steps at which it runs."""
+    initial = 100.0 * np.arange(plan.batch)[:, None]
+    trail = Trail(plan, initial, keep)
+    for part in plan.parts(most_rows):
+        for before, after in plan.walk(part, (trail,), (), ()):
+            np.add(before, 1, out=after)
+    lengths = np.array([sum(size > n for size in plan.sizes) for n in range(plan.batch)], dtype=float)
+    np.testing.assert_array_equal(trail.final(), initial + lengths[:, None])
+    assert not np.shares_memory(trail.final(), initial)
+    if keep == "both":
+        np.testing.assert_array_equal(trail.values, trail.earlier + 1)

@@ -1,0 +1,1 @@
+"""Kernels: arrays in, arrays out, NumPy or CuPy; no tape.  Each recurrent cell has a file of its own."""

@@ -1,0 +1,195 @@
+"""GRU over a whole sequence, forward and backward through time, one layer and one direction.
+
+Equations (Cho et al. 2014, in the form of cuDNN and PyTorch: the reset gate applies after the product with h,
+and the bias b_hn lies inside of it), at every step:
+
+    r, z = sigmoid(W_* x + b_i* + U_* h + b_h*)
+    q = U_n h + b_hn          n = tanh(W_n x + b_in + r * q)          h' = (1 - z) * n + z * h
+
+Shapes: x (T, N, I) or packed (S, I), h0 (N, H), w_ih (3H, I), w_hh (3H, H), b_ih and b_hh (3H).  Rows of the
+weights in PyTorch's order r, z, n, and so are the blocks inside.
+
+What backward needs, and no more: r, z, n, q and the earlier h.  In the backward loop everything is one factor
+times dh: four blocks (q, r, z, n); the first three go back through w_hh, the last three through w_ih.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ...backend import array_module
+from ...typing import Array
+from .plan import Plan, Trail
+from .products import (
+    bias_gradient,
+    half,
+    input_gradient,
+    most_rows,
+    one_minus_square,
+    pack_bias,
+    pack_weight,
+    project,
+    rows_of,
+    scratch,
+    weight_gradient,
+)
+
+__all__ = ["Residual", "backward", "forward"]
+
+ORDER = (0, 1, 2)  # blocks inside: r, z, n
+SCALES = (0.5, 0.5, 1.0)
+
+
+class Residual(NamedTuple):
+    """What one forward run leaves to its backward run."""
+
+    plan: Plan
+    gates: Array  # (3, S, H): r, z, n after activation
+    resets: Array  # (S, H): q, which the reset gate multiplies
+    earlier: Array  # (S, H): h before each step
+
+
+def forward(
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+    save: bool = True,
+) -> tuple[tuple[Array, Array], Residual | None]:
+    """Run one direction.
+
+    Args:
+        sizes: batch sizes of packed input; None for (T, N, I).
+        reverse: read the sequence from its end.
+        save: leave a residual for ``backward``.
+
+    Returns:
+        (y, h_n), residual: y (T, N, H) or (S, H), the state (N, H) after the last step read.
+    """
+    xp = array_module(x)
+    size = h0.shape[1]
+    plan = Plan.of(x, h0, sizes, reverse)
+    rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
+    w_in = pack_weight(w_ih, ORDER, SCALES, steps=1)  # (3, I, H)
+    w_rec = pack_weight(w_hh, ORDER, SCALES, steps=plan.steps)  # (3, H, H)
+    b_in = pack_bias((b_ih, _without_n(b_hh)), ORDER, SCALES)  # (3, 1, H)
+    b_hn = xp.zeros(size, x.dtype) if b_hh is None else b_hh[2 * size :]  # (H,)
+    hs = Trail(plan, h0, "both" if save else "after")
+
+    parts = plan.parts(plan.rows if save else most_rows(size))
+    room = max((part.size for part in parts), default=0)
+    gates = xp.empty((3, room, size), x.dtype)  # (3, S, H) if saved
+    resets = xp.empty((room, size), x.dtype)  # (S, H)
+    products = scratch(3, plan.heads(h0))  # (3, n, H)
+    matmul, add, subtract, multiply, tanh, point5 = xp.matmul, xp.add, xp.subtract, xp.multiply, xp.tanh, half(x)
+    for part in parts:
+        a_part = gates[:, : part.size]
+        project(rows_x[part.rows], w_in, b_in, out=a_part)
+        tables = (a_part[:2], a_part[2], resets[: part.size])
+        for h, h_new, r_z, n, q, product in plan.walk(part, (hs,), tables, (products,)):
+            matmul(h, w_rec, out=product)
+            add(r_z, product[:2], out=r_z)  # (2, n, H)
+            tanh(r_z, out=r_z)
+            multiply(r_z, point5, out=r_z)
+            add(r_z, point5, out=r_z)
+            r, z = r_z
+            t = product[2]
+            add(t, b_hn, out=q)
+            add(n, multiply(r, q, out=t), out=n)
+            tanh(n, out=n)
+            subtract(h, n, out=t)
+            multiply(z, t, out=t)
+            add(n, t, out=h_new)  # (1 - z) n + z h
+    y = hs.values.reshape(*x.shape[:-1], size)
+    residual = Residual(plan, gates, resets, hs.earlier) if save else None
+    return (y, hs.final()), residual
+
+
+def backward(
+    gs: Sequence[Array | None],
+    residual: Residual,
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    needs: Sequence[bool],
+) -> list[Array | None]:
+    """The gradients of x, h0, w_ih, w_hh, b_ih, b_hh for those of (y, h_n).
+
+    Args:
+        gs: cotangents of the outputs; None where there is none.
+        needs: which of the six gradients are wanted; the others come back as None.
+    """
+    xp = array_module(x)
+    plan, size = residual.plan, h0.shape[1]
+    dy, dh_n = gs
+    dh0 = xp.zeros(h0.shape, x.dtype) if dh_n is None else dh_n.copy()  # (N, H), carried from step to step
+    da = xp.empty((4, plan.rows, size), x.dtype)  # (4, S, H): q, r, z, n
+    dy_rows = None if dy is None else dy.reshape(plan.rows, size)  # (S, H)
+    w_rec = w_hh.reshape(3, size, size)[[2, 0, 1]]  # (3, H, H), in the order of da
+    dh_heads = plan.heads(dh0)
+    lists = (dh_heads, scratch(3, dh_heads))
+    matmul, add, multiply, total = xp.matmul, xp.add, xp.multiply, xp.sum
+
+    for part in reversed(plan.parts(most_rows(size))):
+        rows = part.rows
+        _fill_factors(residual, rows, da[:, rows])
+        tables = (da[:, rows], residual.gates[1, rows], rows_of(dy_rows, rows))
+        for da_t, z, dy_t, dh, terms in plan.walk_back(part, tables, lists):
+            if dy_t is not None:
+                add(dh, dy_t, out=dh)
+            multiply(da_t, dh, out=da_t)
+            multiply(dh, z, out=dh)
+            matmul(da_t[:3], w_rec, out=terms)
+            add(dh, total(terms, axis=0, out=terms[0]), out=dh)
+
+    rows_x = x.reshape(plan.rows, x.shape[-1])
+    into_x, into_h = da[1:], da[:3]
+    return [
+        input_gradient(into_x, w_ih).reshape(x.shape) if needs[0] else None,
+        dh0 if needs[1] else None,
+        weight_gradient(into_x, rows_x) if needs[2] else None,
+        _n_last(weight_gradient(into_h, residual.earlier), size) if needs[3] else None,
+        bias_gradient(into_x) if needs[4] else None,
+        _n_last(bias_gradient(into_h), size) if needs[5] else None,
+    ]
+
+
+def _fill_factors(residual: Residual, rows: slice, da: Array) -> None:
+    """Fill ``da`` (4, n, H) with the derivatives of h' by the pre-activations q, r, z, n, for many steps at once."""
+    xp = array_module(da)
+    one = xp.ones((), da.dtype)
+    gates = residual.gates[:, rows]
+    r, z, n = gates
+    slopes = xp.subtract(one, gates[:2])  # (2, n, H): 1 - r, 1 - z
+    xp.multiply(one_minus_square(n, out=da[3]), slopes[1], out=da[3])
+    xp.multiply(slopes, gates[:2], out=slopes)  # s (1 - s) of r, z
+    xp.multiply(da[3], r, out=da[0])
+    xp.multiply(da[3], residual.resets[rows], out=da[1])
+    xp.multiply(da[1], slopes[0], out=da[1])
+    xp.subtract(residual.earlier[rows], n, out=da[2])
+    xp.multiply(da[2], slopes[1], out=da[2])
+
+
+def _without_n(b_hh: Array | None) -> Array | None:
+    """``b_hh`` with its block n zero: that one belongs inside the product with r."""
+    if b_hh is None:
+        return None
+    outside = b_hh.copy()
+    outside[2 * len(outside) // 3 :] = 0
+    return outside
+
+
+def _n_last(gradient: Array, size: int) -> Array:
+    """From the order n, r, z of a gradient's rows to the weights' r, z, n."""
+    xp = array_module(gradient)
+    return xp.concatenate([gradient[size:], gradient[:size]])

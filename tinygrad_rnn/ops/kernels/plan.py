@@ -1,0 +1,211 @@
+"""In which order a kernel visits the rows of a sequence, and where its states lie.
+
+A sequence of T steps is a table of rows, time-major: S = T * N rows if all have the same length, else packed
+as PyTorch packs (longest sequence first, at step t only the ``sizes[t]`` sequences that still run).  The
+kernels know neither the direction nor the lengths: they loop over *visits*, and a Plan gives them, for every
+array, the list of its views in the order of the visits.
+
+Rules:
+
+* Views, never copies.  A reversed direction is the same table visited from its end.
+* Equal lengths: the states before and after every step lie in one block of T + 1 steps, so what is "after" at
+  one visit is "before" at the next, and all the earlier states together are one contiguous operand for the
+  weight gradient.
+* Packed: at a visit the first ``sizes[t]`` rows of the running state are read and written; the others rest.
+  So a finished sequence keeps its last state, a reversed sequence starts at its own end, and a sequence of
+  length zero keeps its initial state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+from ...backend import array_module
+from ...typing import Array
+
+__all__ = ["Part", "Plan", "Trail"]
+
+
+class Part(NamedTuple):
+    """Consecutive visits ``first`` to ``last`` (exclusive), and the rows that they touch."""
+
+    first: int
+    last: int
+    rows: slice
+
+    @property
+    def size(self) -> int:
+        """How many rows that is."""
+        return int(self.rows.stop - self.rows.start)
+
+
+class Plan:
+    """The visits of one direction over one (possibly packed) sequence.
+
+    Args:
+        steps: T.
+        batch: N, the rows of the states.
+        sizes: sequences that still run at each step, never rising; None if all N run to the end.
+        reverse: visit the last step first.
+
+    >>> import numpy as np
+    >>> plan = Plan(2, 3, sizes=(3, 1), reverse=True)
+    >>> [v.shape for v in plan.split(np.zeros((4, 5)))]
+    [(1, 5), (3, 5)]
+    """
+
+    def __init__(self, steps: int, batch: int, sizes: Sequence[int] | None = None, reverse: bool = False) -> None:
+        self.steps = steps
+        self.batch = batch
+        self.reverse = reverse
+        self.packed = sizes is not None
+        if sizes is None:
+            self._ends = [batch * (t + 1) for t in range(steps)]
+        else:
+            sizes = [int(size) for size in sizes]
+            self._ends = list(accumulate(sizes))
+        self.sizes = [batch] * steps if sizes is None else list(sizes)
+        if reverse:
+            self.sizes.reverse()
+        self.rows = self._ends[-1] if steps else 0
+
+    @classmethod
+    def of(cls, x: Array, state: Array, sizes: Sequence[int] | None, reverse: bool) -> Plan:
+        """The plan for input ``x``, (T, N, I) or packed (S, I), with an initial state (N, R)."""
+        return cls(x.shape[0] if sizes is None else len(sizes), state.shape[0], sizes, reverse)
+
+    def split(self, a: Array) -> list[Array]:
+        """The views of ``a`` (..., S, K), one per visit: (..., n, K)."""
+        return self.split_part(a, Part(0, self.steps, slice(0, self.rows)))
+
+    def split_part(self, a: Array, part: Part) -> list[Array]:
+        """The views of ``a`` (..., rows of the part, K), one per visit of the part."""
+        count = part.last - part.first
+        if not self.packed:
+            by_step = a.reshape(*a.shape[:-2], count, self.batch, a.shape[-1])  # splits an axis: a view
+            views = list(by_step if by_step.ndim == 3 else by_step.swapaxes(0, 1))
+            return views[::-1] if self.reverse else views
+        low = part.rows.start
+        return [a[..., start - low : stop - low, :] for start, stop in map(self._bounds, range(part.first, part.last))]
+
+    def heads(self, state: Array) -> list[Array]:
+        """The rows of a running state (..., N, K) that each visit reads and writes."""
+        if not self.packed:
+            return [state] * self.steps
+        return [state[..., :size, :] for size in self.sizes]
+
+    def parts(self, most_rows: int) -> list[Part]:
+        """The visits cut into parts of at most ``most_rows`` rows (or one step), in order."""
+        if self.rows <= most_rows:
+            return [Part(0, self.steps, slice(0, self.rows))] if self.steps else []
+        parts: list[Part] = []
+        first, taken = 0, 0
+        for k, size in enumerate(self.sizes):
+            if k > first and taken + size > most_rows:
+                parts.append(self._part(first, k))
+                first, taken = k, 0
+            taken += size
+        parts.append(self._part(first, self.steps))
+        return parts
+
+    def walk(
+        self, part: Part, trails: Sequence[Trail], tables: Sequence[Array], lists: Sequence[list[Array]]
+    ) -> Iterator[tuple[Any, ...]]:
+        """What each visit of ``part`` reads and writes, in this order.
+
+        Args:
+            trails: gives the views before and after the visit, of each.
+            tables: arrays (..., rows of the part, K); gives the visit's view of each.
+            lists: one entry per visit of the whole plan; gives the visit's.
+        """
+        here = slice(part.first, part.last)
+        states = [views[here] for trail in trails for views in (trail.before, trail.after)]
+        views = [self.split_part(table, part) for table in tables]
+        visits = zip(*states, *views, *(entries[here] for entries in lists), strict=True)
+        moves = [trail for trail in trails if trail.running is not None]
+        return self._walk_packed(part, visits, moves) if moves else visits
+
+    def walk_back(
+        self, part: Part, tables: Sequence[Array | None], lists: Sequence[list[Array]]
+    ) -> Iterator[tuple[Any, ...]]:
+        """As ``walk``, the last visit first and without trails; a table that is None gives None."""
+        here = slice(part.first, part.last)
+        nothing = [None] * (part.last - part.first)
+        views = [nothing if table is None else self.split_part(table, part) for table in tables]
+        return zip(*map(reversed, views), *(reversed(entries[here]) for entries in lists), strict=True)
+
+    def _walk_packed(self, part: Part, visits: Any, moves: list[Trail]) -> Iterator[tuple[Any, ...]]:
+        for k, visit in enumerate(visits, part.first):
+            for trail in moves:
+                trail.enter(k)
+            yield visit
+            for trail in moves:
+                trail.leave(k)
+
+    def _bounds(self, k: int) -> tuple[int, int]:
+        t = self.steps - 1 - k if self.reverse else k
+        return (self._ends[t - 1] if t else 0), self._ends[t]
+
+    def _part(self, first: int, last: int) -> Part:
+        ends = self._bounds(first), self._bounds(last - 1)
+        return Part(first, last, slice(min(ends)[0], max(ends)[1]))
+
+
+class Trail:
+    """A state over a whole run: where it lies before and after every visit.
+
+    Args:
+        plan: the visits.
+        initial: the state (N, R) before the first visit.
+        keep: ``"both"``: what was before each visit is needed later (for a weight gradient);
+            ``"after"``: only what comes after; ``"last"``: nothing but the last one.
+
+    Attributes:
+        before, after: views (n, R), one per visit.
+        earlier: (S, R), the states before each visit, in row order (None unless ``keep="both"``).
+        values: (S, R), the states after each visit, in row order (None if ``keep="last"``).
+    """
+
+    def __init__(self, plan: Plan, initial: Array, keep: str = "both") -> None:
+        xp = array_module(initial)
+        self.earlier: Array = None
+        self.values: Array = None
+        self.running: Array = None
+        size = initial.shape[-1]
+        if keep == "last":
+            self.state = initial.copy()
+            self.before = self.after = plan.heads(self.state)
+        elif not plan.packed:
+            block = xp.empty((plan.steps + 1, plan.batch, size), initial.dtype)  # (T + 1, N, R)
+            start, first = (plan.steps, 0) if plan.reverse else (0, 1)
+            block[start] = initial
+            views = list(block)[:: -1 if plan.reverse else 1]
+            self.before, self.after = views[:-1], views[1:]
+            self.values = block[first : first + plan.steps].reshape(plan.rows, size)
+            self.earlier = block[1 - first : 1 - first + plan.steps].reshape(plan.rows, size)
+            self.state = views[-1]
+        else:
+            self.state = self.running = initial.copy()
+            self._heads = plan.heads(self.running)
+            self.values = xp.empty((plan.rows, size), initial.dtype)
+            self.after = plan.split(self.values)
+            self.before = self._heads
+            if keep == "both":
+                self.earlier = xp.empty((plan.rows, size), initial.dtype)
+                self.before = plan.split(self.earlier)
+        self._copies = self.earlier is not None
+
+    def enter(self, k: int) -> None:
+        """Packed input only: note what the running state is before visit ``k``."""
+        if self._copies:
+            self.before[k][...] = self._heads[k]
+
+    def leave(self, k: int) -> None:
+        """Packed input only: the running state takes over what visit ``k`` gave."""
+        self._heads[k][...] = self.after[k]
+
+    def final(self) -> Array:
+        """The state (N, R) after the last visit of each sequence, as an array of its own."""
+        return self.state.copy()

@@ -1,0 +1,141 @@
+"""The plain (Elman) RNN over a whole sequence, forward and backward through time, one layer and one direction.
+
+Equation (Elman 1990), at every step:
+
+    h' = act(W x + b_ih + U h + b_hh)          act = tanh or relu
+
+Shapes: x (T, N, I) or packed (S, I), h0 (N, H), w_ih (H, I), w_hh (H, H), b_ih and b_hh (H).
+
+What backward needs, and no more: h before and after each step.  The input projection is written where h will be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ...backend import array_module
+from ...typing import Array
+from .plan import Plan, Trail
+from .products import (
+    bias_gradient,
+    input_gradient,
+    most_rows,
+    one_minus_square,
+    pack_bias,
+    pack_weight,
+    project,
+    rows_of,
+    scratch,
+    weight_gradient,
+)
+
+__all__ = ["Residual", "backward", "forward"]
+
+ORDER = (0,)
+SCALES = (1.0,)
+
+
+class Residual(NamedTuple):
+    """What one forward run leaves to its backward run."""
+
+    plan: Plan
+    nonlinearity: str
+    values: Array  # (S, H): h after each step
+    earlier: Array  # (S, H): h before each step
+
+
+def forward(
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    nonlinearity: str = "tanh",
+    sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+    save: bool = True,
+) -> tuple[tuple[Array, Array], Residual | None]:
+    """Run one direction.
+
+    Args:
+        nonlinearity: ``"tanh"`` or ``"relu"``.
+        sizes: batch sizes of packed input; None for (T, N, I).
+        reverse: read the sequence from its end.
+        save: leave a residual for ``backward``.
+
+    Returns:
+        (y, h_n), residual: y (T, N, H) or (S, H), the state (N, H) after the last step read.
+    """
+    xp = array_module(x)
+    size = h0.shape[1]
+    plan = Plan.of(x, h0, sizes, reverse)
+    w_in = pack_weight(w_ih, ORDER, SCALES, steps=1)  # (1, I, H)
+    w_rec = pack_weight(w_hh, ORDER, SCALES, steps=plan.steps)[0]  # (H, H)
+    bias = pack_bias((b_ih, b_hh), ORDER, SCALES)  # (1, 1, H)
+    hs = Trail(plan, h0, "both" if save else "after")
+    project(x.reshape(plan.rows, x.shape[-1]), w_in, bias, out=hs.values[None])
+    products = [product[0] for product in scratch(1, plan.heads(h0))]  # (n, H)
+    matmul, add, tanh, maximum, zero = xp.matmul, xp.add, xp.tanh, xp.maximum, xp.zeros((), x.dtype)
+    for part in plan.parts(plan.rows):
+        for h, h_new, product in plan.walk(part, (hs,), (), (products,)):
+            add(h_new, matmul(h, w_rec, out=product), out=h_new)
+            if nonlinearity == "tanh":
+                tanh(h_new, out=h_new)
+            else:
+                maximum(h_new, zero, out=h_new)
+    y = hs.values.reshape(*x.shape[:-1], size)
+    return (y, hs.final()), Residual(plan, nonlinearity, hs.values, hs.earlier) if save else None
+
+
+def backward(
+    gs: Sequence[Array | None],
+    residual: Residual,
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    needs: Sequence[bool],
+) -> list[Array | None]:
+    """The gradients of x, h0, w_ih, w_hh, b_ih, b_hh for those of (y, h_n).
+
+    Args:
+        gs: cotangents of the outputs; None where there is none.
+        needs: which of the six gradients are wanted; the others come back as None.
+    """
+    xp = array_module(x)
+    plan, size = residual.plan, h0.shape[1]
+    dy, dh_n = gs
+    dh0 = xp.zeros(h0.shape, x.dtype) if dh_n is None else dh_n.copy()  # (N, H), carried from step to step
+    dy_rows = None if dy is None else dy.reshape(plan.rows, size)  # (S, H)
+    dz = xp.empty((1, plan.rows, size), x.dtype)  # (1, S, H): first the slopes, then times dh
+    heads = plan.heads(dh0)
+    matmul, add, multiply = xp.matmul, xp.add, xp.multiply
+
+    for part in reversed(plan.parts(most_rows(size))):
+        rows = part.rows
+        if residual.nonlinearity == "tanh":
+            one_minus_square(residual.values[rows], out=dz[0, rows])
+        else:
+            dz[0, rows] = residual.values[rows] > 0
+        for dz_t, dy_t, dh in plan.walk_back(part, (dz[0, rows], rows_of(dy_rows, rows)), (heads,)):
+            if dy_t is not None:
+                add(dh, dy_t, out=dh)
+            multiply(dz_t, dh, out=dz_t)
+            matmul(dz_t, w_hh, out=dh)
+
+    rows_x = x.reshape(plan.rows, x.shape[-1])
+    d_bias = bias_gradient(dz) if needs[4] or needs[5] else None
+    return [
+        input_gradient(dz, w_ih).reshape(x.shape) if needs[0] else None,
+        dh0 if needs[1] else None,
+        weight_gradient(dz, rows_x) if needs[2] else None,
+        weight_gradient(dz, residual.earlier) if needs[3] else None,
+        d_bias if needs[4] else None,
+        d_bias.copy() if d_bias is not None and needs[5] else None,
+    ]
