@@ -41,7 +41,7 @@ def _sigmoid(a: Array) -> Array:
 neg = unary("neg", np.negative, lambda g, y, a: -g, doc="-a")
 exp = unary("exp", _quiet(np.exp), lambda g, y, a: g * y, "y", floating=True, doc="e to the power a.")
 log = unary("log", _quiet(np.log), lambda g, y, a: g / a, "a", floating=True, doc="The natural logarithm.")
-tanh = unary("tanh", np.tanh, lambda g, y, a: g * (1 - y * y), "y", floating=True, doc="The hyperbolic tangent.")
+tanh = unary("tanh", np.tanh, lambda g, y, a: g - g * y * y, "y", floating=True, doc="The hyperbolic tangent.")
 sigmoid = unary("sigmoid", _sigmoid, lambda g, y, a: g * (y * (1 - y)), "y", floating=True, doc="1 / (1 + exp(-a))")
 sqrt = unary("sqrt", _quiet(np.sqrt), lambda g, y, a: g / (2 * y), "y", floating=True, doc="The square root.")
 square = unary("square", np.square, lambda g, y, a: g * (2 * a), "a", doc="a * a")

@@ -16,6 +16,8 @@ __all__ = ["linear", "matmul"]
 
 def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
     """``g @ b^T``, written out for vectors, summed over batch axes that were broadcast."""
+    if g.ndim == 2 and b.ndim == 2:
+        return matmul(g, b.T)
     if b.ndim == 1:
         return g[..., None] * b if a.ndim > 1 else g * b
     if a.ndim == 1:
@@ -25,6 +27,8 @@ def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
 
 def _vjp_right(g: Value, y: Any, a: Value, b: Any) -> Value:
     """``a^T @ g``, written out for vectors, summed over batch axes that were broadcast."""
+    if g.ndim == 2 and a.ndim == 2:
+        return matmul(a.T, g)
     if a.ndim == 1:
         return sum_to(a[:, None] * g[..., None, :], b.shape) if b.ndim > 1 else g * a
     if b.ndim == 1:
@@ -65,9 +69,14 @@ def _mismatch(a: Any, b: Any) -> Exception:
     return ShapeRuntimeError(f"{sentence}. matmul(): the last axis of the left ({left[-1]}) must equal {inner}")
 
 
+def _product(a: Array, b: Array) -> Array:
+    """``a @ b``; for two matrices by ``dot``, which does the same in half the time where they are small."""
+    return a.dot(b) if a.ndim == 2 and b.ndim == 2 else np.matmul(a, b)
+
+
 matmul = binary(
     "matmul",
-    np.matmul,
+    _product,
     (_vjp_left, _vjp_right),
     ("b", "a"),
     promote=check_same_dtype,

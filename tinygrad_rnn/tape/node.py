@@ -51,12 +51,10 @@ def stamp_write(clock: Clock) -> None:
 class Clock:
     """When a piece of memory was last written in place.  A tensor and its views share one."""
 
-    __slots__ = ("count", "stamp", "views")
-
-    def __init__(self) -> None:
-        self.stamp = 0
-        self.count = 0
-        self.views: list[weakref.ref[Tensor]] | None = None
+    # Class attributes until the first write: most clocks are made with a tensor and never written.
+    stamp = 0
+    count = 0
+    views: list[weakref.ref[Tensor]] | None = None
 
 
 class Leaf:
