@@ -16,18 +16,19 @@ RNN step this halves the time spent outside NumPy.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
 from ..backend import on_gpu, raw_array
-from ..errors import DeviceError, ShapeRuntimeError
+from ..errors import DeviceError, DtypeError, ShapeRuntimeError
 from ..typing import Array, Params, Value
-from .modes import state
+from .defaults import defaults
+from .modes import nested, state
 from .node import Node
 from .tensor import Tensor, as_array, wrap
 
-__all__ = ["REGISTRY", "Part", "Primitive", "binary", "explain", "primitive", "record", "unary"]
+__all__ = ["REGISTRY", "Part", "Primitive", "binary", "fail", "primitive", "record", "unary"]
 
 ndarray = np.ndarray
 Vjp = Callable[..., Value]
@@ -98,6 +99,8 @@ class Primitive:
         self.joint = joint
         self.recorded_joint = recorded_joint or joint
         self._keeps: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
+        if name in REGISTRY:
+            raise ValueError(f"there is a primitive {name!r} already")
         REGISTRY[name] = self
 
     def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
@@ -148,8 +151,13 @@ def unary(
             return forward(a if type(a) is ndarray else raw_array(a, name))
         x = a._data
         if floating and x.dtype.kind not in "fc":
-            x = x.astype(np.float32)
-        y = forward(x)
+            x = x.astype(defaults.dtype)
+        try:
+            y = state.quiet(forward, x)
+        except RuntimeError as error:
+            y = nested(error, forward, x)
+        except TypeError as error:
+            fail(name, error, x)
         if type(y) is not ndarray:
             y = as_array(y)
         out = _new(Tensor)
@@ -189,7 +197,7 @@ def binary(
 
     Where the dtypes of the arguments differ, ``promote(a, b)`` brings both to the dtype of the result by
     recorded casts, so that forward and vjps see one dtype.  ``mismatch(a, b)`` is the error for shapes that do
-    not fit; by default that they do not broadcast.
+    not fit, or None; by default that they do not broadcast.
     """
     p = Primitive(name, forward, vjps, saves)
     keeps = [p.keeps(needs) for needs in ((False, False), (True, False), (False, True), (True, True))]
@@ -218,9 +226,11 @@ def binary(
         else:
             return forward(a, b)
         try:
-            y = forward(x, z)
-        except (TypeError, ValueError) as error:
-            raise explain(name, error, a, b, mismatch) from error
+            y = state.quiet(forward, x, z)
+        except RuntimeError as error:
+            y = nested(error, forward, x, z)
+        except (TypeError, ValueError, AttributeError) as error:
+            fail(name, error, x, z, mismatch=mismatch)
         if type(y) is not ndarray:
             y = as_array(y)
         out = _new(Tensor)
@@ -280,13 +290,18 @@ def primitive(
                 needed = needed or a._node is not None
                 x = a._data
                 if floating and x.dtype.kind not in "fc":
-                    x = x.astype(np.float32)
+                    x = x.astype(defaults.dtype)
                 values.append(x)
             else:
                 values.append(a)
         if not tensors:
             return forward(*values, **params)
-        y = forward(*values, **params)
+        try:
+            y = state.quiet(forward, *values, **params)
+        except RuntimeError as error:
+            y = nested(error, forward, *values, **params)
+        except (TypeError, ValueError, AttributeError) as error:
+            fail(name, error, *values)
         if type(y) is not ndarray:
             y = as_array(y)
         out = wrap(y)
@@ -306,6 +321,8 @@ def named(p: Primitive, apply: Callable[..., Any], doc: str | None) -> Callable[
 
 def _admit(name: str, promote: Any, t: Tensor, other: Any) -> Any:
     """What to do with an operand that is no Tensor: None if it can be used as it is, else the promoted pair."""
+    if isinstance(other, np.generic):  # counts as a Python number, also np.float64, which NumPy finds strong
+        return (t, wrap(np.asarray(other))) if promote is None else promote(t, other.item())
     if isinstance(other, (bool, int, float, complex)):
         kind = t._data.dtype.kind
         if promote is None or kind == "c" or (kind == "f" and not isinstance(other, complex)):
@@ -318,17 +335,24 @@ def _admit(name: str, promote: Any, t: Tensor, other: Any) -> Any:
     return pair if promote is None or pair[0]._data.dtype == pair[1]._data.dtype else promote(*pair)
 
 
-def explain(name: str, error: Exception, a: Any, b: Any, mismatch: Any = None) -> Exception:
-    """A failed forward in the user's terms: two devices in one operation, or shapes that do not fit."""
-    arrays = [x._data if isinstance(x, Tensor) else x for x in (a, b)]
+def fail(name: str, error: Exception, *arrays: Any, mismatch: Any = None) -> NoReturn:
+    """Raise what a failed forward means in the user's terms, or its own error where that is not known."""
     if len({on_gpu(x) for x in arrays if hasattr(x, "dtype") and hasattr(x, "shape")}) > 1:
-        return DeviceError(
+        raise DeviceError(
             "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! "
             f"In {name}(): move one of them with .to(device)"
-        )
-    if isinstance(error, ValueError) and mismatch is not None:
-        return mismatch(*arrays)
-    if isinstance(error, ValueError):
+        ) from error
+    explained = (mismatch(*arrays) if mismatch is not None else None) or _misfit(name, error, arrays)
+    if explained is None:
+        raise error
+    raise explained from error
+
+
+def _misfit(name: str, error: Exception, arrays: Sequence[Any]) -> Exception | None:
+    """The error for types that an operation cannot take, or for shapes that do not broadcast."""
+    if isinstance(error, TypeError):
+        return DtypeError(f"{name}() is not implemented for {', '.join(map(_kind, arrays))}: {error}")
+    if isinstance(error, ValueError) and len(arrays) == 2:
         shapes = [tuple(getattr(x, "shape", ())) for x in arrays]
         for axis in range(1, min(map(len, shapes)) + 1):
             first, second = shapes[0][-axis], shapes[-1][-axis]
@@ -338,4 +362,8 @@ def explain(name: str, error: Exception, a: Any, b: Any, mismatch: Any = None) -
                     f"dimension {max(map(len, shapes)) - axis}. {name}(): shapes {list(shapes[0])} and "
                     f"{list(shapes[-1])} do not broadcast"
                 )
-    return error
+    return None
+
+
+def _kind(x: Any) -> str:
+    return str(x.dtype) if hasattr(x, "dtype") else type(x).__name__
