@@ -1,0 +1,272 @@
+"""The checks that ``gradcheck`` makes, in the order in which they can fail.
+
+First what would make the comparison meaningless (a function that writes into its inputs, or gives another value
+each time), then the Jacobians, then cotangents with zeros, then what backward may have overwritten.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backend import array_module, to_device, to_numpy
+from ..errors import ArgumentError, GraphError, ShapeRuntimeError, TinygradRnnError
+from ..tape.backward import grad
+from ..tape.tensor import Tensor, wrap
+from .diagnosis import GradcheckError, Jacobians, explain
+from .numeric import Problem, choose, differentiate, push_forward, to_host
+
+__all__ = ["Check", "check_inputs"]
+
+PROJECTIONS = 2  # in fast mode: a wrong Jacobian passes one random projection with probability about atol / its size
+
+
+def check_inputs(problem: Problem) -> None:
+    for position in problem.wanted:
+        t: Tensor = problem.inputs[position]
+        if t.dtype.kind == "c":
+            raise ArgumentError(f"gradcheck(): input {position} is complex; complex functions are not checked")
+        if t.dtype != np.float64:
+            warnings.warn(
+                f"Input #{position} requires gradient and is not a double precision floating point or complex. "
+                "This check will likely fail if all the inputs are not of double precision floating point or complex. ",
+                UserWarning,
+                stacklevel=4,
+            )
+        if any(stride == 0 and size > 1 for stride, size in zip(t._data.strides, t.shape, strict=True)):
+            raise ShapeRuntimeError(
+                f"The {position}th input has a dimension with stride 0. gradcheck only supports inputs that are "
+                "non-overlapping to be able to compute the numerical gradients correctly. You should call .contiguous "
+                "on the input before passing it to gradcheck."
+            )
+    if not problem.wanted:
+        raise ArgumentError(
+            "gradcheck expects at least one input tensor to require gradient, "
+            "but none of them have requires_grad=True."
+        )
+
+
+class Check:
+    """One run of gradcheck: its settings, and the checks in the order in which they can fail."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        eps: float,
+        atol: float,
+        rtol: float,
+        nondet_tol: float,
+        check_grad_dtypes: bool,
+        fast: bool,
+        method: str,
+    ) -> None:
+        self.problem, self.eps, self.atol, self.rtol = problem, eps, atol, rtol
+        self.nondet_tol, self.check_grad_dtypes, self.fast = nondet_tol, check_grad_dtypes, fast
+        self.leaves: list[Tensor] = [problem.inputs[k] for k in problem.wanted]
+        self.rng = np.random.default_rng(0)  # the same projections in every run: a failure can be repeated
+        self.method = method
+
+    def run(self, undefined: bool, forward_ad: bool, backward_ad: bool) -> None:
+        before = [to_host(t._data) for t in self.leaves]
+        outputs = self.problem.outputs()
+        self._same(before, "func wrote into input {}: it must not change what it is given")
+        self._deterministic(outputs)
+        self.method = choose(self.problem, self.method, self.eps, self.rng)
+        live = [y for y in outputs if y.requires_grad]
+        if not live or len(live) < len(outputs):
+            self._constant([not y.requires_grad for y in outputs])
+        if not live:
+            return
+        if backward_ad:
+            if self.fast:
+                self._projections(outputs)
+            else:
+                self._jacobians(outputs)
+            if undefined:
+                self._undefined(live)
+            self._zero_cotangents(live)
+        if forward_ad:
+            self._forward(outputs)
+        self._same(before, "backward wrote into input {}: a vjp must not change saved values")
+
+    # before anything is differentiated -----------------------------------------------------------------------
+
+    def _deterministic(self, outputs: Sequence[Tensor]) -> None:
+        for k, (first, again) in enumerate(zip(outputs, self.problem.outputs(), strict=True)):
+            gap = _distance(to_host(first._data), to_host(again._data))
+            if gap > self.nondet_tol:
+                raise GradcheckError(
+                    f"func is not deterministic: called twice with the same inputs, output {k} differs by up to "
+                    f"{gap:.3g}. Switch dropout off (eval()), or seed random numbers inside func"
+                )
+
+    def _constant(self, dead: Sequence[bool]) -> None:
+        """Outputs that do not require grad must not depend on the inputs."""
+        for position in self.problem.wanted:
+            numerical = self._numerical(position)
+            for output, (is_dead, jacobian) in enumerate(zip(dead, numerical, strict=True)):
+                if is_dead and jacobian.size and np.abs(jacobian).max() > self.atol:
+                    raise GradcheckError(
+                        "Numerical gradient for function expected to be zero: "
+                        f"output {output} does not require grad, yet it changes with input {position} (by up to "
+                        f"{np.abs(jacobian).max():.3g} per unit). Was it computed under no_grad(), from detach(), or "
+                        "outside the tape?"
+                    )
+
+    # derivatives -----------------------------------------------------------------------------------------------
+
+    def _numerical(self, position: int) -> list[Any]:
+        """The Jacobian of every output by one input, ``(input entries, output entries)``."""
+        shape = self.problem.inputs[position].shape
+        rows: list[list[Any]] = []
+        for index in np.ndindex(*shape):
+            direction = np.zeros(shape)
+            direction[index] = 1.0
+            rows.append(differentiate(self.problem, position, direction, self.method, self.eps))
+        if not rows:
+            return [np.zeros((0, y._data.size)) for y in self.problem.outputs()]
+        return [np.stack([row[k].reshape(-1) for row in rows]) for k in range(len(rows[0]))]
+
+    def _pull(self, y: Tensor, cotangent: Any) -> list[Any]:
+        """``v J`` by every wanted input, twice: both times must agree, and what was given must not change."""
+        seed = array_module(y._data).asarray(np.asarray(cotangent, y._data.dtype).reshape(y._data.shape))
+        kept = to_host(seed)
+        results: list[list[Any]] = []
+        for _ in range(2):
+            try:
+                found = grad(y, self.leaves, wrap(seed), retain_graph=True, allow_unused=True)
+            except (ShapeRuntimeError, GraphError) as error:
+                raise GradcheckError(f"backward failed: {error}") from error
+            results.append([self._gradient(g, t) for g, t in zip(found, self.leaves, strict=True)])
+        if not np.array_equal(kept, to_host(seed), equal_nan=True):
+            raise GradcheckError("backward wrote into the cotangent that it was given: a vjp must not change g")
+        for first, second in zip(*results, strict=True):
+            if _distance(first, second) > self.nondet_tol:
+                raise GradcheckError(
+                    "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times "
+                    "gives different values, although analytical gradient matches numerical gradient."
+                    f"The tolerance for nondeterminism was {self.nondet_tol}."
+                )
+        return results[0]
+
+    def _gradient(self, g: Tensor | None, t: Tensor) -> Any:
+        if g is None:
+            return np.zeros(t.shape)
+        if g.shape != t.shape:
+            raise GradcheckError(
+                f"Analytical gradient has incorrect size: {list(g.shape)} for an input of shape {list(t.shape)}"
+            )
+        if self.check_grad_dtypes and g.dtype != t.dtype:
+            raise GradcheckError(f"Gradient has dtype mismatch: {g.dtype} for an input of {t.dtype}")
+        return to_host(g._data)
+
+    def _analytical(self, y: Tensor) -> list[Any]:
+        """The Jacobian of one output by every wanted input, ``(input entries, output entries)``."""
+        size = y._data.size
+        found = [np.zeros((t._data.size, size)) for t in self.leaves]
+        if not y.requires_grad:
+            return found
+        for k, unit in enumerate(np.eye(size)):
+            for jacobian, g in zip(found, self._pull(y, unit), strict=True):
+                jacobian[:, k] = g.reshape(-1)
+        return found
+
+    def _jacobians(self, outputs: Sequence[Tensor]) -> None:
+        analytical = [self._analytical(y) for y in outputs]
+        numerical = [self._numerical(position) for position in self.problem.wanted]
+        table = Jacobians(self.problem, outputs, analytical, numerical, self.atol, self.rtol)
+        for output in range(len(outputs)):
+            for order in range(len(self.problem.wanted)):
+                if not table.agree(output, order):
+                    raise explain(table, output, order, self.eps)
+
+    def _projections(self, outputs: Sequence[Tensor]) -> None:
+        for _ in range(PROJECTIONS):
+            us = [self.rng.standard_normal(t.shape) for t in self.leaves]
+            moved = [
+                differentiate(self.problem, k, u, self.method, self.eps)
+                for k, u in zip(self.problem.wanted, us, strict=True)
+            ]
+            for output, y in enumerate(outputs):
+                if not y.requires_grad:
+                    continue
+                v = self.rng.standard_normal(y.shape)
+                for order, (g, u) in enumerate(zip(self._pull(y, v), us, strict=True)):
+                    analytical, numerical = float((g * u).sum()), float((v * moved[order][output]).sum())
+                    # atol is meant per entry: the projection sums entries with the weights |u| and |v|
+                    slack = self.atol * max(1.0, float(np.abs(u).sum() * np.abs(v).sum()) ** 0.5)
+                    if not abs(analytical - numerical) <= slack + self.rtol * abs(numerical):
+                        self._jacobians(outputs)  # the message needs to know which entry
+                        raise GradcheckError(
+                            f"Jacobian mismatch for output {output} with respect to input "
+                            f"{self.problem.wanted[order]},\nnumerical:{numerical}\nanalytical:{analytical}\n"
+                            "(random projections v J u differ, yet entry by entry all are within the tolerances)"
+                        )
+
+    def _forward(self, outputs: Sequence[Tensor]) -> None:
+        live = [k for k, y in enumerate(outputs) if y.requires_grad]
+        for order, position in enumerate(self.problem.wanted):
+            numerical = self._numerical(position)
+            rows = []
+            for k in range(self.leaves[order]._data.size):
+                tangents = [np.zeros(t.shape) for t in self.leaves]
+                tangents[order].reshape(-1)[k] = 1.0
+                rows.append(push_forward(self.problem, tangents))
+            for place, output in enumerate(live):
+                found = [row[place].reshape(-1) for row in rows]
+                analytical = np.stack(found) if found else np.zeros_like(numerical[output])
+                if not np.allclose(analytical, numerical[output], rtol=self.rtol, atol=self.atol):
+                    raise GradcheckError(
+                        f"Jacobian computed with forward mode mismatch for output {output} with respect to input "
+                        f"{position},\nnumerical:{numerical[output]}\nanalytical:{analytical}\n"
+                    )
+
+    # special cotangents ------------------------------------------------------------------------------------------
+
+    def _zero_cotangents(self, live: Sequence[Tensor]) -> None:
+        zeros = [wrap(array_module(y._data).zeros_like(y._data)) for y in live]
+        found = grad(live, self.leaves, zeros, retain_graph=True, allow_unused=True)
+        for g, t in zip(found, self.leaves, strict=True):
+            if g is not None and not (to_numpy(g._data) == 0).all():
+                raise GradcheckError("backward not multiplied by grad_output: a zero cotangent gave a gradient not 0")
+            if g is not None and g.device != t.device:
+                raise GradcheckError(f"grad is incorrect device: {g.device} for an input on {t.device}")
+
+    def _undefined(self, live: Sequence[Tensor]) -> None:
+        """The gradient of one output alone equals that of all outputs with zeros for the others."""
+        if len(live) < 2:
+            return
+        for k, y in enumerate(live):
+            v = to_device(self.rng.standard_normal(y.shape).astype(y.dtype), y.device)
+            seeds = [wrap(v if other is y else array_module(v).zeros_like(other._data)) for other in live]
+            try:
+                alone = grad(y, self.leaves, wrap(v), retain_graph=True, allow_unused=True)
+            except (TypeError, TinygradRnnError) as error:
+                raise GradcheckError(
+                    "Expected backward function to handle undefined output grads. "
+                    f"With a gradient for output {k} alone it failed: {error}"
+                ) from error
+            together = grad(live, self.leaves, seeds, retain_graph=True, allow_unused=True)
+            for position, one, both in zip(self.problem.wanted, alone, together, strict=True):
+                a, b = (np.zeros(()) if g is None else to_host(g._data) for g in (one, both))
+                if not np.allclose(a, b, rtol=1e-10, atol=1e-12):  # sums in another order
+                    raise GradcheckError(
+                        "Expected all input grads to be undefined or zero when all output grads are undefined or "
+                        f"zero: the gradient of output {k} alone by input {position} differs from that with zeros for "
+                        "the others"
+                    )
+
+    def _same(self, before: Sequence[Any], sentence: str) -> None:
+        for position, kept, t in zip(self.problem.wanted, before, self.leaves, strict=True):
+            if not np.array_equal(kept, to_host(t._data), equal_nan=True):
+                raise GradcheckError(sentence.format(position))
+
+
+def _distance(a: Any, b: Any) -> float:
+    """The largest difference between two arrays; nan equals nan."""
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(a - b)
+    return float(np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0, gap).max(initial=0.0))

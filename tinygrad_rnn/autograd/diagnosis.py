@@ -1,0 +1,227 @@
+"""What is wrong with a gradient: the worst entry, the slopes beside it, and the first bad operation on the tape.
+
+A mismatch between analytical and numerical Jacobian has few causes, and each leaves a trace that can be measured:
+
+* a kink: the slopes on both sides differ however small the step; no gradient can agree with the symmetric difference;
+* a wrong vjp: there is an operation on the tape whose vjp disagrees with finite differences of its own forward.
+  Every record is checked alone, at the values that it saw, and the first bad one is named;
+* a gradient cut off: every operation is right by itself, so values left the tape (``detach``, ``.data``, raw arrays).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import TinygradRnnError
+from ..tape.tensor import Tensor, wrap
+from .localise import Suspect, first_wrong
+from .numeric import Problem
+from .slopes import Slopes, slopes
+
+__all__ = ["GradcheckError", "Jacobians", "Mismatch", "explain", "input_names"]
+
+
+@dataclass(frozen=True)
+class Mismatch:
+    """What ``gradcheck`` found.
+
+    Attributes:
+        output, input: which output and which input.
+        input_name: the parameter's or argument's name, or None.
+        output_index, input_index: multi-indices of the worst entry.
+        numerical, analytical: the derivative there, both ways.
+        absolute, relative: the error there; relative to the numerical value.
+        wrong, entries: how many entries of this Jacobian are wrong, and how many it has.
+        pattern: what all wrong entries have in common, or None.
+        slopes: the one-sided derivatives there.
+        suspect: the first operation on the tape that is wrong by itself, or None.
+    """
+
+    output: int
+    input: int
+    input_name: str | None
+    output_index: tuple[int, ...]
+    input_index: tuple[int, ...]
+    numerical: float
+    analytical: float
+    absolute: float
+    relative: float
+    wrong: int
+    entries: int
+    pattern: str | None
+    slopes: Slopes
+    suspect: Suspect | None
+
+    def __str__(self) -> str:
+        name = f" '{self.input_name}'" if self.input_name else ""
+        by = f"output {self.output}{_at(self.output_index)} by input {self.input}{name}{_at(self.input_index)}"
+        lines = [
+            f"worst entry: {by}",
+            f"    numerical  {self.numerical:.12g}",
+            f"    analytical {self.analytical:.12g}",
+            f"    error      {self.absolute:.3g} absolute, {self.relative:.3g} relative; "
+            f"{self.wrong} of {self.entries} entries are wrong",
+        ]
+        if self.pattern:
+            lines.append(f"    {self.pattern}")
+        lines.append(str(self.slopes))
+        lines.append(str(self.suspect) if self.suspect else CLEAN)
+        return "\n".join(lines)
+
+
+CLEAN = (
+    "tape: every recorded operation is right by itself, so values left the tape on the way: look for detach(), .data, "
+    "no_grad(), numpy(), or a constant computed from the inputs"
+)
+
+
+class GradcheckError(TinygradRnnError, RuntimeError):
+    """A gradient failed its check.
+
+    Attributes:
+        mismatch: the findings, or None where no entry is to blame.
+    """
+
+    def __init__(self, message: str, mismatch: Mismatch | None = None) -> None:
+        super().__init__(message)
+        self.mismatch = mismatch
+
+
+class Jacobians:
+    """Analytical and numerical Jacobians of all outputs by all wanted inputs, ``(input entries, output entries)``."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        outputs: Sequence[Tensor],
+        analytical: Sequence[Sequence[Any]],
+        numerical: Sequence[Sequence[Any]],
+        atol: float,
+        rtol: float,
+    ) -> None:
+        self.problem, self.atol, self.rtol = problem, atol, rtol
+        self.shapes = [tuple(y.shape) for y in outputs]
+        self._analytical, self._numerical = analytical, numerical
+
+    def pair(self, output: int, order: int) -> tuple[Any, Any]:
+        """The analytical and the numerical Jacobian of one output by the wanted input number ``order``."""
+        return self._analytical[output][order], self._numerical[order][output]
+
+    def wrong(self, output: int, order: int) -> Any:
+        """Which entries disagree, nan counting as wrong."""
+        a, n = self.pair(output, order)
+        with np.errstate(invalid="ignore"):
+            return ~((np.abs(a - n) <= self.atol + self.rtol * np.abs(n)) | (a == n))
+
+    def agree(self, output: int, order: int) -> bool:
+        return not self.wrong(output, order).any()
+
+
+def explain(table: Jacobians, output: int, order: int, eps: float) -> GradcheckError:
+    """The error for a Jacobian that disagrees, with all that can be found out about it."""
+    problem = table.problem
+    position = problem.wanted[order]
+    a, n = table.pair(output, order)
+    bad = table.wrong(output, order)
+    with np.errstate(invalid="ignore"):
+        excess = np.abs(a - n) - table.rtol * np.abs(n)
+        excess = np.where(bad, np.where(np.isnan(excess), np.inf, excess), -np.inf)
+    row, column = (int(k) for k in np.unravel_index(int(np.argmax(excess)), excess.shape))
+    shape = tuple(problem.inputs[position].shape)
+    input_index = _multi(row, shape)
+    numerical, analytical = float(n[row, column]), float(a[row, column])
+    absolute = abs(analytical - numerical)
+    mismatch = Mismatch(
+        output=output,
+        input=position,
+        input_name=input_names(problem.func, problem.inputs)[position],
+        output_index=_multi(column, table.shapes[output]),
+        input_index=input_index,
+        numerical=numerical,
+        analytical=analytical,
+        absolute=absolute,
+        relative=absolute / abs(numerical) if numerical else float("inf"),
+        wrong=int(bad.sum()),
+        entries=bad.size,
+        pattern=_pattern(a[bad], n[bad]),
+        slopes=_slopes_at(table, output, position, input_index, column, eps),
+        suspect=first_wrong(problem),
+    )
+    first = (
+        f"Jacobian mismatch for output {output} with respect to input {position},\n"
+        f"numerical:{wrap(n)!r}\nanalytical:{wrap(a)!r}\n"
+    )
+    return GradcheckError(f"{first}\n{mismatch}", mismatch)
+
+
+def _slopes_at(
+    table: Jacobians, output: int, position: int, index: tuple[int, ...], column: int, eps: float
+) -> Slopes:
+    direction = np.zeros(table.problem.inputs[position].shape)
+    direction[index] = 1.0
+    line = table.problem.line(position, direction)
+    return slopes(lambda t: float(line(t)[output].reshape(-1)[column]), eps, table.atol, table.rtol)
+
+
+def _pattern(a: Any, n: Any) -> str | None:
+    """What the wrong entries have in common, if they have: zero, or a constant factor."""
+    if not np.isfinite(a).all():
+        return "the analytical gradient is not finite"
+    if not a.any():
+        return "the analytical gradient is 0 wherever it is wrong: nothing flows back to this input there"
+    large = np.abs(n) > 1e-3 * np.abs(n).max(initial=0)
+    if large.sum() > 1:
+        ratio = a[large] / n[large]
+        factor = float(np.median(ratio))
+        if np.abs(ratio - factor).max() < 1e-4 * abs(factor):
+            sign = ": a wrong sign" if abs(factor + 1) < 1e-4 else ""
+            return f"analytical = {factor:.5g} * numerical in all of them{sign}"
+    return None
+
+
+def _multi(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(int(k) for k in np.unravel_index(flat, shape)) if shape else ()
+
+
+def _at(index: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, index))}]" if index else ""
+
+
+def input_names(func: Callable[..., Any], inputs: Sequence[Any]) -> list[str | None]:
+    """Names for the inputs: of parameters if ``func`` is a module or a method of one, else of the arguments."""
+    given = getattr(func, "names", None)
+    if isinstance(given, list):
+        return given
+    names: list[str | None] = [None] * len(inputs)
+    try:
+        arguments = [
+            p.name
+            for p in inspect.signature(func).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+        names[: len(arguments)] = arguments[: len(inputs)]
+    except (TypeError, ValueError):
+        pass  # a built-in without a signature
+    for owner in _owners(func):
+        parameters = {id(p): name for name, p in owner.named_parameters()}
+        names = [parameters.get(id(t), name) for t, name in zip(inputs, names, strict=True)]
+    return names
+
+
+def _owners(func: Any) -> list[Any]:
+    """Modules that a function belongs to or closes over."""
+    cells = [cell.cell_contents for cell in getattr(func, "__closure__", None) or () if _filled(cell)]
+    return [x for x in (func, getattr(func, "__self__", None), *cells) if hasattr(x, "named_parameters")]
+
+
+def _filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True

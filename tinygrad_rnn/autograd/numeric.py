@@ -1,0 +1,191 @@
+"""Numerical derivatives of functions of tensors: what gradients are checked against.
+
+Every derivative is taken along a line: ``f(t) = func(x + t u)`` for one input ``x`` and a direction ``u``.  Inputs
+are moved in place and put back bit by bit, so that a function that reads them from elsewhere (a module its own
+parameters) is seen to move too.
+
+* ``central``: ``(f(h) - f(-h)) / 2h``, error ``h^2 f'''/6`` and rounding ``ulp(f)/h``; with h = 1e-6 some 1e-10.
+* ``extrapolated``: central differences at three steps, combined so that the ``h^2`` and ``h^4`` errors cancel
+  (Richardson, Phil. Trans. A 226, 1927); some 1e-12 for well-scaled functions, at three times the cost.
+* ``complex``: ``imag f(i h) / h`` with h = 1e-30: exact to rounding, since nothing is subtracted (Squire and Trapp,
+  SIAM Review 40, 1998).  Only for functions that are analytic and take complex values, which is tested first.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backend import array_module, to_numpy
+from ..errors import ArgumentError, TinygradRnnError
+from ..tape.backward import grad
+from ..tape.tensor import Tensor, wrap
+from ..typing import Array
+
+__all__ = ["METHODS", "Problem", "central", "complex_step", "differentiate", "extrapolated", "push_forward"]
+
+METHODS = ("central", "extrapolated", "complex", "auto")
+
+COMPLEX_STEP = 1e-30
+WIDER = 2000.0  # the first step of the extrapolation, in units of eps: rounding counts less, truncation cancels
+
+Line = Callable[[Any], list[Any]]
+
+
+class Problem:
+    """A function together with the inputs at which it is looked at.
+
+    Attributes:
+        func: takes ``inputs``, gives a tensor or a tuple or list with tensors in it.
+        inputs: tensors and anything else.
+        wanted: positions of the inputs that require grad.
+    """
+
+    def __init__(self, func: Callable[..., Any], inputs: Sequence[Any]) -> None:
+        self.func = func
+        self.inputs = tuple(inputs)
+        self.wanted = [k for k, t in enumerate(self.inputs) if isinstance(t, Tensor) and t.requires_grad]
+
+    def outputs(self) -> tuple[Tensor, ...]:
+        """The floating-point tensors that the function gives."""
+        result = self.func(*self.inputs)
+        items = result if isinstance(result, (tuple, list)) else (result,)
+        return tuple(y for y in items if isinstance(y, Tensor) and y._data.dtype.kind in "fc")
+
+    def values(self) -> list[Any]:
+        """Copies of the outputs' values on the host: an output may be a view of an input that is about to move."""
+        return [np.array(to_numpy(y._data)) for y in self.outputs()]
+
+    def line(self, position: int, direction: Any) -> Line:
+        """``t -> values at (input + t * direction)``; the input is put back afterwards, whatever happens."""
+        t: Tensor = self.inputs[position]
+        u = array_module(t._data).asarray(direction)
+
+        def at(step: float) -> list[Any]:
+            array = t._data
+            before = array.copy()
+            try:
+                array[...] = before + step * u
+                return self.values()
+            finally:
+                array[...] = before
+
+        return at
+
+    def complex_line(self, position: int, direction: Any) -> Line:
+        """As ``line`` for imaginary steps: all floating inputs are complex while the function runs."""
+        floating = [t for t in self.inputs if isinstance(t, Tensor) and t._data.dtype.kind == "f"]
+        moved: Tensor = self.inputs[position]
+
+        def at(step: float) -> list[Any]:
+            before = [t._data for t in floating]
+            try:
+                for t in floating:
+                    t._data = t._data.astype(np.complex128)
+                moved._data = moved._data + 1j * step * array_module(moved._data).asarray(direction)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error", np.exceptions.ComplexWarning)
+                    return self.values()
+            finally:
+                for t, array in zip(floating, before, strict=True):
+                    t._data = array
+
+        return at
+
+
+def central(f: Line, h: float) -> list[Any]:
+    """The symmetric difference quotient of every output."""
+    with np.errstate(all="ignore"):
+        return [(ahead - behind) / (2 * h) for ahead, behind in zip(f(h), f(-h), strict=True)]
+
+
+def extrapolated(f: Line, h: float) -> tuple[list[Any], list[Any]]:
+    """Richardson's extrapolation from the steps h, h/2 and h/4, and how much the last refinement changed it.
+
+    For a smooth function the second is near rounding; at a kink the refinements never settle.
+    """
+    rows = [central(f, h), central(f, h / 2), central(f, h / 4)]
+    best, change = [], []
+    with np.errstate(all="ignore"):
+        for coarse, middle, fine in zip(*rows, strict=True):
+            first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
+            best.append((16 * second - first) / 15)
+            change.append(np.abs(best[-1] - second))
+    return best, change
+
+
+def complex_step(f: Line) -> list[Any] | None:
+    """``imag f(ih) / h`` of every output, or None if the function does not take complex values."""
+    try:
+        values = f(COMPLEX_STEP)
+    except (TinygradRnnError, TypeError, ValueError, NotImplementedError, np.exceptions.ComplexWarning):
+        return None
+    if any(y.dtype.kind != "c" for y in values):
+        return None  # a step such as |x| left the complex numbers
+    return [y.imag / COMPLEX_STEP for y in values]
+
+
+def differentiate(problem: Problem, position: int, direction: Any, method: str, eps: float) -> list[Any]:
+    """The derivative of every output along ``direction`` of one input, by a method settled with ``choose``."""
+    if method == "complex":
+        found = complex_step(problem.complex_line(position, direction))
+        if found is not None:
+            return found
+        method = "extrapolated"  # a branch that other directions do not take
+    f = problem.line(position, direction)
+    return central(f, eps) if method == "central" else extrapolated(f, WIDER * eps)[0]
+
+
+def choose(problem: Problem, method: str, eps: float, rng: np.random.Generator) -> str:
+    """The method to use for ``method``: ``auto`` is ``complex`` where it agrees with differences.
+
+    Raises:
+        ArgumentError: no such method, or ``complex`` for a function that does not allow it.
+    """
+    if method not in METHODS:
+        raise ArgumentError(f"gradcheck(): method must be one of {', '.join(METHODS)}, got {method!r}")
+    if method in ("central", "extrapolated"):
+        return method
+    for position in problem.wanted:
+        u = rng.standard_normal(problem.inputs[position].shape)
+        exact = complex_step(problem.complex_line(position, u))
+        near, change = extrapolated(problem.line(position, u), WIDER * eps)
+        if exact is None or not all(
+            np.allclose(e, n, rtol=1e-6, atol=1e-8 + 2 * c.max(initial=0))  # a kink shows in c, and then in the check
+            for e, n, c in zip(exact, near, change, strict=True)
+        ):
+            if method == "auto":
+                return "extrapolated"
+            raise ArgumentError(
+                f"gradcheck(): method='complex' needs a function that is analytic and computes with complex values; "
+                f"for input {position} it is not or does not. Use method='extrapolated', or 'auto'"
+            )
+    return "complex"
+
+
+def push_forward(problem: Problem, tangents: Sequence[Any]) -> list[Any]:
+    """``J u`` of every output, by two reverse sweeps: the vjp ``v -> v J`` is linear in v, and its own vjp is J.
+
+    Shapes:
+        one tangent per wanted input, of its shape; the result has one array per differentiable output.
+    """
+    inputs = [problem.inputs[k] for k in problem.wanted]
+    outputs = [y for y in problem.outputs() if y.requires_grad]
+    seeds = [wrap(array_module(y._data).zeros_like(y._data)).requires_grad_() for y in outputs]
+    pulled = grad(outputs, inputs, seeds, create_graph=True, allow_unused=True)
+    pairs = [(g, u) for g, u in zip(pulled, tangents, strict=True) if g is not None and g.requires_grad]
+    if not pairs:
+        return [np.zeros(y.shape) for y in outputs]
+    directions = [wrap(array_module(g._data).asarray(u, dtype=g._data.dtype)) for g, u in pairs]
+    found = grad([g for g, _ in pairs], seeds, directions, allow_unused=True)
+    return [
+        np.zeros(y.shape) if d is None else to_host(d._data) for y, d in zip(outputs, found, strict=True)
+    ]
+
+
+def to_host(array: Array) -> Any:
+    """A private copy in host memory."""
+    return np.array(to_numpy(array))

@@ -1,0 +1,68 @@
+"""One-sided slopes of a function of one number: what tells a kink from a wrong gradient.
+
+The difference quotients to the left and to the right of a point approach each other, in proportion to the step, if
+the function is smooth there; at a kink their gap stays whatever the step; at a jump it grows as the step shrinks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+__all__ = ["Slopes", "slopes"]
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """One-sided derivatives at the worst entry, and what they say.
+
+    Attributes:
+        left, right: difference quotients to both sides.
+        verdict: ``smooth``, ``curved`` (the step is too long for this curvature), ``kink``, ``jump`` or ``edge``
+            (not finite on one side).
+    """
+
+    left: float
+    right: float
+    verdict: str
+
+    def __str__(self) -> str:
+        meaning = {
+            "smooth": "equal: the function is smooth here, so the analytical gradient is wrong",
+            "curved": "they approach each other with shorter steps: smooth but strongly curved, eps may be too large",
+            "kink": "they stay apart however short the step: a kink, where no gradient agrees with the symmetric "
+            "difference. Move the input away from it",
+            "jump": "they grow with shorter steps: a jump or an infinite slope. Move the input away from it",
+            "edge": "not finite on one side: the edge of the function's domain. Move the input away from it",
+        }
+        return f"slopes: left {self.left:.9g}, right {self.right:.9g}; {meaning[self.verdict]}"
+
+
+def slopes(f: Callable[[float], float], eps: float, atol: float, rtol: float) -> Slopes:
+    """The slopes of ``f`` on both sides of 0 by steps of ``eps``, judged by their gap at that step and at a longer one.
+
+    Args:
+        atol, rtol: a gap within these is none.
+
+    >>> print(slopes(abs, 1e-6, 1e-5, 1e-3).verdict, slopes(lambda t: t * t, 1e-6, 1e-5, 1e-3).verdict)
+    kink smooth
+    """
+    middle = f(0.0)
+    found: list[tuple[float, float]] = []
+    with np.errstate(all="ignore"):
+        for h in (8 * eps, eps):
+            found.append(((middle - f(-h)) / h, (f(h) - middle) / h))
+    (left, right), long_gap = found[1], abs(found[0][1] - found[0][0])
+    gap = abs(right - left)
+    noise = 8 * float(np.finfo(np.float64).eps) * max(abs(middle), 1e-300) / eps
+    if not np.isfinite([left, right]).all():
+        verdict = "edge"
+    elif gap <= atol + rtol * max(abs(left), abs(right)) + noise:
+        verdict = "smooth"
+    elif gap < 0.5 * long_gap:
+        verdict = "curved"
+    else:
+        verdict = "kink" if gap < 2 * long_gap else "jump"
+    return Slopes(left, right, verdict)
