@@ -379,6 +379,8 @@ def _short(value: Value) -> str:
         return ", ".join("None" if item is None else _short(item) for item in value)
     if isinstance(value, Tensor):
         value = value._data
+    if value.ndim == 0:
+        return f"{value.item():.4g}"
     if value.size <= 6:
         return np.array2string(to_numpy(value), precision=4, separator=", ").replace("\n", "")
     return f"{value.dtype}{list(value.shape)} of norm {float((value * value).sum()) ** 0.5:.4g}"
