@@ -1,0 +1,157 @@
+"""Recurrent layers as operations: one layer, one direction, the whole sequence.
+
+Each exists twice: *fused*, one record on the tape with a hand-written kernel forward and back through time, and
+*composed*, every step on the tape.  The two give the same numbers.  The composed form is also what defines the
+fused one: its vjp is used where a backward pass is itself recorded (``create_graph=True``), so that fused layers
+have every order.
+
+Shapes: x (T, N, I) or packed (S, I), states (N, R) and (N, H), weights in PyTorch's layout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..tape.fused import fused
+from ..tape.modes import is_grad_enabled
+from ..tape.tensor import Tensor
+from ..typing import Array, Value
+from .cells import gru_cell, lstm_cell, rnn_cell
+from .kernels import gru as gru_kernel
+from .kernels import lstm as lstm_kernel
+from .kernels import rnn as rnn_kernel
+from .unroll import unroll
+
+__all__ = ["gru_sequence", "lstm_sequence", "rnn_sequence"]
+
+Sizes = Sequence[int] | None
+
+
+def _vjp(backward: Callable[..., list[Array | None]]) -> Callable[..., list[Array | None]]:
+    """A kernel's backward pass without the parameters of the run, which its residual knows."""
+
+    def vjp(
+        gs: Sequence[Array | None], residual: Any, *arrays: Array, needs: Sequence[bool], **params: Any
+    ) -> list[Array | None]:
+        return backward(gs, residual, *arrays, needs=needs)
+
+    return vjp
+
+
+# composed ------------------------------------------------------------------------------------------------------------
+
+
+def _rnn_composed(
+    x: Value, h: Value, *weights: Value, nonlinearity: str, sizes: Sizes, reverse: bool, save: bool = True
+) -> tuple[Value, ...]:
+    def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
+        return (rnn_cell(x_t, *states, *weights, nonlinearity=nonlinearity),)
+
+    y, states = unroll(step, x, (h,), sizes=sizes, reverse=reverse)
+    return y, *states
+
+
+def _lstm_composed(
+    x: Value, h: Value, c: Value, *weights: Value, sizes: Sizes, reverse: bool, save: bool = True
+) -> tuple[Value, ...]:
+    def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
+        return lstm_cell(x_t, *states, *weights)
+
+    y, states = unroll(step, x, (h, c), sizes=sizes, reverse=reverse)
+    return y, *states
+
+
+def _gru_composed(
+    x: Value, h: Value, *weights: Value, sizes: Sizes, reverse: bool, save: bool = True
+) -> tuple[Value, ...]:
+    def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
+        return (gru_cell(x_t, *states, *weights),)
+
+    y, states = unroll(step, x, (h,), sizes=sizes, reverse=reverse)
+    return y, *states
+
+
+# fused ---------------------------------------------------------------------------------------------------------------
+
+_rnn_fused = fused("rnn", rnn_kernel.forward, _vjp(rnn_kernel.backward), _rnn_composed)
+_lstm_fused = fused("lstm", lstm_kernel.forward, _vjp(lstm_kernel.backward), _lstm_composed)
+_gru_fused = fused("gru", gru_kernel.forward, _vjp(gru_kernel.backward), _gru_composed)
+
+
+def _apply(composed: Any, fused_form: Any, impl: str, args: tuple[Value, ...], params: dict[str, Any]) -> Any:
+    if params["sizes"] is not None:
+        params["sizes"] = tuple(int(n) for n in params["sizes"])
+    if impl == "composed":
+        return composed(*args, **params)
+    recorded = is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
+    return fused_form(*args, **params, save=recorded)
+
+
+def rnn_sequence(
+    x: Value,
+    h0: Value,
+    weight_ih: Value,
+    weight_hh: Value,
+    bias_ih: Value = None,
+    bias_hh: Value = None,
+    *,
+    nonlinearity: str = "tanh",
+    sizes: Sizes = None,
+    reverse: bool = False,
+    impl: str = "fused",
+) -> tuple[Value, Value]:
+    """:func:`~tinygrad_rnn.ops.cells.rnn_cell` over a sequence: ``(y, h_n)``.
+
+    Args:
+        nonlinearity: ``"tanh"`` or ``"relu"``.
+        sizes: batch sizes of packed input.
+        reverse: read from the end.
+        impl: ``"fused"`` or ``"composed"``.
+
+    >>> import tinygrad_rnn as tg
+    >>> y, h = rnn_sequence(tg.ones(3, 1, 1), tg.zeros(1, 1), tg.ones(1, 1), tg.zeros(1, 1), nonlinearity="relu")
+    >>> y.shape, h
+    (torch.Size([3, 1, 1]), tensor([[1.]]))
+    """
+    params = {"nonlinearity": nonlinearity, "sizes": sizes, "reverse": reverse}
+    y, h = _apply(_rnn_composed, _rnn_fused, impl, (x, h0, weight_ih, weight_hh, bias_ih, bias_hh), params)
+    return y, h
+
+
+def lstm_sequence(
+    x: Value,
+    h0: Value,
+    c0: Value,
+    weight_ih: Value,
+    weight_hh: Value,
+    bias_ih: Value = None,
+    bias_hh: Value = None,
+    weight_hr: Value = None,
+    *,
+    sizes: Sizes = None,
+    reverse: bool = False,
+    impl: str = "fused",
+) -> tuple[Value, Value, Value]:
+    """:func:`~tinygrad_rnn.ops.cells.lstm_cell` over a sequence: ``(y, h_n, c_n)``; arguments as above."""
+    args = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr)
+    y, h, c = _apply(_lstm_composed, _lstm_fused, impl, args, {"sizes": sizes, "reverse": reverse})
+    return y, h, c
+
+
+def gru_sequence(
+    x: Value,
+    h0: Value,
+    weight_ih: Value,
+    weight_hh: Value,
+    bias_ih: Value = None,
+    bias_hh: Value = None,
+    *,
+    sizes: Sizes = None,
+    reverse: bool = False,
+    impl: str = "fused",
+) -> tuple[Value, Value]:
+    """:func:`~tinygrad_rnn.ops.cells.gru_cell` over a sequence: ``(y, h_n)``; arguments as above."""
+    args = (x, h0, weight_ih, weight_hh, bias_ih, bias_hh)
+    y, h = _apply(_gru_composed, _gru_fused, impl, args, {"sizes": sizes, "reverse": reverse})
+    return y, h
