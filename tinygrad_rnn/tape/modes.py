@@ -1,18 +1,22 @@
 """What is switched on in this thread: whether operations are recorded, and who watches them being recorded.
 
-Each mode is a context manager, a decorator and safe against exceptions; each thread starts with recording on.
+Each mode is a context manager, a decorator and safe against exceptions; each thread starts with recording on.  One
+mode object may be used by several threads at once, within itself, and by generators that are resumed out of order.
 """
 
 from __future__ import annotations
 
 import contextvars
 import functools
+import inspect
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+from ..errors import ArgumentTypeError
 
 if TYPE_CHECKING:
     from .watcher import Watcher
@@ -64,22 +68,67 @@ class _RecordingMode:
 
     def __init__(self, recording: bool) -> None:
         self._recording = recording
-        self._before: list[bool] = []
+        self._before: dict[int, list[bool]] = {}  # by thread: an object may be shared
 
     def __enter__(self) -> None:
-        self._before.append(state.recording)
+        self._before.setdefault(threading.get_ident(), []).append(state.recording)
         state.recording = self._recording
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        state.recording = self._before.pop()
+        state.recording = self._before[threading.get_ident()].pop()
 
     def __call__(self, function: F) -> F:
+        """The function with this mode inside; of a generator or coroutine, only while its own body runs."""
+        mode = _RecordingMode(self._recording)
+
         @functools.wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            with _RecordingMode(self._recording):
+            with mode:
                 return function(*args, **kwargs)
 
+        @functools.wraps(function)
+        def generator(*args: Any, **kwargs: Any) -> Any:
+            return (yield from _driven(mode, function(*args, **kwargs)))
+
+        @functools.wraps(function)
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            return await _Awaited(mode, function(*args, **kwargs))
+
+        if inspect.isgeneratorfunction(function):
+            return generator  # type: ignore[return-value]
+        if inspect.iscoroutinefunction(function):
+            return coroutine  # type: ignore[return-value]
         return inside  # type: ignore[return-value]
+
+
+def _driven(mode: _RecordingMode, body: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Hand everything through to ``body`` and back, with ``mode`` on whenever ``body`` itself runs."""
+    resume: Callable[..., Any] = body.send
+    values: tuple[Any, ...] = (None,)
+    while True:
+        try:
+            with mode:
+                out = resume(*values)
+        except StopIteration as end:
+            return end.value
+        try:
+            resume, values = body.send, ((yield out),)
+        except GeneratorExit:
+            with mode:
+                body.close()
+            raise
+        except BaseException as error:  # thrown in by the caller: the body decides what it means
+            resume, values = body.throw, (error,)
+
+
+class _Awaited:
+    """A coroutine whose steps run in a mode, which does not leak to what runs while it waits."""
+
+    def __init__(self, mode: _RecordingMode, body: Any) -> None:
+        self._mode, self._body = mode, body
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return _driven(self._mode, self._body.__await__())
 
 
 class no_grad(_RecordingMode):
@@ -93,39 +142,58 @@ class no_grad(_RecordingMode):
     """
 
     def __new__(cls, function: Any = None) -> Any:
-        mode = super().__new__(cls)
-        if function is None:
-            return mode
-        mode.__init__()  # type: ignore[misc]
-        return mode(function)
+        return super().__new__(cls) if function is None else cls()(function)
 
     def __init__(self) -> None:
         super().__init__(False)
 
 
-class inference_mode(_RecordingMode):
-    """As ``no_grad`` (``inference_mode(False)`` as ``enable_grad``)."""
-
-    def __init__(self, mode: bool = True) -> None:
-        super().__init__(not mode)
-
-
 class enable_grad(_RecordingMode):
     """Recording on inside, also within a ``no_grad``."""
+
+    def __new__(cls, function: Any = None) -> Any:
+        return super().__new__(cls) if function is None else cls()(function)
 
     def __init__(self) -> None:
         super().__init__(True)
 
 
+class inference_mode(_RecordingMode):
+    """As ``no_grad`` (``inference_mode(False)`` as ``enable_grad``).
+
+    Tensors made inside are ordinary tensors: nothing of what PyTorch forbids to do with them later is wrong here.
+    """
+
+    def __new__(cls, mode: Any = True) -> Any:
+        return super().__new__(cls) if isinstance(mode, bool) else cls()(mode)
+
+    def __init__(self, mode: bool = True) -> None:
+        super().__init__(not mode)
+
+
 class set_grad_enabled(_RecordingMode):
-    """Recording as ``mode`` says from now on; used in ``with``, until its end."""
+    """Recording as ``mode`` says from now on; used in ``with``, until its end; as a decorator, in the function.
+
+    Raises:
+        ArgumentTypeError: ``mode`` is not a bool.
+    """
 
     def __init__(self, mode: bool) -> None:
+        if not isinstance(mode, bool):
+            raise ArgumentTypeError(
+                f"set_grad_enabled(): argument 'enabled' (position 1) must be bool, not {type(mode).__name__}"
+            )
         super().__init__(mode)
-        self._before.append(state.recording)
+        self._replaced = state.recording
         state.recording = mode
 
     def __enter__(self) -> None:
         """The switch was thrown when the object was made."""
-        if not self._before:
-            super().__enter__()
+        state.recording = self._recording
+
+    def __exit__(self, *exc: Any) -> None:
+        state.recording = self._replaced
+
+    def __call__(self, function: F) -> F:
+        state.recording = self._replaced
+        return super().__call__(function)
