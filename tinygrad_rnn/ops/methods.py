@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Device, to_device
+from ..tape import hooks
 from ..tape.backward import tensor_backward
 from ..tape.format import format_tensor, tensor_repr
 from ..tape.primitive import primitive
@@ -135,6 +136,7 @@ METHODS: dict[str, Any] = {
     "__format__": format_tensor,
     # the graph
     "backward": tensor_backward,
+    **hooks.METHODS,
 }
 
 

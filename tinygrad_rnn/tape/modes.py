@@ -21,7 +21,8 @@ from ..errors import ArgumentTypeError
 if TYPE_CHECKING:
     from .watcher import Watcher
 
-__all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "nested", "no_grad", "quietly", "set_grad_enabled", "state"]
+__all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "nested", "no_grad", "quietly", "set_grad_enabled"]
+__all__ += ["state"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InplaceError
 from ..typing import Array, DType, Params, Shape, Value
+from .hooks import register_leaf_hook, register_node_hook, register_prehook
 
 if TYPE_CHECKING:
     from .primitive import Primitive
@@ -74,8 +75,16 @@ class Leaf:
     def ndim(self) -> int:
         return len(self.shape)
 
+    @property
+    def variable(self) -> Tensor | None:
+        """The tensor itself, if it still exists."""
+        return self.tensor()
+
     def name(self) -> str:
         return "AccumulateGrad"
+
+    register_hook = register_leaf_hook
+    register_prehook = register_prehook
 
     def __repr__(self) -> str:
         return f"<{self.name()} #{self.index}>"
@@ -123,6 +132,9 @@ class Node:
     def name(self) -> str:
         """The name in PyTorch's form: ``TanhBackward0``."""
         return self.primitive.backward_name
+
+    register_hook = register_node_hook
+    register_prehook = register_prehook
 
     def __repr__(self) -> str:
         return f"<{self.name()} #{self.index}>"

@@ -24,6 +24,7 @@ import numpy as np
 
 from ..errors import GraphError
 from ..typing import Value
+from .hooks import run_hooks
 from .modes import _RecordingMode, state
 from .node import Leaf, Node, latest_write
 from .primitive import Part
@@ -168,16 +169,6 @@ def node_inputs(node: Node) -> tuple[Sequence[Value], Value]:
         ans = wrap(ans, node)
         ans._clock = node.clocks[-1]
     return args, ans
-
-
-def run_hooks(node: AnyNode, g: Value, record: bool) -> Value:
-    """Show the complete cotangent to the hooks of a tensor, in order; each may replace it."""
-    t = g if record else wrap(np.asarray(g) if isinstance(g, np.generic) else g)
-    for hook in list((node.hooks or {}).values()):
-        replaced = hook(t)
-        if replaced is not None:
-            t = replaced
-    return t if record else t._data
 
 
 def _on_the_way(starts: Sequence[AnyNode], goals: set[int]) -> set[int]:
