@@ -81,11 +81,9 @@ def fused(
         results = tuple([wrap(as_array(y)) for y in outputs])
         parents = tuple([a._node if isinstance(a, Tensor) else None for a in args])
         if state.recording and any(node is not None for node in parents):
-            saved = [*[a for a in args if isinstance(a, Tensor)], *results]
             y = results[0]._data
-            clocks = (*[a._own_clock() if isinstance(a, Tensor) else None for a in args],)
+            clocks = tuple([t._own_clock() if isinstance(t, Tensor) else None for t in (*args, *results)])
             node = Node(p, parents, tuple(values), params, residual, clocks, y.shape, y.dtype)
-            node.clocks = tuple([t._own_clock() for t in saved])
             for watcher in state.watchers:
                 watcher.recorded(node, outputs)
             for number, t in enumerate(results):

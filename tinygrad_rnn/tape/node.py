@@ -150,15 +150,20 @@ class Node:
                 raise InplaceError(self._stale(position, clock))
 
     def _stale(self, position: int, clock: Clock) -> str:
-        is_output = position == len(self.clocks) - 1
-        value = self.ans if is_output or self.args is None else self.args[position]
-        what = f"{_type_name(value)} {list(value.shape)}"
-        which = f"output 0 of {self.name()}" if is_output else f"argument {position} of {self.primitive.name}"
-        where = f" recorded at {self.info}" if self.info else ""
+        number = position - len(self.parents)  # the clocks of the arguments, then those of the outputs
+        what: Any = self
+        which = f"output {number} of {self.name()}"
+        if number < 0:
+            what = self if self.args is None else self.args[position]
+            which = f"argument {position} of {self.primitive.name}"
+            parent = self.parents[position]
+            if isinstance(parent, Node):
+                which += f", made by {parent.name()}"
+        where = f" recorded at {self.info}," if self.info else ""
         return (
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[{what}], which is {which}{where}, was written {clock.count} time(s), last after "
-            f"{self.primitive.name} saved it for its gradient. Hint: write to a copy (x.clone()) or use the "
+            f"[{_type_name(what)} {list(what.shape)}], which is {which},{where} was written {clock.count} time(s), last "
+            f"after {self.primitive.name} saved it for its gradient. Hint: write to a copy (x.clone()) or use the "
             "out-of-place form; autograd.detect_anomaly() shows the line that recorded the operation."
         )
 

@@ -29,6 +29,7 @@ from .modes import _RecordingMode, state
 from .node import Leaf, Node, latest_write
 from .primitive import Part
 from .tensor import wrap
+from .watcher import told
 
 __all__ = ["Seeds", "cotangents", "sweep"]
 
@@ -39,7 +40,8 @@ FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
     "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
     "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
-    "saved tensors after calling backward."
+    "saved tensors after calling backward. A state carried over from the step before brings that step's graph along: "
+    "h = h.detach()."
 )
 
 
@@ -73,8 +75,6 @@ def sweep(
     seeds = list(seeds)
     on_way = None if goals is None else _on_the_way([node for node, _ in seeds], goals)
     watchers = state.watchers
-    for watcher in watchers:
-        watcher.sweep_begins()
 
     def add(node: AnyNode, contribution: Any) -> None:
         """Sum what arrives at a node by several ways."""
@@ -98,7 +98,7 @@ def sweep(
             totals[index] = totals[index] + contribution
             owned.add(index)
 
-    with _RecordingMode(record), np.errstate(all="ignore"):
+    with told(watchers), _RecordingMode(record), np.errstate(all="ignore"):
         for node, g in seeds:
             add(node, g)
         while heap:
@@ -112,7 +112,7 @@ def sweep(
                 watcher.reached(node, g)
             if index in goals if goals is not None else type(node) is Leaf:
                 deliver(node, g, index in owned)
-            if type(node) is Leaf:
+            if type(node) is Leaf or (on_way is not None and not _goes_on(node, on_way)):
                 continue
             primitive, args, ans, params = node.primitive, node.args, node.ans, node.params
             if args is None:
@@ -189,6 +189,11 @@ def _on_the_way(starts: Sequence[AnyNode], goals: set[int]) -> set[int]:
         ):
             on_way.add(index)
     return on_way
+
+
+def _goes_on(node: Node, on_way: set[int]) -> bool:
+    """Whether a goal lies beyond this node: if not, its vjps are not run, and its saved values may be gone."""
+    return any(parent is not None and parent.index in on_way for parent in node.parents)
 
 
 def _ago(node: Node) -> str:

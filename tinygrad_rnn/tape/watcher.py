@@ -14,7 +14,7 @@ from .modes import state
 if TYPE_CHECKING:
     from .node import Leaf, Node
 
-__all__ = ["Watcher", "watching"]
+__all__ = ["EndWatcher", "Watcher", "told", "watching"]
 
 
 class Watcher(Protocol):
@@ -47,3 +47,26 @@ class watching:
         remaining.reverse()  # the innermost one of equal watchers goes
         remaining.remove(self._watcher)
         state.watchers = tuple(reversed(remaining))
+
+
+class EndWatcher(Watcher, Protocol):
+    """A watcher that also wants to know how a sweep ends."""
+
+    def sweep_ends(self, error: BaseException | None) -> None:
+        """The sweep that began last is over, or failed with ``error``.  (A vjp may itself sweep: they nest.)"""
+
+
+class told:
+    """``with told(watchers):`` around a sweep tells them when it begins and how it ends."""
+
+    def __init__(self, watchers: tuple[Watcher, ...]) -> None:
+        self._watchers = watchers
+
+    def __enter__(self) -> None:
+        for watcher in self._watchers:
+            watcher.sweep_begins()
+
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
+        for watcher in self._watchers:
+            if hasattr(watcher, "sweep_ends"):
+                watcher.sweep_ends(error)
