@@ -1,0 +1,64 @@
+"""Whole training steps: a language-model update, and an optimiser with clipping over many small parameters."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import numpy as np
+
+from .measure import Job
+
+__all__ = ["optimiser_jobs", "update_jobs"]
+
+
+def update_jobs(vocabulary: int = 100, embedding: int = 64, hidden: int = 256, N: int = 32, T: int = 64) -> dict[str, Job]:
+    """The update of the main job, from embedding to optimiser step, for us and for torch."""
+    tokens = np.random.default_rng(0).integers(0, vocabulary, (T + 1, N))
+    return {name: _update(importlib.import_module(name), tokens, vocabulary, embedding, hidden) for name in _pair()}
+
+
+def _pair() -> tuple[str, str]:
+    return "tinygrad_rnn", "torch"
+
+
+def _update(lib: Any, tokens: Any, vocabulary: int, embedding: int, hidden: int) -> Job:
+    nn, clip = lib.nn, importlib.import_module(f"{lib.__name__}.nn.utils").clip_grad_norm_
+    cross_entropy = importlib.import_module(f"{lib.__name__}.nn.functional").cross_entropy
+    lib.manual_seed(0)
+    table, lstm, head = nn.Embedding(vocabulary, embedding), nn.LSTM(embedding, hidden), nn.Linear(hidden, vocabulary)
+    parameters = [*table.parameters(), *lstm.parameters(), *head.parameters()]
+    optimizer = importlib.import_module(f"{lib.__name__}.optim").SGD(parameters, lr=0.1, momentum=0.9, nesterov=True)
+    inputs, targets = lib.tensor(tokens[:-1]), lib.tensor(tokens[1:]).reshape(-1)
+    state: list[Any] = [None]
+
+    def run() -> Any:
+        optimizer.zero_grad()
+        output, (h, c) = lstm(table(inputs), state[0])
+        state[0] = (h.detach(), c.detach())
+        loss = cross_entropy(head(output).reshape(-1, vocabulary), targets)
+        loss.backward()
+        clip(parameters, 0.25)
+        optimizer.step()
+        return loss.item()
+
+    return run
+
+
+def optimiser_jobs(name: str, count: int = 100, shape: tuple[int, ...] = (32, 32), **options: Any) -> dict[str, Job]:
+    """Clip and step over ``count`` small parameters, for us and for torch."""
+    return {lib: _optimise(importlib.import_module(lib), name, count, shape, options) for lib in _pair()}
+
+
+def _optimise(lib: Any, name: str, count: int, shape: tuple[int, ...], options: dict[str, Any]) -> Job:
+    clip = importlib.import_module(f"{lib.__name__}.nn.utils").clip_grad_norm_
+    parameters = [lib.nn.Parameter(lib.ones(*shape)) for _ in range(count)]
+    optimizer = getattr(importlib.import_module(f"{lib.__name__}.optim"), name)(parameters, **options)
+    for p in parameters:
+        p.grad = lib.ones(*shape)
+
+    def run() -> None:
+        clip(parameters, 1.0)
+        optimizer.step()
+
+    return run
