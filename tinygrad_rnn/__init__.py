@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from . import errors, ops
 from .backend import Device as device
 from .backend.random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from .ops import *
@@ -28,6 +29,13 @@ if TYPE_CHECKING:
     from . import autograd, nn, optim, serialization, testing, utils
 
 __version__ = "0.1.0"
+
+__all__ = ["Generator", "Size", "Tape", "Tensor", "autograd", "default_generator", "device", "enable_grad", "errors"]
+__all__ += ["get_rng_state", "inference_mode", "initial_seed", "is_grad_enabled", "manual_seed", "nn", "no_grad", "optim"]
+__all__ += ["seed", "serialization", "set_grad_enabled", "set_rng_state", "testing", "utils"]
+__all__ += ["bool", "complex128", "complex64", "double", "float", "float16", "float32", "float64", "half", "int"]
+__all__ += ["int16", "int32", "int64", "int8", "long", "short", "uint8", "e", "inf", "nan", "pi"]
+__all__ += ops.__all__
 
 float16 = half = np.dtype(np.float16)
 float32 = float = np.dtype(np.float32)  # noqa: A001  (PyTorch's names)

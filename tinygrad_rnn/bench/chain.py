@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import subprocess
 import sys
 import time
@@ -53,11 +54,13 @@ def chain_seconds(n: int) -> tuple[float, float, float]:
 def import_result(rounds: int = 7) -> Result:
     """A new interpreter that imports this package, against one that imports numpy alone."""
     times: dict[str, list[float]] = {"tinygrad_rnn": [], "numpy": []}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for name in times:
-        subprocess.run([sys.executable, "-c", f"import {name}"], check=True)  # compiles what needs compiling
+        subprocess.run([sys.executable, "-c", f"import {name}"], check=True, env=environment)  # compiled and cached
     for _ in range(rounds):
         for name, spent in times.items():
             code = f"import time; t = time.perf_counter(); import {name}; print(time.perf_counter() - t)"
-            done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+            command = [sys.executable, "-c", code]
+            done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
             spent.append(float(done.stdout))
     return Result("import", "ms", 1e3, times, {"numpy": 1.3})

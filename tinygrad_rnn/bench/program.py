@@ -72,8 +72,8 @@ def update(show: Show, quick: bool) -> None:
 def optimisers(show: Show, quick: bool) -> None:
     """Clipping and a step over 100 small parameters."""
     if present("torch"):
-        nesterov = {"lr": 0.1, "momentum": 0.9, "nesterov": True}
-        show(measure("clip + SGD nesterov, 100 x (32, 32)", optimiser_jobs("SGD", **nesterov)))
+        jobs = optimiser_jobs("SGD", lr=0.1, momentum=0.9, nesterov=True)
+        show(measure("clip + SGD nesterov, 100 x (32, 32)", jobs))
         show(measure("clip + Adam, 100 x (32, 32)", optimiser_jobs("Adam", lr=1e-3)))
 
 

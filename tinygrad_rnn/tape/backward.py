@@ -191,7 +191,7 @@ def _seeds(outputs: tuple[Tensor, ...], gradients: Any, record: bool) -> list[tu
         if t._node is None:
             raise GraphError(
                 f"element {position} of tensors does not require grad and does not have a grad_fn. Nothing was "
-                "recorded: no input had requires_grad=True, or the computation ran under no_grad() or on detached values"
+                "recorded: no input had requires_grad=True, or it ran under no_grad() or on detached values"
             )
         if g is None:
             if t._data.size != 1:
