@@ -44,8 +44,7 @@ def check_inputs(problem: Problem) -> None:
             )
     if not problem.wanted:
         raise ArgumentError(
-            "gradcheck expects at least one input tensor to require gradient, "
-            "but none of them have requires_grad=True."
+            "gradcheck expects at least one input tensor to require gradient, but none of them have requires_grad=True."
         )
 
 

@@ -159,9 +159,7 @@ def explain(table: Jacobians, output: int, order: int, eps: float) -> GradcheckE
     return GradcheckError(f"{first}\n{mismatch}", mismatch)
 
 
-def _slopes_at(
-    table: Jacobians, output: int, position: int, index: tuple[int, ...], column: int, eps: float
-) -> Slopes:
+def _slopes_at(table: Jacobians, output: int, position: int, index: tuple[int, ...], column: int, eps: float) -> Slopes:
     direction = np.zeros(table.problem.inputs[position].shape)
     direction[index] = 1.0
     line = table.problem.line(position, direction)

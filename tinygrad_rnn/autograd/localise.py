@@ -26,7 +26,7 @@ from ..tape.where import Line, user_line
 from .numeric import Problem, extrapolated, to_host
 from .slopes import slopes
 
-__all__ = ["Suspect", "Trial", "first_wrong", "try_record"]
+__all__ = ["Suspect", "Trial", "first_wrong", "gradient_problem", "try_record"]
 
 STEP = 2e-3
 TOLERANCE = 1e-5  # extrapolated differences are good to 1e-8 or better; the mildest mutant in the tests is off by 1e-3
@@ -87,8 +87,8 @@ class Suspect:
             fault = "has a wrong vjp"
         return (
             f"tape: the error first appears in record {self.number} of {self.total}, {self.name}({shapes}){where}, "
-            f"which {fault}: for argument {t.argument}, along a random direction, analytical {t.analytical:.9g}, numerical "
-            f"{t.numerical:.9g}"
+            f"which {fault}: for argument {t.argument}, along a random direction, analytical {t.analytical:.9g}, "
+            f"numerical {t.numerical:.9g}"
         )
 
 
@@ -192,7 +192,7 @@ def try_record(node: Node, args: Sequence[Any], order: int = 1) -> Trial | None:
 
     problem = Problem(call, inputs)
     if order == 2:
-        problem = _gradient_problem(problem, rng)
+        problem = gradient_problem(problem, rng)
     outputs = [y for y in problem.outputs() if y.requires_grad]
     if not outputs:
         return None
@@ -218,7 +218,7 @@ def _weighted(vs: Sequence[Any], live: Sequence[int], values: Sequence[Any]) -> 
     return float(sum((v * values[k]).sum() for v, k in zip(vs, live, strict=True)))
 
 
-def _gradient_problem(problem: Problem, rng: np.random.Generator) -> Problem:
+def gradient_problem(problem: Problem, rng: np.random.Generator) -> Problem:
     """The function ``(inputs, cotangents) -> gradients`` of a problem."""
     outputs = [y for y in problem.outputs() if y.requires_grad]
     seeds = [wrap(_like(rng.standard_normal(y.shape), y)).requires_grad_() for y in outputs]
@@ -245,4 +245,3 @@ def _double(value: Any, wanted: bool) -> Any:
 
 def _like(values: Any, y: Tensor) -> Any:
     return to_device(np.asarray(values, y.dtype), y.device)
-

@@ -25,7 +25,18 @@ from ..tape.backward import grad
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 
-__all__ = ["METHODS", "Problem", "central", "complex_step", "differentiate", "extrapolated", "push_forward"]
+__all__ = [
+    "METHODS",
+    "WIDER",
+    "Problem",
+    "central",
+    "choose",
+    "complex_step",
+    "differentiate",
+    "extrapolated",
+    "push_forward",
+    "to_host",
+]
 
 METHODS = ("central", "extrapolated", "complex", "auto")
 
@@ -181,9 +192,7 @@ def push_forward(problem: Problem, tangents: Sequence[Any]) -> list[Any]:
         return [np.zeros(y.shape) for y in outputs]
     directions = [wrap(array_module(g._data).asarray(u, dtype=g._data.dtype)) for g, u in pairs]
     found = grad([g for g, _ in pairs], seeds, directions, allow_unused=True)
-    return [
-        np.zeros(y.shape) if d is None else to_host(d._data) for y, d in zip(outputs, found, strict=True)
-    ]
+    return [np.zeros(y.shape) if d is None else to_host(d._data) for y, d in zip(outputs, found, strict=True)]
 
 
 def to_host(array: Array) -> Any:

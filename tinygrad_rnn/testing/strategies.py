@@ -1,0 +1,184 @@
+"""Hypothesis strategies for shapes, arrays and tensors.
+
+Values lie on a lattice of ``step`` (1/512 unless said otherwise), so that a failing example shrinks to numbers one
+can read, and is free of subnormals and other oddities that have nothing to do with a gradient.  Kinks are kept at a
+distance with ``away_from``, ties with ``distinct``.
+
+>>> from hypothesis import given
+>>> @given(tensors(shape=shapes(min_dims=1), away_from=(0.0,), requires_grad=True))
+... def test_abs_has_slope_one_or_minus_one(x):
+...     x.abs().sum().backward()
+...     assert x.grad.abs().sum().item() == x.numel()
+>>> test_abs_has_slope_one_or_minus_one()
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ..tape.tensor import Tensor, wrap
+from ..typing import Shape
+
+__all__ = ["Sequences", "arrays", "broadcastable_shapes", "layouts", "sequences", "shapes", "tensors"]
+
+T = TypeVar("T")
+Draw = Any
+Strategy = st.SearchStrategy
+
+LAYOUTS = ("contiguous", "fortran", "strided", "reversed", "offset")
+
+
+def shapes(
+    min_dims: int = 0, max_dims: int = 3, min_side: int = 1, max_side: int = 4
+) -> st.SearchStrategy[tuple[int, ...]]:
+    """Shapes: 0-d, size-1 axes, and with ``min_side=0`` empty ones."""
+    return hnp.array_shapes(min_dims=min_dims, max_dims=max_dims, min_side=min_side, max_side=max_side)
+
+
+def broadcastable_shapes(
+    count: int = 2, max_dims: int = 3, min_side: int = 1, max_side: int = 4
+) -> st.SearchStrategy[tuple[tuple[int, ...], ...]]:
+    """``count`` shapes that broadcast against each other."""
+    return hnp.mutually_broadcastable_shapes(
+        num_shapes=count, max_dims=max_dims, min_side=min_side, max_side=max_side
+    ).map(lambda found: found.input_shapes)
+
+
+@st.composite
+def arrays(
+    draw: Draw,
+    shape: Shape | Strategy[Shape] | None = None,
+    *,
+    dtype: Any = np.float64,
+    low: float = -2.0,
+    high: float = 2.0,
+    away_from: Sequence[float] = (),
+    gap: float = 0.05,
+    distinct: bool = False,
+    step: float | None = None,
+    layout: str | None = "contiguous",
+) -> Any:
+    """NumPy arrays of finite values.
+
+    Args:
+        shape: a shape, or a strategy of shapes (by default :func:`shapes`).
+        dtype: floating, integer or bool.
+        low, high: the range, bounds included.
+        away_from: no value within ``gap`` of any of these (kinks, poles).
+        distinct: no value twice; the step is then 1/32, so that values are apart.
+        step: the lattice; values are multiples of it.
+        layout: ``contiguous``, ``fortran``, ``strided``, ``reversed``, ``offset``, or None for any of them.
+    """
+    shape = draw(shapes() if shape is None else shape) if not isinstance(shape, tuple) else shape
+    dtype = np.dtype(dtype)
+    if dtype.kind == "b":
+        array = draw(hnp.arrays(bool, shape))
+    else:
+        if dtype.kind in "iu":
+            step = 1
+        elif step is None:
+            step = 1 / 32 if distinct else 1 / 512
+        ticks = st.integers(math.ceil(low / step), math.floor(high / step))
+        if away_from:
+            ticks = ticks.filter(lambda k: all(abs(k * step - kink) >= gap for kink in away_from))
+        whole = draw(hnp.arrays(np.int64, shape, elements=ticks, unique=distinct))
+        array = (whole * step).astype(dtype)
+    array = np.asarray(array)
+    return laid_out(array, draw(st.sampled_from(LAYOUTS)) if layout is None else layout)
+
+
+def laid_out(array: Any, layout: str) -> Any:
+    """An equal array whose memory is laid out as ``layout`` says."""
+    if layout == "contiguous" or array.ndim == 0:
+        return array
+    if layout == "fortran":
+        return np.asfortranarray(array)
+    if layout == "strided":
+        wider = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+        view = wider[..., ::2]
+    elif layout == "reversed":
+        view = np.zeros_like(array)[::-1]
+    else:
+        view = np.zeros(tuple(n + 1 for n in array.shape), array.dtype)[(slice(1, None),) * array.ndim]
+    view[...] = array
+    return view
+
+
+def layouts() -> st.SearchStrategy[str]:
+    """Names of memory layouts, for ``arrays(layout=...)``."""
+    return st.sampled_from(LAYOUTS)
+
+
+@st.composite
+def tensors(
+    draw: Draw,
+    shape: Shape | Strategy[Shape] | None = None,
+    *,
+    requires_grad: bool | None = None,
+    **kwargs: Any,
+) -> Tensor:
+    """Tensors; arguments as for :func:`arrays`.
+
+    Args:
+        requires_grad: by default True for floating types.
+    """
+    array = draw(arrays(shape, **kwargs))
+    t = wrap(array)
+    floating = array.dtype.kind == "f"
+    if floating if requires_grad is None else requires_grad:
+        t.requires_grad_()
+    return t
+
+
+class Sequences(NamedTuple):
+    """A padded batch of sequences.
+
+    Attributes:
+        values: ``(T, N, I)``, or ``(N, T, I)`` with ``batch_first``; zeros behind each sequence's end.
+        lengths: how many steps each sequence has; the longest has T.
+    """
+
+    values: Tensor
+    lengths: list[int]
+
+
+@st.composite
+def sequences(
+    draw: Draw,
+    *,
+    steps: int = 5,
+    batch: int = 3,
+    features: int | None = None,
+    batch_first: bool = False,
+    min_length: int = 1,
+    sorted_lengths: bool = False,
+    **kwargs: Any,
+) -> Sequences:
+    """Batches of sequences of differing lengths.
+
+    Args:
+        steps, batch: the largest T and N.
+        features: I; by default drawn from 1 to 3.
+        batch_first: the layout of ``values``.
+        min_length: the shortest sequence allowed.
+        sorted_lengths: longest first, as ``pack_padded_sequence`` wants it by default.
+
+    Others as for :func:`tensors`.
+    """
+    lengths = draw(st.lists(st.integers(min_length, steps), min_size=1, max_size=batch))
+    if sorted_lengths:
+        lengths.sort(reverse=True)
+    size = draw(st.integers(1, 3)) if features is None else features
+    longest = max(lengths)
+    requires_grad = kwargs.pop("requires_grad", True)
+    values = draw(arrays((longest, len(lengths), size), **kwargs))
+    for n, length in enumerate(lengths):
+        values[length:, n] = 0
+    t = wrap(np.ascontiguousarray(values.swapaxes(0, 1)) if batch_first else values)
+    return Sequences(t.requires_grad_() if requires_grad else t, lengths)
