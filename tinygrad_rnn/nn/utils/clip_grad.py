@@ -69,6 +69,7 @@ def get_total_norm(
     return _total_norm(arrays, range(len(arrays)), "tensors", norm_type, error_if_nonfinite)
 
 
+@np.errstate(all="ignore")
 def clip_grads_with_norm_(
     parameters: Tensors, max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
