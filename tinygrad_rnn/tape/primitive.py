@@ -86,6 +86,7 @@ class Primitive:
         joint: Callable[..., Sequence[Value]] | None = None,
         recorded_joint: Callable[..., Sequence[Value]] | None = None,
         residual: bool = False,
+        listed: bool = True,
     ) -> None:
         if len(vjps) != len(saves):
             raise ValueError(f"primitive {name}: {len(vjps)} vjps, but {len(saves)} declarations of what they read")
@@ -99,6 +100,8 @@ class Primitive:
         self.joint = joint
         self.recorded_joint = recorded_joint or joint
         self._keeps: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
+        if not listed:
+            return
         if name in REGISTRY:
             raise ValueError(f"there is a primitive {name!r} already")
         REGISTRY[name] = self
