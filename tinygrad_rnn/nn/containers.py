@@ -1,0 +1,276 @@
+"""Modules that hold modules: in a chain, in a list, by name."""
+
+from __future__ import annotations
+
+import operator
+from collections import OrderedDict
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, ValuesView
+from typing import Any, TypeVar
+
+from ..errors import ArgumentError, ArgumentTypeError, IndexOutOfRange
+from .module import Module, indent
+
+__all__ = ["ModuleDict", "ModuleList", "Sequential"]
+
+L = TypeVar("L", bound="_Numbered")
+
+
+class _Numbered(Module):
+    """Modules under the names "0", "1", ...: what Sequential and ModuleList share."""
+
+    def _names(self) -> list[str]:
+        return list(self._modules)
+
+    def _name_at(self, index: Any) -> str:
+        place = operator.index(index)
+        if not -len(self) <= place < len(self):
+            raise IndexOutOfRange(f"index {place} is out of range: there are {len(self)} modules")
+        return self._names()[place]
+
+    def _renumber(self, modules: Iterable[Any]) -> None:
+        self.__dict__["_modules"] = {str(number): module for number, module in enumerate(modules)}
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._modules.values())
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, self._name_at(index), module)
+
+    def __delitem__(self, index: int | slice) -> None:
+        gone = self._names()[index] if isinstance(index, slice) else [self._name_at(index)]
+        self._renumber(module for name, module in self._modules.items() if name not in gone)
+
+    def append(self: L, module: Module) -> L:
+        """Add a module at the end."""
+        self.add_module(str(len(self)), module)
+        return self
+
+    def extend(self: L, modules: Iterable[Module]) -> L:
+        """Add modules at the end.
+
+        Raises:
+            ArgumentTypeError: not an iterable.
+        """
+        if not isinstance(modules, Iterable):
+            raise ArgumentTypeError(
+                f"{type(self).__name__}.extend should be called with an iterable, but got {type(modules).__name__}"
+            )
+        for module in list(modules):
+            self.append(module)
+        return self
+
+    def insert(self: L, index: int, module: Module) -> L:
+        """Add a module before place ``index``.
+
+        Raises:
+            ArgumentTypeError: not a module.
+            IndexOutOfRange: there is no such place.
+        """
+        if not isinstance(module, Module):
+            raise ArgumentTypeError(f"module should be of type: {Module}, got {type(module).__name__}")
+        if not -len(self) <= index <= len(self):
+            raise IndexOutOfRange(f"Index out of range: {index}")
+        modules = list(self)
+        modules.insert(index, module)
+        self._renumber(modules)
+        return self
+
+    def pop(self, index: int | slice) -> Any:
+        """Take out a module (or a slice of them) and return it."""
+        taken = self[index]
+        del self[index]
+        return taken
+
+    def __getitem__(self, index: Any) -> Any:
+        raise NotImplementedError
+
+
+class Sequential(_Numbered):
+    """Modules applied one after the other; given as arguments, or named in an OrderedDict.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.Sequential(tg.nn.Linear(2, 3), tg.nn.Tanh())
+    Sequential(
+      (0): Linear(in_features=2, out_features=3, bias=True)
+      (1): Tanh()
+    )
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__()
+        named = args[0].items() if len(args) == 1 and isinstance(args[0], OrderedDict) else enumerate(args)
+        for name, module in named:
+            self.add_module(str(name), module)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return type(self)(OrderedDict(list(self._modules.items())[index]))
+        return self._modules[self._name_at(index)]
+
+    def __add__(self, other: Sequential) -> Sequential:
+        _need_chain("+", other)
+        return Sequential(*self, *other)
+
+    def __iadd__(self, other: Sequential) -> Sequential:
+        _need_chain("+", other)
+        return self.extend(other)
+
+    def __mul__(self, times: int) -> Sequential:
+        return Sequential(*list(self) * _positive(times))
+
+    __rmul__ = __mul__
+
+    def __imul__(self, times: int) -> Sequential:
+        return self.extend(list(self) * (_positive(times) - 1))
+
+    def forward(self, input: Any) -> Any:
+        for module in self:
+            input = module(input)
+        return input
+
+
+def _need_chain(sign: str, other: object) -> None:
+    if not isinstance(other, Sequential):
+        raise ArgumentError(f"add operator supports only objects of Sequential class, but {type(other)} is given.")
+
+
+def _positive(times: object) -> int:
+    if not isinstance(times, int):
+        raise ArgumentTypeError(f"unsupported operand type(s) for *: {Sequential} and {type(times)}")
+    if times <= 0:
+        raise ArgumentError(f"Non-positive multiplication factor {times} for {Sequential}")
+    return times
+
+
+class ModuleList(_Numbered):
+    """A list of modules, all of them registered.
+
+    >>> import tinygrad_rnn as tg
+    >>> layers = tg.nn.ModuleList(tg.nn.Linear(2, 2) for _ in range(3))
+    >>> layers
+    ModuleList(
+      (0-2): 3 x Linear(in_features=2, out_features=2, bias=True)
+    )
+    """
+
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        super().__init__()
+        if modules is not None:
+            self.extend(modules)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return type(self)(list(self)[index])
+        return self._modules[self._name_at(index)]
+
+    def __iadd__(self, modules: Iterable[Module]) -> ModuleList:
+        return self.extend(modules)
+
+    def __add__(self, other: Iterable[Module]) -> ModuleList:
+        return ModuleList([*self, *other])
+
+    def __repr__(self) -> str:
+        """Equal neighbours are shown once, with their number."""
+        groups: list[tuple[int, int, str]] = []
+        for number, text in enumerate(map(repr, self)):
+            if groups and groups[-1][2] == text:
+                groups[-1] = (groups[-1][0], number, text)
+            else:
+                groups.append((number, number, text))
+        lines = [
+            f"({first}): {text}" if first == last else f"({first}-{last}): {last - first + 1} x {text}"
+            for first, last, text in groups
+        ]
+        inside = "".join(f"\n  {indent(line)}" for line in lines)
+        return f"{self._get_name()}({inside}\n)" if inside else f"{self._get_name()}()"
+
+
+class ModuleDict(Module):
+    """Modules by name, in order of insertion, all of them registered.
+
+    >>> import tinygrad_rnn as tg
+    >>> cells = tg.nn.ModuleDict({"tanh": tg.nn.Tanh(), "relu": tg.nn.ReLU()})
+    >>> cells["relu"](tg.tensor([-1.0])).item(), list(cells)
+    (0.0, ['tanh', 'relu'])
+    """
+
+    def __init__(self, modules: Any = None) -> None:
+        super().__init__()
+        if modules is not None:
+            self.update(modules)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._modules[key]
+
+    def __setitem__(self, key: str, module: Module) -> None:
+        self.add_module(key, module)
+
+    def __delitem__(self, key: str) -> None:
+        del self._modules[key]
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._modules)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._modules
+
+    def clear(self) -> None:
+        """Take all out."""
+        self._modules.clear()
+
+    def pop(self, key: str) -> Any:
+        """Take one out and return it."""
+        return self._modules.pop(key)
+
+    def keys(self) -> KeysView[str]:
+        """The names."""
+        return self._modules.keys()
+
+    def values(self) -> ValuesView[Any]:
+        """The modules."""
+        return self._modules.values()
+
+    def items(self) -> ItemsView[str, Any]:
+        """Names and modules."""
+        return self._modules.items()
+
+    def update(self, modules: Any) -> None:
+        """Add or replace modules, from a mapping or pairs.
+
+        Raises:
+            ArgumentTypeError: neither.
+        """
+        for key, module in pairs(modules, "ModuleDict"):
+            self[key] = module
+
+
+def pairs(given: Any, owner: str) -> list[tuple[str, Any]]:
+    """Keys and values of a mapping, or of an iterable of pairs.
+
+    Raises:
+        ArgumentTypeError: neither of the two.
+        ArgumentError: an element that is no pair.
+    """
+    if isinstance(given, Mapping) or hasattr(given, "items"):
+        return list(given.items())
+    if not isinstance(given, Iterable):
+        raise ArgumentTypeError(
+            f"{owner}.update should be called with an iterable of key/value pairs, but got {type(given).__name__}"
+        )
+    found: list[tuple[str, Any]] = []
+    for number, item in enumerate(given):
+        if not isinstance(item, Iterable):
+            raise ArgumentTypeError(
+                f"{owner} update sequence element #{number} should be Iterable; is {type(item).__name__}"
+            )
+        item = tuple(item)
+        if len(item) != 2:
+            raise ArgumentError(f"{owner} update sequence element #{number} has length {len(item)}; 2 is required")
+        found.append(item)
+    return found

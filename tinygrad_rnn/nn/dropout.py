@@ -1,0 +1,50 @@
+"""Dropout as layers: at work while training, absent in evaluation."""
+
+from __future__ import annotations
+
+from ..tape.tensor import Tensor
+from . import functional as F
+from .functional.masking import check_probability
+from .module import Module
+
+__all__ = ["Dropout", "Dropout1d"]
+
+
+class _Dropout(Module):
+    p: float
+    inplace: bool
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
+        super().__init__()
+        check_probability(p)
+        self.p = p
+        self.inplace = inplace
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}, inplace={self.inplace}"
+
+
+class Dropout(_Dropout):
+    """While training, each entry is 0 with probability p, else x / (1 - p).
+
+    Args:
+        p: the probability of zero.
+        inplace: turn the input itself into the result.
+
+    Raises:
+        ArgumentError: p outside [0, 1].
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.Dropout(0.9).eval()(tg.ones(2))
+    tensor([1., 1.])
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout(input, self.p, self.training, self.inplace)
+
+
+class Dropout1d(_Dropout):
+    """While training, each channel of (N, C, L) or (C, L) is 0 throughout with probability p, else x / (1 - p)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout1d(input, self.p, self.training, self.inplace)

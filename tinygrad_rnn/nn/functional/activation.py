@@ -1,0 +1,241 @@
+"""Activation functions, entry by entry, with the subgradients that PyTorch takes at kinks.
+
+``inplace=True`` turns the input tensor itself into the result (see ``inplace.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ... import ops
+from ...errors import ArgumentError, ShapeRuntimeError
+from ...ops import exp, sigmoid, tanh, where
+from ...tape.primitive import primitive, unary
+from ...tape.tensor import Tensor
+from ...typing import Array, Value
+from .errors import OptionError
+from .inplace import written
+
+__all__ = ["celu", "elu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_sigmoid"]
+__all__ += ["logsigmoid", "mish", "prelu", "relu", "relu6", "relu_", "selu", "sigmoid", "silu", "softplus"]
+__all__ += ["softshrink", "softsign", "tanh", "tanhshrink", "threshold"]
+
+SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
+
+
+def _log_sigmoid(a: Array) -> Array:
+    return np.minimum(a, 0) - np.log1p(np.exp(-np.abs(a)))
+
+
+def _softplus(a: Array, beta: float, threshold: float) -> Array:
+    steep = a * beta
+    return np.where(steep > threshold, a, (np.maximum(steep, 0) + np.log1p(np.exp(-np.abs(steep)))) / beta)
+
+
+def _elu(a: Array, alpha: float, scale: float, rate: float) -> Array:
+    return np.where(a > 0, a * scale, np.expm1(np.minimum(a, 0) * rate) * (alpha * scale))
+
+
+def _elu_vjp(g: Value, y: Any, a: Value, alpha: float, scale: float, rate: float) -> Value:
+    return g * where(a > 0, scale, exp(where(a > 0, 0, a) * rate) * (rate * alpha * scale))
+
+
+log_sigmoid = unary(
+    "log_sigmoid",
+    _log_sigmoid,
+    lambda g, y, a: g * sigmoid(-a),
+    "a",
+    doc="log(sigmoid(a)), which is -softplus(-a) and never overflows.",
+)
+_softplus_primitive = primitive(
+    "softplus",
+    _softplus,
+    (lambda g, y, a, beta, threshold: g * where(a * beta > threshold, 1, sigmoid(a * beta)),),
+    ("a",),
+)
+_elu_primitive = primitive("elu", _elu, (_elu_vjp,), ("a",))
+_leaky_relu = primitive(
+    "leaky_relu",
+    lambda a, slope: np.where(a > 0, a, a * slope),
+    (lambda g, y, a, slope: g * where(a > 0, 1, slope),),
+    ("a",),
+)
+_silu = unary("silu", lambda a: a * sigmoid(a), lambda g, y, a: g * (sigmoid(a) * (1 + a * (1 - sigmoid(a)))), "a")
+_clip = primitive(
+    "clip_open",
+    lambda a, low, high: np.clip(a, low, high),
+    (lambda g, y, a, low, high: g * where((a > low) & (a < high), 1, 0),),
+    ("a",),
+    doc="a, kept within [low, high]; its derivative at the two bounds is 0.",
+)
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """max(x, 0); the derivative at 0 is 0."""
+    return written(input, ops.relu(input), inplace)
+
+
+def relu_(input: Tensor) -> Tensor:
+    """``relu`` in place."""
+    return relu(input, inplace=True)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """x where x > 0, else slope x; the derivative at 0 is the slope."""
+    return written(input, _leaky_relu(input, slope=negative_slope), inplace)
+
+
+def prelu(input: Tensor, weight: Tensor) -> Tensor:
+    """x where x > 0, else w x, with one learned w in all or one per channel (axis 1).
+
+    Raises:
+        OptionError: neither 1 nor as many weights as channels.
+    """
+    if weight.numel() != 1:
+        channels = input.shape[1] if input.ndim > 1 else 1
+        if weight.numel() != channels:
+            raise OptionError(
+                "Mismatch of parameter numbers and input channel size. "
+                f"Found parameter numbers = {weight.numel()} and channel size = {channels}."
+            )
+        weight = weight.reshape((1, -1) + (1,) * (input.ndim - 2))
+    result: Tensor = where(input > 0, input, weight * input)
+    return result
+
+
+def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where x > 0, else alpha (e**x - 1)."""
+    return written(input, _elu_primitive(input, alpha=alpha, scale=1.0, rate=1.0), inplace)
+
+
+def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
+    """x where x > 0, else alpha (e**(x/alpha) - 1).
+
+    Raises:
+        OptionError: alpha = 0.
+    """
+    if alpha == 0:
+        raise OptionError("ZeroDivisionError: alpha cannot be 0 for CELU")
+    return written(input, _elu_primitive(input, alpha=alpha, scale=1.0, rate=1.0 / alpha), inplace)
+
+
+def selu(input: Tensor, inplace: bool = False) -> Tensor:
+    """elu with the two constants for which activations keep mean 0 and variance 1.
+
+    Source: G. Klambauer et al., "Self-normalizing neural networks" (2017), equation 2.
+    """
+    return written(input, _elu_primitive(input, alpha=SELU_ALPHA, scale=SELU_SCALE, rate=1.0), inplace)
+
+
+def silu(input: Tensor, inplace: bool = False) -> Tensor:
+    """x sigmoid(x), also called swish."""
+    return written(input, _silu(input), inplace)
+
+
+def mish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x tanh(softplus(x))."""
+    return written(input, input * tanh(softplus(input)), inplace)
+
+
+def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
+    """log(1 + e**(beta x)) / beta, and x itself where beta x > threshold.
+
+    >>> import tinygrad_rnn as tg
+    >>> softplus(tg.tensor([-800.0, 0.0, 800.0]))
+    tensor([0.0000e+00, 6.9315e-01, 8.0000e+02])
+    """
+    result: Tensor = _softplus_primitive(input, beta=beta, threshold=threshold)
+    return result
+
+
+def logsigmoid(input: Tensor) -> Tensor:
+    """log(sigmoid(x)) without overflow.
+
+    >>> import tinygrad_rnn as tg
+    >>> logsigmoid(tg.tensor([-800.0, 800.0]))
+    tensor([-800.,    0.])
+    """
+    result: Tensor = log_sigmoid(input)
+    return result
+
+
+def softsign(input: Tensor) -> Tensor:
+    """x / (1 + |x|)."""
+    return input / (1 + abs(input))
+
+
+def tanhshrink(input: Tensor) -> Tensor:
+    """x - tanh(x)."""
+    result: Tensor = input - tanh(input)
+    return result
+
+
+def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
+    """x kept within [min_val, max_val]; the derivative at the two bounds is 0.
+
+    Raises:
+        ArgumentError: min_val > max_val.
+    """
+    if min_val > max_val:
+        raise ArgumentError(f"min_val cannot be greater than max_val: {min_val} > {max_val}")
+    return written(input, _clip(input, low=min_val, high=max_val), inplace)
+
+
+def relu6(input: Tensor, inplace: bool = False) -> Tensor:
+    """x kept within [0, 6]."""
+    return hardtanh(input, 0.0, 6.0, inplace)
+
+
+def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
+    """x/6 + 1/2, kept within [0, 1]."""
+    return written(input, _clip(input, low=-3.0, high=3.0) / 6 + 0.5, inplace)
+
+
+def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
+    """x hardsigmoid(x); the derivative is 0 at -3 and 1 at 3."""
+    middle = input * (input + 3) / 6
+    return written(input, where(input <= -3, input * 0, where(input >= 3, input, middle)), inplace)
+
+
+def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
+    """x where x > threshold, else ``value``."""
+    return written(input, where(input > threshold, input, value), inplace)
+
+
+def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x where |x| > lambd, else 0."""
+    result: Tensor = where((input >= -lambd) & (input <= lambd), 0, input)
+    return result
+
+
+def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
+    """x moved towards 0 by lambd, and 0 if it would get there.
+
+    Raises:
+        OptionError: lambd < 0.
+    """
+    if lambd < 0:
+        raise OptionError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
+    result: Tensor = where(input > lambd, input - lambd, where(input < -lambd, input + lambd, input * 0))
+    return result
+
+
+def glu(input: Tensor, dim: int = -1) -> Tensor:
+    """a sigmoid(b), where a and b are the halves of the input along ``dim``.
+
+    Raises:
+        ShapeRuntimeError: the axis has odd length, or there is none.
+
+    Source: Y. Dauphin et al., "Language modeling with gated convolutional networks" (2016), equation 1.
+    """
+    if input.ndim == 0:
+        raise ShapeRuntimeError("glu does not support scalars because halving size must be even")
+    axis = dim % input.ndim
+    size = input.shape[axis]
+    if size % 2:
+        raise ShapeRuntimeError(f"Halving dimension must be even, but dimension {axis} is size {size}")
+    before = (slice(None),) * axis
+    result: Tensor = input[(*before, slice(0, size // 2))] * sigmoid(input[(*before, slice(size // 2, size))])
+    return result

@@ -1,0 +1,146 @@
+"""Losses for probabilities of yes, and the divergence of two distributions."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from ...errors import ArgumentError, DtypeError
+from ...ops import exp, log, maximum, where
+from ...tape.primitive import primitive
+from ...tape.tensor import Tensor
+from ...typing import Array
+from .activation import log_sigmoid
+from .errors import OptionError
+from .reduction import reduced, reduction_name
+
+__all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div"]
+
+LOWEST_LOG = -100.0  # log 0 counts as this, so that a wrong certainty costs 100 and not infinity
+
+
+def _log_likelihood(p: Array, t: Array) -> Array:
+    with np.errstate(divide="ignore"):
+        yes, no = np.maximum(np.log(p), LOWEST_LOG), np.maximum(np.log1p(-p), LOWEST_LOG)
+    return (t - 1) * no - t * yes
+
+
+_bce = primitive(
+    "binary_cross_entropy",
+    _log_likelihood,
+    (
+        lambda g, y, p, t: g * ((p - t) / maximum((1 - p) * p, 1e-12)),
+        lambda g, y, p, t: g * (log(1 - p) - log(p)),
+    ),
+    ("ab", "a"),
+)
+
+
+def binary_cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-(t log p + (1 - t) log(1 - p)), logarithms kept above -100.
+
+    Args:
+        input: probabilities p.
+        target: t in [0, 1], of the same shape.
+        weight: a factor for each entry (broadcast).
+
+    Raises:
+        ArgumentError: shapes differ, or an unknown reduction.
+        OptionError: an entry outside [0, 1].
+        DtypeError: dtypes differ.
+
+    >>> import tinygrad_rnn as tg
+    >>> binary_cross_entropy(tg.tensor([0.0]), tg.tensor([1.0])).item()
+    100.0
+    """
+    reduction = reduction_name(reduction, size_average, reduce)
+    if target.shape != input.shape:
+        raise ArgumentError(
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. "
+            "Please ensure they have the same size."
+        )
+    if target.dtype != input.dtype:
+        raise DtypeError(f"Found dtype {target.dtype} but expected {input.dtype}. Convert the target to that of input")
+    for name, t in (("input", input), ("target", target)):
+        if not bool(((t._data >= 0) & (t._data <= 1)).all()):
+            raise OptionError(
+                f"all elements of {name} should be between 0 and 1. For logits use binary_cross_entropy_with_logits"
+            )
+    loss: Tensor = _bce(input, target)
+    return reduced(loss if weight is None else loss * weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    pos_weight: Tensor | None = None,
+) -> Tensor:
+    """Binary cross entropy of sigmoid(x), from x itself: (1 - t) x - (1 + (w - 1) t) log(sigmoid(x)).
+
+    Args:
+        input: logits x.
+        target: t, of the same shape.
+        weight: a factor for each entry (broadcast).
+        pos_weight: w, how much more a yes counts (broadcast, often one per class).
+
+    Raises:
+        ArgumentError: shapes differ, or an unknown reduction.
+    """
+    reduction = reduction_name(reduction, size_average, reduce)
+    if target.shape != input.shape:
+        raise ArgumentError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+    likelihood = log_sigmoid(input)
+    if pos_weight is not None:
+        likelihood = likelihood * ((pos_weight - 1) * target + 1)
+    loss = (1 - target) * input - likelihood
+    return reduced(loss if weight is None else loss * weight, reduction)
+
+
+def kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Tensor:
+    """The Kullback-Leibler divergence of q = exp(input) from p = target: p (log p - input).
+
+    Args:
+        input: log-probabilities.
+        target: probabilities; or, with ``log_target``, their logarithms.
+        reduction: "none", "mean" (over all entries), "sum", or "batchmean": the sum over the first axis's length,
+            which is the divergence as it is defined.
+
+    Raises:
+        ArgumentError: an unknown reduction.
+    """
+    if size_average is None and reduce is None and reduction == "mean":
+        warnings.warn(
+            "reduction: 'mean' divides the total loss by both the batch size and the support size."
+            "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
+            "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
+            stacklevel=2,
+        )
+    per_sample = reduction == "batchmean" and size_average is None and reduce is None
+    reduction = reduction_name("sum" if per_sample else reduction, size_average, reduce)
+    if log_target:
+        loss = exp(target) * (target - input)
+    else:
+        zero = target.eq(0)
+        entropy = where(zero, 0, target * log(where(zero, 1, target)))
+        loss = entropy - target * input
+    loss = reduced(loss, reduction)
+    return loss / input.shape[0] if per_sample and input.ndim else loss

@@ -1,0 +1,307 @@
+"""Losses for classes: negative log-likelihood and cross entropy.
+
+Classes lie along axis 1 of the input, ``(N, C)`` or ``(N, C, d1, ...)``, or axis 0 of one sample ``(C,)``.  Targets
+are class numbers ``(N, d1, ...)``, or, for cross entropy, probabilities of the input's shape.
+
+With weights w_c and target class y, a sample's loss is -w_y log p_y; the mean divides by the sum of the w_y.
+Samples whose target is ``ignore_index`` count nowhere: 0 in "none", nan for a mean over nothing.
+
+The usual case is one fused primitive: log-softmax and pick in one pass, gradient (p - onehot) c per sample.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...backend import array_module
+from ...errors import ArgumentError, ArgumentTypeError, DtypeError, IndexOutOfRange, ShapeRuntimeError
+from ...ops import log_softmax, reshape, where
+from ...ops import sum as total
+from ...tape.fused import fused
+from ...tape.tensor import Tensor, wrap
+from ...typing import Array, Value
+from ..tree import TYPE_NAMES
+from .errors import OptionError
+from .reduction import reduction_name
+
+__all__ = ["cross_entropy", "nll_loss"]
+
+
+class _Case(NamedTuple):
+    """A checked target: for each sample its class and its coefficient, and what the sum is divided by."""
+
+    classes: Array  # (N, d...) int64, 0 where ignored
+    scale: Array  # (N, d...), w_y, 0 where ignored
+    divisor: float  # the sum of scale for the mean, 1 else
+    axis: int  # of the classes in the input
+    kept: Array  # (N, d...) bool, False where ignored
+
+
+def _check_shapes(input: Tensor, target: Tensor) -> None:
+    """PyTorch's checks, in its order."""
+    expected, got = list(input.shape), list(target.shape)
+    if input.ndim < 1:
+        raise ArgumentError("Expected 1 or more dimensions (got 0)")
+    if input.ndim > 1 and (target.ndim == 0 or expected[0] != got[0]):
+        count = got[0] if got else "a single number"
+        raise ArgumentError(f"Expected input batch_size ({expected[0]}) to match target batch_size ({count}).")
+    if input.ndim <= 2:
+        if target.ndim > 1:
+            raise ShapeRuntimeError(
+                f"0D or 1D target tensor expected, multi-target not supported: input {expected}, target {got}"
+            )
+        if input.ndim == 1 and target.ndim == 1 and got[0] != 1:
+            raise ArgumentError(f"For 1D input, 1D target must have size 1, but got target size: {got[0]}")
+    elif input.ndim == 4 and target.ndim != 3:
+        raise ShapeRuntimeError(
+            f"only batches of spatial targets supported (3D tensors) but got targets of dimension: {target.ndim}"
+        )
+    elif got[1:] != expected[2:]:
+        if input.ndim == 4:
+            raise ShapeRuntimeError(f"size mismatch (got input: {expected} , target: {got}")
+        raise ShapeRuntimeError(f"Expected target size {[expected[0], *expected[2:]]}, got {got}")
+
+
+def _check_weight(op: str, weight: Tensor | None, input: Tensor, classes: int) -> None:
+    if weight is None:
+        return
+    if weight.shape != (classes,):
+        raise ShapeRuntimeError(
+            f"{op}weight tensor should be defined either for all {classes} classes or no classes but got weight "
+            f"tensor of shape: {list(weight.shape)}"
+        )
+    if weight.dtype != input.dtype:
+        raise DtypeError(
+            f"expected scalar type {_name(input)} but found {_name(weight)}. Convert weight to {input.dtype}"
+        )
+
+
+def _name(t: Tensor) -> str:
+    return TYPE_NAMES.get(str(t.dtype), str(t.dtype))
+
+
+def _case(op: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> _Case:
+    """Check a class target and work out the coefficients.
+
+    Raises:
+        IndexOutOfRange: a class that is not there (and not ``ignore_index``).
+    """
+    if not isinstance(target, Tensor):
+        raise ArgumentTypeError(f"{op}(): argument 'target' (position 2) must be Tensor, not {type(target).__name__}")
+    _check_shapes(input, target)
+    if target.dtype not in (np.int64, np.uint8):
+        raise DtypeError(
+            f"expected target dtype to be Long or Byte, but got {_name(target)}. Convert the target: target.long()"
+        )
+    axis = 0 if input.ndim == 1 else 1
+    count = input.shape[axis]
+    _check_weight("", weight, input, count)
+    classes = target._data
+    xp = array_module(classes)
+    if input.ndim == 1:
+        classes = classes.reshape(())
+    kept = classes != ignore_index
+    wrong = kept & ((classes < 0) | (classes >= count))
+    if bool(wrong.any()):
+        raise IndexOutOfRange(
+            f"Target {classes[wrong].reshape(-1)[0]} is out of bounds. {op}(): there are {count} classes, "
+            f"0 to {count - 1}"
+        )
+    classes = xp.where(kept, classes, 0).astype(np.int64)
+    scale = kept.astype(input.dtype) if weight is None else weight._data[classes] * kept
+    divisor = float(scale.sum()) if reduction == "mean" else 1.0
+    return _Case(classes, scale, divisor, axis, kept)
+
+
+def _pick(values: Value, classes: Array, axis: int) -> Value:
+    """The entry of each sample's class: ``(N, C, d...)`` -> ``(N, d...)``."""
+    if axis == 0:
+        return values[int(classes)]
+    if values.ndim == 2:
+        return values[np.arange(len(classes)), classes]
+    grid = np.ogrid[tuple(slice(n) for n in classes.shape)]
+    return values[(grid[0], classes, *grid[1:])]
+
+
+# the fused case ---------------------------------------------------------------------------------------------
+
+
+def _forward(a: Array, case: _Case, reduction: str) -> tuple[tuple[Array], Any]:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        shifted = a - a.max(axis=case.axis, keepdims=True, initial=-np.inf)
+        e = np.exp(shifted)
+        z = e.sum(axis=case.axis)
+        loss = (np.log(z) - _pick(shifted, case.classes, case.axis)) * case.scale
+    if case.kept.size and not bool(case.kept.all()):
+        loss = np.where(case.kept, loss, loss.dtype.type(0))
+    return (_reduce(loss, case, reduction),), (e, z)
+
+
+def _reduce(loss: Array, case: _Case, reduction: str) -> Array:
+    if reduction == "none":
+        return loss
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return loss.sum() / loss.dtype.type(case.divisor)
+
+
+def _backward(gs: Any, residual: Any, a: Array, needs: Any, case: _Case, reduction: str) -> list[Array]:
+    """dL/da = (softmax(a) - onehot) times the coefficient of each sample."""
+    e, z = residual
+    with np.errstate(invalid="ignore", divide="ignore"):
+        c = case.scale * (gs[0] / e.dtype.type(case.divisor))
+        grad = e * np.expand_dims(c / z, case.axis)
+    if case.axis == 0:
+        grad[int(case.classes)] -= c
+    elif grad.ndim == 2:
+        grad[np.arange(len(c)), case.classes] -= c
+    else:
+        grid = np.ogrid[tuple(slice(n) for n in c.shape)]
+        grad[(grid[0], case.classes, *grid[1:])] -= c
+    return [grad]
+
+
+def _reference(a: Value, case: _Case, reduction: str) -> tuple[Value]:
+    return (_likelihood(log_softmax(a, case.axis), case, reduction),)
+
+
+def _likelihood(log_p: Value, case: _Case, reduction: str) -> Value:
+    """The composed form, from log-probabilities."""
+    loss = where(case.kept, -_pick(log_p, case.classes, case.axis) * case.scale, 0)
+    return loss if reduction == "none" else total(loss) / case.divisor
+
+
+_cross_entropy = fused("cross_entropy", _forward, _backward, _reference)
+
+
+# public -----------------------------------------------------------------------------------------------------
+
+
+def nll_loss(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+) -> Tensor:
+    """-w_y x_y, where x are log-probabilities and y is the target class.
+
+    Shapes:
+        input ``(N, C, d...)`` or ``(C,)``, target ``(N, d...)`` or ``()``; result ``()``, or the target's with "none".
+
+    Args:
+        weight: ``(C,)``, one factor for each class.
+        ignore_index: a target that counts nowhere.
+        reduction: "mean", "sum" or "none".
+
+    Raises:
+        IndexOutOfRange: a class outside 0 .. C-1.
+        ArgumentError: the batch sizes differ, or an unknown reduction.
+        ShapeRuntimeError: other sizes do not fit.
+        DtypeError: the target is neither int64 nor uint8.
+
+    >>> import tinygrad_rnn as tg
+    >>> nll_loss(tg.tensor([[-1.0, -2.0], [-3.0, -4.0]]), tg.tensor([0, 1])).item()
+    2.5
+    """
+    reduction = reduction_name(reduction, size_average, reduce)
+    case = _case("nll_loss", input, target, weight, ignore_index, reduction)
+    result: Tensor = _likelihood(input, case, reduction)
+    return reshape(result, target.shape) if reduction == "none" and result.shape != target.shape else result
+
+
+def cross_entropy(
+    input: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    size_average: bool | None = None,
+    ignore_index: int = -100,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Tensor:
+    """-w_y log softmax(x)_y for a class y, or -sum_c w_c p_c log softmax(x)_c for probabilities p.
+
+    Shapes:
+        input ``(N, C, d...)`` or ``(C,)``; target classes ``(N, d...)`` or ``()``, or probabilities of the input's
+        shape; result ``()``, or ``(N, d...)`` with "none".
+
+    Args:
+        weight: ``(C,)``, one factor for each class.
+        ignore_index: a target class that counts nowhere; not for probabilities.
+        reduction: "mean" (over the weights of the targets; for probabilities over the samples), "sum" or "none".
+        label_smoothing: eps in [0, 1]; the target becomes (1 - eps) target + eps / C.
+
+    Raises:
+        IndexOutOfRange: a class outside 0 .. C-1.
+        ArgumentError: the batch sizes differ, or an unknown reduction.
+        ShapeRuntimeError: other sizes do not fit.
+        DtypeError: the target is neither int64 nor uint8, or the probabilities are not floating.
+        OptionError: ``label_smoothing`` outside [0, 1], or ``ignore_index`` with probabilities.
+
+    Source for smoothing: C. Szegedy et al., "Rethinking the Inception architecture" (2015), section 7.
+
+    >>> import tinygrad_rnn as tg
+    >>> logits = tg.tensor([[0.0, 0.0], [0.0, 0.0]], requires_grad=True)
+    >>> loss = cross_entropy(logits, tg.tensor([0, -100]))
+    >>> loss.backward()
+    >>> round(loss.item(), 4), logits.grad.tolist()
+    (0.6931, [[-0.5, 0.5], [0.0, 0.0]])
+    """
+    reduction = reduction_name(reduction, size_average, reduce)
+    if not isinstance(target, Tensor):
+        raise ArgumentTypeError(
+            f"cross_entropy_loss(): argument 'target' (position 2) must be Tensor, not {type(target).__name__}"
+        )
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise OptionError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+    if input.dtype.kind != "f":
+        raise DtypeError(f'"cross_entropy" not implemented for {input.dtype}. Convert the input: x.float()')
+    if input.shape == target.shape:
+        if target.dtype.kind != "f":
+            raise DtypeError(
+                f"Expected floating point type for target with class probabilities, got {_name(target)}. "
+                "A target of the input's shape holds probabilities; class numbers have no class axis"
+            )
+        if ignore_index >= 0:
+            raise OptionError("ignore_index is not supported for floating point target")
+        return _soft(input, target, weight, reduction, label_smoothing)
+    case = _case("cross_entropy", input, target, weight, ignore_index, reduction)
+    if label_smoothing > 0:
+        result = _smoothed(input, case, weight, reduction, label_smoothing)
+    else:
+        (result,) = _cross_entropy(input, case=case, reduction=reduction)
+    return reshape(result, target.shape) if reduction == "none" and result.shape != target.shape else result
+
+
+def _per_class(weight: Tensor | None, ndim: int, axis: int) -> Any:
+    """The weights in a shape that broadcasts along the class axis."""
+    return 1 if weight is None else weight.reshape([-1 if k == axis else 1 for k in range(ndim)])
+
+
+def _smoothed(input: Tensor, case: _Case, weight: Tensor | None, reduction: str, eps: float) -> Tensor:
+    log_p = log_softmax(input, case.axis)
+    spread = -total(log_p * _per_class(weight, input.ndim, case.axis), case.axis)
+    spread = where(wrap(case.kept), spread, 0)
+    if reduction != "none":
+        spread = spread.sum() / case.divisor
+    result: Tensor = (1 - eps) * _likelihood(log_p, case, reduction) + spread * (eps / input.shape[case.axis])
+    return result
+
+
+def _soft(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, eps: float) -> Tensor:
+    if input.ndim == 0:
+        raise ArgumentError("Expected 1 or more dimensions (got 0)")
+    axis = 0 if input.ndim == 1 else 1
+    classes = input.shape[axis]
+    _check_weight("cross_entropy: ", weight, input, classes)
+    if eps > 0:
+        target = target * (1 - eps) + eps / classes
+    loss = -(log_softmax(input, axis) * target * _per_class(weight, input.ndim, axis))
+    samples = math.prod(n for k, n in enumerate(input.shape) if k != axis)
+    result: Tensor = total(loss, axis) if reduction == "none" else total(loss)
+    return result / (samples or math.nan) if reduction == "mean" else result

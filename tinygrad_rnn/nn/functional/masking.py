@@ -1,0 +1,65 @@
+"""Dropout: random zeros while training."""
+
+from __future__ import annotations
+
+from ...backend.fill import dropout_like
+from ...backend.random import Generator
+from ...errors import ArgumentError, DtypeError, ShapeRuntimeError
+from ...tape.primitive import primitive
+from ...tape.tensor import Tensor
+from .inplace import written
+
+__all__ = ["dropout", "dropout1d"]
+
+_masked = primitive("dropout", lambda a, mask: a * mask, (lambda g, y, a, mask: g * mask,), ("",))
+
+
+def check_probability(p: float) -> None:
+    """Refuse a probability outside [0, 1]."""
+    if not 0.0 <= p <= 1.0:
+        raise ArgumentError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def dropout(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator | None = None
+) -> Tensor:
+    """While training, each entry is 0 with probability p, else x / (1 - p); else x.
+
+    Args:
+        p: the probability of zero; 1 gives zeros and draws nothing.
+        generator: where to draw from, by default the default generator.
+
+    Raises:
+        ArgumentError: p outside [0, 1].
+        DtypeError: integers.
+
+    Source: N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014).
+
+    >>> import tinygrad_rnn as tg
+    >>> dropout(tg.ones(3), 0.5, training=False)
+    tensor([1., 1., 1.])
+    """
+    check_probability(p)
+    if not training or p == 0 or input.numel() == 0:
+        return input
+    if input.dtype.kind != "f":
+        raise DtypeError(f"result type Float can't be cast to the desired output type {input.dtype}: use x.float()")
+    return written(input, _masked(input, mask=dropout_like(input._data, p, generator)), inplace)
+
+
+def dropout1d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator | None = None
+) -> Tensor:
+    """While training, each channel of (N, C, L) or (C, L) is 0 throughout with probability p, else x / (1 - p).
+
+    Raises:
+        ArgumentError: p outside [0, 1].
+        ShapeRuntimeError: neither 2-D nor 3-D.
+    """
+    check_probability(p)
+    if input.ndim not in (2, 3):
+        raise ShapeRuntimeError(f"dropout1d: Expected 2D or 3D input, but received a {input.ndim}D input.")
+    if not training or p == 0 or input.numel() == 0:
+        return input
+    mask = dropout_like(input._data[..., :1].copy(), p, generator)
+    return written(input, _masked(input, mask=mask), inplace)

@@ -1,0 +1,117 @@
+"""Normalisation of each sample over its last axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...errors import ShapeRuntimeError
+from ...ops import mean, rsqrt, square
+from ...tape.fused import fused
+from ...tape.tensor import Tensor
+from ...typing import Array, Shape, Value
+
+__all__ = ["layer_norm", "rms_norm"]
+
+
+def _axes(x: Any, count: int) -> tuple[int, ...]:
+    return tuple(range(x.ndim - count, x.ndim))
+
+
+def _forward(x: Array, weight: Any, bias: Any, count: int, eps: float) -> tuple[tuple[Array], Any]:
+    axes = _axes(x, count)
+    centred = x - x.mean(axis=axes, keepdims=True)
+    rate = 1 / np.sqrt(np.square(centred).mean(axis=axes, keepdims=True) + x.dtype.type(eps))
+    unit = centred * rate
+    y = unit if weight is None else unit * weight
+    return (y if bias is None else y + bias,), (unit, rate)
+
+
+def _backward(
+    gs: Any, residual: Any, x: Array, weight: Any, bias: Any, needs: Any, count: int, eps: float
+) -> list[Any]:
+    """With u = (x - mean) rate and h = g w: dx = rate (h - mean(h) - u mean(h u)), dw = sum(g u), db = sum(g)."""
+    (g,), (unit, rate) = gs, residual
+    axes, leading = _axes(x, count), tuple(range(x.ndim - count))
+    dx = None
+    if needs[0]:
+        h = g if weight is None else g * weight
+        along = (h * unit).mean(axis=axes, keepdims=True)
+        dx = (h - h.mean(axis=axes, keepdims=True) - unit * along) * rate
+    return [dx, (g * unit).sum(axis=leading) if needs[1] else None, g.sum(axis=leading) if needs[2] else None]
+
+
+def _reference(x: Value, weight: Value, bias: Value, count: int, eps: float) -> tuple[Value]:
+    axes = _axes(x, count)
+    centred = x - mean(x, axes, keepdim=True)
+    y = centred * rsqrt(mean(square(centred), axes, keepdim=True) + eps)
+    y = y if weight is None else y * weight
+    return (y if bias is None else y + bias,)
+
+
+_layer_norm = fused("layer_norm", _forward, _backward, _reference)
+
+
+def _check(input: Tensor, normalized_shape: Shape, weight: Tensor | None, bias: Tensor | None) -> None:
+    wanted = list(normalized_shape)
+    if not wanted:
+        raise ShapeRuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got "
+            f"normalized_shape = {wanted}"
+        )
+    for name, t in (("weight", weight), ("bias", bias)):
+        if t is not None and list(t.shape) != wanted:
+            raise ShapeRuntimeError(
+                f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape {list(t.shape)} and "
+                f"normalized_shape = {wanted}"
+            )
+    if list(input.shape[-len(wanted) :]) != wanted:
+        raise ShapeRuntimeError(
+            f"Given normalized_shape={wanted}, expected input with shape [*, {', '.join(map(str, wanted))}], but got "
+            f"input of size{list(input.shape)}"
+        )
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) * w + b, mean and (biased) variance over the last axes.
+
+    Shapes:
+        input ``(..., *normalized_shape)``; weight and bias ``normalized_shape`` or None; result as the input.
+
+    Raises:
+        ShapeRuntimeError: the shapes do not fit.
+
+    Source: J. Ba et al., "Layer normalization" (2016), equations 3 and 4.
+
+    >>> import tinygrad_rnn as tg
+    >>> layer_norm(tg.tensor([1.0, 3.0]), (2,), eps=0.0)
+    tensor([-1.,  1.])
+    """
+    shape = tuple(normalized_shape)
+    _check(input, shape, weight, bias)
+    result: Tensor
+    (result,) = _layer_norm(input, weight, bias, count=len(shape), eps=eps)
+    return result
+
+
+def rms_norm(
+    input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """x / sqrt(mean(x**2) + eps) * w, mean over the last axes; eps is the dtype's machine epsilon if None.
+
+    Source: B. Zhang and R. Sennrich, "Root mean square layer normalization" (2019), equation 4.
+    """
+    shape = tuple(normalized_shape)
+    _check(input, shape, weight, None)
+    axes = _axes(input, len(shape))
+    small = float(np.finfo(input.dtype).eps) if eps is None else eps
+    y: Tensor = input * rsqrt(mean(square(input), axes, keepdim=True) + small)
+    return y if weight is None else y * weight

@@ -1,0 +1,90 @@
+"""Affine and bilinear maps, and angles and distances between vectors."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import ops
+from ...errors import ShapeRuntimeError
+from ...ops import abs, maximum, sqrt, where
+from ...ops import sum as total
+from ...tape.tensor import Tensor
+
+__all__ = ["bilinear", "cosine_similarity", "linear", "normalize", "pairwise_distance"]
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """y = x W^T + b, recorded as one operation.
+
+    Shapes:
+        input ``(..., I)``, weight ``(O, I)``, bias ``(O,)``; result ``(..., O)``.
+
+    Raises:
+        ShapeRuntimeError: the sizes do not fit.
+        DtypeError: the dtypes differ.
+
+    >>> import tinygrad_rnn as tg
+    >>> linear(tg.tensor([1.0, 2.0]), tg.tensor([[3.0, 4.0]]), tg.tensor([1.0]))
+    tensor([12.])
+    """
+    result: Tensor = ops.linear(input, weight, bias)
+    return result
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """y_o = x1^T W_o x2 + b_o.
+
+    Shapes:
+        input1 ``(..., I1)``, input2 ``(..., I2)``, weight ``(O, I1, I2)``, bias ``(O,)``; result ``(..., O)``.
+
+    Raises:
+        ShapeRuntimeError: the sizes do not fit.
+    """
+    outputs, size1, size2 = weight.shape
+    if input1.shape[:-1] != input2.shape[:-1] or input1.shape[-1] != size1 or input2.shape[-1] != size2:
+        raise ShapeRuntimeError(
+            f"bilinear(): input1 {list(input1.shape)} and input2 {list(input2.shape)} do not fit the weight "
+            f"{list(weight.shape)}: equal leading axes, {size1} and {size2} features are needed"
+        )
+    left = input1 @ weight.permute(1, 0, 2).reshape(size1, outputs * size2)
+    product = left.reshape(*input1.shape[:-1], outputs, size2) * input2.unsqueeze(-2)
+    result: Tensor = total(product, -1)
+    return result if bias is None else result + bias
+
+
+def _length(x: Tensor, p: float, dim: int, keepdim: bool) -> Tensor:
+    """The p-norm along an axis; its derivative at 0 is 0."""
+    result: Tensor
+    if p == float("inf"):
+        result = abs(x).amax(dim, keepdim=keepdim)
+    elif p == 1:
+        result = total(abs(x), dim, keepdim=keepdim)
+    else:
+        powers = total(x * x if p == 2 else abs(x) ** p, dim, keepdim=keepdim)
+        safe = where(powers > 0, powers, 1)
+        result = where(powers > 0, sqrt(safe) if p == 2 else safe ** (1 / p), 0)
+    return result
+
+
+def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
+    """x1 . x2 / (|x1| |x2|) along ``dim``, each norm at least ``eps``.
+
+    >>> import tinygrad_rnn as tg
+    >>> cosine_similarity(tg.tensor([1.0, 0.0]), tg.tensor([1.0, 1.0]), dim=0)
+    tensor(0.7071)
+    """
+    unit1 = x1 / maximum(_length(x1, 2, dim, True), eps)
+    unit2 = x2 / maximum(_length(x2, 2, dim, True), eps)
+    result: Tensor = total(unit1 * unit2, dim)
+    return result
+
+
+def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
+    """The p-norm of x1 - x2 + eps along the last axis."""
+    return _length(x1 - x2 + eps, p, -1, keepdim)
+
+
+def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None) -> Tensor:
+    """x / max(|x|_p, eps) along ``dim``."""
+    result: Tensor = input / maximum(_length(input, p, dim, True), eps)
+    return result

@@ -1,0 +1,49 @@
+"""How entries of a loss become one number, and the older ways to say so."""
+
+from __future__ import annotations
+
+import warnings
+
+from ...errors import ArgumentError
+from ...tape.tensor import Tensor
+
+__all__ = ["reduced", "reduction_name", "same_size_warning"]
+
+
+def reduction_name(reduction: str, size_average: bool | None = None, reduce: bool | None = None) -> str:
+    """ "none", "mean" or "sum", from the current argument or from the two that it replaced.
+
+    Raises:
+        ArgumentError: another name.
+
+    >>> reduction_name("mean")
+    'mean'
+    """
+    if size_average is not None or reduce is not None:
+        reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
+        warnings.warn(
+            f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
+            stacklevel=3,
+        )
+    if reduction == "elementwise_mean":
+        warnings.warn("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.", stacklevel=3)
+        return "mean"
+    if reduction not in ("none", "mean", "sum"):
+        raise ArgumentError(f"{reduction} is not a valid value for reduction. Use 'none', 'mean' or 'sum'")
+    return reduction
+
+
+def reduced(loss: Tensor, reduction: str) -> Tensor:
+    """The entries, their mean or their sum."""
+    return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
+
+
+def same_size_warning(input: Tensor, target: Tensor) -> None:
+    """Warn where a loss would compare tensors of different shapes by broadcasting."""
+    if target.shape != input.shape:
+        warnings.warn(
+            f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
+            "This will likely lead to incorrect results due to broadcasting. "
+            "Please ensure they have the same size.",
+            stacklevel=3,
+        )

@@ -1,0 +1,116 @@
+"""Losses that compare numbers: squared, absolute, and in between.
+
+All take ``input`` and ``target`` of one shape (another shape is broadcast, with a warning), and give the entries,
+their mean or their sum, as ``reduction`` says.
+"""
+
+from __future__ import annotations
+
+from ...errors import ArgumentError, DtypeError
+from ...ops import abs, square, where
+from ...tape.tensor import Tensor
+from .errors import OptionError
+from .reduction import reduced, reduction_name, same_size_warning
+
+__all__ = ["huber_loss", "l1_loss", "mse_loss", "smooth_l1_loss"]
+
+
+def _weighted(loss: Tensor, input: Tensor, weight: Tensor, reduction: str, mean_of_weights: bool) -> Tensor:
+    if weight.shape != input.shape:
+        raise ArgumentError(
+            f"Weights and input must have the same size. Weights: {list(weight.shape)}, input: {list(input.shape)}"
+        )
+    loss = loss * weight
+    return loss.sum() / weight.sum() if reduction == "mean" and mean_of_weights else reduced(loss, reduction)
+
+
+def mse_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """(x - t)**2.
+
+    Args:
+        weight: a factor for each entry; the mean is then divided by the sum of the factors.
+
+    Raises:
+        ArgumentError: an unknown reduction, or weights of another shape.
+        DtypeError: neither tensor is floating.
+
+    >>> import tinygrad_rnn as tg
+    >>> mse_loss(tg.tensor([1.0, 2.0]), tg.tensor([0.0, 0.0])).item()
+    2.5
+    """
+    same_size_warning(input, target)
+    reduction = reduction_name(reduction, size_average, reduce)
+    if input.dtype.kind not in "fc" and target.dtype.kind not in "fc":
+        raise DtypeError(f'"mse_loss" not implemented for {input.dtype}. Convert the input: x.float()')
+    loss = square(input - target)
+    return reduced(loss, reduction) if weight is None else _weighted(loss, input, weight, reduction, True)
+
+
+def l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    weight: Tensor | None = None,
+) -> Tensor:
+    """|x - t|; arguments as for ``mse_loss``."""
+    same_size_warning(input, target)
+    reduction = reduction_name(reduction, size_average, reduce)
+    loss = abs(input - target)
+    return reduced(loss, reduction) if weight is None else _weighted(loss, input, weight, reduction, True)
+
+
+def smooth_l1_loss(
+    input: Tensor,
+    target: Tensor,
+    size_average: bool | None = None,
+    reduce: bool | None = None,
+    reduction: str = "mean",
+    beta: float = 1.0,
+) -> Tensor:
+    """With d = |x - t|: d**2 / (2 beta) where d < beta, else d - beta/2.
+
+    Raises:
+        OptionError: beta < 0.
+
+    Source: R. Girshick, "Fast R-CNN" (2015), equation 3, for beta = 1.
+    """
+    same_size_warning(input, target)
+    reduction = reduction_name(reduction, size_average, reduce)
+    if beta < 0:
+        raise OptionError(f"smooth_l1_loss does not support negative values for beta. Got {beta}")
+    distance = abs(input - target)
+    if beta == 0:
+        return reduced(distance, reduction)
+    return reduced(where(distance < beta, square(distance) * (0.5 / beta), distance - 0.5 * beta), reduction)
+
+
+def huber_loss(
+    input: Tensor,
+    target: Tensor,
+    reduction: str = "mean",
+    delta: float = 1.0,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """With d = |x - t|: d**2 / 2 where d <= delta, else delta (d - delta/2).
+
+    Raises:
+        OptionError: delta <= 0.
+
+    Source: P. Huber, "Robust estimation of a location parameter" (1964), section 4.
+    """
+    same_size_warning(input, target)
+    reduction = reduction_name(reduction)
+    if delta <= 0:
+        raise OptionError(f"huber_loss does not support non-positive values for delta. Got {delta}")
+    distance = abs(input - target)
+    loss = where(distance <= delta, square(distance) * 0.5, (distance - 0.5 * delta) * delta)
+    return reduced(loss, reduction) if weight is None else _weighted(loss, input, weight, reduction, False)

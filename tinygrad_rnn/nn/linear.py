@@ -1,0 +1,160 @@
+"""Affine layers, and layers that pass on."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ..errors import ArgumentError
+from ..tape.tensor import Tensor
+from . import functional as F
+from . import init
+from .module import Module
+from .parameter import Parameter, empty
+
+__all__ = ["Bilinear", "Flatten", "Identity", "Linear", "Unflatten"]
+
+
+class Identity(Module):
+    """Passes its input on; any arguments of the constructor are ignored."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Any:
+        return input
+
+
+class Linear(Module):
+    """y = x W^T + b.
+
+    Args:
+        in_features: I, the size of the input's last axis.
+        out_features: O, that of the output's.
+        bias: whether there is a b.
+
+    Shapes:
+        input ``(..., I)``, output ``(..., O)``; ``weight`` (O, I), ``bias`` (O,).  Both start uniform on
+        +-1/sqrt(I), the weight drawn first.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.Linear(3, 2)(tg.zeros(5, 3)).shape
+    torch.Size([5, 2])
+    """
+
+    in_features: int
+    out_features: int
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        self.in_features = in_features
+        self.out_features = out_features
+        self.weight = Parameter(empty((out_features, in_features), device, dtype))
+        self.register_parameter("bias", Parameter(empty((out_features,), device, dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew."""
+        init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # gain / sqrt(I) = 1 / sqrt(3 I): bound 1 / sqrt(I)
+        if self.bias is not None:
+            bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.linear(input, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class Bilinear(Module):
+    """y_o = x1^T W_o x2 + b_o.
+
+    Shapes:
+        inputs ``(..., I1)`` and ``(..., I2)``, output ``(..., O)``; ``weight`` (O, I1, I2), ``bias`` (O,), both
+        uniform on +-1/sqrt(I1) at the start.
+
+    Raises:
+        ArgumentError: in1_features <= 0.
+    """
+
+    weight: Parameter
+    bias: Parameter | None
+
+    def __init__(
+        self,
+        in1_features: int,
+        in2_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        if in1_features <= 0:
+            raise ArgumentError(f"in1_features must be > 0, but got (in1_features={in1_features})")
+        self.in1_features = in1_features
+        self.in2_features = in2_features
+        self.out_features = out_features
+        self.weight = Parameter(empty((out_features, in1_features, in2_features), device, dtype))
+        self.register_parameter("bias", Parameter(empty((out_features,), device, dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew."""
+        bound = 1 / math.sqrt(self.in1_features)
+        init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
+        return F.bilinear(input1, input2, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        return (
+            f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
+            f"out_features={self.out_features}, bias={self.bias is not None}"
+        )
+
+
+class Flatten(Module):
+    """The axes ``start_dim`` to ``end_dim`` merged into one; by default all but the first."""
+
+    def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
+        super().__init__()
+        self.start_dim = start_dim
+        self.end_dim = end_dim
+
+    def forward(self, input: Tensor) -> Tensor:
+        flat: Tensor = input.flatten(self.start_dim, self.end_dim)
+        return flat
+
+    def extra_repr(self) -> str:
+        return f"start_dim={self.start_dim}, end_dim={self.end_dim}"
+
+
+class Unflatten(Module):
+    """The axis ``dim`` split into several of the given sizes.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.Unflatten(1, (2, 3))(tg.zeros(4, 6)).shape
+    torch.Size([4, 2, 3])
+    """
+
+    def __init__(self, dim: int, unflattened_size: tuple[int, ...]) -> None:
+        super().__init__()
+        self.dim = dim
+        self.unflattened_size = tuple(unflattened_size)
+
+    def forward(self, input: Tensor) -> Tensor:
+        axis = self.dim % input.ndim
+        shape = input.shape
+        split: Tensor = input.reshape((*shape[:axis], *self.unflattened_size, *shape[axis + 1 :]))
+        return split
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}, unflattened_size={self.unflattened_size}"

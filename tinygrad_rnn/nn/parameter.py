@@ -1,0 +1,112 @@
+"""Parameters: the tensors of a module that are learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ..backend import Device, is_array, to_device
+from ..errors import ArgumentTypeError, GraphError
+from ..ops import as_dtype, get_default_dtype
+from ..tape.tensor import Tensor, as_array
+
+__all__ = ["Parameter", "UninitializedParameter", "empty", "is_lazy"]
+
+
+class Parameter(Tensor):
+    """A leaf that a :class:`Module` lists among its parameters once it is an attribute of it.
+
+    Args:
+        data: a tensor or raw array, whose memory is shared; nothing for an empty one.
+        requires_grad: whether a gradient is wanted.
+
+    Raises:
+        ArgumentTypeError: ``data`` is neither a tensor nor an array.
+        DtypeError: a gradient is wanted and the values are not floating.
+
+    >>> import tinygrad_rnn as tg
+    >>> w = tg.nn.Parameter(tg.ones(2))
+    >>> w.requires_grad, w.is_leaf
+    (True, True)
+    """
+
+    def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
+        if data is None:
+            data = np.empty(0, get_default_dtype())
+        if isinstance(data, Tensor):
+            self._data = data._data
+            self._clock = data._own_clock()  # the memory is shared, so writes by either must be seen by both
+        elif is_array(data):
+            self._data = as_array(data)
+            self._clock = None
+        else:
+            raise ArgumentTypeError(
+                f"Parameter(): data must be a Tensor, not {type(data).__name__}. Make one with tinygrad_rnn.tensor(...)"
+            )
+        self._node = None
+        if requires_grad:
+            self.requires_grad_()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        """A parameter with a copy of the values, without the gradient."""
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(self._data.copy(), self.requires_grad)
+        copied: Parameter = memo[id(self)]
+        return copied
+
+    def __repr__(self) -> str:
+        return "Parameter containing:\n" + super().__repr__()
+
+
+UNINITIALIZED = (
+    "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in `load_state_dict` "
+    "when trying to load an uninitialized parameter into an initialized one. Call `forward` to initialize the "
+    "parameters before accessing their attributes."
+)
+
+
+class UninitializedParameter(Parameter):
+    """A parameter whose shape is not known yet; ``materialize`` gives it one and makes it a plain Parameter.
+
+    >>> p = UninitializedParameter()
+    >>> p.materialize((2, 3))
+    >>> type(p).__name__, p.shape
+    ('Parameter', torch.Size([2, 3]))
+    """
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(empty((0,), device=device, dtype=dtype), requires_grad)
+
+    def materialize(self, shape: Sequence[int], device: Any = None, dtype: Any = None) -> None:
+        """Become a :class:`Parameter` of this shape, with unset values."""
+        wanted = self.requires_grad
+        self.__class__ = Parameter  # type: ignore[assignment]
+        self._data = empty(shape, device=self.device if device is None else device, dtype=dtype or self._data.dtype)
+        self._node = None
+        self.requires_grad_(wanted)
+
+    @property
+    def shape(self) -> NoReturn:
+        raise GraphError(UNINITIALIZED)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        if id(self) not in memo:
+            memo[id(self)] = type(self)(self.requires_grad, self.device, self._data.dtype)
+        copied: Parameter = memo[id(self)]
+        return copied
+
+    def __repr__(self) -> str:
+        return "<UninitializedParameter>"
+
+
+def is_lazy(parameter: object) -> bool:
+    """Whether a parameter still waits for its shape."""
+    return isinstance(parameter, UninitializedParameter)
+
+
+def empty(shape: Sequence[int], device: Any = None, dtype: Any = None) -> Any:
+    """A raw array with unset values, in the default dtype, on the host unless told otherwise."""
+    values = np.empty(tuple(shape), get_default_dtype() if dtype is None else as_dtype(dtype))
+    return values if device is None else to_device(values, Device(device))
