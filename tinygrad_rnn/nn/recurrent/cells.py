@@ -1,0 +1,197 @@
+"""RNNCell, LSTMCell and GRUCell: one step at a time, for loops of one's own.
+
+Shapes: input (N, I) or (I,), states (N, H) or (H,), weight_ih (G*H, I), weight_hh (G*H, H), biases (G*H).  Nothing
+is broadcast: a state has as many rows as the input.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from ...backend import array_module
+from ...errors import ArgumentError, ArgumentTypeError, GraphError
+from ...ops.cells import gru_cell, lstm_cell, rnn_cell
+from ...tape.tensor import Tensor, wrap
+from .. import init
+from ..module import Module
+from ..parameter import Parameter, empty
+from .base import set_forget_bias
+from .checks import check_cell
+
+__all__ = ["GRUCell", "LSTMCell", "RNNCell", "RNNCellBase"]
+
+
+class RNNCellBase(Module):
+    """Base of the cells: parameters, initialisation and checks.
+
+    Args:
+        input_size: I.
+        hidden_size: H.
+        bias: with both bias vectors.
+        num_chunks: the number of gates.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool,
+        num_chunks: int,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            if not isinstance(size, int):
+                raise ArgumentTypeError(f"{name} should be of type int, got: {type(size).__name__}")
+            if size < 0:
+                raise ArgumentError(f"Trying to create tensor with negative dimension {size}: {name}={size}")
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.bias = bias
+        rows = num_chunks * hidden_size
+        self.weight_ih = Parameter(empty((rows, input_size), device=device, dtype=dtype))
+        self.weight_hh = Parameter(empty((rows, hidden_size), device=device, dtype=dtype))
+        for name in ("bias_ih", "bias_hh"):
+            self.register_parameter(name, Parameter(empty((rows,), device=device, dtype=dtype)) if bias else None)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew from U(-1/sqrt(H), 1/sqrt(H)), in the order of their registration."""
+        bound = 1.0 / math.sqrt(self.hidden_size) if self.hidden_size else 0.0
+        for parameter in self.parameters():
+            init.uniform_(parameter, -bound, bound)
+
+    def extra_repr(self) -> str:
+        """The sizes, then what differs from the defaults."""
+        text = f"{self.input_size}, {self.hidden_size}"
+        if self.bias is not True:
+            text += f", bias={self.bias}"
+        if self.__dict__.get("nonlinearity", "tanh") != "tanh":
+            text += f", nonlinearity={self.nonlinearity}"
+        return text
+
+    def _weights(self) -> tuple[Any, ...]:
+        return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
+
+    def _states(self, input: Any, hx: Any, count: int) -> tuple[Tensor, ...]:
+        """The states to start from, checked; zeros if there are none."""
+        name = type(self).__name__
+        if not isinstance(input, Tensor):
+            raise ArgumentTypeError(f"{name}(): input must be Tensor, not {type(input).__name__}")
+        sizes = [self.hidden_size] * count
+        if hx is None:
+            check_cell(name, input, (), self.input_size, ())
+            zeros = array_module(input._data).zeros((*input.shape[:-1], self.hidden_size), input.dtype)
+            return (wrap(zeros),) * count
+        states = (hx,) if count == 1 else hx
+        if not isinstance(states, (tuple, list)) or len(states) != count:
+            raise ArgumentTypeError(f"{name}(): hx must be a pair of Tensors (h_0, c_0), not {type(hx).__name__}")
+        for state in states:
+            if not isinstance(state, Tensor):
+                raise ArgumentTypeError(f"{name}(): a state must be a Tensor, not {type(state).__name__}")
+        check_cell(name, input, states, self.input_size, sizes)
+        return tuple(states)
+
+
+class RNNCell(RNNCellBase):
+    """``h' = tanh(W_ih x + b_ih + W_hh h + b_hh)``, or relu.
+
+    Args:
+        nonlinearity: ``"tanh"`` or ``"relu"``.
+
+    Source: J. L. Elman, "Finding structure in time" (1990).
+
+    >>> import tinygrad_rnn as tg
+    >>> RNNCell(3, 5)(tg.zeros(2, 3)).shape
+    torch.Size([2, 5])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        nonlinearity: str = "tanh",
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, 1, device, dtype)
+        self.nonlinearity = nonlinearity
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """The next state.
+
+        Raises:
+            GraphError: an unknown nonlinearity (a RuntimeError, and only now, as in PyTorch).
+        """
+        (h,) = self._states(input, hx, 1)
+        if self.nonlinearity not in ("tanh", "relu"):
+            raise GraphError(f"Unknown nonlinearity: {self.nonlinearity}. Select from 'tanh' or 'relu'.")
+        new: Tensor = rnn_cell(input, h, *self._weights(), nonlinearity=self.nonlinearity)
+        return new
+
+
+class LSTMCell(RNNCellBase):
+    """One step of an LSTM: ``h', c'``; equations in :func:`~tinygrad_rnn.ops.cells.lstm_cell`.
+
+    Args:
+        forget_bias: what the two biases of the forget gate add up to at the start; None: drawn like the others.
+
+    Source: S. Hochreiter and J. Schmidhuber, "Long short-term memory" (1997).
+
+    >>> import tinygrad_rnn as tg
+    >>> h, c = LSTMCell(3, 5)(tg.zeros(2, 3))
+    >>> h.shape, c.shape
+    (torch.Size([2, 5]), torch.Size([2, 5]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        forget_bias: float | None = None,
+    ) -> None:
+        if forget_bias is not None and not bias:
+            raise ArgumentError("forget_bias needs biases, but bias=False was given")
+        self.__dict__["forget_bias"] = forget_bias
+        super().__init__(input_size, hidden_size, bias, 4, device, dtype)
+
+    def reset_parameters(self) -> None:
+        """Draw all parameters anew; then set the forget gate's biases if ``forget_bias`` was given."""
+        super().reset_parameters()
+        if self.forget_bias is not None:
+            set_forget_bias(self, ["bias_ih", "bias_hh"], self.hidden_size, self.forget_bias)
+
+    def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        """The next states."""
+        h, c = self._states(input, hx, 2)
+        new: tuple[Tensor, Tensor] = lstm_cell(input, h, c, *self._weights())
+        return new
+
+
+class GRUCell(RNNCellBase):
+    """One step of a GRU; equations in :func:`~tinygrad_rnn.ops.cells.gru_cell`.
+
+    Source: K. Cho et al., "Learning phrase representations using RNN encoder-decoder" (2014).
+
+    >>> import tinygrad_rnn as tg
+    >>> GRUCell(3, 5)(tg.zeros(3)).shape
+    torch.Size([5])
+    """
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__(input_size, hidden_size, bias, 3, device, dtype)
+
+    def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
+        """The next state."""
+        (h,) = self._states(input, hx, 1)
+        new: Tensor = gru_cell(input, h, *self._weights())
+        return new
