@@ -19,7 +19,7 @@ from ..tape.format import format_tensor, tensor_repr
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Value
-from . import comparison, dtypes, elementwise, index, linalg, reduce, shape, softmaxes
+from . import comparison, dtypes, elementwise, index, inplace, linalg, reduce, shape, softmaxes
 
 __all__ = ["bind"]
 
@@ -138,6 +138,9 @@ METHODS: dict[str, Any] = {
     "backward": tensor_backward,
     **hooks.METHODS,
 }
+
+
+METHODS.update(inplace.methods(METHODS))
 
 
 def bind() -> None:

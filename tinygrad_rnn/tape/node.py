@@ -42,11 +42,17 @@ def latest_write() -> int:
     return _latest
 
 
-def stamp_write(clock: Clock) -> None:
-    """Note that the memory behind ``clock`` was written just now."""
+def stamp_write(clock: Clock, writer: str = "") -> None:
+    """Note that the memory behind ``clock`` was written just now, and by what."""
     global _latest
     clock.stamp = _latest = now()
     clock.count += 1
+    clock.writer = writer
+    if clock.recent is None:
+        clock.recent = []
+    clock.recent.append(clock.stamp)
+    if len(clock.recent) > 64:
+        del clock.recent[:32]
 
 
 class Clock:
@@ -55,7 +61,9 @@ class Clock:
     # Class attributes until the first write: most clocks are made with a tensor and never written.
     stamp = 0
     count = 0
-    views: list[weakref.ref[Tensor]] | None = None
+    views: dict[weakref.ref[Tensor], None] | None = None  # in order of creation; the dead strike themselves out
+    writer = ""
+    recent: list[int] | None = None  # the last stamps: from them an error message counts versions
 
 
 class Leaf:
@@ -151,20 +159,22 @@ class Node:
 
     def _stale(self, position: int, clock: Clock) -> str:
         number = position - len(self.parents)  # the clocks of the arguments, then those of the outputs
-        what: Any = self
-        which = f"output {number} of {self.name()}"
+        value, maker, made = self, self, max(number, 0)
+        role = "its output" if number >= 0 else f"its argument {position}"
         if number < 0:
-            what = self if self.args is None else self.args[position]
-            which = f"argument {position} of {self.primitive.name}"
-            parent = self.parents[position]
-            if isinstance(parent, Node):
-                which += f", made by {parent.name()}"
-        where = f" recorded at {self.info}," if self.info else ""
+            value, maker = (self if self.args is None else self.args[position]), self.parents[position]
+        which = f", which is output {made} of {maker.name()}," if isinstance(maker, Node) else ""
+        later = sum(stamp > self.index for stamp in clock.recent or ())
+        expected = f"version {clock.count - later}" if clock.recent and later < len(clock.recent) else (
+            "version 0" if later == clock.count else "an earlier version"
+        )
+        where = f" at {self.info}" if self.info else ""
         return (
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[{_type_name(what)} {list(what.shape)}], which is {which},{where} was written {clock.count} time(s), last "
-            f"after {self.primitive.name} saved it for its gradient. Hint: write to a copy (x.clone()) or use the "
-            "out-of-place form; autograd.detect_anomaly() shows the line that recorded the operation."
+            f"[{_type_name(value)} {list(value.shape)}]{which} is at version {clock.count}; expected {expected} instead. "
+            f"Hint: {self.primitive.name} saved it ({role}) for its gradient{where}, and {clock.writer or 'something'} "
+            "wrote to it later. Write to a copy (x.clone()), use the out-of-place form, or call backward() first; "
+            "autograd.detect_anomaly() shows the lines."
         )
 
 

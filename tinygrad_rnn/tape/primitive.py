@@ -51,6 +51,10 @@ class Part:
         """A new total holding this part alone."""
         raise AssertionError("a Part says how it starts a total")
 
+    def take(self) -> Any:
+        """As ``start``, where nobody else needs the cotangent that the part was made from: it may be written to."""
+        return self.start()
+
     def add_to(self, total: Any) -> None:
         """Add this part to a total that the sweep owns."""
         raise AssertionError("a Part says how it is added")
@@ -283,6 +287,10 @@ def primitive(
         floating: integer input is converted to the default float first.
     """
     p = Primitive(name, forward, vjps, saves, view=view, joint=joint)
+    if view:
+        from .views import viewer  # which needs Tensor, as this file does, and the primitive only to remember it
+
+        return named(p, viewer(p), doc)
 
     def apply(*args: Any, **params: Any) -> Any:
         values = []

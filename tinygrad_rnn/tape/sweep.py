@@ -76,15 +76,15 @@ def sweep(
     on_way = None if goals is None else _on_the_way([node for node, _ in seeds], goals)
     watchers = state.watchers
 
-    def add(node: AnyNode, contribution: Any) -> None:
-        """Sum what arrives at a node by several ways."""
+    def add(node: AnyNode, contribution: Any, child: int = 0) -> None:
+        """Sum what arrives at a node by several ways, here from ``child``."""
         index = node.index
         part = isinstance(contribution, Part)
         if index not in totals:
             nodes[index] = node
             heappush(heap, -index)
             if part:
-                contribution = contribution.start()
+                contribution = contribution.take() if child in owned and not watchers else contribution.start()
                 owned.add(index)
             totals[index] = contribution
         elif part:
@@ -112,6 +112,7 @@ def sweep(
                 watcher.reached(node, g)
             if index in goals if goals is not None else type(node) is Leaf:
                 deliver(node, g, index in owned)
+                owned.discard(index)
             if type(node) is Leaf or (on_way is not None and not _goes_on(node, on_way)):
                 continue
             primitive, args, ans, params = node.primitive, node.args, node.ans, node.params
@@ -139,7 +140,7 @@ def sweep(
                 if contribution is not None:
                     for watcher in watchers:
                         watcher.contributed(node, position, parent, contribution)
-                    add(parent, contribution)
+                    add(parent, contribution, index)
             if not keep and primitive.frees:
                 node.args = node.ans = None
 

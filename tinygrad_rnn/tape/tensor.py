@@ -13,8 +13,11 @@ import numpy as np
 
 from ..backend import Device, array_device, array_module, is_array, to_numpy
 from ..errors import ArgumentTypeError, DtypeError, GraphError, ShapeRuntimeError
-from ..typing import Array, DType
+from ..typing import Array, DType, Params
 from .node import Clock, Leaf, Node, stamp_write
+
+if TYPE_CHECKING:
+    from .primitive import Primitive
 
 __all__ = ["Size", "Tensor", "as_array", "wrap"]
 
@@ -51,11 +54,12 @@ class Tensor:
     tensor([2., 4.])
     """
 
-    __slots__ = ("__weakref__", "_base", "_clock", "_data", "_grad", "_node", "_retain")
+    __slots__ = ("__weakref__", "_clock", "_data", "_grad", "_node", "_retain", "_view")
 
     _data: Array
     _node: Leaf | Node | None
     _clock: Clock | None
+    _view: tuple[Tensor, Primitive, Params, bool]  # parent, how it was taken, whether that was recorded; see views
 
     def __init__(self, *args: Any) -> None:
         if len(args) == 1 and is_array(args[0]):
@@ -137,7 +141,7 @@ class Tensor:
                     "you can only change requires_grad flags of leaf variables. If you want to use a computed "
                     "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
                 )
-            self._node = None
+            self.detach_()
         return self
 
     @property
@@ -189,7 +193,10 @@ class Tensor:
         return out
 
     def detach_(self) -> Tensor:
-        """Forget this tensor's own history."""
+        """Forget this tensor's own history.  Its views keep theirs; a view is from now on none."""
+        from .views import leave_family
+
+        leave_family(self)
         self._node = None
         return self
 
@@ -200,11 +207,14 @@ class Tensor:
 
     @data.setter
     def data(self, value: Tensor) -> None:
-        self._data = value._data
+        """Other memory, shared with ``value``.  What was saved of the old stays as it was, and so do views of it."""
+        from .views import leave_family
+
+        leave_family(self)
+        self._data, self._clock = value._data, value._own_clock()
         if isinstance(self._node, Leaf):
             self._node.shape = value._data.shape
             self._node.dtype = value._data.dtype
-        self._touch()
 
     # writes in place ---------------------------------------------------------------------------------------
 
@@ -214,6 +224,17 @@ class Tensor:
         if clock is None:
             clock = self._clock = Clock()
         return clock
+
+    def _is_view(self) -> bool:
+        """Whether it shares memory with a tensor that it was taken from (and is not detached from it)."""
+        return getattr(self, "_view", None) is not None
+
+    @property
+    def _base(self) -> Tensor | None:
+        """The tensor whose memory a view shows, itself no view; None if this is none."""
+        from .views import ancestry
+
+        return ancestry(self)[-1] if self._is_view() else None
 
     def _touch(self) -> None:
         """Declare that ``_data`` was just written in place."""

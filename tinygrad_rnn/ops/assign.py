@@ -1,0 +1,263 @@
+"""Assignment: ``x[i] = v`` in all NumPy forms, ``copy_`` and ``fill_``, with gradients to x and to v.
+
+    x' = x with v at i          dx = g with zeros at i          dv = g at i, summed over the axes that v was broadcast
+
+Where an index array names a place twice, the last value written stays, and only it gets the gradient of the place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..backend import array_module, is_array, on_gpu, to_device
+from ..errors import ArgumentTypeError, DtypeError, InplaceError, ShapeRuntimeError
+from ..tape.modes import state
+from ..tape.node import Leaf, Node
+from ..tape.primitive import REGISTRY, primitive
+from ..tape.rewrite import Erased, check_memory, check_write, commit
+from ..tape.tensor import Tensor, as_array, wrap
+from ..typing import Array, Shape, Value
+from .dtypes import cast
+from .elementwise import where
+from .index import _index_error, raw_index
+from .shape import sum_to
+
+__all__ = ["copy_", "fill_", "overwrite", "setitem", "zero_"]
+
+
+def _replaced(a: Array, v: Array, index: Any, last: Array | None) -> Array:
+    out = a.copy()
+    out[index] = v
+    return out
+
+
+def _setitem_vjps(
+    g: Value, y: Any, a: Any, v: Any, needs: Sequence[bool], index: Any, last: Array | None
+) -> list[Value]:
+    """The cotangents of the old values and of those written over them."""
+    of_v = None
+    if needs[1]:
+        of_v = g[index] if last is None else where(last, g[index], 0)
+        if not isinstance(g, Tensor):
+            of_v = as_array(of_v)
+            of_v = of_v.copy() if last is None else of_v
+        missing = len(v.shape) - of_v.ndim  # NumPy lets v have more axes, of size 1, than the place
+        of_v = sum_to(of_v, v.shape) if missing <= 0 else sum_to(of_v, v.shape[missing:]).reshape(v.shape)
+    if not needs[0]:
+        return [None, of_v]
+    if isinstance(g, Tensor):
+        return [assign(g, array_module(g._data).zeros((), g.dtype), index=index, last=None), of_v]
+    return [Erased(g, lambda total: total.__setitem__(index, 0)), of_v]
+
+
+assign = primitive("setitem", _replaced, joint=_setitem_vjps, doc="``a`` with ``v`` in place of ``a[index]``.")
+SETITEM = REGISTRY["setitem"]
+SETITEM.backward_name = "IndexPutBackward0"
+
+
+def setitem(self: Tensor, index: Any, value: Any) -> None:
+    """``self[index] = value``: into the memory of this tensor, which its views share.
+
+    Args:
+        index: numbers, slices, None, Ellipsis, masks, index arrays, lists or tensors, and tuples of them.
+        value: a tensor, a number or an array; it is broadcast to the place and converted to this dtype.
+
+    Raises:
+        InplaceError: this is a leaf that requires grad, or a view of one, and recording is on.
+        IndexOutOfRange: the index does not fit this shape.
+        ShapeRuntimeError: the value does not broadcast to the place.
+
+    >>> import tinygrad_rnn as tg
+    >>> h = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> outputs = tg.zeros(3, 2)
+    >>> outputs[1] = h * h
+    >>> outputs.sum().backward()
+    >>> h.grad
+    tensor([2., 4.])
+    """
+    index = _private(raw_index(index))
+    if isinstance(value, Tensor) and _is_place(self, index, value):
+        return  # the end of self[index] += ..., which has written to a view of this memory
+    _assign(self, index, value, "__setitem__")
+
+
+def _assign(self: Tensor, index: Any, value: Any, op: str) -> Tensor:
+    check_memory(self, op)
+    data = self._data
+    v, values = _converted(self, value, op)
+    node = v._node if isinstance(v, Tensor) and state.recording else None
+    check_write(self, op, node is not None)
+    recorded = state.recording and (node is not None or self._node is not None)
+    last = _last_written(index, data, values) if recorded else None
+    try:
+        data[index] = values
+    except IndexError as error:
+        raise _index_error(self, index, error) from error
+    except ValueError as error:
+        raise _shape_error(data, index, values, error) from error
+    if recorded:
+        parents = (self._node, node)
+        node = Node(SETITEM, parents, parents, {"index": index, "last": last}, None, (), data.shape, data.dtype)
+        for watcher in state.watchers:
+            watcher.recorded(node, data)
+    return commit(self, node, op)
+
+
+def _converted(self: Tensor, value: Any, op: str) -> tuple[Any, Any]:
+    """The value as a tensor (for its history) or number, and as what NumPy can assign."""
+    data = self._data
+    if isinstance(value, Tensor):
+        if on_gpu(value._data) != on_gpu(data):
+            value = value.to(device=self.device)
+        if value._data.dtype != data.dtype:
+            fits = data.dtype.kind in "fc" and not (data.dtype.kind == "f" and value._data.dtype.kind == "c")
+            value = cast(value if fits else value.detach(), dtype=data.dtype)
+        return value, value._data
+    if isinstance(value, (bool, int, float, complex)):
+        if isinstance(value, complex) and data.dtype.kind != "c":
+            raise DtypeError(f"value cannot be converted to type {data.dtype} without overflow: {op}() got {value}")
+        return value, value
+    if isinstance(value, (list, tuple)) or is_array(value):
+        values = to_device(np.asarray(value) if not is_array(value) else value, self.device)
+        return value, values.astype(data.dtype)
+    raise ArgumentTypeError(f"can't assign a {type(value).__name__} to a tensor of {data.dtype}")
+
+
+def _private(index: Any) -> Any:
+    """The index with copies of its arrays, which the backward pass reads again and the user may write to."""
+    if isinstance(index, tuple):
+        return tuple([_private(i) for i in index])
+    return index.copy() if is_array(index) and index.ndim else index
+
+
+def _is_basic(index: Any) -> bool:
+    items = index if isinstance(index, tuple) else (index,)
+    return all(i is None or i is Ellipsis or type(i) is slice or type(i) is int for i in items)
+
+
+def _is_place(self: Tensor, index: Any, value: Tensor) -> bool:
+    """Whether ``value`` is the view ``self[index]`` itself, so that there is nothing to assign."""
+    if not value._is_view() or not _is_basic(index):
+        return False
+    parent, p, params, recorded = value._view
+    followed = type(value._node) is not Leaf and (recorded or not state.recording)
+    return parent is self and p.name == "getitem" and bool(params["index"] == index) and followed
+
+
+def _as_tuple(index: Any) -> tuple[Any, ...]:
+    return index if isinstance(index, tuple) else (index,)
+
+
+def _last_written(index: Any, data: Array, values: Any) -> Array | None:
+    """Which entries of the place stay: None for all of them, else False where a later entry goes to the same place.
+
+    Raises:
+        InplaceError: on a GPU, where no order is kept, and the values may differ.
+    """
+    if _is_basic(index) or not _names_twice(index, data.shape):
+        return None
+    if on_gpu(data) and getattr(values, "size", 1) > 1:
+        raise InplaceError(
+            "__setitem__(): the index names a place twice, and on a GPU it is not defined which value stays, nor which "
+            "one gets the gradient. Use index_add_() to sum them, or remove duplicates from the index"
+        )
+    try:
+        place = np.arange(data.size).reshape(data.shape)[_on_host(index)]
+    except IndexError:
+        return None
+    winner = np.empty(data.size, np.int64)
+    winner[place] = np.arange(place.size).reshape(place.shape)
+    return array_module(data).asarray(winner[place] == np.arange(place.size).reshape(place.shape))
+
+
+def _on_host(index: Any) -> Any:
+    if isinstance(index, tuple):
+        return tuple([_on_host(i) for i in index])
+    return index.get() if on_gpu(index) else index
+
+
+def _names_twice(index: Any, shape: Shape) -> bool:
+    """Whether an index names a place twice.  Only index arrays can: it is enough to look at the axes that they index."""
+    items = _as_tuple(_on_host(index))
+    free = len(shape) - sum(_axes_used(i) for i in items)
+    coordinates: list[Any] = []
+    lengths: list[int] = []
+    axis = 0
+    for i in items:
+        used = free if i is Ellipsis else _axes_used(i)
+        if used and (isinstance(i, int) or is_array(i)):
+            coordinates.extend(np.nonzero(i) if _is_mask(i) else (i,))
+            lengths.extend(shape[axis : axis + used])
+        axis += used
+    try:
+        numbers = np.ravel_multi_index(np.broadcast_arrays(*coordinates), lengths, mode="wrap")
+    except ValueError:
+        return False  # the index does not fit, as the assignment will say
+    return np.unique(numbers).size < numbers.size
+
+
+def _is_mask(i: Any) -> bool:
+    return isinstance(i, (bool, np.bool_)) or (is_array(i) and i.dtype.kind == "b")
+
+
+def _axes_used(i: Any) -> int:
+    """How many axes one item of an index stands for."""
+    if i is None or i is Ellipsis:
+        return 0
+    return np.ndim(i) if _is_mask(i) else 1
+
+
+def _shape_error(data: Array, index: Any, values: Any, error: ValueError) -> Exception:
+    """In PyTorch's words: the value does not broadcast to the place."""
+    place, got = list(data[index].shape), list(np.shape(values))
+    if not _is_basic(index):
+        return ShapeRuntimeError(
+            f"shape mismatch: value tensor of shape {got} cannot be broadcast to indexing result of shape {place}"
+        )
+    for axis in range(1, len(got) + 1):
+        expected = place[-axis] if axis <= len(place) else 1
+        if got[-axis] not in (1, expected):
+            break
+    return ShapeRuntimeError(
+        f"The expanded size of the tensor ({expected}) must match the existing size ({got[-axis]}) at non-singleton "
+        f"dimension {len(place) - axis}.  Target sizes: {place}.  Tensor sizes: {got}"
+    )
+
+
+# whole tensors -----------------------------------------------------------------------------------------------------
+
+
+def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Take over the values of ``src``, broadcast to this shape and converted to this dtype.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.zeros(2, 2).copy_(tg.tensor([1.0, 2.0]))
+    tensor([[1., 2.],
+            [1., 2.]])
+    """
+    return _assign(self, ..., src, "copy_")
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Set every entry to one number, or to a 0-d tensor, which gets the sum of the cotangent."""
+    if np.ndim(value._data if isinstance(value, Tensor) else value) > 0:
+        raise ShapeRuntimeError(
+            f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
+        )
+    return _assign(self, ..., value, "fill_")
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Set every entry to 0."""
+    return _assign(self, ..., 0, "zero_")
+
+
+def overwrite(self: Tensor, fill: Any, op: str) -> Tensor:
+    """Let ``fill(array)`` write other values over all of this memory; no gradient passes to what was there."""
+    check_memory(self, op)
+    check_write(self, op, False)
+    fill(self._data)
+    return commit(self, None, op)

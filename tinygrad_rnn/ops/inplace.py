@@ -1,0 +1,239 @@
+"""The ``_`` methods and augmented assignment: each is its out-of-place operation, and a write.
+
+``x.mul_(w)`` computes ``x * w`` by the ordinary operation, applied to a stand-in for the old ``x``, then writes the
+result into the memory of ``x`` and gives ``x`` the result's node.  So every in-place form has the gradient of the
+operation that it is named after, and there is nothing to derive twice.  Where that operation keeps the old value
+for its vjp, the stand-in holds a copy; what it keeps of the result is its own array, which later writes do not touch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..backend import fill as fills
+from ..errors import DtypeError, InplaceError, ShapeRuntimeError
+from ..tape.hooks import move_retained
+from ..tape.modes import quietly, state
+from ..tape.node import Clock
+from ..tape.primitive import REGISTRY
+from ..tape.rewrite import check_memory, check_write, commit
+from ..tape.tensor import Tensor, wrap
+from ..tape.views import become_view, leave_family
+from ..typing import Array
+from . import assign
+from .dtypes import cast
+
+__all__ = ["in_place", "methods"]
+
+OPERATORS = "add sub mul truediv floordiv mod pow and or xor lshift rshift".split()
+"""The operators with augmented assignment.  There is no ``@=``: the shape would have to change."""
+
+FORMS = """
+abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr arccos arccosh arcsin arcsinh arctan arctan2
+arctanh asin asinh atan atan2 atanh baddbmm bitwise_and bitwise_not bitwise_or bitwise_xor ceil clamp clamp_max
+clamp_min clip copysign cos cosh cumprod cumsum deg2rad digamma div divide elu eq erf erfc erfinv exp exp2 expm1
+fix float_power floor floor_divide fmod frac gcd ge greater greater_equal gt hypot i0 index_add index_copy index_fill
+index_put lcm le leaky_relu lerp less less_equal lgamma log log10 log1p log2 logical_and logical_not logical_or
+logical_xor logit lt masked_fill masked_scatter mul multiply nan_to_num ne neg negative not_equal pow put rad2deg
+reciprocal relu remainder renorm round rsqrt scatter scatter_add scatter_reduce selu sgn sigmoid sign silu sin sinc
+sinh softplus sqrt square sub subtract tan tanh tril triu true_divide trunc xlogy
+""".split()
+"""The operations that have an in-place form ``name_`` in PyTorch; those that we have get one too."""
+
+RESHAPING = ("squeeze", "swapaxes", "swapdims", "t", "transpose", "unsqueeze")
+"""View operations whose in-place form makes the tensor itself the view of what it was."""
+
+
+def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
+    """The in-place form ``name`` of the operation ``f``."""
+    p = REGISTRY.get(getattr(f, "__name__", ""))
+    known = p if p is not None and getattr(p, "apply", None) is f else None
+    ufunc = known.forward if known is not None and isinstance(known.forward, np.ufunc) else None
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_memory(self, name)
+        check_write(self, name, False)
+        if state.recording:
+            history = self._node is not None or any(isinstance(a, Tensor) and a._node is not None for a in args)
+            history = history or any(isinstance(a, Tensor) and a._node is not None for a in kwargs.values())
+        else:
+            history = False
+        if not history and ufunc is not None and not kwargs and _direct(ufunc, self._data, args, self._clock):
+            return commit(self, None, name)
+        old, args, kwargs = _stand_ins(self, args, kwargs, history and not _unread(known, self, args))
+        out = f(old, *args, **kwargs)
+        if out is NotImplemented:
+            return NotImplemented
+        out = _fitted(self, out, name)
+        check_write(self, name, out._node is not None)
+        self._data[...] = out._data
+        return commit(self, out._node, name)
+
+    method.__name__ = method.__qualname__ = name
+    plain = name.strip("_")
+    method.__doc__ = f"In-place form of ``{plain}``: the result is written into the memory of this tensor."
+    return method
+
+
+def _direct(ufunc: np.ufunc, data: Array, args: tuple[Any, ...], clock: Clock | None) -> bool:
+    """Let NumPy write straight into the memory, where nothing is recorded and no types mix; False if it did not."""
+    values = []
+    for a in args:
+        if isinstance(a, Tensor):
+            if a._data.dtype != data.dtype or (clock is not None and a._clock is clock):
+                return False
+            values.append(a._data)
+        elif type(a) is float or type(a) is int:
+            values.append(a)
+        else:
+            return False
+    if data.dtype.kind != "f":
+        return False
+    try:
+        quietly(ufunc, data, *values, out=data)
+    except (TypeError, ValueError, OverflowError):
+        return False  # nothing was written; the operation itself will say what is wrong
+    return True
+
+
+def _unread(known: Any, self: Tensor, args: tuple[Any, ...]) -> bool:
+    """Whether the operation keeps nothing of the old value, so that it may be overwritten."""
+    if known is None or len(known.saves) != 1 + len(args):
+        return False
+    needs = (self._node is not None, *[isinstance(a, Tensor) and a._node is not None for a in args])
+    return not known.keeps(needs)[0][0]
+
+
+def _stand_ins(
+    self: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], kept: bool
+) -> tuple[Tensor, tuple[Any, ...], dict[str, Any]]:
+    """The old value, and in place of arguments in the same memory copies with their history."""
+    clock = self._clock
+
+    def apart(a: Any) -> Any:
+        if isinstance(a, Tensor) and (a is self or (clock is not None and a._clock is clock)):
+            return wrap(a._data.copy(), a._node)
+        return a
+
+    old = wrap(self._data.copy() if kept else self._data, self._node)
+    return old, tuple([apart(a) for a in args]), {key: apart(a) for key, a in kwargs.items()}
+
+
+_RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
+
+
+def _fitted(self: Tensor, out: Tensor, name: str) -> Tensor:
+    """The result in the shape and dtype of the tensor that it is written to.
+
+    Raises:
+        ShapeRuntimeError: it was broadcast to another shape.
+        DtypeError: its kind is higher: a float does not go into an integer tensor.
+    """
+    if out._data.shape != self._data.shape:
+        raise ShapeRuntimeError(
+            f"output with shape {list(self._data.shape)} doesn't match the broadcast shape {list(out._data.shape)}. "
+            f"{name}() writes into this tensor, whose shape stays; use the out-of-place form"
+        )
+    if out._data.dtype == self._data.dtype:
+        return out
+    if _RANK[out._data.dtype.kind] > _RANK[self._data.dtype.kind]:
+        raise DtypeError(
+            f"result type {_torch_name(out._data.dtype)} can't be cast to the desired output type "
+            f"{_torch_name(self._data.dtype)}. {name}() writes into this tensor, whose dtype stays; convert it first"
+        )
+    converted: Tensor = cast(out, dtype=self._data.dtype)
+    return converted
+
+
+def _torch_name(dtype: Any) -> str:
+    names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int", "bool": "Bool"}
+    return names.get(str(dtype), str(dtype).capitalize())
+
+
+def _reshaped(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
+    """The tensor becomes the view ``f(tensor)`` of a twin that takes its former place."""
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        check_write(self, name, False)
+        if not state.recording and not self.is_leaf:
+            raise InplaceError(f"{name}(): under no_grad() the shape of a tensor with a history cannot change")
+        out = f(self, *args, **kwargs)
+        if out is not self:
+            leave_family(self)
+            self._data = out._data
+            if state.recording:
+                before, self._node = self._node, out._node
+                move_retained(self, before)
+                become_view(self, out._view)
+            elif self._node is not None:
+                self._node.shape = out._data.shape
+        return self
+
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = f"In-place form of ``{name[:-1]}``: this tensor itself gets the other shape, the memory stays."
+    return method
+
+
+# random numbers ------------------------------------------------------------------------------------------------
+
+
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Fill with normal numbers."""
+    return assign.overwrite(self, lambda array: fills.fill_normal(array, mean, std, generator), "normal_")
+
+
+def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Fill with numbers uniform on [a, b)."""
+    return assign.overwrite(self, lambda array: fills.fill_uniform(array, a, b, generator), "uniform_")
+
+
+def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
+    """Fill with 1 with probability p (a number or a tensor that broadcasts), else 0."""
+    odds = p._data if isinstance(p, Tensor) else p
+    return assign.overwrite(self, lambda array: fills.fill_bernoulli(array, odds, generator), "bernoulli_")
+
+
+def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
+    """Fill with exponential numbers of the given rate."""
+    return assign.overwrite(self, lambda array: fills.fill_exponential(array, lambd, generator), "exponential_")
+
+
+def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, generator: Any = None) -> Tensor:
+    """Fill with whole numbers: ``random_()`` over the type's range, ``random_(to)`` or ``random_(from, to)``."""
+    low, high = (None, from_) if to is None else (from_, to)
+    return assign.overwrite(self, lambda array: fills.fill_random(array, low, high, generator), "random_")
+
+
+def methods(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The in-place forms of the operations in a table of Tensor's methods.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.tensor([1.0, 4.0])
+    >>> x += 1
+    >>> x.mul_(2).sub_(tg.tensor([0.0, 1.0]))
+    tensor([4., 9.])
+    """
+    bound: dict[str, Any] = {
+        "__setitem__": assign.setitem,
+        "bernoulli_": bernoulli_,
+        "copy_": assign.copy_,
+        "exponential_": exponential_,
+        "fill_": assign.fill_,
+        "normal_": normal_,
+        "random_": random_,
+        "uniform_": uniform_,
+        "zero_": assign.zero_,
+    }
+    for name in FORMS:
+        if name in table:
+            bound[f"{name}_"] = in_place(f"{name}_", table[name])
+    for name in RESHAPING:
+        if name in table:
+            bound[f"{name}_"] = _reshaped(f"{name}_", table[name])
+    for name in OPERATORS:
+        if f"__{name}__" in table:
+            bound[f"__i{name}__"] = in_place(f"__i{name}__", table[f"__{name}__"])
+    return bound
