@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,14 @@ import numpy as np
 from ..errors import DtypeError, ShapeRuntimeError
 from ..tape.primitive import binary, primitive
 from ..typing import Array, Value
-from .shape import reshape, sum_to
+from .shape import sum_to
 
 __all__ = ["linear", "matmul"]
+
+
+def rows_of(a: Value) -> Value:
+    """``(..., n)`` as ``(rows, n)``; the count is spelled out, because -1 cannot be told where n is 0."""
+    return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
 
 def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
@@ -34,8 +40,7 @@ def _vjp_right(g: Value, y: Any, a: Value, b: Any) -> Value:
     if b.ndim == 1:
         return sum_to((a.swapaxes(-1, -2) @ g[..., None])[..., 0], b.shape)
     if a.ndim > 2 and b.ndim == 2:  # one product over all batch axes instead of a sum of many
-        rows = reshape(a, (-1, a.shape[-1]))
-        return rows.swapaxes(0, 1) @ reshape(g, (-1, g.shape[-1]))
+        return rows_of(a).swapaxes(0, 1) @ rows_of(g)
     return sum_to(a.swapaxes(-1, -2) @ g, b.shape)
 
 
@@ -96,7 +101,7 @@ matmul = binary(
 
 def _linear(x: Array, weight: Array, bias: Array | None) -> Array:
     if x.ndim == 3:  # one product over all leading axes: NumPy would loop over the first
-        y = (x.reshape(-1, x.shape[-1]) @ weight.T).reshape(*x.shape[:-1], len(weight))
+        y = (rows_of(x) @ weight.T).reshape(*x.shape[:-1], len(weight))
     else:
         y = x @ weight.T
     if bias is not None:
@@ -108,7 +113,7 @@ def _linear_vjp_weight(g: Value, y: Any, x: Value, weight: Any, bias: Any) -> Va
     if x.ndim == 1:
         return g[:, None] * x
     if x.ndim > 2:
-        g, x = reshape(g, (-1, g.shape[-1])), reshape(x, (-1, x.shape[-1]))
+        g, x = rows_of(g), rows_of(x)
     return g.swapaxes(0, 1) @ x
 
 

@@ -26,9 +26,9 @@ from .laws import (
 )
 
 if TYPE_CHECKING:
-    from .programs import Program, Step, programs
+    from .program import Program, Step, assert_program, programs
     from .recurrent import RecurrentCase, recurrent_layers
-    from .samples import Call, add_samples, samples
+    from .sampling import Call, add_samples, inexact, samples
     from .strategies import Sequences, arrays, broadcastable_shapes, layouts, sequences, shapes, tensors
 
 __all__ = [
@@ -50,12 +50,14 @@ __all__ = [
     "assert_gradients",
     "assert_laws",
     "assert_primitive",
+    "assert_program",
     "assert_tied_is_sum_of_untied",
     "assert_unmutated",
     "assert_vjp_linear",
     "broadcastable_shapes",
     "gradcheck",
     "gradgradcheck",
+    "inexact",
     "layouts",
     "programs",
     "recurrent_layers",
@@ -68,8 +70,8 @@ __all__ = [
 _WITH_HYPOTHESIS = {
     "strategies": ("Sequences", "arrays", "broadcastable_shapes", "layouts", "sequences", "shapes", "tensors"),
     "recurrent": ("RecurrentCase", "recurrent_layers"),
-    "samples": ("Call", "add_samples", "samples"),
-    "programs": ("Program", "Step", "programs"),
+    "sampling": ("Call", "add_samples", "inexact", "samples"),
+    "program": ("Program", "Step", "assert_program", "programs"),
 }
 
 

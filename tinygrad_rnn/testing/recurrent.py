@@ -40,6 +40,7 @@ class RecurrentCase(NamedTuple):
 @st.composite
 def recurrent_layers(
     draw: Any,
+    /,
     *,
     kinds: tuple[str, ...] = ("RNN", "LSTM", "GRU"),
     steps: int = 4,

@@ -53,6 +53,7 @@ def broadcastable_shapes(
 @st.composite
 def arrays(
     draw: Draw,
+    /,
     shape: Shape | Strategy[Shape] | None = None,
     *,
     dtype: Any = np.float64,
@@ -118,6 +119,7 @@ def layouts() -> st.SearchStrategy[str]:
 @st.composite
 def tensors(
     draw: Draw,
+    /,
     shape: Shape | Strategy[Shape] | None = None,
     *,
     requires_grad: bool | None = None,
@@ -151,6 +153,7 @@ class Sequences(NamedTuple):
 @st.composite
 def sequences(
     draw: Draw,
+    /,
     *,
     steps: int = 5,
     batch: int = 3,
