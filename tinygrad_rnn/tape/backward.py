@@ -10,6 +10,7 @@ import numpy as np
 from ..backend import array_module
 from ..errors import ArgumentError, ArgumentTypeError, GraphError, ShapeRuntimeError
 from ..typing import Value
+from .growth import note_backward
 from .node import Leaf, Node
 from .sweep import AnyNode, cotangents, sweep
 from .tensor import Tensor, as_array, wrap
@@ -60,6 +61,7 @@ def backward(
         raise GraphError("grad requires non-empty outputs: backward() was given no tensors")
     seeds = _seeds(outputs, grad_tensors if grad_tensors is not None else grad_variables, create_graph)
     keep = create_graph if retain_graph is None else retain_graph
+    note_backward(seeds[0][0], keep)
     receivers: dict[int, Tensor] = {}
     wanted: list[AnyNode] | None = None
     if inputs is not None:

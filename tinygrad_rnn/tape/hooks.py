@@ -98,7 +98,7 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Remo
     >>> import tinygrad_rnn as tg
     >>> x = tg.tensor([1.0, -2.0], requires_grad=True)
     >>> h = x * x
-    >>> handle = h.register_hook(lambda g: g.clamp(max=0.5))      # clipped on its way through h
+    >>> handle = h.register_hook(lambda g: g / 2)                 # halved on its way through h
     >>> h.sum().backward()
     >>> x.grad
     tensor([ 1., -2.])
@@ -108,6 +108,8 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Remo
             "cannot register a hook on a tensor that doesn't require gradient: "
             f"the tensor of shape {self.shape} was not computed from one that does. Call requires_grad_() first"
         )
+    if not callable(hook):
+        raise ArgumentTypeError(f"register_hook(): expected a function of the gradient, got {type(hook).__name__}")
     table = _table_of(self._node)
     handle = RemovableHandle(table)
     table[handle.id] = hook

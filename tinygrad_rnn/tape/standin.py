@@ -18,7 +18,7 @@ from .primitive import Primitive
 from .sweep import node_inputs
 from .tensor import wrap
 
-__all__ = ["Pull", "contributions", "stand_in"]
+__all__ = ["Pull", "contributions", "replace_primitive", "stand_in"]
 
 Pull = Callable[[Node, Primitive, Value, "tuple[bool, ...]", bool], "Sequence[Value]"]
 
@@ -43,14 +43,29 @@ def contributions(node: Node, primitive: Primitive, g: Value, needs: Sequence[bo
 
 def stand_in(node: Node, pull: Pull) -> None:
     """From now on, ``pull(node, original, g, needs, record)`` gives what ``node`` contributes to its parents."""
-    original = node.primitive
     reference = weakref.ref(node)  # the node owns this primitive
+    originals = [node.primitive]
 
     def joint(g: Value, ans: Value, *args: Value, needs: tuple[bool, ...], **params: object) -> Sequence[Value]:
         swept = reference()
         assert swept is not None
-        return pull(swept, original, g, needs, state.recording)
+        return pull(swept, originals[0], g, needs, state.recording)
 
-    replacement = copy.copy(original)
+    before: Callable[[Primitive], None] | None = vars(node).get("replace")
+    replacement = copy.copy(node.primitive)
     replacement.joint = replacement.recorded_joint = joint
     node.primitive = replacement
+
+    def replace(primitive: Primitive) -> None:
+        originals[0] = primitive
+
+    node.replace = before or replace  # type: ignore[attr-defined]
+
+
+def replace_primitive(node: Node, primitive: Primitive) -> None:
+    """Give a node another primitive, beneath what stands in for it."""
+    replace = vars(node).get("replace")
+    if replace is None:
+        node.primitive = primitive
+    else:
+        replace(primitive)

@@ -1,5 +1,5 @@
-"""What surrounds training: datasets, samplers and the loader (``utils.data``)."""
+"""What surrounds training: datasets, samplers and the loader (``utils.data``), and checkpointing of activations."""
 
-from . import data
+from . import checkpoint, data
 
-__all__ = ["data"]
+__all__ = ["checkpoint", "data"]

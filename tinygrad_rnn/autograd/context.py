@@ -1,0 +1,174 @@
+"""The context of a custom Function: what its forward and backward pass share, and what is saved between them.
+
+What is saved is memory and history, never the tensor that the user holds: so the graph owns no tensor, and there are
+no cycles, not even if an output is saved or is stored as an attribute of the context.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import ArgumentTypeError, GraphError, InplaceError, ShapeRuntimeError
+from ..tape.fused import OUTPUT
+from ..tape.node import Clock, Leaf, Node, _type_name
+from ..tape.primitive import Primitive
+from ..tape.sweep import FREED
+from ..tape.tensor import Tensor, wrap
+from ..typing import Array, DType, Shape
+
+__all__ = ["FunctionCtx", "FunctionNode", "Packed", "Saved"]
+
+
+@functools.lru_cache(maxsize=256)
+def outputs_of(name: str) -> Primitive:
+    """The primitive of the outputs of calls with several: as for fused primitives, under the Function's name."""
+    p = copy.copy(OUTPUT)
+    p.backward_name = name
+    return p
+
+
+class Packed:
+    """In place of a saved array: what a hook on saved values made of it."""
+
+    __slots__ = ("content", "dtype", "shape", "unpack")
+
+    def __init__(self, content: Any, unpack: Callable[[Any], Tensor], shape: Shape, dtype: DType) -> None:
+        self.content, self.unpack, self.shape, self.dtype = content, unpack, shape, dtype
+
+    def restore(self) -> Array:
+        """The array again.
+
+        Raises:
+            ArgumentTypeError: the unpack hook returned no tensor.
+            ShapeRuntimeError: it returned one of another shape or dtype.
+        """
+        t = self.unpack(self.content)
+        if not isinstance(t, Tensor):
+            raise ArgumentTypeError(f"saved_tensors_hooks: unpack returned {type(t).__name__}, expected a Tensor")
+        if t._data.shape != self.shape or t._data.dtype != self.dtype:
+            raise ShapeRuntimeError(
+                f"saved_tensors_hooks: unpack returned {t.dtype}{list(t.shape)} for a value that was saved as "
+                f"{self.dtype}{list(self.shape)}"
+            )
+        return t._data
+
+
+class Saved:
+    """A saved tensor: its memory, its place in the graph, and how often it had been written."""
+
+    def __init__(self, t: Tensor, output: int | None, what: str) -> None:
+        self.data: Array = t._data
+        self.node: Leaf | Node | None = None if output is not None else t._node
+        self.output = output
+        self.clock: Clock = t._own_clock()
+        self.version = self.clock.count
+        self.what = what
+
+    def unpack(self, ctx: FunctionCtx) -> Tensor:
+        if self.clock.count != self.version:
+            raise InplaceError(
+                "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                f"[{_type_name(self.data)} {list(self.data.shape)}], which is {self.what}, is at version "
+                f"{self.clock.count}; expected version {self.version} instead. Hint: write to a copy (x.clone()) or "
+                "use the out-of-place form; autograd.detect_anomaly() shows the line that recorded the operation."
+            )
+        data = self.data.restore() if isinstance(self.data, Packed) else self.data
+        t = wrap(data, self.node if self.output is None else ctx._output_node(self.output))
+        t._clock = self.clock
+        return t
+
+
+class FunctionCtx:
+    """What ``forward`` and ``backward`` of one call share.  Other attributes may be set on it freely.
+
+    Attributes:
+        needs_input_grad: for each argument of ``forward``, whether its gradient is wanted.
+    """
+
+    needs_input_grad: tuple[bool, ...] = ()
+    _to_save: tuple[Any, ...] = ()
+    _saved: tuple[Saved | None, ...] = ()
+    _dirty: tuple[Any, ...] = ()
+    _constant: tuple[Any, ...] = ()
+    _materialize = True
+    _several = False
+    _owner: Callable[[], Node | None] = staticmethod(lambda: None)  # weakly, the node of the call
+    _outputs: tuple[Any, ...] = ()  # shape and dtype of each, None for what is no tensor
+    _tensors: tuple[bool, ...] = ()  # which arguments are tensors
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep inputs or outputs for ``backward``, where ``saved_tensors`` gives them back with their history.
+
+        Raises:
+            ArgumentTypeError: something else than a tensor or None: set it as an attribute instead.
+        """
+        for position, t in enumerate(tensors):
+            if t is not None and not isinstance(t, Tensor):
+                raise ArgumentTypeError(
+                    f"save_for_backward can only save variables, but argument {position} is of type "
+                    f"{type(t).__name__}. Set it as an attribute: ctx.name = value"
+                )
+        self._to_save = tensors
+
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """Accepted as in PyTorch; there is no forward mode that would read them."""
+
+    def mark_dirty(self, *args: Tensor) -> None:
+        """Say which inputs ``forward`` wrote to.  They must be returned."""
+        self._dirty = args
+
+    def mark_non_differentiable(self, *args: Tensor) -> None:
+        """Say which outputs have no gradient."""
+        self._constant = args
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether ``backward`` gets zeros (the default) or None for an output that no gradient reached."""
+        self._materialize = value
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor | None, ...]:
+        """What ``save_for_backward`` kept.
+
+        Raises:
+            InplaceError: one of them was written in place since.
+        """
+        return tuple([None if saved is None else saved.unpack(self) for saved in self._saved])
+
+    def __getattr__(self, name: str) -> Any:
+        """An output that ``forward`` set as an attribute: kept as a saved tensor, or it would own its own graph."""
+        kept = self.__dict__.get("_kept", {})
+        if name in kept:
+            return kept[name].unpack(self)
+        raise AttributeError(f"the context has no attribute {name!r}: forward did not set it")
+
+    def adopt(self, node: Node) -> None:
+        """Belong to another node: checkpointing hands the context of its second run to the node of the first."""
+        self._owner = weakref.ref(node)
+
+    def _output_node(self, number: int) -> Node:
+        owner = self._owner()
+        assert owner is not None
+        if not self._several:
+            return owner
+        shape, dtype = self._outputs[number]
+        place = {"number": number, "count": len(self._outputs)}
+        return Node(outputs_of(owner.name()), (owner,), (owner,), place, None, (), shape, dtype)
+
+
+class FunctionNode(Node):
+    """The node of a call of a Function."""
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor | None, ...]:
+        """What ``save_for_backward`` kept.
+
+        Raises:
+            GraphError: a backward pass has freed it.
+        """
+        if self.ans is None:
+            raise GraphError(FREED)
+        return tuple(self.ans.saved_tensors)

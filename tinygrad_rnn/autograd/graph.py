@@ -1,0 +1,97 @@
+"""The graph's nodes, and hooks on the values that they save."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..backend import to_numpy
+from ..tape.modes import state
+from ..tape.node import Leaf, Node
+from ..tape.primitive import Primitive
+from ..tape.standin import contributions, stand_in
+from ..tape.tensor import Tensor, wrap
+from ..typing import Value
+from .context import FunctionCtx, Packed
+
+__all__ = ["Leaf", "Node", "save_on_cpu", "saved_tensors_hooks"]
+
+
+class saved_tensors_hooks:
+    """Inside ``with``, what an operation saves goes through ``pack``, and comes back through ``unpack`` when needed.
+
+    Args:
+        pack: ``pack(tensor)`` gives anything from which the tensor can be had back.
+        unpack: ``unpack(packed)`` gives the tensor.
+
+    What a fused layer saves of its own making stays as it is; its arguments are packed.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> with saved_tensors_hooks(lambda t: t.half(), lambda t: t.float()):
+    ...     y = (x * x).sum()
+    >>> y.backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+
+    def __init__(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]) -> None:
+        self.pack_hook, self.unpack_hook = pack_hook, unpack_hook
+
+    def __enter__(self) -> None:
+        state.watchers = (*state.watchers, self)
+
+    def __exit__(self, *exc: Any) -> None:
+        innermost = max(k for k, watcher in enumerate(state.watchers) if watcher is self)
+        state.watchers = state.watchers[:innermost] + state.watchers[innermost + 1 :]
+
+    def recorded(self, node: Node, output: Value) -> None:
+        """Pack what a node has just saved, and have it unpacked when the sweep comes."""
+        if isinstance(node.ans, FunctionCtx):
+            for saved in node.ans._saved:
+                if saved is not None:
+                    saved.data = self._packed(saved.data)
+        elif node.primitive.frees and node.args is not None:
+            node.args = tuple([self._packed(value) for value in node.args])
+            node.ans = self._packed(node.ans)
+            stand_in(node, _pull)
+
+    def _packed(self, value: Value) -> Value:
+        """An array as the pack hook leaves it; anything else as it is."""
+        if not hasattr(value, "nbytes") or not hasattr(value, "dtype"):
+            return value
+        watchers, state.watchers = state.watchers, ()
+        try:
+            return Packed(self.pack_hook(wrap(value)), self.unpack_hook, value.shape, value.dtype)
+        finally:
+            state.watchers = watchers
+
+    def sweep_begins(self) -> None: ...
+
+    def reached(self, node: Node | Leaf, cotangent: Value) -> None: ...
+
+    def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value) -> None: ...
+
+
+def _pull(node: Node, original: Primitive, g: Value, needs: tuple[bool, ...], record: bool) -> Sequence[Value]:
+    """Unpack for as long as the vjps run."""
+    args, ans = node.args, node.ans
+    assert args is not None
+    try:
+        node.args, node.ans = tuple([_restored(value) for value in args]), _restored(ans)
+        return contributions(node, original, g, needs, record)
+    finally:
+        node.args, node.ans = args, ans
+
+
+def _restored(value: Value) -> Value:
+    return value.restore() if isinstance(value, Packed) else value
+
+
+class save_on_cpu(saved_tensors_hooks):
+    """Inside ``with``, saved values wait for the backward pass in the host's memory instead of the GPU's."""
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
+        super().__init__(
+            lambda t: (t.device, to_numpy(t._data)), lambda packed: wrap(packed[1]).to(device=packed[0])
+        )

@@ -1,0 +1,103 @@
+"""Noticing a graph that grows from one training step to the next, which is how training runs out of memory.
+
+Two mistakes make a graph grow, and each shows in what successive calls of ``backward`` start from:
+
+* the losses themselves are kept, as tensors (``running += loss``, ``losses.append(loss)``): the nodes that the last
+  calls started from are all still alive, although their graphs were freed;
+* a state is carried from step to step without ``detach()``, and swept again with ``retain_graph=True``: each graph
+  reaches back to the same old nodes, and has more of them than the one before.
+
+The cost is a weak reference per call of ``backward``; graphs are counted only where the second is suspected.
+"""
+
+from __future__ import annotations
+
+import threading
+import warnings
+import weakref
+from collections import deque
+
+from .node import Leaf, Node
+from .where import user_frame
+
+__all__ = ["GrowingGraph", "note_backward"]
+
+KEPT = 128  # so many losses in a row still alive: more than a list of an epoch's last few
+SWEPT = 32  # graphs that are retained are counted at every so many calls
+
+
+class GrowingGraph(UserWarning):
+    """A graph that nobody lets go of."""
+
+
+class _Past(threading.local):
+    def __init__(self) -> None:
+        self.roots: deque[weakref.ref[Node]] = deque(maxlen=KEPT)
+        self.calls = 0
+        self.retained = 0
+        self.begin = 0
+        self.size = 0
+        self.warned: set[str] = set()
+
+
+past = _Past()
+
+
+def note_backward(node: Leaf | Node, keep: bool) -> None:
+    """``backward`` is about to start from ``node``; ``keep`` says that it frees nothing."""
+    if isinstance(node, Leaf):
+        return
+    if keep:
+        _note_retained(node)
+        return
+    past.retained = 0
+    past.roots.append(weakref.ref(node))
+    past.calls += 1
+    if past.calls % KEPT == 0 and "kept" not in past.warned and all(root() is not None for root in past.roots):
+        _warn(
+            "kept",
+            f"the graphs of the last {KEPT} calls of backward() are all still held: their losses are kept as tensors, "
+            "as by `running += loss` or `losses.append(loss)`, so memory grows with every step. Keep the number: "
+            "loss.item(), or loss.detach()",
+        )
+
+
+def _note_retained(node: Node) -> None:
+    """Of many sweeps in a row that retain their graphs: do these have more and more nodes made since the first?"""
+    if past.retained == 0:
+        past.begin, past.size = node.index, 0
+    past.retained += 1
+    if past.retained % SWEPT or "swept" in past.warned:
+        return
+    size = _nodes_since(past.begin, node)
+    if past.size and size >= past.size + SWEPT:
+        _warn(
+            "swept",
+            f"backward(retain_graph=True) goes back through {size} nodes, and {SWEPT} calls ago it was {past.size}: "
+            "the graph grows with every step. A state carried to the next step brings its whole past along: "
+            "h = h.detach()",
+        )
+    past.size = size
+
+
+def _nodes_since(begin: int, node: Node) -> int:
+    """How many nodes of a graph were made after ``begin``."""
+    seen = {node.index}
+    stack: list[Node] = [node]
+    while stack:
+        for parent in stack.pop().parents:
+            if isinstance(parent, Node) and parent.index > begin and parent.index not in seen:
+                seen.add(parent.index)
+                stack.append(parent)
+    return len(seen)
+
+
+def _warn(kind: str, message: str) -> None:
+    """Warn once, at the user's line."""
+    past.warned.add(kind)
+    frame = user_frame()
+    if frame is None:
+        warnings.warn(message, GrowingGraph, stacklevel=2)
+    else:
+        place = frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", "?")
+        warnings.warn_explicit(message, GrowingGraph, *place)
