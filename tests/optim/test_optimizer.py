@@ -170,6 +170,14 @@ def test_loading_takes_arrays_and_old_counts_and_fills_missing_options() -> None
     assert "params" in saved["param_groups"][0] and saved["param_groups"][0]["params"] == [0]
 
 
+def test_adamw_stays_decoupled_whatever_it_loads() -> None:
+    p = leaf(1.0)
+    optimizer = tg.optim.AdamW([p])
+    optimizer.load_state_dict(tg.optim.Adam([leaf(1.0)], weight_decay=0.5).state_dict())
+    group = optimizer.param_groups[0]
+    assert group["decoupled_weight_decay"] is True and group["weight_decay"] == 0.5
+
+
 @pytest.mark.parametrize(
     ("groups", "message"),
     [

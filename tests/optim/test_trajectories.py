@@ -167,12 +167,34 @@ def test_a_learning_rate_that_is_a_tensor_is_read_at_each_step(name: str) -> Non
 def test_a_float64_rate_does_not_widen_a_float32_step(name: str) -> None:
     runs = []
     for lr in (0.1, np.float64(0.1), tg.tensor(np.array(0.1))):
-        p = tg.tensor(np.array([1.0, 2.0], np.float32), requires_grad=True)
-        p.grad = tg.tensor(np.array([0.3, -0.7], np.float32))
-        getattr(tg.optim, name)([p], lr=lr).step()
+        rng = np.random.default_rng(0)  # enough values for one of them to round otherwise after a float64 step
+        p = tg.tensor(rng.standard_normal(1000).astype("float32"), requires_grad=True)
+        optimizer = getattr(tg.optim, name)([p], lr=lr, **({"momentum": 0.9} if name == "SGD" else {}))
+        for _ in range(2):
+            p.grad = tg.tensor(rng.standard_normal(1000).astype("float32"))
+            optimizer.step()
         assert p.dtype == np.float32
         runs.append(p.tolist())
     assert runs[0] == runs[1] == runs[2]
+
+
+def test_an_average_that_keeps_nothing_is_exactly_the_new_value() -> None:
+    p = tg.tensor(np.array([0.0]), requires_grad=True)
+    optimizer = tg.optim.Adam([p], betas=(0.0, 0.9))
+    for g in (1e17, 0.1):  # 1e17 + (0.1 - 1e17) is 0
+        p.grad = tg.tensor(np.array([g]))
+        optimizer.step()
+    assert optimizer.state[p]["exp_avg"].item() == 0.1
+
+
+def test_before_averaging_starts_the_average_is_exactly_the_point() -> None:
+    p = tg.tensor(np.array([1e17]), requires_grad=True)
+    optimizer = tg.optim.ASGD([p], lr=1.0, lambd=0.0)
+    for lambd, g in ((0.0, 0.0), (1.0, 0.1)):  # the second step goes to 0 * 1e17 - 0.1
+        optimizer.param_groups[0]["lambd"] = lambd
+        p.grad = tg.tensor(np.array([g]))
+        optimizer.step()
+    assert optimizer.state[p]["ax"].item() == p.item() == -0.1
 
 
 def test_a_step_is_a_write_in_place_that_backward_notices() -> None:
