@@ -33,7 +33,8 @@ class OutputPart(Part):
         return total
 
     def add_to(self, total: list[Value]) -> None:
-        total[self.number] = self.g  # an output's node is swept once, with its own complete sum
+        before = total[self.number]  # an output may have two nodes: its own, and that of its saved value
+        total[self.number] = self.g if before is None else before + self.g
 
 
 OUTPUT = Primitive("output", lambda a: a, (lambda g, y, a, number, count: OutputPart(number, count, g),), ("",))
