@@ -13,7 +13,7 @@ from types import FrameType
 from typing import Any
 
 from ..backend import array_module
-from ..errors import GraphError
+from ..errors import GraphError, TinygradRnnError
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
 from ..tape.primitive import Part
@@ -25,6 +25,7 @@ __all__ = ["AnomalyError", "detect_anomaly", "is_anomaly_enabled", "set_detect_a
 
 STEP_NAMES = ("t", "time_step", "timestep", "time", "step")  # of a loop over time, the likeliest first
 TIME_FIRST = ("rnn", "lstm", "gru")  # fused layers: the first axis of their first argument and output is time
+_NOTES = hasattr(BaseException, "add_note")  # Python 3.11
 UNSAFE = ("sqrt", "rsqrt", "log", "log2", "log10", "pow", "pow_number", "div", "reciprocal", "norm", "acos", "asin")
 
 
@@ -75,7 +76,7 @@ class _Watcher:
             self.passes.clear()
         if isinstance(error, AnomalyError) or not isinstance(error, Exception) or not isinstance(node, Node):
             return
-        if node.info is not None and not getattr(error, "anomaly_noted", False):
+        if node.info is not None and node.info not in str(error) and not getattr(error, "anomaly_noted", False):
             _append(error, f"\n  The backward pass had last reached {node.name()}, recorded at {node.info}.")
 
     def reached(self, node: Node | Leaf, cotangent: Value) -> None:
@@ -112,12 +113,12 @@ def _hint(node: Node) -> str:
 
 
 def _append(error: Exception, note: str) -> None:
-    """Put a note into the message of an exception."""
+    """Put a note into an exception: into the message of ours, under the message of others."""
     error.anomaly_noted = True  # type: ignore[attr-defined]
-    if error.args and isinstance(error.args[0], str):
+    if error.args and isinstance(error.args[0], str) and (isinstance(error, TinygradRnnError) or not _NOTES):
         error.args = (error.args[0] + note, *error.args[1:])
-    elif hasattr(error, "add_note"):
-        error.add_note(note.strip())
+    elif _NOTES:
+        error.add_note(note.strip())  # type: ignore[attr-defined, unused-ignore]
 
 
 def _place(frame: FrameType) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -219,12 +218,9 @@ def _primitive_of(cls: type[Function], frees: bool) -> Primitive:
         made = {}
         cls._primitives = made  # type: ignore[attr-defined]
     if frees not in made:
-        own = weakref.ref(cls)
 
         def joint(g: Value, ctx: FunctionCtx, *parents: Any, needs: tuple[bool, ...]) -> list[Value]:
-            function = own()
-            assert function is not None
-            return _pull(function, g, ctx, parents, needs)
+            return _pull(cls, g, ctx, parents, needs)
 
         p = Primitive(cls.__name__, cls.forward, (), (), joint=joint, residual=frees, listed=False)
         p.backward_name = cls.__name__ + "Backward"
