@@ -27,25 +27,26 @@ if TYPE_CHECKING:
     from .primitive import Primitive
     from .tensor import Tensor
 
-__all__ = ["Clock", "Hook", "Leaf", "Node", "latest_write", "now", "stamp_write"]
+__all__ = ["Clock", "Hook", "Leaf", "Node", "now", "stamp_write", "writes"]
 
 Hook = Callable[..., Any]
 
 now: Callable[[], int] = itertools.count(1).__next__
 """The next tick of the one clock, for nodes and writes alike."""
 
-_latest = 0
+
+class Writes:
+    """When any tensor was last written in place: nodes recorded later than ``latest`` need no check."""
+
+    latest = 0
 
 
-def latest_write() -> int:
-    """When any tensor was last written in place: nodes recorded later need no check."""
-    return _latest
+writes = Writes()
 
 
 def stamp_write(clock: Clock, writer: str = "") -> None:
     """Note that the memory behind ``clock`` was written just now, and by what."""
-    global _latest
-    clock.stamp = _latest = now()
+    clock.stamp = writes.latest = now()
     clock.count += 1
     clock.writer = writer
     if clock.recent is None:

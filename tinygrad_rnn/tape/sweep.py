@@ -26,7 +26,7 @@ from ..errors import GraphError
 from ..typing import Value
 from .hooks import run_hooks
 from .modes import _RecordingMode, state
-from .node import Leaf, Node, latest_write
+from .node import Leaf, Node, writes
 from .primitive import Part
 from .tensor import wrap
 from .watcher import told
@@ -105,20 +105,22 @@ def sweep(
             index = -heappop(heap)
             node = nodes.pop(index)
             g = totals.pop(index)
+            is_leaf = type(node) is Leaf
             if node.hooks:
                 g = run_hooks(node, g, record)
                 owned.discard(index)
-            for watcher in watchers:
-                watcher.reached(node, g)
-            if index in goals if goals is not None else type(node) is Leaf:
+            if watchers:
+                for watcher in watchers:
+                    watcher.reached(node, g)
+            if is_leaf if goals is None else index in goals:
                 deliver(node, g, index in owned)
                 owned.discard(index)
-            if type(node) is Leaf or (on_way is not None and not _goes_on(node, on_way)):
+            if is_leaf or (on_way is not None and not _goes_on(node, on_way)):
                 continue
             primitive, args, ans, params = node.primitive, node.args, node.ans, node.params
             if args is None:
                 raise GraphError(f"{FREED} ({node.name()}, recorded {_ago(node)})")
-            if index < latest_write():
+            if index < writes.latest:
                 node.check_fresh()
             if record:
                 args, ans = node_inputs(node)
@@ -138,8 +140,9 @@ def sweep(
                 else:
                     contribution = vjps[position](g, ans, *args)
                 if contribution is not None:
-                    for watcher in watchers:
-                        watcher.contributed(node, position, parent, contribution)
+                    if watchers:
+                        for watcher in watchers:
+                            watcher.contributed(node, position, parent, contribution)
                     add(parent, contribution, index)
             if not keep and primitive.frees:
                 node.args = node.ans = None
