@@ -9,7 +9,6 @@ Fans of a weight ``(O, I, ...)``: fan_in = I times the trailing sizes, fan_out =
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -21,6 +20,7 @@ from ..backend.random import Generator, randperm
 from ..errors import ArgumentError
 from ..tape.tensor import Tensor
 from ..typing import Array
+from .caution import caution
 from .truncated import truncated_normal
 
 __all__ = [
@@ -106,10 +106,8 @@ def trunc_normal_(
 ) -> Tensor:
     """Normal, given that the value lies in [a, b]."""
     if mean < a - 2 * std or mean > b + 2 * std:
-        warnings.warn(
-            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. "
-            "The distribution of values may be incorrect.",
-            stacklevel=2,
+        caution(
+            "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect."
         )
     return _written(tensor, truncated_normal(tensor.shape, tensor.dtype, mean, std, a, b, generator))
 
@@ -201,7 +199,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | Non
 
 def _is_empty(tensor: Tensor) -> bool:
     if 0 in tensor.shape:
-        warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
+        caution("Initializing zero-element tensors is a no-op")
         return True
     return False
 
@@ -301,7 +299,7 @@ def _old_name(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     old = new[:-1]
 
     def renamed(*args: Any, **kwargs: Any) -> Tensor:
-        warnings.warn(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{new}`.", FutureWarning, stacklevel=2)
+        caution(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{new}`.", FutureWarning)
         return function(*args, **kwargs)
 
     renamed.__name__ = renamed.__qualname__ = old

@@ -6,7 +6,6 @@ rest: attributes, calling with hooks, modes, conversion, and the printed form.
 
 from __future__ import annotations
 
-import warnings
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from ..errors import ArgumentTypeError, TinygradRnnError
 from ..ops import as_dtype
 from ..tape.modes import no_grad
 from ..tape.tensor import Tensor
+from .caution import caution
 from .hooks import HookTable, RemovableHandle
 from .parameter import Parameter
 from .state import State
@@ -177,10 +177,9 @@ class Module(State):
                 try:
                     result = self._run_forward_hook(key, args, kwargs, result)
                 except Exception as error:
-                    warnings.warn(
+                    caution(
                         "module forward hook with ``always_call=True`` raised an exception that was silenced as "
-                        f"another error was raised in forward: {error}",
-                        stacklevel=3,
+                        f"another error was raised in forward: {error}"
                     )
             raise
 

@@ -42,8 +42,6 @@ TYPE_NAMES = {
 
 def typename(value: object) -> str:
     """A type as PyTorch names it in messages: ``torch.FloatTensor`` for a tensor, ``list`` for a list."""
-    if isinstance(value, Parameter):
-        return "torch.nn.parameter.Parameter"
     if isinstance(value, Tensor):
         return f"torch.{TYPE_NAMES.get(str(value.dtype), str(value.dtype))}Tensor"
     kind = type(value)

@@ -11,12 +11,12 @@ import numpy as np
 
 from ... import ops
 from ...errors import ArgumentError, ShapeRuntimeError
-from ...ops import exp, sigmoid, tanh, where
+from ...ops import exp, sigmoid, tanh, transcendental, where
 from ...tape.primitive import primitive, unary
 from ...tape.tensor import Tensor
 from ...typing import Array, Value
 from .errors import OptionError
-from .inplace import written
+from .inplace import applied
 
 __all__ = ["celu", "elu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_sigmoid"]
 __all__ += ["logsigmoid", "mish", "prelu", "relu", "relu6", "relu_", "selu", "sigmoid", "silu", "softplus"]
@@ -29,17 +29,12 @@ def _log_sigmoid(a: Array) -> Array:
     return np.minimum(a, 0) - np.log1p(np.exp(-np.abs(a)))
 
 
-def _softplus(a: Array, beta: float, threshold: float) -> Array:
-    steep = a * beta
-    return np.where(steep > threshold, a, (np.maximum(steep, 0) + np.log1p(np.exp(-np.abs(steep)))) / beta)
-
-
 def _elu(a: Array, alpha: float, scale: float, rate: float) -> Array:
     return np.where(a > 0, a * scale, np.expm1(np.minimum(a, 0) * rate) * (alpha * scale))
 
 
 def _elu_vjp(g: Value, y: Any, a: Value, alpha: float, scale: float, rate: float) -> Value:
-    return g * where(a > 0, scale, exp(where(a > 0, 0, a) * rate) * (rate * alpha * scale))
+    return where(a > 0, g * scale, g * (exp(where(a > 0, 0, a) * rate) * (rate * alpha * scale)))
 
 
 log_sigmoid = unary(
@@ -49,24 +44,18 @@ log_sigmoid = unary(
     "a",
     doc="log(sigmoid(a)), which is -softplus(-a) and never overflows.",
 )
-_softplus_primitive = primitive(
-    "softplus",
-    _softplus,
-    (lambda g, y, a, beta, threshold: g * where(a * beta > threshold, 1, sigmoid(a * beta)),),
-    ("a",),
-)
 _elu_primitive = primitive("elu", _elu, (_elu_vjp,), ("a",))
 _leaky_relu = primitive(
     "leaky_relu",
     lambda a, slope: np.where(a > 0, a, a * slope),
-    (lambda g, y, a, slope: g * where(a > 0, 1, slope),),
+    (lambda g, y, a, slope: where(a > 0, g, g * slope),),
     ("a",),
 )
 _silu = unary("silu", lambda a: a * sigmoid(a), lambda g, y, a: g * (sigmoid(a) * (1 + a * (1 - sigmoid(a)))), "a")
 _clip = primitive(
     "clip_open",
     lambda a, low, high: np.clip(a, low, high),
-    (lambda g, y, a, low, high: g * where((a > low) & (a < high), 1, 0),),
+    (lambda g, y, a, low, high: where(a > low, where(a < high, g, 0), 0),),
     ("a",),
     doc="a, kept within [low, high]; its derivative at the two bounds is 0.",
 )
@@ -74,7 +63,7 @@ _clip = primitive(
 
 def relu(input: Tensor, inplace: bool = False) -> Tensor:
     """max(x, 0); the derivative at 0 is 0."""
-    return written(input, ops.relu(input), inplace)
+    return applied("relu", ops.relu, input, inplace)
 
 
 def relu_(input: Tensor) -> Tensor:
@@ -84,7 +73,7 @@ def relu_(input: Tensor) -> Tensor:
 
 def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
     """x where x > 0, else slope x; the derivative at 0 is the slope."""
-    return written(input, _leaky_relu(input, slope=negative_slope), inplace)
+    return applied("leaky_relu", _leaky_relu, input, inplace, slope=negative_slope)
 
 
 def prelu(input: Tensor, weight: Tensor) -> Tensor:
@@ -107,7 +96,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
 def elu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha (e**x - 1)."""
-    return written(input, _elu_primitive(input, alpha=alpha, scale=1.0, rate=1.0), inplace)
+    return applied("elu", _elu_primitive, input, inplace, alpha=alpha, scale=1.0, rate=1.0)
 
 
 def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
@@ -118,7 +107,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """
     if alpha == 0:
         raise OptionError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    return written(input, _elu_primitive(input, alpha=alpha, scale=1.0, rate=1.0 / alpha), inplace)
+    return applied("celu", _elu_primitive, input, inplace, alpha=alpha, scale=1.0, rate=1.0 / alpha)
 
 
 def selu(input: Tensor, inplace: bool = False) -> Tensor:
@@ -126,17 +115,17 @@ def selu(input: Tensor, inplace: bool = False) -> Tensor:
 
     Source: G. Klambauer et al., "Self-normalizing neural networks" (2017), equation 2.
     """
-    return written(input, _elu_primitive(input, alpha=SELU_ALPHA, scale=SELU_SCALE, rate=1.0), inplace)
+    return applied("selu", _elu_primitive, input, inplace, alpha=SELU_ALPHA, scale=SELU_SCALE, rate=1.0)
 
 
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """x sigmoid(x), also called swish."""
-    return written(input, _silu(input), inplace)
+    return applied("silu", _silu, input, inplace)
 
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x))."""
-    return written(input, input * tanh(softplus(input)), inplace)
+    return applied("mish", lambda x: x * tanh(softplus(x)), input, inplace)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -146,7 +135,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     >>> softplus(tg.tensor([-800.0, 0.0, 800.0]))
     tensor([0.0000e+00, 6.9315e-01, 8.0000e+02])
     """
-    result: Tensor = _softplus_primitive(input, beta=beta, threshold=threshold)
+    result: Tensor = transcendental.softplus(input, beta, threshold)
     return result
 
 
@@ -180,7 +169,7 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     """
     if min_val > max_val:
         raise ArgumentError(f"min_val cannot be greater than max_val: {min_val} > {max_val}")
-    return written(input, _clip(input, low=min_val, high=max_val), inplace)
+    return applied("hardtanh", _clip, input, inplace, low=min_val, high=max_val)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
@@ -190,23 +179,22 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """x/6 + 1/2, kept within [0, 1]."""
-    return written(input, _clip(input, low=-3.0, high=3.0) / 6 + 0.5, inplace)
+    return applied("hardsigmoid", lambda x: _clip(x, low=-3.0, high=3.0) / 6 + 0.5, input, inplace)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x); the derivative is 0 at -3 and 1 at 3."""
-    middle = input * (input + 3) / 6
-    return written(input, where(input <= -3, input * 0, where(input >= 3, input, middle)), inplace)
+    return applied("hardswish", lambda x: where(x <= -3, x * 0, where(x >= 3, x, x * (x + 3) / 6)), input, inplace)
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """x where x > threshold, else ``value``."""
-    return written(input, where(input > threshold, input, value), inplace)
+    return applied("threshold", lambda x: where(x > threshold, x, value), input, inplace)
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0."""
-    result: Tensor = where((input >= -lambd) & (input <= lambd), 0, input)
+    result: Tensor = where(abs(input) <= lambd, 0, input)
     return result
 
 

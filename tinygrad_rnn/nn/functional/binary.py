@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from ...errors import ArgumentError, DtypeError
@@ -11,6 +9,7 @@ from ...ops import exp, log, maximum, where
 from ...tape.primitive import primitive
 from ...tape.tensor import Tensor
 from ...typing import Array
+from ..caution import caution
 from .activation import log_sigmoid
 from .errors import OptionError
 from .reduction import reduced, reduction_name
@@ -128,11 +127,10 @@ def kl_div(
         ArgumentError: an unknown reduction.
     """
     if size_average is None and reduce is None and reduction == "mean":
-        warnings.warn(
+        caution(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
             "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
-            "'mean' will be changed to behave the same as 'batchmean' in the next major release.",
-            stacklevel=2,
+            "'mean' will be changed to behave the same as 'batchmean' in the next major release."
         )
     per_sample = reduction == "batchmean" and size_average is None and reduce is None
     reduction = reduction_name("sum" if per_sample else reduction, size_average, reduce)

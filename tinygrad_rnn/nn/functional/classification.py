@@ -18,7 +18,7 @@ import numpy as np
 
 from ...backend import array_module
 from ...errors import ArgumentError, ArgumentTypeError, DtypeError, IndexOutOfRange, ShapeRuntimeError
-from ...ops import log_softmax, reshape, where
+from ...ops import log_softmax, where
 from ...ops import sum as total
 from ...tape.fused import fused
 from ...tape.tensor import Tensor, wrap
@@ -211,7 +211,7 @@ def nll_loss(
     reduction = reduction_name(reduction, size_average, reduce)
     case = _case("nll_loss", input, target, weight, ignore_index, reduction)
     result: Tensor = _likelihood(input, case, reduction)
-    return reshape(result, target.shape) if reduction == "none" and result.shape != target.shape else result
+    return result
 
 
 def cross_entropy(
@@ -272,10 +272,10 @@ def cross_entropy(
         return _soft(input, target, weight, reduction, label_smoothing)
     case = _case("cross_entropy", input, target, weight, ignore_index, reduction)
     if label_smoothing > 0:
-        result = _smoothed(input, case, weight, reduction, label_smoothing)
-    else:
-        (result,) = _cross_entropy(input, case=case, reduction=reduction)
-    return reshape(result, target.shape) if reduction == "none" and result.shape != target.shape else result
+        return _smoothed(input, case, weight, reduction, label_smoothing)
+    result: Tensor
+    (result,) = _cross_entropy(input, case=case, reduction=reduction)
+    return result
 
 
 def _per_class(weight: Tensor | None, ndim: int, axis: int) -> Any:

@@ -7,7 +7,7 @@ from ...backend.random import Generator
 from ...errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ...tape.primitive import primitive
 from ...tape.tensor import Tensor
-from .inplace import written
+from .inplace import applied
 
 __all__ = ["dropout", "dropout1d"]
 
@@ -44,7 +44,7 @@ def dropout(
         return input
     if input.dtype.kind != "f":
         raise DtypeError(f"result type Float can't be cast to the desired output type {input.dtype}: use x.float()")
-    return written(input, _masked(input, mask=dropout_like(input._data, p, generator)), inplace)
+    return applied("dropout", _masked, input, inplace, mask=dropout_like(input._data, p, generator))
 
 
 def dropout1d(
@@ -62,4 +62,4 @@ def dropout1d(
     if not training or p == 0 or input.numel() == 0:
         return input
     mask = dropout_like(input._data[..., :1].copy(), p, generator)
-    return written(input, _masked(input, mask=mask), inplace)
+    return applied("dropout1d", _masked, input, inplace, mask=mask)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from ...backend import random
 from ...backend.fill import fill_exponential
 from ...errors import DtypeError
 from ...tape.tensor import Tensor, wrap
+from ..caution import caution
 
 __all__ = ["gumbel_softmax", "log_softmax", "softmax", "softmin"]
 
@@ -20,9 +20,8 @@ def _axis(name: str, ndim: int, dim: int | None) -> int:
     """The axis to use where none was said: 0 for 0, 1 or 3 axes, else 1; with PyTorch's warning."""
     if dim is not None:
         return dim
-    warnings.warn(
-        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument.",
-        stacklevel=4,
+    caution(
+        f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument."
     )
     return 0 if ndim in (0, 1, 3) else 1
 
@@ -78,7 +77,7 @@ def gumbel_softmax(
     Source: E. Jang et al., "Categorical reparameterization with Gumbel-softmax" (2016), equation 2.
     """
     if eps != 1e-10:
-        warnings.warn("`eps` parameter is deprecated and has no effect.", stacklevel=2)
+        caution("`eps` parameter is deprecated and has no effect.")
     waits = np.empty(logits.shape, logits.dtype)
     fill_exponential(waits, 1.0, generator)
     noise = wrap(-np.log(waits)).to(device=logits.device)

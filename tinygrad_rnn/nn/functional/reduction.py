@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-
 from ...errors import ArgumentError
 from ...tape.tensor import Tensor
+from ..caution import caution
 
 __all__ = ["reduced", "reduction_name", "same_size_warning"]
 
@@ -21,12 +20,9 @@ def reduction_name(reduction: str, size_average: bool | None = None, reduce: boo
     """
     if size_average is not None or reduce is not None:
         reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
-        warnings.warn(
-            f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
-            stacklevel=3,
-        )
+        caution(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.")
     if reduction == "elementwise_mean":
-        warnings.warn("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.", stacklevel=3)
+        caution("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.")
         return "mean"
     if reduction not in ("none", "mean", "sum"):
         raise ArgumentError(f"{reduction} is not a valid value for reduction. Use 'none', 'mean' or 'sum'")
@@ -41,9 +37,8 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
 def same_size_warning(input: Tensor, target: Tensor) -> None:
     """Warn where a loss would compare tensors of different shapes by broadcasting."""
     if target.shape != input.shape:
-        warnings.warn(
+        caution(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
             "This will likely lead to incorrect results due to broadcasting. "
-            "Please ensure they have the same size.",
-            stacklevel=3,
+            "Please ensure they have the same size."
         )

@@ -7,6 +7,7 @@ import numpy as np
 from ... import ops
 from ...backend import array_module
 from ...errors import ArgumentError, DtypeError, IndexOutOfRange, ShapeRuntimeError
+from ...ops.scatter import scatter_add
 from ...tape.primitive import primitive
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array
@@ -160,7 +161,7 @@ def embedding_bag(
     if mode == "max":
         return _maxima(rows, bag, bags)
     place = wrap(np.broadcast_to(bag[:, None], rows.shape))
-    summed: Tensor = ops.scatter_add(ops.zeros(bags, weight.shape[1], dtype=weight.dtype), 0, place, rows)
+    summed: Tensor = scatter_add(ops.zeros(bags, weight.shape[1], dtype=weight.dtype), 0, place, rows)
     if mode == "sum":
         return summed
     sizes = np.maximum(np.bincount(bag, minlength=bags), 1).astype(weight.dtype)
