@@ -1,4 +1,4 @@
-"""Write data.json: the orders in which PyTorch's loaders and samplers give samples, for every case of data_cases.py.
+"""Write data.json: the orders in which PyTorch's loaders and samplers give samples, and the batches it makes of them.
 
 Run from the root of the repository with PyTorch installed:  python tests/golden/make_data.py
 """
@@ -14,10 +14,13 @@ import torch.utils.data
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
+from tests.golden import collate_cases  # noqa: E402
 from tests.golden import data_cases as cases  # noqa: E402
 
 OUT = pathlib.Path(__file__).with_name("data.json")
 
 if __name__ == "__main__":
-    OUT.write_text(json.dumps(cases.everything(torch), separators=(",", ":")) + "\n")
+    OUT.write_text(
+        json.dumps({**cases.everything(torch), **collate_cases.everything(torch)}, separators=(",", ":")) + "\n"
+    )
     print(OUT, OUT.stat().st_size, "bytes")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.profiles import examples
 from tinygrad_rnn.optim.line_search import Trial, cubic_minimum, strong_wolfe
 
 waves = st.tuples(st.floats(0, 2), st.floats(0.3, 6), st.floats(0, 6), st.floats(0.01, 1), st.floats(-3, -0.1))
@@ -36,7 +37,7 @@ def search(wave: tuple[float, ...], first: float, budget: int) -> tuple[list[flo
     return tried, trial, made
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200))
 @given(waves, st.floats(0.01, 4), st.integers(0, 12))
 def test_the_lengths_tried_are_those_of_pytorch(wave: tuple[float, ...], first: float, budget: int) -> None:
     lbfgs = pytest.importorskip("torch.optim.lbfgs")
@@ -61,7 +62,7 @@ def test_the_lengths_tried_are_those_of_pytorch(wave: tuple[float, ...], first: 
     assert trial.f == pytest.approx(value, rel=1e-6, abs=1e-6)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(waves, st.floats(0.01, 4))
 def test_the_result_satisfies_the_strong_wolfe_conditions(wave: tuple[float, ...], first: float) -> None:
     f, slope = along(0.0, wave)

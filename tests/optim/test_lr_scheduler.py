@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tests.golden import schedule_cases as cases
+from tests.support.profiles import examples
 from tinygrad_rnn.errors import TinygradRnnError
 from tinygrad_rnn.optim import lr_scheduler
 
@@ -40,7 +41,7 @@ def test_jumps_are_those_of_pytorch(name: str) -> None:
     assert cases.jumps(tg, cases.CASES[name]) == GOLDEN["jumps"][name]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.data())
 def test_random_schedules_follow_pytorch_where_it_is_installed(data: st.DataObject) -> None:
     torch = pytest.importorskip("torch")

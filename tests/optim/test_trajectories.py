@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tg
 from tests.golden import optim_cases as cases
 from tests.golden import packed
+from tests.support.profiles import examples
 
 GOLDEN = packed.read(pathlib.Path(__file__).parents[1] / "golden" / "optim.npz")
 
@@ -88,7 +89,7 @@ def options(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.composite(options)(), st.integers(0, 2**31))
 def test_random_options_follow_pytorch_where_it_is_installed(
     dtype: str, drawn: tuple[str, dict[str, Any]], seed: int
@@ -100,7 +101,7 @@ def test_random_options_follow_pytorch_where_it_is_installed(
     assert_same(cases.trajectory(tg, case, dtype, seed), cases.trajectory(torch, case, dtype, seed), tolerance)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(
     st.fixed_dictionaries(
         {

@@ -9,6 +9,7 @@ the model.  On a GPU, where a pass is one kernel launch, arrays are not cut.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from ..backend import array_module, on_gpu
 from ..typing import Array
@@ -22,18 +23,23 @@ BLOCK = 65536
 class Workspace:
     """Scratch arrays of an optimiser, allocated once per dtype and reused by every step and every parameter."""
 
-    __slots__ = ("_flat",)
+    __slots__ = ("_flat", "_views")
 
     def __init__(self) -> None:
-        self._flat: dict[tuple[str, str, int], Array] = {}
+        self._flat: dict[tuple[Any, ...], Array] = {}
+        self._views: dict[tuple[Any, ...], Array] = {}
 
     def scratch(self, like: Array, slot: int) -> Array:
         """An array of the shape and dtype of ``like`` whose contents mean nothing.  Slots do not overlap."""
-        key = (like.dtype.str, str(like.device), slot)
-        flat = self._flat.get(key)
-        if flat is None or flat.size < like.size:
-            flat = self._flat[key] = array_module(like).empty(like.size, like.dtype)
-        return flat[: like.size].reshape(like.shape)
+        place = (like.dtype, slot, getattr(like.device, "id", None))
+        view = self._views.get((like.shape, place))
+        if view is None:
+            flat = self._flat.get(place)
+            if flat is None or flat.size < like.size:
+                flat = self._flat[place] = array_module(like).empty(like.size, like.dtype)
+                self._views.clear()  # let go of the smaller memory
+            view = self._views[like.shape, place] = flat[: like.size].reshape(like.shape)
+        return view
 
     def blocks(self, *arrays: Array, scratch: int) -> Iterator[list[Array]]:
         """Walk over arrays of one shape together, a block at a time.

@@ -15,6 +15,7 @@ import tinygrad_rnn as tg
 import tinygrad_rnn.nn.utils
 from tests.golden import clip_cases as cases
 from tests.golden import packed
+from tests.support.profiles import examples
 from tinygrad_rnn.errors import TinygradRnnError
 from tinygrad_rnn.nn.utils import (
     clip_grad_norm,
@@ -52,7 +53,7 @@ def test_clamped_gradients_are_those_of_pytorch(name: str) -> None:
     assert_same(cases.clamped(tg, cases.BY_VALUE[name]), golden(f"value/{name}/"))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(
     st.lists(st.lists(st.floats(-9, 9, width=32), min_size=1, max_size=6), max_size=4),
     st.floats(0, 20),
