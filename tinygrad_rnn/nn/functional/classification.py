@@ -35,7 +35,7 @@ class _Case(NamedTuple):
 
     classes: Array  # (N, d...) int64, 0 where ignored
     scale: Array  # (N, d...), w_y, 0 where ignored
-    divisor: float  # the sum of scale for the mean, 1 else
+    divisor: Array  # the sum of scale
     axis: int  # of the classes in the input
     kept: Array  # (N, d...) bool, False where ignored
 
@@ -83,11 +83,12 @@ def _name(t: Tensor) -> str:
     return TYPE_NAMES.get(str(t.dtype), str(t.dtype))
 
 
-def _case(op: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int, reduction: str) -> _Case:
+def _case(op: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> _Case:
     """Check a class target and work out the coefficients.
 
     Raises:
-        IndexOutOfRange: a class that is not there (and not ``ignore_index``).
+        IndexOutOfRange: a class that is not there (and not ``ignore_index``); on the host only, as the check would
+            make a GPU wait.
     """
     if not isinstance(target, Tensor):
         raise ArgumentTypeError(f"{op}(): argument 'target' (position 2) must be Tensor, not {type(target).__name__}")
@@ -104,26 +105,23 @@ def _case(op: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_
     if input.ndim == 1:
         classes = classes.reshape(())
     kept = classes != ignore_index
-    wrong = kept & ((classes < 0) | (classes >= count))
-    if bool(wrong.any()):
+    if xp is np and (wrong := kept & ((classes < 0) | (classes >= count))).any():
         raise IndexOutOfRange(
             f"Target {classes[wrong].reshape(-1)[0]} is out of bounds. {op}(): there are {count} classes, "
             f"0 to {count - 1}"
         )
     classes = xp.where(kept, classes, 0).astype(np.int64)
     scale = kept.astype(input.dtype) if weight is None else weight._data[classes] * kept
-    divisor = float(scale.sum()) if reduction == "mean" else 1.0
-    return _Case(classes, scale, divisor, axis, kept)
+    return _Case(classes, scale, scale.sum(), axis, kept)
 
 
-def _pick(values: Value, classes: Array, axis: int) -> Value:
-    """The entry of each sample's class: ``(N, C, d...)`` -> ``(N, d...)``."""
-    if axis == 0:
-        return values[int(classes)]
-    if values.ndim == 2:
-        return values[np.arange(len(classes)), classes]
-    grid = np.ogrid[tuple(slice(n) for n in classes.shape)]
-    return values[(grid[0], classes, *grid[1:])]
+def _places(classes: Array) -> Any:
+    """The index of each sample's class: ``(N, C, d...)[_places]`` has the shape ``(N, d...)``."""
+    if classes.ndim == 0:
+        return classes
+    xp, ndim = array_module(classes), classes.ndim
+    grid = [xp.arange(n).reshape([-1 if k == axis else 1 for k in range(ndim)]) for axis, n in enumerate(classes.shape)]
+    return (grid[0], classes, *grid[1:])
 
 
 # the fused case ---------------------------------------------------------------------------------------------
@@ -131,35 +129,23 @@ def _pick(values: Value, classes: Array, axis: int) -> Value:
 
 def _forward(a: Array, case: _Case, reduction: str) -> tuple[tuple[Array], Any]:
     with np.errstate(invalid="ignore", divide="ignore"):
-        shifted = a - a.max(axis=case.axis, keepdims=True, initial=-np.inf)
+        shifted = a - a.max(axis=case.axis, keepdims=True)
         e = np.exp(shifted)
         z = e.sum(axis=case.axis)
-        loss = (np.log(z) - _pick(shifted, case.classes, case.axis)) * case.scale
-    if case.kept.size and not bool(case.kept.all()):
-        loss = np.where(case.kept, loss, loss.dtype.type(0))
-    return (_reduce(loss, case, reduction),), (e, z)
-
-
-def _reduce(loss: Array, case: _Case, reduction: str) -> Array:
-    if reduction == "none":
-        return loss
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return loss.sum() / loss.dtype.type(case.divisor)
+        loss = (np.log(z) - shifted[_places(case.classes)]) * case.scale
+        loss = np.where(case.kept, loss, 0)
+        if reduction != "none":
+            loss = loss.sum() / case.divisor if reduction == "mean" else loss.sum()
+    return (loss,), (e, z)
 
 
 def _backward(gs: Any, residual: Any, a: Array, needs: Any, case: _Case, reduction: str) -> list[Array]:
     """dL/da = (softmax(a) - onehot) times the coefficient of each sample."""
     e, z = residual
     with np.errstate(invalid="ignore", divide="ignore"):
-        c = case.scale * (gs[0] / e.dtype.type(case.divisor))
+        c = case.scale * (gs[0] / case.divisor if reduction == "mean" else gs[0])
         grad = e * np.expand_dims(c / z, case.axis)
-    if case.axis == 0:
-        grad[int(case.classes)] -= c
-    elif grad.ndim == 2:
-        grad[np.arange(len(c)), case.classes] -= c
-    else:
-        grid = np.ogrid[tuple(slice(n) for n in c.shape)]
-        grad[(grid[0], case.classes, *grid[1:])] -= c
+    grad[_places(case.classes)] -= c
     return [grad]
 
 
@@ -169,8 +155,8 @@ def _reference(a: Value, case: _Case, reduction: str) -> tuple[Value]:
 
 def _likelihood(log_p: Value, case: _Case, reduction: str) -> Value:
     """The composed form, from log-probabilities."""
-    loss = where(case.kept, -_pick(log_p, case.classes, case.axis) * case.scale, 0)
-    return loss if reduction == "none" else total(loss) / case.divisor
+    loss = where(case.kept, -log_p[_places(case.classes)] * case.scale, 0)
+    return loss if reduction == "none" else total(loss) / case.divisor if reduction == "mean" else total(loss)
 
 
 _cross_entropy = fused("cross_entropy", _forward, _backward, _reference)
@@ -209,7 +195,7 @@ def nll_loss(
     2.5
     """
     reduction = reduction_name(reduction, size_average, reduce)
-    case = _case("nll_loss", input, target, weight, ignore_index, reduction)
+    case = _case("nll_loss", input, target, weight, ignore_index)
     result: Tensor = _likelihood(input, case, reduction)
     return result
 
@@ -270,7 +256,7 @@ def cross_entropy(
         if ignore_index >= 0:
             raise OptionError("ignore_index is not supported for floating point target")
         return _soft(input, target, weight, reduction, label_smoothing)
-    case = _case("cross_entropy", input, target, weight, ignore_index, reduction)
+    case = _case("cross_entropy", input, target, weight, ignore_index)
     if label_smoothing > 0:
         return _smoothed(input, case, weight, reduction, label_smoothing)
     result: Tensor
@@ -288,7 +274,7 @@ def _smoothed(input: Tensor, case: _Case, weight: Tensor | None, reduction: str,
     spread = -total(log_p * _per_class(weight, input.ndim, case.axis), case.axis)
     spread = where(wrap(case.kept), spread, 0)
     if reduction != "none":
-        spread = spread.sum() / case.divisor
+        spread = total(spread) / case.divisor if reduction == "mean" else total(spread)
     result: Tensor = (1 - eps) * _likelihood(log_p, case, reduction) + spread * (eps / input.shape[case.axis])
     return result
 

@@ -140,13 +140,14 @@ def embedding_bag(
             f"embedding_bag: per_sample_weights need mode='sum' (got '{mode}') and the same shape as the input "
             f"{list(input.shape)} (got {list(per_sample_weights.shape)})"
         )
+    xp = array_module(input._data)
     if input.ndim == 2:
         if offsets is not None:
             raise ArgumentError("if input is 2D, then offsets has to be None, as each row of it is a bag")
-        bags, bag = input.shape[0], np.repeat(np.arange(input.shape[0]), input.shape[1])
+        bags, bag = input.shape[0], xp.repeat(xp.arange(input.shape[0]), input.shape[1])
     elif input.ndim == 1 and offsets is not None and offsets.ndim == 1:
-        starts = np.asarray(offsets._data)[: len(offsets) - include_last_offset]
-        bags, bag = len(starts), np.searchsorted(starts, np.arange(len(input)), side="right") - 1
+        starts = offsets._data[: len(offsets) - include_last_offset]
+        bags, bag = len(starts), xp.searchsorted(starts, xp.arange(len(input)), side="right") - 1
     elif input.ndim == 1:
         raise ArgumentError("offsets has to be a 1D Tensor" + (" but got None" if offsets is None else ""))
     else:
@@ -156,24 +157,27 @@ def embedding_bag(
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.reshape(-1, 1)
     counts = numbers._data != (-1 if padding_idx is None else padding_row(padding_idx, weight.shape[0]))
-    if not counts.all():
-        rows, bag = rows[np.flatnonzero(counts)], bag[counts]
+    if padding_idx is not None:
+        rows, bag = rows[xp.flatnonzero(counts)], bag[counts]
     if mode == "max":
         return _maxima(rows, bag, bags)
-    place = wrap(np.broadcast_to(bag[:, None], rows.shape))
-    summed: Tensor = scatter_add(ops.zeros(bags, weight.shape[1], dtype=weight.dtype), 0, place, rows)
+    place = wrap(xp.broadcast_to(bag[:, None], rows.shape))
+    nothing = wrap(xp.zeros((bags, weight.shape[1]), weight.dtype))
+    summed: Tensor = scatter_add(nothing, 0, place, rows)
     if mode == "sum":
         return summed
-    sizes = np.maximum(np.bincount(bag, minlength=bags), 1).astype(weight.dtype)
+    sizes = xp.maximum(xp.bincount(bag, minlength=bags), 1).astype(weight.dtype)
     return summed / wrap(sizes[:, None])
 
 
 def _maxima(rows: Tensor, bag: Array, bags: int) -> Tensor:
     """The largest entry of each bag, column by column."""
+    xp = array_module(bag)
     maxima = []
     for number in range(bags):
-        (members,) = np.nonzero(bag == number)
-        maxima.append(rows[members].max(0).values if len(members) else ops.zeros(rows.shape[1], dtype=rows.dtype))
+        (members,) = xp.nonzero(bag == number)
+        empty = wrap(xp.zeros(rows.shape[1], rows.dtype))
+        maxima.append(rows[members].max(0).values if len(members) else empty)
     result: Tensor = ops.stack(maxima)
     return result
 
