@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from ..ops.index import places
 from ..tape.primitive import REGISTRY
-from . import rows_nn  # noqa: F401
+from . import rows_more, rows_nn  # noqa: F401
 from .sampling import (
     Call,
     Calls,
