@@ -22,25 +22,38 @@ def _axes(x: Any, count: int) -> tuple[int, ...]:
 
 def _forward(x: Array, weight: Any, bias: Any, count: int, eps: float) -> tuple[tuple[Array], Any]:
     axes = _axes(x, count)
-    centred = x - x.mean(axis=axes, keepdims=True)
-    rate = 1 / np.sqrt(np.square(centred).mean(axis=axes, keepdims=True) + x.dtype.type(eps))
-    unit = centred * rate
-    y = unit if weight is None else unit * weight
-    return (y if bias is None else y + bias,), (unit, rate)
+    unit = x - x.mean(axis=axes, keepdims=True)
+    y = np.square(unit)
+    rate = 1 / np.sqrt(y.mean(axis=axes, keepdims=True) + x.dtype.type(eps))
+    unit *= rate
+    if weight is None:
+        y[...] = unit
+    else:
+        np.multiply(unit, weight, out=y)
+    if bias is not None:
+        y += bias
+    return (y,), (unit, rate)
 
 
-def _backward(
-    gs: Any, residual: Any, x: Array, weight: Any, bias: Any, needs: Any, count: int, eps: float
-) -> list[Any]:
+def _backward(gs: Any, residual: Any, x: Array, weight: Any, bias: Any, needs: Any, count: int, eps: float) -> list[Any]:
     """With u = (x - mean) rate and h = g w: dx = rate (h - mean(h) - u mean(h u)), dw = sum(g u), db = sum(g)."""
     (g,), (unit, rate) = gs, residual
     axes, leading = _axes(x, count), tuple(range(x.ndim - count))
-    dx = None
+    dx = dw = None
+    product = g * unit
+    if needs[1]:
+        dw = product.sum(axis=leading)
     if needs[0]:
-        h = g if weight is None else g * weight
-        along = (h * unit).mean(axis=axes, keepdims=True)
-        dx = (h - h.mean(axis=axes, keepdims=True) - unit * along) * rate
-    return [dx, (g * unit).sum(axis=leading) if needs[1] else None, g.sum(axis=leading) if needs[2] else None]
+        if weight is None:
+            dx = g - g.mean(axis=axes, keepdims=True)
+        else:
+            product *= weight
+            dx = g * weight
+            dx -= dx.mean(axis=axes, keepdims=True)
+        along = product.mean(axis=axes, keepdims=True)
+        dx -= np.multiply(unit, along, out=product)
+        dx *= rate
+    return [dx, dw, g.sum(axis=leading) if needs[2] else None]
 
 
 def _reference(x: Value, weight: Value, bias: Value, count: int, eps: float) -> tuple[Value]:
