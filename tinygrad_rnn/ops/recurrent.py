@@ -48,18 +48,18 @@ def _rnn_composed(
     def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
         return (rnn_cell(x_t, *states, *weights, nonlinearity=nonlinearity),)
 
-    y, states = unroll(step, x, (h,), sizes=sizes, reverse=reverse)
+    (y,), states = unroll(step, x, (h,), sizes=sizes, reverse=reverse)
     return y, *states
 
 
 def _lstm_composed(
-    x: Value, h: Value, c: Value, *weights: Value, sizes: Sizes, reverse: bool, save: bool = True
+    x: Value, h: Value, c: Value, *weights: Value, sizes: Sizes, reverse: bool, cells: bool = False, save: bool = True
 ) -> tuple[Value, ...]:
     def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
         return lstm_cell(x_t, *states, *weights)
 
-    y, states = unroll(step, x, (h, c), sizes=sizes, reverse=reverse)
-    return y, *states
+    (y, *all_cells), states = unroll(step, x, (h, c), sizes=sizes, reverse=reverse, emit=(0, 1) if cells else (0,))
+    return y, *states, *all_cells
 
 
 def _gru_composed(
@@ -68,7 +68,7 @@ def _gru_composed(
     def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
         return (gru_cell(x_t, *states, *weights),)
 
-    y, states = unroll(step, x, (h,), sizes=sizes, reverse=reverse)
+    (y,), states = unroll(step, x, (h,), sizes=sizes, reverse=reverse)
     return y, *states
 
 
@@ -131,12 +131,20 @@ def lstm_sequence(
     *,
     sizes: Sizes = None,
     reverse: bool = False,
+    cells: bool = False,
     impl: str = "fused",
-) -> tuple[Value, Value, Value]:
-    """:func:`~tinygrad_rnn.ops.cells.lstm_cell` over a sequence: ``(y, h_n, c_n)``; arguments as above."""
+) -> tuple[Value, ...]:
+    """:func:`~tinygrad_rnn.ops.cells.lstm_cell` over a sequence: ``(y, h_n, c_n)``.
+
+    Args:
+        cells: give c after every step as a fourth result, in the layout of y.
+
+    Others as above.
+    """
     args = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr)
-    y, h, c = _apply(_lstm_composed, _lstm_fused, impl, args, {"sizes": sizes, "reverse": reverse})
-    return y, h, c
+    params = {"sizes": sizes, "reverse": reverse, "cells": cells}
+    results: tuple[Value, ...] = _apply(_lstm_composed, _lstm_fused, impl, args, params)
+    return results
 
 
 def gru_sequence(

@@ -1,4 +1,4 @@
-"""RNNBase: what RNN, LSTM and GRU share, from the parameters to the walk over layers and directions.
+"""RNNBase: what RNN, LSTM and GRU share: their parameters, and how one layer runs in one direction.
 
 Legend: T steps, N batch, I input size, H hidden size, P projection size, R = P or H, L layers, D directions,
 G gates.
@@ -7,7 +7,8 @@ Parameters of layer k, registered and drawn in this order, forward then ``_rever
 
     weight_ih_l{k} (G*H, I)   weight_hh_l{k} (G*H, R)   bias_ih_l{k}, bias_hh_l{k} (G*H)   weight_hr_l{k} (P, H)
 
-I is R*D for the layers above the first.  All are drawn from U(-1/sqrt(H), 1/sqrt(H)).
+I is R*D for the layers above the first.  All are drawn from U(-1/sqrt(H), 1/sqrt(H)).  Options that PyTorch does
+not have add parameters after these (``ops/kernels/conventions.py``).
 """
 
 from __future__ import annotations
@@ -15,24 +16,28 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...backend import array_module
-from ...errors import ArgumentError, ArgumentTypeError, ShapeError
-from ...ops import cat, index_select, stack
-from ...ops.kernels.conventions import CELLS, CellKind, parameter_names
+from ...errors import ArgumentError
+from ...ops.kernels.conventions import CELLS, CellKind, parameter_shapes
 from ...ops.recurrent import gru_sequence, lstm_sequence, rnn_sequence
-from ...tape.modes import no_grad
-from ...tape.tensor import Tensor, wrap
+from ...ops.variants import gru_variant, lstm_variant, rnn_variant
+from ...tape.tensor import Tensor
 from ...typing import Value
 from .. import functional as F
 from .. import init
 from ..module import Module
 from ..parameter import Parameter, empty
-from ..utils.rnn import PackedSequence
-from .checks import check_constructor, check_input, check_states, check_states_ndim
+from .checks import check_constructor, check_input
+from .options import StackOptions
+from .stack import Sizes, Stack, States
 
-__all__ = ["RNNBase"]
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .options import StackKeywords
+
+__all__ = ["RNNBase", "reset_norms", "set_forget_bias"]
 
 IMPLEMENTATIONS = ("auto", "fused", "composed")
 
@@ -44,8 +49,16 @@ SEQUENCES: dict[str, Callable[..., tuple[Value, ...]]] = {
 }
 """The operation that runs one layer and direction of each mode."""
 
+STEPS: dict[str, Callable[..., tuple[Value, ...]]] = {
+    "RNN_TANH": partial(rnn_variant, nonlinearity="tanh"),
+    "RNN_RELU": partial(rnn_variant, nonlinearity="relu"),
+    "LSTM": lstm_variant,
+    "GRU": gru_variant,
+}
+"""One step of each mode with all its options: states, then gates."""
 
-class RNNBase(Module):
+
+class RNNBase(Stack):
     """Base of the recurrent layers; use :class:`RNN`, :class:`LSTM` or :class:`GRU`.
 
     Args:
@@ -59,8 +72,18 @@ class RNNBase(Module):
         bidirectional: a second set of weights reads from the end; outputs are joined, forward first.
         proj_size: P (LSTM alone); 0 for none.
         impl: ``"fused"``: one record for each layer and direction, with a hand-written backward pass;
-            ``"composed"``: every step on the tape; ``"auto"``: fused.
+            ``"composed"``: every step on the tape; ``"auto"``: fused wherever the options permit.
+        weight_dropout: probability of zeroing each entry of weight_hh, once per call, while training
+            (S. Merity et al. 2018).
+        layer_norm: normalise the products and the cell state (J. L. Ba et al. 2016).
+        return_gates: give the activated gates of the last layer, by name, as a last result.
+        options: ``skip``, ``zoneout``, ``recurrent_dropout``, ``locked_dropout``, ``learn_state``; see
+            :mod:`~tinygrad_rnn.nn.recurrent.options`.
     """
+
+    peepholes = False
+    reset_after = True
+    return_cells = False
 
     def __init__(
         self,
@@ -77,6 +100,10 @@ class RNNBase(Module):
         dtype: Any = None,
         *,
         impl: str = "auto",
+        weight_dropout: float = 0.0,
+        layer_norm: bool = False,
+        return_gates: bool = False,
+        **options: Unpack[StackKeywords],
     ) -> None:
         super().__init__()
         check_constructor(input_size, hidden_size, num_layers, bias, batch_first, dropout, proj_size)
@@ -84,6 +111,8 @@ class RNNBase(Module):
             raise ArgumentError(f"Unrecognized RNN mode: {mode}. Expected one of {', '.join(CELLS)}")
         if impl not in IMPLEMENTATIONS:
             raise ArgumentError(f"impl must be one of {', '.join(IMPLEMENTATIONS)}, got {impl!r}")
+        if not 0 <= weight_dropout <= 1:
+            raise ArgumentError(f"weight_dropout is a probability and must lie in [0, 1], got {weight_dropout}")
         self.mode = mode
         self.input_size = input_size
         self.hidden_size = hidden_size
@@ -94,53 +123,67 @@ class RNNBase(Module):
         self.bidirectional = bidirectional
         self.proj_size = proj_size
         self.impl = impl
+        self.weight_dropout = weight_dropout
+        self.layer_norm = layer_norm
+        self.return_gates = return_gates
+        self.options = StackOptions(**options)
+        self.options.zoneouts(len(self._kind.states))
+        if impl == "fused" and self._steps_differ:
+            raise ArgumentError("impl='fused' cannot run these options: use impl='auto' (every step on the tape)")
         self._flat_weights_names: list[str] = []
         self._all_weights: list[list[str]] = []
         for layer in range(num_layers):
-            for suffix in self._suffixes():
+            for suffix in ("", "_reverse")[: self._directions]:
                 shapes = self._shapes(layer)
                 names = [f"{name}_l{layer}{suffix}" for name in shapes]
                 for name, shape in zip(names, shapes.values(), strict=True):
                     self.register_parameter(name, Parameter(empty(shape, device=device, dtype=dtype)))
                 self._flat_weights_names += names
                 self._all_weights.append(names)
+            self._add_skip(layer, device=device, dtype=dtype)
+        self._add_initial_states(device=device, dtype=dtype)
         self.reset_parameters()
-
-    def _suffixes(self) -> tuple[str, ...]:
-        return ("", "_reverse") if self.bidirectional else ("",)
 
     def _shapes(self, layer: int) -> dict[str, tuple[int, ...]]:
         """The shapes of one layer's parameters, by name without layer and direction."""
-        rows = len(self._kind.gates) * self.hidden_size
-        width = self._output_size
-        below = self.input_size if layer == 0 else width * len(self._suffixes())
-        shapes: dict[str, tuple[int, ...]] = {
-            "weight_ih": (rows, below),
-            "weight_hh": (rows, width),
-            "bias_ih": (rows,),
-            "bias_hh": (rows,),
-            "weight_hr": (width, self.hidden_size),
-        }
-        return {name: shapes[name] for name in parameter_names(self.bias, self.proj_size > 0)}
+        return parameter_shapes(
+            self._kind,
+            self._layer_input_size(layer),
+            self.hidden_size,
+            self._state_sizes()[0],
+            bias=self.bias,
+            projection=self.proj_size > 0,
+            peepholes=self.peepholes,
+            layer_norm=self.layer_norm,
+        )
 
     @property
     def _kind(self) -> CellKind:
         return CELLS[self.mode]
 
-    @property
-    def _output_size(self) -> int:
-        """R: the width of one direction's output."""
-        return self.proj_size or self.hidden_size
+    def _kind_name(self) -> str:
+        return self.mode.partition("_")[0]
+
+    def _state_names(self) -> tuple[str, ...]:
+        return self._kind.states
 
     def _state_sizes(self) -> tuple[int, ...]:
-        """The width of each state: R for h, H for c."""
-        return (self._output_size, *[self.hidden_size for _ in self._kind.states[1:]])
+        """R for h, H for c."""
+        return (self.proj_size or self.hidden_size, *[self.hidden_size for _ in self._kind.states[1:]])
+
+    @property
+    def _steps_differ(self) -> bool:
+        """Whether an option asks for something that only the composed form can do."""
+        other_cell = self.layer_norm or self.peepholes or not self.reset_after
+        return other_cell or self.return_gates or self.options.changes_steps
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, in the order of their registration."""
+        """Draw all parameters anew, in the order of their registration; gains are 1, other options as they say."""
         bound = 1.0 / math.sqrt(self.hidden_size)
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
+        reset_norms(self)
+        self._reset_stack()
 
     @property
     def all_weights(self) -> list[list[Any]]:
@@ -163,109 +206,71 @@ class RNNBase(Module):
             "batch_first": False,
             "dropout": 0,
             "bidirectional": False,
+            "peepholes": False,
+            "reset_after": True,
+            "return_cells": False,
             "impl": "auto",
+            "weight_dropout": 0,
+            "layer_norm": False,
+            "return_gates": False,
         }
-        changed = [f"{name}={self.__dict__[name]}" for name, value in defaults.items() if self.__dict__[name] != value]
-        return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed])
+        changed = [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
+        return ", ".join([f"{self.input_size}, {self.hidden_size}", *changed, *self.options.changed()])
 
-    # forward ---------------------------------------------------------------------------------------------------
+    # forward -----------------------------------------------------------------------------------------------------
 
-    def _sequence(self, x: Value, states: tuple[Value, ...], weights: list[Any], **options: Any) -> tuple[Value, ...]:
-        """One layer and direction: the output and the final states."""
-        result: tuple[Value, ...] = SEQUENCES[self.mode](x, *states, *weights, **options)
-        return result
+    def _check_input(self, input: Tensor, packed: bool) -> None:
+        check_input(input, packed, self.input_size, getattr(self, self._flat_weights_names[0]))
 
-    def _run(self, input: Any, hx: tuple[Tensor, ...] | None) -> tuple[Any, tuple[Tensor, ...]]:
-        """All layers and directions: the output in the form of the input, and each final state."""
-        if isinstance(input, PackedSequence):
-            return self._run_packed(input, hx)
-        if not isinstance(input, Tensor):
-            raise ArgumentTypeError(
-                f"{type(self).__name__}(): input must be Tensor or PackedSequence, not {type(input).__name__}. "
-                "Make one with tinygrad_rnn.tensor(...)"
+    def _weights(self, layer: int, direction: int) -> dict[str, Any]:
+        """The parameters of one layer and direction, by name without both, weight_hh dropped if asked for."""
+        names = self._all_weights[layer * self._directions + direction]
+        weights = {name.partition("_l" + str(layer))[0]: getattr(self, name) for name in names}
+        if self.weight_dropout:
+            weights["weight_hh"] = F.dropout(weights["weight_hh"], self.weight_dropout, self.training)
+        return weights
+
+    def _direction(
+        self, layer: int, direction: int, x: Value, states: States, sizes: Sizes
+    ) -> tuple[tuple[Value, ...], States]:
+        weights = self._weights(layer, direction)
+        reverse, count = bool(direction), len(states)
+        cells = {"cells": True} if self.return_cells else {}
+        if not self._steps_differ:
+            impl = "composed" if self.impl == "composed" else "fused"
+            order = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")[: 5 if self.proj_size else 4]
+            run = SEQUENCES[self.mode]
+            y, *rest = run(
+                x, *states, *[weights.get(name) for name in order], sizes=sizes, reverse=reverse, impl=impl, **cells
             )
-        if input.ndim not in (2, 3):
-            kind, noun = ("RNN", "D tensor") if self.mode.startswith("RNN") else (self.mode, "D")
-            raise ShapeError(f"{kind}: Expected input to be 2D or 3D, got {input.ndim}{noun} instead")
-        batched = input.ndim == 3
-        x = input
-        if not batched:
-            x = x.reshape(x.shape[0], 1, x.shape[1])
-        elif self.batch_first:
-            x = x.transpose(0, 1)  # (T, N, I)
-        if hx is not None:
-            check_states_ndim(hx, batched)
-            hx = hx if batched else tuple(state.reshape(state.shape[0], 1, state.shape[1]) for state in hx)
-        check_input(x, False, self.input_size, self._parameters_first())
-        output, finals = self._layers(x, self._initial(hx, x, x.shape[1]), None)
-        if not batched:
-            return output.reshape(output.shape[0], -1), tuple(f.reshape(f.shape[0], -1) for f in finals)
-        return (output.transpose(0, 1) if self.batch_first else output), finals
+            return (y, *rest[count:]), tuple(rest[:count])
+        variant = STEPS[self.mode] if self.reset_after else partial(STEPS[self.mode], reset_after=False)
+        gates = range(count, count + len(self._kind.gates)) if self.return_gates else ()
+        emit = (0, *([1] if self.return_cells else []), *gates)
+        return self._unrolled(lambda x, s: variant(x, *s, weights), x, states, sizes, reverse, emit)
 
-    def _run_packed(
-        self, sequence: PackedSequence, hx: tuple[Tensor, ...] | None
-    ) -> tuple[PackedSequence, tuple[Tensor, ...]]:
-        data, batch_sizes, sorted_indices, unsorted_indices = sequence
-        check_input(data, True, self.input_size, self._parameters_first())
-        sizes = tuple(batch_sizes.tolist())
-        batch = sizes[0] if sorted_indices is None else len(sorted_indices)
-        if hx is not None and sorted_indices is not None:
-            check_states_ndim(hx, True)
-            self._check_states(hx, data, batch)
-            hx = tuple(index_select(state, 1, sorted_indices) for state in hx)
-        output, finals = self._layers(data, self._initial(hx, data, batch), sizes)
-        if unsorted_indices is not None:
-            finals = tuple(index_select(state, 1, unsorted_indices) for state in finals)
-        return PackedSequence(output, batch_sizes, sorted_indices, unsorted_indices), finals
+    def _results(self, outputs: list[Any], final: Any) -> tuple[Any, ...]:
+        """What ``forward`` returns: output, final states, and what else was asked for."""
+        output, *more = outputs
+        results: list[Any] = [output, final]
+        if self.return_cells:
+            results.append(more.pop(0))
+        if self.return_gates:
+            results.append(dict(zip(self._kind.gates, more, strict=True)))
+        return tuple(results)
 
-    def _parameters_first(self) -> Any:
-        return getattr(self, self._flat_weights_names[0])
 
-    def _check_states(self, hx: tuple[Tensor, ...], input: Tensor, batch: int) -> None:
-        count = self.num_layers * len(self._suffixes())
-        check_states(hx, [(count, batch, size) for size in self._state_sizes()], input)
-
-    def _initial(self, hx: tuple[Tensor, ...] | None, input: Tensor, batch: int) -> list[tuple[Tensor, ...]]:
-        """The initial states (N, R), (N, H) of each layer and direction."""
-        count = self.num_layers * len(self._suffixes())
-        if hx is None:
-            xp = array_module(input._data)
-            zeros = tuple(wrap(xp.zeros((batch, size), input.dtype)) for size in self._state_sizes())
-            return [zeros] * count
-        self._check_states(hx, input, batch)
-        return [tuple(state[k] for state in hx) for k in range(count)]
-
-    def _layers(
-        self, x: Tensor, initial: list[tuple[Tensor, ...]], sizes: tuple[int, ...] | None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        impl = "composed" if self.impl == "composed" else "fused"
-        finals: list[tuple[Tensor, ...]] = []
-        names = iter(self._all_weights)
-        for layer in range(self.num_layers):
-            outputs = []
-            for reverse in range(len(self._suffixes())):
-                weights = self._weights(next(names))
-                y, *final = self._sequence(
-                    x, initial[len(finals)], weights, sizes=sizes, reverse=bool(reverse), impl=impl
-                )
-                outputs.append(y)
-                finals.append(tuple(final))
-            x = outputs[0] if len(outputs) == 1 else cat(outputs, -1)
-            if layer < self.num_layers - 1:
-                x = F.dropout(x, self.dropout, self.training)
-        return x, tuple(stack(states) for states in zip(*finals, strict=True))
-
-    def _weights(self, names: list[str]) -> list[Any]:
-        """The parameters of one layer and direction, None for biases that it does not have."""
-        held = {name.partition("_l")[0]: getattr(self, name) for name in names}
-        return [held.get(name) for name in parameter_names(True, self.proj_size > 0)]
+def reset_norms(module: Module) -> None:
+    """Gains of normalisations to 1, their biases to 0."""
+    for name, parameter in module._parameters.items():
+        if parameter is not None and name.startswith("norm_"):
+            init.constant_(parameter, 0.0 if name.startswith("norm_c_bias") else 1.0)
 
 
 def set_forget_bias(module: Module, names: list[str], size: int, value: float) -> None:
     """Make the biases ``names`` = (bias_ih, bias_hh) of an LSTM's forget gate add up to ``value``."""
     rows = CELLS["LSTM"].rows("f", size)
-    with no_grad():
-        for name, filled in zip(names, (value, 0.0), strict=True):
-            parameter = getattr(module, name)
-            parameter._data[rows] = filled
-            parameter._touch()
+    for name, filled in zip(names, (value, 0.0), strict=True):
+        parameter = getattr(module, name)
+        parameter._data[rows] = filled
+        parameter._touch()

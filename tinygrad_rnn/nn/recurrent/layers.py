@@ -12,11 +12,16 @@ Shapes of all three:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import ArgumentError, ArgumentTypeError
 from ...tape.tensor import Tensor
 from .base import RNNBase, set_forget_bias
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from .options import LayerKeywords
 
 __all__ = ["GRU", "LSTM", "RNN"]
 
@@ -25,7 +30,8 @@ class RNN(RNNBase):
     """The plain recurrent layer: ``h' = tanh(W_ih x + b_ih + W_hh h + b_hh)``, or relu.
 
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, impl: see :class:`RNNBase`.
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, impl, options: see
+            :class:`RNNBase`.
         nonlinearity: ``"tanh"`` or ``"relu"``.
 
     Returns:
@@ -58,12 +64,13 @@ class RNN(RNNBase):
         *,
         proj_size: int | None = None,
         impl: str = "auto",
+        **options: Unpack[LayerKeywords],
     ) -> None:
         _refuse_projection(proj_size)
         modes = {"tanh": "RNN_TANH", "relu": "RNN_RELU"}
         if nonlinearity not in modes:
             raise ArgumentError(f"Unknown nonlinearity '{nonlinearity}'. Select from 'tanh' or 'relu'.")
-        self.__dict__["nonlinearity"] = nonlinearity
+        self.nonlinearity = nonlinearity
         super().__init__(
             modes[nonlinearity],
             input_size,
@@ -76,12 +83,13 @@ class RNN(RNNBase):
             device=device,
             dtype=dtype,
             impl=impl,
+            **options,
         )
 
-    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, ...]:
         """``output, h_n`` for an input and, if not zeros, the initial state."""
-        output, (h_n,) = self._run(input, _one_state("RNN", hx))
-        return output, h_n
+        outputs, (h_n,) = self._run(input, _one_state("RNN", hx))
+        return self._results(outputs, h_n)
 
 
 class LSTM(RNNBase):
@@ -90,10 +98,13 @@ class LSTM(RNNBase):
     Rows of the weights: i, f, g, o, H of each.
 
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, impl: see
-            :class:`RNNBase`.
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, proj_size, impl, options:
+            see :class:`RNNBase`.
         forget_bias: what the two biases of the forget gate add up to at the start, in every layer and direction
             (1 keeps the memory open: Jozefowicz et al. 2015); None: drawn like all the others, as in PyTorch.
+        peepholes: the gates see the cell state through diagonal weights, ``weight_peephole_l{k}`` (3H), blocks for
+            i, f, o (Gers and Schmidhuber 2000).
+        return_cells: give c after every step, (T, N, D*H) arranged as the output, as a third result.
 
     Returns:
         ``output, (h_n, c_n)``; shapes at the top of this file.
@@ -125,11 +136,16 @@ class LSTM(RNNBase):
         dtype: Any = None,
         *,
         forget_bias: float | None = None,
+        peepholes: bool = False,
+        return_cells: bool = False,
         impl: str = "auto",
+        **options: Unpack[LayerKeywords],
     ) -> None:
         if forget_bias is not None and not bias:
             raise ArgumentError("forget_bias needs biases, but bias=False was given")
-        self.__dict__["forget_bias"] = forget_bias
+        self.forget_bias = forget_bias
+        self.peepholes = peepholes
+        self.return_cells = return_cells
         super().__init__(
             "LSTM",
             input_size,
@@ -143,6 +159,7 @@ class LSTM(RNNBase):
             device,
             dtype,
             impl=impl,
+            **options,
         )
 
     def reset_parameters(self) -> None:
@@ -156,25 +173,27 @@ class LSTM(RNNBase):
         """The sizes, then what differs from the defaults."""
         return super().extra_repr() + ("" if self.forget_bias is None else f", forget_bias={self.forget_bias}")
 
-    def forward(self, input: Any, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Any, tuple[Tensor, Tensor]]:
+    def forward(self, input: Any, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Any, ...]:
         """``output, (h_n, c_n)`` for an input and, if not zeros, the initial states."""
         states = None
         if hx is not None:
             if not isinstance(hx, (tuple, list)) or len(hx) != 2 or not all(isinstance(s, Tensor) for s in hx):
                 raise ArgumentTypeError(f"LSTM(): hx must be a pair of Tensors (h_0, c_0), not {_described(hx)}")
             states = tuple(hx)
-        output, (h_n, c_n) = self._run(input, states)
-        return output, (h_n, c_n)
+        outputs, (h_n, c_n) = self._run(input, states)
+        return self._results(outputs, (h_n, c_n))
 
 
 class GRU(RNNBase):
     """Gated recurrent unit: see :func:`~tinygrad_rnn.ops.cells.gru_cell` for the equations.
 
-    Rows of the weights: r, z, n, H of each.  The reset gate is applied after the product with h, the bias b_hn
-    inside of it, as in PyTorch and cuDNN (and ONNX with ``linear_before_reset=1``); Cho et al. apply it before.
+    Rows of the weights: r, z, n, H of each.
 
     Args:
-        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, impl: see :class:`RNNBase`.
+        input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, impl, options: see
+            :class:`RNNBase`.
+        reset_after: the reset gate is applied after the product with h, the bias b_hn inside of it, as in PyTorch
+            and cuDNN (ONNX: ``linear_before_reset=1``); False: before it, as Cho et al. have it.
 
     Returns:
         ``output, h_n``; shapes at the top of this file.
@@ -204,9 +223,12 @@ class GRU(RNNBase):
         dtype: Any = None,
         *,
         proj_size: int | None = None,
+        reset_after: bool = True,
         impl: str = "auto",
+        **options: Unpack[LayerKeywords],
     ) -> None:
         _refuse_projection(proj_size)
+        self.reset_after = reset_after
         super().__init__(
             "GRU",
             input_size,
@@ -219,12 +241,13 @@ class GRU(RNNBase):
             device=device,
             dtype=dtype,
             impl=impl,
+            **options,
         )
 
-    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, Tensor]:
+    def forward(self, input: Any, hx: Tensor | None = None) -> tuple[Any, ...]:
         """``output, h_n`` for an input and, if not zeros, the initial state."""
-        output, (h_n,) = self._run(input, _one_state("GRU", hx))
-        return output, h_n
+        outputs, (h_n,) = self._run(input, _one_state("GRU", hx))
+        return self._results(outputs, h_n)
 
 
 def _refuse_projection(proj_size: int | None) -> None:

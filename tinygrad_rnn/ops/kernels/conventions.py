@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-__all__ = ["CELLS", "GRU", "LSTM", "RNN_RELU", "RNN_TANH", "CellKind", "parameter_names"]
+__all__ = ["CELLS", "GRU", "LSTM", "RNN_RELU", "RNN_TANH", "CellKind", "parameter_names", "parameter_shapes"]
 
 
 @dataclass(frozen=True)
@@ -52,10 +52,12 @@ CELLS = MappingProxyType({kind.mode: kind for kind in (RNN_TANH, RNN_RELU, LSTM,
 """Every cell kind by its mode."""
 
 
-def parameter_names(bias: bool, projection: bool) -> tuple[str, ...]:
+def parameter_names(
+    kind: CellKind, *, bias: bool = True, projection: bool = False, peepholes: bool = False, layer_norm: bool = False
+) -> tuple[str, ...]:
     """The parameters of one layer and direction, in the order in which they are registered and drawn.
 
-    >>> parameter_names(bias=True, projection=False)
+    >>> parameter_names(LSTM)
     ('weight_ih', 'weight_hh', 'bias_ih', 'bias_hh')
     """
     names = ["weight_ih", "weight_hh"]
@@ -63,4 +65,32 @@ def parameter_names(bias: bool, projection: bool) -> tuple[str, ...]:
         names += ["bias_ih", "bias_hh"]
     if projection:
         names += ["weight_hr"]
+    if peepholes:
+        names += ["weight_peephole"]
+    if layer_norm:
+        names += ["norm_ih", "norm_hh"] + (["norm_c", "norm_c_bias"] if "c" in kind.states else [])
     return tuple(names)
+
+
+def parameter_shapes(
+    kind: CellKind, input_size: int, hidden_size: int, output_size: int, **options: bool
+) -> dict[str, tuple[int, ...]]:
+    """The shape of each parameter of :func:`parameter_names`.
+
+    >>> parameter_shapes(GRU, 2, 5, 5, bias=False)
+    {'weight_ih': (15, 2), 'weight_hh': (15, 5)}
+    """
+    rows = len(kind.gates) * hidden_size
+    shapes: dict[str, tuple[int, ...]] = {
+        "weight_ih": (rows, input_size),
+        "weight_hh": (rows, output_size),
+        "bias_ih": (rows,),
+        "bias_hh": (rows,),
+        "weight_hr": (output_size, hidden_size),
+        "weight_peephole": (3 * hidden_size,),
+        "norm_ih": (rows,),
+        "norm_hh": (rows,),
+        "norm_c": (hidden_size,),
+        "norm_c_bias": (hidden_size,),
+    }
+    return {name: shapes[name] for name in parameter_names(kind, **options)}

@@ -64,16 +64,19 @@ def forward(
     sizes: Sequence[int] | None = None,
     reverse: bool = False,
     save: bool = True,
-) -> tuple[tuple[Array, Array, Array], Residual | None]:
+    cells: bool = False,
+) -> tuple[tuple[Array, ...], Residual | None]:
     """Run one direction.
 
     Args:
         sizes: batch sizes of packed input; None for (T, N, I).
         reverse: read the sequence from its end.
         save: leave a residual for ``backward``.
+        cells: give the cell states of all steps as a fourth output.
 
     Returns:
-        (y, h_n, c_n), residual: y (T, N, R) or (S, R), the states (N, R) and (N, H) after the last step read.
+        (y, h_n, c_n), residual: y (T, N, R) or (S, R), the states (N, R) and (N, H) after the last step read;
+        with ``cells`` also c of every step, (T, N, H) or (S, H).
     """
     xp = array_module(x)
     size = c0.shape[1]
@@ -83,7 +86,7 @@ def forward(
     w_rec = pack_weight(w_hh, ORDER, SCALES, steps=plan.steps)  # (4, R, H)
     bias = pack_bias((b_ih, b_hh), ORDER, SCALES)  # (4, 1, H)
     hs = Trail(plan, h0, "both" if save else "after")
-    cs = Trail(plan, c0, "both" if save else "last")
+    cs = Trail(plan, c0, "both" if save else "after" if cells else "last")
 
     parts = plan.parts(plan.rows if save else most_rows(size))
     gates = xp.empty((4, max((part.size for part in parts), default=0), size), x.dtype)  # (4, S, H) if saved
@@ -109,7 +112,8 @@ def forward(
                 matmul(t, w_hr.T, out=h_new)
     y = hs.values.reshape(*x.shape[:-1], h0.shape[1])
     residual = Residual(plan, gates, cs.values, cs.earlier, hs.earlier) if save else None
-    return (y, hs.final(), cs.final()), residual
+    outputs = (y, hs.final(), cs.final())
+    return ((*outputs, cs.values.reshape(*x.shape[:-1], size)) if cells else outputs), residual
 
 
 def backward(
@@ -126,7 +130,7 @@ def backward(
     *,
     needs: Sequence[bool],
 ) -> list[Array | None]:
-    """The gradients of x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr for those of (y, h_n, c_n).
+    """The gradients of x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr for those of (y, h_n, c_n) and, if given, all c.
 
     Args:
         gs: cotangents of the outputs; None where there is none.
@@ -134,12 +138,13 @@ def backward(
     """
     xp = array_module(x)
     plan, size = residual.plan, c0.shape[1]
-    dy, dh_n, dc_n = gs
+    dy, dh_n, dc_n, dc_all = (*gs, None)[:4]
     dh0 = xp.zeros(h0.shape, x.dtype) if dh_n is None else dh_n.copy()  # (N, R), carried from step to step
     dc0 = xp.zeros(c0.shape, x.dtype) if dc_n is None else dc_n.copy()  # (N, H)
     dz = xp.empty((4, plan.rows, size), x.dtype)  # (4, S, H), blocks in the weights' order i, f, g, o
     dh_all = xp.empty((plan.rows, h0.shape[1]), x.dtype) if w_hr is not None else None  # (S, P)
     dy_rows = None if dy is None else dy.reshape(plan.rows, h0.shape[1])  # (S, R)
+    dc_rows = None if dc_all is None else dc_all.reshape(plan.rows, size)  # (S, H)
     w_rec = w_hh.reshape(4, size, h0.shape[1])  # (4, H, R)
     dh_heads, dc_heads = plan.heads(dh0), plan.heads(dc0)
     lists = (dh_heads, dc_heads, scratch(4, dh_heads), scratch(1, dc_heads))
@@ -148,10 +153,17 @@ def backward(
     for part in reversed(plan.parts(most_rows(size))):
         rows = part.rows
         dm_to_dc = _fill_factors(residual, rows, dz[:, rows])
-        tables = (dz[:, rows], residual.gates[1, rows], dm_to_dc, rows_of(dy_rows, rows), rows_of(dh_all, rows))
-        for dz_t, f, slope, dy_t, dh_t, dh, dc, terms, t in plan.walk_back(part, tables, lists):
+        tables = (
+            dz[:, rows],
+            residual.gates[1, rows],
+            dm_to_dc,
+            *(rows_of(a, rows) for a in (dy_rows, dc_rows, dh_all)),
+        )
+        for dz_t, f, slope, dy_t, dc_t, dh_t, dh, dc, terms, t in plan.walk_back(part, tables, lists):
             if dy_t is not None:
                 add(dh, dy_t, out=dh)
+            if dc_t is not None:
+                add(dc, dc_t, out=dc)
             dm = dh  # of o * tanh(c)
             if dh_t is not None:
                 dh_t[...] = dh
