@@ -497,3 +497,78 @@ def test_a_lazy_layer_settles_when_a_state_is_loaded() -> None:
     assert (lazy(x)._data == plain(x)._data).all()
     assert repr(lazy) == repr(plain)
     assert repr(copy.deepcopy(nn.LazyLinear(3)).weight) == "<UninitializedParameter>"
+
+
+# backward hooks ----------------------------------------------------------------------------------------------
+
+
+def hooked(lib: Any) -> list[Any]:
+    """What hooks see, and the gradients that are left after they replaced some."""
+
+    class Two(lib.nn.Module):  # type: ignore[misc]
+        def forward(self, x: Any, y: Any, k: int) -> Any:
+            return x * y, x + k
+
+    seen: list[Any] = []
+
+    def plain(grads: Any) -> Any:
+        return tuple(None if g is None else g.tolist() for g in grads)
+
+    m = Two()
+    m.register_full_backward_pre_hook(lambda module, after: seen.append(("pre", plain(after))))
+    m.register_full_backward_pre_hook(lambda module, after: (after[0] * 2, after[1]))
+    m.register_full_backward_hook(lambda module, before, after: seen.append((plain(before), plain(after))))
+    last = m.register_full_backward_hook(lambda module, before, after: (before[0] * 10, before[1], None))
+    x, y = lib.tensor([1.0, 2.0], requires_grad=True), lib.tensor([3.0, 4.0], requires_grad=True)
+    for _ in range(2):
+        a, b = m(x, y, 5)
+        (a.sum() + 7 * b.sum()).backward()
+        seen.append((x.grad.tolist(), y.grad.tolist()))
+        last.remove()
+    (grad,) = lib.autograd.grad(m(x, y, 1)[0].sum(), x, create_graph=True)
+    grad.sum().backward()
+    seen.append(y.grad.tolist())
+    layer = lib.nn.Linear(2, 1)
+    lib.nn.init.ones_(layer.weight)
+    lib.nn.init.zeros_(layer.bias)
+    layer.register_full_backward_hook(lambda module, before, after: seen.append(("layer", plain(before), plain(after))))
+    layer(lib.zeros(1, 2)).sum().backward()
+    chain = lib.nn.Sequential(layer, lib.nn.Tanh())
+    x.grad = None
+    chain(x[None] * 0).sum().backward()
+    seen.append(x.grad.tolist())
+    with lib.no_grad():
+        layer(lib.zeros(1, 2))
+    return seen
+
+
+def test_backward_hooks_see_and_replace_what_they_do_in_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    ours = hooked(tg)
+    assert ours == _quietly(lambda: hooked(torch))
+
+
+def test_a_backward_hook_that_returns_too_many_gradients_is_refused() -> None:
+    m = Twice()
+    m.register_full_backward_hook(lambda module, before, after: (before[0], before[0]))
+    with pytest.raises(RuntimeError, match="invalid number of grad_input, got 2, but expected 1"):
+        m(tg.ones(1, requires_grad=True)).sum().backward()
+
+
+def test_backward_hooks_need_tensors_as_outputs() -> None:
+    class Named(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return {"out": x * 2}
+
+    m = Named()
+    m.register_full_backward_hook(lambda module, before, after: None)
+    with pytest.warns(UserWarning, match="For backward hooks to be called"):
+        m(tg.ones(1, requires_grad=True))
+
+
+def test_a_write_inside_a_module_with_backward_hooks_does_not_reach_its_input() -> None:
+    layer = nn.ReLU(inplace=True)
+    layer.register_full_backward_hook(lambda module, before, after: None)
+    x = tg.tensor([-1.0, 2.0], requires_grad=True)
+    layer(x).sum().backward()
+    assert x.tolist() == [-1.0, 2.0] and x.grad.tolist() == [0.0, 1.0]  # type: ignore[union-attr]

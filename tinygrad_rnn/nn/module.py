@@ -1,7 +1,7 @@
 """Module: layers as objects that hold parameters and can be composed, saved, moved and switched.
 
-``tree.py`` says what a module holds and how to walk it, ``state.py`` how its values go out and in.  Here is the
-rest: attributes, calling with hooks, modes, conversion, and the printed form.
+``tree.py`` says what a module holds and how to walk it, ``state.py`` how its values go out and in, ``calling.py``
+how it runs.  Here is the rest: attributes, modes, conversion, and the printed form.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from ..backend import Device
-from ..errors import ArgumentTypeError, TinygradRnnError
+from ..errors import ArgumentTypeError
 from ..ops import as_dtype
 from ..tape.modes import no_grad
 from ..tape.tensor import Tensor
-from .caution import caution
-from .hooks import HookTable, RemovableHandle
+from .calling import Calling
 from .parameter import Parameter
-from .state import State
 from .tree import typename
 
 __all__ = ["Module"]
@@ -26,11 +24,7 @@ __all__ = ["Module"]
 Self = TypeVar("Self", bound="Module")
 
 
-def _forward_missing(self: Module, *input: Any) -> Any:
-    raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
-
-
-class Module(State):
+class Module(Calling):
     """Base class of layers and models: subclass it, make parameters and submodules attributes, write ``forward``.
 
     >>> import tinygrad_rnn as tg
@@ -45,13 +39,6 @@ class Module(State):
     """
 
     training: bool
-    _forward_hooks: HookTable
-    _forward_hooks_with_kwargs: OrderedDict[int, bool]
-    _forward_hooks_always_called: OrderedDict[int, bool]
-    _forward_pre_hooks: HookTable
-    _forward_pre_hooks_with_kwargs: OrderedDict[int, bool]
-
-    forward: Callable[..., Any] = _forward_missing
 
     def __init__(self) -> None:
         self.__dict__.update(
@@ -65,6 +52,8 @@ class Module(State):
             _forward_hooks_always_called=OrderedDict(),
             _forward_pre_hooks=OrderedDict(),
             _forward_pre_hooks_with_kwargs=OrderedDict(),
+            _backward_hooks=OrderedDict(),
+            _backward_pre_hooks=OrderedDict(),
             _state_dict_hooks=OrderedDict(),
             _state_dict_pre_hooks=OrderedDict(),
             _load_state_dict_pre_hooks=OrderedDict(),
@@ -140,99 +129,6 @@ class Module(State):
     def __dir__(self) -> list[str]:
         held = [*self._parameters, *self._buffers, *self._modules]
         return sorted(name for name in {*dir(type(self)), *self.__dict__, *held} if not name[0].isdigit())
-
-    # calling ------------------------------------------------------------------------------------------------
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """``forward``, with the hooks around it."""
-        if self._forward_hooks or self._forward_pre_hooks:
-            return self._call_with_hooks(args, kwargs)
-        return self.forward(*args, **kwargs)
-
-    def _call_with_hooks(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        done: set[int] = set()
-        result: Any = None
-        try:
-            for key, hook in list(self._forward_pre_hooks.items()):
-                if key in self._forward_pre_hooks_with_kwargs:
-                    changed = hook(self, args, kwargs)
-                    if changed is not None:
-                        if not isinstance(changed, tuple) or len(changed) != 2:
-                            raise PreHookError(
-                                "forward pre-hook must return None or a tuple of (new_args, new_kwargs), "
-                                f"but got {changed}."
-                            )
-                        args, kwargs = changed
-                else:
-                    changed = hook(self, args)
-                    if changed is not None:
-                        args = changed if isinstance(changed, tuple) else (changed,)
-            result = self.forward(*args, **kwargs)
-            for key in list(self._forward_hooks):
-                done.add(key)
-                result = self._run_forward_hook(key, args, kwargs, result)
-            return result
-        except Exception:
-            for key in [key for key in self._forward_hooks_always_called if key not in done]:
-                try:
-                    result = self._run_forward_hook(key, args, kwargs, result)
-                except Exception as error:
-                    caution(
-                        "module forward hook with ``always_call=True`` raised an exception that was silenced as "
-                        f"another error was raised in forward: {error}"
-                    )
-            raise
-
-    def _run_forward_hook(self, key: int, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
-        more = (kwargs,) if key in self._forward_hooks_with_kwargs else ()
-        changed = self._forward_hooks[key](self, args, *more, result)
-        return result if changed is None else changed
-
-    def register_forward_pre_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False
-    ) -> RemovableHandle:
-        """``hook(module, args)`` runs before ``forward`` and may return other arguments.
-
-        Args:
-            prepend: run before the hooks that are there.
-            with_kwargs: call ``hook(module, args, kwargs)``, which may return ``(args, kwargs)``.
-        """
-        handle = RemovableHandle(self._forward_pre_hooks, self._forward_pre_hooks_with_kwargs)
-        self._forward_pre_hooks[handle.id] = hook
-        if with_kwargs:
-            self._forward_pre_hooks_with_kwargs[handle.id] = True
-        if prepend:
-            self._forward_pre_hooks.move_to_end(handle.id, last=False)
-        return handle
-
-    def register_forward_hook(
-        self, hook: Callable[..., Any], *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
-    ) -> RemovableHandle:
-        """``hook(module, args, output)`` runs after ``forward`` and may return another output.
-
-        Args:
-            prepend: run before the hooks that are there.
-            with_kwargs: call ``hook(module, args, kwargs, output)``.
-            always_call: run also if ``forward`` raised, then with output None.
-
-        >>> import tinygrad_rnn as tg
-        >>> layer, seen = tg.nn.Linear(2, 3), []
-        >>> with layer.register_forward_hook(lambda module, args, output: seen.append(output.shape)):
-        ...     _ = layer(tg.zeros(4, 2))
-        >>> seen
-        [torch.Size([4, 3])]
-        """
-        handle = RemovableHandle(
-            self._forward_hooks, self._forward_hooks_with_kwargs, self._forward_hooks_always_called
-        )
-        self._forward_hooks[handle.id] = hook
-        if with_kwargs:
-            self._forward_hooks_with_kwargs[handle.id] = True
-        if always_call:
-            self._forward_hooks_always_called[handle.id] = True
-        if prepend:
-            self._forward_hooks.move_to_end(handle.id, last=False)
-        return handle
 
     # modes --------------------------------------------------------------------------------------------------
 
@@ -371,10 +267,6 @@ class Module(State):
             return f"{self._get_name()}({lines[0]})"
         inside = "".join(f"\n  {line}" for line in lines + below)
         return f"{self._get_name()}({inside}\n)" if inside else f"{self._get_name()}()"
-
-
-class PreHookError(TinygradRnnError, RuntimeError):
-    """A hook that returned what it must not."""
 
 
 def _refusal(value: object, what: str, name: str, expected: str) -> str:
