@@ -11,7 +11,7 @@ import numpy as np
 
 from ... import ops
 from ...errors import ArgumentError, ShapeRuntimeError
-from ...ops import exp, sigmoid, tanh, transcendental, where
+from ...ops import exp, sigmoid, tanh, where
 from ...tape.primitive import primitive, unary
 from ...tape.tensor import Tensor
 from ...typing import Array, Value
@@ -135,7 +135,7 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
     >>> softplus(tg.tensor([-800.0, 0.0, 800.0]))
     tensor([0.0000e+00, 6.9315e-01, 8.0000e+02])
     """
-    result: Tensor = transcendental.softplus(input, beta, threshold)
+    result: Tensor = ops.softplus(input, beta, threshold)
     return result
 
 

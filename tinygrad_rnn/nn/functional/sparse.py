@@ -7,7 +7,6 @@ import numpy as np
 from ... import ops
 from ...backend import array_module
 from ...errors import ArgumentError, DtypeError, IndexOutOfRange, ShapeRuntimeError
-from ...ops.scatter import scatter_add
 from ...tape.primitive import primitive
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array
@@ -163,7 +162,7 @@ def embedding_bag(
         return _maxima(rows, bag, bags)
     place = wrap(xp.broadcast_to(bag[:, None], rows.shape))
     nothing = wrap(xp.zeros((bags, weight.shape[1]), weight.dtype))
-    summed: Tensor = scatter_add(nothing, 0, place, rows)
+    summed: Tensor = ops.scatter_add(nothing, 0, place, rows)
     if mode == "sum":
         return summed
     sizes = xp.maximum(xp.bincount(bag, minlength=bags), 1).astype(weight.dtype)
