@@ -358,7 +358,9 @@ def wrap(data: Array, node: Leaf | Node | None = None) -> Tensor:
 
 def as_array(x: Any) -> Array:
     """A result of NumPy as an array: reductions and 0-d arithmetic give scalars, which Tensor never holds."""
-    return x if type(x) is ndarray or hasattr(array_module(x), "cuda") else np.asarray(x)
+    if type(x) is ndarray:
+        return x
+    return np.asarray(x) if isinstance(x, np.generic) or not hasattr(array_module(x), "cuda") else x
 
 
 def _warn_no_grad() -> None:
