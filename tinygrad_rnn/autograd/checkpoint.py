@@ -152,6 +152,8 @@ class Rerun:
 class Ticket:
     """In a node's ``ans``: what will bring its values back."""
 
+    __slots__ = ("node", "primitive", "segment")
+
     def __init__(self, segment: Segment, node: Node) -> None:
         self.segment = segment
         self.primitive = node.primitive

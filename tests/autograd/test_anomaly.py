@@ -1,0 +1,212 @@
+"""Anomaly mode says in the exception itself what made a nan: operation, record, time step, line, and why."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.autograd import AnomalyError, detect_anomaly, is_anomaly_enabled, set_detect_anomaly
+
+
+def root_of_zero() -> Any:
+    x = tg.tensor([0.0, 4.0], requires_grad=True)
+    return tg.where(x > 0, x.sqrt(), 0.0).sum()
+
+
+def message(run: Any, kind: type[Exception] = AnomalyError, **options: Any) -> str:
+    with pytest.raises(kind) as caught, detect_anomaly(**options):
+        run()
+    return "\n".join([str(caught.value), *getattr(caught.value, "__notes__", ())])
+
+
+def test_the_first_line_is_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    first = message(lambda: root_of_zero().backward()).splitlines()[0]
+    x = torch.tensor([0.0, 4.0], requires_grad=True)
+    with pytest.warns(UserWarning), pytest.raises(RuntimeError) as theirs, torch.autograd.detect_anomaly():
+        torch.where(x > 0, x.sqrt(), torch.zeros(2)).sum().backward()
+    assert first == str(theirs.value) == "Function 'SqrtBackward0' returned nan values in its 0th output."
+
+
+def test_it_names_record_line_values_and_remedy() -> None:
+    text = message(lambda: root_of_zero().backward())
+    assert "1 of 2 entries, the first at [0]" in text
+    assert "test_anomaly.py:19 in root_of_zero: return tg.where(x > 0, x.sqrt(), 0.0).sum() (record 0)" in text
+    assert "The gradient that came in: float32[2] from 0 to 1." in text
+    assert "Values saved for it: float32[2] from 0 to 2." in text
+    assert "Hint: entries that where() or a mask leaves out must be harmless" in text
+
+
+def test_it_names_the_time_step_of_a_loop_over_t() -> None:
+    def run() -> None:
+        h = tg.tensor([0.0], requires_grad=True) * 1
+        for t in range(4):
+            h = h.sqrt() * 0 if t == 2 else h * 1
+        h.sum().backward()
+
+    assert "with t = 2 (record 3)" in message(run)
+
+
+def cell(h: Any) -> Any:
+    return (h * 0).sqrt() * 0 + h
+
+
+def test_it_names_the_time_step_of_a_loop_outside_the_function() -> None:
+    def run() -> None:
+        h = tg.tensor([1.0], requires_grad=True)
+        for time_step in range(3):
+            h = cell(h)
+        h.sum().backward()
+
+    assert "in cell: return (h * 0).sqrt() * 0 + h, with time_step = 2" in message(run)
+
+
+def test_it_counts_passes_where_no_variable_tells_the_time_step() -> None:
+    def run() -> None:
+        h = tg.tensor([1.0], requires_grad=True)
+        for _ in range(3):
+            h = cell(h)
+        h.sum().backward()
+
+    assert "in cell: return (h * 0).sqrt() * 0 + h, the 3th time in this pass" in message(run)
+
+
+def test_it_names_the_time_step_inside_a_composed_layer() -> None:
+    layer = tg.nn.RNN(2, 3)
+
+    def run() -> None:
+        x = tg.ones(4, 1, 2, requires_grad=True)
+        with np.errstate(all="ignore"):
+            weight = tg.ones(4, 1, 3)
+            weight[1] = float("nan")
+            (layer(x, impl="composed")[0] * weight).sum().backward()
+
+    text = message(run)
+    assert "Function 'MulBackward0' returned nan values in its 0th output." in text
+
+
+def test_it_names_the_time_steps_of_a_fused_layer() -> None:
+    layer = tg.nn.LSTM(2, 3)
+    x = tg.ones(6, 1, 2, requires_grad=True)
+
+    def run() -> None:
+        y, _ = layer(x)
+        y.register_hook(lambda g: g * spoiled)
+        y.sum().backward()
+
+    spoiled = tg.ones(6, 1, 3)
+    spoiled[3] = float("nan")
+    text = message(run)
+    assert text.startswith("Function 'LstmBackward0' returned nan values in its 0th output.")
+    assert "the first at [0, 0, 0], at time steps 0 to 3." in text
+
+
+def test_it_tells_if_the_forward_pass_had_made_a_nan_before() -> None:
+    def run() -> None:
+        x = tg.tensor([-1.0], requires_grad=True)
+        (x.log() * x).sum().backward()
+
+    assert "The forward pass had made a nan before: log, recorded at" in message(run)
+
+
+def test_the_forward_pass_can_be_checked_too() -> None:
+    x = tg.tensor([-1.0], requires_grad=True)
+    nan = tg.tensor([float("nan")], requires_grad=True)
+
+    def run() -> None:
+        (nan * 2).exp()  # was nan before
+        (x * 2).log()
+
+    text = message(run, check_forward=True)
+    assert text.startswith("Function 'mul' returned nan") is False or "nan" in text
+    with detect_anomaly():
+        (x * 2).log()  # not by default: PyTorch lets it pass
+
+
+def test_other_errors_of_a_backward_pass_get_the_place_of_the_operation() -> None:
+    class Broken(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            raise KeyError("lost")
+
+    x = tg.tensor([1.0], requires_grad=True)
+    text = message(lambda: Broken.apply(x).sum().backward(), KeyError)
+    assert "The backward pass had last reached BrokenBackward, recorded at" in text and "Broken.apply(x)" in text
+
+
+def test_a_stale_value_is_named_with_the_line_that_saved_it() -> None:
+    def run() -> None:
+        h = tg.tensor([1.0], requires_grad=True) * 2
+        y = h * h
+        h.add_(1)
+        y.sum().backward()
+
+    text = message(run, RuntimeError)
+    assert "modified by an inplace operation" in text and "y = h * h" in text
+
+
+def test_a_freed_graph_is_named_with_the_line_that_recorded_it() -> None:
+    def run() -> None:
+        h = tg.tensor([1.0], requires_grad=True).exp()
+        h.sum().backward()
+        h.sum().backward()
+
+    text = message(run, RuntimeError)
+    assert "Trying to backward through the graph a second time" in text and "h = tg.tensor([1.0]" in text
+
+
+def test_nans_are_found_in_second_derivatives() -> None:
+    def run() -> None:
+        x = tg.tensor([0.0], requires_grad=True)
+        (slope,) = tg.autograd.grad((x**1.5).sum(), x, create_graph=True)
+        tg.autograd.grad((slope * 0).sum(), x)  # 0 * inf
+
+    assert "returned nan values" in message(run)
+
+
+def test_without_check_nan_only_errors_are_annotated() -> None:
+    with detect_anomaly(check_nan=False):
+        root_of_zero().backward()
+
+
+def test_it_is_off_outside_and_put_back_after_an_exception() -> None:
+    with pytest.raises(KeyError), detect_anomaly():
+        assert is_anomaly_enabled()
+        with detect_anomaly(check_nan=False):
+            root_of_zero().backward()
+        raise KeyError
+    assert not is_anomaly_enabled()
+    root_of_zero().backward()
+
+
+def test_the_switch_form() -> None:
+    set_detect_anomaly(True)
+    try:
+        assert is_anomaly_enabled()
+        with set_detect_anomaly(False):
+            root_of_zero().backward()
+        with pytest.raises(AnomalyError):
+            root_of_zero().backward()
+        seen: list[bool] = []
+        thread = threading.Thread(target=lambda: seen.append(is_anomaly_enabled()))
+        thread.start()
+        thread.join()
+        assert seen == [False]  # a setting of the thread, as recording is
+    finally:
+        set_detect_anomaly(False)
+    assert not is_anomaly_enabled()
+
+
+def test_a_tape_inside_sees_everything_still() -> None:
+    with detect_anomaly(), tg.Tape() as tape:
+        x = tg.tensor([2.0], requires_grad=True)
+        (x * x).sum().backward()
+    assert [record.name for record in tape] == ["mul", "sum"] and len(tape.steps) == 3

@@ -1,0 +1,115 @@
+"""Hooks on saved values, and Variable."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.autograd.graph import save_on_cpu, saved_tensors_hooks
+
+
+def test_values_go_through_pack_and_come_back_through_unpack(lib: Any) -> None:
+    packed: list[Any] = []
+    unpacked: list[Any] = []
+
+    def pack(t: Any) -> Any:
+        packed.append(t.tolist())
+        return t.detach().numpy()
+
+    def unpack(a: Any) -> Any:
+        unpacked.append(a.tolist())
+        return lib.tensor(a) * 10
+
+    x = lib.tensor([2.0], requires_grad=True)
+    with lib.autograd.graph.saved_tensors_hooks(pack, unpack):
+        y = x.exp()
+    assert len(packed) == 1 and unpacked == []
+    y.sum().backward()
+    assert unpacked == packed
+    assert x.grad.item() == pytest.approx(10 * np.exp(2), rel=1e-6)  # float32
+
+
+def test_custom_functions_and_fused_layers_take_part() -> None:
+    class Square(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * 2 * ctx.saved_tensors[0]
+
+    tg.manual_seed(0)
+    layer = tg.nn.GRU(2, 3)
+    x = tg.tensor(np.linspace(-1, 1, 8).reshape(4, 1, 2).astype("float32"), requires_grad=True)
+    count: list[int] = []
+
+    def f() -> Any:
+        return tg.autograd.grad(layer(Square.apply(x))[0].sum(), (x, *layer.parameters()))
+
+    expected = f()
+    with saved_tensors_hooks(lambda t: (count.append(1), t.numpy(force=True).tobytes(), t.shape)[1:], restore):
+        found = f()
+    assert count
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+
+
+def restore(packed: Any) -> Any:
+    content, shape = packed
+    return tg.tensor(np.frombuffer(content, "float32").reshape(shape))
+
+
+def test_second_derivatives_pass_through_unpacked_values() -> None:
+    x = tg.tensor([2.0], requires_grad=True)
+    with saved_tensors_hooks(lambda t: t.numpy(force=True), lambda a: tg.tensor(a)):
+        y = x**3 * x.exp()
+        (first,) = tg.autograd.grad(y.sum(), x, create_graph=True)
+    (second,) = tg.autograd.grad(first.sum(), x)
+    assert second.item() == pytest.approx((6 * 2 + 2 * 3 * 4 + 8) * np.exp(2), rel=1e-5)  # float32
+
+
+def test_packed_values_are_freed_by_the_sweep() -> None:
+    x = tg.tensor([2.0], requires_grad=True)
+    with saved_tensors_hooks(lambda t: t, lambda t: t):
+        y = x.exp().sum()
+    y.backward()
+    with pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"):
+        y.backward()
+
+
+def test_save_on_cpu_changes_no_gradient() -> None:
+    x = tg.tensor([2.0], requires_grad=True)
+    with save_on_cpu():
+        y = (x * x).sum()
+    y.backward()
+    assert x.grad.item() == 4.0
+
+
+@pytest.mark.parametrize(
+    ("unpack", "kind", "sentence"),
+    [
+        (lambda a: a, TypeError, "unpack returned ndarray, expected a Tensor"),
+        (lambda a: tg.tensor([a, a]), RuntimeError, r"unpack returned float32\[2, 1\] for a value that was saved as "),
+    ],
+)
+def test_what_unpack_returns_is_checked(unpack: Any, kind: Any, sentence: str) -> None:
+    x = tg.tensor([2.0], requires_grad=True)
+    with saved_tensors_hooks(lambda t: t.numpy(), unpack):
+        y = x.exp().sum()
+    with pytest.raises(kind, match=sentence):
+        y.backward()
+
+
+def test_variable_is_a_tensor(lib: Any) -> None:
+    Variable = lib.autograd.Variable
+    x = lib.ones(2, requires_grad=True)
+    v = Variable(x * 1)
+    assert isinstance(x, Variable) and not v.requires_grad and v.grad_fn is None
+    assert Variable(x, True).requires_grad and not isinstance(3.0, Variable)
+    with pytest.raises(TypeError, match="Variable data has to be a tensor, but got float"):
+        Variable(3.0)

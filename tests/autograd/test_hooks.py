@@ -1,0 +1,256 @@
+"""Hooks see complete gradients, in PyTorch's order, and may replace them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import tinygrad_rnn as tg
+
+
+def leaf(lib: Any, *values: float) -> Any:
+    return lib.tensor(values, requires_grad=True)
+
+
+def test_a_hook_sees_the_sum_over_all_uses_once(lib: Any) -> None:
+    seen: list[Any] = []
+    x = leaf(lib, 3.0)
+    h = x * 1
+    h.register_hook(lambda g: seen.append(g.tolist()))
+    (h * 2 + h * 5).sum().backward()
+    assert seen == [[7.0]]
+
+
+def test_what_a_hook_returns_goes_on_to_the_next_and_to_the_leaf(lib: Any) -> None:
+    seen: list[Any] = []
+    x = leaf(lib, 1.0)
+    h = x * 3
+    h.register_hook(lambda g: g * 10)
+    h.register_hook(lambda g: seen.append(g.item()))
+    h.register_hook(lambda g: g + 1)
+    h.sum().backward()
+    assert seen == [10.0] and x.grad.item() == 33.0
+
+
+def test_a_hook_on_a_leaf_acts_before_accumulation_and_in_grad(lib: Any) -> None:
+    x = leaf(lib, 1.0)
+    x.register_hook(lambda g: g * 7)
+    assert lib.autograd.grad((x * x).sum(), x)[0].item() == 14.0
+    assert x.grad is None
+    (x * x).sum().backward()
+    (x * x).sum().backward()
+    assert x.grad.item() == 28.0
+
+
+def test_a_removed_hook_is_not_called(lib: Any) -> None:
+    x = leaf(lib, 1.0)
+    handle = x.register_hook(lambda g: g * 100)
+    with x.register_hook(lambda g: g * 10):
+        (x * 1).sum().backward()
+    handle.remove()
+    handle.remove()
+    (x * 1).sum().backward()
+    assert x.grad.item() == 1001.0
+
+
+def test_hooks_are_differentiated(lib: Any) -> None:
+    x = leaf(lib, 2.0)
+    y = x**3
+    y.register_hook(lambda g: g * x)
+    (first,) = lib.autograd.grad(y.sum(), x, create_graph=True)  # x * 3 x^2
+    (second,) = lib.autograd.grad(first.sum(), x)
+    assert (first.item(), second.item()) == (24.0, 36.0)
+
+
+def test_retain_grad_keeps_what_the_tensors_hooks_left(lib: Any) -> None:
+    x = leaf(lib, 1.0)
+    h = x * 2
+    h.retain_grad()
+    h.retain_grad()
+    h.register_hook(lambda g: g * 10)  # registered later, and still runs before
+    h.sum().backward()
+    assert h.retains_grad and h.grad.item() == 10.0
+    (x * 1).sum().backward()
+    assert h.grad.item() == 10.0
+
+
+def test_a_retained_gradient_accumulates_over_sweeps_and_fills_in_grad_too(lib: Any) -> None:
+    x = leaf(lib, 1.0)
+    h = x * 2
+    h.retain_grad()
+    y = (h * h).sum()
+    y.backward(retain_graph=True)
+    lib.autograd.grad(y, x)
+    assert h.grad.item() == 8.0
+
+
+def test_retain_grad_with_create_graph_can_be_differentiated(lib: Any) -> None:
+    x = leaf(lib, 3.0)
+    h = x * x
+    h.retain_grad()
+    lib.autograd.grad((h * h).sum(), x, create_graph=True)
+    assert lib.autograd.grad(h.grad.sum(), x)[0].item() == 12.0  # d(2 x^2)/dx
+
+
+def test_after_a_write_in_place_the_new_value_is_retained(lib: Any) -> None:
+    seen: list[float] = []
+    x = leaf(lib, 1.0)
+    h = x * 2
+    h.retain_grad()
+    h.register_hook(lambda g: seen.append(g.item()))
+    h.mul_(3)
+    (h * 1).sum().backward()
+    assert h.grad.item() == 1.0 and seen == [3.0]
+
+
+def test_post_accumulate_hooks_see_the_tensor_after_the_sum(lib: Any) -> None:
+    seen: list[float] = []
+    x = leaf(lib, 1.0)
+    handle = x.register_post_accumulate_grad_hook(lambda p: seen.append(p.grad.item()))
+    (x * 2).sum().backward()
+    (x * 3).sum().backward()
+    handle.remove()
+    (x * 3).sum().backward()
+    assert seen == [2.0, 5.0]
+
+
+def test_a_post_accumulate_hook_may_step_and_free_the_gradient(lib: Any) -> None:
+    x = leaf(lib, 1.0)
+
+    def step(p: Any) -> None:
+        with lib.no_grad():
+            p.sub_(0.5 * p.grad)
+        p.grad = None
+
+    x.register_post_accumulate_grad_hook(step)
+    (x * 2).sum().backward()
+    assert x.item() == 0.0 and x.grad is None
+
+
+def test_node_hooks_see_both_sides(lib: Any) -> None:
+    order: list[Any] = []
+    x, w = leaf(lib, 2.0), leaf(lib, 5.0)
+    y = x * w
+    y.grad_fn.register_hook(lambda gi, go: order.append(("post", [g.item() for g in gi], go[0].item())))
+    y.grad_fn.register_prehook(lambda go: order.append(("pre", go[0].item())))
+    y.register_hook(lambda g: order.append(("tensor", g.item())))
+    (y * 10).sum().backward()
+    assert order == [("tensor", 10.0), ("pre", 10.0), ("post", [50.0, 20.0], 10.0)]
+
+
+def test_node_hooks_replace_gradients(lib: Any) -> None:
+    x = leaf(lib, 2.0)
+    y = x * 3
+    before = y.grad_fn.register_prehook(lambda go: (go[0] * 2,))
+    after = y.grad_fn.register_hook(lambda gi, go: (gi[0] + 1, *gi[1:]))
+    y.sum().backward(retain_graph=True)
+    assert x.grad.item() == 7.0
+    before.remove()
+    after.remove()
+    y.sum().backward()
+    assert x.grad.item() == 10.0
+
+
+def test_the_node_of_a_leaf_has_hooks_too(lib: Any) -> None:
+    seen: list[Any] = []
+    x = leaf(lib, 1.0)
+    y = x * 3
+    node = y.grad_fn.next_functions[0][0]
+    assert node.variable is x and node.name() == "AccumulateGrad" or lib is not tg
+    node.register_prehook(lambda gs: (gs[0] * 2,))
+    handle = node.register_hook(lambda gi, go: seen.append((gi, go[0].item(), x.grad.item())))
+    y.sum().backward()
+    handle.remove()
+    (x * 1).sum().backward()
+    assert seen == [((), 6.0, 6.0)]
+
+
+def test_hooks_on_an_output_of_a_fused_layer() -> None:
+    seen: list[Any] = []
+    tg.manual_seed(0)
+    layer = tg.nn.RNN(2, 3)
+    y, h = layer(tg.ones(4, 1, 2))
+    y.register_hook(lambda g: seen.append(g.tolist()))
+    y.grad_fn.register_prehook(lambda gs: seen.append(len(gs)))
+    y.grad_fn.register_hook(lambda gi, go: seen.append(len(go)))
+    (y.sum() + h.sum()).backward()
+    assert seen == [[[[1.0] * 3]] * 4, 2, 2]
+
+
+def test_writing_to_the_gradient_in_a_hook_reaches_nobody_else() -> None:
+    x = leaf(tg, 1.0)
+    h, k = x * 2, x * 3
+
+    def overwrite(g: Any) -> None:
+        g.mul_(100)
+
+    h.register_hook(overwrite)
+    seed = tg.tensor([1.0])
+    (h + k).backward(seed)  # the same array is the cotangent of the sum, of h and of k
+    assert x.grad.item() == 203.0 and seed.item() == 1.0
+
+
+def test_a_hook_returns_a_scalar_shaped_gradient_for_a_scalar() -> None:
+    x = tg.tensor(2.0, requires_grad=True)
+    x.register_hook(lambda g: g * 2)
+    (x * x).backward()
+    assert x.grad.shape == () and x.grad.item() == 8.0
+
+
+ERRORS: dict[str, tuple[Any, Any, str]] = {
+    "no grad": (
+        lambda lib, x: lib.ones(2).register_hook(print),
+        RuntimeError,
+        "cannot register a hook on a tensor that doesn't require gradient",
+    ),
+    "retain without grad": (
+        lambda lib, x: lib.ones(2).retain_grad(),
+        RuntimeError,
+        "can't retain_grad on Tensor that has requires_grad=False",
+    ),
+    "post accumulate on a computed tensor": (
+        lambda lib, x: (x * 2).register_post_accumulate_grad_hook(print),
+        RuntimeError,
+        "post accumulate grad hooks cannot be registered on non-leaf tensors",
+    ),
+    "post accumulate without grad": (
+        lambda lib, x: lib.ones(2).register_post_accumulate_grad_hook(print),
+        RuntimeError,
+        "cannot register a hook on a tensor that doesn't require gradient",
+    ),
+    "size": (
+        lambda lib, x: (x.register_hook(lambda g: lib.ones(2)), (x * 1).sum().backward()),
+        RuntimeError,
+        "hook '<lambda>' has changed the size of value",
+    ),
+    "dtype": (
+        lambda lib, x: (x.register_hook(lambda g: g.double()), (x * 1).sum().backward()),
+        RuntimeError,
+        "hook '<lambda>' has changed the type of value",
+    ),
+    "no tensor": (
+        lambda lib, x: (x.register_hook(lambda g: 3), (x * 1).sum().backward()),
+        TypeError,
+        "expected Variable, but hook returned 'int'",
+    ),
+    "count": (
+        lambda lib, x: [
+            (y.grad_fn.register_prehook(lambda gs: (gs[0], gs[0])), y.sum().backward()) for y in [x.exp()]
+        ],
+        RuntimeError,
+        r"hook '<lambda>' has returned an incorrect number of values \(got 2, but expected 1\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_mistakes_are_named(lib: Any, case: str) -> None:
+    run, kind, sentence = ERRORS[case]
+    with pytest.raises(kind, match=sentence):
+        run(lib, leaf(lib, 1.0, 1.0, 1.0))
+
+
+def test_a_hook_must_be_callable() -> None:
+    with pytest.raises(TypeError, match="expected a function of the gradient, got int"):
+        leaf(tg, 1.0).register_hook(3)

@@ -1,0 +1,306 @@
+"""A graph is owned by the tensors that reach it, and by nothing else: no cycles, and no growth unseen.
+
+The garbage collector is off in these tests: what is not freed by counting references alone stays, and fails them.
+"""
+
+from __future__ import annotations
+
+import gc
+import tracemalloc
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.autograd import GrowingGraph
+from tinygrad_rnn.tape import growth
+from tinygrad_rnn.tape.node import Leaf, Node
+
+
+@pytest.fixture(autouse=True)
+def collector_off() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def no_past() -> Iterator[None]:
+    growth.past.__init__()  # type: ignore[misc]
+    yield
+    growth.past.__init__()  # type: ignore[misc]
+
+
+class Pair(tg.autograd.Function):
+    """Saves an input and an output, and keeps an input, an output and a value of its own as attributes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        y, z = x * x, x.exp()
+        ctx.save_for_backward(x, z)
+        ctx.y, ctx.middle = y, x + 1
+        return y, z
+
+    @staticmethod
+    def backward(ctx: Any, g: Any, h: Any) -> Any:
+        x, z = ctx.saved_tensors
+        return g * 2 * x + h * z + 0 * ctx.y
+
+
+def leaf() -> Any:
+    return tg.tensor([0.5, 1.0], requires_grad=True)
+
+
+def twice(x: Any) -> None:
+    y = (x * x).exp().sum()
+    y.backward(retain_graph=True)
+    y.backward()
+
+
+def recorded(x: Any) -> None:
+    (g,) = tg.autograd.grad((x**3).sum(), x, create_graph=True)
+    (g * g).sum().backward()
+
+
+def recorded_into_grad(x: Any) -> None:
+    (x**3).sum().backward(create_graph=True)
+    (x.grad * x).sum().backward(create_graph=True)  # x.grad has a history that ends in x
+
+
+def hooked(x: Any) -> None:
+    h = x * 2
+    h.register_hook(lambda g: g * 2)
+    h.retain_grad()
+    h.grad_fn.register_hook(lambda gi, go: None)
+    h.grad_fn.register_prehook(lambda go: None)
+    x.register_post_accumulate_grad_hook(lambda p: None)
+    (h * h).sum().backward()
+
+
+def custom(x: Any) -> None:
+    y, z = Pair.apply(x)
+    (g,) = tg.autograd.grad((y * z).sum(), x, create_graph=True)
+    g.sum().backward()
+
+
+def checkpointed(x: Any) -> None:
+    (g,) = tg.autograd.grad(tg.utils.checkpoint.checkpoint(lambda x: x.exp() * x, x).sum(), x, create_graph=True)
+    g.sum().backward()
+
+
+def checkpointed_and_forgotten(x: Any) -> None:
+    tg.utils.checkpoint.checkpoint(lambda x: x.exp() * x, x).sum()
+
+
+def in_place(x: Any) -> None:
+    y = x * 1
+    y[0] = x[1] * 2
+    y.mul_(x)
+    view = y[1:]
+    view.exp_()
+    y.sum().backward()
+
+
+def second_order(x: Any) -> None:
+    tg.autograd.functional.hessian(lambda x: (x**3).sum(), x, create_graph=True)
+    tg.autograd.functional.jvp(lambda x: x**3, x, x)
+
+
+def watched(x: Any) -> None:
+    with tg.autograd.detect_anomaly(), tg.Tape():
+        (x * x).sum().backward()
+
+
+def packed(x: Any) -> None:
+    with tg.autograd.graph.saved_tensors_hooks(lambda t: t, lambda t: t):
+        y = x.exp().sum()
+    y.backward()
+
+
+def failed(x: Any) -> None:
+    y = x.exp().sum()
+    y.backward()
+    try:
+        y.backward()
+    except RuntimeError:
+        pass
+
+
+def fused(x: Any) -> None:
+    layer = tg.nn.LSTM(2, 2)
+    y, (h, c) = layer(x.reshape(1, 1, 2))
+    (y.sum() + h.sum()).backward()
+    layer(x.reshape(1, 1, 2))
+
+
+PROGRAMS: list[Callable[[Any], None]] = [
+    twice,
+    recorded,
+    recorded_into_grad,
+    hooked,
+    custom,
+    checkpointed,
+    checkpointed_and_forgotten,
+    in_place,
+    second_order,
+    watched,
+    packed,
+    failed,
+    fused,
+]
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.__name__)
+def test_nothing_of_a_program_outlives_it(program: Callable[[Any], None]) -> None:
+    program(leaf())  # what is made once (caches of primitives) is not counted
+    gc.collect()
+    gc.freeze()  # what exists already is not looked at
+    try:
+        program(leaf())
+        left = [o for o in gc.get_objects() if issubclass(type(o), (tg.Tensor, Node, Leaf))]
+    finally:
+        gc.unfreeze()
+    assert left == []
+
+
+def test_an_unused_graph_is_freed_at_once() -> None:
+    x = leaf()
+    y = (x * x).exp()
+    node = weakref.ref(y.grad_fn)
+    z = y + 1
+    del y
+    assert node() is not None
+    del z
+    assert node() is None
+
+
+def test_saved_values_go_as_the_sweep_goes() -> None:
+    """When an early operation is swept, what later ones saved is gone already."""
+    alive: list[bool] = []
+    x = leaf()
+    h = x * 1
+    later = (h * 1).exp()
+    array = weakref.ref(later._data)
+    y = (later * 1).sum()
+    h.register_hook(lambda g: alive.append(array() is not None))
+    del later
+    assert array() is not None
+    y.backward()
+    assert alive == [False]
+
+
+def test_saved_values_stay_if_the_graph_is_retained() -> None:
+    x = leaf()
+    later = x.exp()
+    array = weakref.ref(later._data)
+    y = later.sum()
+    del later
+    y.backward(retain_graph=True)
+    assert array() is not None
+    y.backward()
+    assert array() is None
+
+
+def test_only_declared_values_are_saved() -> None:
+    x = leaf()
+    h = x * 2
+    array = weakref.ref(h._data)
+    y = (h + 1).sum()
+    del h
+    assert array() is None and y.requires_grad
+
+
+def test_cotangents_go_as_the_sweep_goes() -> None:
+    """At any time of the sweep of a chain a few cotangents are alive, not one per node."""
+    n = 100_000
+    h = x = tg.tensor(np.ones(n), requires_grad=True)
+    for _ in range(50):
+        h = h * 1.5
+    y = h.sum()
+    del h
+    tracemalloc.start()
+    y.backward()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert x.grad is not None
+    assert 8 * n < peak < 4 * 8 * n
+
+
+# graphs that grow --------------------------------------------------------------------------------------------------
+
+
+def step(w: Any) -> Any:
+    loss = (w * w).sum()
+    loss.backward()
+    return loss
+
+
+def test_adding_up_losses_warns() -> None:
+    w, running = leaf(), 0.0
+    with pytest.warns(GrowingGraph, match="running \\+= loss") as caught:
+        for _ in range(growth.KEPT):
+            loss = step(w)
+            running += loss
+    assert caught[0].filename == __file__
+
+
+def test_keeping_losses_in_a_list_warns_once() -> None:
+    w, losses = leaf(), []
+    with pytest.warns(GrowingGraph, match="loss.item()") as caught:
+        for _ in range(3 * growth.KEPT):
+            losses.append(step(w))
+    assert len(caught) == 1
+
+
+def test_carrying_a_state_without_detach_warns() -> None:
+    w, h = leaf(), tg.ones(2)
+    with pytest.warns(GrowingGraph, match=r"h = h.detach\(\)"):
+        for _ in range(4 * growth.SWEPT):
+            h = tg.tanh(w * h)
+            h.sum().backward(retain_graph=True)
+
+
+def ordinary_training(w: Any) -> None:
+    total = 0.0
+    for _ in range(2 * growth.KEPT):
+        total += step(w).item()
+
+
+def truncated_training(w: Any) -> None:
+    h = tg.ones(2)
+    for _ in range(4 * growth.SWEPT):
+        h = tg.tanh(w * h.detach())
+        h.sum().backward(retain_graph=True)
+
+
+def several_heads(w: Any) -> None:
+    shared = tg.tanh(w * 2)
+    for k in range(4 * growth.SWEPT):
+        (shared * k).sum().backward(retain_graph=True)
+
+
+def rows_of_a_jacobian(w: Any) -> None:
+    y = tg.tanh(w * 2)
+    for _ in range(2 * growth.SWEPT):
+        y.backward(tg.ones(2), retain_graph=True)
+
+
+def penalties(w: Any) -> None:
+    for _ in range(4 * growth.SWEPT):
+        (g,) = tg.autograd.grad((w**3).sum(), w, create_graph=True)
+        (g * g).sum().backward(create_graph=True)
+        w.grad = None
+
+
+@pytest.mark.parametrize(
+    "program", [ordinary_training, truncated_training, several_heads, rows_of_a_jacobian, penalties]
+)
+def test_no_warning_where_nothing_grows(program: Callable[[Any], None]) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        program(leaf())
