@@ -51,7 +51,7 @@ from .module import Module
 from .normalization import LayerNorm, RMSNorm
 from .parameter import Parameter, UninitializedParameter
 from .parameter_containers import ParameterDict, ParameterList
-from .recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
+from .recurrent import GRU, LSTM, MDLSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase, RNNLayer
 
 __all__ = [
     "CELU",
@@ -60,6 +60,7 @@ __all__ = [
     "GLU",
     "GRU",
     "LSTM",
+    "MDLSTM",
     "RNN",
     "SELU",
     "BCELoss",
@@ -103,6 +104,7 @@ __all__ = [
     "RNNBase",
     "RNNCell",
     "RNNCellBase",
+    "RNNLayer",
     "ReLU",
     "ReLU6",
     "Sequential",

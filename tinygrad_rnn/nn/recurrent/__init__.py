@@ -1,7 +1,24 @@
-"""Recurrent layers and cells: RNN, LSTM, GRU, as in PyTorch, with composed and fused forms."""
+"""Recurrent layers and cells: RNN, LSTM, GRU, as in PyTorch, with composed and fused forms, and more options."""
 
 from .base import RNNBase
 from .cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
+from .initialisation import init_gate_, irnn_, orthogonal_gates_
 from .layers import GRU, LSTM, RNN
+from .mdlstm import MDLSTM
+from .rnn_layer import RNNLayer
 
-__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "MDLSTM",
+    "RNN",
+    "GRUCell",
+    "LSTMCell",
+    "RNNBase",
+    "RNNCell",
+    "RNNCellBase",
+    "RNNLayer",
+    "init_gate_",
+    "irnn_",
+    "orthogonal_gates_",
+]

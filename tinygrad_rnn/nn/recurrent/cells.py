@@ -12,11 +12,13 @@ from typing import Any
 from ...backend import array_module
 from ...errors import ArgumentError, ArgumentTypeError, GraphError
 from ...ops.cells import gru_cell, lstm_cell, rnn_cell
+from ...ops.kernels.conventions import GRU, LSTM, RNN_TANH, CellKind, parameter_shapes
+from ...ops.variants import gru_variant, lstm_variant, rnn_variant
 from ...tape.tensor import Tensor, wrap
 from .. import init
 from ..module import Module
 from ..parameter import Parameter, empty
-from .base import set_forget_bias
+from .base import reset_norms, set_forget_bias
 from .checks import check_cell
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell", "RNNCellBase"]
@@ -30,7 +32,16 @@ class RNNCellBase(Module):
         hidden_size: H.
         bias: with both bias vectors.
         num_chunks: the number of gates.
+
+    Attributes:
+        hidden_size: H.
+        peepholes, layer_norm: options of the cells that PyTorch does not have; see :mod:`~tinygrad_rnn.ops.variants`.
     """
+
+    peepholes = False
+    layer_norm = False
+    reset_after = True
+    _kind: CellKind | None = None
 
     def __init__(
         self,
@@ -55,13 +66,19 @@ class RNNCellBase(Module):
         self.weight_hh = Parameter(empty((rows, hidden_size), device=device, dtype=dtype))
         for name in ("bias_ih", "bias_hh"):
             self.register_parameter(name, Parameter(empty((rows,), device=device, dtype=dtype)) if bias else None)
+        if self._kind is not None:
+            options = {"peepholes": self.peepholes, "layer_norm": self.layer_norm}
+            shapes = parameter_shapes(self._kind, input_size, hidden_size, hidden_size, **options)
+            for name, shape in list(shapes.items())[4:]:
+                self.register_parameter(name, Parameter(empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew from U(-1/sqrt(H), 1/sqrt(H)), in the order of their registration."""
+        """Draw all parameters anew from U(-1/sqrt(H), 1/sqrt(H)), in the order of their registration; gains are 1."""
         bound = 1.0 / math.sqrt(self.hidden_size) if self.hidden_size else 0.0
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
+        reset_norms(self)
 
     def extra_repr(self) -> str:
         """The sizes, then what differs from the defaults."""
@@ -70,7 +87,18 @@ class RNNCellBase(Module):
             text += f", bias={self.bias}"
         if self.__dict__.get("nonlinearity", "tanh") != "tanh":
             text += f", nonlinearity={self.nonlinearity}"
+        for name, default in (("peepholes", False), ("layer_norm", False), ("reset_after", True)):
+            if getattr(self, name) != default:
+                text += f", {name}={not default}"
         return text
+
+    @property
+    def _is_variant(self) -> bool:
+        """Whether an option changes the equations."""
+        return self.peepholes or self.layer_norm or not self.reset_after
+
+    def _named_weights(self) -> dict[str, Any]:
+        return {name: parameter for name, parameter in self._parameters.items() if parameter is not None}
 
     def _weights(self) -> tuple[Any, ...]:
         return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
@@ -100,6 +128,7 @@ class RNNCell(RNNCellBase):
 
     Args:
         nonlinearity: ``"tanh"`` or ``"relu"``.
+        layer_norm: normalise both products (J. L. Ba et al. 2016).
 
     Source: J. L. Elman, "Finding structure in time" (1990).
 
@@ -107,6 +136,8 @@ class RNNCell(RNNCellBase):
     >>> RNNCell(3, 5)(tg.zeros(2, 3)).shape
     torch.Size([2, 5])
     """
+
+    _kind = RNN_TANH
 
     def __init__(
         self,
@@ -116,7 +147,10 @@ class RNNCell(RNNCellBase):
         nonlinearity: str = "tanh",
         device: Any = None,
         dtype: Any = None,
+        *,
+        layer_norm: bool = False,
     ) -> None:
+        self.layer_norm = layer_norm
         super().__init__(input_size, hidden_size, bias, 1, device, dtype)
         self.nonlinearity = nonlinearity
 
@@ -129,6 +163,8 @@ class RNNCell(RNNCellBase):
         (h,) = self._states(input, hx, 1)
         if self.nonlinearity not in ("tanh", "relu"):
             raise GraphError(f"Unknown nonlinearity: {self.nonlinearity}. Select from 'tanh' or 'relu'.")
+        if self._is_variant:
+            return rnn_variant(input, h, self._named_weights(), nonlinearity=self.nonlinearity)[0]  # type: ignore[no-any-return]
         new: Tensor = rnn_cell(input, h, *self._weights(), nonlinearity=self.nonlinearity)
         return new
 
@@ -138,6 +174,8 @@ class LSTMCell(RNNCellBase):
 
     Args:
         forget_bias: what the two biases of the forget gate add up to at the start; None: drawn like the others.
+        peepholes: the gates see the cell state, through ``weight_peephole`` (3H), blocks for i, f, o.
+        layer_norm: normalise both products and the cell state.
 
     Source: S. Hochreiter and J. Schmidhuber, "Long short-term memory" (1997).
 
@@ -146,6 +184,8 @@ class LSTMCell(RNNCellBase):
     >>> h.shape, c.shape
     (torch.Size([2, 5]), torch.Size([2, 5]))
     """
+
+    _kind = LSTM
 
     def __init__(
         self,
@@ -156,10 +196,14 @@ class LSTMCell(RNNCellBase):
         dtype: Any = None,
         *,
         forget_bias: float | None = None,
+        peepholes: bool = False,
+        layer_norm: bool = False,
     ) -> None:
         if forget_bias is not None and not bias:
             raise ArgumentError("forget_bias needs biases, but bias=False was given")
-        self.__dict__["forget_bias"] = forget_bias
+        self.forget_bias = forget_bias
+        self.peepholes = peepholes
+        self.layer_norm = layer_norm
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
 
     def reset_parameters(self) -> None:
@@ -171,12 +215,19 @@ class LSTMCell(RNNCellBase):
     def forward(self, input: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """The next states."""
         h, c = self._states(input, hx, 2)
-        new: tuple[Tensor, Tensor] = lstm_cell(input, h, c, *self._weights())
-        return new
+        if self._is_variant:
+            h, c, *_ = lstm_variant(input, h, c, self._named_weights())
+        else:
+            h, c = lstm_cell(input, h, c, *self._weights())
+        return h, c
 
 
 class GRUCell(RNNCellBase):
     """One step of a GRU; equations in :func:`~tinygrad_rnn.ops.cells.gru_cell`.
+
+    Args:
+        reset_after: the reset gate acts after the product with h, as in PyTorch; False: before it, as in the paper.
+        layer_norm: normalise both products.
 
     Source: K. Cho et al., "Learning phrase representations using RNN encoder-decoder" (2014).
 
@@ -185,13 +236,27 @@ class GRUCell(RNNCellBase):
     torch.Size([5])
     """
 
+    _kind = GRU
+
     def __init__(
-        self, input_size: int, hidden_size: int, bias: bool = True, device: Any = None, dtype: Any = None
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: Any = None,
+        dtype: Any = None,
+        *,
+        reset_after: bool = True,
+        layer_norm: bool = False,
     ) -> None:
+        self.reset_after = reset_after
+        self.layer_norm = layer_norm
         super().__init__(input_size, hidden_size, bias, 3, device, dtype)
 
     def forward(self, input: Tensor, hx: Tensor | None = None) -> Tensor:
         """The next state."""
         (h,) = self._states(input, hx, 1)
+        if self._is_variant:
+            return gru_variant(input, h, self._named_weights(), reset_after=self.reset_after)[0]  # type: ignore[no-any-return]
         new: Tensor = gru_cell(input, h, *self._weights())
         return new
