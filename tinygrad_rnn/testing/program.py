@@ -127,7 +127,7 @@ def programs(
             continue
         with np.errstate(all="ignore"):
             y = np.asarray(REGISTRY[step.name].apply(*[values[k] for k in step.args], **step.params))
-        if y.size <= ENTRIES and np.isfinite(y).all() and np.abs(y).max(initial=0) <= LARGEST:
+        if 0 < y.size <= ENTRIES and np.isfinite(y).all() and np.abs(y).max() <= LARGEST:
             steps.append(step)
             values.append(y)
     return Program(inputs, steps)
