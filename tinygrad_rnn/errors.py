@@ -15,6 +15,7 @@ __all__ = [
     "DtypeError",
     "GraphError",
     "IndexOutOfRange",
+    "IndexRuntimeError",
     "InplaceError",
     "ShapeError",
     "ShapeRuntimeError",
@@ -45,6 +46,10 @@ class ArgumentTypeError(TinygradRnnError, TypeError):
 
 class IndexOutOfRange(TinygradRnnError, IndexError):
     """An index, axis or class outside its range."""
+
+
+class IndexRuntimeError(IndexOutOfRange, RuntimeError):
+    """An index outside its range, where PyTorch raises RuntimeError."""
 
 
 class DtypeError(TinygradRnnError, RuntimeError):

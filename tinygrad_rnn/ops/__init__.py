@@ -3,26 +3,79 @@
 # ruff: noqa: F403, F405
 
 from ..tape.format import set_printoptions
-from . import comparison, creation, dtypes, elementwise, index, linalg, methods, reduce, shape, softmaxes
+from . import (
+    arithmetic,
+    comparison,
+    contraction,
+    conversion,
+    creation,
+    cumulative,
+    diagonals,
+    dtypes,
+    elementwise,
+    index,
+    linalg,
+    methods,
+    pieces,
+    products,
+    random_draws,
+    rearrange,
+    reduce,
+    rounding,
+    scattering,
+    shape,
+    softmaxes,
+    sorting,
+    statistics,
+    transcendental,
+)
+from .arithmetic import *
 from .comparison import *
+from .contraction import *
+from .conversion import *
 from .creation import *
+from .cumulative import *
+from .diagonals import *
 from .dtypes import *
 from .elementwise import *
 from .index import *
 from .linalg import *
+from .pieces import *
+from .products import *
+from .random_draws import *
+from .rearrange import *
 from .reduce import *
+from .rounding import *
+from .scattering import *
 from .shape import *
 from .softmaxes import *
-
-__all__ = ["set_printoptions"]
-__all__ += comparison.__all__
-__all__ += creation.__all__
-__all__ += dtypes.__all__
-__all__ += elementwise.__all__
-__all__ += index.__all__
-__all__ += linalg.__all__
-__all__ += reduce.__all__
-__all__ += shape.__all__
-__all__ += softmaxes.__all__
+from .sorting import *
+from .statistics import *
+from .transcendental import *
 
 del methods
+
+__all__ = ["set_printoptions"]
+__all__ += elementwise.__all__
+__all__ += arithmetic.__all__
+__all__ += comparison.__all__
+__all__ += contraction.__all__
+__all__ += conversion.__all__
+__all__ += creation.__all__
+__all__ += cumulative.__all__
+__all__ += diagonals.__all__
+__all__ += dtypes.__all__
+__all__ += index.__all__
+__all__ += linalg.__all__
+__all__ += pieces.__all__
+__all__ += products.__all__
+__all__ += random_draws.__all__
+__all__ += rearrange.__all__
+__all__ += reduce.__all__
+__all__ += rounding.__all__
+__all__ += scattering.__all__
+__all__ += shape.__all__
+__all__ += softmaxes.__all__
+__all__ += sorting.__all__
+__all__ += statistics.__all__
+__all__ += transcendental.__all__

@@ -1,4 +1,4 @@
-"""Comparisons and logic: bool tensors without gradients."""
+"""Comparisons, logic and bits: tensors without gradients."""
 
 from __future__ import annotations
 
@@ -6,36 +6,108 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import array_module, raw_array
+from ..tape.modes import quietly
+from ..tape.primitive import fail
 from ..tape.tensor import Tensor, as_array, wrap
-from ..typing import Value
+from ..typing import Array, Value
+from .dtypes import result_type
+from .plain import plain, raw
 
-__all__ = ["compare", "eq", "ge", "gt", "le", "logical_not", "lt", "ne"]
+__all__ = ["allclose", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift"]
+__all__ += ["bitwise_xor", "eq", "equal", "ge", "greater", "greater_equal", "gt", "isclose", "isfinite", "isinf"]
+__all__ += ["isnan", "isneginf", "isposinf", "isreal", "le", "less", "less_equal", "logical_and", "logical_not"]
+__all__ += ["logical_or", "logical_xor", "lt", "ne", "not_equal", "signbit"]
 
 
-def _raw(x: Any) -> Any:
-    return x._data if isinstance(x, Tensor) else x
-
-
-def compare(name: str, ufunc: Any, doc: str) -> Any:
-    """A function of two operands that is never recorded."""
+def _compare(name: str, ufunc: Any, doc: str, typed: bool = True) -> Any:
+    """A function of two operands, brought to one dtype first if ``typed``, that is never recorded."""
 
     def apply(a: Value, b: Value) -> Value:
-        result = ufunc(_raw(a), _raw(b))
-        return wrap(as_array(result)) if isinstance(a, Tensor) or isinstance(b, Tensor) else result
+        x = a._data if isinstance(a, Tensor) else raw_array(a, name)
+        z = b._data if isinstance(b, Tensor) else raw_array(b, name)
+        tensors = isinstance(a, Tensor) or isinstance(b, Tensor)
+        if tensors and typed and not _comparable(x, z):
+            dtype = result_type(a, b)
+            x, z = _as(dtype, x, z), _as(dtype, z, x)
+        try:
+            result = quietly(ufunc, x, z)
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            fail(name, error, x, z)
+        return wrap(as_array(result)) if tensors else result
 
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = doc
     return apply
 
 
-eq = compare("eq", np.equal, "a == b, entry by entry.")
-ne = compare("ne", np.not_equal, "a != b, entry by entry.")
-lt = compare("lt", np.less, "a < b, entry by entry.")
-le = compare("le", np.less_equal, "a <= b, entry by entry.")
-gt = compare("gt", np.greater, "a > b, entry by entry.")
-ge = compare("ge", np.greater_equal, "a >= b, entry by entry.")
+def _comparable(x: Any, z: Any) -> bool:
+    """Whether NumPy compares these two as PyTorch does: of one dtype, or a Python number of no higher kind."""
+    if not hasattr(x, "dtype"):
+        x, z = z, x
+    kind = x.dtype.kind
+    if hasattr(z, "dtype"):
+        return bool(x.dtype == z.dtype)
+    return type(z) is int and kind in "iuf" or type(z) is float and kind == "f"
 
 
-def logical_not(a: Value) -> Value:
-    """not a, entry by entry."""
-    return wrap(as_array(np.logical_not(_raw(a)))) if isinstance(a, Tensor) else np.logical_not(a)
+def _as(dtype: Any, x: Any, other: Any) -> Array:
+    if hasattr(x, "astype"):
+        return x if x.dtype == dtype else x.astype(dtype)
+    return array_module(other).asarray(x, dtype=dtype)
+
+
+eq = _compare("eq", np.equal, "a == b, entry by entry.")
+ne = _compare("ne", np.not_equal, "a != b, entry by entry.")
+lt = _compare("lt", np.less, "a < b, entry by entry.")
+le = _compare("le", np.less_equal, "a <= b, entry by entry.")
+gt = _compare("gt", np.greater, "a > b, entry by entry.")
+ge = _compare("ge", np.greater_equal, "a >= b, entry by entry.")
+not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
+
+logical_and = _compare("logical_and", np.logical_and, "a and b, entry by entry; numbers count as a != 0.", False)
+logical_or = _compare("logical_or", np.logical_or, "a or b, entry by entry; numbers count as a != 0.", False)
+logical_xor = _compare("logical_xor", np.logical_xor, "Whether just one of a and b holds, entry by entry.", False)
+bitwise_and = _compare("bitwise_and", np.bitwise_and, "The bits that a and b share; for bools: and.")
+bitwise_or = _compare("bitwise_or", np.bitwise_or, "The bits that a or b has; for bools: or.")
+bitwise_xor = _compare("bitwise_xor", np.bitwise_xor, "The bits that just one of a and b has; for bools: xor.")
+bitwise_left_shift = _compare("bitwise_left_shift", np.left_shift, "The bits of a moved up by b places.")
+bitwise_right_shift = _compare("bitwise_right_shift", np.right_shift, "The bits of a moved down by b places.")
+
+
+def _test(name: str, ufunc: Any, doc: str) -> Any:
+    def apply(a: Array) -> Array:
+        return ufunc(a)
+
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = doc
+    return plain(apply)
+
+
+logical_not = _test("logical_not", np.logical_not, "not a, entry by entry; numbers count as a != 0.")
+bitwise_not = _test("bitwise_not", np.invert, "The bits that a does not have; for bools: not.")
+isnan = _test("isnan", np.isnan, "Where a is nan.")
+isfinite = _test("isfinite", np.isfinite, "Where a is neither infinite nor nan.")
+isinf = _test("isinf", np.isinf, "Where a is infinite.")
+isposinf = _test("isposinf", lambda a: a == np.inf, "Where a is +infinity.")
+isneginf = _test("isneginf", lambda a: a == -np.inf, "Where a is -infinity.")
+isreal = _test("isreal", np.isreal, "Where a has no imaginary part.")
+signbit = _test("signbit", np.signbit, "Where the sign bit of a is set, also at -0.0.")
+
+
+@plain
+def isclose(a: Array, b: Array, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Array:
+    """Where ``|a - b| <= atol + rtol |b|``; infinities are close to themselves alone."""
+    near = (a == b) | (np.isfinite(a) & np.isfinite(b) & (np.abs(a - b) <= atol + rtol * np.abs(b)))
+    return near | (np.isnan(a) & np.isnan(b)) if equal_nan else near
+
+
+def allclose(a: Value, b: Value, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    """Whether ``isclose`` holds everywhere."""
+    return bool(raw(isclose(a, b, rtol, atol, equal_nan)).all())
+
+
+def equal(a: Value, b: Value) -> bool:
+    """Whether two tensors have the same shape and the same entries."""
+    x, z = raw(a), raw(b)
+    return x.shape == z.shape and bool((x == z).all())

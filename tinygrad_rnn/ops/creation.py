@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..backend import Device, array_module, cuda, is_array, to_device
-from ..errors import ArgumentTypeError
+from ..errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ..tape.tensor import Tensor, wrap
-from ..typing import Array
+from ..typing import Array, Value
 from .dtypes import as_dtype, get_default_dtype
 from .shape import sizes_of
 
-__all__ = ["arange", "as_tensor", "empty", "empty_like", "eye", "from_numpy", "full", "full_like", "linspace"]
-__all__ += ["ones", "ones_like", "tensor", "zeros", "zeros_like"]
+__all__ = ["arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_numpy", "full", "full_like"]
+__all__ += ["linspace", "logspace", "one_hot", "ones", "ones_like", "tensor", "zeros", "zeros_like"]
 
 
 def module_of(device: Any) -> Any:
@@ -34,21 +35,39 @@ def _values(data: Any, dtype: Any) -> Array:
         data = data._data
     elif isinstance(data, (list, tuple)):
         data = _plain(data)
+    elif hasattr(data, "__array__") and not is_array(data):
+        data = np.asarray(data)
     if is_array(data):
         return data if dtype is None else data.astype(as_dtype(dtype))
     try:
         values = np.array(data)
     except ValueError as error:
-        raise ArgumentTypeError(f"tensor(): the rows of a nested list must have equal lengths ({error})") from error
+        raise ArgumentError(f"{_ragged(data)}: the rows of a nested list must have equal lengths") from error
     if values.dtype.kind not in "biufc":
-        raise ArgumentTypeError(f"tensor(): values of type {type(data).__name__} cannot become a tensor")
+        raise ArgumentTypeError(f"new(): invalid data type '{_odd_type(data)}': a tensor holds numbers")
     if dtype is not None:
         return values.astype(as_dtype(dtype))
     if isinstance(data, (list, tuple)) and _holds_arrays(data):
         return values
     if values.dtype.kind == "f":
         return values.astype(get_default_dtype())
-    return values.astype(np.complex64) if values.dtype.kind == "c" else values
+    return values.astype(np.result_type(get_default_dtype(), np.complex64)) if values.dtype.kind == "c" else values
+
+
+def _ragged(data: Any, axis: int = 0) -> str:
+    """Where a nested list is not rectangular, in PyTorch's words."""
+    lengths = [len(item) if hasattr(item, "__len__") else 0 for item in data]
+    for length in lengths:
+        if length != lengths[0] or length == 0:
+            return f"expected sequence of length {lengths[0]} at dim {axis + 1} (got {length})"
+    return _ragged([row for item in data for row in item], axis + 1)
+
+
+def _odd_type(data: Any) -> str:
+    """The type of the first thing in a nested list that is no number."""
+    if isinstance(data, (list, tuple)):
+        return next((_odd_type(item) for item in data if not isinstance(item, (int, float, complex))), "object")
+    return type(data).__name__
 
 
 def _plain(data: Any) -> Any:
@@ -93,6 +112,9 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return wrap(values if device is None else to_device(values, device))
 
 
+asarray = as_tensor
+
+
 def from_numpy(array: Any) -> Tensor:
     """A tensor over a NumPy array, sharing its memory."""
     if not isinstance(array, np.ndarray):
@@ -103,12 +125,16 @@ def from_numpy(array: Any) -> Tensor:
 def _filled(name: str, doc: str) -> Any:
     def make(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
         chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
-        return finish(getattr(module_of(device), name)(sizes_of(size), dtype=chosen), requires_grad)
+        shape = sizes_of(size)
+        if any(n < 0 for n in shape):
+            raise ShapeRuntimeError(f"{name}: Dimension size must be non-negative. Got {list(shape)}")
+        return finish(getattr(module_of(device), name)(shape, dtype=chosen), requires_grad)
 
-    def make_like(like: Tensor, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        chosen = like.dtype if dtype is None else as_dtype(dtype)
-        xp = array_module(like._data) if device is None else module_of(device)
-        return finish(getattr(xp, name)(like._data.shape, dtype=chosen), requires_grad)
+    def make_like(like: Value, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        raw = like._data if isinstance(like, Tensor) else like
+        chosen = raw.dtype if dtype is None else as_dtype(dtype)
+        xp = array_module(raw) if device is None else module_of(device)
+        return finish(getattr(xp, name)(raw.shape, dtype=chosen), requires_grad)
 
     make.__name__ = make.__qualname__ = name
     make_like.__name__ = make_like.__qualname__ = f"{name}_like"
@@ -122,34 +148,137 @@ ones, ones_like = _filled("ones", "full of ones")
 empty, empty_like = _filled("empty", "with unset values")
 
 
-def full(size: Any, fill_value: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of the given size full of one value; its dtype follows the value."""
-    values = module_of(device).full(sizes_of((size,)), fill_value, dtype=_values(fill_value, dtype).dtype)
-    return finish(values, requires_grad)
+    value = fill_value._data if isinstance(fill_value, Tensor) else fill_value
+    chosen = _values(value, None).dtype if dtype is None else as_dtype(dtype)
+    return finish(module_of(device).full(sizes_of((size,)), value, dtype=chosen), requires_grad)
 
 
-def full_like(like: Tensor, fill_value: Any, dtype: Any = None) -> Tensor:
+def full_like(
+    like: Value, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Value:
     """A tensor of the size and dtype of ``like`` full of one value."""
-    chosen = like.dtype if dtype is None else as_dtype(dtype)
-    return wrap(array_module(like._data).full(like._data.shape, fill_value, dtype=chosen))
+    raw = like._data if isinstance(like, Tensor) else like
+    xp = array_module(raw) if device is None else module_of(device)
+    return finish(xp.full(raw.shape, fill_value, dtype=raw.dtype if dtype is None else as_dtype(dtype)), requires_grad)
 
 
-def arange(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None) -> Tensor:
-    """Evenly spaced values from ``start`` up to but without ``end``; int64 unless a number is a float."""
+# evenly spaced, and matrices ---------------------------------------------------------------------------------------
+
+
+def arange(
+    start: Any,
+    end: Any = None,
+    step: Any = 1,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Evenly spaced values from ``start`` up to but without ``end``; int64 unless a number is a float.
+
+    Raises:
+        ShapeRuntimeError: the step is 0 or leads away from the end.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.arange(1, 2.5, 0.5)
+    tensor([1.0000, 1.5000, 2.0000])
+    """
     if end is None:
         start, end = 0, start
-    floats = any(isinstance(v, float) or (hasattr(v, "dtype") and v.dtype.kind == "f") for v in (start, end, step))
+    numbers = [v.item() if hasattr(v, "item") else v for v in (start, end, step)]
+    if numbers[2] == 0:
+        raise ShapeRuntimeError("step must be nonzero")
+    if (numbers[1] - numbers[0]) * numbers[2] < 0:
+        raise ShapeRuntimeError(
+            f"upper bound and lower bound inconsistent with step sign: arange({', '.join(map(str, numbers))})"
+        )
+    floats = any(isinstance(v, float) for v in numbers)
     chosen = as_dtype(dtype) if dtype is not None else get_default_dtype() if floats else np.dtype(np.int64)
+    length = math.ceil((numbers[1] - numbers[0]) / numbers[2])
     xp = module_of(device)
-    return wrap(xp.arange(*[float(v) if floats else int(v) for v in (start, end, step)]).astype(chosen))
+    working = np.float64 if floats else np.int64
+    values = xp.arange(length, dtype=working) * xp.asarray(numbers[2], working) + xp.asarray(numbers[0], working)
+    return finish(values.astype(chosen), requires_grad)
 
 
-def linspace(start: float, end: float, steps: int, *, dtype: Any = None, device: Any = None) -> Tensor:
+def linspace(
+    start: Any, end: Any, steps: int, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """``steps`` evenly spaced values from ``start`` to ``end``, both included."""
+    if steps < 0:
+        raise ShapeRuntimeError(f"number of steps must be non-negative, got {steps}")
     chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
-    return wrap(module_of(device).linspace(start, end, steps).astype(chosen))
+    return finish(module_of(device).linspace(float(start), float(end), steps).astype(chosen), requires_grad)
 
 
-def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None) -> Tensor:
+def logspace(
+    start: Any,
+    end: Any,
+    steps: int,
+    base: float = 10.0,
+    *,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """``base`` to the powers from ``start`` to ``end``, evenly spaced."""
+    chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
+    powers = module_of(device).linspace(float(start), float(end), steps)
+    return finish((float(base) ** powers).astype(chosen), requires_grad)
+
+
+def eye(
+    n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
     """The matrix with ones on the diagonal and zeros elsewhere."""
-    return wrap(module_of(device).eye(n, m, dtype=get_default_dtype() if dtype is None else as_dtype(dtype)))
+    chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
+    return finish(module_of(device).eye(n, m, dtype=chosen), requires_grad)
+
+
+def one_hot(index: Value, num_classes: int = -1) -> Tensor:
+    """For each whole number k a row of zeros with a 1 at place k: ``(...)`` gives ``(..., num_classes)``.
+
+    Without ``num_classes`` as many as the largest number asks for.
+
+    Raises:
+        ShapeRuntimeError: a number is negative, or too large.
+        DtypeError: they are not whole.
+    """
+    raw = index._data if isinstance(index, Tensor) else np.asarray(index)
+    if raw.dtype.kind not in "iu":
+        raise DtypeError(f"one_hot is only applicable to index tensor of type LongTensor, got {raw.dtype}: x.long()")
+    if raw.size == 0 and num_classes <= 0:
+        raise ShapeRuntimeError("Can not infer total number of classes from empty tensor. Pass num_classes=")
+    if raw.size and int(raw.min()) < 0:
+        raise ShapeRuntimeError(f"Class values must be non-negative. The smallest is {int(raw.min())}")
+    classes = int(raw.max()) + 1 if num_classes == -1 else num_classes
+    if raw.size and int(raw.max()) >= classes:
+        raise ShapeRuntimeError(
+            f"Class values must be smaller than num_classes. The largest is {int(raw.max())} of {classes}"
+        )
+    return wrap((raw[..., None] == array_module(raw).arange(classes)).astype(np.int64))
+
+
+# of the dtype and device of another --------------------------------------------------------------------------------
+
+
+def new_tensor(self: Tensor, data: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor with a copy of the values, of this dtype and device unless others are given."""
+    place = self.device if device is None else device
+    return tensor(data, self.dtype if dtype is None else dtype, place, requires_grad)
+
+
+def _new(make: Any) -> Any:
+    def new(self: Tensor, *size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        chosen, place = self.dtype if dtype is None else dtype, self.device if device is None else device
+        out: Tensor = make(*size, dtype=chosen, device=place, requires_grad=requires_grad)
+        return out
+
+    new.__name__ = new.__qualname__ = f"new_{make.__name__}"
+    new.__doc__ = f"As ``{make.__name__}``, of this dtype and device unless others are given."
+    return new
+
+
+new_zeros, new_ones, new_empty, new_full = _new(zeros), _new(ones), _new(empty), _new(full)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import array_module
 from ..errors import ArgumentTypeError
 from ..tape.defaults import defaults
 from ..tape.primitive import primitive
@@ -113,4 +114,4 @@ def promote(a: Any, b: Any) -> tuple[Value, Value]:
 def _to(value: Any, dtype: DType, like: Any) -> Value:
     if isinstance(value, Tensor):
         return value if value._data.dtype == dtype else cast(value, dtype=dtype)
-    return wrap(np.asarray(value, dtype))
+    return wrap(array_module(like._data if isinstance(like, Tensor) else like).asarray(value, dtype))

@@ -1,7 +1,8 @@
-"""Element-wise operations: one line each, the function and its derivative.
+"""Arithmetic, the activations, and choice: one line each, the function and its derivative.
 
 Every vjp multiplies the cotangent ``g`` with the local derivative; for two arguments the result is summed over
-axes that were broadcast.  ``y`` is the output, ``a`` and ``b`` are the arguments.
+axes that were broadcast.  ``y`` is the output, ``a`` and ``b`` are the arguments; the letters say which of them the
+vjp reads.
 """
 
 from __future__ import annotations
@@ -11,63 +12,74 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module
+from ..errors import ArgumentTypeError, DtypeError
 from ..tape.primitive import binary, primitive, unary
-from ..tape.tensor import Tensor
+from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Value
-from .dtypes import get_default_dtype, promote, result_type
+from .dtypes import cast, get_default_dtype, promote, result_type
 from .shape import sum_to
 
-__all__ = ["abs", "add", "clone", "div", "exp", "log", "maximum", "minimum", "mul", "neg"]
-__all__ += ["pow", "reciprocal", "relu", "rsqrt", "sigmoid", "sqrt", "square", "sub", "tanh", "where"]
+__all__ = ["abs", "add", "clone", "div", "exp", "log", "maximum", "minimum", "mul", "neg", "positive", "pow"]
+__all__ += ["reciprocal", "relu", "rsqrt", "sigmoid", "sign", "sqrt", "square", "sub", "tanh", "where"]
 
 
-def _quiet(ufunc: Any) -> Any:
-    """A ufunc whose infinities and nans are results, as in PyTorch, not warnings."""
-
-    def forward(*arrays: Array) -> Array:
-        with np.errstate(all="ignore"):
-            return ufunc(*arrays)
-
-    return forward
+def zeros_of(g: Value) -> Value:
+    """A cotangent of zeros, also where ``g * 0`` would be nan."""
+    return wrap(np.zeros_like(g._data)) if isinstance(g, Tensor) else np.zeros_like(g)
 
 
 def _sigmoid(a: Array) -> Array:
     e = np.exp(-np.abs(a))  # never overflows; both branches keep full relative precision
-    return np.where(a >= 0, 1, e).astype(a.dtype, copy=False) / (1 + e)
+    return np.where(a >= 0, np.ones_like(e), e) / (1 + e)
+
+
+def _sign(a: Array) -> Array:
+    return np.where(a != a, np.zeros_like(a), np.sign(a)) if a.dtype.kind == "f" else np.sign(a)
 
 
 # one argument ----------------------------------------------------------------------------------------------------
 
 neg = unary("neg", np.negative, lambda g, y, a: -g, doc="-a")
-exp = unary("exp", _quiet(np.exp), lambda g, y, a: g * y, "y", floating=True, doc="e to the power a.")
-log = unary("log", _quiet(np.log), lambda g, y, a: g / a, "a", floating=True, doc="The natural logarithm.")
+exp = unary("exp", np.exp, lambda g, y, a: g * y, "y", floating=True, doc="e to the power a.")
+log = unary("log", np.log, lambda g, y, a: g / a, "a", floating=True, doc="The natural logarithm.")
 tanh = unary("tanh", np.tanh, lambda g, y, a: g - g * y * y, "y", floating=True, doc="The hyperbolic tangent.")
 sigmoid = unary("sigmoid", _sigmoid, lambda g, y, a: g * (y * (1 - y)), "y", floating=True, doc="1 / (1 + exp(-a))")
-sqrt = unary("sqrt", _quiet(np.sqrt), lambda g, y, a: g / (2 * y), "y", floating=True, doc="The square root.")
+sqrt = unary("sqrt", np.sqrt, lambda g, y, a: g / (2 * y), "y", floating=True, doc="The square root.")
 square = unary("square", np.square, lambda g, y, a: g * (2 * a), "a", doc="a * a")
+sign = unary("sign", _sign, lambda g, y, a: zeros_of(g), doc="-1, 0 or 1, and 0 for nan; its derivative is 0.")
 abs = unary("abs", np.abs, lambda g, y, a: g * sign(a), "a", doc="|a|; its derivative at 0 is 0.")
-sign = unary("sign", np.sign, lambda g, y, a: g * 0, doc="-1, 0 or 1; its derivative is 0.")
+clone = unary("clone", np.copy, lambda g, y, a: g, doc="A copy that gradients flow through.")
+reciprocal = unary("reciprocal", np.reciprocal, lambda g, y, a: -g * (y * y), "y", floating=True, doc="1 / a")
+rsqrt = unary(
+    "rsqrt", lambda a: 1 / np.sqrt(a), lambda g, y, a: g * (-0.5 * y**3), "y", floating=True, doc="1 / sqrt(a)"
+)
 relu = unary(
     "relu",
     lambda a: np.maximum(a, 0),
-    lambda g, y, a: where(y > 0, g, 0),
+    lambda g, y, a: where(y <= 0, 0, g),
     "y",
     doc="max(a, 0); its derivative at 0 is 0.",
 )
-clone = unary("clone", np.copy, lambda g, y, a: g, doc="A copy that gradients flow through.")
-reciprocal = unary(
-    "reciprocal", _quiet(np.reciprocal), lambda g, y, a: -g * (y * y), "y", floating=True, doc="1 / a"
-)
-rsqrt = unary(
-    "rsqrt",
-    _quiet(lambda a: 1 / np.sqrt(a)),
-    lambda g, y, a: g * (-0.5 * y**3),
-    "y",
-    floating=True,
-    doc="1 / sqrt(a)",
-)
+
+
+def positive(a: Value) -> Value:
+    """``+a``: a itself."""
+    if a.dtype.kind == "b":
+        raise DtypeError("The `+` operator, on a bool tensor is not supported. Convert it: mask.int()")
+    return a
+
 
 # two arguments ---------------------------------------------------------------------------------------------------
+
+
+def _not_two_masks(a: Any, b: Any) -> Exception | None:
+    if all(getattr(x, "dtype", None) == np.bool_ or isinstance(x, bool) for x in (a, b)):
+        return DtypeError(
+            "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
+            "operator instead."
+        )
+    return None
+
 
 add = binary(
     "add",
@@ -83,6 +95,7 @@ sub = binary(
     (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g, b.shape)),
     ("", ""),
     promote=promote,
+    mismatch=_not_two_masks,
     doc="a - b",
 )
 mul = binary(
@@ -95,32 +108,37 @@ mul = binary(
 )
 
 
-def _promote_floating(a: Any, b: Any) -> tuple[Value, Value]:
-    """As ``promote``, but two integers become the default float: division is true division."""
+def promote_floating(a: Any, b: Any) -> tuple[Value, Value]:
+    """As ``promote``, but two integers become the default float."""
     a, b = promote(a, b)
-    if a._data.dtype.kind not in "fc":
-        a, b = a.to(get_default_dtype()), b.to(get_default_dtype())
-    return a, b
+    return floating(a), floating(b)
+
+
+def floating(a: Value) -> Value:
+    """``a``, in the default float if it is of integers or bools."""
+    return cast(a, dtype=get_default_dtype()) if isinstance(a, Tensor) and a._data.dtype.kind in "biu" else a
 
 
 _true_divide = binary(
     "div",
-    _quiet(np.true_divide),
+    np.true_divide,
     (lambda g, y, a, b: sum_to(g / b, a.shape), lambda g, y, a, b: sum_to(-g * y / b, b.shape)),
     ("b", "yb"),
-    promote=_promote_floating,
+    promote=promote_floating,
 )
+
+
+def both_floating(f: Any, a: Value, b: Value) -> Value:
+    """``f(a, b)``, computed in the default float where neither is floating."""
+    if not isinstance(a, Tensor) or a._data.dtype.kind in "biu":
+        if not isinstance(b, Tensor) or b._data.dtype.kind in "biu":
+            return f(floating(a), floating(b))
+    return f(a, b)
 
 
 def div(a: Value, b: Value) -> Value:
     """a / b, in floating point also for integers."""
-    if isinstance(a, Tensor) and isinstance(b, Tensor) and a._data.dtype.kind in "biu" and b._data.dtype.kind in "biu":
-        a = a.to(get_default_dtype())
-    elif isinstance(a, Tensor) and a._data.dtype.kind in "biu" and not isinstance(b, Tensor):
-        a = a.to(get_default_dtype())
-    elif isinstance(b, Tensor) and b._data.dtype.kind in "biu" and not isinstance(a, Tensor):
-        b = b.to(get_default_dtype())
-    return _true_divide(a, b)
+    return both_floating(_true_divide, a, b)
 
 
 def _pow_vjp_base(g: Value, y: Value, a: Value, b: Value) -> Value:
@@ -128,53 +146,62 @@ def _pow_vjp_base(g: Value, y: Value, a: Value, b: Value) -> Value:
 
 
 def _pow_vjp_exponent(g: Value, y: Value, a: Value, b: Value) -> Value:
-    return sum_to(g * where((a == 0) & (b >= 0), 0, y * log(where((a == 0) & (b >= 0), 1, a))), b.shape)
+    fixed = (a == 0) & (b >= 0)
+    return sum_to(where(fixed, 0, g * (y * log(where(fixed, 1, a)))), b.shape)
 
 
-_pow = binary("pow", _quiet(np.power), (_pow_vjp_base, _pow_vjp_exponent), ("ab", "yab"), promote=promote)
+def _whole_powers(a: Any, b: Any) -> Exception | None:
+    if any(np.asarray(x).dtype.kind not in "biu" for x in (a, b)) or (b >= 0 if isinstance(b, int) else (b >= 0).all()):
+        return None
+    return DtypeError("Integers to negative integer powers are not allowed. Convert the base: x.float() ** n")
+
+
+_pow = binary(
+    "pow", np.power, (_pow_vjp_base, _pow_vjp_exponent), ("ab", "yab"), promote=promote, mismatch=_whole_powers
+)
 
 
 def pow(a: Value, b: Value) -> Value:
     """a to the power b; the derivative by the exponent at a = 0, b >= 0 is 0."""
-    if isinstance(a, Tensor) and not isinstance(b, Tensor):
-        if isinstance(b, float) and a._data.dtype.kind not in "fc":
-            a = a.to(get_default_dtype())
-        return _pow_number(a, exponent=b)
-    return _pow(a, b)
+    if not isinstance(a, Tensor) or not isinstance(b, (int, float, np.generic)):
+        return _pow(a, b)
+    exponent = b.item() if isinstance(b, np.generic) else b
+    if a._data.dtype.kind in "biu":
+        dtype = result_type(a, exponent)
+        error = _whole_powers(a._data, exponent)
+        if error is not None:
+            raise error
+        a = a if a._data.dtype == dtype else cast(a, dtype=dtype)
+    return _pow_number(a, exponent=exponent)
 
 
 def _pow_number_vjp(g: Value, y: Any, a: Value, exponent: Any) -> Value:
     if exponent == 0:
-        return g * 0
+        return zeros_of(g)
     if exponent == 1:
         return g
     return g * (exponent * (a if exponent == 2 else a ** (exponent - 1)))
 
 
-_pow_number = primitive(
-    "pow_number", lambda a, exponent: _quiet(np.power)(a, exponent), (_pow_number_vjp,), ("a",)
-)
+_pow_number = primitive("pow_number", lambda a, exponent: a**exponent, (_pow_number_vjp,), ("a",))
 
 
-def _extremum(name: str, ufunc: Any) -> Any:
-    def vjp_a(g: Value, y: Value, a: Value, b: Value) -> Value:
-        return sum_to(where(a == b, 0.5, where(y == a, 1.0, 0.0)) * g, a.shape)
-
-    def vjp_b(g: Value, y: Value, a: Value, b: Value) -> Value:
-        return sum_to(where(a == b, 0.5, where(y == b, 1.0, 0.0)) * g, b.shape)
+def _extremum(name: str, ufunc: Any, worse: Any) -> Any:
+    def share(g: Value, a: Value, b: Value) -> Value:
+        return where(a == b, g * 0.5, where(worse(a, b), 0, g))
 
     return binary(
         name,
         ufunc,
-        (vjp_a, vjp_b),
-        ("yab", "yab"),
+        (lambda g, y, a, b: sum_to(share(g, a, b), a.shape), lambda g, y, a, b: sum_to(share(g, b, a), b.shape)),
+        ("ab", "ab"),
         promote=promote,
         doc=f"The {name} of a and b, entry by entry; at a tie each gets half of the gradient.",
     )
 
 
-maximum = _extremum("maximum", np.maximum)
-minimum = _extremum("minimum", np.minimum)
+maximum = _extremum("maximum", np.maximum, lambda a, b: a < b)
+minimum = _extremum("minimum", np.minimum, lambda a, b: a > b)
 
 # choice ----------------------------------------------------------------------------------------------------------
 
@@ -191,15 +218,30 @@ _where = primitive(
 )
 
 
-def where(condition: Value, a: Value, b: Value) -> Value:
+def where(condition: Value, a: Value = None, b: Value = None) -> Any:
     """``a`` where the condition holds, else ``b``; each gets the gradient only where it was chosen.
+
+    With the condition alone: the places where it holds, as ``nonzero(condition, as_tuple=True)``.
 
     A value that was not chosen still must have a finite derivative of its own: ``where(x > 0, log(x), 0)`` has
     a nan gradient at 0, because 0 * inf is nan; write ``log(where(x > 0, x, 1))``.
+
+    Raises:
+        DtypeError: the condition is not of bools.
+        ShapeRuntimeError: the three do not broadcast.
     """
     if isinstance(condition, Tensor) or isinstance(a, Tensor) or isinstance(b, Tensor):
+        if a is None and b is None:
+            return condition.nonzero(as_tuple=True)
+        if getattr(condition, "dtype", np.bool_) not in (np.bool_, np.uint8):
+            raise DtypeError(
+                "where expected condition to be a boolean tensor, but got a tensor with dtype "
+                f"{condition.dtype}. Compare it: condition != 0"
+            )
+        if a is None or b is None:
+            raise ArgumentTypeError("where(): give both values, or the condition alone")
         dtype = result_type(a, b)
-        a, b = _typed(a, dtype), _typed(b, dtype)
+        a, b = _typed(a, dtype, condition), _typed(b, dtype, condition)
     elif not hasattr(a, "dtype") and hasattr(b, "dtype"):
         a = array_module(b).asarray(a, dtype=b.dtype)
     elif not hasattr(b, "dtype") and hasattr(a, "dtype"):
@@ -207,7 +249,7 @@ def where(condition: Value, a: Value, b: Value) -> Value:
     return _where(condition, a, b)
 
 
-def _typed(value: Any, dtype: Any) -> Value:
+def _typed(value: Any, dtype: Any, like: Any) -> Value:
     if isinstance(value, Tensor):
-        return value if value._data.dtype == dtype else value.to(dtype)
-    return np.asarray(value, dtype) if not hasattr(value, "dtype") or value.dtype != dtype else value
+        return value if value._data.dtype == dtype else cast(value, dtype=dtype)
+    return array_module(like._data if isinstance(like, Tensor) else like).asarray(value, dtype)

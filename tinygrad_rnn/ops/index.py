@@ -1,23 +1,27 @@
-"""Indexing: ``x[i]`` in all NumPy forms, ``gather``, embedding look-up, and their adjoints that add into places.
+"""Indexing: ``x[i]`` in all NumPy forms, picks by number or mask, embedding look-up, and their adjoints.
 
 The adjoint of reading places is adding to them: an entry that was read twice gets the sum of both cotangents.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
+from ..backend import array_module, is_array
+from ..errors import ArgumentTypeError, DtypeError, IndexOutOfRange, IndexRuntimeError, ShapeRuntimeError
 from ..tape.primitive import Part, primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, DType, Shape, Value
 from .dtypes import as_dtype
 from .kernels.scatter import add_at
-from .shape import axis_of
+from .plain import plain
+from .shape import axis_of, broadcast_to, reshape
 
-__all__ = ["embedding", "gather", "getitem", "index_select", "scatter_add"]
+__all__ = ["argwhere", "embedding", "gather", "getitem", "index_select", "masked_select", "nonzero", "take"]
+__all__ += ["take_along_dim"]
 
 
 class IndexPart(Part):
@@ -61,17 +65,22 @@ _getitem = primitive("getitem", lambda a, index: a[index], (read_vjp,), ("",), v
 
 
 def raw_index(index: Any) -> Any:
-    """An index with raw arrays in place of tensors and lists; float tensors are refused."""
+    """An index with arrays of our own in place of tensors, arrays and lists; float tensors are refused.
+
+    They are copies: the backward pass reads them again, and by then the user may have written to his.
+    """
     if isinstance(index, tuple):
         return tuple([raw_index(i) for i in index])
     if isinstance(index, Tensor):
         index = index._data
         if index.dtype.kind not in "iub":
-            raise ArgumentTypeError(
+            raise IndexOutOfRange(
                 f"tensors used as indices must be long, int, byte or bool tensors, and this one is {index.dtype}. "
                 "Convert it: index.long()"
             )
         return index.copy() if index.ndim else index[()]
+    if is_array(index) and getattr(index, "ndim", 0):
+        return index.copy()
     if isinstance(index, list):
         return np.array([i._data if isinstance(i, Tensor) else i for i in index]) if index else np.array([], np.int64)
     return index
@@ -105,10 +114,22 @@ def _index_error(a: Value, index: Any, error: IndexError) -> Exception:
 # along one axis ----------------------------------------------------------------------------------------------------
 
 
+def whole_numbers(index: Value, op: str) -> Array:
+    """The array of an index, a copy of our own.
+
+    Raises:
+        DtypeError: it is not of integers.
+    """
+    raw = index._data if isinstance(index, Tensor) else index if is_array(index) else np.array(index, np.int64)
+    if raw.dtype.kind not in "iu":
+        raise DtypeError(f"{op}(): Expected dtype int64 for index, but got {raw.dtype}. Convert it: index.long()")
+    return raw.copy()
+
+
 def places(index: Array, dim: int) -> tuple[Array, ...]:
     """For an index array along ``dim``, the coordinates of every place that it names, one array per axis."""
-    ndim = index.ndim
-    grid = [np.arange(n).reshape((1,) * k + (n,) + (1,) * (ndim - k - 1)) for k, n in enumerate(index.shape)]
+    xp, ndim = array_module(index), index.ndim
+    grid = [xp.arange(n).reshape((1,) * k + (n,) + (1,) * (ndim - k - 1)) for k, n in enumerate(index.shape)]
     return (*grid[:dim], index, *grid[dim + 1 :])
 
 
@@ -131,7 +152,9 @@ def gather(a: Value, dim: int, index: Value) -> Value:
         ShapeRuntimeError: the numbers of axes differ, or ``index`` is longer than ``a`` along another axis.
     """
     dim = axis_of(dim, a.ndim)
-    raw = index._data if isinstance(index, Tensor) else index
+    raw = whole_numbers(index, "gather")
+    if a.ndim == 0 and raw.size == 1:
+        return reshape(a, raw.shape)
     if raw.ndim != a.ndim:
         raise ShapeRuntimeError(
             f"Index tensor must have the same number of dimensions as input tensor: {raw.ndim} and {a.ndim}"
@@ -142,49 +165,90 @@ def gather(a: Value, dim: int, index: Value) -> Value:
                 f"Size does not match at dimension {k} expected index {list(raw.shape)} to be no larger than self "
                 f"{list(a.shape)} apart from dimension {dim}"
             )
-    if a.ndim == 0:
-        return getitem(a, ())
-    _check_range(raw, a.shape[dim], "gather", dim)
+    check_range(raw, a.shape[dim], "gather", dim)
     return _gather(a, index=places(raw, dim))
 
 
-def _check_range(index: Array, size: int, op: str, dim: int) -> None:
+def check_range(index: Array, size: int, op: str, dim: int, error: Any = IndexRuntimeError) -> None:
+    """Refuse an index outside its axis (not checked on a GPU, which would have to wait for the answer)."""
     if isinstance(index, np.ndarray) and index.size and (index.min() < 0 or index.max() >= size):
         wrong = index[(index < 0) | (index >= size)].reshape(-1)[0]
-        raise IndexOutOfRange(f"{op}(): index {wrong} is out of bounds for dimension {dim} with size {size}")
+        raise error(f"index {wrong} is out of bounds for dimension {dim} with size {size}: {op}()")
 
 
 def index_select(a: Value, dim: int, index: Value) -> Value:
     """The slices of ``a`` along ``dim`` that a 1-D ``index`` names, in its order, repetitions included."""
     dim = axis_of(dim, a.ndim)
-    raw = index._data if isinstance(index, Tensor) else np.asarray(index)
+    raw = whole_numbers(index, "index_select")
     if raw.ndim > 1:
         raise IndexOutOfRange(f"index_select(): Index is supposed to be a vector, but got dim: {raw.ndim}")
-    _check_range(raw, a.shape[dim] if a.ndim else 1, "index_select", dim)
+    size = a.shape[dim] if a.ndim else 1
+    if isinstance(raw, np.ndarray) and raw.size and (raw.min() < 0 or raw.max() >= size):
+        raise IndexOutOfRange(
+            f"index out of range in self: index_select() with indices {raw.min()} to {raw.max()} along {size} slices"
+        )
     return getitem(a, (slice(None),) * dim + (raw.reshape(-1),)) if a.ndim else a
 
 
-_scatter_add = primitive(
-    "scatter_add",
-    lambda a, source, index: _added(a, source, index),
-    (lambda g, y, a, source, index: g, lambda g, y, a, source, index: g[index]),
-    ("", ""),
-)
+def take(a: Value, index: Value) -> Value:
+    """Entries of ``a`` by their number in row order; the result has the shape of ``index``."""
+    raw, count = whole_numbers(index, "take"), math.prod(a.shape)
+    if isinstance(raw, np.ndarray) and raw.size and (raw.min() < -count or raw.max() >= count):
+        wrong = raw.max() if raw.max() >= count else raw.min()
+        raise IndexOutOfRange(f"out of range: tried to access index {wrong} on a tensor of {count} elements.")
+    return getitem(reshape(a, (-1,)), raw)
 
 
-def _added(a: Array, source: Array, index: Any) -> Array:
-    out = a.copy()
-    add_at(out, index, source)
-    return out
-
-
-def scatter_add(a: Value, dim: int, index: Value, source: Value) -> Value:
-    """``a`` with ``a[index[i][j]][j] += source[i][j]`` for ``dim=0``; several entries may go to one place."""
+def take_along_dim(a: Value, indices: Value, dim: int | None = None) -> Value:
+    """As ``gather``, but the other axes of ``a`` and ``indices`` broadcast; in the flattened tensor without ``dim``."""
+    raw = whole_numbers(indices, "take_along_dim")
+    if dim is None:
+        return take(a, raw.reshape(-1))
     dim = axis_of(dim, a.ndim)
-    raw = index._data if isinstance(index, Tensor) else index
-    _check_range(raw, a.shape[dim], "scatter_add", dim)
-    source = source[tuple(slice(n) for n in raw.shape)] if tuple(source.shape) != raw.shape else source
-    return _scatter_add(a, source, index=places(raw, dim))
+    if raw.ndim != a.ndim:
+        raise ShapeRuntimeError(
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
+            f"{a.ndim} dimensions for input, and {raw.ndim} dimensions for indices"
+        )
+    full = [n if k == 1 else k for k, n in zip(a.shape, raw.shape, strict=True)]
+    shape = (*full[:dim], raw.shape[dim], *full[dim + 1 :])
+    source = broadcast_to(a, (*full[:dim], a.shape[dim], *full[dim + 1 :]))
+    return gather(source, dim, np.broadcast_to(raw, shape))
+
+
+# by condition ------------------------------------------------------------------------------------------------------
+
+
+@plain
+def argwhere(a: Array) -> Array:
+    """The coordinates of the entries that are not zero, one row each: (n, ndim)."""
+    return array_module(a).stack(a.nonzero(), 1) if a.ndim else np.zeros((int(bool(a)), 0), np.int64)
+
+
+def nonzero(a: Value, *, as_tuple: bool = False) -> Any:
+    """The coordinates of the entries that are not zero: (n, ndim), or one tensor per axis if ``as_tuple``.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nonzero(tg.tensor([[1, 0], [2, 3]]), as_tuple=True)
+    (tensor([0, 1, 1]), tensor([0, 0, 1]))
+    """
+    if not as_tuple:
+        return argwhere(a)
+    found = argwhere(a if a.ndim else reshape(a, (1,)))
+    return tuple(found[:, k].clone() for k in range(found.shape[1]))
+
+
+def masked_select(a: Value, mask: Value) -> Value:
+    """The entries of ``a`` where the mask holds, in row order, as a vector; the two broadcast.
+
+    Raises:
+        DtypeError: the mask is not of bools.
+    """
+    if mask.dtype != np.bool_:
+        raise DtypeError(f"masked_select: expected BoolTensor for mask, but got {mask.dtype}. Compare it: mask != 0")
+    shape = np.broadcast_shapes(tuple(a.shape), tuple(mask.shape))
+    chosen = np.broadcast_to(mask._data if isinstance(mask, Tensor) else mask, shape)
+    return getitem(broadcast_to(a, shape), chosen) if shape else getitem(reshape(a, (1,)), chosen.reshape(1))
 
 
 # embedding ---------------------------------------------------------------------------------------------------------
@@ -210,7 +274,7 @@ def embedding(index: Value, weight: Value, padding_idx: int | None = None) -> Va
         IndexOutOfRange: a number outside ``0 .. V-1`` (checked on the host only).
         ArgumentTypeError: the index is not of an integer type.
     """
-    raw = index._data if isinstance(index, Tensor) else np.asarray(index)
+    raw = index._data.copy() if isinstance(index, Tensor) else np.array(index)
     if raw.dtype.kind not in "iu":
         raise ArgumentTypeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; "

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DtypeError, ShapeRuntimeError
+from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ..tape.primitive import binary, primitive
 from ..typing import Array, Value
 from .shape import sum_to
@@ -46,6 +46,9 @@ def _vjp_right(g: Value, y: Any, a: Value, b: Any) -> Value:
 
 def check_same_dtype(a: Any, b: Any) -> tuple[Any, Any]:
     """Products do not promote: a mixture is a mistake more often than a wish."""
+    for x in (a, b):
+        if not hasattr(x, "dtype"):
+            raise ArgumentTypeError(f"matmul(): argument must be Tensor, not {type(x).__name__}. Multiply by it with *")
     if a.dtype != b.dtype:
         raise DtypeError(
             f"expected m1 and m2 to have the same dtype, but got: {a.dtype} != {b.dtype}. Convert one: x.to(y.dtype)"
@@ -53,7 +56,7 @@ def check_same_dtype(a: Any, b: Any) -> tuple[Any, Any]:
     return a, b
 
 
-def _mismatch(a: Any, b: Any) -> Exception:
+def _mismatch(a: Any, b: Any) -> Exception | None:
     left, right = np.shape(a), np.shape(b)
     if not left or not right:
         return ShapeRuntimeError(
@@ -68,8 +71,14 @@ def _mismatch(a: Any, b: Any) -> Exception:
         )
     elif len(right) == 1:
         sentence = f"size mismatch, got input ({left[-2]}), mat ({left[-2]}x{left[-1]}), vec ({right[0]})"
+    elif left[-1] == right[-2]:
+        return None  # then the leading axes do not broadcast
     else:
-        sentence = f"Expected size for first two dimensions of batch2 tensor to fit: {list(left)} @ {list(right)}"
+        batch = left[0] if len(left) > 2 else right[0]
+        sentence = (
+            f"Expected size for first two dimensions of batch2 tensor to be: [{batch}, {left[-1]}] but got: "
+            f"[{batch}, {right[-2]}]"
+        )
     inner = right[-2] if len(right) > 1 else right[0]
     return ShapeRuntimeError(f"{sentence}. matmul(): the last axis of the left ({left[-1]}) must equal {inner}")
 

@@ -7,21 +7,50 @@ right.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
-
-from ..backend import Device, to_device
+from ..errors import ArgumentTypeError
 from ..tape import hooks
 from ..tape.backward import tensor_backward
 from ..tape.format import format_tensor, tensor_repr
-from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Value
-from . import comparison, dtypes, elementwise, index, inplace, linalg, reduce, shape, softmaxes
+from . import (
+    arithmetic,
+    comparison,
+    conversion,
+    creation,
+    cumulative,
+    diagonals,
+    elementwise,
+    index,
+    inplace,
+    linalg,
+    pieces,
+    products,
+    random_draws,
+    rearrange,
+    reduce,
+    rounding,
+    scattering,
+    shape,
+    softmaxes,
+    sorting,
+    statistics,
+    transcendental,
+)
 
 __all__ = ["bind"]
+
+FAMILIES = (elementwise, arithmetic, transcendental, rounding, comparison, reduce, softmaxes, cumulative, statistics)
+FAMILIES += (sorting, linalg, products, shape, rearrange, pieces, diagonals, index, scattering)
+"""All that these offer are methods, their first argument being the tensor, but for:"""
+
+FUNCTIONS_ONLY = """
+broadcast_shapes broadcast_tensors cat column_stack concat concatenate divide_rounded dstack embedding getitem hstack
+linear meshgrid row_stack rsub stack sum_to tril_indices triu_indices vstack
+""".split()
 
 
 def _reflected(f: Callable[[Value, Value], Value]) -> Callable[[Value, Value], Value]:
@@ -37,62 +66,35 @@ def _or_not_implemented(f: Callable[[Value, Value], Value]) -> Callable[[Value, 
     return compare
 
 
-_move = primitive(
-    "move",
-    lambda a, device: to_device(a, device),
-    (lambda g, y, a, device: _move(g, device="cuda" if device == "cpu" else "cpu"),),
-    ("",),
-)
+def _operators(**table: Callable[[Value, Value], Value]) -> dict[str, Any]:
+    """Each operator and its reflected form."""
+    plain = {f"__{name}__": f for name, f in table.items()}
+    return plain | {f"__r{name}__": _reflected(f) for name, f in table.items()}
 
 
-def to(self: Tensor, *args: Any, device: Any = None, dtype: Any = None, copy: bool = False, **_: Any) -> Tensor:
-    """This tensor in another dtype, on another device, or both (``to("cuda")``, ``to(float64)``, ``to(other)``)."""
-    for arg in args:
-        if isinstance(arg, Tensor):
-            dtype, device = arg.dtype, arg.device
-        elif isinstance(arg, (Device, int)) or (isinstance(arg, str) and arg.split(":")[0] in ("cpu", "cuda")):
-            device = arg
-        elif arg is not None and not isinstance(arg, bool):
-            dtype = arg
-    out = self
-    if device is not None and Device(device).type != self.device.type:
-        out = _move(out, device=str(Device(device)))
-    if dtype is not None and dtypes.as_dtype(dtype) != out._data.dtype:
-        out = dtypes.cast(out, dtype=dtypes.as_dtype(dtype))
-    return elementwise.clone(out) if copy and out is self else out
-
-
-def _to_dtype(dtype: Any) -> Callable[[Tensor], Tensor]:
-    return lambda self: to(self, dtype=np.dtype(dtype))
-
-
-def size(self: Tensor, dim: int | None = None) -> Any:
-    """The shape, or the length of one axis."""
-    return self.shape if dim is None else self.shape[shape.axis_of(dim, self.ndim)]
-
-
-def iterate(self: Tensor) -> Any:
+def _iterate(self: Tensor) -> Iterator[Tensor]:
     """The slices along the first axis."""
-    return (self[k] for k in range(len(self)))
+    if self._data.ndim == 0:
+        raise ArgumentTypeError("iteration over a 0-d tensor")
+    return iter(pieces.unbind(self))
 
 
 METHODS: dict[str, Any] = {
+    **{name: getattr(family, name) for family in FAMILIES for name in family.__all__ if name not in FUNCTIONS_ONLY},
     # operators
-    "__add__": elementwise.add,
-    "__radd__": _reflected(elementwise.add),
-    "__sub__": elementwise.sub,
-    "__rsub__": _reflected(elementwise.sub),
-    "__mul__": elementwise.mul,
-    "__rmul__": _reflected(elementwise.mul),
-    "__truediv__": elementwise.div,
-    "__rtruediv__": _reflected(elementwise.div),
-    "__pow__": elementwise.pow,
-    "__rpow__": _reflected(elementwise.pow),
-    "__matmul__": linalg.matmul,
-    "__rmatmul__": _reflected(linalg.matmul),
+    **_operators(add=elementwise.add, sub=elementwise.sub, mul=elementwise.mul, truediv=elementwise.div),
+    **_operators(pow=elementwise.pow, matmul=linalg.matmul, floordiv=rounding.floor_divide, mod=rounding.remainder),
+    "__and__": comparison.bitwise_and,
+    "__or__": comparison.bitwise_or,
+    "__xor__": comparison.bitwise_xor,
+    "__rand__": comparison.bitwise_and,
+    "__ror__": comparison.bitwise_or,
+    "__rxor__": comparison.bitwise_xor,
+    **_operators(lshift=comparison.bitwise_left_shift, rshift=comparison.bitwise_right_shift),
     "__neg__": elementwise.neg,
+    "__pos__": elementwise.positive,
     "__abs__": elementwise.abs,
-    "__invert__": comparison.logical_not,
+    "__invert__": comparison.bitwise_not,
     "__eq__": _or_not_implemented(comparison.eq),
     "__ne__": _or_not_implemented(comparison.ne),
     "__lt__": comparison.lt,
@@ -100,45 +102,31 @@ METHODS: dict[str, Any] = {
     "__gt__": comparison.gt,
     "__ge__": comparison.ge,
     "__getitem__": index.getitem,
-    "__iter__": iterate,
-    # element-wise
-    **{name: getattr(elementwise, name) for name in elementwise.__all__},
-    **{name: getattr(comparison, name) for name in comparison.__all__ if name != "compare"},
-    # shape
+    "__iter__": _iterate,
+    "__reversed__": lambda self: rearrange.flip(self, 0) if self.ndim else self,
+    "__contains__": lambda self, value: bool((self == value)._data.any()),
+    # whose arguments come in another order, or that are no functions
+    "where": lambda self, condition, other: elementwise.where(condition, self, other),
     "broadcast_to": shape.expand,
-    **{name: getattr(shape, name) for name in shape.__all__ if name not in ("cat", "stack", "sum_to", "broadcast_to")},
-    "view": shape.reshape,
-    "size": size,
-    "T": property(lambda self: shape.permute(self, tuple(range(self.ndim))[::-1])),
-    "mT": property(lambda self: shape.swapaxes(self, -1, -2)),
-    "t": lambda self: shape.swapaxes(self, 0, 1) if self.ndim > 1 else self,
-    "dim": lambda self: self.ndim,
-    "numel": lambda self: self._data.size,
-    # reductions, products, indexing
-    **{name: getattr(reduce, name) for name in reduce.__all__},
-    **{name: getattr(softmaxes, name) for name in softmaxes.__all__},
-    "matmul": linalg.matmul,
-    "gather": index.gather,
-    "index_select": index.index_select,
-    "scatter_add": index.scatter_add,
-    # types and devices
-    "to": to,
-    "float": _to_dtype(np.float32),
-    "double": _to_dtype(np.float64),
-    "half": _to_dtype(np.float16),
-    "long": _to_dtype(np.int64),
-    "int": _to_dtype(np.int32),
-    "bool": _to_dtype(np.bool_),
-    "cpu": lambda self: to(self, device="cpu"),
-    "cuda": lambda self, device=None: to(self, device="cuda" if device is None else device),
-    # as text
+    "expand_as": lambda self, other: shape.expand(self, tuple(other.shape)),
+    "t": shape.t,
+    "T": property(lambda self: shape.permute(self, tuple(range(self.ndim))[::-1]), doc="The axes in reverse order."),
+    "mT": property(lambda self: shape.swapaxes(self, -1, -2), doc="The last two axes exchanged."),
+    "bernoulli": random_draws.bernoulli,
+    "multinomial": random_draws.multinomial,
+    # of the same dtype and device
+    "new_tensor": creation.new_tensor,
+    "new_zeros": creation.new_zeros,
+    "new_ones": creation.new_ones,
+    "new_empty": creation.new_empty,
+    "new_full": creation.new_full,
+    # types, devices, memory; text; the graph
+    **conversion.METHODS,
     "__repr__": tensor_repr,
     "__format__": format_tensor,
-    # the graph
     "backward": tensor_backward,
     **hooks.METHODS,
 }
-
 
 METHODS.update(inplace.methods(METHODS))
 

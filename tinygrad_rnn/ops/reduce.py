@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..backend import array_module
-from ..errors import ArgumentError
+from ..errors import DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
 from .dtypes import as_dtype, cast
+from .plain import plain
+from .results import results
 from .shape import axes_of, axis_of, broadcast_to, reshape
 
-__all__ = ["amax", "amin", "argmax", "argmin", "max", "mean", "min", "sum"]
+__all__ = ["all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "min"]
+__all__ += ["nansum", "sum"]
 
 Dim = int | Sequence[int] | None
 
@@ -58,12 +62,13 @@ def count(shape: Shape, axes: tuple[int, ...]) -> float:
     return n or float("nan")
 
 
-_mean = primitive(
-    "mean",
-    lambda a, axes, keepdims: a.sum(axis=axes, keepdims=keepdims) / a.dtype.type(count(a.shape, axes)),
-    (_mean_vjp,),
-    ("",),
-)
+def _mean_of(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+    if a.dtype.itemsize == 2:  # a sum of float16 may be too large for it where the mean is not
+        return a.mean(axis=axes, keepdims=keepdims, dtype=np.float32).astype(a.dtype)
+    return a.sum(axis=axes, keepdims=keepdims) / a.dtype.type(count(a.shape, axes))
+
+
+_mean = primitive("mean", _mean_of, (_mean_vjp,), ("",))
 
 
 def mean(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
@@ -71,14 +76,31 @@ def mean(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None)
     if dtype is not None:
         a = cast(a, dtype=as_dtype(dtype))
     if a.dtype.kind not in "fc":
-        raise ArgumentError(
+        raise DtypeError(
             f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
-            f"Got: {a.dtype}"
+            f"Got: {a.dtype}. Convert it: x.float()"
         )
     return _mean(a, axes=axes_of(dim, a.ndim), keepdims=keepdim)
 
 
 # extrema -----------------------------------------------------------------------------------------------------------
+
+
+def check_not_empty(name: str, shape: Shape, axes: tuple[int, ...] | None) -> None:
+    """Refuse to reduce no entries to one.
+
+    Raises:
+        IndexOutOfRange: an axis has no entries.
+        ShapeRuntimeError: all axes were asked for, and there is no entry at all.
+    """
+    if axes is None:
+        raise ShapeRuntimeError(
+            f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
+            f"the 'dim' argument: the shape is {list(shape)}"
+        )
+    for axis in axes:
+        if shape[axis] == 0:
+            raise IndexOutOfRange(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
 
 
 def _extremum_vjp(g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
@@ -88,7 +110,7 @@ def _extremum_vjp(g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims:
 
 
 def _extremum(name: str, method: str) -> Any:
-    raw = primitive(
+    extremum = primitive(
         name,
         lambda a, axes, keepdims: getattr(a, method)(axis=axes, keepdims=keepdims),
         (_extremum_vjp,),
@@ -97,9 +119,9 @@ def _extremum(name: str, method: str) -> Any:
 
     def reduce(a: Value, dim: Dim = None, keepdim: bool = False) -> Value:
         axes = axes_of(dim, a.ndim)
-        if 0 in [a.shape[k] for k in axes]:
-            raise ArgumentError(f"{name}(): Expected reduction dim {axes} to have non-zero size, got shape {a.shape}")
-        return raw(a, axes=axes, keepdims=keepdim)
+        if 0 in a.shape:
+            check_not_empty(name, a.shape, None if dim is None or dim == () else axes)
+        return extremum(a, axes=axes, keepdims=keepdim)
 
     reduce.__name__ = reduce.__qualname__ = name
     reduce.__doc__ = f"The {method} over ``dim`` (an axis, several, or all); ties share the gradient evenly."
@@ -111,16 +133,17 @@ amin = _extremum("amin", "min")
 
 
 def _arg(name: str) -> Any:
-    def forward(a: Array, axis: int | None, keepdims: bool) -> Array:
+    @plain
+    def places(a: Array, axis: int | None, keepdims: bool) -> Array:
         return getattr(array_module(a), name)(a, axis=axis, keepdims=keepdims)
 
-    raw = primitive(name, forward)
-
     def locate(a: Value, dim: int | None = None, keepdim: bool = False) -> Value:
-        if 0 in a.shape:
-            raise ArgumentError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
         axis = None if dim is None else axis_of(dim, a.ndim)
-        return raw(a, axis=axis if a.ndim else None, keepdims=keepdim)
+        if 0 in a.shape:
+            if dim is None:
+                raise IndexOutOfRange(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
+            check_not_empty(name, a.shape, (axis_of(dim, a.ndim),))
+        return places(a, axis if a.ndim else None, keepdim)
 
     locate.__name__ = locate.__qualname__ = name
     locate.__doc__ = f"The index of the first {name[3:]}imum along ``dim``, or in the flattened tensor."
@@ -130,14 +153,17 @@ def _arg(name: str) -> Any:
 argmax = _arg("argmax")
 argmin = _arg("argmin")
 
-max_result = namedtuple("max_result", ["values", "indices"])
-min_result = namedtuple("min_result", ["values", "indices"])
+max_result = results("max", "values", "indices")
+min_result = results("min", "values", "indices")
+aminmax_result = results("aminmax", "min", "max")
 
 
 def _pick(a: Value, dim: int, keepdim: bool, locate: Any, result: Any) -> Any:
     """The extreme entry along an axis and where it is; only that entry gets the gradient."""
     from .index import gather
 
+    if 0 in a.shape:
+        check_not_empty(result.__name__, a.shape, (axis_of(dim, a.ndim),))
     indices = locate(a, dim, keepdim=True)
     values = gather(a, axis_of(dim, a.ndim), indices)
     if not keepdim and a.ndim:
@@ -157,6 +183,7 @@ def max(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
     tensor([1, 0])
     """
     if dim is None:
+        check_not_empty("max", a.shape, None) if 0 in a.shape else None
         return amax(a)
     if isinstance(dim, Tensor):
         from .elementwise import maximum
@@ -168,9 +195,53 @@ def max(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
 def min(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
     """Over all entries: the minimum, ties sharing the gradient.  Along ``dim``: ``(values, indices)``."""
     if dim is None:
+        check_not_empty("min", a.shape, None) if 0 in a.shape else None
         return amin(a)
     if isinstance(dim, Tensor):
         from .elementwise import minimum
 
         return minimum(a, dim)
     return _pick(a, dim, keepdim, argmin, min_result)
+
+
+def aminmax(a: Value, *, dim: int | None = None, keepdim: bool = False) -> Any:
+    """``(min, max)`` of all entries or along an axis; ties share the gradient evenly."""
+    return aminmax_result(amin(a, dim, keepdim), amax(a, dim, keepdim))
+
+
+# logic and counts --------------------------------------------------------------------------------------------------
+
+
+def _logic(name: str, doc: str) -> Any:
+    @plain
+    def decide(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+        decided = getattr(array_module(a), name)(a, axis=axes, keepdims=keepdims)
+        return decided.astype(np.uint8) if a.dtype == np.uint8 else decided
+
+    def reduce(a: Value, dim: Dim = None, keepdim: bool = False) -> Value:
+        return decide(a, axes_of(dim, a.ndim), keepdim)
+
+    reduce.__name__ = reduce.__qualname__ = name
+    reduce.__doc__ = doc
+    return reduce
+
+
+all = _logic("all", "Whether every entry over ``dim`` holds (is not 0); True over none.")
+any = _logic("any", "Whether some entry over ``dim`` holds (is not 0); False over none.")
+
+
+@plain
+def _count_nonzero(a: Array, axes: tuple[int, ...]) -> Array:
+    return (a != 0).sum(axis=axes)
+
+
+def count_nonzero(a: Value, dim: Dim = None) -> Value:
+    """How many entries over ``dim`` are not 0."""
+    return _count_nonzero(a, axes_of(dim, a.ndim))
+
+
+def nansum(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+    """The sum over ``dim``, nan counting as 0."""
+    from .elementwise import where
+
+    return sum(where(a == a, a, 0), dim, keepdim, dtype=dtype)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import IndexOutOfRange, ShapeRuntimeError
+from ..errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
@@ -28,6 +28,7 @@ __all__ = [
     "stack",
     "sum_to",
     "swapaxes",
+    "t",
     "transpose",
     "unsqueeze",
 ]
@@ -55,7 +56,8 @@ def axes_of(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
         return (axis_of(dim, ndim),) if ndim else ()
     axes = tuple(axis_of(d, ndim) for d in dim)
     if len(set(axes)) != len(axes):
-        raise ShapeRuntimeError(f"dim {axes[-1]} appears multiple times in the list of dims: {tuple(dim)}")
+        twice = next(d for d in axes if axes.count(d) > 1)
+        raise ShapeRuntimeError(f"dim {twice} appears multiple times in the list of dims: {tuple(dim)}")
     return axes if axes and ndim else tuple(range(ndim))
 
 
@@ -119,12 +121,17 @@ def expand(a: Tensor, *sizes: Any) -> Tensor:
             f"the number of sizes provided ({len(shape)}) must be greater or equal to the number of dimensions in the "
             f"tensor ({a.ndim})"
         )
+    if any(n < 0 for n in shape[:new]):
+        raise ShapeRuntimeError(
+            f"The expanded size of the tensor ({min(shape[:new])}) isn't allowed in a leading, non-existing dimension "
+            f"{shape.index(min(shape[:new]))}"
+        )
     full = tuple(a.shape[k - new] if n == -1 and k >= new else n for k, n in enumerate(shape))
     for k, n in enumerate(a.shape):
         if n not in (1, full[k + new]):
             raise ShapeRuntimeError(
-                f"The expanded size of the tensor ({full[k + new]}) must match the existing size ({n}) at non-singleton "
-                f"dimension {k + new}.  Target sizes: {list(shape)}.  Tensor sizes: {list(a.shape)}"
+                f"The expanded size of the tensor ({full[k + new]}) must match the existing size ({n}) at "
+                f"non-singleton dimension {k + new}.  Target sizes: {list(shape)}.  Tensor sizes: {list(a.shape)}"
             )
     out: Tensor = broadcast_to(a, full)
     return out
@@ -152,7 +159,16 @@ def reshape(a: Value, *shape: Any) -> Value:
         return _reshape(a, shape=target)
     except ValueError as error:
         size = a._data.size if isinstance(a, Tensor) else a.size
-        raise ShapeRuntimeError(f"shape '{list(target)}' is invalid for input of size {size}") from error
+        if target.count(-1) > 1:
+            sentence = "only one dimension can be inferred"
+        elif -1 in target and size == 0 and 0 in target:
+            sentence = (
+                f"cannot reshape tensor of 0 elements into shape {list(target)} because the unspecified dimension "
+                "size -1 can be any value and is ambiguous"
+            )
+        else:
+            sentence = f"shape '{list(target)}' is invalid for input of size {size}"
+        raise ShapeRuntimeError(f"{sentence}: reshape of a tensor of shape {list(a.shape)}") from error
 
 
 _transpose = primitive(
@@ -175,6 +191,17 @@ def swapaxes(a: Value, axis1: int, axis2: int) -> Value:
     return _transpose(a, axis1=axis_of(axis1, ndim), axis2=axis_of(axis2, ndim))
 
 
+def t(a: Value) -> Value:
+    """The transpose of a matrix; a vector or a number is itself.
+
+    Raises:
+        ShapeRuntimeError: there are more than two axes.
+    """
+    if a.ndim > 2:
+        raise ShapeRuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {a.ndim}D. Use .mT")
+    return swapaxes(a, 0, 1) if a.ndim == 2 else a
+
+
 def transpose(a: Value, dim0: int, dim1: int) -> Value:
     """``a`` with axes ``dim0`` and ``dim1`` exchanged, as a view."""
     return swapaxes(a, dim0, dim1)
@@ -191,7 +218,10 @@ _permute = primitive(
 
 def permute(a: Value, *dims: Any) -> Value:
     """``a`` with axis ``k`` of the result taken from axis ``dims[k]``, as a view."""
-    order = axes_of(sizes_of(dims), a.ndim)
+    given = sizes_of(dims)
+    order = tuple([axis_of(d, a.ndim) for d in given]) if a.ndim else ()
+    if len(set(order)) != len(order):
+        raise ShapeRuntimeError(f"permute(): duplicate dims are not allowed. Got {list(given)}")
     if len(order) != a.ndim:
         raise ShapeRuntimeError(
             "permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired "
@@ -257,8 +287,11 @@ def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
     """
     parts = _same_type("cat", tensors)
     dim = axis_of(dim, parts[0].ndim)
-    if any(part.ndim == 0 for part in parts):
-        raise ShapeRuntimeError("zero-dimensional tensor (at position 0) cannot be concatenated: use stack()")
+    for position, part in enumerate(parts):
+        if part.ndim == 0:
+            raise ShapeRuntimeError(
+                f"zero-dimensional tensor (at position {position}) cannot be concatenated: use stack()"
+            )
     parts = [part for part in parts if part.shape != (0,)] or parts[:1]  # torch skips such empty tensors
     for position, part in enumerate(parts):
         if part.ndim != parts[0].ndim:
@@ -293,7 +326,14 @@ def stack(tensors: Sequence[Value], dim: int = 0) -> Value:
 def _same_type(name: str, tensors: Sequence[Value]) -> list[Value]:
     parts = list(tensors)
     if not parts:
-        raise ShapeRuntimeError(f"torch.{name}(): expected a non-empty list of Tensors")
+        if name == "cat":
+            raise ArgumentError("torch.cat(): expected a non-empty list of Tensors")
+        raise ShapeRuntimeError(f"{name} expects a non-empty TensorList")
+    for position, part in enumerate(parts):
+        if not hasattr(part, "dtype"):
+            raise ArgumentTypeError(
+                f"expected Tensor as element {position} in argument 0, but got {type(part).__name__}: {name}()"
+            )
     first = parts[0].dtype
     if any(part.dtype != first for part in parts):
         dtype = result_type(*parts)

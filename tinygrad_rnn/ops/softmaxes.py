@@ -9,24 +9,22 @@ import numpy as np
 from ..tape.primitive import primitive
 from ..typing import Array, Value
 from .dtypes import as_dtype, cast
-from .elementwise import exp, log
-from .reduce import amax, sum
+from .elementwise import clone, exp
+from .reduce import kept_shape, sum
 from .shape import axes_of, axis_of, reshape
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
 
 
 def _softmax(a: Array, dim: int) -> Array:
-    with np.errstate(invalid="ignore"):
-        e = np.exp(a - a.max(axis=dim, keepdims=True))
+    e = np.exp(a - a.max(axis=dim, keepdims=True))
     e /= e.sum(axis=dim, keepdims=True)
     return e
 
 
 def _log_softmax(a: Array, dim: int) -> Array:
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shifted = a - a.max(axis=dim, keepdims=True)
-        shifted -= np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
+    shifted = a - a.max(axis=dim, keepdims=True)
+    shifted -= np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
     return shifted
 
 
@@ -47,23 +45,41 @@ _log_softmax_primitive = primitive(
 
 def softmax(a: Value, dim: int, dtype: Any = None) -> Value:
     """``exp(a) / sum(exp(a))`` along ``dim``, computed from ``a - max(a)`` so that nothing overflows."""
-    a = a if dtype is None else cast(a, dtype=as_dtype(dtype))
-    return _softmax_primitive(a, dim=axis_of(dim, a.ndim)) if a.shape and 0 not in a.shape else exp(a * 0)
+    return _along(_softmax_primitive, a, dim, dtype)
 
 
 def log_softmax(a: Value, dim: int, dtype: Any = None) -> Value:
     """``a - log(sum(exp(a)))`` along ``dim``, computed from ``a - max(a)`` so that nothing overflows."""
+    return _along(_log_softmax_primitive, a, dim, dtype)
+
+
+def _along(f: Any, a: Value, dim: int, dtype: Any) -> Value:
     a = a if dtype is None else cast(a, dtype=as_dtype(dtype))
-    return _log_softmax_primitive(a, dim=axis_of(dim, a.ndim)) if a.shape and 0 not in a.shape else a * 0
+    dim = axis_of(dim, a.ndim)
+    if 0 in a.shape:
+        return clone(a)
+    return f(a, dim=dim) if a.ndim else reshape(f(reshape(a, (1,)), dim=0), ())
+
+
+def _logsumexp(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+    if 0 in a.shape:
+        return np.log(np.exp(a).sum(axis=axes, keepdims=keepdims))
+    peak = a.max(axis=axes, keepdims=True)
+    peak = np.where(np.isfinite(peak), peak, np.zeros_like(peak))
+    total = np.log(np.exp(a - peak).sum(axis=axes, keepdims=True)) + peak
+    return total if keepdims else total.reshape([n for k, n in enumerate(a.shape) if k not in axes])
+
+
+def _logsumexp_vjp(g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
+    kept = kept_shape(a.shape, axes)
+    return reshape(g, kept) * exp(a - reshape(y, kept))
+
+
+_logsumexp_primitive = primitive("logsumexp", _logsumexp, (_logsumexp_vjp,), ("ya",), floating=True)
 
 
 def logsumexp(a: Value, dim: Any, keepdim: bool = False) -> Value:
-    """``log(sum(exp(a)))`` over ``dim``, computed from ``a - max(a)``."""
-    axes = axes_of(dim, a.ndim)
-    peak = amax(a, axes, keepdim=True)
-    peak = peak.detach() if hasattr(peak, "detach") else peak
-    result = log(sum(exp(a - peak), axes, keepdim=True)) + peak
-    shape = tuple(n for k, n in enumerate(a.shape) if k not in axes)
-    return result if keepdim else reshape(result, shape)
+    """``log(sum(exp(a)))`` over ``dim``, computed from ``a - max(a)``; -inf, with a nan gradient, if all are -inf."""
+    return _logsumexp_primitive(a, axes=axes_of(dim, a.ndim), keepdims=keepdim)
 
 

@@ -127,7 +127,8 @@ Spell = Callable[[Any], str]
 
 def _entries(data: Array, indent: int) -> str:
     """The nested brackets of a non-empty array, ``indent`` columns from the left."""
-    shape, ndim = data.shape, data.ndim
+    shape: tuple[int, ...] = data.shape
+    ndim = len(shape)
     edge = options.edgeitems
     shortened = [data.size > options.threshold and length > 2 * edge for length in shape]
     for axis, length in enumerate(shape):

@@ -15,6 +15,7 @@ RNN step this halves the time spent outside NumPy.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
@@ -363,15 +364,15 @@ def _misfit(name: str, error: Exception, arrays: Sequence[Any]) -> Exception | N
     """The error for types that an operation cannot take, or for shapes that do not broadcast."""
     if isinstance(error, TypeError):
         return DtypeError(f"{name}() is not implemented for {', '.join(map(_kind, arrays))}: {error}")
-    if isinstance(error, ValueError) and len(arrays) == 2:
-        shapes = [tuple(getattr(x, "shape", ())) for x in arrays]
-        for axis in range(1, min(map(len, shapes)) + 1):
-            first, second = shapes[0][-axis], shapes[-1][-axis]
-            if first != second and 1 not in (first, second):
+    if not isinstance(error, ValueError) or "broadcast" not in str(error):
+        return None
+    for left, right in itertools.combinations([tuple(getattr(x, "shape", ())) for x in arrays], 2):
+        for axis in range(1, min(len(left), len(right)) + 1):
+            if left[-axis] != right[-axis] and 1 not in (left[-axis], right[-axis]):
                 return ShapeRuntimeError(
-                    f"The size of tensor a ({first}) must match the size of tensor b ({second}) at non-singleton "
-                    f"dimension {max(map(len, shapes)) - axis}. {name}(): shapes {list(shapes[0])} and "
-                    f"{list(shapes[-1])} do not broadcast"
+                    f"The size of tensor a ({left[-axis]}) must match the size of tensor b ({right[-axis]}) at "
+                    f"non-singleton dimension {max(len(left), len(right)) - axis}. {name}(): shapes {list(left)} and "
+                    f"{list(right)} do not broadcast"
                 )
     return None
 

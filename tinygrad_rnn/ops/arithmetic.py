@@ -1,0 +1,45 @@
+"""The arithmetic functions by PyTorch's names, with their keyword arguments; operators call the primitives directly."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from ..typing import Value
+from . import elementwise
+from .elementwise import abs, neg
+from .rounding import divide_rounded
+
+__all__ = ["absolute", "add", "div", "divide", "multiply", "negative", "rsub", "sub", "subtract", "true_divide"]
+
+
+def _scaled(operation: Callable[[Value, Value], Value], doc: str) -> Callable[..., Value]:
+    @functools.wraps(operation)
+    def apply(a: Value, b: Value, *, alpha: float = 1) -> Value:
+        return operation(a, b if alpha == 1 else b * alpha)
+
+    apply.__doc__ = doc
+    return apply
+
+
+add = _scaled(elementwise.add, "a + alpha b")
+sub = subtract = _scaled(elementwise.sub, "a - alpha b")
+multiply, negative, absolute, true_divide = elementwise.mul, neg, abs, elementwise.div
+
+
+def rsub(a: Value, b: Value, *, alpha: float = 1) -> Value:
+    """b - alpha a"""
+    return sub(b, a, alpha=alpha)
+
+
+def div(a: Value, b: Value, *, rounding_mode: str | None = None) -> Value:
+    """a / b; ``rounding_mode="trunc"`` rounds the quotient towards 0, ``"floor"`` down.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.div(tg.tensor([7, -7]), 2, rounding_mode="trunc")
+    tensor([ 3, -3])
+    """
+    return divide_rounded(a, b, rounding_mode)
+
+
+divide = div

@@ -1,0 +1,253 @@
+"""Other dtypes, other devices, other layouts in memory, and questions about them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..backend import Device, array_module, to_device
+from ..errors import ArgumentTypeError, GraphError, ShapeRuntimeError
+from ..tape.primitive import primitive
+from ..tape.tensor import Tensor, wrap
+from .dtypes import as_dtype, cast
+from .elementwise import clone
+from .shape import reshape, sizes_of
+
+__all__ = ["is_complex", "is_floating_point", "is_nonzero", "is_tensor", "numel"]
+
+_move = primitive(
+    "move",
+    lambda a, device: to_device(a, device),
+    (lambda g, y, a, device: _move(g, device="cuda" if device == "cpu" else "cpu"),),
+    ("",),
+)
+
+
+def to(self: Tensor, *args: Any, device: Any = None, dtype: Any = None, copy: bool = False, **_: Any) -> Tensor:
+    """This tensor in another dtype, on another device, or both (``to("cuda")``, ``to(float64)``, ``to(other)``).
+
+    Itself if it is so already, unless ``copy`` is set.
+    """
+    for arg in args:
+        if isinstance(arg, Tensor):
+            dtype, device = arg.dtype, arg.device
+        elif isinstance(arg, (Device, int)) and not isinstance(arg, bool):
+            device = arg
+        elif isinstance(arg, str) and not _names_dtype(arg):
+            device = arg
+        elif arg is not None and not isinstance(arg, bool):
+            dtype = arg
+    out = self
+    if device is not None and not _there(self.device, Device(device)):
+        out = _move(out, device=str(Device(device)))
+    if dtype is not None and as_dtype(dtype) != out._data.dtype:
+        out = cast(out, dtype=as_dtype(dtype))
+    return clone(out) if copy and out is self else out
+
+
+def _there(here: Device, target: Device) -> bool:
+    return here.type == target.type and target.index in (None, here.index)
+
+
+def _names_dtype(name: str) -> bool:
+    try:
+        np.dtype(name)
+    except TypeError:
+        return False
+    return True
+
+
+def _to_dtype(dtype: Any) -> Callable[[Tensor], Tensor]:
+    def convert(self: Tensor) -> Tensor:
+        return to(self, dtype=np.dtype(dtype))
+
+    convert.__doc__ = f"This tensor in {np.dtype(dtype)}; itself if it is that already."
+    return convert
+
+
+LEGACY = {"float16": "Half", "float32": "Float", "float64": "Double", "uint8": "Byte", "int8": "Char"}
+LEGACY |= {"int16": "Short", "int32": "Int", "int64": "Long", "bool": "Bool"}
+
+
+def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """This tensor in another dtype; without one the name of PyTorch's tensor type, ``"torch.FloatTensor"``."""
+    place = "torch.cuda." if self.is_cuda else "torch."
+    if dtype is None:
+        return f"{place}{LEGACY.get(str(self.dtype), str(self.dtype))}Tensor"
+    if isinstance(dtype, str) and dtype.endswith("Tensor"):
+        word = dtype.rpartition(".")[2].removesuffix("Tensor")
+        names = [name for name, legacy in LEGACY.items() if legacy == word]
+        if not names:
+            raise ArgumentTypeError(f"invalid type: '{dtype}'")
+        dtype = names[0]
+    return to(self, dtype=as_dtype(dtype))
+
+
+def cuda(self: Tensor, device: Any = None) -> Tensor:
+    """This tensor on the GPU."""
+    return to(self, device="cuda" if device is None else device)
+
+
+# memory ------------------------------------------------------------------------------------------------------------
+
+
+def contiguous(self: Tensor) -> Tensor:
+    """This tensor if its entries lie in row order, else a copy in which they do."""
+    if self._data.flags.c_contiguous:
+        return self
+    out: Tensor = _in_row_order(self)
+    return out
+
+
+_in_row_order = primitive(
+    "contiguous", lambda a: array_module(a).ascontiguousarray(a).reshape(a.shape), (lambda g, y, a: g,), ("",)
+)
+
+
+def view(self: Tensor, *shape: Any) -> Tensor:
+    """The same memory in another shape (one size may be -1), or its bytes as another dtype.
+
+    Raises:
+        ShapeRuntimeError: the number of entries differs, or the entries do not lie so that no copy is needed.
+    """
+    if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list)):
+        return _bytes_as(self, as_dtype(shape[0]))
+    out: Tensor = reshape(self, *shape)
+    if self._data.size and not array_module(self._data).may_share_memory(self._data, out._data):
+        raise ShapeRuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
+            f"contiguous subspaces). Use .reshape(...) instead. view({', '.join(map(str, sizes_of(shape)))}) of a "
+            f"tensor of shape {list(self.shape)} with strides {stride(self)}"
+        )
+    return out
+
+
+def _bytes_as(self: Tensor, dtype: Any) -> Tensor:
+    out = wrap(self._data.view(dtype))
+    out._clock = self._own_clock()
+    return out
+
+
+def stride(self: Tensor, dim: int | None = None) -> Any:
+    """How many entries lie between neighbours along each axis, or along one."""
+    steps = tuple(step // self._data.itemsize for step in self._data.strides)
+    return steps if dim is None else steps[dim]
+
+
+def data_ptr(self: Tensor) -> int:
+    """The address of the first entry."""
+    pointer: Any = self._data.data.ptr if self.is_cuda else self._data.ctypes.data
+    return int(pointer)
+
+
+def storage_offset(self: Tensor) -> int:
+    """How many entries of the tensor that this is a view of lie before its first."""
+    base = self._base
+    return 0 if base is None else (data_ptr(self) - data_ptr(base)) // self.itemsize
+
+
+def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    """A leaf like this one with a copy of the values and of the gradient.
+
+    Raises:
+        GraphError: this tensor was computed: its history cannot be copied.
+    """
+    if not self.is_leaf:
+        raise GraphError(
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
+            f"This one comes from {self.grad_fn}: copy x.detach() instead"
+        )
+    if id(self) not in memo:
+        memo[id(self)] = twin = wrap(self._data.copy()).requires_grad_(self.requires_grad)
+        if self.grad is not None:
+            twin.grad = copy.deepcopy(self.grad, memo)
+    found: Tensor = memo[id(self)]
+    return found
+
+
+# questions ---------------------------------------------------------------------------------------------------------
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether ``obj`` is a Tensor."""
+    return isinstance(obj, Tensor)
+
+
+def is_floating_point(input: Tensor) -> bool:
+    """Whether the entries are real floating-point numbers."""
+    return input.dtype.kind == "f"
+
+
+def is_complex(input: Tensor) -> bool:
+    """Whether the entries are complex numbers."""
+    return input.dtype.kind == "c"
+
+
+def is_nonzero(input: Tensor) -> bool:
+    """Whether the one entry is not 0."""
+    return bool(input)
+
+
+def numel(input: Tensor) -> int:
+    """The number of entries."""
+    count: int = input._data.size
+    return count
+
+
+def size(self: Tensor, dim: int | None = None) -> Any:
+    """The shape, or the length of one axis."""
+    from .shape import axis_of
+
+    return self.shape if dim is None else self.shape[axis_of(dim, self.ndim)]
+
+
+def get_device(self: Tensor) -> int:
+    """The number of the GPU, -1 on the host."""
+    index = self.device.index
+    return -1 if index is None else index
+
+
+
+
+METHODS: dict[str, Any] = {
+    "to": to,
+    "type": type_,
+    "type_as": lambda self, other: to(self, other),
+    "double": _to_dtype(np.float64),
+    "float": _to_dtype(np.float32),
+    "half": _to_dtype(np.float16),
+    "long": _to_dtype(np.int64),
+    "int": _to_dtype(np.int32),
+    "short": _to_dtype(np.int16),
+    "char": _to_dtype(np.int8),
+    "byte": _to_dtype(np.uint8),
+    "bool": _to_dtype(np.bool_),
+    "cfloat": _to_dtype(np.complex64),
+    "cdouble": _to_dtype(np.complex128),
+    "cpu": lambda self: to(self, device="cpu"),
+    "cuda": cuda,
+    "contiguous": contiguous,
+    "view": view,
+    "view_as": lambda self, other: view(self, tuple(other.shape)),
+    "reshape_as": lambda self, other: reshape(self, tuple(other.shape)),
+    "stride": stride,
+    "data_ptr": data_ptr,
+    "storage_offset": storage_offset,
+    "element_size": lambda self: self.itemsize,
+    "is_contiguous": lambda self: bool(self._data.flags.c_contiguous),
+    "is_same_size": lambda self, other: self.shape == other.shape,
+    "is_signed": lambda self: self.dtype.kind in "ifc",
+    "is_floating_point": is_floating_point,
+    "is_complex": is_complex,
+    "is_nonzero": is_nonzero,
+    "size": size,
+    "dim": lambda self: self.ndim,
+    "ndimension": lambda self: self.ndim,
+    "numel": numel,
+    "nelement": numel,
+    "get_device": get_device,
+    "__deepcopy__": deepcopy,
+}

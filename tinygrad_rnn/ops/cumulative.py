@@ -1,0 +1,191 @@
+"""Running sums, products and extrema along an axis, and the linear recurrence that their derivatives need.
+
+With ``P`` the running product and zeros allowed anywhere, the derivative of ``sum_j g[j] P[j]`` by ``a[k]`` is
+
+    P[k-1] * S[k],    S[k] = g[k] + a[k+1] S[k+1],
+
+which divides by nothing.  ``S`` is a linear recurrence, whose adjoint is the same recurrence run the other way;
+so the family is closed under differentiation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import array_module, to_numpy
+from ..tape.primitive import primitive
+from ..tape.tensor import Tensor, as_array, wrap
+from ..typing import Array, Value
+from .dtypes import as_dtype, cast
+from .index import gather
+from .plain import raw
+from .reduce import kept_shape, spread
+from .results import results
+from .shape import axis_of, cat, reshape
+
+__all__ = ["cummax", "cummin", "cumprod", "cumsum", "diff", "prod"]
+
+
+def _along(dim: int, *index: Any) -> tuple[Any, ...]:
+    return (*(slice(None),) * dim, *index)
+
+
+def _run(f: Any, a: Array, dim: int, reverse: bool) -> Array:
+    return np.flip(f(np.flip(a, dim), dim), dim) if reverse else f(a, dim)
+
+
+def _summed(a: Value, dtype: Any) -> Value:
+    """``a`` in the dtype in which sums and products of it are formed: whole numbers in int64."""
+    if dtype is not None:
+        return cast(a, dtype=as_dtype(dtype))
+    return cast(a, dtype=np.dtype(np.int64)) if a.dtype.kind in "biu" and a.dtype != np.int64 else a
+
+
+_cumsum = primitive(
+    "cumsum",
+    lambda a, dim, reverse: _run(np.cumsum, a, dim, reverse),
+    (lambda g, y, a, dim, reverse: _cumsum(g, dim=dim, reverse=not reverse),),
+    ("",),
+)
+
+
+def cumsum(a: Value, dim: int, *, dtype: Any = None) -> Value:
+    """The sums of the first 1, 2, ... entries along an axis."""
+    a, dim = _summed(a, dtype), axis_of(dim, a.ndim)
+    return _cumsum(a, dim=dim, reverse=False) if a.ndim else a.clone()
+
+
+# the linear recurrence ---------------------------------------------------------------------------------------------
+
+
+def _recur(x: Array, c: Array, dim: int, reverse: bool) -> Array:
+    h = x.copy()
+    steps = range(x.shape[dim])
+    order = list(reversed(steps)) if reverse else list(steps)
+    for before, k in zip(order, order[1:], strict=False):
+        h[_along(dim, k)] += c[_along(dim, k)] * h[_along(dim, before)]
+    return h
+
+
+def _shifted(a: Value, dim: int, by: int) -> Value:
+    """Entries moved by one place along an axis, a zero coming in."""
+    kept = a[_along(dim, slice(None, -1) if by > 0 else slice(1, None))]
+    edge = np.zeros_like(raw(a)[_along(dim, slice(0, 1))])
+    edge = wrap(edge) if isinstance(a, Tensor) else edge
+    return cat([edge, kept] if by > 0 else [kept, edge], dim)
+
+
+def _flow(g: Value, c: Value, dim: int, reverse: bool) -> Value:
+    """The cotangents of the x[k]: what reaches h[k] at once, and by way of the h after it."""
+    return _linear_recurrence(g, _shifted(c, dim, 1 if reverse else -1), dim=dim, reverse=not reverse)
+
+
+_linear_recurrence = primitive(
+    "linear_recurrence",
+    _recur,
+    (
+        lambda g, h, x, c, dim, reverse: _flow(g, c, dim, reverse),
+        lambda g, h, x, c, dim, reverse: _flow(g, c, dim, reverse) * _shifted(h, dim, -1 if reverse else 1),
+    ),
+    ("b", "yb"),
+    doc="h[k] = x[k] + c[k] h[k-1] along an axis (h[k+1] if ``reverse``), starting from x.",
+)
+
+
+# products ----------------------------------------------------------------------------------------------------------
+
+
+def _products_before(a: Value, dim: int, reverse: bool = False) -> Value:
+    """For each entry the product of those before it (after it if ``reverse``)."""
+    edge = np.ones_like(raw(a)[_along(dim, slice(0, 1))])
+    edge = wrap(edge) if isinstance(a, Tensor) else edge
+    kept = a[_along(dim, slice(1, None) if reverse else slice(None, -1))]
+    return _cumprod(cat([kept, edge] if reverse else [edge, kept], dim), dim=dim, reverse=reverse)
+
+
+def _has_zero(a: Value) -> bool:
+    return bool((raw(a) == 0).any())
+
+
+def _cumprod_vjp(g: Value, y: Value, a: Value, dim: int, reverse: bool) -> Value:
+    if not _has_zero(a):
+        return _cumsum(g * y, dim=dim, reverse=not reverse) / a
+    return _products_before(a, dim, reverse) * _flow(g, a, dim, reverse)
+
+
+_cumprod = primitive(
+    "cumprod", lambda a, dim, reverse: _run(np.cumprod, a, dim, reverse), (_cumprod_vjp,), ("ya",)
+)
+
+
+def cumprod(a: Value, dim: int, *, dtype: Any = None) -> Value:
+    """The products of the first 1, 2, ... entries along an axis; the derivative is exact at zeros."""
+    a, dim = _summed(a, dtype), axis_of(dim, a.ndim)
+    return _cumprod(a, dim=dim, reverse=False) if a.ndim else a.clone()
+
+
+def _prod_vjp(g: Value, y: Value, a: Value, dim: int, keepdims: bool) -> Value:
+    if not _has_zero(a):
+        return spread(g * y, a.shape, (dim,)) / a
+    return spread(g, a.shape, (dim,)) * (_products_before(a, dim) * _products_before(a, dim, reverse=True))
+
+
+_prod = primitive("prod", lambda a, dim, keepdims: a.prod(axis=dim, keepdims=keepdims), (_prod_vjp,), ("ya",))
+
+
+def prod(a: Value, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+    """The product over an axis, or of all entries; the derivative is exact at zeros.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.tensor([2.0, 0.0, 3.0], requires_grad=True)
+    >>> tg.prod(x).backward()
+    >>> x.grad
+    tensor([0., 6., 0.])
+    """
+    a = _summed(a, dtype)
+    if dim is None or a.ndim == 0:
+        out = _prod(reshape(a, (-1,)), dim=0, keepdims=False)
+        return reshape(out, kept_shape(a.shape, tuple(range(a.ndim)))) if keepdim and dim is None else out
+    return _prod(a, dim=axis_of(dim, a.ndim), keepdims=keepdim)
+
+
+# extrema -----------------------------------------------------------------------------------------------------------
+
+
+def _latest(a: Array, dim: int, ufunc: Any) -> Array:
+    """Where the running extremum stands: the last of equal ones; nan, once met, stays."""
+    host = to_numpy(a)
+    running = ufunc.accumulate(host, axis=dim)
+    number = np.arange(host.shape[dim]).reshape((-1,) + (1,) * (host.ndim - dim - 1))
+    hit = (host == running) | (host != host)
+    return array_module(a).asarray(np.maximum.accumulate(np.where(hit, number, 0), axis=dim))
+
+
+def _running(name: str, ufunc: Any, word: str) -> Any:
+    result = results(name, "values", "indices")
+
+    def apply(a: Value, dim: int) -> Any:
+        dim = axis_of(dim, a.ndim)
+        if a.ndim == 0:
+            return result(a.clone(), wrap(np.zeros((), np.int64)))
+        indices = wrap(as_array(_latest(raw(a), dim, ufunc)))
+        return result(gather(a, dim, indices), indices)
+
+    apply.__name__ = apply.__qualname__ = name
+    apply.__doc__ = f"The {word} of the first 1, 2, ... entries along an axis, and where it stands: the last of equals."
+    return apply
+
+
+cummax = _running("cummax", np.maximum, "largest")
+cummin = _running("cummin", np.minimum, "smallest")
+
+
+def diff(a: Value, n: int = 1, dim: int = -1) -> Value:
+    """The differences of neighbours along an axis, taken ``n`` times."""
+    dim = axis_of(dim, a.ndim)
+    for _ in range(n):
+        later, earlier = a[_along(dim, slice(1, None))], a[_along(dim, slice(None, -1))]
+        a = later != earlier if a.dtype.kind == "b" else later - earlier
+    return a

@@ -1,0 +1,118 @@
+"""Diagonals and triangles of matrices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import array_module
+from ..errors import ShapeRuntimeError
+from ..tape.primitive import primitive
+from ..tape.tensor import Tensor, wrap
+from ..typing import Array, Shape, Value
+from .elementwise import where
+from .reduce import sum
+from .shape import axis_of
+
+__all__ = ["diag", "diag_embed", "diagonal", "trace", "tril", "tril_indices", "triu", "triu_indices"]
+
+
+def _on_diagonal(a: Array, shape: Shape, offset: int, dim1: int, dim2: int) -> Array:
+    out = np.zeros_like(a, shape=shape)
+    line = out.diagonal(offset, dim1, dim2)
+    if isinstance(line, np.ndarray):
+        line.flags.writeable = True  # NumPy gives the view, but lets nobody write to it unasked
+    line[...] = a
+    return out
+
+
+_diagonal = primitive(
+    "diagonal",
+    lambda a, offset, dim1, dim2: a.diagonal(offset, dim1, dim2),
+    (
+        lambda g, y, a, offset, dim1, dim2: _embed(
+            g, shape=tuple(a.shape), offset=offset, dim1=dim1, dim2=dim2
+        ),
+    ),
+    ("",),
+    view=True,
+)
+_embed = primitive(
+    "diag_embed",
+    _on_diagonal,
+    (lambda g, y, a, shape, offset, dim1, dim2: _diagonal(g, offset=offset, dim1=dim1, dim2=dim2),),
+    ("",),
+    doc="Zeros with ``a`` on a diagonal: the adjoint of ``diagonal``.",
+)
+
+
+def diagonal(a: Value, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Value:
+    """The entries on a diagonal over two axes, as a view; they are the last axis."""
+    first, second = axis_of(dim1, a.ndim), axis_of(dim2, a.ndim)
+    if first == second:
+        raise ShapeRuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    return _diagonal(a, offset=offset, dim1=first, dim2=second)
+
+
+def diag_embed(a: Value, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Value:
+    """Zeros with the last axis of ``a`` on a diagonal over two new axes."""
+    ndim = a.ndim + 1
+    first, second = axis_of(dim1, ndim), axis_of(dim2, ndim)
+    if first == second:
+        raise ShapeRuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    side = a.shape[-1] + (offset if offset > 0 else -offset)
+    rest = iter(a.shape[:-1])
+    shape = tuple([side if k in (first, second) else next(rest) for k in range(ndim)])
+    return _embed(a, shape=shape, offset=offset, dim1=first, dim2=second)
+
+
+def diag(a: Value, diagonal: int = 0) -> Value:
+    """A matrix with the vector ``a`` on its diagonal; or the diagonal of the matrix ``a``, as a copy.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.diag(tg.tensor([1, 2]))
+    tensor([[1, 0],
+            [0, 2]])
+    """
+    if a.ndim == 1:
+        return diag_embed(a, diagonal)
+    if a.ndim != 2:
+        raise ShapeRuntimeError(f"diag(): Supports 1D or 2D tensors. Got {a.ndim}D")
+    line = _diagonal(a, offset=diagonal, dim1=0, dim2=1)
+    return line.clone() if isinstance(line, Tensor) else line.copy()
+
+
+def trace(a: Value) -> Value:
+    """The sum of the diagonal of a matrix."""
+    if a.ndim != 2:
+        raise ShapeRuntimeError(f"trace: expected a matrix, but got tensor with dim {a.ndim}")
+    return sum(_diagonal(a, offset=0, dim1=0, dim2=1))
+
+
+def _lower(a: Value, diagonal: int) -> Array:
+    """True on and below a diagonal."""
+    if a.ndim < 2:
+        raise ShapeRuntimeError(f"tril/triu: input tensor must have at least 2 dimensions, got shape {list(a.shape)}")
+    raw = a._data if isinstance(a, Tensor) else a
+    return array_module(raw).tri(a.shape[-2], a.shape[-1], diagonal, dtype=np.bool_)
+
+
+def tril(a: Value, diagonal: int = 0) -> Value:
+    """``a`` with zeros above a diagonal."""
+    return where(_lower(a, diagonal), a, False)
+
+
+def triu(a: Value, diagonal: int = 0) -> Value:
+    """``a`` with zeros below a diagonal."""
+    return where(_lower(a, diagonal - 1), False, a)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = np.int64) -> Tensor:
+    """The coordinates on and below a diagonal, in row order: (2, n)."""
+    return wrap(np.stack(np.nonzero(np.tri(row, col, offset, dtype=np.bool_))).astype(dtype))
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = np.int64) -> Tensor:
+    """The coordinates on and above a diagonal, in row order: (2, n)."""
+    return wrap(np.stack(np.nonzero(~np.tri(row, col, offset - 1, dtype=np.bool_))).astype(dtype))

@@ -1,0 +1,127 @@
+"""Products by name: vectors and matrices with their number of axes fixed, and sums with a product."""
+
+from __future__ import annotations
+
+from ..errors import ShapeRuntimeError
+from ..typing import Value
+from .linalg import matmul
+from .shape import broadcast_to, unsqueeze
+
+__all__ = ["addbmm", "addcdiv", "addcmul", "addmm", "addmv", "baddbmm", "bmm", "dot", "ger", "inner", "lerp", "mm"]
+__all__ += ["mv", "outer", "vdot"]
+
+
+def dot(a: Value, b: Value) -> Value:
+    """The sum of products of two vectors of one length."""
+    if a.ndim != 1 or b.ndim != 1:
+        raise ShapeRuntimeError(f"1D tensors expected, but got {a.ndim}D and {b.ndim}D tensors in dot()")
+    return matmul(a, b)
+
+
+vdot = dot
+
+
+def inner(a: Value, b: Value) -> Value:
+    """The sums of products along the last axis of both; all other axes stay."""
+    if a.ndim == 0 or b.ndim == 0:
+        return a * b
+    if a.shape[-1] != b.shape[-1]:
+        raise ShapeRuntimeError(
+            "inner() the last dimension must match on both input tensors but got shapes "
+            f"{list(a.shape)} and {list(b.shape)}"
+        )
+    from .contraction import tensordot
+
+    return tensordot(a, b, ([-1], [-1]))
+
+
+def mv(matrix: Value, vector: Value) -> Value:
+    """A matrix times a vector."""
+    if matrix.ndim != 2 or vector.ndim != 1:
+        raise ShapeRuntimeError(f"vector + matrix @ vector expected, got {vector.ndim}, {matrix.ndim}, {vector.ndim}")
+    return matmul(matrix, vector)
+
+
+def mm(a: Value, b: Value) -> Value:
+    """The product of two matrices."""
+    if a.ndim != 2:
+        raise ShapeRuntimeError(f"self must be a matrix: mm() got {list(a.shape)}. For batches use matmul()")
+    if b.ndim != 2:
+        raise ShapeRuntimeError(f"mat2 must be a matrix: mm() got {list(b.shape)}. For batches use matmul()")
+    return matmul(a, b)
+
+
+def bmm(a: Value, b: Value) -> Value:
+    """The products of two batches of matrices: ``(N, m, n) @ (N, n, p)``; nothing is broadcast."""
+    if a.ndim != 3:
+        raise ShapeRuntimeError(f"batch1 must be a 3D tensor: bmm() got {list(a.shape)}")
+    if b.ndim != 3:
+        raise ShapeRuntimeError(f"batch2 must be a 3D tensor: bmm() got {list(b.shape)}")
+    if tuple(b.shape[:2]) != (a.shape[0], a.shape[2]):
+        raise ShapeRuntimeError(
+            f"Expected size for first two dimensions of batch2 tensor to be: [{a.shape[0]}, {a.shape[2]}] but got: "
+            f"[{b.shape[0]}, {b.shape[1]}]."
+        )
+    return matmul(a, b)
+
+
+def _sum(name: str, start: Value, product: Value, beta: float, alpha: float) -> Value:
+    """``beta start + alpha product``; with beta = 0 not even a nan in ``start`` comes through."""
+    scaled = product if alpha == 1 else product * alpha
+    shape = tuple(product.shape)
+    for k in range(1, start.ndim + 1):
+        if k > len(shape) or start.shape[-k] not in (1, shape[-k]):
+            raise ShapeRuntimeError(
+                f"The expanded size of the tensor ({shape[-k] if k <= len(shape) else 1}) must match the existing size "
+                f"({start.shape[-k]}) at non-singleton dimension {max(start.ndim, len(shape)) - k}.  Target sizes: "
+                f"{list(shape)}.  Tensor sizes: {list(start.shape)} in {name}()"
+            )
+    if beta == 0:
+        return scaled
+    return broadcast_to(start if beta == 1 else start * beta, shape) + scaled
+
+
+def addmm(a: Value, mat1: Value, mat2: Value, *, beta: float = 1, alpha: float = 1) -> Value:
+    """``beta a + alpha mat1 @ mat2``; ``a`` is broadcast."""
+    return _sum("addmm", a, mm(mat1, mat2), beta, alpha)
+
+
+def addmv(a: Value, mat: Value, vec: Value, *, beta: float = 1, alpha: float = 1) -> Value:
+    """``beta a + alpha mat @ vec``; ``a`` is broadcast."""
+    return _sum("addmv", a, mv(mat, vec), beta, alpha)
+
+
+def baddbmm(a: Value, batch1: Value, batch2: Value, *, beta: float = 1, alpha: float = 1) -> Value:
+    """``beta a + alpha batch1 @ batch2``, for each member of the batch; ``a`` is broadcast."""
+    return _sum("baddbmm", a, bmm(batch1, batch2), beta, alpha)
+
+
+def addbmm(a: Value, batch1: Value, batch2: Value, *, beta: float = 1, alpha: float = 1) -> Value:
+    """``beta a + alpha batch1 @ batch2``, summed over the batch; ``a`` is broadcast."""
+    return _sum("addbmm", a, bmm(batch1, batch2).sum(0), beta, alpha)
+
+
+def addcmul(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Value:
+    """``a + value tensor1 tensor2``."""
+    return a + (tensor1 * tensor2 if value == 1 else tensor1 * tensor2 * value)
+
+
+def addcdiv(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Value:
+    """``a + value tensor1 / tensor2``."""
+    return a + (tensor1 / tensor2 if value == 1 else tensor1 / tensor2 * value)
+
+
+def lerp(a: Value, end: Value, weight: Value) -> Value:
+    """``a + weight (end - a)``: from ``a`` at 0 to ``end`` at 1."""
+    return a + weight * (end - a)
+
+
+def outer(a: Value, b: Value) -> Value:
+    """All products of an entry of one vector and an entry of another: ``(m,), (n,) -> (m, n)``."""
+    for word, x in (("self", a), ("vec2", b)):
+        if x.ndim != 1:
+            raise ShapeRuntimeError(f"outer: Expected 1-D argument {word}, but got {x.ndim}-D")
+    return unsqueeze(a, 1) * b
+
+
+ger = outer

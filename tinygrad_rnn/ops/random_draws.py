@@ -1,0 +1,127 @@
+"""Random tensors.  For the same seed they hold the numbers that PyTorch draws on the CPU, bit for bit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import random, to_device, to_numpy
+from ..errors import ArgumentTypeError
+from ..tape.tensor import Tensor
+from ..typing import Array, Shape
+from .creation import finish
+from .dtypes import as_dtype, get_default_dtype
+from .plain import raw
+from .shape import sizes_of
+
+__all__ = ["bernoulli", "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like"]
+__all__ += ["randperm"]
+
+
+def _made(values: Array, device: Any, requires_grad: bool) -> Tensor:
+    return finish(values if device is None else to_device(values, device), requires_grad)
+
+
+def _of_size(name: str, draw: Any, doc: str) -> Any:
+    def make(
+        *size: Any, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    ) -> Tensor:
+        chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
+        return _made(draw(sizes_of(size), chosen, generator), device, requires_grad)
+
+    def make_like(
+        like: Tensor, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+    ) -> Tensor:
+        chosen = like.dtype if dtype is None else as_dtype(dtype)
+        place = like.device if device is None else device
+        return _made(draw(tuple(like.shape), chosen, generator), place, requires_grad)
+
+    make.__name__ = make.__qualname__ = name
+    make_like.__name__ = make_like.__qualname__ = f"{name}_like"
+    make.__doc__ = f"A tensor of the given size of {doc}."
+    make_like.__doc__ = f"A tensor of the size and dtype of ``like`` of {doc}."
+    return make, make_like
+
+
+rand, rand_like = _of_size("rand", random.rand, "numbers uniform on [0, 1)")
+randn, randn_like = _of_size("randn", random.randn, "normal numbers of mean 0 and standard deviation 1")
+
+
+def randint(
+    low: int,
+    high: Any = None,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Whole numbers uniform on low, ..., high - 1: ``randint(high, size)`` or ``randint(low, high, size)``.
+
+    >>> import tinygrad_rnn as tg
+    >>> _ = tg.manual_seed(0)
+    >>> tg.randint(10, (5,))
+    tensor([4, 9, 3, 0, 3])
+    """
+    if size is None and isinstance(high, (tuple, list)):
+        low, high, size = 0, low, high
+    if high is None:
+        low, high = 0, low
+    if size is None:
+        raise ArgumentTypeError("randint(): the size is missing: randint(high, size) or randint(low, high, size)")
+    chosen = np.dtype(np.int64) if dtype is None else as_dtype(dtype)
+    return _made(random.randint(int(low), int(high), sizes_of((size,)), chosen, generator), device, requires_grad)
+
+
+def randint_like(
+    like: Tensor, low: int, high: int | None = None, *, generator: Any = None, dtype: Any = None, device: Any = None
+) -> Tensor:
+    """Whole numbers uniform on low, ..., high - 1, of the size and dtype of ``like``."""
+    low, high = (0, low) if high is None else (low, high)
+    place = like.device if device is None else device
+    chosen = like.dtype if dtype is None else as_dtype(dtype)
+    return _made(random.randint(low, high, tuple(like.shape), chosen, generator), place, False)
+
+
+def randperm(n: int, *, generator: Any = None, dtype: Any = np.int64, device: Any = None) -> Tensor:
+    """The numbers 0, ..., n - 1 in a random order."""
+    return _made(random.randperm(n, as_dtype(dtype), generator), device, False)
+
+
+def normal(
+    mean: Any,
+    std: Any = 1.0,
+    size: Any = None,
+    *,
+    generator: Any = None,
+    dtype: Any = None,
+    device: Any = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Normal numbers: of one mean and deviation and a size, or of a mean or deviation for each entry."""
+    if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
+        if size is None:
+            raise ArgumentTypeError("normal(): the size is missing: normal(mean, std, size) for two numbers")
+        chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
+        values = random.normal(sizes_of((size,)), float(mean), float(std), chosen, generator)
+        return _made(values, device, requires_grad)
+    like = mean if isinstance(mean, Tensor) else std
+    shape: Shape = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
+    drawn = _made(random.normal(shape, 0.0, 1.0, like.dtype, generator), like.device, False)
+    out: Tensor = drawn * (std.detach() if isinstance(std, Tensor) else std)
+    return out + (mean.detach() if isinstance(mean, Tensor) else mean)
+
+
+def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
+    """1 with the probability that each entry says (or all with probability ``p``), else 0.  It has no gradient."""
+    if p is not None:
+        return _made(random.bernoulli(p, tuple(input.shape), input.dtype, generator), input.device, False)
+    return _made(random.bernoulli(to_numpy(input._data), None, input.dtype, generator), input.device, False)
+
+
+def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
+    """Categories drawn with probabilities proportional to the weights: ``(K,)`` or ``(N, K)`` in, int64 out."""
+    chosen = random.multinomial(to_numpy(input._data), num_samples, replacement, generator)
+    return _made(chosen, input.device, False)

@@ -1,0 +1,25 @@
+"""Named tuples for functions that give several tensors, printed as PyTorch prints them."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from typing import Any
+
+__all__ = ["results"]
+
+
+def results(name: str, *fields: str) -> Any:
+    """A named tuple class for the results of the function ``name``.
+
+    >>> results("max", "values", "indices")(3, 1)
+    torch.return_types.max(
+    values=3,
+    indices=1)
+    """
+    base: Any = namedtuple(name, fields)  # type: ignore[misc]
+
+    def show(self: Any) -> str:
+        lines = [f"{field}={value!r}" for field, value in zip(fields, self, strict=True)]
+        return f"torch.return_types.{name}(\n" + ",\n".join(lines) + ")"
+
+    return type(name, (base,), {"__slots__": (), "__repr__": show, "__module__": __name__, "__doc__": base.__doc__})

@@ -1,0 +1,149 @@
+"""Rounding, division with a whole quotient, remainders, and limiting to a range."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
+from ..tape.primitive import binary, primitive, unary
+from ..tape.tensor import Tensor
+from ..typing import Array, Value
+from .dtypes import cast, promote, result_type
+from .elementwise import div, where, zeros_of
+from .shape import sum_to
+
+__all__ = ["ceil", "clamp", "clamp_max", "clamp_min", "clip", "divide_rounded", "fix", "floor", "floor_divide", "fmod"]
+__all__ += ["frac", "remainder", "round", "trunc"]
+
+
+def _whole(name: str, ufunc: Any, doc: str) -> Any:
+    """A rounding function: whole numbers stay as they are, and the derivative is 0."""
+    forward = lambda a: ufunc(a) if a.dtype.kind == "f" else a.copy()  # noqa: E731
+    return unary(name, forward, lambda g, y, a: zeros_of(g), doc=f"{doc}  Its derivative is 0.")
+
+
+floor = _whole("floor", np.floor, "The largest whole number not above a.")
+ceil = _whole("ceil", np.ceil, "The smallest whole number not below a.")
+trunc = _whole("trunc", np.trunc, "a without its fraction, rounded towards 0.")
+fix = trunc
+frac = unary("frac", lambda a: a - np.trunc(a), lambda g, y, a: g, doc="a - trunc(a)")
+
+_round = primitive(
+    "round",
+    lambda a, decimals: np.round(a, decimals) if a.dtype.kind == "f" else a.copy(),
+    (lambda g, y, a, decimals: zeros_of(g),),
+    ("",),
+)
+
+
+def round(a: Value, *, decimals: int = 0) -> Value:
+    """The nearest multiple of ``10**-decimals``, the even one at a tie.  Its derivative is 0."""
+    return _round(a, decimals=decimals)
+
+
+# quotients and remainders ------------------------------------------------------------------------------------------
+
+
+def _checked(ufunc: Any) -> Any:
+    """Whole numbers divided by zero are an error, as in Python and PyTorch; NumPy would give 0."""
+
+    def forward(a: Array, b: Array) -> Array:
+        result = ufunc(a, b)
+        if result.dtype.kind in "biu" and not np.all(b):
+            raise DtypeError("ZeroDivisionError: an integer was divided by 0. Divide floating-point tensors instead")
+        return result
+
+    return forward
+
+
+def _truncated(a: Array, b: Array) -> Array:
+    return np.trunc(a / b) if a.dtype.kind == "f" else (a - np.fmod(a, b)) // b
+
+
+floor_divide = binary(
+    "floor_divide",
+    _checked(np.floor_divide),
+    (lambda g, y, a, b: sum_to(zeros_of(g), a.shape), lambda g, y, a, b: sum_to(zeros_of(g), b.shape)),
+    ("", ""),
+    promote=promote,
+    doc="The largest whole number not above a / b.  Its derivative is 0.",
+)
+remainder = binary(
+    "remainder",
+    _checked(np.remainder),
+    (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g * floor_divide(a, b), b.shape)),
+    ("", "ab"),
+    promote=promote,
+    doc="a - b * floor(a / b), of the sign of b.",
+)
+fmod = binary(
+    "fmod",
+    _checked(np.fmod),
+    (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g * trunc(a / b), b.shape)),
+    ("", "ab"),
+    promote=promote,
+    doc="a - b * trunc(a / b), of the sign of a.",
+)
+_truncated_divide = binary(
+    "truncated_divide",
+    _checked(_truncated),
+    (lambda g, y, a, b: sum_to(zeros_of(g), a.shape), lambda g, y, a, b: sum_to(zeros_of(g), b.shape)),
+    ("", ""),
+    promote=promote,
+)
+
+
+def divide_rounded(a: Value, b: Value, rounding_mode: str | None) -> Value:
+    """a / b, its whole part towards 0 (``"trunc"``), or the whole number below (``"floor"``)."""
+    if rounding_mode is None:
+        return div(a, b)
+    if rounding_mode not in ("trunc", "floor"):
+        raise ArgumentError(
+            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
+        )
+    return floor_divide(a, b) if rounding_mode == "floor" else _truncated_divide(a, b)
+
+
+# ranges ------------------------------------------------------------------------------------------------------------
+
+
+def _inside(g: Value, y: Any, a: Value, low: Any, high: Any) -> Value:
+    """At a bound the derivative is 1, outside it is 0."""
+    inside = (a >= low) if high is None else (a <= high) if low is None else (a >= low) & (a <= high)
+    return where(inside, g, 0)
+
+
+_clamp = primitive("clamp", lambda a, low, high: np.clip(a, low, high), (_inside,), ("a",))
+
+
+def clamp(a: Value, min: Any = None, max: Any = None) -> Value:
+    """``a`` limited to the range from ``min`` to ``max``: numbers, tensors, or None for no limit.
+
+    The derivative is 1 inside and at a bound, 0 outside; a bound that is a tensor gets the gradient of the entries
+    that it replaced.
+    """
+    if min is None and max is None:
+        raise ShapeRuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    bounds = [bound for bound in (min, max) if bound is not None]
+    dtype = result_type(a, *bounds)
+    a = a if a.dtype == dtype else cast(a, dtype=dtype)
+    if not any(isinstance(bound, Tensor) or hasattr(bound, "shape") for bound in bounds):
+        return _clamp(a, low=min, high=max)
+    if min is not None:
+        a = where(a < min, min, a)
+    return a if max is None else where(a > max, max, a)
+
+
+clip = clamp
+
+
+def clamp_min(a: Value, min: Any) -> Value:
+    """``a`` limited from below."""
+    return clamp(a, min)
+
+
+def clamp_max(a: Value, max: Any) -> Value:
+    """``a`` limited from above."""
+    return clamp(a, None, max)

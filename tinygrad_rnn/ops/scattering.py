@@ -1,0 +1,210 @@
+"""Writing to places, as new tensors: values put, added or filled in along an axis, or where a mask holds.
+
+The adjoint of adding to places is reading them.  Putting is copying and assigning: where an index names a place
+twice, the last value stays and it alone gets the gradient.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
+from ..tape.primitive import primitive
+from ..tape.tensor import Tensor
+from ..typing import Array, Value
+from .assign import setitem
+from .dtypes import cast
+from .elementwise import clone, where
+from .index import check_range, places, whole_numbers
+from .kernels.scatter import add_at
+from .shape import axis_of, broadcast_to, reshape
+
+__all__ = ["index_add", "index_copy", "index_fill", "masked_fill", "masked_scatter", "scatter", "scatter_add"]
+
+
+def _added(a: Array, source: Array, index: Any) -> Array:
+    out = a.copy()
+    add_at(out, index, source)
+    return out
+
+
+_add_at = primitive(
+    "scatter_add",
+    _added,
+    (lambda g, y, a, source, index: g, lambda g, y, a, source, index: g[index]),
+    ("", ""),
+)
+
+
+def _places_and_source(op: str, a: Value, dim: int, index: Value, src: Value) -> tuple[Any, Value]:
+    """The coordinates that ``index`` names in ``a``, and the part of ``src`` that goes there."""
+    dim = axis_of(dim, a.ndim)
+    raw = whole_numbers(index, op)
+    if not raw.ndim == a.ndim == src.ndim:
+        raise ShapeRuntimeError(
+            f"Index tensor must have the same number of dimensions as self tensor: {op}() got an index of shape "
+            f"{list(raw.shape)} for a tensor of shape {list(a.shape)}"
+        )
+    for k, n in enumerate(raw.shape):
+        if (k != dim and n > a.shape[k]) or n > src.shape[k]:
+            raise ShapeRuntimeError(
+                f"Expected index {list(raw.shape)} to be no larger than self {list(a.shape)} apart from dimension "
+                f"{dim} and to be no larger size than src {list(src.shape)}"
+            )
+    check_range(raw, a.shape[dim], op, dim)
+    if tuple(src.shape) != raw.shape:
+        src = src[tuple(slice(n) for n in raw.shape)]
+    return places(raw, dim), src
+
+
+def vector(a: Value) -> Value:
+    """A 0-d value as one entry of a vector; PyTorch lets either stand for the other here."""
+    return reshape(a, (1,))
+
+
+def _same_type(op: str, a: Value, source: Value) -> None:
+    if a.dtype != source.dtype:
+        raise DtypeError(f"{op}(): Expected self.dtype to be equal to src.dtype, but got {a.dtype} and {source.dtype}")
+
+
+def scatter_add(a: Value, dim: int, index: Value, src: Value) -> Value:
+    """``a`` with ``a[index[i][j]][j] += src[i][j]`` for ``dim=0``; several entries may go to one place.
+
+    Raises:
+        IndexOutOfRange: an index outside the axis.
+        ShapeRuntimeError: ``index`` is longer than ``src``, or than ``a`` along another axis.
+    """
+    if a.ndim == 0:
+        return reshape(scatter_add(vector(a), dim, vector(index), vector(src)), ())
+    _same_type("scatter_add", a, src)
+    where_to, source = _places_and_source("scatter_add", a, dim, index, src)
+    return _add_at(a, source, index=where_to)
+
+
+def scatter(
+    a: Value, dim: int, index: Value, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Value:
+    """``a`` with ``a[index[i][j]][j] = src[i][j]`` for ``dim=0``, ``src`` being a tensor or one number.
+
+    Args:
+        reduce: ``"add"`` to add instead.
+    """
+    source = value if src is None else src
+    if reduce is not None and reduce != "add":
+        raise ArgumentError(f"reduce argument must be 'add' or None in scatter(), got {reduce!r}")
+    if not isinstance(source, Tensor):
+        source = Tensor(np.asarray(source, a.dtype))
+    if a.ndim == 0:
+        return reshape(scatter(vector(a), dim, vector(index), vector(source), reduce=reduce), ())
+    if source.ndim == 0:
+        source = broadcast_to(source, whole_numbers(index, "scatter").shape)
+    if reduce == "add":
+        return scatter_add(a, dim, index, source)
+    _same_type("scatter", a, source)
+    where_to, source = _places_and_source("scatter", a, dim, index, source)
+    out = clone(a)
+    setitem(out, where_to, source)
+    return out
+
+
+# whole slices along an axis ------------------------------------------------------------------------------------------
+
+
+def _slices(op: str, a: Value, dim: int, index: Value) -> tuple[Any, ...]:
+    raw = whole_numbers(index, op)
+    if raw.ndim > 1:
+        raise ShapeRuntimeError(f"{op}(): Index is supposed to be a vector, but got dim: {raw.ndim}")
+    raw = raw.reshape(-1)
+    check_range(raw, a.shape[dim], op, dim)
+    return (*(slice(None),) * dim, raw)
+
+
+def _check_source(op: str, a: Value, dim: int, index: Any, source: Value) -> None:
+    expected = (*a.shape[:dim], len(index[-1]), *a.shape[dim + 1 :])
+    if source.ndim == a.ndim and source.shape[dim] != expected[dim]:
+        raise ShapeRuntimeError(
+            f"{op}_(): Number of indices ({expected[dim]}) should be equal to source.size(dim): ({source.shape[dim]}), "
+            f"for dim: {dim}"
+        )
+    if tuple(source.shape) != expected:
+        raise ShapeRuntimeError(
+            f"{op}(): Source/destination tensor must have same slice shapes. Expected a source of shape "
+            f"{list(expected)}, got {list(source.shape)}"
+        )
+    _same_type(op, a, source)
+
+
+def index_add(a: Value, dim: int, index: Value, source: Value, *, alpha: float = 1) -> Value:
+    """``a`` with ``a[index[k]] += alpha * source[k]`` for ``dim=0``; several slices may go to one place."""
+    if a.ndim == 0:
+        return reshape(index_add(vector(a), dim, index, vector(source), alpha=alpha), ())
+    dim = axis_of(dim, a.ndim)
+    where_to = _slices("index_add", a, dim, index)
+    _check_source("index_add", a, dim, where_to, source)
+    return _add_at(a, source if alpha == 1 else source * alpha, index=where_to)
+
+
+def index_copy(a: Value, dim: int, index: Value, source: Value) -> Value:
+    """``a`` with ``a[index[k]] = source[k]`` for ``dim=0``."""
+    if a.ndim == 0:
+        return reshape(index_copy(vector(a), dim, index, vector(source)), ())
+    dim = axis_of(dim, a.ndim)
+    where_to = _slices("index_copy", a, dim, index)
+    _check_source("index_copy", a, dim, where_to, source)
+    out = clone(a)
+    setitem(out, where_to, source)
+    return out
+
+
+def index_fill(a: Value, dim: int, index: Value, value: Any) -> Value:
+    """``a`` with the slices ``a[index[k]]`` (for ``dim=0``) filled with one value."""
+    if a.ndim == 0:
+        return reshape(index_fill(vector(a), dim, index, value), ())
+    out = clone(a)
+    setitem(out, _slices("index_fill", a, axis_of(dim, a.ndim), index), value)
+    return out
+
+
+# by a mask ---------------------------------------------------------------------------------------------------------
+
+
+def _check_mask(op: str, mask: Value) -> None:
+    if mask.dtype != np.bool_:
+        raise DtypeError(f"{op} only supports boolean masks, but got mask with dtype {mask.dtype}: use mask != 0")
+
+
+def masked_fill(a: Value, mask: Value, value: Any) -> Value:
+    """``value`` (a number or a 0-d tensor) where the mask holds, else ``a``, in the dtype of ``a``."""
+    _check_mask("masked_fill", mask)
+    if isinstance(value, Tensor):
+        if value.ndim:
+            raise ShapeRuntimeError(
+                "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
+                f"{value.ndim} dimension(s). For a tensor of values use where()"
+            )
+        value = value if value.dtype == a.dtype else cast(value, dtype=a.dtype)
+    elif a.dtype.kind in "biu" and isinstance(value, float):
+        value = int(value)
+    return where(mask, value, a)
+
+
+def masked_scatter(a: Value, mask: Value, source: Value) -> Value:
+    """``a`` with the entries where the mask holds replaced by the first entries of ``source``, in row order."""
+    if a.ndim == mask.ndim == 0:
+        return reshape(masked_scatter(vector(a), mask, source), ())
+    _check_mask("masked_scatter", mask)
+    _same_type("masked_scatter", a, source)
+    shape = np.broadcast_shapes(tuple(a.shape), tuple(mask.shape))
+    chosen = np.broadcast_to(mask._data if isinstance(mask, Tensor) else mask, shape)
+    count = int(chosen.sum())
+    values = reshape(source, (-1,))
+    if values.shape[0] < count:
+        raise ShapeRuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes and the number of elements of source "
+            f"({values.shape[0]}) to be at least that of ones in the mask ({count})"
+        )
+    out = clone(broadcast_to(a, shape))
+    setitem(out, chosen, values[:count])
+    return out

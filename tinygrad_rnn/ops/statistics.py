@@ -1,0 +1,124 @@
+"""Variance and norms, with derivatives that are finite where PyTorch's are: 0 at a zero deviation or norm."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, DtypeError
+from ..tape.primitive import unary
+from ..typing import Value
+from .dtypes import as_dtype, cast
+from .elementwise import abs, square, where
+from .reduce import amax, amin, count, mean, sum
+from .shape import axes_of
+
+__all__ = ["dist", "norm", "std", "std_mean", "var", "var_mean"]
+
+Dim = int | Sequence[int] | None
+
+
+root = unary(
+    "root",
+    np.sqrt,
+    lambda g, y, a: where(y == 0, 0, g) / (2 * where(y == 0, 1, y)),
+    "y",
+    doc="The square root of a sum of squares: its derivative at 0 is 0, as every square's is.",
+)
+
+
+def _moments(name: str, a: Value, dim: Any, unbiased: Any, keepdim: bool, correction: Any) -> tuple[Value, Value]:
+    """Variance and mean; both of PyTorch's ways to name the arguments."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if a.dtype.kind not in "fc":
+        raise DtypeError(f"{name}(): std and var only support floating point and complex dtypes, got {a.dtype}")
+    if correction is None:
+        correction = 1 if unbiased is None or unbiased else 0
+    axes = axes_of(dim, a.ndim)
+    centre = mean(a, axes, keepdim=True)
+    freedom = builtins.max(0.0, (count(a.shape, axes)) - correction)
+    spread = square(a - centre)
+    total = sum(spread, axes, keepdim=keepdim)
+    variance = total * (1 / freedom) if freedom > 0 else total * math.nan
+    return variance, centre if keepdim else mean(a, axes)
+
+
+def var(a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Value:
+    """The variance over ``dim``: the sum of squared deviations from the mean, over n - ``correction`` (1).
+
+    ``unbiased=False`` is ``correction=0``.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.var(tg.tensor([1.0, 2.0, 4.0]))
+    tensor(2.3333)
+    """
+    return _moments("var", a, dim, unbiased, keepdim, correction)[0]
+
+
+def std(a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Value:
+    """The square root of the variance; its derivative where that is 0 is 0."""
+    return root(_moments("std", a, dim, unbiased, keepdim, correction)[0])
+
+
+def var_mean(
+    a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> tuple[Value, Value]:
+    """The variance and the mean."""
+    return _moments("var_mean", a, dim, unbiased, keepdim, correction)
+
+
+def std_mean(
+    a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> tuple[Value, Value]:
+    """The standard deviation and the mean."""
+    variance, centre = _moments("std_mean", a, dim, unbiased, keepdim, correction)
+    return root(variance), centre
+
+
+def norm(a: Value, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Value:
+    """The p-norm over ``dim``, all axes together: ``sum(|a|**p) ** (1/p)``; its derivative at 0 is 0.
+
+    Args:
+        p: a number; 2 (also ``"fro"``) by default; ``inf`` the largest and ``-inf`` the smallest magnitude; 0 how
+            many entries are not zero.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.norm(tg.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
+    if dtype is not None:
+        a = cast(a, dtype=as_dtype(dtype))
+    if a.dtype.kind not in "fc":
+        raise DtypeError(
+            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {a.dtype}. Convert it: "
+            "x.float()"
+        )
+    p = 2.0 if p in ("fro", None) else p
+    if isinstance(p, str):
+        raise ArgumentError(f"norm(): p must be a number or 'fro', got {p!r}")
+    axes = axes_of(dim, a.ndim)
+    if p == 2:
+        return root(sum(square(a) if a.dtype.kind != "c" else square(abs(a)), axes, keepdim))
+    size = abs(a)
+    if p in (math.inf, -math.inf):
+        return (amax if p > 0 else amin)(size, axes, keepdim)
+    if p == 1:
+        return sum(size, axes, keepdim)
+    if p == 0:
+        return sum(cast(a != 0, dtype=a.dtype), axes, keepdim)
+    if p < 0:
+        return sum(size**p, axes, keepdim) ** (1 / p)
+    zero = size == 0  # kept away from powers, whose derivative there is 0 * inf
+    total = sum(where(zero, 0, where(zero, 1, size) ** p), axes, keepdim)
+    nothing = total == 0
+    return where(nothing, 0, where(nothing, 1, total) ** (1 / p))
+
+
+def dist(a: Value, b: Value, p: float = 2) -> Value:
+    """The p-norm of a - b."""
+    return norm(a - b, p)

@@ -1,0 +1,98 @@
+"""Trigonometric, hyperbolic, exponential and logarithmic functions: one line each, the function and its derivative."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..tape.primitive import binary, primitive, unary
+from ..typing import Array, Value
+from .elementwise import both_floating, promote_floating, sigmoid, where
+from .shape import sum_to
+
+__all__ = ["acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh"]
+__all__ += ["atan", "atan2", "atanh", "cos", "cosh", "exp2", "expm1", "hypot", "log10", "log1p", "log2", "logaddexp"]
+__all__ += ["sin", "sinh", "softplus", "tan"]
+
+LN2, LN10 = math.log(2), math.log(10)
+
+sin = unary("sin", np.sin, lambda g, y, a: g * cos(a), "a", floating=True, doc="The sine.")
+cos = unary("cos", np.cos, lambda g, y, a: -g * sin(a), "a", floating=True, doc="The cosine.")
+tan = unary("tan", np.tan, lambda g, y, a: g * (1 + y * y), "y", floating=True, doc="The tangent.")
+asin = unary("asin", np.arcsin, lambda g, y, a: g / (1 - a * a) ** 0.5, "a", floating=True, doc="The arc sine.")
+acos = unary("acos", np.arccos, lambda g, y, a: -g / (1 - a * a) ** 0.5, "a", floating=True, doc="The arc cosine.")
+atan = unary("atan", np.arctan, lambda g, y, a: g / (1 + a * a), "a", floating=True, doc="The arc tangent.")
+sinh = unary("sinh", np.sinh, lambda g, y, a: g * cosh(a), "a", floating=True, doc="The hyperbolic sine.")
+cosh = unary("cosh", np.cosh, lambda g, y, a: g * sinh(a), "a", floating=True, doc="The hyperbolic cosine.")
+asinh = unary("asinh", np.arcsinh, lambda g, y, a: g / (a * a + 1) ** 0.5, "a", floating=True, doc="Inverse of sinh.")
+acosh = unary("acosh", np.arccosh, lambda g, y, a: g / (a * a - 1) ** 0.5, "a", floating=True, doc="Inverse of cosh.")
+atanh = unary("atanh", np.arctanh, lambda g, y, a: g / (1 - a * a), "a", floating=True, doc="Inverse of tanh.")
+exp2 = unary("exp2", np.exp2, lambda g, y, a: g * y * LN2, "y", floating=True, doc="2 to the power a.")
+expm1 = unary("expm1", np.expm1, lambda g, y, a: g * (y + 1), "y", floating=True, doc="exp(a) - 1, exact for small a.")
+log1p = unary("log1p", np.log1p, lambda g, y, a: g / (a + 1), "a", floating=True, doc="log(1 + a), exact for small a.")
+log2 = unary("log2", np.log2, lambda g, y, a: g / (a * LN2), "a", floating=True, doc="The logarithm to base 2.")
+log10 = unary("log10", np.log10, lambda g, y, a: g / (a * LN10), "a", floating=True, doc="The logarithm to base 10.")
+
+_atan2 = binary(
+    "atan2",
+    np.arctan2,
+    (
+        lambda g, y, a, b: sum_to(g * (b / (a * a + b * b)), a.shape),
+        lambda g, y, a, b: sum_to(-g * (a / (a * a + b * b)), b.shape),
+    ),
+    ("ab", "ab"),
+    promote=promote_floating,
+)
+_logaddexp = binary(
+    "logaddexp",
+    np.logaddexp,
+    (lambda g, y, a, b: sum_to(g * sigmoid(a - b), a.shape), lambda g, y, a, b: sum_to(g * sigmoid(b - a), b.shape)),
+    ("ab", "ab"),
+    promote=promote_floating,
+)
+_hypot = binary(
+    "hypot",
+    np.hypot,
+    (lambda g, y, a, b: sum_to(g * (a / y), a.shape), lambda g, y, a, b: sum_to(g * (b / y), b.shape)),
+    ("ya", "yb"),
+    promote=promote_floating,
+)
+
+
+def atan2(a: Value, b: Value) -> Value:
+    """The angle of the point (b, a), between -pi and pi."""
+    return both_floating(_atan2, a, b)
+
+
+def logaddexp(a: Value, b: Value) -> Value:
+    """log(exp(a) + exp(b)) without overflow."""
+    return both_floating(_logaddexp, a, b)
+
+
+def hypot(a: Value, b: Value) -> Value:
+    """sqrt(a*a + b*b) without overflow."""
+    return both_floating(_hypot, a, b)
+
+
+def _softplus(a: Array, beta: float, threshold: float) -> Array:
+    scaled = a * beta
+    return np.where(scaled > threshold, a, (np.log1p(np.exp(-np.abs(scaled))) + np.maximum(scaled, 0)) / beta)
+
+
+_softplus_primitive = primitive(
+    "softplus",
+    _softplus,
+    (lambda g, y, a, beta, threshold: where(a * beta > threshold, g, g * sigmoid(a * beta)),),
+    ("a",),
+    floating=True,
+)
+
+
+def softplus(a: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:
+    """log(1 + exp(beta a)) / beta; above ``beta a > threshold`` simply a."""
+    return _softplus_primitive(a, beta=beta, threshold=threshold)
+
+
+arcsin, arccos, arctan, arctan2 = asin, acos, atan, atan2
+arcsinh, arccosh, arctanh = asinh, acosh, atanh
