@@ -10,6 +10,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
+from tinygrad_rnn.nn.recurrent import gate_view, layout
 from tinygrad_rnn.ops.kernels.conventions import CELLS, LSTM
 
 KINDS = ["RNN", "LSTM", "GRU"]
@@ -209,3 +210,20 @@ def test_float16_runs_and_agrees_roughly(kind: str) -> None:
     got = layer.half()(x.half())[0]
     assert got.dtype == tg.float16
     np.testing.assert_allclose(got.detach().numpy(), expected, rtol=0, atol=5e-3)  # eleven bits, four steps
+
+
+def test_layout_says_which_axis_is_what_and_which_rows_are_whose() -> None:
+    text = layout(nn.GRU(3, 5, num_layers=2))
+    assert "output        (T, N, 5)    steps, batch, units" in text
+    assert "h_n, h_0      (2, N, 5)    layer, batch, units" in text and "c_n" not in text
+    assert "[1]         layer 1 forward: after step T-1" in text and "r [0:5], z [5:10], n [10:15]" in text
+    layer = nn.LSTM(3, 5)
+    with tg.no_grad():
+        gate_view(layer, "bias_ih_l0", "f").fill_(7.0)
+    assert layer.bias_ih_l0.tolist()[5:10] == [7.0] * 5
+    gate_view(layer, "weight_hh_l0", "o").sum().backward()
+    assert float(layer.weight_hh_l0.grad.sum()) == 25.0
+    with pytest.raises(ValueError, match="has the gates i, f, g, o, not 'z'"):
+        gate_view(layer, "weight_hh_l0", "z")
+    with pytest.raises(ValueError, match="not weight_hh_l1"):
+        gate_view(layer, "weight_hh_l1", "f")

@@ -4,6 +4,7 @@ from .base import RNNBase
 from .cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from .initialisation import init_gate_, irnn_, orthogonal_gates_
 from .layers import GRU, LSTM, RNN
+from .legend import gate_view, layout
 from .mdlstm import MDLSTM
 from .rnn_layer import RNNLayer
 
@@ -18,7 +19,9 @@ __all__ = [
     "RNNCell",
     "RNNCellBase",
     "RNNLayer",
+    "gate_view",
     "init_gate_",
     "irnn_",
+    "layout",
     "orthogonal_gates_",
 ]
