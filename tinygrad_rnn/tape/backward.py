@@ -57,6 +57,11 @@ def backward(
 ) -> None:
     """Sum the gradients of several outputs into the leaves' ``.grad``; see :meth:`Tensor.backward`."""
     outputs = _as_tuple(tensors)
+    if grad_tensors is not None and grad_variables is not None:
+        raise GraphError(
+            "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`. Please only use "
+            "`grad_tensors`."
+        )
     if not outputs:
         raise GraphError("grad requires non-empty outputs: backward() was given no tensors")
     seeds = _seeds(outputs, grad_tensors if grad_tensors is not None else grad_variables, create_graph)
@@ -133,10 +138,15 @@ def grad(
     if is_grads_batched:
         raise ArgumentError("grad(): is_grads_batched is not supported; call grad once per row of grad_outputs")
     given = _as_tuple(inputs)
+    if not given:
+        raise GraphError("`inputs` argument to `grad()` cannot be empty.")
     seeds = _seeds(_as_tuple(outputs), grad_outputs, create_graph)
     if materialize_grads:
         if allow_unused is False:
-            raise ArgumentError("Expected allow_unused to be True or not passed when materialize_grads=True")
+            raise ArgumentError(
+                "Expected allow_unused to be True or not passed when materialize_grads=True, but got: "
+                "allow_unused=False."
+            )
         allow_unused = True
     wanted = [_node_of(t, position) for position, t in enumerate(given)]
     keep = create_graph if retain_graph is None else retain_graph

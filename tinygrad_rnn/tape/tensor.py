@@ -168,16 +168,20 @@ class Tensor:
     def grad(self, value: Tensor | None) -> None:
         if value is not None:
             if not isinstance(value, Tensor):
-                raise ArgumentTypeError(f"assigned grad expected to be a Tensor or None but got {type(value).__name__}")
+                raise ArgumentTypeError(
+                    f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+                )
+            if value is self:
+                raise GraphError("can't assign Variable as its own grad")
             if value._data.shape != self._data.shape:
                 raise ShapeRuntimeError(
-                    "assigned grad has data of a different size: "
-                    f"the tensor has {self.shape}, the assigned gradient {value.shape}"
+                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
+                    f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
                 )
             if value._data.dtype != self._data.dtype:
                 raise DtypeError(
-                    "assigned grad has data of a different type: "
-                    f"the tensor has {self.dtype}, the assigned gradient {value.dtype}"
+                    f"attempting to assign a gradient with dtype '{value.dtype}' to a tensor with grad_dtype "
+                    f"'{self.dtype}'. Convert it: grad.to(x.dtype)"
                 )
         self._grad = value
 
