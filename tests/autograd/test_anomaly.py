@@ -58,7 +58,7 @@ def cell(h: Any) -> Any:
 def test_it_names_the_time_step_of_a_loop_outside_the_function() -> None:
     def run() -> None:
         h = tg.tensor([1.0], requires_grad=True)
-        for time_step in range(3):
+        for time_step in range(3):  # noqa: B007
             h = cell(h)
         h.sum().backward()
 

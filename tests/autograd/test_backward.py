@@ -96,7 +96,11 @@ def test_a_computed_tensors_grad_warns_and_is_none(lib: Any, x: Any) -> None:
 
 
 ERRORS: dict[str, tuple[Any, Any, str]] = {
-    "vector": (lambda lib, x: (x * 2).backward(), RuntimeError, "grad can be implicitly created only for scalar outputs"),
+    "vector": (
+        lambda lib, x: (x * 2).backward(),
+        RuntimeError,
+        "grad can be implicitly created only for scalar outputs",
+    ),
     "vector in grad": (
         lambda lib, x: lib.autograd.grad(x * 2, x),
         RuntimeError,

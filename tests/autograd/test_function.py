@@ -259,7 +259,8 @@ ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
     "shape": (
         lambda lib, x: define(lib, lambda ctx, a: a * 2, lambda ctx, g: lib.ones(1)).apply(x).sum().backward(),
         RuntimeError,
-        r"Function XBackward returned an invalid gradient at index 0 - got \[1\] but expected shape compatible with \[3\]",
+        r"Function XBackward returned an invalid gradient at index 0 - got \[1\] but expected shape compatible with "
+        r"\[3\]",
     ),
     "no tensor": (
         lambda lib, x: define(lib, lambda ctx, a: a * 2, lambda ctx, g: 3).apply(x).sum().backward(),
