@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -43,7 +45,7 @@ def test_layers_agree_in_every_configuration(seed: int) -> None:
 
 
 def arguments(mode: str, rng: np.random.Generator, packed: bool, projected: bool) -> tuple[list[tg.Tensor], Any]:
-    """x, states and weights of one layer and direction, and the batch sizes."""
+    """x, states and weights (with biases) of one layer and direction, and the batch sizes."""
     steps, batch, size, hidden = 3, 3, 2, 4
     width = 2 if projected else hidden
     rows = len(CELLS[mode].gates) * hidden
@@ -73,6 +75,38 @@ def test_second_order_agrees(mode: str, packed: bool, reverse: bool) -> None:
         scale = max(1.0, float(composed.detach().abs().max()))
         assert float((fused - composed).detach().abs().max()) <= TOLERANCE * scale
     assert all(float(g.detach().abs().max()) > 1e-3 for g in found[1])
+
+
+@pytest.mark.parametrize("options", [{}, {"bias": False}, {"num_layers": 2, "bidirectional": True, "bias": False}])
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_second_order_of_whole_layers_agrees(kind: str, options: dict[str, Any]) -> None:
+    x = normal(4, 3, 2, dtype="float64", requires_grad=True)
+    found = []
+    for impl in ("fused", "composed"):
+        tg.manual_seed(0)
+        layer = getattr(tg.nn, kind)(2, 3, dtype=tg.float64, impl=impl, **options)
+        leaves = [x, *layer.parameters()]
+        first = tg.autograd.grad(layer(x)[0].square().sum(), leaves, create_graph=True)
+        found.append(tg.autograd.grad(sum(g.square().sum() for g in first), leaves))
+    for fused, composed in zip(*found, strict=True):
+        np.testing.assert_allclose(fused.numpy(), composed.numpy(), rtol=TOLERANCE, atol=TOLERANCE)
+    assert max(float(g.abs().max()) for g in found[1]) > 1e-2
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_what_a_layer_saved_is_freed_with_its_output_without_the_garbage_collector(kind: str) -> None:
+    layer = getattr(tg.nn, kind)(2, 3, num_layers=2)
+    gc.collect()
+    gc.disable()
+    try:
+        output, final = layer(normal(4, 3, 2))
+        saved = weakref.ref(output.grad_fn.next_functions[0][0])
+        del output
+        assert saved() is not None  # the final state still needs it
+        del final
+        assert saved() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("impl", ["fused", "composed"])
