@@ -36,7 +36,8 @@ def check_inputs(problem: Problem) -> None:
                 UserWarning,
                 stacklevel=4,
             )
-        if any(stride == 0 and size > 1 for stride, size in zip(t._data.strides, t.shape, strict=True)):
+        repeats = any(stride == 0 and size > 1 for stride, size in zip(t._data.strides, t.shape, strict=True))
+        if repeats and t._data.size > 0:
             raise ShapeRuntimeError(
                 f"The {position}th input has a dimension with stride 0. gradcheck only supports inputs that are "
                 "non-overlapping to be able to compute the numerical gradients correctly. You should call .contiguous "

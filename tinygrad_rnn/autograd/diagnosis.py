@@ -163,7 +163,16 @@ def _slopes_at(table: Jacobians, output: int, position: int, index: tuple[int, .
     direction = np.zeros(table.problem.inputs[position].shape)
     direction[index] = 1.0
     line = table.problem.line(position, direction)
-    return slopes(lambda t: float(line(t)[output].reshape(-1)[column]), eps, table.atol, table.rtol)
+    a, n = table.pair(output, table.problem.wanted.index(position))
+    row = int(np.ravel_multi_index(index, direction.shape)) if index else 0
+    return slopes(
+        lambda t: float(line(t)[output].reshape(-1)[column]),
+        eps,
+        table.atol,
+        table.rtol,
+        analytical=float(a[row, column]),
+        numerical=float(n[row, column]),
+    )
 
 
 def _pattern(a: Any, n: Any) -> str | None:

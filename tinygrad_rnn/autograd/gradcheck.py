@@ -141,6 +141,7 @@ def gradgradcheck(
         return tuple(g for g in found if g is not None)
 
     gradients.names = [*input_names(func, given), *(f"grad_outputs[{k}]" for k in range(len(seeds)))]  # type: ignore[attr-defined]
+    gradients.second_order = True  # type: ignore[attr-defined]
     return gradcheck(
         gradients,
         (*given, *seeds),

@@ -133,9 +133,11 @@ def first_wrong(problem: Problem) -> Suspect | None:
     with _saving_everything(), watching(recorder):
         outputs = problem.outputs()
     reachable = _reachable([y._node for y in outputs if y._node is not None])
-    records = [r for r in recorder.records if r[0].index in reachable]
-    values = {node.index: output for node, output, _ in records}
-    for order in (1, 2):
+    values = {node.index: output for node, output, _ in recorder.records}
+    # A gradient that was cut off from its forward pass leaves no way to it: then every record is looked at.
+    second_order = getattr(problem.func, "second_order", False)
+    for order in (1, 2) if second_order else (1,):
+        records = [r for r in recorder.records if order == 2 or r[0].index in reachable]
         for number, (node, _, line) in enumerate(records):
             args = [_value(node, k, values) for k in range(len(node.parents))]
             try:
@@ -208,7 +210,14 @@ def try_record(node: Node, args: Sequence[Any], order: int = 1) -> Trial | None:
         analytical = 0.0 if g is None else float((to_host(g._data) * u).sum())
         trial = Trial(position, analytical, numerical, order, False)
         if trial.wrong:
-            beside = slopes(lambda t, line=line: _weighted(vs, live, line(t)), 1e-6, 1e-6, 1e-4)  # type: ignore[misc]
+            beside = slopes(
+                lambda t, line=line: _weighted(vs, live, line(t)),  # type: ignore[misc]
+                1e-6,
+                1e-6,
+                1e-4,
+                analytical=analytical,
+                numerical=numerical,
+            )
             return replace(trial, rough=beside.verdict not in ("smooth", "curved"))
     return None
 

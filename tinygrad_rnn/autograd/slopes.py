@@ -20,8 +20,8 @@ class Slopes:
 
     Attributes:
         left, right: difference quotients to both sides.
-        verdict: ``smooth``, ``curved`` (the step is too long for this curvature), ``kink``, ``jump`` or ``edge``
-            (not finite on one side).
+        verdict: ``smooth``, ``curved`` (the step is too long for this curvature), ``kink``, ``jump``, ``edge`` (not
+            finite on one side) or ``near`` (smooth, but not as far as the numerical derivative reached).
     """
 
     left: float
@@ -35,16 +35,28 @@ class Slopes:
             "kink": "they stay apart however short the step: a kink, where no gradient agrees with the symmetric "
             "difference. Move the input away from it",
             "jump": "they grow with shorter steps: a jump or an infinite slope. Move the input away from it",
+            "near": "equal, but the numerical value says otherwise: its steps are longer and cross a kink or a pole. "
+            "Move the input away from it, or use method='central'",
             "edge": "not finite on one side: the edge of the function's domain. Move the input away from it",
         }
         return f"slopes: left {self.left:.9g}, right {self.right:.9g}; {meaning[self.verdict]}"
 
 
-def slopes(f: Callable[[float], float], eps: float, atol: float, rtol: float) -> Slopes:
+def slopes(
+    f: Callable[[float], float],
+    eps: float,
+    atol: float,
+    rtol: float,
+    *,
+    analytical: float | None = None,
+    numerical: float | None = None,
+) -> Slopes:
     """The slopes of ``f`` on both sides of 0 by steps of ``eps``, judged by their gap at that step and at a longer one.
 
     Args:
         atol, rtol: a gap within these is none.
+        analytical, numerical: the derivatives that disagree, if any: a gap that is a tenth of their difference
+            explains nothing.
 
     >>> print(slopes(abs, 1e-6, 1e-5, 1e-3).verdict, slopes(lambda t: t * t, 1e-6, 1e-5, 1e-3).verdict)
     kink smooth
@@ -56,11 +68,13 @@ def slopes(f: Callable[[float], float], eps: float, atol: float, rtol: float) ->
             found.append(((middle - f(-h)) / h, (f(h) - middle) / h))
     (left, right), long_gap = found[1], abs(found[0][1] - found[0][0])
     gap = abs(right - left)
+    mismatch = 0.0 if analytical is None or numerical is None else abs(analytical - numerical)
     noise = 8 * float(np.finfo(np.float64).eps) * max(abs(middle), 1e-300) / eps
     if not np.isfinite([left, right]).all():
         verdict = "edge"
-    elif gap <= atol + rtol * max(abs(left), abs(right)) + noise:
-        verdict = "smooth"
+    elif gap <= max(atol + rtol * max(abs(left), abs(right)), 0.1 * mismatch) + noise:
+        far = numerical is not None and abs((left + right) / 2 - numerical) > 0.5 * mismatch + noise
+        verdict = "near" if far else "smooth"
     elif gap < 0.5 * long_gap:
         verdict = "curved"
     else:

@@ -156,7 +156,14 @@ def _fail(
 ) -> None:
     """Say what is wrong: with gradcheck's report where it finds the entry, else with the projection alone."""
     line = problem.line(position, u)
-    beside = slopes(lambda t: float(sum((v * y).sum() for v, y in zip(vs, line(t), strict=True))), EPS, 1e-5, 1e-4)
+    beside = slopes(
+        lambda t: float(sum((v * y).sum() for v, y in zip(vs, line(t), strict=True))),
+        EPS,
+        1e-5,
+        1e-4,
+        analytical=analytical,
+        numerical=numerical,
+    )
     if beside.verdict not in ("smooth", "curved"):
         raise CheckFailed(f"the inputs are at a kink or an edge, where gradients cannot be checked: {beside}")
     check = gradcheck if level == 1 else gradgradcheck
