@@ -21,6 +21,8 @@ from .numeric import Problem, choose, differentiate, push_forward, to_host
 
 __all__ = ["Check", "check_inputs"]
 
+__tracebackhide__ = True  # pytest shows the line that called us, not ours
+
 PROJECTIONS = 2  # in fast mode: a wrong Jacobian passes one random projection with probability about atol / its size
 
 

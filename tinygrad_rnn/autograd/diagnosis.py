@@ -25,6 +25,8 @@ from .slopes import Slopes, slopes
 
 __all__ = ["GradcheckError", "Jacobians", "Mismatch", "explain", "input_names"]
 
+__tracebackhide__ = True  # pytest shows the line that called us, not ours
+
 
 @dataclass(frozen=True)
 class Mismatch:
@@ -40,6 +42,7 @@ class Mismatch:
         pattern: what all wrong entries have in common, or None.
         slopes: the one-sided derivatives there.
         suspect: the first operation on the tape that is wrong by itself, or None.
+        analytical_jacobian, numerical_jacobian, wrong_entries: all of it, ``(input entries, output entries)``.
     """
 
     output: int
@@ -56,6 +59,9 @@ class Mismatch:
     pattern: str | None
     slopes: Slopes
     suspect: Suspect | None
+    analytical_jacobian: Any
+    numerical_jacobian: Any
+    wrong_entries: Any
 
     def __str__(self) -> str:
         name = f" '{self.input_name}'" if self.input_name else ""
@@ -151,6 +157,9 @@ def explain(table: Jacobians, output: int, order: int, eps: float) -> GradcheckE
         pattern=_pattern(a[bad], n[bad]),
         slopes=_slopes_at(table, output, position, input_index, column, eps),
         suspect=first_wrong(problem),
+        analytical_jacobian=a,
+        numerical_jacobian=n,
+        wrong_entries=bad,
     )
     first = (
         f"Jacobian mismatch for output {output} with respect to input {position},\n"

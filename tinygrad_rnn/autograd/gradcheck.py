@@ -22,6 +22,8 @@ from .numeric import Problem
 
 __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
 
+__tracebackhide__ = True  # pytest shows the line that called us, not ours
+
 
 def gradcheck(
     func: Callable[..., Any],

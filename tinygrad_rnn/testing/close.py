@@ -18,6 +18,8 @@ from ..tape.tensor import Size, Tensor, as_array, wrap
 
 __all__ = ["CheckFailed", "assert_close"]
 
+__tracebackhide__ = True  # pytest shows the line that called us, not ours
+
 TOLERANCES = {  # dtype: (rtol, atol); all other types must be equal
     "float16": (1e-3, 1e-5),
     "float32": (1.3e-6, 1e-5),
@@ -99,7 +101,6 @@ def assert_close(
     Greatest absolute difference: 0.09999990463256836 at index (1,) (up to 1e-05 allowed)
     Greatest relative difference: 0.04761900380253792 at index (1,) (up to 1.3e-06 allowed)
     """
-    __tracebackhide__ = True
     options = _Options(
         rtol,
         atol,
@@ -115,7 +116,6 @@ def assert_close(
 
 def _compare(actual: Any, expected: Any, where: tuple[Any, ...], options: _Options) -> None:
     """Compare two values, walking into sequences and mappings."""
-    __tracebackhide__ = True
     both = actual, expected
     if all(isinstance(x, Sequence) and not isinstance(x, str) for x in both):
         if len(actual) != len(expected):
@@ -143,7 +143,6 @@ def _compare(actual: Any, expected: Any, where: tuple[Any, ...], options: _Optio
 
 
 def _compare_mappings(actual: Any, expected: Any, where: tuple[Any, ...], options: _Options) -> None:
-    __tracebackhide__ = True
     if set(actual) != set(expected):
         missing, additional = set(expected) - set(actual), set(actual) - set(expected)
         raise options.fail(
@@ -167,7 +166,6 @@ def _python(x: Any) -> Any:
 
 
 def _compare_numbers(actual: Any, expected: Any, where: tuple[Any, ...], options: _Options) -> None:
-    __tracebackhide__ = True
     names = {int: "int64", float: "float64", complex: "complex128", bool: "bool"}
     rtol, atol = options.tolerances(where, names[type(actual)], names[type(expected)])
     if options.checks["dtype"] and type(actual) is not type(expected):
@@ -180,7 +178,6 @@ def _compare_numbers(actual: Any, expected: Any, where: tuple[Any, ...], options
 
 
 def _compare_tensors(actual: Any, expected: Any, where: tuple[Any, ...], options: _Options) -> None:
-    __tracebackhide__ = True
     first, second = (x if isinstance(x, Tensor) else wrap(as_array(x)) for x in (actual, expected))
     rtol, atol = options.tolerances(where, str(first.dtype), str(second.dtype))
     for name, checked, get in ATTRIBUTES:

@@ -27,6 +27,8 @@ from .close import CheckFailed
 
 __all__ = ["GradientReport", "application", "assert_gradients", "assert_primitive"]
 
+__tracebackhide__ = True  # pytest shows the line that called us, not ours
+
 EPS = 1e-6
 ROUNDING = 1e-11  # of <v, f> in a difference at the smallest step, 5e-4: 2e-16 / 5e-4, with room for sums
 NEGLIGIBLE = 1e-12  # of inputs and directions of size 1: where all terms cancel, only rounding is left

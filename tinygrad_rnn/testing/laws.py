@@ -29,6 +29,8 @@ __all__ = [
     "assert_vjp_linear",
 ]
 
+__tracebackhide__ = True  # pytest shows the line that called us, not ours
+
 Function = Callable[..., Any]
 RTOL = 1e-10  # float64 sums of some hundred terms in another order: 1e-13, with room for cancellation
 

@@ -29,6 +29,8 @@ from .strategies import arrays, shapes
 
 __all__ = ["Program", "Step", "assert_program", "programs"]
 
+__tracebackhide__ = True  # pytest shows the line that called us, not ours
+
 LARGEST = 30.0  # no value may exceed it, nor be changed by a step by more than
 ENTRIES = 48  # of one value
 COMPLEX_STEP = 1e-30
