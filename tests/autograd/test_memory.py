@@ -249,6 +249,15 @@ def test_adding_up_losses_warns() -> None:
     assert caught[0].filename == __file__
 
 
+def test_adding_up_what_is_scaled_for_backward_warns() -> None:
+    w, running = leaf(), tg.tensor(0.0)
+    with pytest.warns(GrowingGraph, match="running \\+= loss"):
+        for _ in range(growth.KEPT):
+            loss = (w * w).sum()
+            (loss / 4).backward()
+            running += loss
+
+
 def test_keeping_losses_in_a_list_warns_once() -> None:
     w, losses = leaf(), []
     with pytest.warns(GrowingGraph, match="loss.item()") as caught:
@@ -269,6 +278,12 @@ def ordinary_training(w: Any) -> None:
     total = 0.0
     for _ in range(2 * growth.KEPT):
         total += step(w).item()
+
+
+def training_with_a_part_in_common(w: Any) -> None:
+    shifted = w + 2.0  # saves nothing, so it can be swept again and again
+    for _ in range(2 * growth.KEPT):
+        (shifted + 1).sum().backward()
 
 
 def truncated_training(w: Any) -> None:
@@ -298,7 +313,15 @@ def penalties(w: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "program", [ordinary_training, truncated_training, several_heads, rows_of_a_jacobian, penalties]
+    "program",
+    [
+        ordinary_training,
+        training_with_a_part_in_common,
+        truncated_training,
+        several_heads,
+        rows_of_a_jacobian,
+        penalties,
+    ],
 )
 def test_no_warning_where_nothing_grows(program: Callable[[Any], None]) -> None:
     with warnings.catch_warnings():

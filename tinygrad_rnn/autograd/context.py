@@ -6,29 +6,18 @@ no cycles, not even if an output is saved or is stored as an attribute of the co
 
 from __future__ import annotations
 
-import copy
-import functools
 import weakref
 from collections.abc import Callable
 from typing import Any
 
 from ..errors import ArgumentTypeError, GraphError, InplaceError, ShapeRuntimeError
-from ..tape.fused import OUTPUT
+from ..tape.fused import outputs_of
 from ..tape.node import Clock, Leaf, Node, _type_name
-from ..tape.primitive import Primitive
 from ..tape.sweep import FREED
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, DType, Shape
 
 __all__ = ["FunctionCtx", "FunctionNode", "Packed", "Saved"]
-
-
-@functools.lru_cache(maxsize=256)
-def outputs_of(name: str) -> Primitive:
-    """The primitive of the outputs of calls with several: as for fused primitives, under the Function's name."""
-    p = copy.copy(OUTPUT)
-    p.backward_name = name
-    return p
 
 
 class Packed:

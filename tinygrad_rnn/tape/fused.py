@@ -6,6 +6,8 @@ puts its cotangent into that list, so to the sweep a fused primitive looks like 
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +18,7 @@ from .primitive import Part, Primitive, named, unary
 from .sweep import cotangents
 from .tensor import Tensor, as_array, wrap
 
-__all__ = ["fused"]
+__all__ = ["fused", "outputs_of"]
 
 
 class OutputPart(Part):
@@ -38,6 +40,15 @@ class OutputPart(Part):
 
 
 OUTPUT = Primitive("output", lambda a: a, (lambda g, y, a, number, count: OutputPart(number, count, g),), ("",))
+
+
+@functools.lru_cache(maxsize=1024)
+def outputs_of(name: str) -> Primitive:
+    """The primitive of the outputs of an operation with several, under the operation's own name."""
+    p = copy.copy(OUTPUT)
+    p.backward_name = name
+    return p
+
 
 alias = unary("alias", lambda a: a.view(), lambda g, y, a: g, doc="The same values under a node of their own.")
 
@@ -73,6 +84,7 @@ def fused(
         return [next(found) if need else None for need in needs]
 
     p = Primitive(name, forward, (), (), joint=vjp, recorded_joint=recorded_vjp, residual=True)
+    output = outputs_of(p.backward_name)
 
     def apply(*args: Any, **params: Any) -> tuple[Any, ...]:
         values = [a._data if isinstance(a, Tensor) else a for a in args]
@@ -89,7 +101,7 @@ def fused(
                 watcher.recorded(node, outputs)
             for number, t in enumerate(results):
                 place: Params = {"number": number, "count": len(results)}
-                t._node = Node(OUTPUT, (node,), (node,), place, None, (), t._data.shape, t._data.dtype)
+                t._node = Node(output, (node,), (node,), place, None, (), t._data.shape, t._data.dtype)
         return results
 
     return named(p, apply, doc)

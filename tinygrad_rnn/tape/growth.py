@@ -2,8 +2,8 @@
 
 Two mistakes make a graph grow, and each shows in what successive calls of ``backward`` start from:
 
-* the losses themselves are kept, as tensors (``running += loss``, ``losses.append(loss)``): the nodes that the last
-  calls started from are all still alive, although their graphs were freed;
+* the losses themselves are kept, as tensors (``running += loss``, ``losses.append(loss)``): the nodes near where the
+  last calls started are all still alive, although their graphs were freed;
 * a state is carried from step to step without ``detach()``, and swept again with ``retain_graph=True``: each graph
   reaches back to the same old nodes, and has more of them than the one before.
 
@@ -23,6 +23,7 @@ from .where import user_frame
 __all__ = ["GrowingGraph", "note_backward"]
 
 KEPT = 128  # so many losses in a row still alive: more than a list of an epoch's last few
+DEPTH = 4  # so far inside: what is kept may be the loss before it was scaled, or its mean was taken
 SWEPT = 32  # graphs that are retained are counted at every so many calls
 
 
@@ -32,7 +33,7 @@ class GrowingGraph(UserWarning):
 
 class _Past(threading.local):
     def __init__(self) -> None:
-        self.roots: deque[weakref.ref[Node]] = deque(maxlen=KEPT)
+        self.inside: deque[weakref.ref[Node]] = deque(maxlen=KEPT)
         self.calls = 0
         self.retained = 0
         self.begin = 0
@@ -51,15 +52,27 @@ def note_backward(node: Leaf | Node, keep: bool) -> None:
         _note_retained(node)
         return
     past.retained = 0
-    past.roots.append(weakref.ref(node))
+    past.inside.append(weakref.ref(_a_little_inside(node)))
     past.calls += 1
-    if past.calls % KEPT == 0 and "kept" not in past.warned and all(root() is not None for root in past.roots):
+    if past.calls % KEPT or "kept" in past.warned:
+        return
+    if len({id(inside) for inside in [reference() for reference in past.inside] if inside is not None}) == KEPT:
         _warn(
             "kept",
-            f"the graphs of the last {KEPT} calls of backward() are all still held: their losses are kept as tensors, "
-            "as by `running += loss` or `losses.append(loss)`, so memory grows with every step. Keep the number: "
+            f"the graphs of the last {KEPT} calls of backward() are all still held: a tensor of each is kept, as by "
+            "`running += loss` or `losses.append(loss)`, so memory grows with every step. Keep the number: "
             "loss.item(), or loss.detach()",
         )
+
+
+def _a_little_inside(node: Node) -> Node:
+    """A node of this step that is alive as long as the loss or what it was made from is (``(loss / n).backward()``)."""
+    for _ in range(DEPTH):
+        latest = max([p for p in node.parents if isinstance(p, Node)], key=lambda p: p.index, default=None)
+        if latest is None:
+            break
+        node = latest
+    return node
 
 
 def _note_retained(node: Node) -> None:
