@@ -30,7 +30,7 @@ def test_a_failure_is_reported_below_the_users_line(tmp_path: pathlib.Path) -> N
     (tmp_path / "test_failing.py").write_text(FAILING)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "tinygrad_rnn.testing.plugin", "-p", "no:cacheprovider"]
     root = pathlib.Path(tg.__file__).parents[1]
-    environment = {"PYTHONPATH": str(root), "PATH": "", "HOME": str(tmp_path)}
+    environment = {"PYTHONPATH": str(root), "HOME": str(tmp_path), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(
         [*command, str(tmp_path / "test_failing.py")], capture_output=True, text=True, env=environment, cwd=tmp_path
     )
