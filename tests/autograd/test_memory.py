@@ -234,6 +234,9 @@ def test_cotangents_go_as_the_sweep_goes() -> None:
 # graphs that grow --------------------------------------------------------------------------------------------------
 
 
+CALLS = growth.EVERY * growth.KEPT
+
+
 def step(w: Any) -> Any:
     loss = (w * w).sum()
     loss.backward()
@@ -243,7 +246,7 @@ def step(w: Any) -> Any:
 def test_adding_up_losses_warns() -> None:
     w, running = leaf(), 0.0
     with pytest.warns(GrowingGraph, match="running \\+= loss") as caught:
-        for _ in range(growth.KEPT):
+        for _ in range(CALLS):
             loss = step(w)
             running += loss
     assert caught[0].filename == __file__
@@ -252,7 +255,7 @@ def test_adding_up_losses_warns() -> None:
 def test_adding_up_what_is_scaled_for_backward_warns() -> None:
     w, running = leaf(), tg.tensor(0.0)
     with pytest.warns(GrowingGraph, match="running \\+= loss"):
-        for _ in range(growth.KEPT):
+        for _ in range(CALLS):
             loss = (w * w).sum()
             (loss / 4).backward()
             running += loss
@@ -261,7 +264,7 @@ def test_adding_up_what_is_scaled_for_backward_warns() -> None:
 def test_keeping_losses_in_a_list_warns_once() -> None:
     w, losses = leaf(), []
     with pytest.warns(GrowingGraph, match="loss.item()") as caught:
-        for _ in range(3 * growth.KEPT):
+        for _ in range(3 * CALLS):
             losses.append(step(w))
     assert len(caught) == 1
 
@@ -276,13 +279,13 @@ def test_carrying_a_state_without_detach_warns() -> None:
 
 def ordinary_training(w: Any) -> None:
     total = 0.0
-    for _ in range(2 * growth.KEPT):
+    for _ in range(2 * CALLS):
         total += step(w).item()
 
 
 def training_with_a_part_in_common(w: Any) -> None:
     shifted = w + 2.0  # saves nothing, so it can be swept again and again
-    for _ in range(2 * growth.KEPT):
+    for _ in range(2 * CALLS):
         (shifted + 1).sum().backward()
 
 

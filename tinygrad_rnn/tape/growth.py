@@ -7,7 +7,7 @@ Two mistakes make a graph grow, and each shows in what successive calls of ``bac
 * a state is carried from step to step without ``detach()``, and swept again with ``retain_graph=True``: each graph
   reaches back to the same old nodes, and has more of them than the one before.
 
-The cost is a weak reference per call of ``backward``; graphs are counted only where the second is suspected.
+The cost is a weak reference for some calls of ``backward``; graphs are counted only where many are retained.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from .where import user_frame
 
 __all__ = ["GrowingGraph", "note_backward"]
 
-KEPT = 128  # so many losses in a row still alive: more than a list of an epoch's last few
+EVERY = 8  # one call in so many is looked at
+KEPT = 16  # if the graphs of so many of these in a row are alive, somebody keeps them
 DEPTH = 4  # so far inside: what is kept may be the loss before it was scaled, or its mean was taken
 SWEPT = 32  # graphs that are retained are counted at every so many calls
 
@@ -52,15 +53,17 @@ def note_backward(node: Leaf | Node, keep: bool) -> None:
         _note_retained(node)
         return
     past.retained = 0
-    past.inside.append(weakref.ref(_a_little_inside(node)))
     past.calls += 1
-    if past.calls % KEPT or "kept" in past.warned:
+    if past.calls % EVERY:
+        return
+    past.inside.append(weakref.ref(_a_little_inside(node)))
+    if past.calls % (EVERY * KEPT) or "kept" in past.warned:
         return
     if len({id(inside) for inside in [reference() for reference in past.inside] if inside is not None}) == KEPT:
         _warn(
             "kept",
-            f"the graphs of the last {KEPT} calls of backward() are all still held: a tensor of each is kept, as by "
-            "`running += loss` or `losses.append(loss)`, so memory grows with every step. Keep the number: "
+            f"the graphs of the last {EVERY * KEPT} calls of backward() are still held: a tensor of each is kept, as "
+            "by `running += loss` or `losses.append(loss)`, so memory grows with every step. Keep the number: "
             "loss.item(), or loss.detach()",
         )
 
