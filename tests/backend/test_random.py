@@ -66,6 +66,11 @@ def test_a_state_of_pytorch_is_continued_here() -> None:
     R.set_rng_state(GOLDEN["last/state"])
     same_bits(R.get_rng_state(), GOLDEN["last/state"])
     same_bits(R.randn(3), GOLDEN["last/randn"])
+    R.manual_seed(0)
+    same_bits(R.get_rng_state(), GOLDEN["first/state"])
+    first = R.rand(5)
+    R.set_rng_state(GOLDEN["first/state"])
+    same_bits(R.rand(5), first)
 
 
 def test_the_state_restores_the_middle_of_a_stream_the_waiting_normal_number_included() -> None:
@@ -227,6 +232,7 @@ def test_a_long_random_mixture_of_draws_equals_torch_live() -> None:
         seed = int(rng.integers(-(2**62), 2**62))
         R.manual_seed(seed)
         torch.manual_seed(seed)
+        same_bits(R.get_rng_state(), torch.get_rng_state().numpy())
         for _ in range(600):
             ours, theirs = one_draw_of_each(torch, rng)
             same_bits(ours, theirs.numpy())

@@ -118,10 +118,8 @@ def randperm(n: int, dtype: Any = np.int64, generator: Generator | None = None) 
     same, order = packed >> 32, packed & (2**32 - 1)
     before = np.full(n, -1)  # the last earlier swap with the same target, or -1
     before[order[1:]] = np.where(same[1:] == same[:-1], order[:-1], -1)
-    last = np.full(n, -1)  # the last swap with target t, strictly before swap t, or -1
-    last[same] = order  # of equal indices the last assignment stays
-    last = np.where(last == step, before, last)
-    root = np.where(last < 0, step, last)
+    root = step.copy()  # the last swap with target t, else t; t itself if swap t stays, as then nobody asks
+    root[same] = order  # of equal indices the last assignment stays
     while True:
         further = root[root]
         if (further == root).all():
@@ -250,7 +248,6 @@ def _with_replacement(weights: Array, num_samples: int, source: Generator) -> Ar
     chosen = np.empty(drawn.shape, np.int64)
     for row, u, out in zip(rows, drawn, chosen, strict=True):
         cumulative = np.cumsum(row, dtype=working)
-        cumulative /= cumulative[-1]
-        cumulative[-1] = 1
+        cumulative /= cumulative[-1]  # the last one is 1
         out[:] = np.searchsorted(cumulative.astype(np.float64), u, side="left")
     return chosen.reshape((*weights.shape[:-1], num_samples))

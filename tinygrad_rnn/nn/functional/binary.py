@@ -16,6 +16,7 @@ from .reduction import reduced, reduction_name
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div"]
 
+LEAST_VARIANCE = float(np.float32(1e-12))  # of a yes or no, in the derivative's denominator; PyTorch's is a float32
 LOWEST_LOG = -100.0  # log 0 counts as this, so that a wrong certainty costs 100 and not infinity
 
 
@@ -29,7 +30,7 @@ _bce = primitive(
     "binary_cross_entropy",
     _log_likelihood,
     (
-        lambda g, y, p, t: g * ((p - t) / maximum((1 - p) * p, 1e-12)),
+        lambda g, y, p, t: g * ((p - t) / maximum((1 - p) * p, LEAST_VARIANCE)),
         lambda g, y, p, t: g * (log(1 - p) - log(p)),
     ),
     ("ab", "a"),

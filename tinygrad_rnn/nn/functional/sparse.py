@@ -155,8 +155,8 @@ def embedding_bag(
     rows = embedding(numbers, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq)
     if per_sample_weights is not None:
         rows = rows * per_sample_weights.reshape(-1, 1)
-    counts = numbers._data != (-1 if padding_idx is None else padding_row(padding_idx, weight.shape[0]))
     if padding_idx is not None:
+        counts = numbers._data != padding_row(padding_idx, weight.shape[0])
         rows, bag = rows[xp.flatnonzero(counts)], bag[counts]
     if mode == "max":
         return _maxima(rows, bag, bags)
