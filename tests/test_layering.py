@@ -1,0 +1,176 @@
+"""Imports point one way: lower layers never import higher ones.  Read from the sources, so that nothing is missed."""
+
+from __future__ import annotations
+
+import ast
+import pathlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+
+import tinygrad_rnn
+
+ROOT = pathlib.Path(tinygrad_rnn.__file__).parent
+NAME = ROOT.name
+
+LAYERS = {
+    "errors": 0,
+    "typing": 0,
+    "backend": 1,
+    "tape": 2,
+    "ops": 3,
+    "autograd": 4,
+    "nn": 5,
+    "optim": 5,
+    "utils": 6,
+    "diagnostics": 6,
+    "testing": 6,
+    "serialization": 6,
+    "viz": 6,
+    "__init__": 7,
+    "train": 8,
+    "bench": 8,
+    "__main__": 9,
+}
+"""A module imports its own package and lower layers.  The programs on top use the package as its users do."""
+
+NARROWER = {
+    "ops/kernels": {"errors", "typing", "backend", "ops/kernels"},
+    "viz": {"errors", "typing", "backend", "tape", "viz", "diagnostics"},
+}
+"""Packages that are allowed less than their layer."""
+
+REQUIRED = {"numpy", "tqdm"}
+OPTIONAL = {
+    "cupy",
+    "cupyx",
+    "cupy_backends",
+    "numba",
+    "matplotlib",
+    "hypothesis",
+    "pytest",
+    "torch",
+    "scipy",
+    "safetensors",
+}
+ONLY_IN = {
+    "cupy": "backend",
+    "cupyx": "backend",
+    "cupy_backends": "backend",
+    "hypothesis": "testing",
+    "pytest": "testing/plugin.py",
+}
+AT_MODULE_LEVEL = {"hypothesis", "pytest"}  # there, in modules that are loaded when they are asked for
+
+
+class Import(NamedTuple):
+    """One import of a module: by whom, of what, and when it is made."""
+
+    path: str
+    line: int
+    target: str
+    lazy: bool
+    for_types: bool
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line} imports {self.target}"
+
+
+def imports_of(file: pathlib.Path) -> Iterator[Import]:
+    path = file.relative_to(ROOT).as_posix()
+    package = [NAME, *file.relative_to(ROOT).parts[:-1]]
+
+    def visit(node: ast.AST, lazy: bool, for_types: bool) -> Iterator[Import]:
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield Import(path, node.lineno, alias.name, lazy, for_types)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            module = ".".join([*base, *([node.module] if node.module else [])])
+            for alias in node.names:
+                found = f"{module}.{alias.name}"
+                inside = module.split(".")[0] == NAME and is_module(found)
+                yield Import(path, node.lineno, found if inside else module, lazy, for_types)
+        for child in ast.iter_child_nodes(node):
+            inside_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+            types_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+            yield from visit(child, lazy or inside_function, for_types or types_only)
+
+    yield from visit(ast.parse(file.read_text(encoding="utf-8")), False, False)
+
+
+def is_module(name: str) -> bool:
+    place = ROOT.parent.joinpath(*name.split("."))
+    return place.with_suffix(".py").exists() or (place / "__init__.py").exists()
+
+
+def layer_of(path: str) -> str:
+    """``nn/recurrent/lstm.py`` and ``tinygrad_rnn.nn.recurrent`` alike -> ``nn``."""
+    parts = path.removesuffix(".py").split("/") if "/" in path or path.endswith(".py") else path.split(".")[1:]
+    return parts[0] if parts else "__init__"
+
+
+FILES = sorted(ROOT.rglob("*.py"))
+ALL = [found for file in FILES for found in imports_of(file)]
+OWN = [found for found in ALL if found.target.split(".")[0] == NAME and not found.for_types]
+
+
+def test_there_are_imports_to_look_at() -> None:
+    assert len(FILES) > 50 and len(OWN) > 200
+
+
+def test_every_package_has_its_layer() -> None:
+    assert sorted({layer_of(file.relative_to(ROOT).as_posix()) for file in FILES} - set(LAYERS)) == []
+
+
+def test_imports_point_to_lower_layers() -> None:
+    wrong = [
+        str(found)
+        for found in OWN
+        if layer_of(found.path) != layer_of(found.target)
+        and LAYERS[layer_of(found.target)] >= LAYERS[layer_of(found.path)]
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", NARROWER)
+def test_some_packages_import_less_than_they_could(package: str) -> None:
+    def allowed(target: str) -> bool:
+        place = "/".join(target.split(".")[1:])
+        return any(place == name or place.startswith(name + "/") for name in NARROWER[package])
+
+    wrong = [str(found) for found in OWN if found.path.startswith(package + "/") and not allowed(found.target)]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_optional_packages_are_imported_where_they_belong_and_only_when_needed() -> None:
+    wrong = []
+    for found in ALL:
+        top = found.target.split(".")[0]
+        if top not in OPTIONAL or found.for_types:
+            continue
+        if not found.path.startswith(ONLY_IN.get(top, "")) or not (found.lazy or top in AT_MODULE_LEVEL):
+            wrong.append(str(found))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nothing_else_is_imported() -> None:
+    known = REQUIRED | OPTIONAL | {NAME} | set(sys.stdlib_module_names)
+    assert sorted({found.target.split(".")[0] for found in ALL if not found.for_types} - known) == []
+
+
+def test_importing_the_package_loads_no_optional_package() -> None:
+    program = (
+        f"import sys, {NAME}.nn, {NAME}.optim, {NAME}.autograd; print(*sorted(m.split('.')[0] for m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT.parent)
+    assert OPTIONAL & set(done.stdout.split()) == set()
+
+
+def test_files_stay_small() -> None:
+    """One idea per file, about 400 lines at most."""
+    long = {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8").count("\n") for file in FILES}
+    assert {path: n for path, n in long.items() if n > 420} == {}
