@@ -142,7 +142,9 @@ def div(a: Value, b: Value) -> Value:
 
 
 def _pow_vjp_base(g: Value, y: Value, a: Value, b: Value) -> Value:
-    return sum_to(g * where(b == 0, 0, b * a ** where(b == 0, 1, b - 1)), a.shape)
+    """At b = 0 it is 0 only as a value: its own derivative by b is 1/a there, so b stays in the formula."""
+    still = (b == 0) & ((a == 0) | (a != a))
+    return sum_to(g * where(still, 0, b * a ** where(still, 1, b - 1)), a.shape)
 
 
 def _pow_vjp_exponent(g: Value, y: Value, a: Value, b: Value) -> Value:
