@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.support.profiles import examples
@@ -39,6 +39,9 @@ def search(wave: tuple[float, ...], first: float, budget: int) -> tuple[list[flo
 
 @settings(max_examples=examples(200))
 @given(waves, st.floats(0.01, 4), st.integers(0, 12))
+@example(
+    (1.22, 3.0, 1.42, 0.05, -2.07), 3.19, 12
+)  # the second trial is higher than the first: that alone is no bracket
 def test_the_lengths_tried_are_those_of_pytorch(wave: tuple[float, ...], first: float, budget: int) -> None:
     lbfgs = pytest.importorskip("torch.optim.lbfgs")
     torch = pytest.importorskip("torch")

@@ -495,3 +495,10 @@ def test_a_nonfinite_gradient_passes_without_numpy_warnings() -> None:
         optimizer.step()
         optimizer.step()
         assert np.isnan(p.detach().numpy()[0])
+
+
+def test_a_name_that_is_absent_says_what_there_is() -> None:
+    for module, known in ((tg.optim, "AdamW"), (tg.optim.lr_scheduler, "StepLR"), (tg.utils.data, "TensorDataset")):
+        with pytest.raises(AttributeError, match=f"has no attribute 'Missing'.*{known}"):
+            _ = module.Missing
+    assert issubclass(tg.optim.lr_scheduler.StepLR, tg.optim.lr_scheduler._LRScheduler)

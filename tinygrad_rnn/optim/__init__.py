@@ -1,5 +1,7 @@
 """Optimisers, PyTorch-shaped: ``optim.SGD(model.parameters(), lr=0.1, momentum=0.9)``."""
 
+from __future__ import annotations
+
 from . import lr_scheduler
 from .adagrad import Adagrad
 from .adam import Adam
@@ -12,3 +14,7 @@ from .rprop import Rprop
 from .sgd import SGD
 
 __all__ = ["ASGD", "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "Rprop", "lr_scheduler"]
+
+
+def __getattr__(name: str) -> object:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}. The optimisers here: {', '.join(__all__)}")

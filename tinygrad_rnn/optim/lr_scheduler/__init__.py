@@ -11,6 +11,8 @@
 [0.125]
 """
 
+from __future__ import annotations
+
 from .base import LRScheduler
 from .cosine import CosineAnnealingLR
 from .decay import ConstantLR, ExponentialLR, LinearLR, MultiStepLR, PolynomialLR, StepLR
@@ -18,6 +20,8 @@ from .functions import LambdaLR, MultiplicativeLR
 from .one_cycle import OneCycleLR
 from .plateau import ReduceLROnPlateau
 from .sequential import ChainedScheduler, SequentialLR
+
+_LRScheduler = LRScheduler  # the name of old scripts
 
 __all__ = [
     "ChainedScheduler",
@@ -35,3 +39,7 @@ __all__ = [
     "SequentialLR",
     "StepLR",
 ]
+
+
+def __getattr__(name: str) -> object:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}. The schedules here: {', '.join(__all__)}")

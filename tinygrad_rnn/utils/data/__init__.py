@@ -9,6 +9,8 @@
 (1, 1) [4]
 """
 
+from __future__ import annotations
+
 from .collate import default_collate, default_convert
 from .dataset import ChainDataset, ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
 from .loader import DataLoader, get_worker_info
@@ -40,3 +42,7 @@ __all__ = [
     "get_worker_info",
     "random_split",
 ]
+
+
+def __getattr__(name: str) -> object:
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}. The names here: {', '.join(__all__)}")
