@@ -24,14 +24,6 @@ from tinygrad_rnn.testing.sampling import INEXACT, SAMPLES
 
 SLOW = {"lstm", "gru", "rnn"}  # whole layers: a second-order check composes every step
 FLAT = {"sign", "floor", "ceil", "round", "trunc", "floor_divide", "truncated_divide"}  # the derivative is 0 everywhere
-    "sign",
-    "floor",
-    "ceil",
-    "round",
-    "trunc",
-    "floor_divide",
-    "truncated_divide",
-}  # their derivative is 0 wherever it exists
 
 every = pytest.mark.parametrize("name", SAMPLED)
 exact = pytest.mark.parametrize("name", [name for name in SAMPLED if name not in INEXACT])
