@@ -122,9 +122,25 @@ def test_the_forward_pass_can_be_checked_too() -> None:
         (x * 2).log()
 
     text = message(run, check_forward=True)
-    assert text.startswith("Function 'mul' returned nan") is False or "nan" in text
+    assert text.startswith("Function 'log' returned nan values in the forward pass, of inputs without any.")
     with detect_anomaly():
         (x * 2).log()  # not by default: PyTorch lets it pass
+
+
+def test_passes_are_counted_anew_in_each_training_step() -> None:
+    def run() -> None:
+        for scale in (1.0, 0.0):
+            (tg.tensor([1.0], requires_grad=True) * scale).sqrt().mul(scale).sum().backward()
+
+    assert "th time" not in message(run)
+
+
+def test_a_nan_in_the_gradient_of_a_part_is_seen() -> None:
+    def run() -> None:
+        x = tg.tensor([1.0, 2.0], requires_grad=True)
+        x[0].backward(tg.tensor(float("nan")))
+
+    assert message(run).startswith("Function 'GetitemBackward0' returned nan values in its 0th output.")
 
 
 def test_other_errors_of_a_backward_pass_get_the_place_of_the_operation() -> None:
@@ -182,6 +198,7 @@ def test_it_is_off_outside_and_put_back_after_an_exception() -> None:
         assert is_anomaly_enabled()
         with detect_anomaly(check_nan=False):
             root_of_zero().backward()
+        assert is_anomaly_enabled()
         raise KeyError
     assert not is_anomaly_enabled()
     root_of_zero().backward()

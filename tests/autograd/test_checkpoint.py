@@ -78,13 +78,15 @@ def test_a_custom_function_inside(u: Any) -> None:
     class Square(tg.autograd.Function):
         @staticmethod
         def forward(ctx: Any, x: Any) -> Any:
-            ctx.save_for_backward(x)
+            y = x * x
+            ctx.save_for_backward(x, y)
             ctx.twice = 2
-            return x * x, x + 1
+            return y, x + 1
 
         @staticmethod
         def backward(ctx: Any, g: Any, h: Any) -> Any:
-            return g * ctx.twice * ctx.saved_tensors[0] + h
+            x, y = ctx.saved_tensors
+            return g * ctx.twice * y / x + h
 
     def f(x: Any) -> Any:
         y, z = Square.apply(x)
@@ -219,6 +221,26 @@ def test_sequential_is_the_chain() -> None:
     assert tg.utils.checkpoint.checkpoint_sequential(module, 2, x).item() == module(x).item()
 
 
+def test_the_second_run_leaves_nothing_behind_in_a_graph_that_is_kept(u: Any) -> None:
+    nodes: list[Any] = []
+
+    def f(x: Any) -> Any:
+        y = x.exp() + x
+        nodes.append(weakref.ref(y.grad_fn))
+        return y.exp()  # which keeps y's node in place of y
+
+    loss = ours(f, u).sum()
+    loss.backward(retain_graph=True)
+    assert nodes[0]() is not None and nodes[1]() is None
+
+
+def test_a_tape_does_not_see_the_second_run(u: Any) -> None:
+    loss = ours(lambda x: x.exp() * x, u).sum()
+    with tg.Tape() as tape:
+        loss.backward()
+    assert len(tape) == 0
+
+
 # what must not pass unnoticed --------------------------------------------------------------------------------------
 
 
@@ -244,6 +266,19 @@ def test_a_function_that_computes_other_shapes(lib: Any, checkpoint: Any) -> Non
         return x[: len(runs)].exp().sum()
 
     y = checkpoint(f, x, use_reentrant=False)
+    with pytest.raises(RuntimeError, match="Recomputed values for the following tensors have different metadata"):
+        y.backward()
+
+
+def test_other_shapes_are_noticed_where_values_are_not_compared() -> None:
+    runs: list[int] = []
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+
+    def f(x: Any) -> Any:
+        runs.append(1)
+        return x[: len(runs)].exp().sum()
+
+    y = ours(f, x, determinism_check="none")
     with pytest.raises(RuntimeError, match="Recomputed values for the following tensors have different metadata"):
         y.backward()
 

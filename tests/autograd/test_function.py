@@ -332,6 +332,21 @@ def test_a_saved_value_that_was_overwritten_raises(lib: Any) -> None:
         y.sum().backward()
 
 
+def test_a_saved_value_that_was_overwritten_raises_in_the_second_derivative(lib: Any) -> None:
+    h = leaf(lib, 2.0) * 1
+    (first,) = lib.autograd.grad(cube(lib).apply(h).sum(), h, create_graph=True)
+    h.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        first.sum().backward()
+
+
+def test_returning_the_input_gives_memory_of_its_own() -> None:
+    h = leaf(tg, 1.0) * 1
+    y = define(tg, lambda ctx, a: a, lambda ctx, g: g).apply(h)
+    y.mul_(5)
+    assert (h.item(), y.item()) == (1.0, 5.0)  # in PyTorch this write raises
+
+
 def test_differentiating_a_once_differentiable_backward_raises() -> None:
     def forward(ctx: Any, x: Any) -> Any:
         ctx.save_for_backward(x)
@@ -344,6 +359,19 @@ def test_differentiating_a_once_differentiable_backward_raises() -> None:
     assert first.item() == 6.0
     with pytest.raises(RuntimeError, match="trying to differentiate twice a function that was marked with @once"):
         first.sum().backward()  # PyTorch takes the saved value for a constant, and goes on
+
+
+def test_needs_input_grad_in_backward_is_about_this_sweep() -> None:
+    """So that backward can skip work; PyTorch says what was asked for in forward."""
+    seen: list[Any] = []
+
+    def backward(ctx: Any, g: Any) -> Any:
+        seen.append(tuple(ctx.needs_input_grad))
+        return g, g
+
+    a, b = leaf(tg, 1.0), leaf(tg, 2.0)
+    tg.autograd.grad(define(tg, lambda ctx, a, b: a + b, backward).apply(a, b), b)
+    assert seen == [(False, True)]
 
 
 def test_a_tensor_given_by_name_must_not_lose_its_gradient() -> None:

@@ -82,6 +82,24 @@ def test_packed_values_are_freed_by_the_sweep() -> None:
         y.backward()
 
 
+def test_a_graph_that_is_kept_is_unpacked_at_every_sweep(lib: Any) -> None:
+    unpacked: list[int] = []
+    x = lib.tensor([2.0], requires_grad=True)
+    with lib.autograd.graph.saved_tensors_hooks(lambda t: t.detach(), lambda t: (unpacked.append(1), t)[1]):
+        y = x.exp()
+    y.backward(retain_graph=True)
+    y.backward()
+    assert len(unpacked) == 2
+
+
+def test_what_the_pack_hook_computes_is_not_packed() -> None:
+    scale = tg.tensor([4.0], requires_grad=True)
+    x = tg.tensor([2.0], requires_grad=True)
+    with saved_tensors_hooks(lambda t: t * scale, lambda t: t / scale):
+        y = x.exp()
+    assert tg.autograd.grad(y, x)[0].item() == y.item()
+
+
 def test_save_on_cpu_changes_no_gradient() -> None:
     x = tg.tensor([2.0], requires_grad=True)
     with save_on_cpu():

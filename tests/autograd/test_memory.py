@@ -88,6 +88,18 @@ def custom(x: Any) -> None:
     g.sum().backward()
 
 
+def custom_and_forgotten(x: Any) -> None:
+    Pair.apply(x)
+    Pair.apply(x)[0].register_hook(lambda g: g)
+
+
+def hooked_and_forgotten(x: Any) -> None:
+    h = x * 2
+    h.retain_grad()
+    h.grad_fn.register_hook(lambda gi, go: None)
+    h.grad_fn.next_functions[0][0].register_hook(lambda gi, go: None)
+
+
 def checkpointed(x: Any) -> None:
     (g,) = tg.autograd.grad(tg.utils.checkpoint.checkpoint(lambda x: x.exp() * x, x).sum(), x, create_graph=True)
     g.sum().backward()
@@ -143,7 +155,9 @@ PROGRAMS: list[Callable[[Any], None]] = [
     recorded,
     recorded_into_grad,
     hooked,
+    hooked_and_forgotten,
     custom,
+    custom_and_forgotten,
     checkpointed,
     checkpointed_and_forgotten,
     in_place,
@@ -289,6 +303,15 @@ def training_with_a_part_in_common(w: Any) -> None:
         (shifted + 1).sum().backward()
 
 
+def losses_of_which_some_are_let_go(w: Any) -> None:
+    losses = []
+    for k in range(1, CALLS + 1):
+        loss = step(w)
+        if k != growth.EVERY:
+            losses.append(loss)
+        del loss
+
+
 def truncated_training(w: Any) -> None:
     h = tg.ones(2)
     for _ in range(4 * growth.SWEPT):
@@ -300,6 +323,23 @@ def several_heads(w: Any) -> None:
     shared = tg.tanh(w * 2)
     for k in range(4 * growth.SWEPT):
         (shared * k).sum().backward(retain_graph=True)
+
+
+def new_heads_on_an_old_chain(w: Any) -> None:
+    states = [tg.ones(2)]
+    for _ in range(4 * growth.SWEPT):
+        states.append(tg.tanh(w * states[-1]))
+    for state in states[1:]:
+        (state * 2).sum().backward(retain_graph=True)
+
+
+def losses_of_all_steps_one_by_one(w: Any) -> None:
+    h, losses = tg.ones(2), []
+    for _ in range(4 * growth.SWEPT):
+        h = tg.tanh(w * h)
+        losses.append(h.sum())
+    for loss in losses:
+        loss.backward(retain_graph=True)
 
 
 def rows_of_a_jacobian(w: Any) -> None:
@@ -320,8 +360,11 @@ def penalties(w: Any) -> None:
     [
         ordinary_training,
         training_with_a_part_in_common,
+        losses_of_which_some_are_let_go,
         truncated_training,
         several_heads,
+        new_heads_on_an_old_chain,
+        losses_of_all_steps_one_by_one,
         rows_of_a_jacobian,
         penalties,
     ],

@@ -55,15 +55,21 @@ class _Watcher:
         self.count += 1
         if not any(_has_nan(item) for item in _items(output)):
             return
-        born = not any(parent is not None and parent.index in self.nans for parent in node.parents)
         self.nans.add(node.index)
+        born = not any(map(self._is_nan, node.parents)) and not any(map(_holds_nan, node.args or ()))
         if born and self.first_nan is None:
             self.first_nan = f"{node.primitive.name}, recorded at {node.info}"
         if born and self.check_forward:
             raise AnomalyError(
-                f"Function '{node.primitive.name}' returned nan values in the forward pass, of recorded inputs without "
-                f"any.\n  Recorded at {node.info}.{_hint(node)}"
+                f"Function '{node.primitive.name}' returned nan values in the forward pass, of inputs without any.\n"
+                f"  Recorded at {node.info}.{_hint(node)}"
             )
+
+    def _is_nan(self, parent: Node | Leaf | None) -> bool:
+        """Whether an argument had a nan already."""
+        if isinstance(parent, Leaf):
+            return _holds_nan(parent.tensor())
+        return parent is not None and parent.index in self.nans
 
     # the sweep -----------------------------------------------------------------------------------------------------
 
@@ -166,11 +172,15 @@ def _items(value: Value) -> list[Any]:
         return _items(getattr(value, "g", None))
     if isinstance(value, Tensor):
         return [value._data]
-    return [value] if hasattr(value, "dtype") and hasattr(value, "shape") else []
+    return [value] if hasattr(value, "dtype") and hasattr(value, "nbytes") else []
 
 
 def _has_nan(x: Array) -> bool:
     return x.dtype.kind in "fc" and bool(array_module(x).isnan(x).any())
+
+
+def _holds_nan(value: Value) -> bool:
+    return any(map(_has_nan, _items(value)))
 
 
 def _nans_of(node: Node, position: int, value: Array) -> str:

@@ -17,7 +17,7 @@ import warnings
 import weakref
 from collections import deque
 
-from .node import Leaf, Node
+from .node import Leaf, Node, now
 from .where import user_frame
 
 __all__ = ["GrowingGraph", "note_backward"]
@@ -37,6 +37,7 @@ class _Past(threading.local):
         self.inside: deque[weakref.ref[Node]] = deque(maxlen=KEPT)
         self.calls = 0
         self.retained = 0
+        self.tick = 0
         self.begin = 0
         self.size = 0
         self.warned: set[str] = set()
@@ -80,6 +81,11 @@ def _a_little_inside(node: Node) -> Node:
 
 def _note_retained(node: Node) -> None:
     """Of many sweeps in a row that retain their graphs: do these have more and more nodes made since the first?"""
+    made_before = node.index < past.tick
+    past.tick = now()
+    if made_before:  # not a new step, but another part of what was there
+        past.retained = 0
+        return
     if past.retained == 0:
         past.begin, past.size = node.index, 0
     past.retained += 1
