@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tg
 from tests.golden import schedule_cases as cases
 from tests.support.profiles import examples
+from tinygrad_rnn import serialization
 from tinygrad_rnn.errors import TinygradRnnError
 from tinygrad_rnn.optim import lr_scheduler
 
@@ -114,6 +115,18 @@ def test_state_dicts_are_those_of_pytorch(name: str) -> None:
             cases.advance(scheduler, epoch)
         states.append(scheduler.state_dict())
     assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("name", cases.CASES)
+def test_states_can_be_saved_in_a_file(name: str, tmp_path: pathlib.Path) -> None:
+    optimizer = cases.optimizer(tg)
+    scheduler = cases.CASES[name](lr_scheduler, optimizer)
+    for epoch in range(4):
+        optimizer.step()
+        cases.advance(scheduler, epoch)
+    for which, state in (("schedule", scheduler.state_dict()), ("optimizer", optimizer.state_dict()["param_groups"])):
+        serialization.save(state, tmp_path / which)
+        assert serialization.load(tmp_path / which) == state
 
 
 def test_milestones_that_became_text_in_a_file_are_numbers_again() -> None:

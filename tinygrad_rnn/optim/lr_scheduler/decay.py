@@ -53,8 +53,12 @@ class MultiStepLR(LRScheduler):
         passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
         return [lr * self.gamma**passed for lr in self.base_lrs]
 
+    def state_dict(self) -> dict[str, Any]:
+        """The state, its milestones as a plain dict, which every file format can hold."""
+        return {**super().state_dict(), "milestones": dict(self.milestones)}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state; its milestones may have become a plain dict with text keys in a file."""
+        """Go on from a state; a file may have made text of its milestones."""
         super().load_state_dict(state_dict)
         self.milestones = Counter({int(epoch): n for epoch, n in state_dict["milestones"].items()})
 
