@@ -1,0 +1,65 @@
+"""What the tests of the training program share: a small text, a small run, and processes to kill."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinygrad_rnn.backend.random import fork_rng
+
+SMALL = "--hidden 8 --embedding 4 --batch 4 --bptt 8 --updates 30 --eval-every 10 --checkpoint-every 7 --quiet".split()
+
+
+@pytest.fixture(autouse=True)
+def _random_state_does_not_leak() -> Iterator[None]:
+    with fork_rng():
+        yield
+
+
+@pytest.fixture
+def small() -> list[str]:
+    """Options of a run that takes a fraction of a second."""
+    return list(SMALL)
+
+
+@pytest.fixture(scope="session")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A text of some 4,000 characters, 24 different ones."""
+    path = tmp_path_factory.mktemp("text") / "text.txt"
+    path.write_text("the cat sat on the mat; a big dog had run up, jumping very quickly.\n" * 60, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Start the program with arguments as a process of its own, in an empty folder."""
+
+    def start(*arguments: object, **more: Any) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "tinygrad_rnn", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **more},
+            cwd=tmp_path,
+        )
+
+    return start
+
+
+@pytest.fixture
+def run(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., tuple[int, str, str]]:
+    """Run the program with arguments to its end: exit status, output, errors."""
+
+    def run(*arguments: object, **more: Any) -> tuple[int, str, str]:
+        process = start(*arguments, **more)
+        output, errors = process.communicate(timeout=120)
+        return process.returncode, output, errors
+
+    return run

@@ -1,0 +1,18 @@
+"""The training program: a character-level language model, and the command line round it.
+
+Nothing else in the package imports this; it uses the public API as any other program would.
+
+    config.py        the hyper-parameters, and which values make sense
+    text.py          the text, its alphabet, its split into training and validation, its layout in streams
+    model.py         embedding, recurrent layers, linear output
+    trainer.py       one update after the other, and the whole state between two of them
+    evaluation.py    bits per character on the validation text
+    sampling.py      text out of the model
+    run_folder.py    the files that a run leaves, and how they stay consistent
+    interrupt.py     Ctrl-C, once and twice
+    loop.py          all of it together
+    plot.py          the picture of a run (matplotlib, if it is there)
+    commands.py      what the two commands do
+    cli.py           options in, exit status out
+    threads.py       one thread for matrix products, set before NumPy is loaded
+"""

@@ -1,0 +1,157 @@
+"""The command line: ``tinygrad-rnn train`` and ``tinygrad-rnn sample``.
+
+Exit status: 0 done; 1 training diverged; 2 a mistake of the user's, told in one line, with nothing overwritten;
+130 and 143 stopped by Ctrl-C or SIGTERM.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+from typing import Any, NoReturn
+
+from ..errors import CheckpointError, DeviceError, UsageError
+from .commands import sample, train
+from .config import CELLS, DEFAULT_LR, OPTIMIZERS, Config
+from .interrupt import Interrupted
+from .loop import Diverged
+from .threads import restart_with_one_thread
+
+__all__ = ["entry", "main"]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def entry() -> int:
+    """What the installed program runs: ``main``, with the settings that NumPy must find when it is loaded."""
+    restart_with_one_thread()
+    return main()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line with ``arguments`` (those of the process by default) and return its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a sample may hold what the terminal cannot show
+    try:
+        options = vars(_parser().parse_args(arguments))
+        command = options.pop("command")
+        del options["name"]
+        command(**options)
+        return 0
+    except Interrupted as error:
+        return _say(error, error.status)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except Diverged as error:
+        return _say(error, 1)
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except (UsageError, CheckpointError, DeviceError) as error:
+        return _say(error, 2)
+    except MemoryError:
+        return _say("not enough memory for a model or batch of this size", 2)
+    except OSError as error:
+        place = f": {error.filename}" if error.filename else ""
+        return _say(f"{error.strerror or error}{place}", 2)
+
+
+def _say(message: object, status: int) -> int:
+    kind = "error: " if status in (1, 2) else ""
+    print(f"tinygrad-rnn: {kind}{' '.join(str(message).splitlines())}", file=sys.stderr)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="tinygrad-rnn",
+        description="Train a character-level language model on a tape-based autodiff engine, and write text with it.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, help="show the version and leave")
+    commands = parser.add_subparsers(dest="name", required=True, metavar="train|sample")
+    _train_options(commands)
+    _sample_options(commands)
+    return parser
+
+
+def _train_options(commands: Any) -> None:
+    parser = commands.add_parser(
+        "train",
+        help="train a language model on a text",
+        description="Train a character-level language model and leave a run folder. Without options: an LSTM on the "
+        "language reference that every CPython carries, in about a minute.",
+        epilog="Matrix products use one thread unless OPENBLAS_NUM_THREADS or OMP_NUM_THREADS is set.",
+        argument_default=argparse.SUPPRESS,  # only what was given comes out, so that --resume can tell
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=train)
+    defaults = Config()
+
+    def add(group: Any, flag: str, kind: type, text: str, default: Any = None, **more: Any) -> None:
+        name = flag[2:].replace("-", "_")
+        shown = getattr(defaults, name, None) if default is None else default
+        group.add_argument(flag, type=kind, help=text + (f" (default {shown})" if shown is not None else ""), **more)
+
+    run = parser.add_argument_group("the run")
+    add(run, "--text", str, "UTF-8 text to learn, in place of the language reference", metavar="FILE")
+    add(run, "--out", str, "run folder to make", "runs/001, runs/002, ...", metavar="DIR")
+    add(run, "--resume", str, "go on with the run in this folder", metavar="DIR")
+    add(run, "--updates", int, "optimiser steps in all", metavar="N")
+    add(run, "--seed", int, "of all random numbers", metavar="N")
+    add(run, "--device", str, "cpu, cuda or cuda:<number>")
+    add(run, "--eval-every", int, "updates between two measurements on the validation text", metavar="N")
+    add(run, "--checkpoint-every", int, "updates between two checkpoints", metavar="N")
+    run.add_argument("--quiet", action="store_true", help="no progress bar")
+
+    model = parser.add_argument_group("the model")
+    add(model, "--cell", str, f"one of {', '.join(CELLS)}")
+    add(model, "--layers", int, "recurrent layers on top of each other", metavar="N")
+    add(model, "--embedding", int, "size of a character's vector", metavar="N")
+    add(model, "--hidden", int, "size of a layer's state", metavar="N")
+    add(model, "--dropout", float, "probability of dropping an output of a recurrent layer", metavar="P")
+
+    training = parser.add_argument_group("the training")
+    add(training, "--optimizer", str, f"one of {', '.join(OPTIMIZERS)}")
+    rates = ", ".join(f"{rate} for {name}" for name, rate in DEFAULT_LR.items())
+    add(training, "--lr", float, "learning rate", rates, metavar="RATE")
+    add(training, "--momentum", float, "Nesterov momentum of sgd, 0 for none", metavar="M")
+    add(training, "--clip", float, "largest norm of the gradient, 0 for no clipping", metavar="NORM")
+    add(training, "--batch", int, "streams of text read side by side", metavar="N")
+    add(training, "--bptt", int, "characters after which backpropagation through time is cut", metavar="N")
+
+
+def _sample_options(commands: Any) -> None:
+    parser = commands.add_parser(
+        "sample",
+        help="continue a prompt with a trained model",
+        description="Write text with the model of a run.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=sample)
+    parser.add_argument("run", metavar="RUN", help="run folder, or a checkpoint file")
+    parser.add_argument("--prompt", metavar="TEXT", help='text to go on from ("The " if the model can read it)')
+    parser.add_argument("--length", type=int, metavar="N", help="characters to write (default 500)", default=500)
+    likely = "1: as probable as the model thinks; lower: more conservative, down to 0 (default 0.8)"
+    parser.add_argument("--temperature", type=float, metavar="T", default=0.8, help=likely)
+    parser.add_argument("--seed", type=int, metavar="N", help="of the random draws (default 0)", default=0)
+
+
+class _Version(argparse.Action):
+    def __init__(self, option_strings: Sequence[str], dest: str, **more: Any) -> None:
+        super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, **more)
+
+    def __call__(self, parser: argparse.ArgumentParser, *unused: object) -> NoReturn:
+        try:
+            version = metadata.version("tinygrad-rnn")
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        print(f"tinygrad-rnn {version}")
+        parser.exit()

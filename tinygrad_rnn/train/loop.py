@@ -1,0 +1,156 @@
+"""A run from its first or next update to its end: progress, evaluation, checkpoints, interruption.
+
+The order within an update is what makes a killed run resumable: its line goes to the metrics before any checkpoint
+that contains it, and a checkpoint is written only when every loss so far has been read and found finite.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from ..errors import TinygradRnnError
+from ..tape.tensor import Tensor
+from .interrupt import Interrupted, StopRequest
+from .run_folder import RunFolder
+from .sampling import continue_text, default_prompt
+from .trainer import Trainer
+
+__all__ = ["Diverged", "sample_of", "train_until_done"]
+
+SAMPLE_LENGTH = 300
+READ_EVERY = {"cpu": 1, "cuda": 20}  # updates between two looks at the losses: on a GPU each look waits for it
+
+
+class Diverged(TinygradRnnError):
+    """The loss or a weight is no longer a finite number; the last checkpoint is from before that."""
+
+
+def train_until_done(trainer: Trainer, folder: RunFolder, quiet: bool = False) -> None:
+    """Train until ``trainer.config.updates``, keeping the files of ``folder`` up to date.
+
+    Raises:
+        Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
+        Diverged: a loss, gradient norm or weight is not finite.
+    """
+    config = trainer.config
+    read_every = READ_EVERY[config.device.partition(":")[0]]
+    quiet_overflow = np.errstate(over="ignore", invalid="ignore")  # every number is looked at below
+    with quiet_overflow, StopRequest() as stop, _Progress(trainer, quiet) as progress:
+        pending = _Pending(trainer)
+        while trainer.update < config.updates:
+            pending.add(*trainer.step())
+            stopping = stop.signal is not None or trainer.update == config.updates
+            evaluating = trainer.update % config.eval_every == 0
+            saving = stopping or trainer.update % config.checkpoint_every == 0
+            if evaluating or saving or len(pending) >= read_every:
+                records = pending.read(folder)
+                if evaluating:
+                    records[-1]["validation"] = _evaluate(trainer, folder)
+                for record in records:
+                    folder.log(record)
+                progress.show(records)
+            if saving:
+                _save(trainer, folder)
+            if evaluating or saving:
+                pending.restart_clock()
+            if stop.signal is not None and trainer.update < config.updates:
+                done = f"stopped after update {trainer.update}, everything is saved"
+                raise Interrupted(stop.signal, f"{done}. Go on with: {folder.resume_command()}")
+
+
+def sample_of(trainer: Trainer) -> str:
+    """The prompt and what the model makes of it; the same for the same weights."""
+    alphabet = trainer.corpus.alphabet
+    prompt = default_prompt(alphabet)
+    device = trainer.config.device
+    return prompt + continue_text(trainer.model, alphabet, prompt, SAMPLE_LENGTH, seed=trainer.update, device=device)
+
+
+class _Pending:
+    """The losses and norms of updates that were done but not yet looked at."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+        self._tensors: list[tuple[Tensor, Tensor]] = []
+        self._since = time.perf_counter()
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def add(self, loss: Tensor, norm: Tensor) -> None:
+        self._tensors.append((loss, norm))
+
+    def restart_clock(self) -> None:
+        """Forget the time since the last look: it was not spent on updates."""
+        self._since = time.perf_counter()
+
+    def read(self, folder: RunFolder) -> list[dict[str, Any]]:
+        """One record per update.  Raises Diverged at the first number that is not finite."""
+        first = self._trainer.update - len(self._tensors) + 1
+        values = [(loss.item(), norm.item()) for loss, norm in self._tensors]
+        now = time.perf_counter()
+        seconds = (now - self._since) / len(values)
+        self._tensors, self._since = [], now
+        records = []
+        for update, (loss, norm) in enumerate(values, first):
+            if not math.isfinite(loss) or not math.isfinite(norm):
+                raise Diverged(
+                    _diverged(self._trainer, folder, f"the loss is {loss}, the gradient norm {norm}", update)
+                )
+            bits = loss / math.log(2)
+            records.append({"update": update, "loss": bits, "gradient_norm": norm, "seconds": round(seconds, 6)})
+        return records
+
+
+class _Progress:
+    """The progress bar: bits per character, gradient norm before clipping, characters per second."""
+
+    def __init__(self, trainer: Trainer, quiet: bool) -> None:
+        config = trainer.config
+        self._characters = config.batch * config.bptt
+        self._bar = tqdm(
+            total=config.updates, initial=trainer.update, unit=" updates", disable=quiet, dynamic_ncols=True
+        )
+        if not self._bar.disable and not self._bar.fp.isatty():
+            self._bar.mininterval = 10.0  # a line of a log file each time
+        self._seconds = 0.0  # per update, averaged over the last dozen or so
+
+    def __enter__(self) -> _Progress:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.close()
+
+    def show(self, records: list[dict[str, Any]]) -> None:
+        last = records[-1]
+        self._seconds = 0.9 * self._seconds + 0.1 * last["seconds"] if self._seconds else last["seconds"]
+        speed = self._characters / max(self._seconds, 1e-9)
+        text = f"{last['loss']:.3f} bits/char, gradient {last['gradient_norm']:.3f}, {speed:,.0f} chars/s"
+        self._bar.set_postfix_str(text, refresh=False)
+        self._bar.update(len(records))
+
+
+def _evaluate(trainer: Trainer, folder: RunFolder) -> float:
+    bits = trainer.evaluate()
+    trainer.validation.append([trainer.update, bits])
+    folder.add_sample(f"--- update {trainer.update}, {bits:.4f} bits per character ---\n{sample_of(trainer)}\n\n")
+    return bits
+
+
+def _save(trainer: Trainer, folder: RunFolder) -> None:
+    if not trainer.is_finite():
+        raise Diverged(_diverged(trainer, folder, "a weight is not a finite number", trainer.update))
+    folder.save(trainer.state_dict())
+
+
+def _diverged(trainer: Trainer, folder: RunFolder, what: str, update: int) -> str:
+    lower = trainer.config.lr / 10
+    return (
+        f"training diverged: at update {update} {what}. Use a lower learning rate; "
+        f"from the last good checkpoint: {folder.resume_command()} --lr {lower:g}"
+    )

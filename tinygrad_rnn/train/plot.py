@@ -1,0 +1,56 @@
+"""The picture of a run: loss above, gradient norm below.  Needs matplotlib, which only this file imports."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from ..serialization import atomic_write
+from .run_folder import RunFolder
+
+__all__ = ["draw_curve"]
+
+
+def draw_curve(folder: RunFolder, clip: float) -> bool:
+    """Draw ``curve.png`` from the metrics; False if matplotlib is not installed."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    records = list(folder.records())
+    updates = [record["update"] for record in records]
+    evaluated = [record for record in records if "validation" in record]
+
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    loss, norm = figure.subplots(2, 1, sharex=True)
+    loss.plot(updates, [record["loss"] for record in records], color="tab:blue", alpha=0.3, linewidth=0.8)
+    loss.plot(updates, _smooth([record["loss"] for record in records]), color="tab:blue", label="training, smoothed")
+    if evaluated:
+        points = [record["update"] for record in evaluated], [record["validation"] for record in evaluated]
+        loss.plot(*points, "o-", color="tab:orange", label="validation")
+    loss.set_ylabel("bits per character")
+    loss.legend()
+    loss.grid(alpha=0.3)
+
+    norm.plot(updates, [record["gradient_norm"] for record in records], color="tab:green", linewidth=0.8)
+    norm.set_yscale("log")
+    norm.set_ylabel("gradient norm before clipping")
+    norm.set_xlabel("update")
+    if clip:
+        norm.axhline(clip, color="black", linestyle="--", linewidth=0.8, label=f"clipped at {clip:g}")
+        norm.legend()
+    norm.grid(alpha=0.3)
+
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=120)
+    atomic_write(folder.curve, [image.getvalue()])
+    return True
+
+
+def _smooth(values: list[float], keep: float = 0.95) -> list[Any]:
+    """Exponential moving average, corrected for its start: sum_k keep^k v_(t-k) / sum_k keep^k."""
+    smoothed, total, weight = [], 0.0, 0.0
+    for value in values:
+        total, weight = keep * total + value, keep * weight + 1
+        smoothed.append(total / weight)
+    return smoothed
