@@ -102,7 +102,19 @@ class Leaf:
 class Node:
     """One applied primitive: its parents, the values its vjps need, its output's shape and dtype."""
 
-    __slots__ = ("__dict__", "__weakref__", "ans", "args", "clocks", "dtype", "index", "params", "parents", "primitive", "shape")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "ans",
+        "args",
+        "clocks",
+        "dtype",
+        "index",
+        "params",
+        "parents",
+        "primitive",
+        "shape",
+    )
 
     # Rarely set, so kept out of the slots: an instance gets a __dict__ only when one of them is.
     hooks: dict[int, Hook] | None = None
@@ -160,10 +172,13 @@ class Node:
 
     def _stale(self, position: int, clock: Clock) -> str:
         number = position - len(self.parents)  # the clocks of the arguments, then those of the outputs
-        value, maker, made = self, self, max(number, 0)
-        role = "its output" if number >= 0 else f"its argument {position}"
+        value: Any = self
+        maker: Leaf | Node | None = self
+        made, role = number, "its output"
         if number < 0:
             value, maker = (self if self.args is None else self.args[position]), self.parents[position]
+            made = maker.params.get("number", 0) if isinstance(maker, Node) else 0
+            role = f"its argument {position}"
         which = f", which is output {made} of {maker.name()}," if isinstance(maker, Node) else ""
         later = sum(stamp > self.index for stamp in clock.recent or ())
         expected = f"version {clock.count - later}" if clock.recent and later < len(clock.recent) else (
@@ -172,10 +187,10 @@ class Node:
         where = f" at {self.info}" if self.info else ""
         return (
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
-            f"[{_type_name(value)} {list(value.shape)}]{which} is at version {clock.count}; expected {expected} instead. "
-            f"Hint: {self.primitive.name} saved it ({role}) for its gradient{where}, and {clock.writer or 'something'} "
-            "wrote to it later. Write to a copy (x.clone()), use the out-of-place form, or call backward() first; "
-            "autograd.detect_anomaly() shows the lines."
+            f"[{_type_name(value)} {list(value.shape)}]{which} is at version {clock.count}; expected {expected} "
+            f"instead. Hint: {self.primitive.name} saved it ({role}) for its gradient{where}, and "
+            f"{clock.writer or 'something'} wrote to it later. Write to a copy (x.clone()), use the out-of-place form, "
+            "or call backward() first; autograd.detect_anomaly() shows the lines."
         )
 
 

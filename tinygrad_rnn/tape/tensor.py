@@ -90,7 +90,7 @@ class Tensor:
 
     @property
     def is_cuda(self) -> bool:
-        return self.device.type == "cuda"
+        return bool(self.device.type == "cuda")
 
     @property
     def ndim(self) -> int:
