@@ -150,6 +150,7 @@ class Tape:
         self._numbers: dict[int, int] = {}
         self._leaf_names: dict[int, str] = {}
         self._watch: list[watching] = []
+        self._under_way: list[Step | None] = []  # the last step of each sweep that has not ended
 
     # recording -----------------------------------------------------------------------------------------------
 
@@ -276,20 +277,25 @@ class Tape:
         return self.steps
 
     def sweep_begins(self) -> None:
-        self.steps = []
+        if not self._under_way:  # a vjp that is recorded may itself sweep: its steps come in between
+            self.steps = []
+        self._under_way.append(None)
+
+    def sweep_ends(self, error: BaseException | None) -> None:
+        self._under_way.pop()
 
     def reached(self, node: Node | Leaf, cotangent: Value) -> None:
         number = self._numbers.get(node.index)
         record = None if number is None else self.records[number]
         if record is None and isinstance(node, Node) and node.primitive.name == "output":
             return  # part of the fused record that follows
-        self.steps.append(Step(self._label(node), record, _kept(cotangent), node))
+        step = self._under_way[-1] = Step(self._label(node), record, _kept(cotangent), node)
+        self.steps.append(step)
 
     def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value) -> None:
-        if node.primitive.name != "output":
-            self.steps[-1].contributions.append(
-                Contribution(self._label(parent), position, _kept(contribution), parent)
-            )
+        step = self._under_way[-1]
+        if step is not None and node.primitive.name != "output":
+            step.contributions.append(Contribution(self._label(parent), position, _kept(contribution), parent))
 
     def shares(self, t: Tensor) -> list[Share]:
         """What each use of ``t`` contributed to its gradient, in the order in which the sweep summed them.
