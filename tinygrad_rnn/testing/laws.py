@@ -221,9 +221,9 @@ def assert_laws(func: Function, inputs: Sequence[Any], *, seed: int = 0) -> None
     >>> x = tg.tensor([0.1, -0.7], dtype=tg.float64, requires_grad=True)
     >>> assert_laws(lambda x: tg.softmax(x, 0), [x])
     """
+    assert_vjp_linear(func, inputs, seed=seed)
     assert_unmutated(func, inputs, seed=seed)
     assert_deterministic(func, inputs, seed=seed)
-    assert_vjp_linear(func, inputs, seed=seed)
     assert_adjoint(func, inputs, seed=seed)
 
 
@@ -244,6 +244,11 @@ class _Run:
             return [np.zeros(t.shape) for t in self.leaves]
         seeds = [wrap(_device_array(v, y)) for v, y in zip(cotangents, self.outputs, strict=True)]
         found = grad(self.outputs, self.leaves, seeds, retain_graph=True, allow_unused=True)
+        for position, g, t in zip(self.wanted, found, self.leaves, strict=True):
+            if g is not None and (g.shape, g.dtype) != (t.shape, t.dtype):
+                raise CheckFailed(
+                    f"the gradient of input {position} is {g.dtype}{list(g.shape)}, the input {t.dtype}{list(t.shape)}"
+                )
         return [np.zeros(t.shape) if g is None else to_host(g._data) for g, t in zip(found, self.leaves, strict=True)]
 
 

@@ -1,0 +1,83 @@
+"""Wrong vjps are caught, every one, by the tools that users get."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import Phase, given, settings
+
+from tests.mutants.wrong_vjps import MUTANTS, Mutant, systematic
+from tests.support.primitives import REGISTRY, SAMPLED
+from tests.support.profiles import QUIET, THOROUGH
+from tinygrad_rnn.autograd import GradcheckError
+from tinygrad_rnn.testing import Call, CheckFailed, assert_gradients, assert_laws, samples
+from tinygrad_rnn.testing.gradients import application
+from tinygrad_rnn.testing.sampling import INEXACT
+
+EXAMPLES = 200
+FLAT = {"sign", "floor", "ceil", "round", "trunc", "floor_divide", "truncated_divide"}  # a factor changes nothing there
+NAMES = [name for name in SAMPLED if name not in INEXACT and name not in FLAT]
+FACTORS = [1.001, -1.0] if THOROUGH else [1.001]
+
+
+class Caught(Exception):
+    """A check has failed, as it should."""
+
+
+def catches(name: str, tool: str) -> bool:
+    """Whether the public tools object to a primitive, at any of its samples."""
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=QUIET,
+    )
+    @given(samples(name))
+    def check(call: Call) -> None:
+        apply, inputs = application(name, *call)
+        try:
+            if tool == "laws":
+                assert_laws(apply, inputs)
+            assert_gradients(apply, inputs, order=2)
+        except (GradcheckError, CheckFailed) as error:
+            raise Caught from error
+
+    try:
+        check()
+    except Caught:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda m: f"{m.primitive}: {m.mistake}")
+def test_a_wrong_vjp_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    primitive = REGISTRY[mutant.primitive]
+    for attribute, wrong in mutant.change(primitive).items():
+        monkeypatch.setattr(primitive, attribute, wrong)
+    assert catches(mutant.primitive, "laws")
+
+
+@pytest.mark.parametrize(
+    "mutant", [m for factor in FACTORS for m in systematic(NAMES, factor)], ids=lambda m: f"{m.primitive}: {m.mistake}"
+)
+def test_a_wrong_factor_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    primitive = REGISTRY[mutant.primitive]
+    monkeypatch.setattr(primitive, "vjps", mutant.change(primitive)["vjps"])
+    assert catches(mutant.primitive, "gradients")
+
+
+def test_there_are_many_of_them() -> None:
+    assert len(MUTANTS) >= 60 and len({(m.primitive, m.mistake) for m in MUTANTS}) == len(MUTANTS)
+
+
+@pytest.mark.parametrize("name", ["tanh", "mul", "lstm", "getitem"])
+def test_right_vjps_are_not_caught(name: str) -> None:
+    """The tools that catch the mutants let the originals pass."""
+    global EXAMPLES
+    before, EXAMPLES = EXAMPLES, 10
+    try:
+        assert not catches(name, "laws")
+    finally:
+        EXAMPLES = before
