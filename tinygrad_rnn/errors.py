@@ -9,10 +9,12 @@ from __future__ import annotations
 
 __all__ = [
     "ArgumentError",
+    "ArgumentRuntimeError",
     "ArgumentTypeError",
     "CheckpointError",
     "DeviceError",
     "DtypeError",
+    "ExportError",
     "GraphError",
     "IndexOutOfRange",
     "IndexRuntimeError",
@@ -38,6 +40,10 @@ class ShapeRuntimeError(TinygradRnnError, RuntimeError):
 
 class ArgumentError(TinygradRnnError, ValueError):
     """An argument of the right type with a value that makes no sense."""
+
+
+class ArgumentRuntimeError(TinygradRnnError, RuntimeError):
+    """An argument with a value that makes no sense, where PyTorch raises RuntimeError."""
 
 
 class ArgumentTypeError(TinygradRnnError, TypeError):
@@ -66,6 +72,10 @@ class GraphError(TinygradRnnError, RuntimeError):
 
 class InplaceError(GraphError):
     """A write in place that would make a gradient wrong."""
+
+
+class ExportError(TinygradRnnError, BufferError):
+    """A tensor whose memory must not be handed to another library."""
 
 
 class CheckpointError(TinygradRnnError, RuntimeError):

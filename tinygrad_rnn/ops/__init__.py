@@ -11,6 +11,7 @@ from . import (
     creation,
     cumulative,
     diagonals,
+    dlpack,
     dtypes,
     elementwise,
     index,
@@ -36,6 +37,7 @@ from .conversion import *
 from .creation import *
 from .cumulative import *
 from .diagonals import *
+from .dlpack import *
 from .dtypes import *
 from .elementwise import *
 from .index import *
@@ -64,6 +66,7 @@ __all__ += conversion.__all__
 __all__ += creation.__all__
 __all__ += cumulative.__all__
 __all__ += diagonals.__all__
+__all__ += dlpack.__all__
 __all__ += dtypes.__all__
 __all__ += index.__all__
 __all__ += linalg.__all__

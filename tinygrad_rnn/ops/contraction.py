@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..errors import ArgumentTypeError, ShapeRuntimeError
@@ -39,7 +39,7 @@ def _contract(a: Array, b: Array, left: str, right: str, out: str) -> Array:
     return y.transpose([names.index(x) for x in out])
 
 
-_contract_primitive = primitive(
+_contract_primitive: Callable[..., Value] = primitive(
     "contract",
     _contract,
     (
@@ -98,7 +98,10 @@ def _parse(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
 def _from_numbers(args: Sequence[Any]) -> tuple[str, list[Value]]:
     """``einsum(a, [0, 1], b, [1, 2], [0, 2])`` as an equation."""
     pairs, rest = list(zip(args[0::2], args[1::2], strict=False)), args[len(args) // 2 * 2 :]
-    spell = lambda places: "".join("..." if p is Ellipsis else string.ascii_letters[p] for p in places)  # noqa: E731
+
+    def spell(places: Sequence[Any]) -> str:
+        return "".join(["..." if p is Ellipsis else string.ascii_letters[p] for p in places])
+
     equation = ",".join([spell(places) for _, places in pairs])
     return equation + (f"->{spell(rest[0])}" if rest else ""), [operand for operand, _ in pairs]
 

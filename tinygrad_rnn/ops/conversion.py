@@ -12,13 +12,14 @@ from ..backend import Device, array_module, to_device
 from ..errors import ArgumentTypeError, GraphError, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, wrap
+from ..typing import Value
 from .dtypes import as_dtype, cast
 from .elementwise import clone
 from .shape import reshape, sizes_of
 
 __all__ = ["is_complex", "is_floating_point", "is_nonzero", "is_tensor", "numel"]
 
-_move = primitive(
+_move: Callable[..., Value] = primitive(
     "move",
     lambda a, device: to_device(a, device),
     (lambda g, y, a, device: _move(g, device="cuda" if device == "cpu" else "cpu"),),

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from ..backend import Device, array_module, cuda, is_array, to_device
-from ..errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeRuntimeError
+from ..errors import ArgumentError, ArgumentTypeError, ShapeRuntimeError
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Value
 from .dtypes import as_dtype, get_default_dtype
 from .shape import sizes_of
 
 __all__ = ["arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_numpy", "full", "full_like"]
-__all__ += ["linspace", "logspace", "one_hot", "ones", "ones_like", "tensor", "zeros", "zeros_like"]
+__all__ += ["linspace", "logspace", "ones", "ones_like", "tensor", "zeros", "zeros_like"]
 
 
 def module_of(device: Any) -> Any:
@@ -235,30 +235,6 @@ def eye(
     """The matrix with ones on the diagonal and zeros elsewhere."""
     chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
     return finish(module_of(device).eye(n, m, dtype=chosen), requires_grad)
-
-
-def one_hot(index: Value, num_classes: int = -1) -> Tensor:
-    """For each whole number k a row of zeros with a 1 at place k: ``(...)`` gives ``(..., num_classes)``.
-
-    Without ``num_classes`` as many as the largest number asks for.
-
-    Raises:
-        ShapeRuntimeError: a number is negative, or too large.
-        DtypeError: they are not whole.
-    """
-    raw = index._data if isinstance(index, Tensor) else np.asarray(index)
-    if raw.dtype.kind not in "iu":
-        raise DtypeError(f"one_hot is only applicable to index tensor of type LongTensor, got {raw.dtype}: x.long()")
-    if raw.size == 0 and num_classes <= 0:
-        raise ShapeRuntimeError("Can not infer total number of classes from empty tensor. Pass num_classes=")
-    if raw.size and int(raw.min()) < 0:
-        raise ShapeRuntimeError(f"Class values must be non-negative. The smallest is {int(raw.min())}")
-    classes = int(raw.max()) + 1 if num_classes == -1 else num_classes
-    if raw.size and int(raw.max()) >= classes:
-        raise ShapeRuntimeError(
-            f"Class values must be smaller than num_classes. The largest is {int(raw.max())} of {classes}"
-        )
-    return wrap((raw[..., None] == array_module(raw).arange(classes)).astype(np.int64))
 
 
 # of the dtype and device of another --------------------------------------------------------------------------------

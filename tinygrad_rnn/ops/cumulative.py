@@ -10,6 +10,7 @@ so the family is closed under differentiation.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -43,7 +44,7 @@ def _summed(a: Value, dtype: Any) -> Value:
     return cast(a, dtype=np.dtype(np.int64)) if a.dtype.kind in "biu" and a.dtype != np.int64 else a
 
 
-_cumsum = primitive(
+_cumsum: Callable[..., Value] = primitive(
     "cumsum",
     lambda a, dim, reverse: _run(np.cumsum, a, dim, reverse),
     (lambda g, y, a, dim, reverse: _cumsum(g, dim=dim, reverse=not reverse),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def _on_diagonal(a: Array, shape: Shape, offset: int, dim1: int, dim2: int) -> A
     return out
 
 
-_diagonal = primitive(
+_diagonal: Callable[..., Value] = primitive(
     "diagonal",
     lambda a, offset, dim1, dim2: a.diagonal(offset, dim1, dim2),
     (
@@ -38,7 +39,7 @@ _diagonal = primitive(
     ("",),
     view=True,
 )
-_embed = primitive(
+_embed: Callable[..., Value] = primitive(
     "diag_embed",
     _on_diagonal,
     (lambda g, y, a, shape, offset, dim1, dim2: _diagonal(g, offset=offset, dim1=dim1, dim2=dim2),),

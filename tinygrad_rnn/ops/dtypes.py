@@ -84,6 +84,8 @@ def result_type(*values: Any) -> DType:
     """
     ranked: list[DType | None] = [None, None, None]  # tensors with axes, 0-d tensors, numbers
     for value in values:
+        if isinstance(value, np.generic):
+            value = value.item()  # NumPy's scalars count as Python numbers
         if isinstance(value, Tensor) or hasattr(value, "dtype"):
             dtype, place = value.dtype, 0 if value.ndim else 1
         else:

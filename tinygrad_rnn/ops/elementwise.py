@@ -19,8 +19,8 @@ from ..typing import Array, Value
 from .dtypes import cast, get_default_dtype, promote, result_type
 from .shape import sum_to
 
-__all__ = ["abs", "add", "clone", "div", "exp", "log", "maximum", "minimum", "mul", "neg", "positive", "pow"]
-__all__ += ["reciprocal", "relu", "rsqrt", "sigmoid", "sign", "sqrt", "square", "sub", "tanh", "where"]
+__all__ = ["abs", "clone", "exp", "log", "maximum", "minimum", "mul", "neg", "positive", "pow", "reciprocal", "relu"]
+__all__ += ["rsqrt", "sigmoid", "sign", "sqrt", "square", "tanh", "where"]
 
 
 def zeros_of(g: Value) -> Value:
@@ -34,7 +34,13 @@ def _sigmoid(a: Array) -> Array:
 
 
 def _sign(a: Array) -> Array:
+    if a.dtype.kind == "b":
+        return a.copy()
     return np.where(a != a, np.zeros_like(a), np.sign(a)) if a.dtype.kind == "f" else np.sign(a)
+
+
+def _square(a: Array) -> Array:
+    return np.square(a) if a.dtype.kind != "b" else a.astype(np.int64)
 
 
 # one argument ----------------------------------------------------------------------------------------------------
@@ -45,7 +51,7 @@ log = unary("log", np.log, lambda g, y, a: g / a, "a", floating=True, doc="The n
 tanh = unary("tanh", np.tanh, lambda g, y, a: g - g * y * y, "y", floating=True, doc="The hyperbolic tangent.")
 sigmoid = unary("sigmoid", _sigmoid, lambda g, y, a: g * (y * (1 - y)), "y", floating=True, doc="1 / (1 + exp(-a))")
 sqrt = unary("sqrt", np.sqrt, lambda g, y, a: g / (2 * y), "y", floating=True, doc="The square root.")
-square = unary("square", np.square, lambda g, y, a: g * (2 * a), "a", doc="a * a")
+square = unary("square", _square, lambda g, y, a: g * (2 * a), "a", doc="a * a")
 sign = unary("sign", _sign, lambda g, y, a: zeros_of(g), doc="-1, 0 or 1, and 0 for nan; its derivative is 0.")
 abs = unary("abs", np.abs, lambda g, y, a: g * sign(a), "a", doc="|a|; its derivative at 0 is 0.")
 clone = unary("clone", np.copy, lambda g, y, a: g, doc="A copy that gradients flow through.")
@@ -143,7 +149,8 @@ def div(a: Value, b: Value) -> Value:
 
 def _pow_vjp_base(g: Value, y: Value, a: Value, b: Value) -> Value:
     """At b = 0 it is 0 only as a value: its own derivative by b is 1/a there, so b stays in the formula."""
-    still = (b == 0) & ((a == 0) | (a != a))
+    least = 1 / float(np.finfo(a.dtype).max)  # smaller bases, 0 and nan have no 1/a
+    still = (b == 0) & ~((a >= least) | (a <= -least))
     return sum_to(g * where(still, 0, b * a ** where(still, 1, b - 1)), a.shape)
 
 
@@ -166,13 +173,15 @@ _pow = binary(
 def pow(a: Value, b: Value) -> Value:
     """a to the power b; the derivative by the exponent at a = 0, b >= 0 is 0."""
     if not isinstance(a, Tensor) or not isinstance(b, (int, float, np.generic)):
-        return _pow(a, b)
+        return _pow(*promote(a, b)) if isinstance(b, Tensor) else _pow(a, b)  # a number as base needs a dtype, too
     exponent = b.item() if isinstance(b, np.generic) else b
     if a._data.dtype.kind in "biu":
         dtype = result_type(a, exponent)
         error = _whole_powers(a._data, exponent)
         if error is not None:
             raise error
+        if dtype.kind == "b":
+            return cast(_pow_number(cast(a, dtype=np.dtype(np.int64)), exponent=int(exponent)), dtype=dtype)
         a = a if a._data.dtype == dtype else cast(a, dtype=dtype)
     return _pow_number(a, exponent=exponent)
 
@@ -244,6 +253,8 @@ def where(condition: Value, a: Value = None, b: Value = None) -> Any:
             raise ArgumentTypeError("where(): give both values, or the condition alone")
         dtype = result_type(a, b)
         a, b = _typed(a, dtype, condition), _typed(b, dtype, condition)
+        if not isinstance(condition, Tensor) and hasattr(condition, "copy"):
+            condition = condition.copy()  # it is read again by the vjp
     elif not hasattr(a, "dtype") and hasattr(b, "dtype"):
         a = array_module(b).asarray(a, dtype=b.dtype)
     elif not hasattr(b, "dtype") and hasattr(a, "dtype"):

@@ -79,7 +79,7 @@ def raw_index(index: Any) -> Any:
                 "Convert it: index.long()"
             )
         return index.copy() if index.ndim else index[()]
-    if is_array(index) and getattr(index, "ndim", 0):
+    if is_array(index) and np.ndim(index):
         return index.copy()
     if isinstance(index, list):
         return np.array([i._data if isinstance(i, Tensor) else i for i in index]) if index else np.array([], np.int64)
@@ -108,7 +108,27 @@ def _index_error(a: Value, index: Any, error: IndexError) -> Exception:
         return IndexOutOfRange(f"index {index} is out of bounds for dimension 0 with size {shape[0]}")
     if isinstance(index, tuple) and len([i for i in index if i is not None and i is not Ellipsis]) > len(shape):
         return IndexOutOfRange(f"too many indices for tensor of dimension {len(shape)}: {error}")
-    return IndexOutOfRange(f"{error} (indexing a tensor of shape {list(shape)})")
+    said = str(error).replace(" axis ", " dimension ")
+    if "boolean index" in said:
+        said = _mask_error(shape, index) or said
+    return IndexOutOfRange(f"{said} (indexing a tensor of shape {list(shape)})")
+
+
+def _mask_error(shape: Shape, index: Any) -> str | None:
+    """PyTorch's sentence for a mask that does not fit the axes that it stands for."""
+    axis = 0
+    for item in index if isinstance(index, tuple) else (index,):
+        if getattr(item, "dtype", None) == np.bool_:
+            for k, n in enumerate(item.shape):
+                if axis + k < len(shape) and n != shape[axis + k]:
+                    return (
+                        f"The shape of the mask {list(item.shape)} at index {k} does not match the shape of the "
+                        f"indexed tensor {list(shape)} at index {axis + k}"
+                    )
+            axis += item.ndim
+        elif item is not None:
+            axis += 1
+    return None
 
 
 # along one axis ----------------------------------------------------------------------------------------------------

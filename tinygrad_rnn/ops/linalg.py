@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ..tape.primitive import binary, primitive
-from ..typing import Array, Value
+from ..typing import Array, Shape, Value
 from .shape import sum_to
 
 __all__ = ["linear", "matmul"]
@@ -48,7 +48,7 @@ def check_same_dtype(a: Any, b: Any) -> tuple[Any, Any]:
     """Products do not promote: a mixture is a mistake more often than a wish."""
     for x in (a, b):
         if not hasattr(x, "dtype"):
-            raise ArgumentTypeError(f"matmul(): argument must be Tensor, not {type(x).__name__}. Multiply by it with *")
+            raise _no_tensor(x)
     if a.dtype != b.dtype:
         raise DtypeError(
             f"expected m1 and m2 to have the same dtype, but got: {a.dtype} != {b.dtype}. Convert one: x.to(y.dtype)"
@@ -58,6 +58,8 @@ def check_same_dtype(a: Any, b: Any) -> tuple[Any, Any]:
 
 def _mismatch(a: Any, b: Any) -> Exception | None:
     left, right = np.shape(a), np.shape(b)
+    if not all(hasattr(x, "dtype") for x in (a, b)):
+        return _no_tensor(b if hasattr(a, "dtype") else a)
     if not left or not right:
         return ShapeRuntimeError(
             f"both arguments to matmul need to be at least 1D, but they are {len(left)}D and {len(right)}D"
@@ -72,7 +74,7 @@ def _mismatch(a: Any, b: Any) -> Exception | None:
     elif len(right) == 1:
         sentence = f"size mismatch, got input ({left[-2]}), mat ({left[-2]}x{left[-1]}), vec ({right[0]})"
     elif left[-1] == right[-2]:
-        return None  # then the leading axes do not broadcast
+        return _no_common_batch(left[:-2], right[:-2])
     else:
         batch = left[0] if len(left) > 2 else right[0]
         sentence = (
@@ -81,6 +83,21 @@ def _mismatch(a: Any, b: Any) -> Exception | None:
         )
     inner = right[-2] if len(right) > 1 else right[0]
     return ShapeRuntimeError(f"{sentence}. matmul(): the last axis of the left ({left[-1]}) must equal {inner}")
+
+
+def _no_tensor(x: Any) -> Exception:
+    return ArgumentTypeError(f"matmul(): argument must be Tensor, not {type(x).__name__}. Multiply by a number with *")
+
+
+def _no_common_batch(left: Shape, right: Shape) -> Exception | None:
+    for k in range(1, min(len(left), len(right)) + 1):
+        if left[-k] != right[-k] and 1 not in (left[-k], right[-k]):
+            return ShapeRuntimeError(
+                f"The size of tensor a ({left[-k]}) must match the size of tensor b ({right[-k]}) at non-singleton "
+                f"dimension {max(len(left), len(right)) - k}. matmul(): the leading axes {list(left)} and "
+                f"{list(right)} do not broadcast"
+            )
+    return None
 
 
 def _product(a: Array, b: Array) -> Array:

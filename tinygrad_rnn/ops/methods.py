@@ -23,10 +23,12 @@ from . import (
     creation,
     cumulative,
     diagonals,
+    dlpack,
     elementwise,
     index,
     inplace,
     linalg,
+    numpy_protocol,
     pieces,
     products,
     random_draws,
@@ -43,8 +45,10 @@ from . import (
 
 __all__ = ["bind"]
 
-FAMILIES = (elementwise, arithmetic, transcendental, rounding, comparison, reduce, softmaxes, cumulative, statistics)
-FAMILIES += (sorting, linalg, products, shape, rearrange, pieces, diagonals, index, scattering)
+FAMILIES: tuple[Any, ...] = (
+    *(elementwise, arithmetic, transcendental, rounding, comparison, reduce, softmaxes, cumulative, statistics),
+    *(sorting, linalg, products, shape, rearrange, pieces, diagonals, index, scattering),
+)
 """All that these offer are methods, their first argument being the tensor, but for:"""
 
 FUNCTIONS_ONLY = """
@@ -120,8 +124,13 @@ METHODS: dict[str, Any] = {
     "new_ones": creation.new_ones,
     "new_empty": creation.new_empty,
     "new_full": creation.new_full,
-    # types, devices, memory; text; the graph
+    # types, devices, memory; other libraries; text; the graph
     **conversion.METHODS,
+    "__array_ufunc__": numpy_protocol.array_ufunc,
+    "__array_function__": numpy_protocol.array_function,
+    "__array_priority__": 1000,  # CuPy asks for it: array * tensor is the tensor's business
+    "__dlpack__": dlpack.dlpack,
+    "__dlpack_device__": dlpack.dlpack_device,
     "__repr__": tensor_repr,
     "__format__": format_tensor,
     "backward": tensor_backward,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,13 @@ __all__ += ["roll", "rot90", "row_stack", "swapdims", "tile", "unflatten", "unfo
 concat = concatenate = cat
 swapdims = swapaxes
 
-_roll = primitive(
+_roll: Callable[..., Value] = primitive(
     "roll",
     lambda a, shifts, dims: np.roll(a, shifts, dims),
     (lambda g, y, a, shifts, dims: _roll(g, shifts=tuple([-n for n in shifts]), dims=dims),),
     ("",),
 )
-_flip = primitive(
+_flip: Callable[..., Value] = primitive(
     "flip",
     lambda a, dims: np.flip(a, dims).copy(),
     (lambda g, y, a, dims: _flip(g, dims=dims),),
@@ -201,14 +201,14 @@ def _laid_back(g: Array, shape: Shape, dim: int, size: int, step: int) -> Array:
     return total
 
 
-_unfold = primitive(
+_unfold: Callable[..., Value] = primitive(
     "unfold",
     _windows,
     (lambda g, y, a, dim, size, step: _fold(g, shape=tuple(a.shape), dim=dim, size=size, step=step),),
     ("",),
     view=True,
 )
-_fold = primitive(
+_fold: Callable[..., Value] = primitive(
     "fold",
     _laid_back,
     (lambda g, y, a, shape, dim, size, step: _unfold(g, dim=dim, size=size, step=step),),

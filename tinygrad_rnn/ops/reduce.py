@@ -96,23 +96,26 @@ def check_not_empty(name: str, shape: Shape, axes: tuple[int, ...] | None) -> No
     if axes is None:
         raise ShapeRuntimeError(
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
-            f"the 'dim' argument: the shape is {list(shape)}"
+            f"the 'dim' argument. The shape is {list(shape)}"
         )
     for axis in axes:
         if shape[axis] == 0:
             raise IndexOutOfRange(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
 
 
-def _extremum_vjp(g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
-    """Ties share the gradient evenly."""
-    ties = cast(a == reshape(y, kept_shape(a.shape, axes)), dtype=g.dtype)
+def _extremum_vjp(
+    g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims: bool, nans: bool = False
+) -> Value:
+    """Ties share the gradient evenly; so do nans if they count as equal."""
+    top = reshape(y, kept_shape(a.shape, axes))
+    ties = cast((a == top) | ((a != a) & (top != top)) if nans else a == top, dtype=g.dtype)
     return spread(g, a.shape, axes) * (ties / sum(ties, axes, keepdim=True))
 
 
 def _extremum(name: str, method: str) -> Any:
     extremum = primitive(
         name,
-        lambda a, axes, keepdims: getattr(a, method)(axis=axes, keepdims=keepdims),
+        lambda a, axes, keepdims, nans=False: getattr(a, method)(axis=axes, keepdims=keepdims),
         (_extremum_vjp,),
         ("ya",),
     )
@@ -123,13 +126,18 @@ def _extremum(name: str, method: str) -> Any:
             check_not_empty(name, a.shape, None if dim is None or dim == () else axes)
         return extremum(a, axes=axes, keepdims=keepdim)
 
+    def of_all(a: Value) -> Value:
+        if 0 in a.shape:
+            check_not_empty(method, a.shape, None)
+        return extremum(a, axes=tuple(range(a.ndim)), keepdims=False, nans=True)
+
     reduce.__name__ = reduce.__qualname__ = name
     reduce.__doc__ = f"The {method} over ``dim`` (an axis, several, or all); ties share the gradient evenly."
-    return reduce
+    return reduce, of_all
 
 
-amax = _extremum("amax", "max")
-amin = _extremum("amin", "min")
+amax, _max_of_all = _extremum("amax", "max")
+amin, _min_of_all = _extremum("amin", "min")
 
 
 def _arg(name: str) -> Any:
@@ -183,8 +191,7 @@ def max(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
     tensor([1, 0])
     """
     if dim is None:
-        check_not_empty("max", a.shape, None) if 0 in a.shape else None
-        return amax(a)
+        return _max_of_all(a)
     if isinstance(dim, Tensor):
         from .elementwise import maximum
 
@@ -195,8 +202,7 @@ def max(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
 def min(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
     """Over all entries: the minimum, ties sharing the gradient.  Along ``dim``: ``(values, indices)``."""
     if dim is None:
-        check_not_empty("min", a.shape, None) if 0 in a.shape else None
-        return amin(a)
+        return _min_of_all(a)
     if isinstance(dim, Tensor):
         from .elementwise import minimum
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
+from ..errors import ArgumentRuntimeError
 from ..tape.primitive import binary, primitive, unary
 from ..tape.tensor import Tensor
 from ..typing import Array, Value
@@ -52,7 +52,7 @@ def _checked(ufunc: Any) -> Any:
     def forward(a: Array, b: Array) -> Array:
         result = ufunc(a, b)
         if result.dtype.kind in "biu" and not np.all(b):
-            raise DtypeError("ZeroDivisionError: an integer was divided by 0. Divide floating-point tensors instead")
+            raise ArgumentRuntimeError("ZeroDivisionError: an integer was divided by 0. Divide floating-point tensors")
         return result
 
     return forward
@@ -100,7 +100,7 @@ def divide_rounded(a: Value, b: Value, rounding_mode: str | None) -> Value:
     if rounding_mode is None:
         return div(a, b)
     if rounding_mode not in ("trunc", "floor"):
-        raise ArgumentError(
+        raise ArgumentRuntimeError(
             f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'"
         )
     return floor_divide(a, b) if rounding_mode == "floor" else _truncated_divide(a, b)
@@ -125,7 +125,7 @@ def clamp(a: Value, min: Any = None, max: Any = None) -> Value:
     that it replaced.
     """
     if min is None and max is None:
-        raise ShapeRuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+        raise ArgumentRuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     bounds = [bound for bound in (min, max) if bound is not None]
     dtype = result_type(a, *bounds)
     a = a if a.dtype == dtype else cast(a, dtype=dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DtypeError
-from ..tape.primitive import unary
-from ..typing import Value
+from ..tape.primitive import primitive, unary
+from ..typing import Array, Shape, Value
 from .dtypes import as_dtype, cast
 from .elementwise import abs, square, where
-from .reduce import amax, amin, count, mean, sum
+from .reduce import amax, amin, count, mean, spread, sum
 from .shape import axes_of
 
 __all__ = ["dist", "norm", "std", "std_mean", "var", "var_mean"]
@@ -31,21 +30,36 @@ root = unary(
 )
 
 
-def _moments(name: str, a: Value, dim: Any, unbiased: Any, keepdim: bool, correction: Any) -> tuple[Value, Value]:
-    """Variance and mean; both of PyTorch's ways to name the arguments."""
+def _variance(a: Array, axes: tuple[int, ...], keepdims: bool, correction: float) -> Array:
+    wide = a.astype(np.float32) if a.dtype == np.float16 else a
+    deviation = np.abs(wide - wide.mean(axis=axes, keepdims=True))
+    total = np.square(deviation).sum(axis=axes, keepdims=keepdims)
+    return (total * _share(a.shape, axes, correction)).astype(a.real.dtype)
+
+
+def _share(shape: Shape, axes: tuple[int, ...], correction: float) -> float:
+    """1 over the degrees of freedom; nan where there are none."""
+    freedom = count(shape, axes) - correction
+    return 1 / freedom if freedom > 0 else math.nan
+
+
+def _variance_vjp(g: Value, y: Any, a: Value, axes: tuple[int, ...], keepdims: bool, correction: float) -> Value:
+    deviation = a - mean(a, axes, keepdim=True)  # its own derivative by the mean sums up to 0
+    return spread(g * (2 * _share(a.shape, axes, correction)), a.shape, axes) * deviation
+
+
+_var = primitive("var", _variance, (_variance_vjp,), ("a",))
+
+
+def _named(name: str, a: Value, dim: Any, unbiased: Any, keepdim: bool, correction: Any) -> Value:
+    """The variance, in both of PyTorch's ways to name the arguments."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if a.dtype.kind not in "fc":
         raise DtypeError(f"{name}(): std and var only support floating point and complex dtypes, got {a.dtype}")
     if correction is None:
         correction = 1 if unbiased is None or unbiased else 0
-    axes = axes_of(dim, a.ndim)
-    centre = mean(a, axes, keepdim=True)
-    freedom = builtins.max(0.0, (count(a.shape, axes)) - correction)
-    spread = square(a - centre)
-    total = sum(spread, axes, keepdim=keepdim)
-    variance = total * (1 / freedom) if freedom > 0 else total * math.nan
-    return variance, centre if keepdim else mean(a, axes)
+    return _var(a, axes=axes_of(dim, a.ndim), keepdims=keepdim, correction=correction)
 
 
 def var(a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Value:
@@ -57,27 +71,28 @@ def var(a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, 
     >>> tg.var(tg.tensor([1.0, 2.0, 4.0]))
     tensor(2.3333)
     """
-    return _moments("var", a, dim, unbiased, keepdim, correction)[0]
+    return _named("var", a, dim, unbiased, keepdim, correction)
 
 
 def std(a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Value:
     """The square root of the variance; its derivative where that is 0 is 0."""
-    return root(_moments("std", a, dim, unbiased, keepdim, correction)[0])
+    return root(_named("std", a, dim, unbiased, keepdim, correction))
 
 
 def var_mean(
     a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> tuple[Value, Value]:
     """The variance and the mean."""
-    return _moments("var_mean", a, dim, unbiased, keepdim, correction)
+    variance = _named("var_mean", a, dim, unbiased, keepdim, correction)
+    return variance, mean(a, None if isinstance(dim, bool) else dim, keepdim)
 
 
 def std_mean(
     a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> tuple[Value, Value]:
     """The standard deviation and the mean."""
-    variance, centre = _moments("std_mean", a, dim, unbiased, keepdim, correction)
-    return root(variance), centre
+    variance = _named("std_mean", a, dim, unbiased, keepdim, correction)
+    return root(variance), mean(a, None if isinstance(dim, bool) else dim, keepdim)
 
 
 def norm(a: Value, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,14 +18,16 @@ __all__ += ["sin", "sinh", "softplus", "tan"]
 
 LN2, LN10 = math.log(2), math.log(10)
 
+Function = Callable[[Value], Value]
+
 sin = unary("sin", np.sin, lambda g, y, a: g * cos(a), "a", floating=True, doc="The sine.")
-cos = unary("cos", np.cos, lambda g, y, a: -g * sin(a), "a", floating=True, doc="The cosine.")
+cos: Function = unary("cos", np.cos, lambda g, y, a: -g * sin(a), "a", floating=True, doc="The cosine.")
 tan = unary("tan", np.tan, lambda g, y, a: g * (1 + y * y), "y", floating=True, doc="The tangent.")
 asin = unary("asin", np.arcsin, lambda g, y, a: g / (1 - a * a) ** 0.5, "a", floating=True, doc="The arc sine.")
 acos = unary("acos", np.arccos, lambda g, y, a: -g / (1 - a * a) ** 0.5, "a", floating=True, doc="The arc cosine.")
 atan = unary("atan", np.arctan, lambda g, y, a: g / (1 + a * a), "a", floating=True, doc="The arc tangent.")
 sinh = unary("sinh", np.sinh, lambda g, y, a: g * cosh(a), "a", floating=True, doc="The hyperbolic sine.")
-cosh = unary("cosh", np.cosh, lambda g, y, a: g * sinh(a), "a", floating=True, doc="The hyperbolic cosine.")
+cosh: Function = unary("cosh", np.cosh, lambda g, y, a: g * sinh(a), "a", floating=True, doc="The hyperbolic cosine.")
 asinh = unary("asinh", np.arcsinh, lambda g, y, a: g / (a * a + 1) ** 0.5, "a", floating=True, doc="Inverse of sinh.")
 acosh = unary("acosh", np.arccosh, lambda g, y, a: g / (a * a - 1) ** 0.5, "a", floating=True, doc="Inverse of cosh.")
 atanh = unary("atanh", np.arctanh, lambda g, y, a: g / (1 - a * a), "a", floating=True, doc="Inverse of tanh.")
@@ -34,12 +37,20 @@ log1p = unary("log1p", np.log1p, lambda g, y, a: g / (a + 1), "a", floating=True
 log2 = unary("log2", np.log2, lambda g, y, a: g / (a * LN2), "a", floating=True, doc="The logarithm to base 2.")
 log10 = unary("log10", np.log10, lambda g, y, a: g / (a * LN10), "a", floating=True, doc="The logarithm to base 10.")
 
+
+
+def _over_square(c: Value, a: Value, b: Value) -> Value:
+    """``c / (a a + b b)``, and 0 at the origin."""
+    r = a * a + b * b
+    return where(r == 0, 0, c) / where(r == 0, 1, r)
+
+
 _atan2 = binary(
     "atan2",
     np.arctan2,
     (
-        lambda g, y, a, b: sum_to(g * (b / (a * a + b * b)), a.shape),
-        lambda g, y, a, b: sum_to(-g * (a / (a * a + b * b)), b.shape),
+        lambda g, y, a, b: sum_to(g * _over_square(b, a, b), a.shape),
+        lambda g, y, a, b: sum_to(-g * _over_square(a, a, b), b.shape),
     ),
     ("ab", "ab"),
     promote=promote_floating,

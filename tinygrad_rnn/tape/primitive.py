@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..backend import on_gpu, raw_array
+from ..backend import array_module, on_gpu, raw_array
 from ..errors import DeviceError, DtypeError, ShapeRuntimeError
 from ..typing import Array, Params, Value
 from .defaults import defaults
@@ -198,7 +198,7 @@ def binary(
     saves: tuple[str, str],
     *,
     promote: Callable[[Any, Any], tuple[Any, Any]] | None = None,
-    mismatch: Callable[[Any, Any], Exception] | None = None,
+    mismatch: Callable[[Any, Any], Exception | None] | None = None,
     doc: str | None = None,
 ) -> Callable[[Any, Any], Any]:
     """Declare ``y = forward(a, b)``.
@@ -343,7 +343,7 @@ def _admit(name: str, promote: Any, t: Tensor, other: Any) -> Any:
             return None
         return promote(t, other)
     raw_array(other, name)
-    pair = t, wrap(as_array(other))
+    pair = t, wrap(array_module(other).array(other))  # a copy: the vjp may read it, and the user may write to his
     return pair if promote is None or pair[0]._data.dtype == pair[1]._data.dtype else promote(*pair)
 
 

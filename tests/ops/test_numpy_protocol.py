@@ -1,0 +1,205 @@
+"""NumPy's functions of Tensors record, or refuse; they never leave the tape silently."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.errors import TinygradRnnError
+from tinygrad_rnn.ops.numpy_protocol import FUNCTIONS, UFUNCS
+
+X = np.array([[0.3, -0.4, 0.7], [0.9, 0.2, -0.6]])
+A = np.array([0.5, 2.0, 1.5])
+
+ARGUMENTS: dict[Any, list[tuple[Any, ...]]] = {
+    np.reshape: [((3, 2),), (-1,)],
+    np.transpose: [(), ((1, 0),)],
+    np.swapaxes: [(0, 1)],
+    np.moveaxis: [(0, 1)],
+    np.expand_dims: [(0,), (-1,)],
+    np.broadcast_to: [((2, 2, 3),)],
+    np.flip: [(), (1,)],
+    np.roll: [(1,), (2, 1)],
+    np.tile: [(2,), ((2, 1),)],
+    np.repeat: [(2,), (2, 1)],
+    np.split: [(3, 1), ([1], 1)],
+    np.array_split: [(2, 1)],
+    np.clip: [(-0.1, 0.5), (None, 0.5)],
+    np.round: [(), (1,)],
+    np.take: [([0, 2, 2],), ([0, 2], 1)],
+    np.take_along_axis: [(np.array([[0], [2]]), 1)],
+    np.dot: [(A,), (X.T,)],
+    np.inner: [(A,), (X,)],
+    np.outer: [(A,)],
+    np.tensordot: [(X.T, 1), (X, ([0, 1], [0, 1]))],
+    np.full_like: [(2,)],
+    np.isclose: [(X,)],
+    np.allclose: [(X,)],
+    np.array_equal: [(X,)],
+    np.sort: [(), (0,), (None,)],
+    np.argsort: [(), (0,)],
+    np.cumsum: [(), (1,)],
+    np.cumprod: [(), (1,)],
+    np.diff: [(), (1, 0)],
+    np.size: [(), (1,)],
+    np.linalg.norm: [(), (None, 1), (1, 0)],
+    np.diagonal: [(), (1,)],
+    np.diag: [(), (1,)],
+    np.tril: [(), (1,)],
+    np.triu: [(), (-1,)],
+}
+REDUCING = "sum mean all any nansum max min prod var std argmax argmin count_nonzero"
+ARGUMENTS |= {getattr(np, name): [(), (0,), (1,)] for name in REDUCING.split()}
+IN_LISTS = {np.concatenate, np.stack, np.hstack, np.vstack, np.dstack, np.column_stack}
+OWN_FORM = {np.where, np.einsum}
+
+
+def raw(result: Any) -> Any:
+    if isinstance(result, (list, tuple)):
+        return [raw(item) for item in result]
+    return result.detach().numpy() if isinstance(result, tg.Tensor) else result
+
+
+def same(ours: Any, theirs: Any, what: str) -> None:
+    if isinstance(theirs, (list, tuple)) and not isinstance(ours, tg.Tensor):
+        assert len(ours) == len(theirs)
+        for a, b in zip(ours, theirs, strict=True):
+            same(a, b, what)
+        return
+    if isinstance(theirs, np.ndarray):
+        assert isinstance(ours, tg.Tensor), f"{what} left the tape: it gave {type(ours).__name__}"
+    a, b = np.asarray(raw(ours)), np.asarray(theirs)
+    assert a.shape == b.shape, what
+    np.testing.assert_allclose(a, b, 1e-14, 1e-14, err_msg=what)  # the same formula, summed in another order
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
+def test_functions_give_numpys_values_and_keep_the_history(function: Any) -> None:
+    if function in OWN_FORM:
+        return
+    for args in ARGUMENTS.get(function, [()]):
+        t = tg.tensor(X, requires_grad=True)
+        first, expected = ([t, X * 2], [X, X * 2]) if function in IN_LISTS else (t, X)
+        ours = function(first, *args)
+        same(ours, function(expected, *args), f"np.{function.__name__}{args}")
+        for result in ours if isinstance(ours, (list, tuple)) else [ours]:
+            if isinstance(result, tg.Tensor) and result.dtype.kind == "f" and "_like" not in function.__name__:
+                assert result.requires_grad, f"np.{function.__name__} left the tape"
+
+
+@pytest.mark.parametrize("name", ["mean", "sum", "max", "min", "std", "var", "prod", "all", "argmax"])
+def test_keepdims_and_ddof_mean_what_they_mean_in_numpy(name: str) -> None:
+    options = {"keepdims": True, **({"ddof": 1} if name in ("std", "var") else {})}
+    for axis in (None, 0, 1):
+        ours = getattr(np, name)(tg.tensor(X), axis=axis, **options)
+        np.testing.assert_allclose(ours.numpy(), getattr(np, name)(X, axis=axis, **options), 1e-14)
+
+
+@pytest.mark.parametrize("ufunc", UFUNCS, ids=lambda f: f.__name__)
+def test_ufuncs_of_tensors_arrays_and_numbers_agree_with_numpy(ufunc: Any) -> None:
+    bits = ufunc in (np.left_shift, np.right_shift, np.invert, np.bitwise_and, np.bitwise_or, np.bitwise_xor)
+    x = np.array([[1, 2, 3], [4, 5, 6]]) if bits else np.abs(X) + 1 if ufunc in (np.arccosh,) else np.abs(X)
+    y = np.array([1, 2, 3]) if bits else A
+    if ufunc is np.matmul:
+        y = A
+    t, u = tg.tensor(x, requires_grad=not bits), tg.tensor(y, requires_grad=not bits)
+    pairs = [((t,), (x,))] if ufunc.nin == 1 else [((t, u), (x, y)), ((t, y), (x, y)), ((x, u), (x, y))]
+    for ours, theirs in pairs:
+        result = ufunc(*ours)
+        same(result, ufunc(*theirs), ufunc.__name__)
+        if not bits and result.dtype.kind == "f":
+            assert result.requires_grad
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda a, t: a + t, lambda a, t: a - t, lambda a, t: a * t, lambda a, t: a / t, lambda a, t: a**t,
+        lambda a, t: a @ t.T, lambda a, t: a % t, lambda a, t: np.float64(2) * t, lambda a, t: a[0] / t,
+        lambda a, t: np.where(a > 1, t, a), lambda a, t: np.einsum("j,ij->i", a, t), lambda a, t: a < t,
+    ],
+)  # fmt: skip
+def test_an_array_on_the_left_records_too(f: Callable[[Any, Any], Any]) -> None:
+    t = tg.tensor(np.abs(X), requires_grad=True)
+    result = f(A, t)
+    assert isinstance(result, tg.Tensor)
+    np.testing.assert_allclose(result.detach().numpy(), f(A, np.abs(X)), 1e-14)
+    assert result.requires_grad or result.dtype == bool
+
+
+def test_gradients_flow_through_numpys_functions() -> None:
+    x, y = (tg.tensor(X, requires_grad=True) for _ in range(2))
+    np.sum(np.tanh(A * x) @ np.concatenate([A, A])[:3]).backward()
+    (tg.tanh(tg.tensor(A) * y) @ tg.tensor(A)).sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), y.grad.numpy())
+
+
+def test_methods_of_ufuncs_record() -> None:
+    t = tg.tensor(X, requires_grad=True)
+    for ours, theirs in [
+        (np.add.reduce(t), np.add.reduce(X)), (np.add.reduce(t, axis=None), np.add.reduce(X, axis=None)),
+        (np.multiply.reduce(t, axis=1), np.multiply.reduce(X, axis=1)), (np.maximum.reduce(t), np.maximum.reduce(X)),
+        (np.add.accumulate(t, axis=1), np.add.accumulate(X, axis=1)),
+        (np.multiply.outer(t, A), np.multiply.outer(X, A)),
+        (np.add.reduce(t, axis=1, keepdims=True), np.add.reduce(X, axis=1, keepdims=True)),
+    ]:  # fmt: skip
+        same(ours, theirs, "a method of a ufunc")
+        assert ours.requires_grad
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t: np.fft.fft(t), lambda t: np.median(t), lambda t: np.cbrt(t), lambda t: np.add.reduceat(t, [0, 1]),
+        lambda t: np.asarray(t), lambda t: np.array(t), lambda t: np.add(t, 1, where=t.detach().numpy() > 0),
+        lambda t: np.modf(t), lambda t: np.linalg.inv(t[:, :2]), lambda t: np.interp(0.5, [0, 1], t[0, :2]),
+        lambda t: np.mean(t, out=np.zeros(())), lambda t: np.add(t, 1, out=np.zeros((2, 3))),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_recorded_is_refused_where_a_gradient_is_wanted(f: Callable[[Any], Any]) -> None:
+    with pytest.raises(TinygradRnnError, match="Can't call numpy\\(\\) on Tensor that requires grad"):
+        f(tg.tensor(X, requires_grad=True))
+
+
+def test_without_history_numpy_computes_what_we_have_no_operation_for() -> None:
+    t = tg.tensor(X)
+    np.testing.assert_array_equal(np.median(t), np.median(X))
+    np.testing.assert_array_equal(np.cbrt(t), np.cbrt(X))
+    np.testing.assert_array_equal(np.asarray(t), X)
+
+
+def test_numpy_is_not_let_write_into_a_tensor() -> None:
+    t = tg.zeros(2)
+    for f in (lambda: np.add(np.ones(2), np.ones(2), out=t), lambda: np.sum(np.ones((2, 2)), 0, out=t)):
+        with pytest.raises(TypeError, match="cannot write into a Tensor"):
+            f()
+
+
+def test_an_array_takes_a_tensor_without_history_in_place() -> None:
+    array = np.ones(2)
+    array += tg.tensor([1.0, 2.0], dtype=tg.float64)
+    np.testing.assert_array_equal(array, [2, 3])
+    with pytest.raises(RuntimeError, match="requires grad"):
+        array += tg.tensor([1.0, 2.0], dtype=tg.float64, requires_grad=True)
+
+
+def test_a_later_write_to_the_users_array_does_not_change_a_gradient() -> None:
+    factor, chosen = np.array([2.0, 3.0]), np.array([True, False])
+    x = tg.tensor([1.0, 1.0], dtype=tg.float64, requires_grad=True)
+    total = (x * factor).sum() + (factor * x).sum() + tg.where(chosen, x, 0).sum() + np.multiply(factor, x).sum()
+    factor[:], chosen[:] = 100, False
+    total.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [7, 9])
+
+
+def test_an_index_array_is_kept_by_value() -> None:
+    rows = np.array([0, 0, 1])
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    y = x[rows].sum() + tg.gather(x, 0, tg.from_numpy(rows)).sum()
+    rows[:] = 1
+    y.backward()
+    np.testing.assert_array_equal(x.grad.numpy(), [4, 2])
