@@ -17,6 +17,7 @@ from ..ops import cast, sum_to
 from ..tape.modes import _RecordingMode, state
 from ..tape.node import Clock, Node
 from ..tape.primitive import Primitive
+from ..tape.rewrite import check_write, commit
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
 from .context import FunctionCtx, FunctionNode, Saved
@@ -139,8 +140,6 @@ def _record(
             "Some elements marked as dirty during the forward method were not returned as output. The inputs that are "
             f"modified inplace must all be outputs of the Function ({cls.__name__})."
         )
-    from ..tape.rewrite import check_write, commit
-
     recorded = state.recording and any(parent is not None for parent in parents)
     recorded = recorded and any(isinstance(t, Tensor) for t in outputs)
     for t in ctx._dirty:
