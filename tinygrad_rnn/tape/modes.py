@@ -27,20 +27,52 @@ __all__ += ["state"]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class _State(threading.local):
-    recording: bool = True
-    watchers: tuple[Watcher, ...] = ()
+class Here:
+    """What is switched on in one thread.
+
+    Attributes:
+        recording: whether operations are recorded.
+        watchers: who is told of every record and sweep.
+        quiet: ``quiet(f, x)`` is ``f(x)`` where an overflow or a nan is a result, as in PyTorch, and no warning of
+            NumPy's.  It enters a context made once, which costs a twentieth of ``np.errstate``.
+    """
+
+    __slots__ = ("quiet", "recording", "watchers")
 
     def __init__(self) -> None:
         context = contextvars.Context()
         context.run(np.seterr, all="ignore")
         self.quiet = context.run
+        self.recording = True
+        self.watchers: tuple[Watcher, ...] = ()
+
+
+class _State(threading.local):
+    """Each thread's ``Here``.  An operation asks for it once: an attribute of a thread is slow to find."""
+
+    def __init__(self) -> None:
+        self.here = Here()
+
+    quiet = property(lambda self: self.here.quiet)
+
+    @property
+    def recording(self) -> bool:
+        return self.here.recording
+
+    @recording.setter
+    def recording(self, value: bool) -> None:
+        self.here.recording = value
+
+    @property
+    def watchers(self) -> tuple[Watcher, ...]:
+        return self.here.watchers
+
+    @watchers.setter
+    def watchers(self, value: tuple[Watcher, ...]) -> None:
+        self.here.watchers = value
 
 
 state = _State()
-"""What is switched on in this thread.  ``state.quiet(f, x)`` is ``f(x)`` where an overflow or a nan is a result, as in
-PyTorch, and no warning of NumPy's.  It enters a context made once, which costs a twentieth of ``np.errstate``.
-"""
 
 
 def nested(error: RuntimeError, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

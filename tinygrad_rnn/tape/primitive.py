@@ -26,7 +26,7 @@ from ..errors import DeviceError, DtypeError, ShapeRuntimeError
 from ..typing import Array, Params, Value
 from .defaults import defaults
 from .modes import nested, state
-from .node import Node
+from .node import Clock, Node
 from .tensor import Tensor, as_array, wrap
 
 __all__ = ["REGISTRY", "Part", "Primitive", "binary", "fail", "primitive", "record", "unary"]
@@ -34,6 +34,7 @@ __all__ = ["REGISTRY", "Part", "Primitive", "binary", "fail", "primitive", "reco
 ndarray = np.ndarray
 Vjp = Callable[..., Value]
 NO_PARAMS: Params = {}
+NO_CLOCKS: tuple[Clock | None, ...] = ()
 _new = object.__new__
 
 REGISTRY: dict[str, Primitive] = {}
@@ -160,8 +161,9 @@ def unary(
         x = a._data
         if floating and x.dtype.kind not in "fc":
             x = x.astype(defaults.dtype)
+        here = state.here
         try:
-            y = state.quiet(forward, x)
+            y = here.quiet(forward, x)
         except RuntimeError as error:
             y = nested(error, forward, x)
         except TypeError as error:
@@ -172,19 +174,20 @@ def unary(
         out._data = y
         out._node = out._clock = None
         parent = a._node
-        if parent is not None and state.recording:
-            out._node = node = Node(
-                p,
-                (parent,),
-                (x if keep_input else parent,),
-                NO_PARAMS,
-                y if keep_output else None,
-                ((a._clock or a._own_clock()) if keep_input else None, out._own_clock() if keep_output else None),
-                y.shape,
-                y.dtype,
-            )
-            if state.watchers:
-                for watcher in state.watchers:
+        if parent is not None and here.recording:
+            parents = args = (parent,)
+            clocks, ans = NO_CLOCKS, None
+            if keep_input or keep_output:
+                clock_a = clock_y = None
+                if keep_input:
+                    args, clock_a = (x,), a._clock or a._own_clock()
+                if keep_output:
+                    ans = y
+                    out._clock = clock_y = Clock()
+                clocks = (clock_a, clock_y)
+            out._node = node = Node(p, parents, args, NO_PARAMS, ans, clocks, y.shape, y.dtype)
+            if here.watchers:
+                for watcher in here.watchers:
                     watcher.recorded(node, y)
         return out
 
@@ -233,8 +236,9 @@ def binary(
                     return apply(promoted[1], promoted[0])
         else:
             return forward(a, b)
+        here = state.here
         try:
-            y = state.quiet(forward, x, z)
+            y = here.quiet(forward, x, z)
         except RuntimeError as error:
             y = nested(error, forward, x, z)
         except (TypeError, ValueError, AttributeError) as error:
@@ -244,24 +248,24 @@ def binary(
         out = _new(Tensor)
         out._data = y
         out._node = out._clock = None
-        if (parent_a is not None or parent_b is not None) and state.recording:
+        if (parent_a is not None or parent_b is not None) and here.recording:
+            parents = args = (parent_a, parent_b)
+            clocks, ans = NO_CLOCKS, None
             (keep_a, keep_b), keep_output = keeps[(parent_a is not None) + 2 * (parent_b is not None)]
-            out._node = node = Node(
-                p,
-                (parent_a, parent_b),
-                (x if keep_a else parent_a, z if keep_b else parent_b),
-                NO_PARAMS,
-                y if keep_output else None,
-                (
+            if keep_a or keep_b or keep_output:
+                args = (x if keep_a else parent_a, z if keep_b else parent_b)
+                clock_y = None
+                if keep_output:
+                    ans = y
+                    out._clock = clock_y = Clock()
+                clocks = (
                     (a._clock or a._own_clock()) if keep_a and isinstance(a, Tensor) else None,
                     (b._clock or b._own_clock()) if keep_b and isinstance(b, Tensor) else None,
-                    out._own_clock() if keep_output else None,
-                ),
-                y.shape,
-                y.dtype,
-            )
-            if state.watchers:
-                for watcher in state.watchers:
+                    clock_y,
+                )
+            out._node = node = Node(p, parents, args, NO_PARAMS, ans, clocks, y.shape, y.dtype)
+            if here.watchers:
+                for watcher in here.watchers:
                     watcher.recorded(node, y)
         return out
 
@@ -308,8 +312,9 @@ def primitive(
                 values.append(a)
         if not tensors:
             return forward(*values, **params)
+        here = state.here
         try:
-            y = state.quiet(forward, *values, **params)
+            y = here.quiet(forward, *values, **params)
         except RuntimeError as error:
             y = nested(error, forward, *values, **params)
         except (TypeError, ValueError, AttributeError) as error:
@@ -317,7 +322,7 @@ def primitive(
         if type(y) is not ndarray:
             y = as_array(y)
         out = wrap(y)
-        if needed and state.recording:
+        if needed and here.recording and y.dtype.kind in "fc":  # no gradient passes an integer
             record(p, args, values, params, out)
         return out
 

@@ -73,12 +73,12 @@ class Erased(Part):
         self.g, self.erase = g, erase
 
     def start(self) -> Array:
-        rest = self.g.copy()
+        rest = array_module(self.g).array(self.g, order="C")
         self.erase(rest)
         return rest
 
     def take(self) -> Array:
-        if not self.g.flags.c_contiguous:
+        if isinstance(self.g, np.generic) or not self.g.flags.c_contiguous:
             return self.start()
         self.erase(self.g)
         return self.g

@@ -47,7 +47,8 @@ def viewer(p: Primitive) -> Callable[..., Any]:
         out = _new(Tensor)
         out._data = y
         out._node = out._clock = None
-        recording = state.recording
+        here = state.here
+        recording = here.recording
         base = y.base
         if base is not None and (base is x or base is x.base or overlap(x, y)):
             out._clock = clock = a._clock or a._own_clock()
@@ -60,8 +61,8 @@ def viewer(p: Primitive) -> Callable[..., Any]:
         parent = a._node
         if parent is not None and recording:
             out._node = node = Node(p, (parent,), (parent,), params, None, (), y.shape, y.dtype)
-            if state.watchers:
-                for watcher in state.watchers:
+            if here.watchers:
+                for watcher in here.watchers:
                     watcher.recorded(node, y)
         return out
 
