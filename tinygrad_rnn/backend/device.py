@@ -28,6 +28,9 @@ class Device:
 
     __slots__ = ("index", "type")
 
+    type: str
+    index: int | None
+
     def __init__(self, name: str | int | Device, index: int | None = None) -> None:
         if isinstance(name, Device):
             self.type, self.index = name.type, name.index
@@ -39,8 +42,8 @@ class Device:
         kind, _, number = name.partition(":")
         if kind not in ("cpu", "cuda") or (number and not number.isdigit()):
             raise DeviceError(f"Expected one of cpu, cuda device type at start of device string: {name}")
-        self.type: str = kind
-        self.index: int | None = int(number) if number else index
+        self.type = kind
+        self.index = int(number) if number else index
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Device) and (self.type, self.index) == (other.type, other.index)
