@@ -30,10 +30,14 @@ LAYERS = {
     "testing": 6,
     "serialization": 6,
     "viz": 6,
-    "__init__": 7,
-    "train": 8,
-    "bench": 8,
-    "__main__": 9,
+    "legacy": 6,
+    "cuda": 6,
+    "backends": 6,
+    "accelerator": 7,
+    "__init__": 8,
+    "train": 9,
+    "bench": 9,
+    "__main__": 10,
 }
 """A module imports its own package and lower layers.  The programs on top use the package as its users do."""
 

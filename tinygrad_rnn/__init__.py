@@ -17,25 +17,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import errors, ops
+from . import errors, legacy, ops
 from .backend import Device as device
 from .backend.random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
-from .ops import *
+from .legacy import *  # noqa: F403
+from .ops import *  # noqa: F403
 from .tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .tape.recording import Tape
 from .tape.tensor import Size, Tensor
 
 if TYPE_CHECKING:
-    from . import autograd, nn, optim, serialization, testing, utils
+    from . import accelerator, autograd, backends, cuda, nn, optim, serialization, testing, utils
 
 __version__ = "0.1.0"
 
 __all__ = ["Generator", "Size", "Tape", "Tensor", "autograd", "default_generator", "device", "enable_grad", "errors"]
-__all__ += ["get_rng_state", "inference_mode", "initial_seed", "is_grad_enabled", "manual_seed", "nn", "no_grad", "optim"]
-__all__ += ["seed", "serialization", "set_grad_enabled", "set_rng_state", "testing", "utils"]
+__all__ += ["get_rng_state", "inference_mode", "initial_seed", "is_grad_enabled", "manual_seed", "nn", "no_grad"]
+__all__ += ["optim", "seed", "serialization", "set_grad_enabled", "set_rng_state", "testing", "utils"]
 __all__ += ["bool", "complex128", "complex64", "double", "float", "float16", "float32", "float64", "half", "int"]
 __all__ += ["int16", "int32", "int64", "int8", "long", "short", "uint8", "e", "inf", "nan", "pi"]
-__all__ += ops.__all__
+__all__ += ["accelerator", "backends", "cuda", "dtype", "finfo", "iinfo"]
+__all__ += legacy.__all__ + ops.__all__
 
 float16 = half = np.dtype(np.float16)
 float32 = float = np.dtype(np.float32)  # noqa: A001  (PyTorch's names)
@@ -47,9 +49,11 @@ int16 = short = np.dtype(np.int16)
 int32 = int = np.dtype(np.int32)  # noqa: A001
 int64 = long = np.dtype(np.int64)
 bool = np.dtype(np.bool_)  # noqa: A001
+dtype, finfo, iinfo = np.dtype, np.finfo, np.iinfo
 inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 
-_SUBPACKAGES = ("autograd", "backend", "diagnostics", "nn", "optim", "serialization", "testing", "train", "utils", "viz")
+_SUBPACKAGES = ("accelerator", "autograd", "backend", "backends", "cuda", "diagnostics", "nn", "optim")
+_SUBPACKAGES += ("serialization", "testing", "train", "utils", "viz")
 _ELSEWHERE = {
     "compile": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",
     "jit": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",

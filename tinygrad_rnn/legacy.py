@@ -1,0 +1,64 @@
+"""PyTorch's constructors by element type, from before ``tensor(data, dtype=...)``: ``FloatTensor``, ``LongTensor``, ...
+
+    LongTensor([1, 2])     the values, as int64
+    LongTensor(2, 3)       zeros of that shape (PyTorch leaves them unset)
+    isinstance(x, LongTensor)     x is a tensor of int64 in the host's memory
+
+They are kept for old scripts; ``tg.tensor`` and ``tg.zeros`` say more plainly which of the two is meant.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .errors import ArgumentTypeError
+from .ops import tensor, zeros
+from .tape.tensor import Size, Tensor
+from .typing import DType
+
+__all__ = ["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor"]
+__all__ += ["IntTensor", "LongTensor", "ShortTensor"]
+
+
+class _Legacy(type):
+    """The class of the constructors: what ``isinstance(x, LongTensor)`` asks, and what ``LongTensor(...)`` makes."""
+
+    dtype: DType
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Tensor) and instance.dtype == cls.dtype and not instance.is_cuda
+
+    def __call__(cls, *args: Any) -> Tensor:
+        """A tensor of the given values, or of zeros in the given sizes.
+
+        Raises:
+            ArgumentTypeError: neither one sequence of values nor sizes.
+
+        >>> import tinygrad_rnn as tg
+        >>> tg.LongTensor([3, 1]), tg.FloatTensor(1, 2), isinstance(tg.tensor([1]), tg.LongTensor)
+        (tensor([3, 1]), tensor([[0., 0.]]), True)
+        """
+        if len(args) == 1 and not isinstance(args[0], (int, np.integer, Size)):
+            return tensor(args[0], dtype=cls.dtype)
+        sizes = args[0] if len(args) == 1 and isinstance(args[0], Size) else args or (0,)
+        if not all(isinstance(size, (int, np.integer)) for size in sizes):
+            raise ArgumentTypeError(f"{cls.__name__}(): expected sizes or one sequence of values, got {args!r}")
+        return zeros(*sizes, dtype=cls.dtype)
+
+
+def _constructor(name: str, dtype: type[np.generic]) -> Any:
+    doc = f"Tensors of {np.dtype(dtype)}: of given values, or of a given shape."
+    return _Legacy(name, (), {"dtype": np.dtype(dtype), "__doc__": doc, "__module__": __name__})
+
+
+HalfTensor = _constructor("HalfTensor", np.float16)
+FloatTensor = _constructor("FloatTensor", np.float32)
+DoubleTensor = _constructor("DoubleTensor", np.float64)
+ByteTensor = _constructor("ByteTensor", np.uint8)
+CharTensor = _constructor("CharTensor", np.int8)
+ShortTensor = _constructor("ShortTensor", np.int16)
+IntTensor = _constructor("IntTensor", np.int32)
+LongTensor = _constructor("LongTensor", np.int64)
+BoolTensor = _constructor("BoolTensor", np.bool_)
