@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +40,15 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
     """Start the program with arguments as a process of its own, in an empty folder."""
 
-    def start(*arguments: object, **more: Any) -> subprocess.Popen[str]:
+    def start(*arguments: object, env: Mapping[str, str] = os.environ, **more: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "tinygrad_rnn", *map(str, arguments)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), **more},
+            env={**env, "PYTHONPATH": str(Path(__file__).parents[2])},
             cwd=tmp_path,
+            **more,
         )
 
     return start

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,9 +18,11 @@ from tinygrad_rnn.train.cli import main
 from tinygrad_rnn.train.config import Config
 from tinygrad_rnn.train.interrupt import StopRequest
 from tinygrad_rnn.train.text import Corpus
+from tinygrad_rnn.train.threads import VARIABLES, restart_with_one_thread
 from tinygrad_rnn.train.trainer import Trainer
 
 Run = Callable[..., tuple[int, str, str]]
+Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -157,8 +161,51 @@ def test_the_first_ctrl_c_only_asks_and_the_second_stops_at_once() -> None:
 
 def test_what_the_terminal_cannot_show_is_escaped(run: Run, tmp_path: Path, small: list[str]) -> None:
     (tmp_path / "greek.txt").write_text("αβγ δε " * 500, encoding="utf-8")
-    status, output, errors = run("train", "--text", "greek.txt", *small, PYTHONIOENCODING="ascii")
+    status, output, errors = run(
+        "train", "--text", "greek.txt", *small, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
     assert status == 0 and "\\u03b" in output
+
+
+def test_interrupted_at_once_there_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(path: str | None) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tinygrad_rnn.train.commands.read_text", interrupted)
+    assert main(["train"]) == 130
+    assert capsys.readouterr().err == "tinygrad-rnn: interrupted\n"
+
+
+def test_a_reader_that_has_had_enough_is_no_error(start: Start, folder: Path, text: Path, small: list[str]) -> None:
+    assert main(["train", "--text", str(text), "--out", "run", *small]) == 0
+    process = start("sample", "run", "--prompt", "the ", "--length", 1000)
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 141
+
+
+def test_an_empty_folder_is_as_good_as_none(folder: Path, text: Path, small: list[str]) -> None:
+    (folder / "empty").mkdir()
+    assert main(["train", "--text", str(text), "--out", "empty", *small]) == 0
+    assert (folder / "empty" / "result.json").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a program cannot replace itself elsewhere")
+def test_one_thread_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(os, "execv", lambda *program: starts.append(program))
+    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "3"})
+    restart_with_one_thread()
+    assert starts == [] and os.environ == {"OMP_NUM_THREADS": "3"}
+    monkeypatch.setattr(os, "environ", {})
+    restart_with_one_thread()
+    restart_with_one_thread()  # which is what the program does that was started
+    assert starts == [(sys.executable, [sys.executable, *sys.orig_argv[1:]])]
+    assert os.environ == dict.fromkeys(VARIABLES, "1")
 
 
 def test_help_and_version() -> None:

@@ -44,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = options.pop("command")
         del options["name"]
         command(**options)
+        sys.stdout.flush()
         return 0
     except Interrupted as error:
         return _say(error, error.status)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_device
-from ..errors import DeviceError, UsageError
+from ..errors import UsageError
 from ..serialization import load
 from .config import Config
 from .loop import sample_of, train_until_done
@@ -70,7 +70,7 @@ def _trainer(config: Config) -> Trainer:
 def _require_device(device: str) -> None:
     try:
         to_device(np.zeros(1), device)
-    except DeviceError as error:
+    except RuntimeError as error:  # DeviceError, or the driver's own for a number that no GPU has
         raise UsageError(f"--device {device}: {error}") from error
 
 
@@ -88,9 +88,11 @@ def _run(trainer: Trainer, folder: RunFolder, quiet: bool) -> None:
     folder.write_json(folder.result, {"updates": trainer.update, "validation_bits_per_character": bits})
     drawn = draw_curve(folder, trainer.config.clip)
 
-    print(f"\nvalidation loss: {bits:.4f} bits per character after {trainer.update:,} updates", end="")
-    print(f" ({trainer.update - first:,} of them now, in {seconds:.0f} s)\n")
+    now = f", the last {trainer.update - first:,} of them in {seconds:.0f} s" if trainer.update > first else ""
+    print(f"\nvalidation loss: {bits:.4f} bits per character after {trainer.update:,} updates{now}\n")
+    print("a sample:\n")
     print(sample_of(trainer), end="\n\n")
+    print("the files:\n")
     print("\n".join(f"  {path}" for path in folder.files()))
     if not drawn:
         print("  (no picture of the loss: matplotlib is not installed; pip install 'tinygrad-rnn[plot]')")

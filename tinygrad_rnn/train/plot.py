@@ -32,8 +32,10 @@ def draw_curve(folder: RunFolder, clip: float) -> bool:
     loss.legend()
     loss.grid(alpha=0.3)
 
-    norm.plot(updates, [record["gradient_norm"] for record in records], color="tab:green", linewidth=0.8)
-    norm.set_yscale("log")
+    norms = [record["gradient_norm"] for record in records]
+    norm.plot(updates, norms, color="tab:green", linewidth=0.8)
+    if min(norms) > 0 and max(norms) > 30 * min(norms):
+        norm.set_yscale("log")
     norm.set_ylabel("gradient norm before clipping")
     norm.set_xlabel("update")
     if clip:
@@ -47,7 +49,7 @@ def draw_curve(folder: RunFolder, clip: float) -> bool:
     return True
 
 
-def _smooth(values: list[float], keep: float = 0.95) -> list[Any]:
+def _smooth(values: list[float], keep: float = 0.9) -> list[Any]:
     """Exponential moving average, corrected for its start: sum_k keep^k v_(t-k) / sum_k keep^k."""
     smoothed, total, weight = [], 0.0, 0.0
     for value in values:
