@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,8 @@ import pytest
 from tinygrad_rnn.backend import cuda
 from tinygrad_rnn.serialization import load, save, save_arrays
 from tinygrad_rnn.train.cli import main
+
+SMALL = "--hidden 8 --embedding 4 --batch 4 --bptt 8 --updates 30 --quiet".split()
 
 Check = Callable[..., str]
 
@@ -38,12 +41,17 @@ def mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
     return mistake
 
 
-@pytest.fixture
-def finished(tmp_path: Path, text: Path, small: list[str], capsys: pytest.CaptureFixture[str]) -> Path:
-    """The folder of a finished run."""
-    folder = tmp_path / "finished"
-    assert main(["train", "--text", str(text), "--out", str(folder), *small]) == 0
+@pytest.fixture(scope="module")
+def a_finished_run(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    assert main(["train", "--text", str(text), "--out", str(folder), *SMALL]) == 0
     return folder
+
+
+@pytest.fixture
+def finished(a_finished_run: Path, tmp_path: Path) -> Path:
+    """The folder of a finished run, to be spoilt."""
+    return shutil.copytree(a_finished_run, tmp_path / "finished")
 
 
 @pytest.mark.parametrize(
