@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_rnn.ops.kernels.plan import Plan, Trail
+from tinygrad_rnn.ops.kernels.plan import Blocks, Part, Plan, Trail
 
 
 @st.composite
@@ -47,10 +47,36 @@ def test_a_trail_carries_each_sequence_through_its_own_steps(plan: Plan, keep: s
     initial = 100.0 * np.arange(plan.batch)[:, None]
     trail = Trail(plan, initial, keep)
     for part in plan.parts(most_rows):
-        for before, after in plan.walk(part, (trail,), (), ()):
+        for before, after in plan.walk(part, (trail,), ()):
             np.add(before, 1, out=after)
     lengths = np.array([sum(size > n for size in plan.sizes) for n in range(plan.batch)], dtype=float)
     np.testing.assert_array_equal(trail.final(), initial + lengths[:, None])
     assert not np.shares_memory(trail.final(), initial)
     if keep == "both":
         np.testing.assert_array_equal(trail.values, trail.earlier + 1)
+
+
+@given(plans(), st.integers(1, 9))
+def test_blocks_written_visit_by_visit_are_read_as_a_table_of_rows(plan: Plan, most_rows: int) -> None:
+    state = np.zeros((plan.batch, 2))
+    blocks = Blocks(plan, 3, state)
+    rows = np.arange(2.0 * plan.rows).reshape(plan.rows, 2)
+    for part in plan.parts(most_rows):
+        sources = plan.split_part(rows[part.rows], part)
+        for source, view, second in zip(sources, blocks.views(part), blocks.views(part, 1), strict=True):
+            view[...] = source + 1000 * np.arange(3)[:, None, None]
+            assert view.flags.c_contiguous or plan.packed
+            assert view.size == 0 or np.shares_memory(view, second)
+        table = blocks.table(part)
+        for gate in range(3):
+            np.testing.assert_array_equal(table[gate], plan.by_step(rows[part.rows] + 1000 * gate, part))
+
+
+@given(plans())
+def test_blocks_that_are_not_kept_share_one_visits_memory(plan: Plan) -> None:
+    room = Blocks(plan, 3, np.zeros((plan.batch, 2)), keep=False)
+    views = room.views(Part(0, plan.steps, slice(0, plan.rows)))
+    assert [view.shape for view in views] == [(3, size, 2) for size in plan.sizes]
+    assert all(view.flags.c_contiguous for view in views)
+    full = [view for view in views if view.size]
+    assert all(np.shares_memory(full[0], view) for view in full)

@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 from ...backend import array_module
 from ...typing import Array
-from .plan import Plan, Trail
+from .plan import Blocks, Part, Plan, Trail
 from .products import (
+    ROWS_OF_A_PRODUCT,
     bias_gradient,
     half,
     input_gradient,
@@ -30,8 +31,8 @@ from .products import (
     pack_bias,
     pack_weight,
     project,
-    rows_of,
-    scratch,
+    scratch_for,
+    sum_of_blocks,
     weight_gradient,
 )
 
@@ -45,8 +46,7 @@ class Residual(NamedTuple):
     """What one forward run leaves to its backward run."""
 
     plan: Plan
-    gates: Array  # (3, S, H): r, z, n after activation
-    resets: Array  # (S, H): q, which the reset gate multiplies
+    gates: Blocks  # 4 of H: r, z, n after activation, and q, which the reset gate multiplies
     earlier: Array  # (S, H): h before each step
 
 
@@ -82,32 +82,34 @@ def forward(
     b_hn = xp.zeros(size, x.dtype) if b_hh is None else b_hh[2 * size :]  # (H,)
     hs = Trail(plan, h0, "both" if save else "after")
 
-    parts = plan.parts(plan.rows if save else most_rows(size))
-    room = max((part.size for part in parts), default=0)
-    gates = xp.empty((3, room, size), x.dtype)  # (3, S, H) if saved
-    resets = xp.empty((room, size), x.dtype)  # (S, H)
-    products = scratch(3, plan.heads(h0))  # (3, n, H)
+    parts = plan.parts(most_rows(size, ROWS_OF_A_PRODUCT))
+    projected = scratch_for(x, 3, max((part.size for part in parts), default=0), size)  # (3, rows of a part, H)
+    gates = Blocks(plan, 4, h0, keep=save)
+    room = Blocks(plan, 3, h0, keep=False)
     matmul, add, subtract, multiply, tanh, point5 = xp.matmul, xp.add, xp.subtract, xp.multiply, xp.tanh, half(x)
     for part in parts:
-        a_part = gates[:, : part.size]
+        a_part = projected[:, : part.size]
         project(rows_x[part.rows], w_in, b_in, out=a_part)
-        tables = (a_part[:2], a_part[2], resets[: part.size])
-        for h, h_new, r_z, n, q, product in plan.walk(part, (hs,), tables, (products,)):
+        views = [
+            plan.split_part(a_part[:2], part),
+            plan.split_part(a_part[2], part),
+            *(gates.views(part, block) for block in (slice(2), 0, 1, 2, 3)),
+            *(room.views(part, block) for block in (slice(None), slice(2), 2)),
+        ]
+        for h, h_new, a_rz, a_n, rz, r, z, n, q, product, product_rz, t in plan.walk(part, (hs,), views):
             matmul(h, w_rec, out=product)
-            add(r_z, product[:2], out=r_z)  # (2, n, H)
-            tanh(r_z, out=r_z)
-            multiply(r_z, point5, out=r_z)
-            add(r_z, point5, out=r_z)
-            r, z = r_z
-            t = product[2]
+            add(a_rz, product_rz, out=rz)  # (2, n, H)
+            tanh(rz, out=rz)
+            multiply(rz, point5, out=rz)
+            add(rz, point5, out=rz)
             add(t, b_hn, out=q)
-            add(n, multiply(r, q, out=t), out=n)
+            add(a_n, multiply(r, q, out=t), out=n)
             tanh(n, out=n)
             subtract(h, n, out=t)
             multiply(z, t, out=t)
             add(n, t, out=h_new)  # (1 - z) n + z h
     y = hs.values.reshape(*x.shape[:-1], size)
-    residual = Residual(plan, gates, resets, hs.earlier) if save else None
+    residual = Residual(plan, gates, hs.earlier) if save else None
     return (y, hs.final()), residual
 
 
@@ -136,21 +138,28 @@ def backward(
     da = xp.empty((4, plan.rows, size), x.dtype)  # (4, S, H): q, r, z, n
     dy_rows = None if dy is None else dy.reshape(plan.rows, size)  # (S, H)
     w_rec = w_hh.reshape(3, size, size)[[2, 0, 1]]  # (3, H, H), in the order of da
-    dh_heads = plan.heads(dh0)
-    lists = (dh_heads, scratch(3, dh_heads))
-    matmul, add, multiply, total = xp.matmul, xp.add, xp.multiply, xp.sum
+    heads = plan.heads(dh0)
+    room = Blocks(plan, 3, h0, keep=False)
+    matmul, add, multiply, total = xp.matmul, xp.add, xp.multiply, sum_of_blocks(xp)
 
     for part in reversed(plan.parts(most_rows(size))):
-        rows = part.rows
-        _fill_factors(residual, rows, da[:, rows])
-        tables = (da[:, rows], residual.gates[1, rows], rows_of(dy_rows, rows))
-        for da_t, z, dy_t, dh, terms in plan.walk_back(part, tables, lists):
+        da_part = da[:, part.rows]
+        _fill_factors(residual, part, da_part)
+        views = [
+            plan.split_part(da_part, part),
+            plan.split_part(da_part[:3], part),
+            residual.gates.views(part, 1),
+            room.views(part),
+            room.views(part, 0),
+            None if dy_rows is None else plan.split_part(dy_rows[part.rows], part),
+        ]
+        for da_t, into_h, z, terms, t, dy_t, dh in plan.walk_back(part, views, (heads,)):
             if dy_t is not None:
                 add(dh, dy_t, out=dh)
             multiply(da_t, dh, out=da_t)
             multiply(dh, z, out=dh)
-            matmul(da_t[:3], w_rec, out=terms)
-            add(dh, total(terms, axis=0, out=terms[0]), out=dh)
+            matmul(into_h, w_rec, out=terms)
+            add(dh, total(terms, axis=0, out=t), out=dh)
 
     rows_x = x.reshape(plan.rows, x.shape[-1])
     into_x, into_h = da[1:], da[:3]
@@ -164,20 +173,20 @@ def backward(
     ]
 
 
-def _fill_factors(residual: Residual, rows: slice, da: Array) -> None:
+def _fill_factors(residual: Residual, part: Part, da: Array) -> None:
     """Fill ``da`` (4, n, H) with the derivatives of h' by the pre-activations q, r, z, n, for many steps at once."""
-    xp = array_module(da)
-    one = xp.ones((), da.dtype)
-    gates = residual.gates[:, rows]
-    r, z, n = gates
-    slopes = xp.subtract(one, gates[:2])  # (2, n, H): 1 - r, 1 - z
-    xp.multiply(one_minus_square(n, out=da[3]), slopes[1], out=da[3])
+    xp, plan = array_module(da), residual.plan
+    gates = residual.gates.table(part)  # as all tables here: (4, steps, N, H), or packed (4, n, H)
+    d_q, d_r, d_z, d_n = plan.by_step(da, part)
+    r, _, n, q = gates
+    slopes = xp.subtract(xp.ones((), da.dtype), gates[:2])  # 1 - r, 1 - z
+    xp.multiply(one_minus_square(n, out=d_n), slopes[1], out=d_n)
     xp.multiply(slopes, gates[:2], out=slopes)  # s (1 - s) of r, z
-    xp.multiply(da[3], r, out=da[0])
-    xp.multiply(da[3], residual.resets[rows], out=da[1])
-    xp.multiply(da[1], slopes[0], out=da[1])
-    xp.subtract(residual.earlier[rows], n, out=da[2])
-    xp.multiply(da[2], slopes[1], out=da[2])
+    xp.multiply(d_n, r, out=d_q)
+    xp.multiply(d_n, q, out=d_r)
+    xp.multiply(d_r, slopes[0], out=d_r)
+    xp.subtract(plan.by_step(residual.earlier[part.rows], part), n, out=d_z)
+    xp.multiply(d_z, slopes[1], out=d_z)
 
 
 def _without_n(b_hh: Array | None) -> Array | None:

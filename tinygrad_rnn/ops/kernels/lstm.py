@@ -20,8 +20,9 @@ from typing import NamedTuple
 
 from ...backend import array_module
 from ...typing import Array
-from .plan import Plan, Trail
+from .plan import Blocks, Part, Plan, Trail
 from .products import (
+    ROWS_OF_A_PRODUCT,
     bias_gradient,
     half,
     input_gradient,
@@ -30,8 +31,8 @@ from .products import (
     pack_bias,
     pack_weight,
     project,
-    rows_of,
-    scratch,
+    scratch_for,
+    sum_of_blocks,
     weight_gradient,
 )
 
@@ -45,7 +46,7 @@ class Residual(NamedTuple):
     """What one forward run leaves to its backward run."""
 
     plan: Plan
-    gates: Array  # (4, S, H): i, f, o, g after activation
+    gates: Blocks  # 4 of H: i, f, o, g after activation
     cells: Array  # (S, H): c after each step
     earlier_cells: Array  # (S, H): c before each step
     earlier: Array  # (S, R): h before each step
@@ -88,21 +89,25 @@ def forward(
     hs = Trail(plan, h0, "both" if save else "after")
     cs = Trail(plan, c0, "both" if save else "after" if cells else "last")
 
-    parts = plan.parts(plan.rows if save else most_rows(size))
-    gates = xp.empty((4, max((part.size for part in parts), default=0), size), x.dtype)  # (4, S, H) if saved
-    products = scratch(4, plan.heads(c0))  # (4, n, H)
-    spare = [product[0] for product in products]  # (n, H): free once its product is added
+    parts = plan.parts(most_rows(size, ROWS_OF_A_PRODUCT))
+    projected = scratch_for(x, 4, max((part.size for part in parts), default=0), size)  # (4, rows of a part, H)
+    gates = Blocks(plan, 4, c0, keep=save)
+    room = Blocks(plan, 4, c0, keep=False)
     matmul, add, multiply, tanh, point5 = xp.matmul, xp.add, xp.multiply, xp.tanh, half(x)
     for part in parts:
-        z_part = gates[:, : part.size]
-        project(rows_x[part.rows], w_in, bias, out=z_part)
-        for h, h_new, c, c_new, z, product, t in plan.walk(part, (hs, cs), (z_part,), (products, spare)):
-            add(z, matmul(h, w_rec, out=product), out=z)  # (4, n, H)
+        a_part = projected[:, : part.size]
+        project(rows_x[part.rows], w_in, bias, out=a_part)
+        views = [
+            plan.split_part(a_part, part),
+            *(gates.views(part, block) for block in (slice(None), slice(3), 0, 1, 2, 3)),
+            room.views(part),
+            room.views(part, 0),  # free once the products are added
+        ]
+        for h, h_new, c, c_new, a, z, sigmoids, i, f, o, g, product, t in plan.walk(part, (hs, cs), views):
+            add(a, matmul(h, w_rec, out=product), out=z)  # (4, n, H)
             tanh(z, out=z)
-            sigmoids = z[:3]
             multiply(sigmoids, point5, out=sigmoids)
             add(sigmoids, point5, out=sigmoids)
-            i, f, o, g = z
             multiply(i, g, out=t)
             multiply(f, c, out=c_new)
             add(c_new, t, out=c_new)
@@ -146,20 +151,25 @@ def backward(
     dy_rows = None if dy is None else dy.reshape(plan.rows, h0.shape[1])  # (S, R)
     dc_rows = None if dc_all is None else dc_all.reshape(plan.rows, size)  # (S, H)
     w_rec = w_hh.reshape(4, size, h0.shape[1])  # (4, H, R)
-    dh_heads, dc_heads = plan.heads(dh0), plan.heads(dc0)
-    lists = (dh_heads, dc_heads, scratch(4, dh_heads), scratch(1, dc_heads))
-    matmul, add, multiply, total = xp.matmul, xp.add, xp.multiply, xp.sum
+    lists = (plan.heads(dh0), plan.heads(dc0))
+    terms_room, room = Blocks(plan, 4, h0, keep=False), Blocks(plan, 1, c0, keep=False)
+    matmul, add, multiply, total = xp.matmul, xp.add, xp.multiply, sum_of_blocks(xp)
 
     for part in reversed(plan.parts(most_rows(size))):
-        rows = part.rows
-        dm_to_dc = _fill_factors(residual, rows, dz[:, rows])
-        tables = (
-            dz[:, rows],
-            residual.gates[1, rows],
-            dm_to_dc,
-            *(rows_of(a, rows) for a in (dy_rows, dc_rows, dh_all)),
-        )
-        for dz_t, f, slope, dy_t, dc_t, dh_t, dh, dc, terms, t in plan.walk_back(part, tables, lists):
+        dz_part = dz[:, part.rows]
+        dm_to_dc = _fill_factors(residual, part, dz_part)
+        given = [
+            None if table is None else plan.split_part(table[part.rows], part) for table in (dy_rows, dc_rows, dh_all)
+        ]
+        views = [
+            *(plan.split_part(dz_part[block], part) for block in (slice(None), slice(3), 3)),
+            residual.gates.views(part, 1),
+            plan.split_part(dm_to_dc, part),
+            terms_room.views(part),
+            room.views(part, 0),
+            *given,
+        ]
+        for dz_t, d_ifg, d_o, f, slope, terms, t, dy_t, dc_t, dh_t, dh, dc in plan.walk_back(part, views, lists):
             if dy_t is not None:
                 add(dh, dy_t, out=dh)
             if dc_t is not None:
@@ -168,11 +178,9 @@ def backward(
             if dh_t is not None:
                 dh_t[...] = dh
                 dm = matmul(dh, w_hr)
-            add(dc, multiply(dm, slope, out=t[0]), out=dc)
-            i_f_g = dz_t[:3]
-            multiply(i_f_g, dc, out=i_f_g)
-            o = dz_t[3]
-            multiply(o, dm, out=o)
+            add(dc, multiply(dm, slope, out=t), out=dc)
+            multiply(d_ifg, dc, out=d_ifg)
+            multiply(d_o, dm, out=d_o)
             multiply(dc, f, out=dc)
             total(matmul(dz_t, w_rec, out=terms), axis=0, out=dh)
 
@@ -190,27 +198,32 @@ def backward(
     ]
 
 
-def _fill_factors(residual: Residual, rows: slice, dz: Array) -> Array:
+def _fill_factors(residual: Residual, part: Part, dz: Array) -> Array:
     """Fill ``dz`` (4, n, H) with what each gate's cotangent is multiplied by, for many steps at once.
 
     That of o times the gradient of m = o * tanh(c), those of i, f, g times the gradient of c.  Returns dm/dc, (n, H).
     """
-    xp = array_module(dz)
-    gates = residual.gates[:, rows]
+    xp, plan = array_module(dz), residual.plan
+    gates = residual.gates.table(part)  # as all tables here: (4, steps, N, H), or packed (4, n, H)
+    d_i, d_f, d_g, d_o = plan.by_step(dz, part)
     i, _, o, g = gates
     slopes = xp.subtract(xp.ones((), dz.dtype), gates[:3])
-    xp.multiply(slopes, gates[:3], out=slopes)  # (3, n, H): s (1 - s) of i, f, o
-    tanh_c = xp.tanh(residual.cells[rows])
-    xp.multiply(slopes[0], g, out=dz[0])
-    xp.multiply(slopes[1], residual.earlier_cells[rows], out=dz[1])
-    xp.multiply(one_minus_square(g, out=dz[2]), i, out=dz[2])
-    xp.multiply(slopes[2], tanh_c, out=dz[3])
-    return xp.multiply(one_minus_square(tanh_c, out=tanh_c), o, out=tanh_c)
+    xp.multiply(slopes, gates[:3], out=slopes)  # s (1 - s) of i, f, o
+    tanh_c = xp.tanh(residual.cells[part.rows])
+    seen = plan.by_step(tanh_c, part)
+    xp.multiply(slopes[0], g, out=d_i)
+    xp.multiply(slopes[1], plan.by_step(residual.earlier_cells[part.rows], part), out=d_f)
+    xp.multiply(one_minus_square(g, out=d_g), i, out=d_g)
+    xp.multiply(slopes[2], seen, out=d_o)
+    xp.multiply(one_minus_square(seen, out=seen), o, out=seen)
+    return tanh_c
 
 
 def _projection_gradient(residual: Residual, dh_all: Array) -> Array:
     """The gradient of w_hr, (P, H): over all rows at once, from m = o * tanh(c) computed anew."""
-    xp = array_module(dh_all)
+    xp, plan = array_module(dh_all), residual.plan
     m = xp.tanh(residual.cells)
-    xp.multiply(m, residual.gates[2], out=m)
+    whole = Part(0, plan.steps, slice(0, plan.rows))
+    by_step = plan.by_step(m, whole)
+    xp.multiply(by_step, residual.gates.table(whole)[2], out=by_step)
     return xp.matmul(dh_all.T, m)

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from ...backend import array_module
 from ...typing import Array
 
-__all__ = ["Part", "Plan", "Trail"]
+__all__ = ["Blocks", "Part", "Plan", "Trail"]
 
 
 class Part(NamedTuple):
@@ -82,13 +82,23 @@ class Plan:
 
     def split_part(self, a: Array, part: Part) -> list[Array]:
         """The views of ``a`` (..., rows of the part, K), one per visit of the part."""
-        count = part.last - part.first
         if not self.packed:
-            by_step = a.reshape(*a.shape[:-2], count, self.batch, a.shape[-1])  # splits an axis: a view
+            by_step = self.by_step(a, part)
             views = list(by_step if by_step.ndim == 3 else by_step.swapaxes(0, 1))
             return views[::-1] if self.reverse else views
         low = part.rows.start
         return [a[..., start - low : stop - low, :] for start, stop in map(self._bounds, range(part.first, part.last))]
+
+    def steps_of(self, part: Part) -> slice:
+        """The steps that ``part`` visits."""
+        first, last = part.first, part.last
+        return slice(self.steps - last, self.steps - first) if self.reverse else slice(first, last)
+
+    def by_step(self, a: Array, part: Part) -> Array:
+        """``a`` (..., rows of the part, K) as (..., steps, N, K), a view; packed rows stay as they are."""
+        if self.packed:
+            return a
+        return a.reshape(*a.shape[:-2], part.last - part.first, self.batch, a.shape[-1])
 
     def heads(self, state: Array) -> list[Array]:
         """The rows of a running state (..., N, K) that each visit reads and writes."""
@@ -110,31 +120,26 @@ class Plan:
         parts.append(self._part(first, self.steps))
         return parts
 
-    def walk(
-        self, part: Part, trails: Sequence[Trail], tables: Sequence[Array], lists: Sequence[list[Array]]
-    ) -> Iterator[tuple[Any, ...]]:
+    def walk(self, part: Part, trails: Sequence[Trail], views: Sequence[list[Array]]) -> Iterator[tuple[Any, ...]]:
         """What each visit of ``part`` reads and writes, in this order.
 
         Args:
             trails: gives the views before and after the visit, of each.
-            tables: arrays (..., rows of the part, K); gives the visit's view of each.
-            lists: one entry per visit of the whole plan; gives the visit's.
+            views: one entry per visit of the part; gives the visit's.
         """
-        here = slice(part.first, part.last)
-        states = [views[here] for trail in trails for views in (trail.before, trail.after)]
-        views = [self.split_part(table, part) for table in tables]
-        visits = zip(*states, *views, *(entries[here] for entries in lists), strict=True)
+        states = [side for trail in trails for side in trail.views(part)]
+        visits = zip(*states, *views, strict=True)
         moves = [trail for trail in trails if trail.running is not None]
         return self._walk_packed(part, visits, moves) if moves else visits
 
     def walk_back(
-        self, part: Part, tables: Sequence[Array | None], lists: Sequence[list[Array]]
+        self, part: Part, views: Sequence[list[Array] | None], lists: Sequence[list[Array]]
     ) -> Iterator[tuple[Any, ...]]:
-        """As ``walk``, the last visit first and without trails; a table that is None gives None."""
+        """The same, the last visit first: ``views`` (None gives None), then ``lists``, one entry per visit of all."""
         here = slice(part.first, part.last)
         nothing = [None] * (part.last - part.first)
-        views = [nothing if table is None else self.split_part(table, part) for table in tables]
-        return zip(*map(reversed, views), *(reversed(entries[here]) for entries in lists), strict=True)
+        given = [nothing if entries is None else entries for entries in views]
+        return zip(*map(reversed, given), *(reversed(entries[here]) for entries in lists), strict=True)
 
     def _walk_packed(self, part: Part, visits: Any, moves: list[Trail]) -> Iterator[tuple[Any, ...]]:
         for k, visit in enumerate(visits, part.first):
@@ -163,49 +168,100 @@ class Trail:
             ``"after"``: only what comes after; ``"last"``: nothing but the last one.
 
     Attributes:
-        before, after: views (n, R), one per visit.
         earlier: (S, R), the states before each visit, in row order (None unless ``keep="both"``).
         values: (S, R), the states after each visit, in row order (None if ``keep="last"``).
+        running: packed input only: the state as it is now; what is kept of it is copied at every visit.
     """
 
     def __init__(self, plan: Plan, initial: Array, keep: str = "both") -> None:
         xp = array_module(initial)
+        self._plan = plan
+        self._block: Array = None  # (T + 1, N, R)
         self.earlier: Array = None
         self.values: Array = None
         self.running: Array = None
         size = initial.shape[-1]
         if keep == "last":
             self.state = initial.copy()
-            self.before = self.after = plan.heads(self.state)
+            self._heads = plan.heads(self.state)
         elif not plan.packed:
-            block = xp.empty((plan.steps + 1, plan.batch, size), initial.dtype)  # (T + 1, N, R)
+            self._block = block = xp.empty((plan.steps + 1, plan.batch, size), initial.dtype)
             start, first = (plan.steps, 0) if plan.reverse else (0, 1)
             block[start] = initial
-            views = list(block)[:: -1 if plan.reverse else 1]
-            self.before, self.after = views[:-1], views[1:]
             self.values = block[first : first + plan.steps].reshape(plan.rows, size)
             self.earlier = block[1 - first : 1 - first + plan.steps].reshape(plan.rows, size)
-            self.state = views[-1]
+            self.state = block[plan.steps - start]
         else:
             self.state = self.running = initial.copy()
             self._heads = plan.heads(self.running)
             self.values = xp.empty((plan.rows, size), initial.dtype)
-            self.after = plan.split(self.values)
-            self.before = self._heads
+            self._after = plan.split(self.values)
+            self._before = self._heads
             if keep == "both":
                 self.earlier = xp.empty((plan.rows, size), initial.dtype)
-                self.before = plan.split(self.earlier)
-        self._copies = self.earlier is not None
+                self._before = plan.split(self.earlier)
+
+    def views(self, part: Part) -> tuple[list[Array], list[Array]]:
+        """Where the state lies before and after each visit of ``part``, (n, R)."""
+        first, last = part.first, part.last
+        if self._block is not None:
+            steps = self._plan.steps_of(part)
+            block = list(self._block[steps.start : steps.stop + 1])
+            if self._plan.reverse:
+                block.reverse()
+            return block[:-1], block[1:]
+        if self.running is None:
+            return self._heads[first:last], self._heads[first:last]
+        return self._before[first:last], self._after[first:last]
 
     def enter(self, k: int) -> None:
         """Packed input only: note what the running state is before visit ``k``."""
-        if self._copies:
-            self.before[k][...] = self._heads[k]
+        if self.earlier is not None:
+            self._before[k][...] = self._heads[k]
 
     def leave(self, k: int) -> None:
         """Packed input only: the running state takes over what visit ``k`` gave."""
-        self._heads[k][...] = self.after[k]
+        self._heads[k][...] = self._after[k]
 
     def final(self) -> Array:
         """The state (N, R) after the last visit of each sequence, as an array of its own."""
         return self.state.copy()
+
+
+class Blocks:
+    """Room for G blocks of activations per row, arranged so that what one visit touches is contiguous.
+
+    With equal lengths the memory is (T, G, N, H), step by step: element-wise operations take several times as long
+    on G pieces that lie a whole sequence apart.  Packed rows are (G, S, H).  Without ``keep`` there is room for one
+    visit, which all visits share.
+    """
+
+    def __init__(self, plan: Plan, count: int, state: Array, keep: bool = True) -> None:
+        xp = array_module(state)
+        size = state.shape[-1]
+        self._plan = plan
+        self._shared: dict[int, Array] = {}
+        if not keep:
+            flat = xp.empty(count * plan.batch * size, state.dtype)
+            for n in set(plan.sizes):
+                self._shared[n] = flat[: count * n * size].reshape(count, n, size)
+        elif plan.packed:
+            self._memory = xp.empty((count, plan.rows, size), state.dtype)
+        else:
+            self._memory = xp.empty((plan.steps, count, plan.batch, size), state.dtype)
+
+    def views(self, part: Part, block: Any = slice(None)) -> list[Array]:
+        """One view per visit of ``part``: all blocks (G, n, H), some of them, or one (n, H)."""
+        if self._shared:
+            chosen = {n: memory[block] for n, memory in self._shared.items()}
+            return [chosen[n] for n in self._plan.sizes[part.first : part.last]]
+        if self._plan.packed:
+            return self._plan.split_part(self._memory[block, part.rows], part)
+        views = list(self._memory[self._plan.steps_of(part), block])
+        return views[::-1] if self._plan.reverse else views
+
+    def table(self, part: Part) -> Array:
+        """All blocks of the rows of ``part``, arranged as ``Plan.by_step`` arranges tables: (G, steps, N, H)."""
+        if self._plan.packed:
+            return self._memory[:, part.rows]
+        return self._memory[self._plan.steps_of(part)].swapaxes(0, 1)

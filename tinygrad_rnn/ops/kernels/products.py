@@ -1,7 +1,7 @@
 """The large products of a recurrent layer, each one over all rows at once, and the packing of weights.
 
-Inside the kernels the gates are contiguous blocks (G, S, H): an element-wise operation on one block of a
-(S, 4H) table takes several times as long.  Weights and biases come and go in PyTorch's layout (G*H, K).
+Inside the kernels the gates are contiguous blocks: an element-wise operation on one gate of a row (4H) of all takes
+several times as long.  Weights and biases come and go in PyTorch's layout (G*H, K).
 
 A sigmoid is computed as ``0.5 * tanh(0.5 * z) + 0.5``, which cannot overflow and is one fast function for all
 gates; the inner factor is folded into the rows of its weights (a power of two: nothing is lost).
@@ -9,13 +9,16 @@ gates; the inner factor is folded into the rows of its weights (a power of two: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
 
 from ...backend import array_module
 from ...typing import Array
 
 __all__ = [
-    "ELEMENTS_IN_CACHE",
+    "ROWS_OF_A_PRODUCT",
     "bias_gradient",
     "half",
     "input_gradient",
@@ -24,13 +27,16 @@ __all__ = [
     "pack_bias",
     "pack_weight",
     "project",
-    "rows_of",
-    "scratch",
+    "scratch_for",
+    "sum_of_blocks",
     "weight_gradient",
 ]
 
 FEW_STEPS = 4
 """Below this number of steps, copying the recurrent weight to a faster layout costs more than it saves."""
+
+ROWS_OF_A_PRODUCT = 512
+"""Input projections of fewer rows lose speed; of many more, their results leave the cache before they are used."""
 
 ELEMENTS_IN_CACHE = 1 << 15
 """Elements of one table in float32 or float64 of which about ten stay in a second-level cache of a few MiB."""
@@ -66,14 +72,23 @@ def pack_bias(biases: Sequence[Array | None], order: Sequence[int], scales: Sequ
     return xp.stack([blocks[gate] * scale for gate, scale in zip(order, scales, strict=True)])
 
 
-def most_rows(size: int) -> int:
+def most_rows(size: int, least: int = 1) -> int:
     """How many rows of ``size`` elements to treat at a time, so that a handful of such tables stay in cache."""
-    return max(ELEMENTS_IN_CACHE // max(size, 1), 1)
+    return max(ELEMENTS_IN_CACHE // max(size, 1), least)
 
 
-def rows_of(table: Array | None, rows: slice) -> Array | None:
-    """``table[rows]``, or None if there is no table."""
-    return None if table is None else table[rows]
+def scratch_for(x: Array, gates: int, rows: int, size: int) -> Array:
+    """Room (G, rows, H) for pre-activations of the dtype of ``x``.
+
+    One more row lies between the gates: pieces that are a power of two apart share places in the caches, and
+    reading all gates of a step then takes twice as long.
+    """
+    return array_module(x).empty((gates, rows + 1, size), x.dtype)[:, :rows]
+
+
+def sum_of_blocks(xp: Any) -> Callable[..., Array]:
+    """``f(terms, axis=0, out=...)``: the sum over blocks, by the shortest way that the array module has."""
+    return np.add.reduce if xp is np else xp.sum
 
 
 def one_minus_square(y: Array, out: Array) -> Array:
@@ -95,19 +110,6 @@ def project(x: Array, weights: Array, bias: Array | None, out: Array) -> None:
 def half(like: Array) -> Array:
     """0.5 as an array of no dimensions: cheaper in a loop than a Python number, which is converted anew."""
     return array_module(like).full((), 0.5, like.dtype)
-
-
-def scratch(gates: int, heads: Sequence[Array]) -> list[Array]:
-    """Room for each visit, (gates, n, H) for the state views ``heads[k]`` (n, H): contiguous, all in one memory."""
-    if not heads:
-        return []
-    largest = max(heads, key=len)
-    flat = array_module(largest).empty(gates * largest.size, largest.dtype)
-    made: dict[int, Array] = {}
-    for view in heads:
-        if len(view) not in made:
-            made[len(view)] = flat[: gates * view.size].reshape(gates, *view.shape)
-    return [made[len(view)] for view in heads]
 
 
 def weight_gradient(dz: Array, x: Array) -> Array:

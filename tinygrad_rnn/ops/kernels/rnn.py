@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from ...backend import array_module
 from ...typing import Array
-from .plan import Plan, Trail
+from .plan import Blocks, Plan, Trail
 from .products import (
     bias_gradient,
     input_gradient,
@@ -25,8 +25,6 @@ from .products import (
     pack_bias,
     pack_weight,
     project,
-    rows_of,
-    scratch,
     weight_gradient,
 )
 
@@ -77,10 +75,10 @@ def forward(
     bias = pack_bias((b_ih, b_hh), ORDER, SCALES)  # (1, 1, H)
     hs = Trail(plan, h0, "both" if save else "after")
     project(x.reshape(plan.rows, x.shape[-1]), w_in, bias, out=hs.values[None])
-    products = [product[0] for product in scratch(1, plan.heads(h0))]  # (n, H)
+    room = Blocks(plan, 1, h0, keep=False)
     matmul, add, tanh, maximum, zero = xp.matmul, xp.add, xp.tanh, xp.maximum, xp.zeros((), x.dtype)
-    for part in plan.parts(plan.rows):
-        for h, h_new, product in plan.walk(part, (hs,), (), (products,)):
+    for part in plan.parts(most_rows(size)):
+        for h, h_new, product in plan.walk(part, (hs,), (room.views(part, 0),)):
             add(h_new, matmul(h, w_rec, out=product), out=h_new)
             if nonlinearity == "tanh":
                 tanh(h_new, out=h_new)
@@ -123,7 +121,8 @@ def backward(
             one_minus_square(residual.values[rows], out=dz[0, rows])
         else:
             dz[0, rows] = residual.values[rows] > 0
-        for dz_t, dy_t, dh in plan.walk_back(part, (dz[0, rows], rows_of(dy_rows, rows)), (heads,)):
+        dy_part = None if dy_rows is None else plan.split_part(dy_rows[rows], part)
+        for dz_t, dy_t, dh in plan.walk_back(part, (plan.split_part(dz[0, rows], part), dy_part), (heads,)):
             if dy_t is not None:
                 add(dh, dy_t, out=dh)
             multiply(dz_t, dh, out=dz_t)
