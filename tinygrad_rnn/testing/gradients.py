@@ -31,6 +31,7 @@ __tracebackhide__ = True  # pytest shows the line that called us, not ours
 
 EPS = 1e-6
 ROUNDING = 1e-11  # of <v, f> in a difference at the smallest step, 5e-4: 2e-16 / 5e-4, with room for sums
+SMALLEST = 1e-3  # signals below it are reported as errors relative to this: what is left of them is rounding
 NEGLIGIBLE = 1e-12  # of inputs and directions of size 1: where all terms cancel, only rounding is left
 
 
@@ -39,7 +40,7 @@ class GradientReport:
     """What ``assert_gradients`` saw when all was well.
 
     Attributes:
-        worst: the largest error, relative to ``sum |v J| |u|``.
+        worst: the largest difference between analytical and numerical value, relative to ``sum |v J| |u|``.
         signal: the largest ``sum |v J| |u|``: if it is 0, nothing was tested.
     """
 
@@ -126,7 +127,7 @@ def _project(
         gap = abs(analytical - numerical)
         if not gap <= rtol * size + 4 * change + noise or change > 1e-4 * size + 1e3 * noise:
             _fail(problem, position, u, vs, analytical, numerical, level, original)
-        results.append((max(gap - noise, 0.0) / size if size else 0.0, size))
+        results.append((gap / max(size, SMALLEST), size))
     return results
 
 
