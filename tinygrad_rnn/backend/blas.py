@@ -61,7 +61,7 @@ def _function(library: ctypes.CDLL | None, name: str) -> Any:
 def blas() -> Blas:
     """The BLAS in use."""
     library = _library()
-    config = np.show_config(mode="dicts") or {}
+    config: Any = np.show_config(mode="dicts")
     info = config.get("Build Dependencies", {}).get("blas", {})
     name = f"{info.get('name', 'unknown')} {info.get('version', '')}".strip()
     corename, threads = _function(library, "get_corename"), _function(library, "get_num_threads")

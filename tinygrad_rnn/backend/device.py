@@ -33,9 +33,8 @@ class Device:
 
     def __init__(self, name: str | int | Device, index: int | None = None) -> None:
         if isinstance(name, Device):
-            self.type, self.index = name.type, name.index
-            return
-        if isinstance(name, int):
+            name, index = name.type, name.index
+        elif isinstance(name, int):
             name, index = "cuda", name
         if not isinstance(name, str):
             raise ArgumentTypeError(f"device(): expected a name such as 'cpu' or 'cuda:0', got {type(name).__name__}")
