@@ -52,7 +52,7 @@ bool = np.dtype(np.bool_)  # noqa: A001
 dtype, finfo, iinfo = np.dtype, np.finfo, np.iinfo
 inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 
-_SUBPACKAGES = ("accelerator", "autograd", "backend", "backends", "cuda", "diagnostics", "nn", "optim")
+_SUBPACKAGES: tuple[str, ...] = ("accelerator", "autograd", "backend", "backends", "cuda", "diagnostics", "nn", "optim")
 _SUBPACKAGES += ("serialization", "testing", "train", "utils", "viz")
 _ELSEWHERE = {
     "compile": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",
