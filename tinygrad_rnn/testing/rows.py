@@ -78,9 +78,14 @@ def _reduction(draw: Any, /, min_side: int = 0, min_axes: int = 0, **kwargs: Any
     return Call((a,), {"axes": draw(any_axes(a.ndim, min(min_axes, a.ndim))), "keepdims": draw(st.booleans())})
 
 
+def _corrected(call: Call) -> Call:
+    return Call(call.args, {**call.params, "correction": 1})
+
+
 add_samples("sum")(lambda: _reduction())
 add_samples("mean")(lambda: _reduction(min_side=1))
 add_samples("amax", "amin")(lambda: _reduction(min_side=1, min_axes=1, distinct=True))
+add_samples("var")(lambda: _reduction(min_side=2, min_axes=1, min_dims=1).map(_corrected))
 
 
 @add_samples("softmax", "log_softmax")
