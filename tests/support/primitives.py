@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn.autograd import extension
 from tinygrad_rnn.tape.primitive import REGISTRY
 from tinygrad_rnn.testing import rows
 from tinygrad_rnn.testing.sampling import SAMPLES
@@ -19,8 +20,8 @@ for _name in ("nn", "nn.functional", "optim", "autograd", "testing"):
 assert rows is not None  # importing it fills the table of samples
 
 PARTS = {"output"}  # not an operation: it marks the outputs of a fused one
-CHECKED = sorted(name for name, p in REGISTRY.items() if name not in PARTS and hasattr(p, "apply"))
-"""Every primitive that can be applied."""
+CHECKED = sorted(name for name, p in REGISTRY.items() if name not in PARTS | extension._own and hasattr(p, "apply"))
+"""Every primitive that the package declares and that can be applied; tests declare some of their own."""
 
 SAMPLED = [name for name in CHECKED if name in SAMPLES and name != "move"]
 """Those of them with samples; moving between devices needs two of them."""
