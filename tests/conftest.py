@@ -34,6 +34,13 @@ def xp(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield found
 
 
+@pytest.fixture(params=["double", pytest.param("cupy", marks=pytest.mark.gpu)])
+def device_xp(request: pytest.FixtureRequest) -> Iterator[Any]:
+    """An array module of device arrays: the strict double, and cupy itself."""
+    with arrays.module(request.param) as found:
+        yield found
+
+
 @pytest.fixture
 def double() -> Iterator[Any]:
     """The strict double of cupy: refuses what cupy refuses, and counts transfers to the host."""

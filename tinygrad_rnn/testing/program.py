@@ -118,7 +118,9 @@ def programs(
         shape: of the inputs; by default up to two axes of up to three entries.
     """
     names = [name for name in (MOVES if only is None else only) if name in REGISTRY]
-    inputs = [draw(arrays(shape or shapes(0, 2, 1, 3))) for _ in range(draw(st.integers(1, max_inputs)))]
+    inputs = [
+        draw(arrays(shapes(0, 2, 1, 3) if shape is None else shape)) for _ in range(draw(st.integers(1, max_inputs)))
+    ]
     values = list(inputs)
     steps: list[Step] = []
     while len(steps) < max_steps:
