@@ -28,6 +28,7 @@ from .tape.tensor import Size, Tensor
 
 if TYPE_CHECKING:
     from . import accelerator, autograd, backends, cuda, nn, optim, serialization, testing, utils
+    from .serialization import load, save
 
 __version__ = "0.1.0"
 
@@ -36,7 +37,7 @@ __all__ += ["get_rng_state", "inference_mode", "initial_seed", "is_grad_enabled"
 __all__ += ["optim", "seed", "serialization", "set_grad_enabled", "set_rng_state", "testing", "utils"]
 __all__ += ["bool", "complex128", "complex64", "double", "float", "float16", "float32", "float64", "half", "int"]
 __all__ += ["int16", "int32", "int64", "int8", "long", "short", "uint8", "e", "inf", "nan", "pi"]
-__all__ += ["accelerator", "backends", "cuda", "dtype", "finfo", "iinfo"]
+__all__ += ["accelerator", "backends", "cuda", "dtype", "finfo", "iinfo", "load", "save"]
 __all__ += legacy.__all__ + ops.__all__
 
 float16 = half = np.dtype(np.float16)
@@ -54,6 +55,7 @@ inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 
 _SUBPACKAGES: tuple[str, ...] = ("accelerator", "autograd", "backend", "backends", "cuda", "diagnostics", "nn", "optim")
 _SUBPACKAGES += ("serialization", "testing", "train", "utils", "viz")
+_LAZY = {"load": "serialization", "save": "serialization"}
 _ELSEWHERE = {
     "compile": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",
     "jit": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",
@@ -71,6 +73,8 @@ def __getattr__(name: str) -> Any:
         except ModuleNotFoundError as error:
             if error.name != f"{__name__}.{name}":
                 raise
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     hint = _ELSEWHERE.get(name)
     if hint is None:
         import difflib

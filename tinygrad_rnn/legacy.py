@@ -45,7 +45,8 @@ class _Legacy(type):
         sizes = args[0] if len(args) == 1 and isinstance(args[0], Size) else args or (0,)
         if not all(isinstance(size, (int, np.integer)) for size in sizes):
             raise ArgumentTypeError(f"{cls.__name__}(): expected sizes or one sequence of values, got {args!r}")
-        return zeros(*sizes, dtype=cls.dtype)
+        made: Tensor = zeros(*sizes, dtype=cls.dtype)
+        return made
 
 
 def _constructor(name: str, dtype: type[np.generic]) -> Any:

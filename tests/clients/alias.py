@@ -1,16 +1,20 @@
 """Run a script that was written for PyTorch with this package under the name ``torch``.
 
-    python tests/clients/alias.py script.py [its arguments ...]        (or: -m package [arguments ...])
+    python tests/clients/alias.py [--real] [--seed N] script.py [its arguments ...]
+    python tests/clients/alias.py [--real] [--seed N] -m module [its arguments ...]
 
 ``import torch``, ``import torch.nn.functional as F``, ``from torch.utils.data import DataLoader``: each name leads to
 the module of the same path in ``tinygrad_rnn``.  A module that only ``standins/`` has (TensorBoard, say: out of this
 package's scope) comes from there; a name that neither has raises ModuleNotFoundError, as for any module.
+
+``--real`` leaves PyTorch itself under its name, for comparison; ``--seed`` seeds a script that does not do so itself.
 
 Source of the mechanism: the import system's meta path, https://docs.python.org/3/reference/import.html
 """
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -21,6 +25,7 @@ import types
 from collections.abc import Sequence
 
 HERE = pathlib.Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
 PACKAGE = "tinygrad_rnn"
 
 
@@ -68,20 +73,31 @@ def install() -> None:
 
 
 def main(argv: list[str]) -> None:
-    sys.path[0] = str(HERE.parents[1])  # the repository, in place of this folder
-    install()
-    importlib.import_module("torch")
+    """Read our own options, put the names in place, run the script or the module."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--real", action="store_true", help="PyTorch itself")
+    parser.add_argument("--seed", type=int, help="for manual_seed, before the script starts")
+    parser.add_argument("-m", dest="module", help="a module in place of a script")
+    parser.add_argument("rest", nargs=argparse.REMAINDER)
+    options = parser.parse_args(argv)
+    sys.path[0] = str(REPOSITORY)  # in place of this folder
+    if not options.real:
+        install()
+    torch = importlib.import_module("torch")
     for name in ("nn", "optim", "autograd", "utils.data", "nn.functional", "nn.utils.rnn", "nn.init"):
         importlib.import_module(f"torch.{name}")  # PyTorch loads these with itself
-    if argv[0] == "-m":
+    if not options.real:
+        importlib.import_module("tests.clients.standins.additions").add(torch)
+    if options.seed is not None:
+        torch.manual_seed(options.seed)
+    if options.module:
         sys.path[0] = ""
-        sys.argv = argv[1:]
-        runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
-        return
-    sys.path[0] = str(pathlib.Path(argv[0]).resolve().parent)
-    sys.path.append(str(HERE.parents[1]))
-    sys.argv = argv
-    runpy.run_path(argv[0], run_name="__main__")
+        sys.argv = [options.module, *options.rest]
+        runpy.run_module(options.module, run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = str(pathlib.Path(options.rest[0]).resolve().parent)
+        sys.argv = options.rest
+        runpy.run_path(options.rest[0], run_name="__main__")
 
 
 if __name__ == "__main__":

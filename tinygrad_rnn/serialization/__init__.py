@@ -1,23 +1,38 @@
 """Files: nested values with arrays in them, in the safetensors format, written atomically, read without pickle.
 
-* :func:`save` and :func:`load`: any nesting of containers, plain values, arrays and tensors (``checkpoint``);
-* :func:`save_arrays` and :func:`load_arrays`: plain safetensors files, as other frameworks write them;
+* :func:`save` and :func:`load`: containers, plain values, arrays, tensors and modules, nested (``checkpoint``);
+* :class:`safe_globals` and its kin: which classes of your own a file may name (``allowed``);
+* :func:`save_file` and :func:`load_file`: state_dicts to and from PyTorch as safetensors files (``interchange``);
+* :func:`from_onnx` and :func:`to_onnx`: weights in ONNX's gate order (``onnx_order``);
+* :func:`save_arrays` and :func:`load_arrays`: safetensors files of arrays;
 * :func:`atomic_write`: a file that is either the old one or the new one, whatever happens meanwhile.
 """
 
 from __future__ import annotations
 
+from .allowed import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from .atomic import atomic_write, remove_leftovers
 from .checkpoint import FORMAT, VERSION, load, save
+from .interchange import load_file, save_file, to_arrays
+from .onnx_order import from_onnx, to_onnx
 from .safetensors import load_arrays, save_arrays
 
 __all__ = [
     "FORMAT",
     "VERSION",
+    "add_safe_globals",
     "atomic_write",
+    "clear_safe_globals",
+    "from_onnx",
+    "get_safe_globals",
     "load",
     "load_arrays",
+    "load_file",
     "remove_leftovers",
+    "safe_globals",
     "save",
     "save_arrays",
+    "save_file",
+    "to_arrays",
+    "to_onnx",
 ]
