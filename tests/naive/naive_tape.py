@@ -40,6 +40,12 @@ def sum_to(a: Array, shape: tuple[int, ...]) -> Array:
     return a.sum(axis=tuple(k for k, n in enumerate(shape) if n == 1), keepdims=True)
 
 
+def written(a: Array, v: Array, index: Any, last: Any) -> Array:
+    out = a.copy()
+    out[index] = v
+    return out
+
+
 AFFINE: dict[str, Callable[..., Array]] = {  # in each argument, the others held fixed
     "neg": np.negative,
     "clone": np.copy,
@@ -62,6 +68,14 @@ AFFINE: dict[str, Callable[..., Array]] = {  # in each argument, the others held
     "embedding": lambda weight, index, padding_idx: weight[index],
     "place": place,
     "scatter_add": scatter_add,
+    "contiguous": np.copy,
+    "cumsum": lambda a, dim, reverse: np.flip(np.cumsum(np.flip(a, dim), dim), dim) if reverse else np.cumsum(a, dim),
+    "flip": lambda a, dims: np.flip(a, dims),
+    "roll": lambda a, shifts, dims: np.roll(a, shifts, dims),
+    "repeat": lambda a, repeats: np.tile(a, repeats),
+    "diagonal": lambda a, offset, dim1, dim2: np.diagonal(a, offset, dim1, dim2),
+    "contract": lambda a, b, left, right, out: np.einsum(f"{left},{right}->{out}", a, b),
+    "setitem": written,
 }
 
 CURVED: dict[str, tuple[Callable[..., Array], list[Callable[..., Array]]]] = {  # value; derivative by each argument
@@ -76,6 +90,19 @@ CURVED: dict[str, tuple[Callable[..., Array], list[Callable[..., Array]]]] = {  
     "abs": (np.abs, [lambda a: np.where(a > 0, 1.0, -1.0)]),
     "sign": (np.sign, [lambda a: 0 * a]),
     "relu": (lambda a: np.where(a > 0, a, 0.0), [lambda a: np.where(a > 0, 1.0, 0.0)]),
+    "sin": (np.sin, [np.cos]),
+    "cos": (np.cos, [lambda a: -np.sin(a)]),
+    "tan": (np.tan, [lambda a: 1 / np.cos(a) ** 2]),
+    "sinh": (np.sinh, [np.cosh]),
+    "cosh": (np.cosh, [np.sinh]),
+    "asin": (np.arcsin, [lambda a: (1 - a**2) ** -0.5]),
+    "atan": (np.arctan, [lambda a: 1 / (1 + a**2)]),
+    "expm1": (np.expm1, [np.exp]),
+    "log1p": (np.log1p, [lambda a: 1 / (1 + a)]),
+    "log2": (np.log2, [lambda a: 1 / (a * np.log(2))]),
+    "clamp": (lambda a, low, high: np.clip(a, low, high), [lambda a, low, high: 1.0 * ((a > low) & (a < high))]),
+    "logaddexp": (np.logaddexp, [lambda a, b: 1 / (1 + np.exp(b - a)), lambda a, b: 1 / (1 + np.exp(a - b))]),
+    "atan2": (np.arctan2, [lambda a, b: b / (a**2 + b**2), lambda a, b: -a / (a**2 + b**2)]),
     "div": (np.divide, [lambda a, b: 1 / b + 0 * a, lambda a, b: -a / b**2]),
     "pow": (np.power, [lambda a, b: b * a ** (b - 1), lambda a, b: np.log(a) * a**b]),
     "pow_number": (

@@ -16,7 +16,8 @@ from ..ops.index import places
 from ..tape.primitive import REGISTRY
 from .sampling import any_axes
 
-__all__ = ["MOVES", "Move", "analytic"]
+__all__ = ["COMPLEX_FORMS", "KINK_AT_0", "MOVES", "PAIR", "POSITIVE", "SAFE", "SMOOTH", "Arrays", "Move", "analytic"]
+__all__ += ["axes", "broadcasts", "has_axes", "off", "within"]
 
 Arrays = Sequence[Any]
 SAFE = 0.05  # the distance to keep from kinks, ties and poles
@@ -53,26 +54,26 @@ class Move(NamedTuple):
 # where derivatives exist -------------------------------------------------------------------------------------------
 
 
-def _within(low: float, high: float) -> Callable[[Arrays, dict[str, Any]], bool]:
+def within(low: float, high: float) -> Callable[[Arrays, dict[str, Any]], bool]:
     return lambda args, params: bool(((args[0] >= low) & (args[0] <= high)).all())
 
 
-def _off(*kinks: float, which: int = 0, gap: float = SAFE) -> Callable[[Arrays, dict[str, Any]], bool]:
+def off(*kinks: float, which: int = 0, gap: float = SAFE) -> Callable[[Arrays, dict[str, Any]], bool]:
     return lambda args, params: all(bool((np.abs(args[which] - kink) >= gap).all()) for kink in kinks)
 
 
 def _untied(args: Arrays, params: dict[str, Any]) -> bool:
     """No two entries that are reduced together are close, the largest and the smallest at least."""
-    a, axes = args[0], params["axes"]
-    rest = [k for k in range(a.ndim) if k not in axes]
-    rows = np.sort(a.transpose(*rest, *axes).reshape(*[a.shape[k] for k in rest], -1), axis=-1)
+    a, reduced = args[0], params["axes"]
+    rest = [k for k in range(a.ndim) if k not in reduced]
+    rows = np.sort(a.transpose(*rest, *reduced).reshape(*[a.shape[k] for k in rest], -1), axis=-1)
     return rows.shape[-1] < 2 or bool((np.diff(rows, axis=-1) >= SAFE).all())
 
 
 # which values fit --------------------------------------------------------------------------------------------------
 
 
-def _broadcasts(position: int, value: Any, before: Arrays) -> bool:
+def broadcasts(position: int, value: Any, before: Arrays) -> bool:
     try:
         np.broadcast_shapes(value.shape, *[b.shape for b in before])
     except ValueError:
@@ -84,7 +85,7 @@ def _same_shape(position: int, value: Any, before: Arrays) -> bool:
     return all(b.shape == value.shape for b in before)
 
 
-def _has_axes(least: int) -> Callable[[int, Any, Arrays], bool]:
+def has_axes(least: int) -> Callable[[int, Any, Arrays], bool]:
     return lambda position, value, before: value.ndim >= least
 
 
@@ -95,7 +96,7 @@ def _product(position: int, value: Any, before: Arrays) -> bool:
         return True
     (a,) = before
     inner = value.shape[-2] if value.ndim > 1 else value.shape[0]
-    batch = _broadcasts(0, np.empty(value.shape[:-2]), [np.empty(a.shape[:-2])])
+    batch = broadcasts(0, np.empty(value.shape[:-2]), [np.empty(a.shape[:-2])])
     return bool(a.shape[-1] == inner) and batch
 
 
@@ -114,7 +115,7 @@ def _joins(position: int, value: Any, before: Arrays) -> bool:
 # parameters --------------------------------------------------------------------------------------------------------
 
 
-def _axes(draw: Any, args: Arrays) -> dict[str, Any]:
+def axes(draw: Any, args: Arrays) -> dict[str, Any]:
     ndim = args[0].ndim
     return {"axes": draw(any_axes(ndim, min(1, ndim))), "keepdims": draw(st.booleans())}
 
@@ -181,39 +182,39 @@ def _rows(draw: Any, args: Arrays) -> dict[str, Any]:
     return {"index": np.array(draw(rows)), "padding_idx": None}
 
 
-SMOOTH = Move(allowed=_within(-3, 3))
-POSITIVE = Move(allowed=_within(0.1, 30))
-KINK_AT_0 = Move(allowed=_off(0.0))
-PAIR = Move(2, fits=_broadcasts)
+SMOOTH = Move(allowed=within(-3, 3))
+POSITIVE = Move(allowed=within(0.1, 30))
+KINK_AT_0 = Move(allowed=off(0.0))
+PAIR = Move(2, fits=broadcasts)
 
 MOVES: dict[str, Move] = {
     **dict.fromkeys(("neg", "square", "clone", "tanh", "sigmoid", "exp"), SMOOTH),
     **dict.fromkeys(("log", "sqrt", "rsqrt"), POSITIVE),
     **dict.fromkeys(("abs", "relu", "sign"), KINK_AT_0),
-    "reciprocal": Move(allowed=_off(0.0, gap=0.2)),
+    "reciprocal": Move(allowed=off(0.0, gap=0.2)),
     **dict.fromkeys(("add", "sub", "mul"), PAIR),
-    "div": Move(2, fits=_broadcasts, allowed=_off(0.0, which=1, gap=0.2)),
-    "pow": Move(2, fits=_broadcasts, allowed=_within(0.2, 5)),
+    "div": Move(2, fits=broadcasts, allowed=off(0.0, which=1, gap=0.2)),
+    "pow": Move(2, fits=broadcasts, allowed=within(0.2, 5)),
     "pow_number": Move(
-        params=lambda draw, args: {"exponent": draw(st.sampled_from([2, 3, 0.5, -1, -1.5]))}, allowed=_within(0.2, 5)
+        params=lambda draw, args: {"exponent": draw(st.sampled_from([2, 3, 0.5, -1, -1.5]))}, allowed=within(0.2, 5)
     ),
     **dict.fromkeys(
         ("maximum", "minimum"),
-        Move(2, fits=_broadcasts, allowed=lambda args, params: bool((np.abs(args[0] - args[1]) >= SAFE).all())),
+        Move(2, fits=broadcasts, allowed=lambda args, params: bool((np.abs(args[0] - args[1]) >= SAFE).all())),
     ),
-    **dict.fromkeys(("sum", "mean"), Move(params=_axes)),
-    **dict.fromkeys(("amax", "amin"), Move(params=_axes, allowed=_untied)),
-    **dict.fromkeys(("softmax", "log_softmax"), Move(params=_dim, fits=_has_axes(1))),
+    **dict.fromkeys(("sum", "mean"), Move(params=axes)),
+    **dict.fromkeys(("amax", "amin"), Move(params=axes, allowed=_untied)),
+    **dict.fromkeys(("softmax", "log_softmax"), Move(params=_dim, fits=has_axes(1))),
     "broadcast_to": Move(params=_wider),
     "sum_to": Move(params=_narrower),
     "reshape": Move(params=_other_shape),
-    "transpose": Move(params=_two_axes, fits=_has_axes(1)),
+    "transpose": Move(params=_two_axes, fits=has_axes(1)),
     "permute": Move(params=_order),
     "cat": Move((1, 3), params=lambda draw, args: {"dim": 0, "sizes": tuple(len(a) for a in args)}, fits=_joins),
     "stack": Move((1, 3), params=lambda draw, args: {"dim": draw(st.integers(0, args[0].ndim))}, fits=_same_shape),
-    "getitem": Move(params=_index, fits=_has_axes(1)),
-    "place": Move(params=_placed, fits=_has_axes(1)),
-    "gather": Move(params=_gathered, fits=_has_axes(1)),
+    "getitem": Move(params=_index, fits=has_axes(1)),
+    "place": Move(params=_placed, fits=has_axes(1)),
+    "gather": Move(params=_gathered, fits=has_axes(1)),
     "scatter_add": Move(2, params=_added_rows, fits=lambda k, v, before: v.ndim >= 1 and _joins(k, v, before)),
     "embedding": Move(params=_rows, fits=lambda k, v, before: bool(v.ndim == 2)),
     "matmul": Move(2, fits=_product),

@@ -22,6 +22,7 @@ from ..autograd.numeric import Problem, to_host
 from ..tape.backward import grad
 from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor, wrap
+from . import moves_more  # noqa: F401
 from .close import CheckFailed
 from .gradients import GradientReport
 from .moves import MOVES, Move, analytic
