@@ -70,8 +70,8 @@ class Generator:
     def __init__(self, device: Device | str = "cpu") -> None:
         if Device(device).type != "cpu":
             raise DeviceError(f"Generator(): random streams live on the CPU, got device {device!s}. Use Generator()")
+        self._engine: np.random.RandomState | None = None
         self.next_normal: float | None = None  # the second of a Box-Muller pair, kept for the next small draw
-        self._engine = np.random.RandomState(0)
         self.manual_seed(UNSEEDED)
 
     @property
@@ -90,10 +90,16 @@ class Generator:
         if not -(2**63) <= seed < 2**64:
             raise ArgumentError(f"Overflow when unpacking long long: manual_seed takes 64-bit integers, got {seed}")
         self._seed = int(seed) % 2**64
-        self._engine.seed(self._seed % 2**32)
+        self._engine = None
         self._fresh = True
         self.next_normal = None
         return self
+
+    def _started(self) -> np.random.RandomState:
+        """The engine, made at the first draw: ``numpy.random`` is a tenth of what importing NumPy costs."""
+        if self._engine is None:
+            self._engine = np.random.RandomState(self._seed % 2**32)
+        return self._engine
 
     def seed(self) -> int:
         """Seed from the operating system's entropy; return the seed chosen."""
@@ -113,7 +119,7 @@ class Generator:
         >>> bool((g.set_state(state).words(5) == first).all())
         True
         """
-        engine: Any = self._engine.get_state(legacy=False)
+        engine: Any = self._started().get_state(legacy=False)
         position = int(engine["state"]["pos"])
         state = np.zeros((), STATE_LAYOUT)
         state["seed"] = self._seed
@@ -149,7 +155,7 @@ class Generator:
         if int(new["seeded"]) != 1 or not (fresh or (0 < position <= WORDS and left == WORDS + 1 - position)):
             raise RandomError("Invalid mt19937 state: these bytes are not the state of a generator")
         key = new["words"].astype(np.uint32)
-        self._engine.set_state(("MT19937", key, WORDS if fresh else position, 0, 0.0))
+        self._started().set_state(("MT19937", key, WORDS if fresh else position, 0, 0.0))
         self._seed, self._fresh = int(new["seed"]), fresh
         self.next_normal = float(new["normal"]) if new["has_normal"] else None
         return self
@@ -162,7 +168,7 @@ class Generator:
         """``count`` draws of 32 bits: (count,) uint32."""
         if count:
             self._fresh = False
-        return self._engine.randint(0, 2**32, size=count, dtype=np.uint32)
+        return self._started().randint(0, 2**32, size=count, dtype=np.uint32)
 
     def halves(self, count: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         """``count`` draws of 64 bits as their high and low words, each (count,) uint32."""
