@@ -57,7 +57,7 @@ def test_infinities_and_nan_are_results_without_warnings_in_every_thread() -> No
             y = (big * 10).exp() + big.log() + 1 / big + big.sqrt() + (big - big) / (big - big) + big**-2
             y.sum().backward()
             (big.detach() == tg.tensor(np.nan)) | (big.detach().to(tg.int32) > 0)
-            tg.softmax(big * np.inf, 0), tg.var(big[:1]), tg.mean(big[:0]), tg.cumprod(big * 1e10, 0), tg.norm(big)
+            tg.softmax(big * np.inf, 0), tg.var(big), tg.mean(big[:0]), tg.cumprod(big * 1e10, 0), tg.norm(big)
         errors.append(None)
 
     errors: list[Any] = []
@@ -118,6 +118,12 @@ def test_every_function_says_what_it_does() -> None:
 
 def test_the_package_does_not_shadow_what_it_did_not_mean_to() -> None:
     assert not {"np", "Any", "annotations", "Value", "methods", "plain", "kernels"} & set(tg.ops.__all__)
+
+
+@pytest.mark.parametrize("shape", [(1,), (0,), (1, 3)])
+def test_a_variance_without_degrees_of_freedom_is_nan_and_warns(shape: tuple[int, ...]) -> None:
+    with pytest.warns(UserWarning, match=r"^var\(\): degrees of freedom is <= 0"):
+        assert tg.var(tg.ones(shape), 0).isnan().all()
 
 
 def test_a_copy_of_a_leaf_is_a_leaf_of_its_own() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,7 +60,15 @@ def _named(name: str, a: Value, dim: Any, unbiased: Any, keepdim: bool, correcti
         raise DtypeError(f"{name}(): std and var only support floating point and complex dtypes, got {a.dtype}")
     if correction is None:
         correction = 1 if unbiased is None or unbiased else 0
-    return _var(a, axes=axes_of(dim, a.ndim), keepdims=keepdim, correction=correction)
+    axes = axes_of(dim, a.ndim)
+    if not count(a.shape, axes) > correction:
+        warnings.warn(
+            f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input "
+            f"numel divided by output numel): {correction} and shape {list(a.shape)} over {list(axes)} give nan",
+            UserWarning,
+            stacklevel=3,
+        )
+    return _var(a, axes=axes, keepdims=keepdim, correction=correction)
 
 
 def var(a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Value:
