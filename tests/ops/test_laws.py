@@ -126,6 +126,17 @@ def test_a_variance_without_degrees_of_freedom_is_nan_and_warns(shape: tuple[int
         assert tg.var(tg.ones(shape), 0).isnan().all()
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+def test_a_mean_over_nothing_is_nan_without_a_warning(dtype: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert tg.zeros(0, dtype=dtype).mean().isnan().all()
+
+
+def test_a_mean_of_float16_is_finite_where_their_sum_is_not() -> None:
+    assert tg.full((4,), 60000.0, dtype="float16").mean().item() == 60000
+
+
 def test_a_copy_of_a_leaf_is_a_leaf_of_its_own() -> None:
     w = tg.tensor([1.0, 2.0], requires_grad=True)
     (w * w).sum().backward()

@@ -64,7 +64,7 @@ def count(shape: Shape, axes: tuple[int, ...]) -> float:
 
 def _mean_of(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     if a.dtype.itemsize == 2:  # a sum of float16 may be too large for it where the mean is not
-        return a.mean(axis=axes, keepdims=keepdims, dtype=np.float32).astype(a.dtype)
+        return _mean_of(a.astype(np.float32), axes, keepdims).astype(a.dtype)
     return a.sum(axis=axes, keepdims=keepdims) / a.dtype.type(count(a.shape, axes))
 
 

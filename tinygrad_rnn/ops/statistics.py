@@ -33,7 +33,8 @@ root = unary(
 
 def _variance(a: Array, axes: tuple[int, ...], keepdims: bool, correction: float) -> Array:
     wide = a.astype(np.float32) if a.dtype == np.float16 else a
-    deviation = np.abs(wide - wide.mean(axis=axes, keepdims=True))
+    centre = wide.sum(axis=axes, keepdims=True) / wide.dtype.type(count(a.shape, axes))
+    deviation = np.abs(wide - centre)
     total = np.square(deviation).sum(axis=axes, keepdims=keepdims)
     return (total * _share(a.shape, axes, correction)).astype(a.real.dtype)
 
