@@ -18,7 +18,7 @@ from ..tape.modes import state
 from ..tape.node import Leaf, Node
 from ..tape.primitive import REGISTRY, primitive
 from ..tape.rewrite import Erased, check_memory, check_write, commit
-from ..tape.tensor import Tensor, as_array, wrap
+from ..tape.tensor import Tensor, as_array
 from ..typing import Array, Shape, Value
 from .dtypes import cast
 from .elementwise import where
@@ -78,22 +78,35 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     >>> h.grad
     tensor([2., 4.])
     """
-    index = _private(raw_index(index))
-    if isinstance(value, Tensor) and _is_place(self, index, value):
+    basic = type(index) is int or type(index) is slice
+    if not basic:
+        index = _private(raw_index(index))
+        basic = _is_basic(index)
+    if isinstance(value, Tensor) and basic and value._is_view() and _is_place(self, index, value):
+        check_write(self, "__setitem__", value._node is not None)
         return  # the end of self[index] += ..., which has written to a view of this memory
-    _assign(self, index, value, "__setitem__")
+    _assign(self, index, basic, value, "__setitem__")
 
 
-def _assign(self: Tensor, index: Any, value: Any, op: str) -> Tensor:
+def _assign(self: Tensor, index: Any, basic: bool, value: Any, op: str) -> Tensor:
     check_memory(self, op)
     data = self._data
     v, values = _converted(self, value, op)
-    node = v._node if isinstance(v, Tensor) and state.recording else None
-    check_write(self, op, node is not None)
-    recorded = state.recording and (node is not None or self._node is not None)
-    last = _last_written(index, data, values) if recorded else None
+    recording = state.recording
+    node = v._node if recording and isinstance(v, Tensor) else None
+    recorded = recording and (node is not None or self._node is not None)
+    last = None
     try:
-        data[index] = values
+        if not basic:
+            place = data
+            last = _last_written(index, data, values) if recorded else None
+        else:
+            place = data if index is Ellipsis else data[_open(index)]
+        check_write(self, op, node is not None, place)
+        if basic:
+            place[...] = values
+        else:
+            data[index] = values
     except IndexError as error:
         raise _index_error(self, index, error) from error
     except ValueError as error:
@@ -103,7 +116,7 @@ def _assign(self: Tensor, index: Any, value: Any, op: str) -> Tensor:
         node = Node(SETITEM, parents, parents, {"index": index, "last": last}, None, (), data.shape, data.dtype)
         for watcher in state.watchers:
             watcher.recorded(node, data)
-    return commit(self, node, op)
+    return commit(self, node, op, place)
 
 
 def _converted(self: Tensor, value: Any, op: str) -> tuple[Any, Any]:
@@ -134,14 +147,19 @@ def _private(index: Any) -> Any:
 
 
 def _is_basic(index: Any) -> bool:
-    items = index if isinstance(index, tuple) else (index,)
-    return all(i is None or i is Ellipsis or type(i) is slice or type(i) is int for i in items)
+    """Whether ``x[index]`` is a view of x."""
+    return all(i is None or i is Ellipsis or type(i) is slice or type(i) is int for i in _as_tuple(index))
+
+
+def _open(index: Any) -> Any:
+    """A basic index that gives an array and no number, also where it names one entry."""
+    if not isinstance(index, tuple):
+        return index, Ellipsis
+    return index if Ellipsis in index else (*index, Ellipsis)
 
 
 def _is_place(self: Tensor, index: Any, value: Tensor) -> bool:
-    """Whether ``value`` is the view ``self[index]`` itself, so that there is nothing to assign."""
-    if not value._is_view() or not _is_basic(index):
-        return False
+    """Whether a view is ``self[index]`` itself, so that there is nothing to assign."""
     parent, p, params, recorded = value._view
     followed = type(value._node) is not Leaf and (recorded or not state.recording)
     return parent is self and p.name == "getitem" and bool(params["index"] == index) and followed
@@ -157,7 +175,7 @@ def _last_written(index: Any, data: Array, values: Any) -> Array | None:
     Raises:
         InplaceError: on a GPU, where no order is kept, and the values may differ.
     """
-    if _is_basic(index) or not _names_twice(index, data.shape):
+    if not _names_twice(index, data.shape):
         return None
     if on_gpu(data) and getattr(values, "size", 1) > 1:
         raise InplaceError(
@@ -180,7 +198,7 @@ def _on_host(index: Any) -> Any:
 
 
 def _names_twice(index: Any, shape: Shape) -> bool:
-    """Whether an index names a place twice.  Only index arrays can: it is enough to look at the axes that they index."""
+    """Whether an index names a place twice.  Only index arrays can, so only their axes are looked at."""
     items = _as_tuple(_on_host(index))
     free = len(shape) - sum(_axes_used(i) for i in items)
     coordinates: list[Any] = []
@@ -238,7 +256,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     tensor([[1., 2.],
             [1., 2.]])
     """
-    return _assign(self, ..., src, "copy_")
+    return _assign(self, ..., True, src, "copy_")
 
 
 def fill_(self: Tensor, value: Any) -> Tensor:
@@ -247,12 +265,12 @@ def fill_(self: Tensor, value: Any) -> Tensor:
         raise ShapeRuntimeError(
             f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
         )
-    return _assign(self, ..., value, "fill_")
+    return _assign(self, ..., True, value, "fill_")
 
 
 def zero_(self: Tensor) -> Tensor:
     """Set every entry to 0."""
-    return _assign(self, ..., 0, "zero_")
+    return _assign(self, ..., True, 0, "zero_")
 
 
 def overwrite(self: Tensor, fill: Any, op: str) -> Tensor:

@@ -8,7 +8,7 @@ for its vjp, the stand-in holds a copy; what it keeps of the result is its own a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,26 +47,22 @@ RESHAPING = ("squeeze", "swapaxes", "swapdims", "t", "transpose", "unsqueeze")
 """View operations whose in-place form makes the tensor itself the view of what it was."""
 
 
-def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
+def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
     """The in-place form ``name`` of the operation ``f``."""
     p = REGISTRY.get(getattr(f, "__name__", ""))
     known = p if p is not None and getattr(p, "apply", None) is f else None
     ufunc = known.forward if known is not None and isinstance(known.forward, np.ufunc) else None
 
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         check_memory(self, name)
         check_write(self, name, False)
-        if state.recording:
-            history = self._node is not None or any(isinstance(a, Tensor) and a._node is not None for a in args)
-            history = history or any(isinstance(a, Tensor) and a._node is not None for a in kwargs.values())
-        else:
-            history = False
+        history = state.recording and (self._node is not None or _recorded(args) or _recorded(kwargs.values()))
         if not history and ufunc is not None and not kwargs and _direct(ufunc, self._data, args, self._clock):
             return commit(self, None, name)
         old, args, kwargs = _stand_ins(self, args, kwargs, history and not _unread(known, self, args))
         out = f(old, *args, **kwargs)
         if out is NotImplemented:
-            return NotImplemented
+            return out
         out = _fitted(self, out, name)
         check_write(self, name, out._node is not None)
         self._data[...] = out._data
@@ -76,6 +72,14 @@ def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
     plain = name.strip("_")
     method.__doc__ = f"In-place form of ``{plain}``: the result is written into the memory of this tensor."
     return method
+
+
+def _recorded(values: Iterable[Any]) -> bool:
+    """Whether one of them is a tensor that requires grad."""
+    for value in values:
+        if isinstance(value, Tensor) and value._node is not None:
+            return True
+    return False
 
 
 def _direct(ufunc: np.ufunc, data: Array, args: tuple[Any, ...], clock: Clock | None) -> bool:
@@ -122,6 +126,7 @@ def _stand_ins(
     return old, tuple([apart(a) for a in args]), {key: apart(a) for key, a in kwargs.items()}
 
 
+_NAMES = {"float16": "Half", "float32": "Float", "float64": "Double", "int32": "Int", "int64": "Long"}
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 
@@ -149,8 +154,7 @@ def _fitted(self: Tensor, out: Tensor, name: str) -> Tensor:
 
 
 def _torch_name(dtype: Any) -> str:
-    names = {"float32": "Float", "float64": "Double", "float16": "Half", "int64": "Long", "int32": "Int", "bool": "Bool"}
-    return names.get(str(dtype), str(dtype).capitalize())
+    return _NAMES.get(str(dtype), str(dtype).capitalize())
 
 
 def _reshaped(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:

@@ -6,21 +6,22 @@ Rules that the rest of the engine relies on:
   tensors that can reach a node own it: there are no cycles, and a graph that nobody holds is freed at once.
 * Indices grow with time.  A parent's index is smaller than its child's, hence falling index is an order in
   which every child comes before its parents: the sweep needs no other sort.
-* The clock that gives indices also stamps writes in place.  A saved value is stale exactly if it was written
-  after the node was recorded, i.e. if its stamp is greater than the node's index.
+* The clock that gives indices also stamps writes in place.  A saved value is stale exactly if its own memory was
+  written after the node was recorded, i.e. if such a write has a stamp greater than the node's index.
 * In ``args`` a value that the vjps do not read is replaced by the parent that stands for it, which knows its
   shape and dtype and nothing else.
 """
 
 from __future__ import annotations
 
-import itertools
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ..backend import is_array
 from ..errors import InplaceError
 from ..typing import Array, DType, Params, Shape, Value
+from .clock import Clock, Write, now, stamp_write, writes
 from .hooks import register_leaf_hook, register_node_hook, register_prehook
 
 if TYPE_CHECKING:
@@ -30,41 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Clock", "Hook", "Leaf", "Node", "now", "stamp_write", "writes"]
 
 Hook = Callable[..., Any]
-
-now: Callable[[], int] = itertools.count(1).__next__
-"""The next tick of the one clock, for nodes and writes alike."""
-
-
-class Writes:
-    """When any tensor was last written in place: nodes recorded later than ``latest`` need no check."""
-
-    latest = 0
-
-
-writes = Writes()
-
-
-def stamp_write(clock: Clock, writer: str = "") -> None:
-    """Note that the memory behind ``clock`` was written just now, and by what."""
-    clock.stamp = writes.latest = now()
-    clock.count += 1
-    clock.writer = writer
-    if clock.recent is None:
-        clock.recent = []
-    clock.recent.append(clock.stamp)
-    if len(clock.recent) > 64:
-        del clock.recent[:32]
-
-
-class Clock:
-    """When a piece of memory was last written in place.  A tensor and its views share one."""
-
-    # Class attributes until the first write: most clocks are made with a tensor and never written.
-    stamp = 0
-    count = 0
-    views: dict[weakref.ref[Tensor], None] | None = None  # in order of creation; the dead strike themselves out
-    writer = ""
-    recent: list[int] | None = None  # the last stamps: from them an error message counts versions
 
 
 class Leaf:
@@ -168,9 +134,19 @@ class Node:
         """
         for position, clock in enumerate(self.clocks):
             if clock is not None and clock.stamp > self.index:
-                raise InplaceError(self._stale(position, clock))
+                write = clock.first_overwrite(self._saved(position), self.index)
+                if write is not None:
+                    raise InplaceError(self._stale(position, clock, write))
 
-    def _stale(self, position: int, clock: Clock) -> str:
+    def _saved(self, position: int) -> Array | None:
+        """The array that a clock watches, first those of the arguments, then of the output; None if not at hand."""
+        if position < len(self.parents):
+            value = self.args and self.args[position]
+        else:  # a fused primitive has its residual there
+            value = self.ans if self.primitive.joint is None else None
+        return value if is_array(value) else None
+
+    def _stale(self, position: int, clock: Clock, write: Write) -> str:
         number = position - len(self.parents)  # the clocks of the arguments, then those of the outputs
         value: Any = self
         maker: Leaf | Node | None = self
@@ -180,16 +156,14 @@ class Node:
             made = maker.params.get("number", 0) if isinstance(maker, Node) else 0
             role = f"its argument {position}"
         which = f", which is output {made} of {maker.name()}," if isinstance(maker, Node) else ""
-        later = sum(stamp > self.index for stamp in clock.recent or ())
-        expected = f"version {clock.count - later}" if clock.recent and later < len(clock.recent) else (
-            "version 0" if later == clock.count else "an earlier version"
-        )
+        version = clock.version_at(self.index)
+        expected = "an earlier version" if version is None else f"version {version}"
         where = f" at {self.info}" if self.info else ""
         return (
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
             f"[{_type_name(value)} {list(value.shape)}]{which} is at version {clock.count}; expected {expected} "
             f"instead. Hint: {self.primitive.name} saved it ({role}) for its gradient{where}, and "
-            f"{clock.writer or 'something'} wrote to it later. Write to a copy (x.clone()), use the out-of-place form, "
+            f"{write.writer or 'something'} wrote to it later. Write to a copy (x.clone()), use the out-of-place form, "
             "or call backward() first; autograd.detect_anomaly() shows the lines."
         )
 

@@ -22,12 +22,13 @@ import numpy as np
 from ..backend import array_module
 from ..errors import InplaceError
 from ..typing import Array, Params, Value
+from .clock import overlap, stamp_write
 from .hooks import move_retained
 from .modes import state
-from .node import Leaf, Node, stamp_write
+from .node import Leaf, Node
 from .primitive import REGISTRY, Part, Primitive, primitive, unary
 from .tensor import Tensor, as_array, wrap
-from .views import ancestry, derive, overlap, region, views_of
+from .views import ancestry, derive, region, views_of
 from .where import user_line
 
 __all__ = ["Erased", "check_memory", "check_write", "commit"]
@@ -159,8 +160,14 @@ def _repeats(data: Array) -> bool:
     return np.unique(addresses).size < addresses.size
 
 
-def check_write(t: Tensor, op: str, recorded: bool) -> None:
-    """Refuse a write after which a gradient would be wrong.  ``recorded``: the new value has a history.
+def check_write(t: Tensor, op: str, recorded: bool, place: Array | None = None) -> None:
+    """Refuse a write after which a gradient would be wrong.
+
+    Args:
+        t: the tensor that is written to.
+        op: the name of what writes.
+        recorded: the new value has a history.
+        place: the part of the memory of ``t`` that is written, if not all.
 
     Raises:
         InplaceError: ``t`` or what it is a view of is a leaf that requires grad, or was taken without recording.
@@ -177,18 +184,21 @@ def check_write(t: Tensor, op: str, recorded: bool) -> None:
     for relative in line[:-1]:
         if not relative._view[3]:
             raise InplaceError(UNRECORDED_VIEW.format(op=op, shape=list(line[-1]._data.shape)))
+    place = t._data if place is None else place
     for other in views_of(line[-1]):
-        if type(other._node) is Leaf and overlap(other._data, t._data):
+        if type(other._node) is Leaf and overlap(other._data, place):
             raise InplaceError(LEAF_VIEW.format(op=op, shape=list(other._data.shape)))
 
 
-def commit(t: Tensor, node: AnyNode | None, op: str) -> Tensor:
+def commit(t: Tensor, node: AnyNode | None, op: str, place: Array | None = None) -> Tensor:
     """After the memory of ``t`` was written: stamp it, and give ``t`` and its family their new nodes.
 
     ``node`` is that of the new value of ``t``, None for a constant.  ``check_write`` came before.
     """
-    stamp_write(t._own_clock(), f"{op}() at {user_line()}" if state.watchers else f"{op}()")
-    if not state.recording:
+    place = t._data if place is None else place
+    here = state.here
+    stamp_write(t._own_clock(), place, f"{op}() at {user_line()}" if here.watchers else op + "()")
+    if not here.recording:
         return t
     line = ancestry(t)
     if node is None:
@@ -206,7 +216,7 @@ def commit(t: Tensor, node: AnyNode | None, op: str) -> Tensor:
         _show(written, parent)
         _assign(parent, written)
     for view in views_of(line[-1]):
-        if all(view is not relative for relative in line) and (view._node is None or overlap(view._data, t._data)):
+        if all(view is not relative for relative in line) and (view._node is None or overlap(view._data, place)):
             _assign(view, derive(view))
     return t
 

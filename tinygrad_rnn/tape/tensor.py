@@ -242,7 +242,7 @@ class Tensor:
 
     def _touch(self) -> None:
         """Declare that ``_data`` was just written in place."""
-        stamp_write(self._own_clock())
+        stamp_write(self._own_clock(), self._data)
 
     # to plain Python and NumPy -------------------------------------------------------------------------------
 

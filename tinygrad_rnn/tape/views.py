@@ -18,8 +18,8 @@ from weakref import ref
 
 import numpy as np
 
-from ..backend import array_module
 from ..typing import Array, Params
+from .clock import overlap
 from .modes import state
 from .node import Node
 from .tensor import Tensor, as_array, wrap
@@ -27,7 +27,7 @@ from .tensor import Tensor, as_array, wrap
 if TYPE_CHECKING:
     from .primitive import Primitive
 
-__all__ = ["ancestry", "become_view", "derive", "leave_family", "overlap", "region", "viewer", "views_of"]
+__all__ = ["ancestry", "become_view", "derive", "leave_family", "region", "viewer", "views_of"]
 
 ndarray = np.ndarray
 _new = object.__new__
@@ -85,11 +85,6 @@ def region(p: Primitive, params: Params, x: Array) -> Array:
 def _whole(p: Primitive, params: Params, x: Array, y: Any) -> Array:
     """An array in place of a NumPy scalar: a 0-d view, where ``x[i]`` gave the number and no memory."""
     return p.forward(x[..., None], **params).reshape(()) if isinstance(y, np.generic) else as_array(y)
-
-
-def overlap(x: Array, y: Array) -> bool:
-    """Whether the memory of one array begins inside that of the other: False is certain, True is not."""
-    return bool(array_module(x).may_share_memory(x, y))
 
 
 def become_view(t: Tensor, view: tuple[Tensor, Primitive, Params, bool]) -> None:
