@@ -98,6 +98,15 @@ def test_loaded_arrays_are_writable_and_independent(path: Path) -> None:
     assert b.tolist() == [0, 0, 0]
 
 
+def test_no_length_of_the_header_looks_like_another_kind_of_file(path: Path) -> None:
+    first_bytes = set()
+    for length in range(0, 260, 4):
+        save("x" * length, path)
+        first_bytes.add(path.read_bytes()[0])
+        assert load(path) == "x" * length
+    assert 0x80 in first_bytes  # with which a pickle begins
+
+
 def test_arrays_are_named_by_the_path_that_leads_to_them(path: Path) -> None:
     save(
         {"model": {"rnn.weight": np.ones(2)}, "state": (np.zeros(1),), "a.b": np.ones(1), "a": {"b": np.zeros(1)}}, path

@@ -98,7 +98,8 @@ def load(f: File, map_location: Any = None, *, weights_only: bool = True) -> Any
         blob, source = f.read(), str(getattr(f, "name", "the file"))
     else:
         raise ArgumentTypeError(f"load(): f must be a path or a file open for reading, not {type(f).__name__}")
-    if blob[:4] == b"PK\3\4" or blob[:1] == b"\x80":
+    # The first byte alone does not tell: a header of 128 bytes, or of 384, begins with that of a pickle.
+    if blob[8:9] != b"{" and (blob[:4] == b"PK\3\4" or blob[:1] == b"\x80"):
         raise CheckpointError(
             f"{source} is a pickle, as torch.save writes it, and pickles are never read here. In PyTorch: "
             "safetensors.torch.save_file(model.state_dict(), path); here: serialization.load_file(path)"
