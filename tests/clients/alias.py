@@ -14,7 +14,6 @@ Source of the mechanism: the import system's meta path, https://docs.python.org/
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -74,30 +73,36 @@ def install() -> None:
 
 def main(argv: list[str]) -> None:
     """Read our own options, put the names in place, run the script or the module."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--real", action="store_true", help="PyTorch itself")
-    parser.add_argument("--seed", type=int, help="for manual_seed, before the script starts")
-    parser.add_argument("-m", dest="module", help="a module in place of a script")
-    parser.add_argument("rest", nargs=argparse.REMAINDER)
-    options = parser.parse_args(argv)
+    real, seed, module = False, None, False
+    while argv[0].startswith("-"):
+        option = argv.pop(0)
+        if option == "-m":
+            module = True
+        elif option == "--real":
+            real = True
+        elif option == "--seed":
+            seed = int(argv.pop(0))
+        else:
+            raise SystemExit(f"{option}: the options are --real, --seed N and -m; see the top of {__file__}")
     sys.path[0] = str(REPOSITORY)  # in place of this folder
-    if not options.real:
+    if not real:
         install()
     torch = importlib.import_module("torch")
     for name in ("nn", "optim", "autograd", "utils.data", "nn.functional", "nn.utils.rnn", "nn.init"):
         importlib.import_module(f"torch.{name}")  # PyTorch loads these with itself
-    if not options.real:
-        importlib.import_module("tests.clients.standins.additions").add(torch)
-    if options.seed is not None:
-        torch.manual_seed(options.seed)
-    if options.module:
-        sys.path[0] = ""
-        sys.argv = [options.module, *options.rest]
-        runpy.run_module(options.module, run_name="__main__", alter_sys=True)
+    if real:
+        sys.modules["torch.utils.tensorboard"] = importlib.import_module("tests.clients.standins.utils.tensorboard")
     else:
-        sys.path[0] = str(pathlib.Path(options.rest[0]).resolve().parent)
-        sys.argv = options.rest
-        runpy.run_path(options.rest[0], run_name="__main__")
+        importlib.import_module("tests.clients.standins.additions").add(torch)
+    if seed is not None:
+        torch.manual_seed(seed)
+    sys.argv = argv
+    if module:
+        sys.path[0] = ""
+        runpy.run_module(argv[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = str(pathlib.Path(argv[0]).resolve().parent)
+        runpy.run_path(argv[0], run_name="__main__")
 
 
 if __name__ == "__main__":

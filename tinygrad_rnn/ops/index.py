@@ -64,13 +64,16 @@ def read_vjp(g: Value, y: Any, a: Any, index: Any) -> Value:
 _getitem = primitive("getitem", lambda a, index: a[index], (read_vjp,), ("",), view=True)
 
 
-def raw_index(index: Any) -> Any:
-    """An index with arrays of our own in place of tensors, arrays and lists; float tensors are refused.
+def raw_index(index: Any, xp: Any = None) -> Any:
+    """An index with arrays of our own in place of tensors, arrays and lists; of the module ``xp`` if it is given.
 
     They are copies: the backward pass reads them again, and by then the user may have written to his.
+
+    Raises:
+        IndexOutOfRange: a tensor of floats.
     """
     if isinstance(index, tuple):
-        return tuple([raw_index(i) for i in index])
+        return tuple([raw_index(i, xp) for i in index])
     if isinstance(index, Tensor):
         index = index._data
         if index.dtype.kind not in "iub":
@@ -78,22 +81,54 @@ def raw_index(index: Any) -> Any:
                 f"tensors used as indices must be long, int, byte or bool tensors, and this one is {index.dtype}. "
                 "Convert it: index.long()"
             )
-        return index.copy() if index.ndim else index[()]
+        if not index.ndim:
+            return index.item() if xp in (None, np) else index
     if is_array(index) and np.ndim(index):
-        return index.copy()
+        return (xp or array_module(index)).array(index)
     if isinstance(index, list):
-        return np.array([i._data if isinstance(i, Tensor) else i for i in index]) if index else np.array([], np.int64)
+        items = [i._data if isinstance(i, Tensor) else i for i in index]
+        return (xp or np).array(items, None if items else np.int64)
     return index
 
 
+def numbers_first(index: tuple[Any, ...]) -> tuple[Any, Any] | None:
+    """``(numbers, rest)`` with ``x[numbers][rest]`` for ``x[index]``, where NumPy would arrange the result otherwise.
+
+    NumPy counts a number beside an index array among the arrays, and where they stand apart the result begins with
+    their axes.  None: one step does.
+
+    >>> numbers_first((0, slice(1, 3), np.array([2, 1])))
+    ((0, slice(None, None, None), slice(None, None, None)), (slice(1, 3, None), array([2, 1])))
+    >>> numbers_first((0, np.array([2, 1])))
+    """
+    number = [isinstance(i, (int, np.integer)) and not isinstance(i, bool) for i in index]
+    array = [is_array(i) for i in index]
+    if not any(number) or not any(array) or any(isinstance(i, (bool, np.bool_)) for i in index):
+        return None
+    apart = [k for k in range(len(index)) if number[k] or array[k]]
+    if apart[-1] - apart[0] == len(apart) - 1:
+        return None
+    numbers: list[Any] = []
+    for i, is_number in zip(index, number, strict=True):
+        if is_number or i is Ellipsis:
+            numbers.append(i)
+        elif i is not None:
+            numbers += [slice(None)] * (i.ndim if is_array(i) and i.dtype.kind == "b" else 1)
+    return tuple(numbers), tuple(i for i, is_number in zip(index, number, strict=True) if not is_number)
+
+
 def getitem(a: Value, index: Any) -> Value:
-    """``a[index]`` with integers, slices, None, Ellipsis, masks and index arrays, as in NumPy.
+    """``a[index]`` with integers, slices, None, Ellipsis, masks and index arrays.
+
+    As in NumPy, but that numbers are taken first, as PyTorch has it: ``x[0, :, [2, 1]]`` is ``x[0][:, [2, 1]]``.
 
     Raises:
         IndexOutOfRange: an index outside its axis, or more indices than axes.
     """
     if type(index) is not int and type(index) is not slice:
-        index = raw_index(index)
+        index = raw_index(index, array_module(a._data if isinstance(a, Tensor) else a))
+        if type(index) is tuple and (steps := numbers_first(index)):
+            return getitem(getitem(a, steps[0]), steps[1])
     try:
         return _getitem(a, index=index)
     except IndexError as error:
@@ -242,7 +277,7 @@ def take_along_dim(a: Value, indices: Value, dim: int | None = None) -> Value:
 @plain
 def argwhere(a: Array) -> Array:
     """The coordinates of the entries that are not zero, one row each: (n, ndim)."""
-    return array_module(a).stack(a.nonzero(), 1) if a.ndim else np.zeros((int(bool(a)), 0), np.int64)
+    return array_module(a).stack(a.nonzero(), 1) if a.ndim else array_module(a).zeros((int(bool(a)), 0), np.int64)
 
 
 def nonzero(a: Value, *, as_tuple: bool = False) -> Any:

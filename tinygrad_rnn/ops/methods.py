@@ -28,6 +28,7 @@ from . import (
     index,
     inplace,
     linalg,
+    numpy_names,
     numpy_protocol,
     pieces,
     products,
@@ -138,6 +139,7 @@ METHODS: dict[str, Any] = {
 }
 
 METHODS.update(inplace.methods(METHODS))
+METHODS.update(numpy_names.accepting(METHODS))
 
 
 def bind() -> None:

@@ -49,7 +49,7 @@ randn, randn_like = _of_size("randn", random.randn, "normal numbers of mean 0 an
 
 
 def randint(
-    low: int,
+    low: Any = None,
     high: Any = None,
     size: Any = None,
     *,
@@ -67,9 +67,9 @@ def randint(
     """
     if size is None and isinstance(high, (tuple, list)):
         low, high, size = 0, low, high
-    if high is None:
-        low, high = 0, low
-    if size is None:
+    if high is None or low is None:
+        low, high = 0, low if high is None else high
+    if size is None or high is None:
         raise ArgumentTypeError("randint(): the size is missing: randint(high, size) or randint(low, high, size)")
     chosen = np.dtype(np.int64) if dtype is None else as_dtype(dtype)
     return _made(random.randint(int(low), int(high), sizes_of((size,)), chosen, generator), device, requires_grad)

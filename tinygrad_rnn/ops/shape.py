@@ -53,7 +53,8 @@ def axes_of(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     if dim is None:
         return tuple(range(ndim))
     if isinstance(dim, int):
-        return (axis_of(dim, ndim),) if ndim else ()
+        axis = axis_of(dim, ndim)
+        return (axis,) if ndim else ()
     axes = tuple(axis_of(d, ndim) for d in dim)
     if len(set(axes)) != len(axes):
         twice = next(d for d in axes if axes.count(d) > 1)

@@ -30,6 +30,7 @@ from .classification import cross_entropy, nll_loss
 from .gaussian import gelu
 from .masking import dropout, dropout1d
 from .normalization import layer_norm, rms_norm
+from .padding import pad
 from .probabilities import gumbel_softmax, log_softmax, softmax, softmin
 from .products import bilinear, cosine_similarity, linear, normalize, pairwise_distance
 from .regression import huber_loss, l1_loss, mse_loss, smooth_l1_loss
@@ -67,6 +68,7 @@ __all__ = [
     "nll_loss",
     "normalize",
     "one_hot",
+    "pad",
     "pairwise_distance",
     "prelu",
     "relu",
