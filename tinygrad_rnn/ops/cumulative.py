@@ -170,7 +170,7 @@ def _running(name: str, ufunc: Any, word: str) -> Any:
     def apply(a: Value, dim: int) -> Any:
         dim = axis_of(dim, a.ndim)
         if a.ndim == 0:
-            return result(a.clone(), wrap(np.zeros((), np.int64)))
+            return result(a.clone(), wrap(array_module(raw(a)).zeros((), np.int64)))
         indices = wrap(as_array(_latest(raw(a), dim, ufunc)))
         return result(gather(a, dim, indices), indices)
 

@@ -82,7 +82,7 @@ def raw_index(index: Any, xp: Any = None) -> Any:
                 "Convert it: index.long()"
             )
         if not index.ndim:
-            return index.item() if xp in (None, np) else index
+            return index.item() if xp in (None, np) else index.copy()
     if is_array(index) and np.ndim(index):
         return (xp or array_module(index)).array(index)
     if isinstance(index, list):

@@ -176,7 +176,8 @@ def repeat_interleave(
         )
     if (counts < 0).any():
         raise ShapeRuntimeError("repeats can not be negative")
-    rows = np.repeat(np.arange(size), counts.reshape(-1) if counts.size != 1 else int(counts.reshape(())))
+    xp = array_module(a._data if isinstance(a, Tensor) else a)
+    rows = xp.repeat(xp.arange(size), counts.reshape(-1).tolist() if counts.size != 1 else int(counts.reshape(())))
     return getitem(a if a.ndim else reshape(a, (1,)), (*(slice(None),) * dim, rows))
 
 

@@ -15,6 +15,7 @@ from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Value
 from .assign import setitem
+from .creation import full_like
 from .dtypes import cast
 from .elementwise import clone, where
 from .index import check_range, places, whole_numbers
@@ -94,18 +95,17 @@ def scatter(
     source = value if src is None else src
     if reduce is not None and reduce != "add":
         raise ArgumentError(f"reduce argument must be 'add' or None in scatter(), got {reduce!r}")
-    if not isinstance(source, Tensor):
-        source = Tensor(np.asarray(source, a.dtype))
     if a.ndim == 0:
-        return reshape(scatter(vector(a), dim, vector(index), vector(source), reduce=reduce), ())
-    if source.ndim == 0:
-        source = broadcast_to(source, whole_numbers(index, "scatter").shape)
+        source = vector(source) if isinstance(source, Tensor) else source
+        return reshape(scatter(vector(a), dim, vector(index), source, reduce=reduce), ())
+    number = not isinstance(source, Tensor)
+    filled = full_like(index, source, dtype=a.dtype) if number else source
     if reduce == "add":
-        return scatter_add(a, dim, index, source)
-    _same_type("scatter", a, source)
-    where_to, source = _places_and_source("scatter", a, dim, index, source)
+        return scatter_add(a, dim, index, filled)
+    _same_type("scatter", a, filled)
+    where_to, filled = _places_and_source("scatter", a, dim, index, filled)
     out = clone(a)
-    setitem(out, where_to, source)
+    setitem(out, where_to, source if number else filled)
     return out
 
 

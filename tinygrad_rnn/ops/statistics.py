@@ -64,8 +64,8 @@ def _named(name: str, a: Value, dim: Any, unbiased: Any, keepdim: bool, correcti
     axes = axes_of(dim, a.ndim)
     if not count(a.shape, axes) > correction:
         warnings.warn(
-            f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor (input "
-            f"numel divided by output numel): {correction} and shape {list(a.shape)} over {list(axes)} give nan",
+            f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor "
+            f"(input numel divided by output numel): {correction} and shape {list(a.shape)} over {list(axes)} give nan",
             UserWarning,
             stacklevel=3,
         )

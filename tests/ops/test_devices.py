@@ -1,0 +1,38 @@
+"""Every operation on arrays of a GPU (or of a strict double of CuPy): the numbers of the host, and they stay there."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+import tinygrad_rnn.nn  # noqa: F401
+from tests.ops.cases import CASES, Case
+from tests.ops.test_against_torch import evaluate, flat
+from tests.support import arrays
+
+ON_DEVICE = [case for case in CASES if "t.tensor(" not in case.expression and ".view(" not in case.expression]
+
+
+@pytest.mark.parametrize("name", ["double", pytest.param("cupy", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("case", ON_DEVICE, ids=str)
+def test_values_and_gradients_are_those_of_the_host(case: Case, name: str) -> None:
+    expected = gradients(case, [tg.tensor(a, requires_grad=a.dtype.kind == "f") for a in case.inputs()])
+    with arrays.module(name) as xp:
+        found = gradients(case, [tg.as_tensor(xp.asarray(a)) for a in case.inputs()])
+        for ours, host in zip(found, expected, strict=True):
+            assert isinstance(ours._data, xp.ndarray), f"{case}: a result came back to the host"
+            np.testing.assert_allclose(xp.asnumpy(ours._data), host._data, 1e-12, 1e-12, err_msg=str(case))
+
+
+def gradients(case: Case, tensors: list[Any]) -> list[Any]:
+    inputs = [x.requires_grad_() for x in tensors if x.dtype.kind == "f"]
+    results = flat(evaluate(tg, case, tensors))
+    live = [y.detach() for y in results]
+    recorded = [y for y in results if y.requires_grad]
+    if case.orders and recorded:
+        seeds = [tg.ones_like(y) for y in recorded]
+        live += [g for g in tg.autograd.grad(recorded, inputs, seeds, allow_unused=True) if g is not None]
+    return live
