@@ -155,6 +155,19 @@ def test_view_shares_memory_or_refuses() -> None:
     assert x[1, 0].item() == 0
 
 
+def test_numbers_of_an_index_are_taken_first_in_reading_and_in_writing() -> None:
+    torch = pytest.importorskip("torch")
+    found = []
+    for t in (tg, torch):
+        x, v = t.ones(2, 3, 4, requires_grad=True), t.arange(6.0).reshape(3, 2).requires_grad_()
+        y = x * 1
+        y[0, :, [2, 1]] = v
+        assert y[0, :, [2, 1]].tolist() == v.tolist()
+        (y * t.arange(24.0).reshape(2, 3, 4)).sum().backward()
+        found.append((y.tolist(), x.grad.tolist(), v.grad.tolist()))
+    assert found[0] == found[1]
+
+
 @pytest.mark.parametrize("f", [lambda x: x.clone(), lambda x: x.flip(0), lambda x: x.roll(0), lambda x: x.repeat(1, 1)])
 def test_copies_are_copies(f: Any) -> None:
     x = tg.zeros(2, 3)

@@ -22,7 +22,7 @@ from ..tape.tensor import Tensor, as_array
 from ..typing import Array, Shape, Value
 from .dtypes import cast
 from .elementwise import where
-from .index import _index_error, raw_index
+from .index import _index_error, getitem, numbers_first, raw_index
 from .shape import sum_to
 
 __all__ = ["copy_", "fill_", "overwrite", "setitem", "zero_"]
@@ -80,7 +80,9 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     """
     basic = type(index) is int or type(index) is slice
     if not basic:
-        index = _private(raw_index(index))
+        index = _private(raw_index(index, array_module(self._data)))
+        if type(index) is tuple and (steps := numbers_first(index)):
+            return setitem(getitem(self, steps[0]), steps[1], value)  # as reading there
         basic = _is_basic(index)
     if isinstance(value, Tensor) and basic and value._is_view() and _is_place(self, index, value):
         check_write(self, "__setitem__", value._node is not None)
