@@ -25,6 +25,7 @@ class Cover:
         self.lines: dict[str, set[str]] = {}  # "ops/shape.py:12" -> tests
         self.seconds: dict[str, float] = {}
         self.wanted: dict[CodeType, bool] = {}
+        self.failed: set[str] = set()  # a test that fails on the right program tells nothing about wrong ones
         self.test = ""
 
     def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
@@ -52,10 +53,13 @@ class Cover:
         sys.settrace(self.trace)
         try:
             return (yield)
+        except BaseException:
+            self.failed.add(item.nodeid)
+            raise
         finally:
             sys.settrace(None)
             self.seconds[item.nodeid] = time.perf_counter() - began
 
     def pytest_sessionfinish(self) -> None:
-        found = {line: sorted(tests) for line, tests in self.lines.items()}
+        found = {line: sorted(tests - self.failed) for line, tests in self.lines.items()}
         self.target.write_text(json.dumps({"lines": found, "seconds": self.seconds}))

@@ -75,7 +75,7 @@ def _constant(node: ast.Constant) -> Iterator[tuple[str, Callable[[Any], None]]]
         yield f"{value} -> {value + 1}", lambda n: setattr(n, "value", value + 1)
     elif isinstance(value, float):
         yield f"{value} -> {value * 1.5 + 0.25}", lambda n: setattr(n, "value", value * 1.5 + 0.25)
-    elif isinstance(value, str):
+    elif isinstance(value, str) and value.count(" ") < 3:  # more is a sentence, for people
         yield f"{value!r} -> {'?' + value!r}", lambda n: setattr(n, "value", "?" + value)
 
 
