@@ -24,9 +24,9 @@ Start = Callable[..., subprocess.Popen[str]]
 Run = Callable[..., tuple[int, str, str]]
 
 RUNS = {
-    "lstm": "--cell lstm --updates 600",
-    "gru, two layers, dropout, adam": "--cell gru --layers 2 --dropout 0.3 --optimizer adam --updates 400",
-    "rnn, no momentum, no clipping": "--cell rnn --momentum 0 --lr 0.1 --clip 0 --updates 600",
+    "lstm": "--cell lstm --updates 900",
+    "gru, two layers, dropout, adam": "--cell gru --layers 2 --dropout 0.3 --optimizer adam --updates 600",
+    "rnn, no momentum, no clipping": "--cell rnn --momentum 0 --lr 0.1 --clip 0 --updates 900",
 }
 SIZES = "--hidden 8 --embedding 4 --batch 4 --bptt 8 --eval-every 90 --checkpoint-every 7 --quiet"
 
@@ -62,20 +62,23 @@ def test_killed_at_random_moments_and_resumed(start: Start, run: Run, tmp_path: 
     checkpoint = tmp_path / "killed" / "checkpoint.safetensors"
     moments = random.Random(options)
     process = start("train", "--out", "killed", *options.split())
-    reached = [0]
+    reached = []
     for kill in range(5):
         if kill != 2:  # once, anywhere in the start of the program; else after some progress
             before = file_number(checkpoint)
             wait_until(process, lambda before=before: file_number(checkpoint) != before)  # type: ignore[misc]
-        time.sleep(moments.uniform(0, 0.1))
+        time.sleep(moments.uniform(0, 0.05))
         process.kill()
         _, errors = process.communicate()
+        if process.returncode == 0:
+            break
         assert process.returncode == -signal.SIGKILL, errors
         reached.append(load(checkpoint)["update"])
         process = start("train", "--resume", "killed", "--quiet")
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors
-    assert reached == sorted(reached) and len(set(reached)) >= 4  # it was in the middle, several times
+    else:
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    assert reached == sorted(reached) and len(set(reached)) >= 3  # it was in the middle, several times
     assert_same_run(tmp_path / "whole", tmp_path / "killed")
     losses = [record["loss"] for record in metrics(tmp_path / "whole")]
     assert np.mean(losses[-20:]) < 0.9 * np.mean(losses[:20])  # it did learn: there is something to keep
