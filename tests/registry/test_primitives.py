@@ -61,6 +61,20 @@ def test_gradients_of_first_and_second_order_are_right(name: str, record_propert
     assert signal > 0.01 or name in FLAT, "no example had a gradient to speak of: the samples test nothing"
 
 
+@pytest.mark.thorough
+@exact
+def test_gradients_of_third_order_are_right(name: str) -> None:
+    if name in SLOW:
+        pytest.skip("composed three times over, a layer of three steps is a tape of ten thousand records")
+
+    @settings(max_examples=50)
+    @given(samples(name))
+    def check(call: Call) -> None:
+        assert_gradients(*application(name, *call), order=3, rtol=1e-6)
+
+    check()
+
+
 @exact
 def test_laws_hold(name: str) -> None:
     """Linear, adjoint, deterministic; nothing is written to, no gradient shares memory."""
