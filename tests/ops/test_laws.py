@@ -44,9 +44,24 @@ def zeroed(f: Any) -> int:
 )  # fmt: skip
 def test_cutting_into_steps_costs_the_steps_and_not_their_square(cut: Any) -> None:
     x = tg.zeros(200, 8, requires_grad=True)
-    total = sum((piece * piece).sum() for piece in cut(x))
-    assert 0 < zeroed(total.backward) <= x.nbytes, "the backward pass fills the whole of x for every piece of it"
-    assert x.grad is not None
+    total = sum((piece * piece * piece).sum() for piece in cut(x))
+    assert 0 < zeroed(lambda: total.backward(retain_graph=True)) <= x.nbytes, "x was filled for every piece of it"
+    (g,) = tg.autograd.grad(total, x, create_graph=True)
+    recorded = zeroed(lambda: tg.autograd.grad(total, x, create_graph=True))
+    assert recorded <= x.nbytes, "a recorded backward pass fills the whole of x for every piece of it"
+    assert 0 < zeroed(lambda: (g * g).sum().backward()) <= 2 * x.nbytes
+    np.testing.assert_array_equal(x.grad.numpy(), 0)
+
+
+def test_recorded_parts_and_whole_contributions_sum_up_whatever_their_order() -> None:
+    for order in ([0, 1, 2], [2, 1, 0], [1, 2, 0]):
+        x = tg.tensor([2.0, 3.0, 5.0], dtype=tg.float64, requires_grad=True)
+        terms = [lambda x: x[0] ** 3, lambda x: (x**3).sum(), lambda x: (x[[1, 1]] ** 3).sum()]
+        total = sum(terms[k](x) for k in order)
+        (g,) = tg.autograd.grad(total, x, create_graph=True)
+        assert g.tolist() == [2 * 12, 3 * 27, 75]
+        (h,) = tg.autograd.grad(g.sum(), x)
+        assert h.tolist() == [2 * 12, 3 * 18, 30]
 
 
 def test_infinities_and_nan_are_results_without_warnings_in_every_thread() -> None:

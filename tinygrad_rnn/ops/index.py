@@ -38,6 +38,12 @@ class IndexPart(Part):
     def add_to(self, total: Array) -> None:
         add_at(total, self.index, self.g)
 
+    @staticmethod
+    def together(parts: list[Any]) -> Value:
+        if len(parts) == 1:
+            return parts[0].start()
+        return _place_all(*[p.g for p in parts], indices=tuple([p.index for p in parts]), shape=parts[0].shape)
+
 
 def _zeros_with(g: Array, index: Any, shape: Shape) -> Array:
     total = np.zeros_like(g, shape=shape)
@@ -54,11 +60,27 @@ _place = primitive(
 )
 
 
-def read_vjp(g: Value, y: Any, a: Any, index: Any) -> Value:
-    """The vjp of ``a[index]``, as a part where nothing is recorded."""
-    if isinstance(g, Tensor):
-        return _place(g, index=index, shape=tuple(a.shape))
-    return IndexPart(g, index, a.shape, a.dtype)
+def _zeros_with_all(*gs: Array, indices: tuple[Any, ...], shape: Shape) -> Array:
+    total = np.zeros_like(gs[0], shape=shape)
+    for g, index in zip(gs, indices, strict=True):
+        add_at(total, index, g)
+    return total
+
+
+def _place_all_vjps(
+    g: Value, y: Any, *parts: Any, needs: tuple[bool, ...], indices: tuple[Any, ...], shape: Shape
+) -> list[Value]:
+    return [g[index] if need else None for index, need in zip(indices, needs, strict=True)]
+
+
+_place_all = primitive(
+    "place_all", _zeros_with_all, joint=_place_all_vjps, doc="Zeros of ``shape`` with each part added at its index."
+)
+
+
+def read_vjp(g: Value, y: Any, a: Any, index: Any) -> IndexPart:
+    """The vjp of ``a[index]``: a part, which only touches the entries that were read."""
+    return IndexPart(g, index, tuple(a.shape), a.dtype)
 
 
 _getitem = primitive("getitem", lambda a, index: a[index], (read_vjp,), ("",), view=True)

@@ -61,6 +61,9 @@ class Part:
         """Add this part to a total that the sweep owns."""
         raise AssertionError("a Part says how it is added")
 
+    together: Callable[[list[Any]], Any] | None = None
+    """In a sweep that is recorded, where nothing is added into: the sum of several parts as one operation."""
+
 
 class Primitive:
     """One row of the table of primitives."""

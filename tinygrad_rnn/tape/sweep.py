@@ -70,6 +70,7 @@ def sweep(
     heap: list[int] = []
     nodes: dict[int, Any] = {}
     totals: dict[int, Any] = {}
+    parts: dict[int, list[Part]] = {}
     owned: set[int] = set()
     goals = None if wanted is None else {node.index for node in wanted}
     seeds = list(seeds)
@@ -80,12 +81,19 @@ def sweep(
         """Sum what arrives at a node by several ways, here from ``child``."""
         index = node.index
         part = isinstance(contribution, Part)
+        if part and record and contribution.together is not None:  # put together when all are there: T reads cost T
+            parts.setdefault(index, []).append(contribution)
+            part, contribution = False, None
         if index not in totals:
             nodes[index] = node
             heappush(heap, -index)
             if part:
                 contribution = contribution.take() if child in owned and not watchers else contribution.start()
                 owned.add(index)
+            totals[index] = contribution
+        elif contribution is None:
+            pass
+        elif totals[index] is None:
             totals[index] = contribution
         elif part:
             if index not in owned:
@@ -105,6 +113,8 @@ def sweep(
             index = -heappop(heap)
             node = nodes.pop(index)
             g = totals.pop(index)
+            if index in parts:
+                g = _completed(g, parts.pop(index))
             is_leaf = type(node) is Leaf
             if node.hooks:
                 g = run_hooks(node, g, record)
@@ -193,6 +203,12 @@ def _on_the_way(starts: Sequence[AnyNode], goals: set[int]) -> set[int]:
         ):
             on_way.add(index)
     return on_way
+
+
+def _completed(total: Value, parts: list[Any]) -> Value:
+    """A recorded cotangent, of whole contributions (None for none) and of parts."""
+    whole = parts[0].together(parts)
+    return whole if total is None else total + whole
 
 
 def _goes_on(node: Node, on_way: set[int]) -> bool:

@@ -200,6 +200,15 @@ def _place(draw: Any, /) -> Call:
     return Call((draw(arrays(np.zeros(shape)[index].shape, layout=None)),), {"index": index, "shape": shape})
 
 
+@add_samples("place_all")
+@st.composite
+def _place_all(draw: Any, /) -> Call:
+    shape = draw(shapes(1, 3, 1, 3))
+    chosen = tuple([draw(indices(shape)) for _ in range(draw(st.integers(1, 3)))])
+    parts = [draw(arrays(np.zeros(shape)[index].shape, layout=None)) for index in chosen]
+    return Call(tuple(parts), {"indices": chosen, "shape": shape})
+
+
 @add_samples("setitem")
 @st.composite
 def _setitem(draw: Any, /) -> Call:
