@@ -32,10 +32,12 @@ class Device:
     index: int | None
 
     def __init__(self, name: str | int | Device, index: int | None = None) -> None:
+        if isinstance(name, int):
+            self.type, self.index = "cuda", name
+            return
         if isinstance(name, Device):
-            name, index = name.type, name.index
-        elif isinstance(name, int):
-            name, index = "cuda", name
+            self.type, self.index = name.type, name.index
+            return
         if not isinstance(name, str):
             raise ArgumentTypeError(f"device(): expected a name such as 'cpu' or 'cuda:0', got {type(name).__name__}")
         kind, _, number = name.partition(":")

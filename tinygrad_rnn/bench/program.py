@@ -106,7 +106,7 @@ WORKS: dict[str, Callable[[Show, bool], None]] = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the program, for its own parser and for the command line's."""
     parser.add_argument("--only", default=",".join(WORKS), help="which works, of %(default)s", metavar="WORK,...")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads for everybody (default: all cores)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of everybody (default: all)")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, less time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every time to FILE")
 
@@ -134,7 +134,8 @@ def _child(only: str, threads: int, quick: bool, json_file: Path | None) -> None
     if present("torch"):
         importlib.import_module("torch").set_num_threads(threads)
     absent = [name for name in PEERS if name not in present(*PEERS)]
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, {threads} thread(s)", end="")
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, Python {platform.python_version()}, {threads} thread(s)", end="")
     print(f"; not installed: {', '.join(absent)}" if absent else "")
     results: list[Result] = []
 

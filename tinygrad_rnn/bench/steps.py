@@ -12,8 +12,9 @@ from .measure import Job
 __all__ = ["optimiser_jobs", "update_jobs"]
 
 
-def update_jobs(vocabulary: int = 100, embedding: int = 64, hidden: int = 256, N: int = 32, T: int = 64) -> dict[str, Job]:
+def update_jobs(vocabulary: int = 100, embedding: int = 64, hidden: int = 256) -> dict[str, Job]:
     """The update of the main job, from embedding to optimiser step, for us and for torch."""
+    T, N = 64, 32
     tokens = np.random.default_rng(0).integers(0, vocabulary, (T + 1, N))
     return {name: _update(importlib.import_module(name), tokens, vocabulary, embedding, hidden) for name in _pair()}
 
