@@ -91,16 +91,19 @@ def sweep(
                 contribution = contribution.take() if child in owned and not watchers else contribution.start()
                 owned.add(index)
             totals[index] = contribution
-        elif contribution is None:
-            pass
-        elif totals[index] is None:
-            totals[index] = contribution
         elif part:
             if index not in owned:
                 totals[index] = totals[index].copy()
                 owned.add(index)
             contribution.add_to(totals[index])
-        elif index in owned and not record:
+        elif record:
+            before = totals[index]
+            if before is not None and contribution is not None:
+                owned.add(index)
+                totals[index] = before + contribution
+            elif before is None:
+                totals[index] = contribution
+        elif index in owned:
             totals[index] += contribution
         else:
             totals[index] = totals[index] + contribution
@@ -113,7 +116,7 @@ def sweep(
             index = -heappop(heap)
             node = nodes.pop(index)
             g = totals.pop(index)
-            if index in parts:
+            if parts and index in parts:
                 g = _completed(g, parts.pop(index))
             is_leaf = type(node) is Leaf
             if node.hooks:
