@@ -42,4 +42,5 @@ def div(a: Value, b: Value, *, rounding_mode: str | None = None) -> Value:
     return divide_rounded(a, b, rounding_mode)
 
 
+div.__wrapped__ = elementwise._true_divide  # type: ignore[attr-defined]  # what it is without options
 divide = div

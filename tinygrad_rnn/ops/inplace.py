@@ -50,7 +50,7 @@ RESHAPING = ("squeeze", "swapaxes", "swapdims", "t", "transpose", "unsqueeze")
 def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
     """The in-place form ``name`` of the operation ``f``."""
     p = REGISTRY.get(getattr(f, "__name__", ""))
-    known = p if p is not None and getattr(p, "apply", None) is f else None
+    known = p if p is not None and getattr(p, "apply", None) is getattr(f, "__wrapped__", f) else None
     ufunc = known.forward if known is not None and isinstance(known.forward, np.ufunc) else None
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
