@@ -69,6 +69,12 @@ def test_print_options_act_as_in_pytorch(options: dict[str, object]) -> None:
         torch.set_printoptions(profile="default")
 
 
+def test_the_largest_numbers_print_without_a_warning() -> None:
+    torch = pytest.importorskip("torch")
+    x = np.array([1.7e305, 1.7e308])
+    assert repr(tg.tensor(x)) == repr(torch.tensor(x))
+
+
 def test_history_and_dtype_are_told_after_the_entries() -> None:
     w = tg.tensor([1.0, 2.0], requires_grad=True)
     assert repr(w) == "tensor([1., 2.], requires_grad=True)"

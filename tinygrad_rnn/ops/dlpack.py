@@ -24,7 +24,10 @@ def dlpack(self: Tensor, **options: Any) -> Any:
     """
     if self.requires_grad:
         raise ExportError("Can't export tensors that require gradient, use tensor.detach()")
-    return self._data.__dlpack__(**options)
+    try:
+        return self._data.__dlpack__(**options)
+    except TypeError:  # NumPy before 2.1 knows of no versions
+        return self._data.__dlpack__(stream=options.get("stream"))
 
 
 def dlpack_device(self: Tensor) -> tuple[int, int]:
@@ -59,6 +62,8 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     >>> t
     tensor([5., 0.], dtype=torch.float64)
     """
+    if isinstance(ext_tensor, np.ndarray):
+        return wrap(ext_tensor)  # the protocol of NumPy before 2.1 would make it read-only
     if type(ext_tensor).__name__ == "PyCapsule":
         ext_tensor = _Capsule(ext_tensor)
     if not hasattr(ext_tensor, "__dlpack__") or not hasattr(ext_tensor, "__dlpack_device__"):

@@ -168,7 +168,7 @@ def _number_format(data: Array) -> tuple[Spell, int]:
     whole = bool((values == np.ceil(values)).all())
     scientific = False
     if len(values):
-        low, high = np.abs(values).min(), np.abs(values).max()
+        low, high = float(np.abs(values).min()), float(np.abs(values).max())
         uneven = high > 1000 * low or high > 1e8 or low < 1e-4
         scientific = bool(uneven if options.sci_mode is None else options.sci_mode)
     kind = f".{options.precision}e" if scientific else ".0f" if whole else f".{options.precision}f"
