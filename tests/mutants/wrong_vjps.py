@@ -6,6 +6,7 @@ Each entry replaces the vjps (or the joint vjp) of one primitive.  The arguments
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -103,8 +104,21 @@ def repeated_rows_count_once(g: Any, y: Any, a: Any, index: Any, **params: Any) 
     return total
 
 
-def roll_gates(count: int) -> Callable[[Any], Any]:
-    return lambda residual: residual._replace(gates=np.roll(residual.gates, count, axis=0))
+def gates(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A residual whose saved gates, with the gate as first axis, are changed."""
+
+    def wrong(residual: Any) -> Any:
+        blocks = copy.copy(residual.gates)
+        axis = 0 if blocks._plan.packed else 1
+        blocks._memory = np.moveaxis(change(np.moveaxis(blocks._memory, axis, 0).copy()), 0, axis)
+        return residual._replace(gates=blocks)
+
+    return wrong
+
+
+def without_the_reset_product(blocks: Any) -> Any:
+    blocks[3] = 0
+    return blocks
 
 
 def unnormalised(g: Any, y: Any, a: Any, axes: Any, keepdims: bool) -> Any:
@@ -242,15 +256,15 @@ MUTANTS: list[Mutant] = [
         for name in ("tanh", "exp", "sigmoid", "mul", "div", "softmax", "matmul", "sqrt", "linear", "log_softmax")
     ],
     # recurrent kernels: wrong gates, stale values
-    Mutant("lstm", "wrong gate: shifted by one", from_residual(roll_gates(1))),
-    Mutant("lstm", "wrong gate: i and f swapped", from_residual(lambda r: r._replace(gates=r.gates[[1, 0, 2, 3]]))),
+    Mutant("lstm", "wrong gate: shifted by one", from_residual(gates(lambda g: g[[3, 0, 1, 2]]))),
+    Mutant("lstm", "wrong gate: i and f swapped", from_residual(gates(lambda g: g[[1, 0, 2, 3]]))),
     Mutant("lstm", "stale: c after the step for c before", from_residual(lambda r: r._replace(earlier_cells=r.cells))),
     Mutant("lstm", "stale: c before the step for c after", from_residual(lambda r: r._replace(cells=r.earlier_cells))),
     Mutant("lstm", "stale: no earlier h", from_residual(lambda r: r._replace(earlier=r.earlier * 0))),
     Mutant("lstm", "c0 gets no gradient", of_results(missing(2))),
-    Mutant("gru", "wrong gate: r and z swapped", from_residual(lambda r: r._replace(gates=r.gates[[1, 0, 2]]))),
-    Mutant("gru", "wrong gate: shifted by one", from_residual(roll_gates(1))),
-    Mutant("gru", "stale: what r multiplies", from_residual(lambda r: r._replace(resets=r.resets * 0))),
+    Mutant("gru", "wrong gate: r and z swapped", from_residual(gates(lambda g: g[[1, 0, 2, 3]]))),
+    Mutant("gru", "wrong gate: shifted by one", from_residual(gates(lambda g: g[[3, 0, 1, 2]]))),
+    Mutant("gru", "stale: what r multiplies", from_residual(gates(without_the_reset_product))),
     Mutant(
         "gru", "stale: h of another row", from_residual(lambda r: r._replace(earlier=np.roll(r.earlier, 1, axis=0)))
     ),

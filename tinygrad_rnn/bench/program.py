@@ -47,7 +47,8 @@ def loops(show: Show, quick: bool) -> None:
     for (T, N, H), goal in list(goals.items())[: 2 if quick else 3]:
         limits = {"torch": goal, "mygrad": 0.45, "autograd": 0.2} | ({"numpy": 1.4} if H == 64 else {})
         jobs = loop_jobs(T, N, H, [*present(*PEERS), "numpy"])
-        show(measure(f"composed RNN loop T={T} N={N} H={H}", jobs, unit="us/step", scale=1e6 / T, limits=limits))
+        work = f"composed RNN loop T={T} N={N} H={H}"
+        show(measure(work, jobs, unit="us/step", scale=1e6 / T, seconds=1 if quick else 6, limits=limits))
 
 
 def layers(show: Show, quick: bool) -> None:

@@ -13,6 +13,7 @@ Nothing else in the package imports this; it uses the public API as any other pr
     loop.py          all of it together
     plot.py          the picture of a run (matplotlib, if it is there)
     commands.py      what the two commands do
+    doctor.py        what this installation runs on, and what would mend it
     cli.py           options in, exit status out
     threads.py       one thread for matrix products, set before NumPy is loaded
 """

@@ -1,4 +1,4 @@
-"""The command line: ``tinygrad-rnn train`` and ``tinygrad-rnn sample``.
+"""The command line: ``tinygrad-rnn train``, ``sample``, ``doctor`` and ``bench``.
 
 Exit status: 0 done; 1 training diverged; 2 a mistake of the user's, told in one line, with nothing overwritten;
 130 and 143 stopped by Ctrl-C or SIGTERM.
@@ -13,9 +13,12 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any, NoReturn
 
+from ..bench.program import add_arguments as add_bench_arguments
+from ..bench.program import run as bench
 from ..errors import CheckpointError, DeviceError, UsageError
 from .commands import sample, train
 from .config import CELLS, DEFAULT_LR, OPTIMIZERS, Config
+from .doctor import doctor
 from .interrupt import Interrupted
 from .loop import Diverged
 from .threads import restart_with_one_thread
@@ -30,7 +33,8 @@ class _Parser(argparse.ArgumentParser):
 
 def entry() -> int:
     """What the installed program runs: ``main``, with the settings that NumPy must find when it is loaded."""
-    restart_with_one_thread()
+    if sys.argv[1:2] != ["doctor"]:  # which looks at the settings as they are
+        restart_with_one_thread()
     return main()
 
 
@@ -77,9 +81,11 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, help="show the version and leave")
-    commands = parser.add_subparsers(dest="name", required=True, metavar="train|sample")
+    commands = parser.add_subparsers(dest="name", required=True, metavar="train|sample|doctor|bench")
     _train_options(commands)
     _sample_options(commands)
+    _doctor_options(commands)
+    _bench_options(commands)
     return parser
 
 
@@ -143,6 +149,28 @@ def _sample_options(commands: Any) -> None:
     likely = "1: as probable as the model thinks; lower: more conservative, down to 0 (default 0.8)"
     parser.add_argument("--temperature", type=float, metavar="T", default=0.8, help=likely)
     parser.add_argument("--seed", type=int, metavar="N", help="of the random draws (default 0)", default=0)
+
+
+def _doctor_options(commands: Any) -> None:
+    parser = commands.add_parser(
+        "doctor",
+        help="what this installation runs on, and what would mend it",
+        description="Show versions, BLAS and its kernels, threads, the GPU; for each problem the line that mends it.",
+        allow_abbrev=False,
+    )
+    parser.set_defaults(command=doctor)
+
+
+def _bench_options(commands: Any) -> None:
+    parser = commands.add_parser(
+        "bench",
+        help="this package against its peers, as ratios",
+        description="Time this package and those of torch, autograd, mygrad and jax that are installed, taking turns "
+        "in one process, and show the ratios of their times.",
+        allow_abbrev=False,
+    )
+    add_bench_arguments(parser)
+    parser.set_defaults(command=bench)
 
 
 class _Version(argparse.Action):
