@@ -35,7 +35,9 @@ def _forward(x: Array, weight: Any, bias: Any, count: int, eps: float) -> tuple[
     return (y,), (unit, rate)
 
 
-def _backward(gs: Any, residual: Any, x: Array, weight: Any, bias: Any, needs: Any, count: int, eps: float) -> list[Any]:
+def _backward(
+    gs: Any, residual: Any, x: Array, weight: Any, bias: Any, needs: Any, count: int, eps: float
+) -> list[Any]:
     """With u = (x - mean) rate and h = g w: dx = rate (h - mean(h) - u mean(h u)), dw = sum(g u), db = sum(g)."""
     (g,), (unit, rate) = gs, residual
     axes, leading = _axes(x, count), tuple(range(x.ndim - count))
