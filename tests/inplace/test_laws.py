@@ -141,6 +141,75 @@ def test_of_more_places_than_are_remembered_the_older_are_called_stale(monkeypat
         early.backward()
 
 
+def test_a_write_to_everything_is_not_forgotten_among_many_small_ones() -> None:
+    w, x = leaf(2), tg.zeros(4, 1, dtype=tg.float64)
+    y = x[0] * w
+    x.detach().add_(1)
+    for t in range(1000):
+        x[1 + t % 3] = t
+    with pytest.raises(InplaceError):
+        y.backward()
+
+
+def test_an_output_of_a_fused_primitive_is_watched_though_its_residual_is_another_array() -> None:
+    from tinygrad_rnn.tape.fused import fused
+
+    double = fused(
+        "double_of_tests",
+        lambda a: ((np.stack([a, 2 * a])[1],), np.ones(3)),
+        lambda gs, residual, a, needs: [2 * gs[0]],
+        lambda a: (2 * a,),
+    )
+    x = leaf(1, 2, 3)
+    (y,) = double(x)
+    z = y + 1
+    y.zero_()
+    with pytest.raises(InplaceError, match="output 0 of DoubleOfTests"):
+        z.sum().backward()
+
+
+def test_what_the_second_order_of_a_fused_primitive_saved_is_watched() -> None:
+    from tinygrad_rnn.tape.fused import fused
+
+    cube = fused(
+        "cube_of_tests",
+        lambda a: ((a**3,), None),
+        lambda gs, residual, a, needs: [3 * gs[0] * a**2],
+        lambda a: (a * a * a,),
+    )
+    x = leaf(1, 2)
+    (g,) = tg.autograd.grad(cube(x)[0].sum(), x, create_graph=True)
+    (second,) = tg.autograd.grad(g.sum(), x, retain_graph=True)
+    check(second, 6, 12)
+    with tg.no_grad():
+        x.mul_(2)
+    with pytest.raises(InplaceError):
+        g.sum().backward()
+
+
+@pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
+def test_outputs_of_recurrent_layers_can_be_written_to_or_say_why_not(kind: str) -> None:
+    tg.manual_seed(0)
+    layer = getattr(tg.nn, kind)(3, 4, num_layers=2, bidirectional=True).double()
+    x = tg.randn(5, 2, 3, dtype=tg.float64, requires_grad=True)
+
+    def run(write: Any) -> Any:
+        output, state = layer(x)
+        state = state[0] if isinstance(state, tuple) else state
+        before = state.detach().clone()
+        write(output)
+        np.testing.assert_array_equal(state.detach().numpy(), before.numpy())
+        return tg.autograd.grad((output * output).sum() + state.sum(), x)[0].numpy()
+
+    expected = run(lambda output: None)
+    try:
+        found = run(lambda output: output.mul_(1))
+    except InplaceError as error:
+        assert "modified by an inplace operation" in str(error)
+    else:
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
 def test_writes_to_the_same_places_over_and_over_are_remembered_once() -> None:
     x = tg.zeros(4, 3)
     for t in range(1000):
@@ -334,6 +403,21 @@ def test_data_can_be_exchanged_and_views_stay_with_the_old_memory() -> None:
         z.backward()
 
 
+def test_a_view_taken_without_recording_stays_without_history() -> None:
+    x, w = tg.zeros(2, dtype=tg.float64), leaf(3, 4)
+    with tg.no_grad():
+        view = x[:1]
+    x[...] = w
+    assert x.requires_grad and not view.requires_grad
+    check(view, 3)
+    y = w * 2
+    with tg.no_grad():
+        view = y[0]
+    y[0] = view  # no longer the value with a history
+    y.sum().backward()
+    check(w.grad, 0, 2)
+
+
 def test_a_view_taken_without_recording_cannot_be_written_to_with_it() -> None:
     x = leaf(1, 2)
     y = x * 2
@@ -416,6 +500,18 @@ def test_places_named_twice_are_found_in_every_form_of_index(index: Any) -> None
     x[index] = v
     x.sum().backward()
     assert v.grad is not None and v.grad.item() == x.detach().sum().item()
+
+
+def test_an_entry_is_assigned_to_another_or_to_itself() -> None:
+    w = leaf(1, 2, 3)
+    x = w * 2
+    x[0] = x[1]
+    x[2] = x[2]
+    x[:2] = x[1:]
+    check(x.detach(), 4, 6, 6)
+    (x * tg.tensor([1.0, 10.0, 100.0], dtype=tg.float64)).sum().backward()
+    check(w.grad, 0, 2, 220)
+    assert x._version == 2  # there was nothing to do for the one in the middle
 
 
 def test_what_is_assigned_is_broadcast_and_its_gradient_summed() -> None:
@@ -582,6 +678,23 @@ def test_the_way_back_through_writes_to_slices_moves_slices_not_wholes(monkeypat
         x[t] = x[t - 1] * w
     x.sum().backward()
     assert len(wholes) == 1  # the first one: the cotangent that came with backward() is not the sweep's to write to
+
+
+def test_a_cotangent_in_another_order_of_memory_is_erased_too() -> None:
+    x = tg.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    y = x * 1
+    y.reshape(-1)[4] = 0
+    (y.T * 2 + y.T * 3).sum().backward()
+    check(x.grad, 5, 5, 5, 5, 0, 5)
+
+
+def test_a_cotangent_that_was_delivered_is_not_written_to() -> None:
+    x = leaf(1, 2)
+    y = x * 1
+    y[0] = 5
+    of_y, of_x = tg.autograd.grad((y * 2 + y * 3).sum(), [y, x])
+    check(of_y, 5, 5)
+    check(of_x, 0, 5)
 
 
 def test_a_cotangent_that_others_use_is_not_written_to() -> None:

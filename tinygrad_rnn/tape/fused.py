@@ -14,7 +14,7 @@ from typing import Any
 from ..typing import Array, Params, Value
 from .modes import state
 from .node import Node
-from .primitive import Part, Primitive, named, unary
+from .primitive import Part, Primitive, named, primitive
 from .sweep import cotangents
 from .tensor import Tensor, as_array, wrap
 
@@ -50,7 +50,14 @@ def outputs_of(name: str) -> Primitive:
     return p
 
 
-alias = unary("alias", lambda a: a.view(), lambda g, y, a: g, doc="The same values under a node of their own.")
+alias = primitive(
+    "alias",
+    lambda a: a.view(),
+    (lambda g, y, a: g,),
+    ("",),
+    view=True,
+    doc="The same values, in the same memory, under a node of their own.",
+)
 
 
 def fused(
