@@ -36,7 +36,7 @@ class IndexPart(Part):
         return _place(self.g, index=self.index, shape=self.shape)
 
     def add_to(self, total: Array) -> None:
-        add_at(total, self.index, self.g)
+        _add(total, self.index, self.g)
 
     @staticmethod
     def together(parts: list[Any]) -> Value:
@@ -45,9 +45,16 @@ class IndexPart(Part):
         return _place_all(*[p.g for p in parts], indices=tuple([p.index for p in parts]), shape=parts[0].shape)
 
 
+def _add(total: Array, index: Any, g: Array) -> None:
+    if getattr(index, "dtype", None) == np.bool_:
+        total[index] += g  # a mask names no place twice
+    else:
+        add_at(total, index, g)
+
+
 def _zeros_with(g: Array, index: Any, shape: Shape) -> Array:
     total = np.zeros_like(g, shape=shape)
-    add_at(total, index, g)
+    _add(total, index, g)
     return total
 
 
@@ -63,7 +70,7 @@ _place = primitive(
 def _zeros_with_all(*gs: Array, indices: tuple[Any, ...], shape: Shape) -> Array:
     total = np.zeros_like(gs[0], shape=shape)
     for g, index in zip(gs, indices, strict=True):
-        add_at(total, index, g)
+        _add(total, index, g)
     return total
 
 
