@@ -99,7 +99,8 @@ class RunFolder:
 
     def open_logs(self, updates: int = 0, samples: int = 0) -> None:
         """Open the appended files, keeping what belongs to the first ``updates`` updates: ``samples`` bytes of text."""
-        remove_leftovers(self.checkpoint)
+        for path in (self.checkpoint, self.config, self.result, self.curve):
+            remove_leftovers(path)
         _cut(self.metrics, _bytes_of_updates(self.metrics, updates))
         _cut(self.samples, samples)
         self._metrics = self.metrics.open("a", encoding="utf-8", buffering=1)  # to be followed while it grows
