@@ -119,15 +119,18 @@ def test_resuming_a_finished_run_changes_nothing(run: Run, tmp_path: Path, text:
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir() if path.suffix != ".png"}
 
 
-def test_a_line_that_was_cut_in_two_is_cut_off(run: Run, tmp_path: Path, text: Path, small: list[str]) -> None:
+def test_what_a_killed_run_had_begun_is_cut_off(run: Run, tmp_path: Path, text: Path, small: list[str]) -> None:
     assert run("train", "--out", "run", "--text", text, *small)[0] == 0
+    for name in ("checkpoint.safetensors", "config.json", "result.json", "curve.png"):
+        (tmp_path / "run" / f".{name}.0123abcd.tmp").write_bytes(b"half")
     with open(tmp_path / "run" / "metrics.jsonl", "a") as file:
         file.write('{"update": 31, "loss": 2.\n{"upd')
     with open(tmp_path / "run" / "samples.txt", "a") as file:
         file.write("--- update 40")
     assert run("train", "--resume", "run", "--updates", 45)[0] == 0
     assert [record["update"] for record in metrics(tmp_path / "run")] == list(range(1, 46))
-    assert "update 40" in (tmp_path / "run" / "samples.txt").read_text()
+    assert (tmp_path / "run" / "samples.txt").read_text().count("--- update 40") == 1
+    assert not list((tmp_path / "run").glob(".*"))
 
 
 def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(run: Run, tmp_path: Path, text: Path) -> None:
