@@ -1,6 +1,10 @@
 # make train   trains a character-level language model on real text and leaves a run folder under runs/
 # make test    lint, types and all tests
 #
+# make thorough   the property tests with a thousand examples each and more, about an hour
+# make mutants    changes the package in small ways and prints the share that the tests notice
+# make bench      times this package against its peers, as ratios (extra bench; and torch where it is installed)
+#
 # Both make .venv on first use and need nothing but python3 (3.10 or newer, with venv) and make.
 # Another interpreter: make PYTHON=python3.12 train.  Options of the program: make train ARGS="--cell gru".
 
@@ -14,7 +18,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Each test process gets one core, so BLAS must not start a thread per core in each of them.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: train test clean
+.PHONY: train test thorough mutants bench clean
 
 train: .venv/.installed-plot
 	$(BIN)/tinygrad-rnn train $(ARGS)
@@ -24,6 +28,15 @@ test: .venv/.installed-test
 	$(BIN)/mypy
 	$(TEST_ENV) $(BIN)/pytest $(PYTEST_ARGS) tests
 	$(TEST_ENV) $(BIN)/pytest $(PYTEST_ARGS) --doctest-modules tinygrad_rnn
+
+thorough: .venv/.installed-test
+	$(TEST_ENV) HYPOTHESIS_PROFILE=thorough $(BIN)/pytest $(PYTEST_ARGS) tests $(ARGS)
+
+mutants: .venv/.installed-test
+	$(TEST_ENV) $(BIN)/python -m tests.mutation $(or $(ARGS),tape ops)
+
+bench: .venv/.installed-bench
+	$(BIN)/tinygrad-rnn bench $(ARGS)
 
 # A stamp is made last, so that an interrupted installation is taken up again; pyproject.toml makes it stale.
 # The package is installed in editable form: the stamps need not follow its sources.
