@@ -59,7 +59,7 @@ _LAZY = {"load": "serialization", "save": "serialization"}
 _ELSEWHERE = {
     "compile": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",
     "jit": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",
-    "onnx": "save a state_dict with tinygrad_rnn.serialization instead",
+    "onnx": "weights in its layout: serialization.to_onnx and from_onnx; models: tinygrad_rnn.save",
     "distributed": "one process and one device",
     "bfloat16": "float16, float32 and float64 are supported",
 }

@@ -29,6 +29,7 @@ tensors that share their memory are stored once, and share it again.
 from __future__ import annotations
 
 import math
+import operator
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -90,14 +91,14 @@ class _Flattener:
             if kind is not tuple and (name := name_of(kind)):
                 return {"named": {"class": name, "items": self.sequence(value, path)}}
             return {"size" if kind is Size else "tuple": self.sequence(value, path)}
+        if isinstance(value, (np.bool_, np.number)):
+            return {"scalar": [value.dtype.name, self.encode(value.item(), path)]}
         if isinstance(value, Tensor) or is_array(value):
             return self.reference(value, path)
         if kind is complex:
             return {"complex": [self.encode(value.real, path), self.encode(value.imag, path)]}
         if kind is bytes:
             return {"bytes": value.hex()}
-        if isinstance(value, (np.bool_, np.number)):
-            return {"scalar": [value.dtype.name, self.encode(value.item(), path)]}
         if isinstance(value, np.dtype):
             return {"dtype": value.name}
         if isinstance(value, Device):
@@ -209,7 +210,10 @@ def unflatten(data: Any, arrays: dict[str, npt.NDArray[Any]], place: Place = lam
         return {key: decode(item) for key, item in items.items()}
 
     def scalar(parts: list[Any]) -> Any:
-        return np.dtype(parts[0]).type(decode(parts[1]))
+        dtype = np.dtype(parts[0])
+        if dtype.kind not in "biufc":
+            raise ValueError(f"no scalars have dtype {dtype}")
+        return dtype.type(decode(parts[1]))
 
     def named(parts: dict[str, Any]) -> Any:
         return tuple.__new__(find(parts["class"], tuple), [decode(item) for item in parts["items"]])
@@ -219,7 +223,7 @@ def unflatten(data: Any, arrays: dict[str, npt.NDArray[Any]], place: Place = lam
         "items": lambda items: dict(pairs(items)),
         "ordered": lambda items: OrderedDict(pairs(items)),
         "tuple": lambda items: tuple(decode(item) for item in items),
-        "size": lambda items: Size(decode(item) for item in items),
+        "size": lambda items: Size(operator.index(item) for item in items),
         "float": float,
         "complex": lambda parts: complex(*(decode(part) for part in parts)),
         "bytes": bytes.fromhex,

@@ -1,0 +1,132 @@
+"""Names that scripts written for PyTorch touch: they are there, or they say what is there instead."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.errors import ArgumentTypeError, DeviceError
+
+LEGACY = {
+    "HalfTensor": tg.float16, "FloatTensor": tg.float32, "DoubleTensor": tg.float64, "ByteTensor": tg.uint8,
+    "CharTensor": tg.int8, "ShortTensor": tg.int16, "IntTensor": tg.int32, "LongTensor": tg.int64, "BoolTensor": tg.bool,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEGACY)
+def test_legacy_constructors_take_values_or_sizes(name: str) -> None:
+    make, dtype = getattr(tg, name), LEGACY[name]
+    for made, values in (
+        (make([1, 0]), [1, 0]),
+        (make(2, 1), [[0], [0]]),
+        (make(tg.Size((1, 2))), [[0, 0]]),
+        (make(np.array([1, 0])), [1, 0]),
+        (make([tg.tensor(1), tg.tensor(0)]), [1, 0]),
+        (make(), []),
+    ):
+        assert made.dtype == dtype and made.tolist() == values
+        assert isinstance(made, make) and not isinstance(made, tg.LongTensor if name != "LongTensor" else tg.IntTensor)
+    assert not isinstance([1], make)
+    with pytest.raises(ArgumentTypeError, match="expected sizes or one sequence"):
+        make([1], [2])
+
+
+def test_a_copy_of_a_tensor_is_made() -> None:
+    x = tg.ones(2)
+    y = tg.FloatTensor(x.numpy())
+    y[0] = 5
+    assert x.tolist() == [1, 1]
+
+
+def test_there_is_a_gpu_only_where_one_answers() -> None:
+    available = tg.cuda.is_available()
+    assert (tg.cuda.device_count() > 0) == available == tg.accelerator.is_available()
+    assert (tg.accelerator.current_accelerator() is None) == (not available)
+    if not available:
+        assert tg.cuda.memory_allocated() == tg.cuda.memory_reserved() == 0
+        tg.cuda.empty_cache()
+        for ask in (tg.cuda.synchronize, tg.cuda.current_device, tg.cuda.get_device_name):
+            with pytest.raises(DeviceError, match="device 'cuda' is not available"):
+                ask()
+
+
+def test_seeding_the_gpu_leaves_the_stream_of_the_host_alone() -> None:
+    tg.manual_seed(5)
+    expected = tg.rand(3)
+    tg.manual_seed(5)
+    tg.cuda.manual_seed(1)
+    tg.cuda.manual_seed_all(1)
+    assert tg.equal(tg.rand(3), expected)
+    with pytest.raises(TypeError):
+        tg.cuda.manual_seed("seven")  # type: ignore[arg-type]
+
+
+def test_types_of_numbers_are_as_pytorch_tells_them() -> None:
+    assert isinstance(tg.float32, tg.dtype) and isinstance(tg.ones(1).dtype, tg.dtype)
+    assert tg.finfo(tg.float32).eps == np.finfo(np.float32).eps and tg.iinfo(tg.int8).max == 127
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("jit", "no compiler"), ("onnx", "to_onnx"), ("compile", "no compiler"), ("distributed", "one process"),
+     ("bfloat16", "float16, float32 and float64"), ("conv2d", ""), ("sofmax", "softmax"), ("LongTenser", "LongTensor")],
+)  # fmt: skip
+def test_an_absent_name_says_what_there_is(name: str, hint: str) -> None:
+    with pytest.raises(AttributeError, match=f"module 'tinygrad_rnn' has no attribute '{name}': .*{hint}"):
+        getattr(tg, name)
+
+
+@pytest.mark.parametrize("make", [tg.sum, tg.mean, tg.amax, tg.softmax, tg.cumsum, tg.argmax, tg.squeeze, tg.logsumexp])
+def test_axis_is_another_word_for_dim(make: object) -> None:
+    x = tg.tensor([[1.0, 2.0, 4.0]])
+    assert tg.equal(make(x, axis=0), make(x, dim=0))  # type: ignore[operator]
+    assert tg.equal(getattr(x, make.__name__)(axis=0), make(x, dim=0))  # type: ignore[attr-defined, operator]
+    with pytest.raises(ArgumentTypeError, match="both axis and dim"):
+        make(x, axis=0, dim=0)  # type: ignore[operator]
+
+
+def test_keepdims_is_another_word_for_keepdim() -> None:
+    assert tg.ones(2, 3).mean(axis=1, keepdims=True).shape == (2, 1)
+    assert tg.cat([tg.ones(1), tg.ones(2)], axis=0).shape == (3,)
+
+
+def test_numbers_of_an_index_are_taken_first() -> None:
+    """As PyTorch has it; NumPy would put the axes of the array first where a slice stands between."""
+    x = tg.arange(24).reshape(2, 3, 4)
+    assert x[1, :, tg.tensor([0, 2])].tolist() == [[12, 14], [16, 18], [20, 22]]
+    assert x[tg.tensor([0, 1]), :, 2].shape == (2, 3)
+    assert x.numpy()[1, :, [0, 2]].shape == (2, 3) and x[1, :, [0, 2]].shape == (3, 2)
+
+
+def test_an_axis_of_a_number_is_checked() -> None:
+    with pytest.raises(IndexError, match="Dimension out of range"):
+        tg.squeeze(tg.tensor(1.0), 10)
+    assert tg.squeeze(tg.tensor(1.0), -1).shape == ()
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("widths", [(1, 2), (0, -1), (-2, 1), (2, 0, 1, 1), (-1, 2, 0, -1)])
+def test_pad_is_numpys_with_cuts(mode: str, widths: tuple[int, ...]) -> None:
+    x = np.arange(1.0, 13.0).reshape(1, 3, 4)
+    pairs = [(0, 0)] * (3 - len(widths) // 2) + [widths[k : k + 2] for k in range(0, len(widths), 2)][::-1]
+    grown = [(max(a, 0), max(b, 0)) for a, b in pairs]
+    options = {"constant_values": 7} if mode == "constant" else {}
+    names = {"constant": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+    expected = np.pad(x, grown, mode=names[mode], **options)  # type: ignore[call-overload]
+    expected = expected[
+        tuple(slice(max(-a, 0), n - max(-b, 0)) for (a, b), n in zip(pairs, expected.shape, strict=True))
+    ]
+    leaf = tg.tensor(x, requires_grad=True)
+    padded = tg.nn.functional.pad(leaf, widths, mode=mode, value=7.0 if mode == "constant" else None)
+    assert padded.tolist() == expected.tolist()
+    tg.autograd.gradcheck(lambda t: tg.nn.functional.pad(t, widths, mode=mode), (leaf,))
+
+
+def test_pad_refuses_what_pytorch_refuses() -> None:
+    x = tg.ones(2, 2)
+    for widths in ((1,), (1, 1, 1, 1, 1, 1), (-2, -1)):
+        with pytest.raises(RuntimeError):
+            tg.nn.functional.pad(x, widths)
+    with pytest.raises(ValueError, match="Unrecognised padding mode"):
+        tg.nn.functional.pad(x, (1, 1), mode="mirror")
