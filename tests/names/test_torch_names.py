@@ -10,7 +10,8 @@ from tinygrad_rnn.errors import ArgumentTypeError, DeviceError
 
 LEGACY = {
     "HalfTensor": tg.float16, "FloatTensor": tg.float32, "DoubleTensor": tg.float64, "ByteTensor": tg.uint8,
-    "CharTensor": tg.int8, "ShortTensor": tg.int16, "IntTensor": tg.int32, "LongTensor": tg.int64, "BoolTensor": tg.bool,
+    "CharTensor": tg.int8, "ShortTensor": tg.int16, "IntTensor": tg.int32, "LongTensor": tg.int64,
+    "BoolTensor": tg.bool,
 }  # fmt: skip
 
 

@@ -72,9 +72,8 @@ def test_pytorch_takes_our_arrays_and_we_take_its() -> None:
     torch = pytest.importorskip("torch")
     ours, theirs = model(tg), model(torch)
     theirs.load_state_dict({name: torch.from_numpy(array) for name, array in to_arrays(ours.state_dict()).items()})
-    assert all(
-        np.array_equal(value.numpy(), ours.state_dict()[name].numpy()) for name, value in theirs.state_dict().items()
-    )
+    mine = ours.state_dict()
+    assert all(np.array_equal(value.numpy(), mine[name].numpy()) for name, value in theirs.state_dict().items())
     again = model(tg)
     again.load_state_dict({name: value.numpy() for name, value in theirs.state_dict().items()})
     assert all(tg.equal(value, mine[name]) for name, value in again.state_dict().items())
