@@ -534,6 +534,29 @@ def test_an_index_may_be_changed_after_it_was_used() -> None:
     check(v.grad, 1, 2, 3, 4)
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x, a: x * a,
+        lambda x, a: a / x,
+        lambda x, a: a @ x,
+        lambda x, a: tg.nn.functional.linear(x, a),
+        lambda x, a: tg.einsum("ij,jk->ik", x, a),
+        lambda x, a: tg.where(a > 0, x, 0),
+        lambda x, a: x[a > 0],
+    ],
+)
+def test_a_users_array_may_be_changed_after_it_was_used(use: Any) -> None:
+    gradients = []
+    for change in (False, True):
+        x, a = tg.tensor(np.arange(1.0, 5).reshape(2, 2), requires_grad=True), np.array([[1.0, -2.0], [3.0, 4.0]])
+        y = use(x, a).sum()
+        if change:
+            a[...] = 100
+        gradients.append(tg.autograd.grad(y, x)[0].numpy())
+    np.testing.assert_array_equal(*gradients)
+
+
 def test_a_value_is_converted_to_the_type_that_it_is_written_to() -> None:
     x, v = tg.zeros(2), leaf(1, 2)
     x[...] = v

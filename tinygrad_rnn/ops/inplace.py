@@ -33,13 +33,13 @@ OPERATORS = "add sub mul truediv floordiv mod pow and or xor lshift rshift".spli
 
 FORMS = """
 abs absolute acos acosh add addbmm addcdiv addcmul addmm addmv addr arccos arccosh arcsin arcsinh arctan arctan2
-arctanh asin asinh atan atan2 atanh baddbmm bitwise_and bitwise_not bitwise_or bitwise_xor ceil clamp clamp_max
-clamp_min clip copysign cos cosh cumprod cumsum deg2rad digamma div divide elu eq erf erfc erfinv exp exp2 expm1
-fix float_power floor floor_divide fmod frac gcd ge greater greater_equal gt hypot i0 index_add index_copy index_fill
-index_put lcm le leaky_relu lerp less less_equal lgamma log log10 log1p log2 logical_and logical_not logical_or
-logical_xor logit lt masked_fill masked_scatter mul multiply nan_to_num ne neg negative not_equal pow put rad2deg
-reciprocal relu remainder renorm round rsqrt scatter scatter_add scatter_reduce selu sgn sigmoid sign silu sin sinc
-sinh softplus sqrt square sub subtract tan tanh tril triu true_divide trunc xlogy
+arctanh asin asinh atan atan2 atanh baddbmm bitwise_and bitwise_left_shift bitwise_not bitwise_or bitwise_right_shift
+bitwise_xor ceil clamp clamp_max clamp_min clip copysign cos cosh cumprod cumsum deg2rad digamma div divide elu eq erf
+erfc erfinv exp exp2 expm1 fix float_power floor floor_divide fmod frac gcd ge greater greater_equal gt hypot i0
+index_add index_copy index_fill index_put lcm le leaky_relu lerp less less_equal lgamma log log10 log1p log2
+logical_and logical_not logical_or logical_xor logit lt masked_fill masked_scatter mul multiply nan_to_num ne neg
+negative not_equal pow put rad2deg reciprocal relu remainder renorm round rsqrt scatter scatter_add scatter_reduce
+selu sgn sigmoid sign silu sin sinc sinh softplus sqrt square sub subtract tan tanh tril triu true_divide trunc xlogy
 """.split()
 """The operations that have an in-place form ``name_`` in PyTorch; those that we have get one too."""
 

@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..backend import array_module, on_gpu, raw_array
+from ..backend import array_module, is_array, on_gpu, raw_array
 from ..errors import DeviceError, DtypeError, ShapeRuntimeError
 from ..typing import Array, Params, Value
 from .defaults import defaults
@@ -135,6 +135,8 @@ def record(p: Primitive, inputs: Sequence[Any], values: Sequence[Array], params:
     args: list[Value] = []
     clocks: list[Any] = []
     for kept, value, parent, t in zip(keep, values, parents, inputs, strict=True):
+        if kept and is_array(t):
+            value = t.copy()  # a user's array has no clock: what is saved of it must not change
         args.append(value if kept else parent)
         clocks.append(t._own_clock() if kept and isinstance(t, Tensor) else None)
     y = out._data
