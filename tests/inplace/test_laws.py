@@ -514,6 +514,14 @@ def test_an_entry_is_assigned_to_another_or_to_itself() -> None:
     assert x._version == 2  # there was nothing to do for the one in the middle
 
 
+def test_numbers_are_taken_before_index_arrays_as_pytorch_does() -> None:
+    x, v = tg.zeros(2, 2, 3, dtype=tg.float64), tg.tensor(np.arange(4.0).reshape(2, 2), requires_grad=True)
+    x[0, :, [2, 1]] = v  # NumPy would want the axis of the array first
+    check(x.detach(), 0, 1, 0, 0, 3, 2, *[0] * 6)
+    (x * tg.tensor(np.arange(12.0).reshape(2, 2, 3))).sum().backward()
+    check(v.grad, 2, 1, 5, 4)
+
+
 def test_what_is_assigned_is_broadcast_and_its_gradient_summed() -> None:
     x, v = tg.zeros(2, 3, dtype=tg.float64), tg.ones(1, 1, 3, dtype=tg.float64, requires_grad=True)
     x[1] = v

@@ -80,7 +80,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     """
     basic = type(index) is int or type(index) is slice
     if not basic:
-        index = _private(raw_index(index, array_module(self._data)))
+        index = raw_index(index, array_module(self._data))
         if type(index) is tuple and (steps := numbers_first(index)):
             return setitem(getitem(self, steps[0]), steps[1], value)  # as reading there
         basic = _is_basic(index)
@@ -139,13 +139,6 @@ def _converted(self: Tensor, value: Any, op: str) -> tuple[Any, Any]:
         values = to_device(np.asarray(value) if not is_array(value) else value, self.device)
         return value, values.astype(data.dtype)
     raise ArgumentTypeError(f"can't assign a {type(value).__name__} to a tensor of {data.dtype}")
-
-
-def _private(index: Any) -> Any:
-    """The index with copies of its arrays, which the backward pass reads again and the user may write to."""
-    if isinstance(index, tuple):
-        return tuple([_private(i) for i in index])
-    return index.copy() if is_array(index) and index.ndim else index
 
 
 def _is_basic(index: Any) -> bool:

@@ -47,7 +47,7 @@ RESHAPING = ("squeeze", "swapaxes", "swapdims", "t", "transpose", "unsqueeze")
 """View operations whose in-place form makes the tensor itself the view of what it was."""
 
 
-def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Any]:
+def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
     """The in-place form ``name`` of the operation ``f``."""
     p = REGISTRY.get(getattr(f, "__name__", ""))
     known = p if p is not None and getattr(p, "apply", None) is getattr(f, "__wrapped__", f) else None
