@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import errors, legacy, ops
+from .absent import absent
 from .backend import Device as device
 from .backend.random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from .legacy import *  # noqa: F403
@@ -75,10 +76,4 @@ def __getattr__(name: str) -> Any:
                 raise
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    hint = _ELSEWHERE.get(name)
-    if hint is None:
-        import difflib
-
-        close = difflib.get_close_matches(name, [*globals(), *_SUBPACKAGES], n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else "it is outside the scope of this package"
-    raise AttributeError(f"module 'tinygrad_rnn' has no attribute '{name}': {hint}")
+    return absent(__name__, __all__, _ELSEWHERE)(name)

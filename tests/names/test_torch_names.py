@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 
@@ -76,6 +78,27 @@ def test_types_of_numbers_are_as_pytorch_tells_them() -> None:
 def test_an_absent_name_says_what_there_is(name: str, hint: str) -> None:
     with pytest.raises(AttributeError, match=f"module 'tinygrad_rnn' has no attribute '{name}': .*{hint}"):
         getattr(tg, name)
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "hint"),
+    [
+        (tg.nn, "Conv1d", "convolutions are outside the scope"),
+        (tg.nn, "LSTMcell", "did you mean LSTMCell"),
+        (tg.nn.functional, "max_pool2d", "pooling is outside the scope"),
+        (tg.nn.init, "xavier", "did you mean xavier_"),
+        (tg.nn.utils, "fuse", "the names here are clip_grad_norm"),
+        (tg.nn.utils.rnn, "pad", "pad_sequence"),
+        (tg.autograd, "profiler", "the names here are .*Function"),
+        (tg.optim, "Adamax", "Adam"),
+        (tg.utils.data, "DistributedSampler", "RandomSampler"),
+        (tg.serialization, "pickle", "the names here are .*save"),
+        (tg, "zzz", "outside the scope of this package"),
+    ],
+)
+def test_an_absent_name_of_a_submodule_too(module: ModuleType, name: str, hint: str) -> None:
+    with pytest.raises(AttributeError, match=f"module '{module.__name__}' has no attribute '{name}'.*{hint}"):
+        getattr(module, name)
 
 
 @pytest.mark.parametrize("make", [tg.sum, tg.mean, tg.amax, tg.softmax, tg.cumsum, tg.argmax, tg.squeeze, tg.logsumexp])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..absent import absent
 from ..tape.backward import backward, grad
 from ..tape.growth import GrowingGraph
 from ..tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -35,3 +36,5 @@ __all__ = [
     "set_detect_anomaly",
     "set_grad_enabled",
 ]
+
+__getattr__ = absent(__name__, __all__)

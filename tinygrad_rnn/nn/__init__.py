@@ -1,5 +1,6 @@
 """Neural network layers, PyTorch-shaped: modules, parameters, losses, initialisation."""
 
+from ..absent import absent
 from . import functional, init, utils
 from .activation import (
     CELU,
@@ -125,3 +126,5 @@ __all__ = [
     "init",
     "utils",
 ]
+
+__getattr__ = absent(__name__, __all__)

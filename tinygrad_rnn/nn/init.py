@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ..absent import absent
 from ..backend import to_numpy
 from ..backend.fill import fill_normal, fill_uniform, put
 from ..backend.random import Generator, randperm
@@ -318,3 +319,5 @@ kaiming_uniform = _old_name(kaiming_uniform_)
 kaiming_normal = _old_name(kaiming_normal_)
 orthogonal = _old_name(orthogonal_)
 sparse = _old_name(sparse_)
+
+__getattr__ = absent(__name__, __all__)

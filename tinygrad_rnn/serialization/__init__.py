@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from ..absent import absent
 from .allowed import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from .atomic import atomic_write, remove_leftovers
 from .checkpoint import FORMAT, VERSION, load, save
@@ -36,3 +37,5 @@ __all__ = [
     "to_arrays",
     "to_onnx",
 ]
+
+__getattr__ = absent(__name__, __all__)

@@ -1,5 +1,6 @@
 """The functions behind the layers: activations, losses, look-ups, normalisation, dropout.  PyTorch's names."""
 
+from ...absent import absent
 from .activation import (
     celu,
     elu,
@@ -88,3 +89,5 @@ __all__ = [
     "tanhshrink",
     "threshold",
 ]
+
+__getattr__ = absent(__name__, __all__)

@@ -1,5 +1,6 @@
 """Helpers around modules: clipping gradients, parameters as a vector."""
 
+from ...absent import absent
 from . import rnn
 from .clip_grad import clip_grad_norm, clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from .convert_parameters import parameters_to_vector, vector_to_parameters
@@ -14,3 +15,5 @@ __all__ = [
     "rnn",
     "vector_to_parameters",
 ]
+
+__getattr__ = absent(__name__, __all__)

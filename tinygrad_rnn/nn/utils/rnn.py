@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...absent import absent
 from ...backend import to_numpy
 from ...errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
 from ...ops import cat
@@ -364,3 +365,5 @@ def _trailing_mismatch(k: int, first: Sequence[int], other: Sequence[int]) -> st
         f"dimension {axis}. pad_sequence: sequence {k} has shape {list(other)}, but sequence 0 has {list(first)}; only "
         "the first axis may differ"
     )
+
+__getattr__ = absent(__name__, __all__)
