@@ -196,9 +196,8 @@ def test_outputs_of_recurrent_layers_can_be_written_to_or_say_why_not(kind: str)
     def run(write: Any) -> Any:
         output, state = layer(x)
         state = state[0] if isinstance(state, tuple) else state
-        before = state.detach().clone()
+        assert not np.shares_memory(output._data, state._data)
         write(output)
-        np.testing.assert_array_equal(state.detach().numpy(), before.numpy())
         return tg.autograd.grad((output * output).sum() + state.sum(), x)[0].numpy()
 
     expected = run(lambda output: None)
