@@ -163,8 +163,8 @@ class Node:
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
             f"[{_type_name(value)} {list(value.shape)}]{which} is at version {clock.count}; expected {expected} "
             f"instead. Hint: {self.primitive.name} saved it ({role}) for its gradient{where}, and "
-            f"{write.writer or 'an optimiser or the like'} wrote to it later. Write to a copy (x.clone()), use the out-of-place form, "
-            "or call backward() first; autograd.detect_anomaly() shows the lines."
+            f"{write.writer or 'an optimiser or the like'} wrote to it later. Write to a copy (x.clone()), use the "
+            "out-of-place form, or call backward() first; autograd.detect_anomaly() shows the lines."
         )
 
 
