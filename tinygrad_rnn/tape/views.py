@@ -53,7 +53,7 @@ def viewer(p: Primitive) -> Callable[..., Any]:
         if base is not None and (base is x or base is x.base or overlap(x, y)):
             out._clock = clock = a._clock or a._own_clock()
             out._view = (a, p, params, recording)
-            if recording and y.dtype.kind in "fc":
+            if recording:
                 views = clock.views
                 if views is None:
                     views = clock.views = {}
