@@ -27,7 +27,7 @@ class Pair(tg.autograd.Function):
 
 @pytest.fixture
 def x(xp: Any) -> Any:
-    return tg.Tensor(xp.asarray([0.5, 1.0, 2.0])).requires_grad_()
+    return tg.as_tensor(xp.asarray([0.5, 1.0, 2.0])).requires_grad_()
 
 
 def same(t: Any, expected: Any) -> bool:
@@ -69,7 +69,7 @@ def test_hooks(x: Any) -> None:
 
 
 def test_functional(x: Any) -> None:
-    v = tg.Tensor(x._data * 0 + 1)
+    v = tg.as_tensor(x._data * 0 + 1)
     f = lambda x: (x**3).sum()  # noqa: E731
     assert same(tg.autograd.functional.hessian(f, x), np.diag(6 * V))
     assert same(tg.autograd.functional.hvp(f, x, v)[1], 6 * V)

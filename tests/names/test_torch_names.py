@@ -154,3 +154,13 @@ def test_pad_refuses_what_pytorch_refuses() -> None:
             tg.nn.functional.pad(x, widths)
     with pytest.raises(ValueError, match="Unrecognised padding mode"):
         tg.nn.functional.pad(x, (1, 1), mode="mirror")
+
+
+def test_the_class_itself_makes_float32_as_pytorch_has_it() -> None:
+    assert (
+        tg.Tensor(np.array([1.0, 2.0])).dtype == tg.Tensor([1, 2]).dtype == tg.Tensor(np.array([1])).dtype == tg.float32
+    )
+    assert tg.Tensor().shape == (0,) and tg.Tensor(2, 3).shape == tg.Tensor(tg.Size((2, 3))).shape == (2, 3)
+    values = np.zeros(2, np.float32)
+    tg.Tensor(values)[0] = 1
+    assert values[0] == 1

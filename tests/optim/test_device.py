@@ -18,12 +18,12 @@ def train(xp: Any, name: str, rate_on_device: bool = False) -> list[np.ndarray]:
     """Twenty clipped steps of a case; the parameters at the end."""
     kind, options, second = cases.CASES[name]
     start, gradients = cases.problem()
-    params = [tg.Tensor(xp.asarray(x.astype("float32"))).requires_grad_() for x in start]
+    params = [tg.as_tensor(xp.asarray(x.astype("float32"))).requires_grad_() for x in start]
     groups = [{"params": params}] if second is None else [{"params": params[:2]}, {"params": params[2:], **second}]
     if rate_on_device:
-        options = {**options, "lr": tg.Tensor(xp.asarray(np.float32(0.05)))}
+        options = {**options, "lr": tg.as_tensor(xp.asarray(np.float32(0.05)))}
     optimizer = getattr(tg.optim, kind)(groups, **options)
-    on_device = [[None if g is None else tg.Tensor(xp.asarray(g.astype("float32"))) for g in s] for s in gradients]
+    on_device = [[None if g is None else tg.as_tensor(xp.asarray(g.astype("float32"))) for g in s] for s in gradients]
     before = getattr(xp, "syncs", 0)
     for step in on_device:
         for p, g in zip(params, step, strict=True):
@@ -48,31 +48,31 @@ def test_steps_on_a_device_are_those_on_the_host_and_wait_for_nothing(xp: Any, r
 @pytest.mark.parametrize("norm", [2.0, 1.0, 3.0, 0.0, np.inf, -np.inf])
 def test_norms_stay_on_the_device(double: Any, norm: float) -> None:
     values = [np.arange(6, dtype="float32").reshape(2, 3) - 2, np.array([0.5, -7.0], "float32")]
-    total = get_total_norm([tg.Tensor(double.asarray(v)) for v in values], norm)
+    total = get_total_norm([tg.as_tensor(double.asarray(v)) for v in values], norm)
     assert isinstance(total._data, double.ndarray) and total.shape == ()
     assert total.item() == get_total_norm([tg.tensor(v) for v in values], norm).item()
 
 
 def test_gradients_of_two_devices_are_clipped_together(double: Any) -> None:
-    p = tg.Tensor(double.asarray(np.zeros(2, "float32"))).requires_grad_()
+    p = tg.as_tensor(double.asarray(np.zeros(2, "float32"))).requires_grad_()
     q = tg.zeros(1, requires_grad=True)
     for params in ([p, q], [q, p]):
-        p.grad, q.grad = tg.Tensor(double.asarray(np.array([3.0, 4.0], "float32"))), tg.tensor([12.0])
+        p.grad, q.grad = tg.as_tensor(double.asarray(np.array([3.0, 4.0], "float32"))), tg.tensor([12.0])
         total = clip_grad_norm_(params, 6.5)
         assert total.device == params[0].device and total.item() == 13.0
         np.testing.assert_allclose([*p.grad.tolist(), *q.grad.tolist()], [1.5, 2.0, 6.0], rtol=1e-6)
 
 
 def test_a_nonfinite_gradient_on_the_device_is_named(double: Any) -> None:
-    p = tg.Tensor(double.asarray(np.zeros(3, "float32"))).requires_grad_()
-    p.grad = tg.Tensor(double.asarray(np.array([np.nan, 1.0, np.inf], "float32")))
+    p = tg.as_tensor(double.asarray(np.zeros(3, "float32"))).requires_grad_()
+    p.grad = tg.as_tensor(double.asarray(np.array([np.nan, 1.0, np.inf], "float32")))
     with pytest.raises(RuntimeError, match=r"parameters\[0\] of shape \(3,\): 1 nan, 1 inf among 3 entries"):
         clip_grad_norm_(p, 1.0, error_if_nonfinite=True)
 
 
 def test_state_moves_to_the_device_of_the_parameter_and_the_count_stays(double: Any) -> None:
     def adam(module: Any) -> tuple[Any, Any]:
-        p = tg.Tensor(module.asarray(np.array([1.0, 2.0]))).requires_grad_()
+        p = tg.as_tensor(module.asarray(np.array([1.0, 2.0]))).requires_grad_()
         return p, tg.optim.Adam([p])
 
     here, optimizer = adam(np)
@@ -89,8 +89,8 @@ def test_state_moves_to_the_device_of_the_parameter_and_the_count_stays(double: 
 
 
 def test_arrays_on_a_device_are_not_cut(double: Any) -> None:
-    p = tg.Tensor(double.asarray(np.ones(2 * BLOCK + 1, "float32"))).requires_grad_()
-    p.grad = tg.Tensor(double.asarray(np.ones(2 * BLOCK + 1, "float32")))
+    p = tg.as_tensor(double.asarray(np.ones(2 * BLOCK + 1, "float32"))).requires_grad_()
+    p.grad = tg.as_tensor(double.asarray(np.ones(2 * BLOCK + 1, "float32")))
     optimizer = tg.optim.SGD([p], lr=0.5)
     assert len(list(optimizer._workspace.blocks(p._data, p.grad._data, scratch=1))) == 1
     optimizer.step()
@@ -101,12 +101,12 @@ def test_arrays_on_a_device_are_not_cut(double: Any) -> None:
 def test_lbfgs_runs_on_a_device(double: Any, line_search: str | None) -> None:
     ends = []
     for module in (np, double):
-        p = tg.Tensor(module.asarray(np.array([-0.5, 0.3, 0.2]))).requires_grad_()
+        p = tg.as_tensor(module.asarray(np.array([-0.5, 0.3, 0.2]))).requires_grad_()
         optimizer = tg.optim.LBFGS([p], line_search_fn=line_search)
 
         def closure(p: Any = p, module: Any = module) -> Any:
             loss, gradient = cases.rosenbrock(to_numpy(p._data))
-            p.grad = tg.Tensor(module.asarray(gradient))
+            p.grad = tg.as_tensor(module.asarray(gradient))
             return tg.tensor(np.array(loss))
 
         for _ in range(2):

@@ -135,7 +135,7 @@ def test_blocks_give_what_whole_arrays_give() -> None:
         lambda p: tg.optim.Rprop(p, lr=0.1, maximize=True),
     ):
         whole = tg.tensor(value, requires_grad=True)
-        strided = tg.Tensor(np.stack([value, value])[:, ::1].T[:, 0]).requires_grad_()
+        strided = tg.as_tensor(np.stack([value, value])[:, ::1].T[:, 0]).requires_grad_()
         pieces = [tg.tensor(value[i : i + 50000], requires_grad=True) for i in range(0, n, 50000)]
         optimizer = make([whole, strided, *pieces])
         for g in grads:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import on_gpu
-from ..tape.tensor import Tensor
+from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
 from .scalars import at_least_zero, enabled, factor, number
@@ -128,4 +128,4 @@ class ASGD(Optimizer):
 
 def _scalar(x: Any) -> Tensor:
     """A float32 scalar, on the host unless ``x`` is on the GPU (a learning rate that lives there)."""
-    return Tensor(x.astype(np.float32) if on_gpu(x) else np.array(x, np.float32))
+    return wrap(x.astype(np.float32) if on_gpu(x) else np.array(x, np.float32))

@@ -9,7 +9,7 @@ import numpy as np
 from ..backend import array_module, is_array
 from ..errors import ArgumentError, ArgumentTypeError
 from ..tape.modes import enable_grad
-from ..tape.tensor import Tensor
+from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .line_search import Trial, strong_wolfe
 from .optimizer import Closure, Optimizer, OptimizerError, ParamsT
@@ -225,4 +225,4 @@ class _Minimization:
         """A value as the user sees it in the state: arrays and NumPy scalars become Tensors."""
         if isinstance(x, list):
             return [self.shown(v) for v in x]
-        return Tensor(self.xp.asarray(x)) if is_array(x) else x
+        return wrap(self.xp.asarray(x)) if is_array(x) else x

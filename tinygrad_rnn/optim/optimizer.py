@@ -19,7 +19,7 @@ import numpy as np
 from ..backend import array_module
 from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
 from ..tape.modes import enable_grad
-from ..tape.tensor import Tensor
+from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .hooks import RemovableHandle
 from .state import describe, restored
@@ -172,12 +172,12 @@ class Optimizer:
     @staticmethod
     def _new_state(like: Array, fill: Any = 0) -> Tensor:
         """A state Tensor of the shape, dtype and device of a parameter."""
-        return Tensor(array_module(like).full_like(like, fill))
+        return wrap(array_module(like).full_like(like, fill))
 
     @staticmethod
     def _new_count() -> Tensor:
         """A step count.  It stays on the host, so that the bias corrections of Adam never wait for the GPU."""
-        return Tensor(np.zeros((), np.float32))
+        return wrap(np.zeros((), np.float32))
 
     # Parameter groups ---------------------------------------------------------------------------------------
 

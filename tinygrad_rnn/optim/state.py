@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_device, array_module, is_array, to_device, to_numpy
-from ..tape.tensor import Tensor
+from ..tape.tensor import Tensor, wrap
 
 __all__ = ["describe", "restored"]
 
@@ -41,11 +41,11 @@ def restored(p: Tensor, value: Any, key: object = None) -> Any:
     elif hasattr(value, "detach"):  # a torch tensor, perhaps on a GPU or part of a graph
         raw = np.asarray(value.detach().cpu())
     elif key in _HOST_SCALARS:
-        return Tensor(np.array(value, np.float32))
+        return wrap(np.array(value, np.float32))
     else:
         return value
     if key in _HOST_SCALARS:
-        return Tensor(np.array(to_numpy(raw)))
+        return wrap(np.array(to_numpy(raw)))
     moved = to_device(raw, array_device(p._data))
     dtype = p._data.dtype if p._data.dtype.kind == "f" else raw.dtype
-    return Tensor(array_module(moved).array(moved, dtype=dtype))
+    return wrap(array_module(moved).array(moved, dtype=dtype))

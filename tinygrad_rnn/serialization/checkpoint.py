@@ -19,7 +19,7 @@ import numpy as np
 
 from ..backend import Device, to_device
 from ..errors import ArgumentError, ArgumentTypeError, CheckpointError, TinygradRnnError
-from ..tape.tensor import Tensor
+from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .atomic import atomic_write
 from .safetensors import decode, encode, parse_header
@@ -133,7 +133,7 @@ def _placer(map_location: Any) -> Callable[[Array], Array]:
     if map_location is None:
         return lambda array: array
     if callable(map_location):
-        return lambda array: _array_of(map_location(Tensor(array), "cpu"), array)
+        return lambda array: _array_of(map_location(wrap(array), "cpu"), array)
     device = Device(map_location)
     if device.type == "cuda":
         to_device(np.zeros(0), device)  # a device that is not there is no fault of the file's

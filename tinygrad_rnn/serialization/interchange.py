@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from ..backend import Device, to_device, to_numpy
 from ..errors import ArgumentTypeError
-from ..tape.tensor import Tensor
+from ..tape.tensor import Tensor, wrap
 from .safetensors import load_arrays, save_arrays
 
 __all__ = ["load_file", "save_file", "to_arrays"]
@@ -53,7 +53,7 @@ def load_file(filename: str | os.PathLike[str], device: Device | str = "cpu") ->
     >>> b.load_state_dict(load_file(path))
     <All keys matched successfully>
     """
-    return {name: Tensor(to_device(array, device)) for name, array in load_arrays(filename).items()}
+    return {name: wrap(to_device(array, device)) for name, array in load_arrays(filename).items()}
 
 
 def to_arrays(tensors: Mapping[str, Any]) -> dict[str, npt.NDArray[Any]]:

@@ -40,7 +40,7 @@ import numpy.typing as npt
 from ..backend import Device, is_array
 from ..errors import ArgumentTypeError
 from ..nn import Module, Parameter, UninitializedParameter
-from ..tape.tensor import Size, Tensor
+from ..tape.tensor import Size, Tensor, wrap
 from ..typing import Array
 from .allowed import full_name, name_of
 from .objects import Objects, find, take_apart
@@ -201,7 +201,7 @@ def unflatten(data: Any, arrays: dict[str, npt.NDArray[Any]], place: Place = lam
 
     def tensor(make: Callable[[Tensor], Tensor]) -> Callable[[Any], Tensor]:
         # Tensors made of one and the same first tensor share its memory, and the record of writes to it.
-        return lambda key: array(key, make, lambda stored: Tensor(place(stored)))
+        return lambda key: array(key, make, lambda stored: wrap(place(stored)))
 
     def pairs(items: list[Any]) -> list[tuple[Any, Any]]:
         return [(decode(key), decode(item)) for key, item in items]

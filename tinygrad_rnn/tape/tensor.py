@@ -45,7 +45,7 @@ class Tensor:
 
     Made by :func:`tinygrad_rnn.tensor` and by operations.  Called directly it is PyTorch's legacy
     constructor: ``Tensor(2, 3)`` has that shape and unset float32 values, ``Tensor([1, 2])`` those values in
-    float32.  A raw array is wrapped as it is, sharing memory.
+    float32.  An array of float32 is wrapped as it is, sharing memory; another is converted to float32.
 
     >>> import tinygrad_rnn as tg
     >>> w = tg.tensor([1.0, 2.0], requires_grad=True)
@@ -63,9 +63,11 @@ class Tensor:
 
     def __init__(self, *args: Any) -> None:
         if len(args) == 1 and is_array(args[0]):
-            self._data = as_array(args[0])
-        elif all(isinstance(a, int) for a in args):
-            self._data = np.empty(args, np.float32)
+            self._data = as_array(args[0]).astype(np.float32, copy=False)
+        elif len(args) == 1 and isinstance(args[0], Size):
+            self._data = np.empty(args[0], np.float32)
+        elif all(isinstance(a, (int, np.integer)) for a in args):
+            self._data = np.empty(args or 0, np.float32)
         elif len(args) == 1:
             self._data = np.array(args[0], np.float32)
         else:

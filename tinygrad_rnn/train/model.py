@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import tinygrad_rnn as tg
 
 from ..backend import array_module
-from ..tape.tensor import Tensor
+from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .config import Config
 
@@ -55,8 +55,8 @@ def detached(state: State) -> State:
     if state is None:
         return None
     if isinstance(state, tuple):
-        return tuple(Tensor(_in_c_order(part._data)) for part in state)
-    return Tensor(_in_c_order(state._data))
+        return tuple(wrap(_in_c_order(part._data)) for part in state)
+    return wrap(_in_c_order(state._data))
 
 
 def _in_c_order(array: Array) -> Array:

@@ -21,7 +21,7 @@ import numpy as np
 
 from ...backend import array_device, array_module, on_gpu, to_device
 from ...errors import DtypeError, ShapeRuntimeError, TinygradRnnError
-from ...tape.tensor import Tensor
+from ...tape.tensor import Tensor, as_array, wrap
 from ...typing import Array
 
 __all__ = [
@@ -189,7 +189,7 @@ def _total_norm(
 ) -> Tensor:
     p = float(norm_type)
     if not arrays:
-        return Tensor(np.zeros((), np.float32))
+        return wrap(np.zeros((), np.float32))
     home = array_device(arrays[0])
     norms = [to_device(_norm(a, p), home) for a in arrays]
     widest = functools.reduce(np.promote_types, (n.dtype for n in norms))
@@ -200,7 +200,7 @@ def _total_norm(
             "disable this error and scale the gradients by the non-finite norm anyway, set "
             f"`error_if_nonfinite=False`.\n{_culprits(arrays, places, what)}"
         )
-    return Tensor(total)
+    return wrap(as_array(total))
 
 
 def _norm(a: Array, p: float) -> Array:
