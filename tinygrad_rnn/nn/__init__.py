@@ -1,7 +1,7 @@
 """Neural network layers, PyTorch-shaped: modules, parameters, losses, initialisation."""
 
 from ..absent import absent
-from . import functional, init, utils
+from . import functional, init, modules, utils
 from .activation import (
     CELU,
     ELU,
@@ -124,6 +124,7 @@ __all__ = [
     "UninitializedParameter",
     "functional",
     "init",
+    "modules",
     "utils",
 ]
 

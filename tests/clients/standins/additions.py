@@ -20,11 +20,8 @@ def add(torch: Any) -> None:
 
         return type(name, (nn.Module,), {"__init__": refuse})
 
-    outside = ("MultiheadAttention", "NonDynamicallyQuantizableLinear")
-    outside += ("Transformer", "TransformerEncoder", "TransformerEncoderLayer")
-    classes = {name: absent(name) for name in outside}
-    nn.Transformer = classes["Transformer"]
-    files = ("activation", "container", "dropout", "linear", "loss", "module", "normalization", "rnn", "sparse")
-    inside = {name: value for name, value in vars(nn).items() if isinstance(value, type)}
-    every = types.SimpleNamespace(**{**classes, **inside})
-    nn.modules = types.SimpleNamespace(**dict.fromkeys((*files, "transformer"), every), **vars(every))
+    nn.Transformer = absent("Transformer")
+    nn.modules.activation.MultiheadAttention = absent("MultiheadAttention")
+    nn.modules.linear.NonDynamicallyQuantizableLinear = absent("NonDynamicallyQuantizableLinear")
+    names = ("TransformerEncoder", "TransformerEncoderLayer")
+    nn.modules.transformer = types.SimpleNamespace(**{name: absent(name) for name in names})

@@ -1,0 +1,9 @@
+"""Where PyTorch keeps these classes: ``nn.modules.container``."""
+
+from ...absent import absent
+from ..containers import ModuleDict, ModuleList, Sequential
+from ..parameter_containers import ParameterDict, ParameterList
+
+__all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
+
+__getattr__ = absent(__name__, __all__)

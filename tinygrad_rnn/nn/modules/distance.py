@@ -1,0 +1,8 @@
+"""Where PyTorch keeps these classes: ``nn.modules.distance``."""
+
+from ...absent import absent
+from ..loss import CosineSimilarity, PairwiseDistance
+
+__all__ = ["CosineSimilarity", "PairwiseDistance"]
+
+__getattr__ = absent(__name__, __all__)

@@ -1,0 +1,8 @@
+"""Where PyTorch keeps these classes: ``nn.modules.dropout``."""
+
+from ...absent import absent
+from ..dropout import Dropout, Dropout1d
+
+__all__ = ["Dropout", "Dropout1d"]
+
+__getattr__ = absent(__name__, __all__)

@@ -1,0 +1,8 @@
+"""Where PyTorch keeps these classes: ``nn.modules.flatten``."""
+
+from ...absent import absent
+from ..linear import Flatten, Unflatten
+
+__all__ = ["Flatten", "Unflatten"]
+
+__getattr__ = absent(__name__, __all__)

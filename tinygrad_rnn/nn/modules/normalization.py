@@ -1,0 +1,8 @@
+"""Where PyTorch keeps these classes: ``nn.modules.normalization``."""
+
+from ...absent import absent
+from ..normalization import LayerNorm, RMSNorm
+
+__all__ = ["LayerNorm", "RMSNorm"]
+
+__getattr__ = absent(__name__, __all__)

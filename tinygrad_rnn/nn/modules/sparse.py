@@ -1,0 +1,8 @@
+"""Where PyTorch keeps these classes: ``nn.modules.sparse``."""
+
+from ...absent import absent
+from ..embedding import Embedding, EmbeddingBag
+
+__all__ = ["Embedding", "EmbeddingBag"]
+
+__getattr__ = absent(__name__, __all__)
