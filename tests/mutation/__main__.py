@@ -1,13 +1,14 @@
 """How many small mistakes in the package would the tests notice?  ``python -m tests.mutation tape ops``
 
-Each mutant is one small change to one file.  The tests that run the changed line are run on it, the quickest first,
-until one fails.  First a traced run of the suite finds which tests run which lines; it is kept and used again.
+Each mutant is one small change to one file.  The tests that run the changed line are run on it until one fails.  First
+a traced run of the suite finds which tests run which lines; it is kept and used again.
 
     --sample N      try N mutants of each part, drawn evenly (default: 300; 0 for all)
     --seed S        which ones
     --jobs J        processes at once (default: 2)
     --budget T      seconds of tests for one mutant (default: 40)
     --file PATH     mutants of one file only
+    --again LOG     only those that survived in an earlier run, from what it printed
     --remap         trace again
 """
 
@@ -21,6 +22,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import signal
 import sys
 import time
@@ -87,7 +89,7 @@ def traced(parts: list[str]) -> dict[str, Any]:
 
 
 def tests_for(file: str, mutation: Mutation, known: dict[str, Any], budget: float) -> list[str]:
-    """The tests that run the changed line, else its statement, else its file: quickest first, within the budget."""
+    """The tests that run the changed line, else its statement, else its file, as far as the budget goes."""
     lines, seconds = known["lines"], known["seconds"]
     found = set(lines.get(f"{file}:{mutation.line}", ()))
     if not found:
@@ -98,12 +100,21 @@ def tests_for(file: str, mutation: Mutation, known: dict[str, Any], budget: floa
             if key.rpartition(":")[0] == file:
                 found |= set(tests)
     chosen, spent = [], 0.0
-    for test in sorted(found, key=lambda t: seconds.get(t, 1.0)):
+    for test in _varied(found, seconds):
         spent += seconds.get(test, 1.0) / 3  # tracing took longer than running does
         if spent > budget and chosen:
             break
         chosen.append(test)
     return chosen
+
+
+def _varied(tests: set[str], seconds: dict[str, float]) -> list[str]:
+    """The quickest case of every test function, then the second quickest of each, and so on."""
+    functions: dict[str, list[str]] = defaultdict(list)
+    for test in sorted(tests, key=lambda t: seconds.get(t, 1.0)):
+        functions[test.split("[")[0]].append(test)
+    ranked = [(rank, seconds.get(test, 1.0), test) for cases in functions.values() for rank, test in enumerate(cases)]
+    return [test for _, _, test in sorted(ranked)]
 
 
 def attempt(file: str, mutation: Mutation, tests: list[str]) -> int:
@@ -180,6 +191,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--budget", type=float, default=40.0)
     parser.add_argument("--file", default=None)
+    parser.add_argument("--again", type=pathlib.Path, default=None)
     parser.add_argument("--remap", action="store_true")
     args = parser.parse_args()
     os.chdir(ROOT)
@@ -189,12 +201,15 @@ def main() -> None:
             importlib.import_module(module)  # loaded once, shared by every process
     known = json.loads(MAP.read_text()) if MAP.exists() and not args.remap else traced(PARTS)
     queue: list[tuple[str, Mutation]] = []
+    survived = re.findall(r"^  (?:survived|no test): (.*)$", args.again.read_text(), re.M) if args.again else None
     for part in args.parts:
         found = []
         for path in sorted((PACKAGE / part).rglob("*.py")):
             file = path.relative_to(PACKAGE).as_posix()
             if args.file in (None, file):
                 found += [(file, mutation) for mutation in mutations(path.read_text(encoding="utf-8"))]
+        if survived is not None:
+            found = [(file, m) for file, m in found if f"{file}:{m.line} {m.change}" in survived]
         random.Random(args.seed).shuffle(found)
         queue += found[: args.sample] if args.sample else found
         print(f"{part}: {len(found)} mutants, {min(len(found), args.sample or len(found))} tried", flush=True)
