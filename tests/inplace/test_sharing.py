@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tests.ops.cases import CASES, Case
-from tests.ops.test_against_torch import evaluate, flat
+from tests.ops.cases import CASES, Case, evaluate, flat
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

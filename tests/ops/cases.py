@@ -5,6 +5,7 @@ A case is one line.  Inputs are called x, y, z, w in their order; real ones get 
 
 from __future__ import annotations
 
+import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -349,3 +350,16 @@ case("t.einsum('ij,jk->ik', x, y)", real(2, 1), real(3, 4))
 case("t.einsum(x, [0, 1], y, [1, 2], [0, 2])", real(2, 3), real(3, 4))
 case("t.einsum('i...,j...->ij...', x, y)", real(2, 4), real(3, 4))
 case("t.einsum('b...->...', x)", real(2, 3, 4))
+
+
+def evaluate(library: Any, case: Case, tensors: list[Any]) -> Any:
+    names = dict(zip("xyzw", tensors, strict=False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch warns of x.T and of empty variances
+        return eval(case.expression, {"t": library, **names})  # noqa: S307
+
+
+def flat(result: Any) -> list[Any]:
+    if isinstance(result, (tuple, list)):
+        return [leaf for item in result for leaf in flat(item)]
+    return [result]

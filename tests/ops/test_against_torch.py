@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn  # noqa: F401
-from tests.ops.cases import CASES, Case
+from tests.ops.cases import CASES, Case, evaluate, flat
 
 torch: Any = pytest.importorskip("torch")
 
@@ -19,19 +18,6 @@ torch: Any = pytest.importorskip("torch")
 RTOL = {np.dtype(np.float64): 1e-12, np.dtype(np.float32): 3e-5}
 
 cases = pytest.mark.parametrize("case", CASES, ids=str)
-
-
-def evaluate(library: Any, case: Case, tensors: list[Any]) -> Any:
-    names = dict(zip("xyzw", tensors, strict=False))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # PyTorch warns of x.T and of empty variances
-        return eval(case.expression, {"t": library, **names})  # noqa: S307
-
-
-def flat(result: Any) -> list[Any]:
-    if isinstance(result, (tuple, list)):
-        return [leaf for item in result for leaf in flat(item)]
-    return [result]
 
 
 def close(ours: Any, theirs: Any, what: str) -> None:

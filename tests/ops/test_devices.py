@@ -9,8 +9,7 @@ import pytest
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn  # noqa: F401
-from tests.ops.cases import CASES, Case
-from tests.ops.test_against_torch import evaluate, flat
+from tests.ops.cases import CASES, Case, evaluate, flat
 from tests.support import arrays
 
 ON_DEVICE = [case for case in CASES if "t.tensor(" not in case.expression and ".view(" not in case.expression]

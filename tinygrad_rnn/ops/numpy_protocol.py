@@ -7,6 +7,7 @@ refused if one is: nothing ever leaves the tape silently.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -39,6 +40,9 @@ from . import (
 )
 
 __all__ = ["FUNCTIONS", "UFUNCS", "array_function", "array_ufunc"]
+
+NOT_GIVEN: Any = inspect.signature(np.sum).parameters["initial"].default
+"""NumPy's own mark of a keyword that was left out."""
 
 UFUNCS: dict[Any, Callable[..., Any]] = {
     np.absolute: elementwise.abs,
@@ -157,13 +161,13 @@ def _unwrapped(value: Any) -> Any:
 
 def _plain_axes(f: Any, a: Any, axis: Any, keepdims: Any = False, **kwargs: Any) -> Any:
     """A reduction in NumPy's words: ``axis``, ``keepdims``, and nothing for "not given"."""
-    given = {key: value for key, value in kwargs.items() if value is not None and value is not np._NoValue}
+    given = {key: value for key, value in kwargs.items() if value is not None and value is not NOT_GIVEN}
     return f(a, axis, bool(keepdims), **given)
 
 
 def _reduction(f: Any) -> Callable[..., Any]:
     def reduced(a: Any, axis: Any = None, dtype: Any = None, *, keepdims: Any = False, **rest: Any) -> Any:
-        return _plain_axes(f, a, axis, False if keepdims is np._NoValue else keepdims, dtype=dtype, **rest)
+        return _plain_axes(f, a, axis, False if keepdims is NOT_GIVEN else keepdims, dtype=dtype, **rest)
 
     return reduced
 
@@ -331,5 +335,5 @@ def array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) 
     known = FUNCTIONS.get(func)
     if known is None or kwargs.get("out") is not None:
         return _by_numpy(name, func, args, kwargs)
-    given = {key: value for key, value in kwargs.items() if value is not np._NoValue and key != "out"}
+    given = {key: value for key, value in kwargs.items() if value is not NOT_GIVEN and key != "out"}
     return known(*args, **given)

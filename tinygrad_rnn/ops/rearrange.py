@@ -189,7 +189,7 @@ def _windows(a: Array, dim: int, size: int, step: int) -> Array:
     if view is None:
         view = array_module(a).lib.stride_tricks.sliding_window_view
     seen = view(a, size, dim, writeable=True) if isinstance(a, np.ndarray) and a.flags.writeable else view(a, size, dim)
-    return seen[(*(slice(None),) * dim, slice(None, None, step))]
+    return seen[(slice(None),) * dim + (slice(None, None, step),)]
 
 
 def _laid_back(g: Array, shape: Shape, dim: int, size: int, step: int) -> Array:

@@ -73,7 +73,7 @@ def topk(a: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = T
         raise ShapeRuntimeError(f"selected index k out of range: topk of {k} along an axis of size {size}")
     places = _order(a, dim, largest)
     if a.ndim:
-        places = places[(*(slice(None),) * axis_of(dim, a.ndim), slice(0, k))]
+        places = places[(slice(None),) * axis_of(dim, a.ndim) + (slice(0, k),)]
     return topk_result(_picked(a, dim, places), places)
 
 

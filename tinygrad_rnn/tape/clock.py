@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_right
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class Writes:
 
 
 writes = Writes()
+
+shares_memory: Any = np.shares_memory  # some releases of NumPy type its max_work too narrowly
 
 MOST = 1 << 15
 """Of how many places the last write is remembered; beyond it a value may be called stale that is not."""
@@ -158,6 +160,6 @@ def shared(x: Array, y: Array) -> bool:
     if on_gpu(x):
         return True
     try:
-        return bool(np.shares_memory(x, y, max_work=10_000))  # type: ignore[arg-type]
+        return bool(shares_memory(x, y, max_work=10_000))
     except np.exceptions.TooHardError:
         return True

@@ -134,7 +134,7 @@ def _entries(data: Array, indent: int) -> str:
     for axis, length in enumerate(shape):
         if shortened[axis]:
             before = (slice(None),) * axis
-            ends = data[(*before, slice(0, edge))], data[(*before, slice(length - edge, length))]
+            ends = data[before + (slice(0, edge),)], data[before + (slice(length - edge, length),)]
             data = array_module(data).concatenate(ends, axis)
     data = to_numpy(data)
     spell, width = _number_format(data)

@@ -225,5 +225,5 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     if size % 2:
         raise ShapeRuntimeError(f"Halving dimension must be even, but dimension {axis} is size {size}")
     before = (slice(None),) * axis
-    result: Tensor = input[(*before, slice(0, size // 2))] * sigmoid(input[(*before, slice(size // 2, size))])
+    result: Tensor = input[before + (slice(0, size // 2),)] * sigmoid(input[before + (slice(size // 2, size),)])
     return result
