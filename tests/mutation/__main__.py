@@ -89,23 +89,23 @@ def traced(parts: list[str]) -> dict[str, Any]:
 
 
 def tests_for(file: str, mutation: Mutation, known: dict[str, Any], budget: float) -> list[str]:
-    """The tests that run the changed line, else its statement, else its file, as far as the budget goes."""
+    """Tests that run the changed line, then those that run its statement, then its file, as far as the budget goes.
+
+    Lines that run when the module is imported belong to no test, so the wider circles are always asked too.
+    """
     lines, seconds = known["lines"], known["seconds"]
-    found = set(lines.get(f"{file}:{mutation.line}", ()))
-    if not found:
-        for line in range(mutation.start, mutation.end + 1):
-            found |= set(lines.get(f"{file}:{line}", ()))
-    if not found:
-        for key, tests in lines.items():
-            if key.rpartition(":")[0] == file:
-                found |= set(tests)
-    chosen, spent = [], 0.0
-    for test in _varied(found, seconds):
-        spent += seconds.get(test, 1.0) / 3  # tracing took longer than running does
-        if spent > budget and chosen:
-            break
-        chosen.append(test)
-    return chosen
+    statement = [f"{file}:{line}" for line in range(mutation.start, mutation.end + 1)]
+    whole = [key for key in lines if key.rpartition(":")[0] == file]
+    chosen: dict[str, None] = {}
+    spent = 0.0
+    for circle in ([f"{file}:{mutation.line}"], statement, whole):
+        found = {test for key in circle for test in lines.get(key, ())} - set(chosen)
+        for test in _varied(found, seconds):
+            spent += seconds.get(test, 1.0) / 3  # tracing took longer than running does
+            if spent > budget and chosen:
+                return list(chosen)
+            chosen[test] = None
+    return list(chosen)
 
 
 def _varied(tests: set[str], seconds: dict[str, float]) -> list[str]:

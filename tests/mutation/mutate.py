@@ -76,7 +76,8 @@ def _constant(node: ast.Constant) -> Iterator[tuple[str, Callable[[Any], None]]]
     elif isinstance(value, float):
         yield f"{value} -> {value * 1.5 + 0.25}", lambda n: setattr(n, "value", value * 1.5 + 0.25)
     elif isinstance(value, str) and value.count(" ") < 3:  # more is a sentence, for people
-        yield f"{value!r} -> {'?' + value!r}", lambda n: setattr(n, "value", "?" + value)
+        other = "" if value else "?"
+        yield f"{value!r} -> {other!r}", lambda n: setattr(n, "value", other)
 
 
 def _is_none(node: ast.AST) -> bool:
@@ -105,12 +106,12 @@ def _sites(tree: ast.Module) -> Iterator[tuple[ast.stmt, tuple[Any, ...], ast.AS
 
 
 def _is_text(node: ast.AST) -> bool:
-    """Whether a node is text for people, or for the type checker: docstrings, messages, ``__all__``."""
+    """Whether a node is for people or the type checker, not for the program: docstrings, messages, ``__all__``."""
     if isinstance(node, (ast.JoinedStr, ast.Raise, ast.Import, ast.ImportFrom, ast.Assert)):
         return True
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return True
-    if isinstance(node, ast.keyword) and node.arg == "doc":
+    if isinstance(node, ast.keyword) and node.arg in ("doc", "strict"):  # strict: a check of our own reasoning
         return True
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
         return True
