@@ -163,6 +163,7 @@ LAYERS = {
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_onnx_weights_give_our_outputs_in_onnx_formulas(name: str) -> None:
+    tg.manual_seed(0)
     layer = LAYERS[name]()
     x = np.random.default_rng(0).normal(size=(5, 2, 3))
     ours = layer(tg.tensor(x))[0].detach().numpy()
@@ -173,6 +174,7 @@ def test_onnx_weights_give_our_outputs_in_onnx_formulas(name: str) -> None:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_weights_survive_the_way_to_onnx_and_back(name: str) -> None:
+    tg.manual_seed(0)
     layer, other = LAYERS[name](), LAYERS[name]()
     from_onnx(other, [operator.inputs for operator in to_onnx(layer)])
     ours, theirs = layer.state_dict(), other.state_dict()
