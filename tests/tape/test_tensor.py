@@ -1,0 +1,106 @@
+"""What a tensor is: its shape as an object, the legacy constructor, conversions to plain Python."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.errors import ArgumentTypeError, ShapeRuntimeError
+
+
+def test_a_shape_is_a_tuple_that_counts() -> None:
+    shape = tg.zeros(2, 3, 4).shape
+    assert shape == (2, 3, 4) and isinstance(shape, tuple) and repr(shape) == "torch.Size([2, 3, 4])"
+    assert shape.numel() == 24 and tg.Size(()).numel() == 1 and tg.zeros(3, 0).shape.numel() == 0
+    assert isinstance(shape.numel(), int)
+
+
+def test_the_legacy_constructor_takes_sizes_values_or_an_array() -> None:
+    assert tg.Tensor(2, 3).shape == (2, 3) and tg.Tensor().shape == (0,)
+    assert tg.Tensor(tg.zeros(4, 1).shape).shape == (4, 1)
+    assert tg.Tensor([1, 2]).tolist() == [1.0, 2.0] and tg.Tensor([1, 2]).dtype == tg.float32
+    array = np.ones(2, np.float32)
+    shared = tg.Tensor(array)
+    array[0] = 5.0
+    assert shared.tolist() == [5.0, 1.0]
+    assert tg.Tensor(np.ones(2)).dtype == tg.float32
+    with pytest.raises(ArgumentTypeError, match=r"Tensor\(\): expected sizes, a sequence of values, or one array"):
+        tg.Tensor([1.0], [2.0])
+
+
+def test_one_entry_converts_to_python_numbers() -> None:
+    for t in (tg.tensor(2.5), tg.tensor([2.5]), tg.tensor([[2.5]])):
+        assert (t.item(), float(t), int(t), complex(t), bool(t)) == (2.5, 2.5, 2, 2.5 + 0j, True)
+    assert operator.index(tg.tensor(3)) == 3 and [10, 20, 30][tg.tensor(1)] == 20 and bool(tg.tensor([False])) is False
+    for wrong in (tg.tensor(1.5), tg.tensor([1, 2])):
+        with pytest.raises(TypeError, match="only integer tensors of a single element can be converted to an index"):
+            operator.index(wrong)
+
+
+@pytest.mark.parametrize("values", [[], [1.0, 2.0]])
+def test_several_entries_or_none_convert_to_nothing(values: list[float]) -> None:
+    t = tg.tensor(values)
+    with pytest.raises(ShapeRuntimeError, match=f"a Tensor with {len(values)} elements cannot be converted to Scalar"):
+        t.item()
+    with pytest.raises(RuntimeError, match="is ambiguous"):
+        bool(t)
+
+
+def test_length_and_nested_lists() -> None:
+    t = tg.tensor([[1, 2], [3, 4], [5, 6]])
+    assert len(t) == 3 and t.tolist() == [[1, 2], [3, 4], [5, 6]] and tg.tensor(7).tolist() == 7
+    with pytest.raises(TypeError, match=r"len\(\) of a 0-d tensor"):
+        len(tg.tensor(7))
+    assert (t.nbytes, t.itemsize, t.ndim) == (48, 8, 2)
+
+
+def test_numpy_shares_memory_and_copies_only_when_asked() -> None:
+    t = tg.tensor([1.0, 2.0])
+    t.numpy()[0] = 9.0
+    assert t.tolist() == [9.0, 2.0]
+    assert np.shares_memory(np.asarray(t), t.numpy()) and not np.shares_memory(np.array(t, copy=True), t.numpy())
+    assert np.asarray(t, np.float64).dtype == np.float64
+
+
+def test_switching_gradients_on_and_off() -> None:
+    x = tg.tensor([1.0])
+    assert x.requires_grad_() is x and x.requires_grad and x.is_leaf and x.grad_fn is None and x.grad is None
+    y = x * 2
+    assert not y.is_leaf and y.grad_fn is not None and y.grad_fn.name() == "MulBackward0"
+    x.requires_grad = False
+    assert not x.requires_grad
+    with pytest.raises(RuntimeError, match="you can only change requires_grad flags of leaf variables"):
+        y.requires_grad_(False)
+    for whole in (tg.tensor([1]), tg.tensor([True])):
+        with pytest.raises(RuntimeError, match="only Tensors of floating point .* can require gradients"):
+            whole.requires_grad_()
+
+
+def test_detached_tensors_share_memory_and_nothing_else() -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    for other in (x.detach(), x.data):
+        assert not other.requires_grad
+        other.numpy()[0] += 1.0
+    assert x.tolist() == [3.0, 2.0]
+    y = x * 2
+    assert y.detach_() is y and not y.requires_grad
+
+
+def test_gradients_that_are_assigned_must_fit() -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    x.grad = tg.tensor([3.0, 4.0])
+    (x * 2).sum().backward()
+    assert x.grad.tolist() == [5.0, 6.0]
+    x.grad = None
+    assert x.grad is None
+    for wrong, error in (
+        (tg.ones(3), "attempting to assign a gradient of size"),
+        (tg.ones(2, dtype=tg.float64), "type"),
+    ):
+        with pytest.raises(RuntimeError, match=error):
+            x.grad = wrong
+    with pytest.raises(TypeError, match="assigned grad expected to be a Tensor or None but got"):
+        x.grad = [1.0, 2.0]  # type: ignore[assignment]
