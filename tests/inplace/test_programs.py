@@ -203,8 +203,8 @@ class Programs(RuleBasedStateMachine):
             dual = cell.place.read()
             self.add(cell.ours.clone(), Place.new(dual), lambda: cell.theirs.clone())
         elif how == "detach_":  # PyTorch refuses it for views; there the name is given to a detached twin instead
-            if cell.place.family.leaf:
-                return
+            if cell.place.family.leaf or any(c.place.blind and c.place.family is cell.place.family for c in self.cells):
+                return  # a blind view of this very tensor would follow it
             cell.ours.detach_()
             cell.place = cell.place.detached()
             cell.theirs = self.in_torch(lambda: cell.theirs.detach())
@@ -301,7 +301,7 @@ class Programs(RuleBasedStateMachine):
             recorded,
             lambda x: getattr(x, method)(operand.ours),
             lambda place: place.write(new, recorded),
-            lambda x: getattr(x, method)(operand.theirs),
+            lambda x: getattr(x, method)(_apart(operand, cell)),
         )
 
     def operand(self, shape: tuple[int, ...], number: int) -> Cell:
@@ -377,7 +377,7 @@ class Programs(RuleBasedStateMachine):
             x[index] *= value.ours
 
         def theirs(x: Any) -> None:
-            x[for_torch(index)] *= value.theirs
+            x[for_torch(index)] *= _apart(value, cell)
 
         self.write(cell, recorded, ours, lambda place: place.assign(index, new, recorded), theirs)
 

@@ -28,7 +28,7 @@ from .modes import state
 from .node import Leaf, Node
 from .primitive import REGISTRY, Part, Primitive, primitive, unary
 from .tensor import Tensor, as_array, wrap
-from .views import ancestry, derive, region, views_of
+from .views import ancestry, derive, region, unlock, views_of
 from .where import user_line
 
 __all__ = ["Erased", "check_memory", "check_write", "commit"]
@@ -133,12 +133,10 @@ def check_memory(t: Tensor, op: str) -> None:
         return
     if _repeats(data):
         raise InplaceError(OVERLAPPING.format(op=op, shape=list(data.shape)))
-    if not getattr(data.flags, "writeable", True):
-        if not ancestry(t)[-1]._data.flags.writeable or data.base is None:
-            raise InplaceError(
-                f"{op}(): the memory of this tensor of shape {list(data.shape)} is read-only. Write to a clone()"
-            )
-        data.flags.writeable = True  # a diagonal: NumPy says no by custom, not because it cannot be written
+    if not getattr(data.flags, "writeable", True) and not unlock(t):
+        raise InplaceError(
+            f"{op}(): the memory of this tensor of shape {list(data.shape)} is read-only. Write to a clone()"
+        )
 
 
 def _repeats(data: Array) -> bool:

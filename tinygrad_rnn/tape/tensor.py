@@ -194,6 +194,10 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same memory as a tensor without history: what comes after does not reach what came before."""
+        if not getattr(self._data.flags, "writeable", True):
+            from .views import unlock
+
+            unlock(self)
         out = wrap(self._data)
         out._clock = self._own_clock()
         return out

@@ -27,7 +27,8 @@ from .tensor import Tensor, as_array, wrap
 if TYPE_CHECKING:
     from .primitive import Primitive
 
-__all__ = ["ancestry", "become_view", "derive", "leave_family", "region", "viewer", "views_of"]
+__all__ = ["ancestry", "become_view", "derive", "leave_family", "region", "unlock", "viewer"]
+__all__ += ["views_of"]
 
 ndarray = np.ndarray
 _new = object.__new__
@@ -103,6 +104,17 @@ def derive(t: Tensor) -> Node | None:
     if parent._node is None:
         return None
     return Node(p, (parent._node,), (parent._node,), params, None, (), t._data.shape, t._data.dtype)
+
+
+def unlock(t: Tensor) -> bool:
+    """Whether the memory may be written to, though NumPy said no: parts of broadcast arrays and diagonals are read-only
+    by custom.  What the user locked is at the head of the family, and stays so.
+    """
+    head = ancestry(t)[-1]
+    if head is t or not head._data.flags.writeable:
+        return False
+    t._data.flags.writeable = True
+    return True
 
 
 def ancestry(t: Tensor) -> list[Tensor]:
