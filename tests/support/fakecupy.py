@@ -351,10 +351,15 @@ def _no_kernels(*args: Any, **kwargs: Any) -> Any:
 ElementwiseKernel = ReductionKernel = RawKernel = RawModule = _no_kernels
 
 
+_MADE: dict[str, Any] = {}  # not in globals(): there cupy's any, sum and max would hide Python's from this file
+
+
 def __getattr__(name: str) -> Any:
     """Whatever NumPy has and CuPy has too, made to take device arrays only."""
     if name.startswith("__") or name in MISSING:
         raise AttributeError(f"module 'cupy' has no attribute '{name}'")
+    if name in _MADE:
+        return _MADE[name]
     found = getattr(np, name)
     if isinstance(found, types.ModuleType):
         raise AttributeError(f"module 'cupy' has no attribute '{name}'")
@@ -362,7 +367,7 @@ def __getattr__(name: str) -> Any:
         found = Ufunc(found)
     elif callable(found) and not isinstance(found, type):
         found = _function(found)
-    globals()[name] = found
+    _MADE[name] = found
     return found
 
 

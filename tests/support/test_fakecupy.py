@@ -56,4 +56,5 @@ def test_it_computes_what_numpy_computes(double: Any) -> None:
     counts = double.zeros(3)
     double.add.at(counts, double.asarray([0, 0, 2]), 1.0)
     assert counts.get().tolist() == [2, 0, 1]
+    assert bool(double.any(a)) and bool(double.all(a == a))  # whose names are also Python's
     assert double.get_array_module(a) is double and double.get_array_module(host) is np
