@@ -377,7 +377,9 @@ class Programs(RuleBasedStateMachine):
             x[index] *= value.ours
 
         def theirs(x: Any) -> None:
-            x[for_torch(index)] *= _apart(value, cell)
+            x[for_torch(index)] *= (
+                _apart(value, cell) if np.shares_memory(target, cell.place.positions) else value.theirs
+            )
 
         self.write(cell, recorded, ours, lambda place: place.assign(index, new, recorded), theirs)
 
