@@ -9,6 +9,6 @@ NumPy computes on the CPU and CuPy on the GPU; there is no cuDNN and no Apple GP
 
 from __future__ import annotations
 
-from . import cudnn, mps
+from . import cudnn, mps, recurrent
 
-__all__ = ["cudnn", "mps"]
+__all__ = ["cudnn", "mps", "recurrent"]

@@ -10,34 +10,20 @@ Shapes: x (T, N, I) or packed (S, I), states (N, R) and (N, H), weights in PyTor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from ..tape.fused import fused
 from ..tape.modes import is_grad_enabled
 from ..tape.tensor import Tensor
-from ..typing import Array, Value
+from ..typing import Value
 from .cells import gru_cell, lstm_cell, rnn_cell
-from .kernels import gru as gru_kernel
-from .kernels import lstm as lstm_kernel
-from .kernels import rnn as rnn_kernel
+from .kernels import choice
 from .unroll import unroll
 
 __all__ = ["gru_sequence", "lstm_sequence", "rnn_sequence"]
 
 Sizes = Sequence[int] | None
-
-
-def _vjp(backward: Callable[..., list[Array | None]]) -> Callable[..., list[Array | None]]:
-    """A kernel's backward pass without the parameters of the run, which its residual knows."""
-
-    def vjp(
-        gs: Sequence[Array | None], residual: Any, *arrays: Array, needs: Sequence[bool], **params: Any
-    ) -> list[Array | None]:
-        return backward(gs, residual, *arrays, needs=needs)
-
-    return vjp
-
 
 # composed ------------------------------------------------------------------------------------------------------------
 
@@ -74,9 +60,9 @@ def _gru_composed(
 
 # fused ---------------------------------------------------------------------------------------------------------------
 
-_rnn_fused = fused("rnn", rnn_kernel.forward, _vjp(rnn_kernel.backward), _rnn_composed)
-_lstm_fused = fused("lstm", lstm_kernel.forward, _vjp(lstm_kernel.backward), _lstm_composed)
-_gru_fused = fused("gru", gru_kernel.forward, _vjp(gru_kernel.backward), _gru_composed)
+_rnn_fused = fused("rnn", choice.forward("rnn"), choice.backward, _rnn_composed)
+_lstm_fused = fused("lstm", choice.forward("lstm"), choice.backward, _lstm_composed)
+_gru_fused = fused("gru", choice.forward("gru"), choice.backward, _gru_composed)
 
 
 def _apply(composed: Any, fused_form: Any, impl: str, args: tuple[Value, ...], params: dict[str, Any]) -> Any:

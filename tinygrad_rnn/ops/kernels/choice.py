@@ -1,0 +1,123 @@
+"""Which kernel computes a fused recurrent layer.
+
+There are up to three, with the same arguments, outputs and gradients: NumPy's (any array module, any dtype, always
+there), one compiled by Numba for arrays on the CPU (extra ``fast``), and CUDA kernels for arrays on a GPU.  The
+package of the latter two has a function ``refuses(mode, *arrays, **params)``, which gives the reason why it should
+not be asked, or None, and a module per mode with ``forward`` and ``backward``; it is imported when it is first asked.
+
+The choice is made once per run forward.  Backward follows it: the residual remembers its kernel.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ...backend import array_module
+from ...errors import ArgumentError
+from ...typing import Array
+
+__all__ = ["KERNELS", "MODES", "KernelUnavailable", "backward", "forward", "only", "reasons"]
+
+MODES = ("rnn", "gru", "lstm")
+KERNELS = ("cuda", "numba", "numpy")
+"""From the one that is preferred to the one that never refuses."""
+
+VARIABLE = "TINYGRAD_RNN_KERNELS"
+PACKAGES = {"cuda": ".cuda", "numba": ".compiled"}
+
+Outputs = tuple[Array, ...]
+
+
+class KernelUnavailable(Exception):
+    """Raised by a kernel that found out late that it cannot run here, as when its source does not compile."""
+
+
+class _Wish(threading.local):
+    kernel: str | None = os.environ.get(VARIABLE) or None
+
+
+_wish = _Wish()
+_broken: dict[str, str] = {}
+
+
+@contextmanager
+def only(kernel: str) -> Iterator[None]:
+    """Within, recurrent layers of this thread use ``kernel``; where it cannot be used, they raise.
+
+    Args:
+        kernel: ``"numpy"``, ``"numba"``, ``"cuda"``, or ``"auto"`` for the usual choice.
+
+    Raises:
+        ArgumentError: there is no kernel of that name.
+    """
+    before = _wish.kernel
+    _wish.kernel = None if kernel == "auto" else _known(kernel)
+    try:
+        yield
+    finally:
+        _wish.kernel = before
+
+
+def _known(kernel: str) -> str:
+    if kernel not in KERNELS:
+        raise ArgumentError(f"recurrent kernels: expected one of {(*KERNELS, 'auto')}, got {kernel!r}")
+    return kernel
+
+
+def reasons(mode: str, *arrays: Array, **params: Any) -> dict[str, str | None]:
+    """For each kernel, why it would not be chosen for this work; None for those that could."""
+    return {kernel: _refusal(kernel, mode, arrays, params) for kernel in KERNELS}
+
+
+def _refusal(kernel: str, mode: str, arrays: Sequence[Array], params: dict[str, Any]) -> str | None:
+    if kernel == "numpy":
+        return None
+    on_cpu = array_module(arrays[0]).__name__ == "numpy"
+    if on_cpu == (kernel == "cuda"):
+        return f"the arrays are on the {'CPU' if on_cpu else 'GPU'}"
+    if kernel in _broken:
+        return _broken[kernel]
+    package = importlib.import_module(PACKAGES[kernel], __package__)
+    reason: str | None = package.refuses(mode, *arrays, **params)
+    return reason
+
+
+def _module(kernel: str, mode: str) -> Any:
+    return importlib.import_module(f"{PACKAGES.get(kernel, '')}.{mode}", __package__)
+
+
+def forward(mode: str) -> Callable[..., tuple[Outputs, Any]]:
+    """``forward(*arrays, **params)`` of the kernel that is chosen for the work."""
+
+    def run(*arrays: Array, **params: Any) -> tuple[Outputs, Any]:
+        wished = _wish.kernel
+        if wished is not None:
+            return _start(_known(wished), mode, arrays, params)
+        for kernel in KERNELS[:-1]:
+            if _refusal(kernel, mode, arrays, params) is None:
+                try:
+                    return _start(kernel, mode, arrays, params)
+                except KernelUnavailable as error:
+                    _broken[kernel] = str(error)
+                    text = f"recurrent layers do not use the {kernel} kernels from now on, but NumPy's: {error}"
+                    warnings.warn(text, RuntimeWarning, stacklevel=2)
+        return _start(KERNELS[-1], mode, arrays, params)
+
+    return run
+
+
+def _start(kernel: str, mode: str, arrays: Sequence[Array], params: dict[str, Any]) -> tuple[Outputs, Any]:
+    outputs, residual = _module(kernel, mode).forward(*arrays, **params)
+    return outputs, None if residual is None else (kernel, mode, residual)
+
+
+def backward(gs: Sequence[Array | None], residual: Any, *arrays: Array, needs: Sequence[bool], **params: Any) -> Any:
+    """The backward run of the kernel that ran forward."""
+    kernel, mode, left = residual
+    return _module(kernel, mode).backward(gs, left, *arrays, needs=needs)
