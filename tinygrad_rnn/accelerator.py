@@ -7,9 +7,26 @@
 from __future__ import annotations
 
 from .backend import Device
-from .cuda import device_count, is_available, synchronize
+from .cuda import current_device as current_device_index
+from .cuda import (
+    current_stream,
+    device_count,
+    empty_cache,
+    is_available,
+    max_memory_allocated,
+    max_memory_reserved,
+    memory_allocated,
+    memory_reserved,
+    reset_peak_memory_stats,
+    set_stream,
+    synchronize,
+)
+from .cuda import device as device_index
+from .cuda import set_device as set_device_index
 
-__all__ = ["current_accelerator", "device_count", "is_available", "synchronize"]
+__all__ = ["current_accelerator", "current_device_index", "current_stream", "device_count", "device_index"]
+__all__ += ["empty_cache", "is_available", "max_memory_allocated", "max_memory_reserved", "memory_allocated"]
+__all__ += ["memory_reserved", "reset_peak_memory_stats", "set_device_index", "set_stream", "synchronize"]
 
 
 def current_accelerator(check_available: bool = False) -> Device | None:

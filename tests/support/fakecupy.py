@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from tests.support import fakecuda
+
 __version__ = "14.2.0"
 MODULES = ("cupy", "cupy.cuda", "cupy.linalg", "cupyx")
 
@@ -383,38 +385,16 @@ def _windows(x: ndarray, size: Any, axis: Any = None) -> ndarray:
 lib = types.SimpleNamespace(stride_tricks=types.SimpleNamespace(sliding_window_view=_windows))
 
 
-class _Device:
-    """Device, stream or event: a context manager on which every call does nothing."""
-
-    id = 0
-    ptr = 0
-    compute_capability = "00"
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def __enter__(self) -> _Device:
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        pass
-
-    def __getattr__(self, name: str) -> Any:
-        return lambda *args, **kwargs: None
-
-
-cuda = types.ModuleType("cupy.cuda")
-cuda.Stream = cuda.Event = cuda.Device = _Device  # type: ignore[attr-defined]
-cuda.get_current_stream = _Device  # type: ignore[attr-defined]
-cuda.is_available = is_available  # type: ignore[attr-defined]
-cuda.runtime = types.SimpleNamespace(  # type: ignore[attr-defined]
-    getDeviceCount=lambda: 1, CUDARuntimeError=RuntimeError, deviceSynchronize=lambda: None
-)
+cuda: Any = fakecuda.module()
+get_default_memory_pool = fakecuda.get_default_memory_pool
 
 
 def install() -> None:
-    """Let ``import cupy`` find this module."""
+    """Let ``import cupy`` find this module, with a GPU in its first state."""
+    global cuda
+    cuda = fakecuda.module()
     extras = types.ModuleType("cupyx")
     extras.rsqrt = lambda x: 1 / _device(np.sqrt(x._a))  # type: ignore[attr-defined]
+    extras.empty_pinned = fakecuda.empty_pinned  # type: ignore[attr-defined]
     me = sys.modules[__name__]
     sys.modules.update({"cupy": me, "cupy.cuda": cuda, "cupy.linalg": linalg, "cupyx": extras})

@@ -1,7 +1,7 @@
 """Arrays, devices and random streams: the only package that imports CuPy."""
 
 from . import cuda
-from .arrays import array_module, is_array, on_gpu, raw_array, to_numpy
+from .arrays import array_module, is_array, is_pinned, on_gpu, pinned, raw_array, to_numpy
 from .device import CPU, Device, array_device, to_device
 
 __all__ = [
@@ -11,7 +11,9 @@ __all__ = [
     "array_module",
     "cuda",
     "is_array",
+    "is_pinned",
     "on_gpu",
+    "pinned",
     "raw_array",
     "to_device",
     "to_numpy",

@@ -15,7 +15,7 @@ from ..errors import ArgumentTypeError
 from ..typing import Array
 from . import cuda
 
-__all__ = ["array_module", "is_array", "on_gpu", "raw_array", "to_numpy"]
+__all__ = ["array_module", "is_array", "is_pinned", "on_gpu", "pinned", "raw_array", "to_numpy"]
 
 
 def on_gpu(x: object) -> bool:
@@ -37,6 +37,28 @@ def is_array(x: object) -> bool:
 def to_numpy(x: Array) -> Any:
     """A NumPy array of the same values: ``x`` itself on the host, a copy from the GPU."""
     return cuda.module().asnumpy(x) if on_gpu(x) else np.asarray(x)
+
+
+def pinned(x: Any) -> Any:
+    """A copy of a host array in page-locked memory, from which copies to a GPU need not wait for the host.
+
+    Raises:
+        DeviceError: there is no GPU.
+    """
+    cuda.require()
+    import cupyx
+
+    out = cupyx.empty_pinned(x.shape, x.dtype)
+    out[...] = x
+    return out
+
+
+def is_pinned(x: Array) -> bool:
+    """Whether a host array lies in memory that :func:`pinned` took."""
+    while isinstance(x, np.ndarray):
+        x = x.base
+    owner = x.obj if isinstance(x, memoryview) else x
+    return type(owner).__name__ == "PinnedMemoryPointer"
 
 
 def raw_array(x: object, op: str) -> Array:

@@ -71,7 +71,7 @@ def to_device(x: Array, device: Device | str) -> Array:
     """``x`` on ``device``: itself if it is there already, else a copy.
 
     Raises:
-        DeviceError: ``cuda`` was asked for and cannot be used; the message says why.
+        DeviceError: ``cuda`` was asked for and cannot be used, or has no GPU of that number; the message says why.
     """
     target = Device(device)
     if target.type == "cpu":
@@ -79,5 +79,9 @@ def to_device(x: Array, device: Device | str) -> Array:
     if on_gpu(x) and target.index in (None, x.device.id):
         return x
     cupy: Any = cuda.require()
-    with cupy.cuda.Device(target.index or 0):
+    if target.index is None:
         return cupy.asarray(x)
+    if not target.index < cupy.cuda.runtime.getDeviceCount():
+        raise DeviceError(f"CUDA error: invalid device ordinal: there is no GPU of the number in {target}")
+    with cupy.cuda.Device(target.index):
+        return cupy.array(x)  # a copy, also of what lies on another GPU

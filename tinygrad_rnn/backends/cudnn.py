@@ -1,7 +1,8 @@
 """cuDNN is not used.  Its two switches can be set, as scripts do, and say what holds here in any case.
 
-Nothing is chosen by timing it (``benchmark``), and no kernel here adds in an order that changes from run to run
-(``deterministic``): the same seed on the same machine gives the same numbers.
+Nothing is chosen by timing it (``benchmark``), and no recurrent kernel here adds in an order that changes from run to
+run (``deterministic``).  On a GPU the gradients of indexing and embeddings do, unless
+``tg.use_deterministic_algorithms(True)``; on the CPU the same seed on the same machine gives the same numbers.
 """
 
 from __future__ import annotations

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Device, array_module, to_device
-from ..errors import ArgumentTypeError, GraphError, ShapeRuntimeError
+from ..backend import Device, array_module, is_pinned, pinned, to_device
+from ..errors import ArgumentRuntimeError, ArgumentTypeError, GraphError, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, wrap
 from ..typing import Value
@@ -21,8 +21,8 @@ __all__ = ["is_complex", "is_floating_point", "is_nonzero", "is_tensor", "numel"
 
 _move: Callable[..., Value] = primitive(
     "move",
-    lambda a, device: to_device(a, device),
-    (lambda g, y, a, device: _move(g, device="cuda" if device == "cpu" else "cpu"),),
+    lambda a, device, source: to_device(a, device),
+    (lambda g, y, a, device, source: _move(g, device=source, source=device),),
     ("",),
 )
 
@@ -43,7 +43,7 @@ def to(self: Tensor, *args: Any, device: Any = None, dtype: Any = None, copy: bo
             dtype = arg
     out = self
     if device is not None and not _there(self.device, Device(device)):
-        out = _move(out, device=str(Device(device)))
+        out = _move(out, device=str(Device(device)), source=str(out.device))
     if dtype is not None and as_dtype(dtype) != out._data.dtype:
         out = cast(out, dtype=as_dtype(dtype))
     return clone(out) if copy and out is self else out
@@ -90,6 +90,21 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
 def cuda(self: Tensor, device: Any = None) -> Tensor:
     """This tensor on the GPU."""
     return to(self, device="cuda" if device is None else device)
+
+
+def pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """A copy in page-locked memory, which a GPU reads without the host; itself if it lies there already.
+
+    Raises:
+        ArgumentRuntimeError: the tensor is on a GPU. DeviceError: there is no GPU.
+    """
+    if self.is_cuda:
+        raise ArgumentRuntimeError(f"cannot pin '{type_(self)}' only dense CPU tensors can be pinned")
+    if is_pinned(self._data):
+        return self
+    copied: Tensor = clone(self)
+    copied._data = pinned(copied._data)
+    return copied
 
 
 # memory ------------------------------------------------------------------------------------------------------------
@@ -230,6 +245,8 @@ METHODS: dict[str, Any] = {
     "cdouble": _to_dtype(np.complex128),
     "cpu": lambda self: to(self, device="cpu"),
     "cuda": cuda,
+    "pin_memory": pin_memory,
+    "is_pinned": lambda self, device=None: is_pinned(self._data),
     "contiguous": contiguous,
     "view": view,
     "view_as": lambda self, other: view(self, tuple(other.shape)),

@@ -1,0 +1,221 @@
+"""Which GPUs there are, which of them is current, and what they can do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..backend import Device, array_device, cuda, is_array
+from ..errors import ArgumentError, DeviceError
+
+__all__ = ["DeviceProperties", "InvalidDevice", "current_device", "device", "device_count", "device_of"]
+__all__ += ["get_device_capability", "get_device_name", "get_device_properties", "init", "is_available"]
+__all__ += ["is_bf16_supported", "is_initialized", "set_device", "synchronize"]
+
+class InvalidDevice(DeviceError, AssertionError):
+    """A number that no GPU has; PyTorch raises AssertionError or RuntimeError, depending on who asked."""
+
+
+def is_available() -> bool:
+    """Whether arrays can live and be computed on a GPU here.
+
+    >>> isinstance(is_available(), bool)
+    True
+    """
+    return cuda.unavailable_reason() is None
+
+
+def init() -> None:
+    """Look for the GPU now, not when it is first used.
+
+    Raises:
+        DeviceError: there is no GPU.
+    """
+    cuda.require()
+
+
+def is_initialized() -> bool:
+    """Whether there is a GPU: it needs no other preparation."""
+    return is_available()
+
+
+def is_bf16_supported(including_emulation: bool = True) -> bool:
+    """False: float16, float32 and float64 are supported."""
+    return False
+
+
+def device_count() -> int:
+    """The number of GPUs that can be used; 0 without CuPy."""
+    return int(cuda.module().cuda.runtime.getDeviceCount()) if is_available() else 0
+
+
+def current_device() -> int:
+    """The number of the GPU on which new arrays are made.
+
+    Raises:
+        DeviceError: there is no GPU.
+    """
+    return int(cuda.require().cuda.runtime.getDevice())
+
+
+def number_of(which: Device | str | int | None) -> int:
+    """The number of a GPU that is named in any of the ways; None and ``"cuda"`` are the current one.
+
+    Raises:
+        ArgumentError: it is no GPU. InvalidDevice: there is none of that number. DeviceError: there is none at all.
+    """
+    count = int(cuda.require().cuda.runtime.getDeviceCount())
+    if which is None:
+        return current_device()
+    target = Device(which)
+    if target.type != "cuda":
+        raise ArgumentError(f"Expected a cuda device, but got: {target}")
+    index = current_device() if target.index is None else target.index
+    if not 0 <= index < count:
+        raise InvalidDevice(f"Invalid device id {index}: CUDA error: invalid device ordinal (there are {count} GPUs)")
+    return index
+
+
+def set_device(device: Device | str | int) -> None:
+    """Make a GPU the current one: ``"cuda"`` without a number means it from now on.  A negative number changes nothing.
+
+    Raises:
+        ArgumentError: not a GPU, or one without its number. InvalidDevice: no GPU has the number.
+        DeviceError: there is no GPU.
+    """
+    cupy = cuda.require()
+    if isinstance(device, int) and device < 0:
+        return
+    if not isinstance(device, int) and Device(device).type == "cuda" and Device(device).index is None:
+        raise ArgumentError(f"Expected a torch.device with a specified index or an integer, but got:{device}")
+    cupy.cuda.Device(number_of(device)).use()
+
+
+class device:
+    """``with device(1):`` makes a GPU the current one for as long as the block runs.
+
+    Args:
+        device: its number or name; None or a negative number changes nothing.
+    """
+
+    def __init__(self, device: Device | str | int | None) -> None:
+        nothing = device is None or (isinstance(device, int) and device < 0)
+        self.idx = -1 if nothing else number_of(device)
+        self.prev_idx = -1
+
+    def __enter__(self) -> device:
+        if self.idx >= 0:
+            self.prev_idx = current_device()
+            cuda.require().cuda.Device(self.idx).use()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.idx >= 0:
+            cuda.require().cuda.Device(self.prev_idx).use()
+
+
+class device_of(device):
+    """``with device_of(x):`` makes the GPU of a tensor the current one; nothing for a tensor on the host."""
+
+    def __init__(self, obj: Any) -> None:
+        raw = obj if is_array(obj) else obj._data
+        index = array_device(raw).index
+        super().__init__(-1 if index is None else index)
+
+
+@dataclass(frozen=True)
+class DeviceProperties:
+    """What a GPU has.  Sizes in bytes, clocks in kHz; per multiprocessor and per block where it is said."""
+
+    name: str
+    major: int
+    minor: int
+    total_memory: int
+    multi_processor_count: int
+    warp_size: int
+    max_threads_per_block: int
+    max_threads_per_multi_processor: int
+    regs_per_multiprocessor: int
+    shared_memory_per_block: int
+    shared_memory_per_block_optin: int
+    shared_memory_per_multiprocessor: int
+    L2_cache_size: int
+    clock_rate: int
+    memory_clock_rate: int
+    memory_bus_width: int
+    is_integrated: int
+    is_multi_gpu_board: int
+
+    def __repr__(self) -> str:
+        return (
+            f"_CudaDeviceProperties(name='{self.name}', major={self.major}, minor={self.minor}, "
+            f"total_memory={self.total_memory >> 20}MB, multi_processor_count={self.multi_processor_count}, "
+            f"L2_cache_size={self.L2_cache_size >> 20}MB)"
+        )
+
+
+CUDA_NAMES = {
+    "total_memory": "totalGlobalMem",
+    "multi_processor_count": "multiProcessorCount",
+    "warp_size": "warpSize",
+    "max_threads_per_block": "maxThreadsPerBlock",
+    "max_threads_per_multi_processor": "maxThreadsPerMultiProcessor",
+    "regs_per_multiprocessor": "regsPerMultiprocessor",
+    "shared_memory_per_block": "sharedMemPerBlock",
+    "shared_memory_per_block_optin": "sharedMemPerBlockOptin",
+    "shared_memory_per_multiprocessor": "sharedMemPerMultiprocessor",
+    "L2_cache_size": "l2CacheSize",
+    "clock_rate": "clockRate",
+    "memory_clock_rate": "memoryClockRate",
+    "memory_bus_width": "memoryBusWidth",
+    "is_integrated": "integrated",
+    "is_multi_gpu_board": "isMultiGpuBoard",
+}
+"""PyTorch's names of the properties, and those of the CUDA runtime; -1 stands for one that it does not tell."""
+
+
+def get_device_properties(device: Device | str | int | None = None) -> DeviceProperties:
+    """What a GPU has: its name, compute capability, memory, multiprocessors ...
+
+    Raises:
+        InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
+    """
+    index = number_of(device)
+    told: dict[str, Any] = cuda.require().cuda.runtime.getDeviceProperties(index)
+    name = told["name"]
+    major, minor = get_device_capability(index)
+    return DeviceProperties(
+        name=name.decode() if isinstance(name, bytes) else str(name),
+        major=major,
+        minor=minor,
+        **{ours: int(told.get(theirs, -1)) for ours, theirs in CUDA_NAMES.items()},
+    )
+
+
+def get_device_name(device: Device | str | int | None = None) -> str:
+    """The name its maker gave it.
+
+    Raises:
+        InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
+    """
+    return get_device_properties(device).name
+
+
+def get_device_capability(device: Device | str | int | None = None) -> tuple[int, int]:
+    """Its compute capability: (9, 0) is an H100 or H200.
+
+    Raises:
+        InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
+    """
+    digits = str(cuda.require().cuda.Device(number_of(device)).compute_capability)
+    return int(digits[:-1]), int(digits[-1])
+
+
+def synchronize(device: Device | str | int | None = None) -> None:
+    """Wait until a GPU has done all that it was asked to do.
+
+    Raises:
+        InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
+    """
+    cuda.require().cuda.Device(number_of(device)).synchronize()
+

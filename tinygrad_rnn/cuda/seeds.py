@@ -1,0 +1,60 @@
+"""The random numbers of the GPU: they are drawn on the host and moved, so that they are those of the CPU.
+
+So there is one stream, and ``tg.manual_seed`` seeds it.  Scripts seed the GPU beside it, and save and restore its
+state beside the host's; neither must start the host's stream anew or tear it in two.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from ..backend import Device, generator
+
+__all__ = ["get_rng_state", "get_rng_state_all", "initial_seed", "manual_seed", "manual_seed_all", "seed", "seed_all"]
+__all__ += ["set_rng_state", "set_rng_state_all"]
+
+
+def manual_seed(seed: int) -> None:
+    """Nothing to seed: numbers for the GPU come from the stream that ``tg.manual_seed`` seeds.
+
+    Scripts call it beside ``manual_seed``, with a GPU or without, and it must not start the host's stream anew.
+    """
+    operator.index(seed)
+
+
+manual_seed_all = manual_seed
+
+
+def seed() -> None:
+    """Nothing to seed, as in :func:`manual_seed`."""
+
+
+seed_all = seed
+
+
+def initial_seed() -> int:
+    """What the one stream was seeded with."""
+    return generator.initial_seed()
+
+
+def get_rng_state(device: Device | str | int = "cuda") -> Any:
+    """The state of the one stream: (5056,) uint8."""
+    return generator.get_rng_state()
+
+
+def get_rng_state_all() -> list[Any]:
+    """The state of the one stream, in a list."""
+    return [generator.get_rng_state()]
+
+
+def set_rng_state(new_state: Any, device: Device | str | int = "cuda") -> None:
+    """Put the one stream into a state that :func:`get_rng_state` gave."""
+    generator.set_rng_state(new_state)
+
+
+def set_rng_state_all(new_states: Sequence[Any]) -> None:
+    """As :func:`set_rng_state`, from a list."""
+    for state in new_states:
+        generator.set_rng_state(state)
