@@ -18,18 +18,19 @@ from ..tape.modes import is_grad_enabled
 from ..tape.tensor import Tensor
 from ..typing import Value
 from .cells import gru_cell, lstm_cell, rnn_cell
-from .kernels import choice
+from .kernels import segments as kernel
 from .unroll import unroll
 
 __all__ = ["gru_sequence", "lstm_sequence", "rnn_sequence"]
 
 Sizes = Sequence[int] | None
+Segments = int | str | None
 
 # composed ------------------------------------------------------------------------------------------------------------
 
 
 def _rnn_composed(
-    x: Value, h: Value, *weights: Value, nonlinearity: str, sizes: Sizes, reverse: bool, save: bool = True
+    x: Value, h: Value, *weights: Value, nonlinearity: str, sizes: Sizes, reverse: bool, **_: Any
 ) -> tuple[Value, ...]:
     def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
         return (rnn_cell(x_t, *states, *weights, nonlinearity=nonlinearity),)
@@ -39,7 +40,7 @@ def _rnn_composed(
 
 
 def _lstm_composed(
-    x: Value, h: Value, c: Value, *weights: Value, sizes: Sizes, reverse: bool, cells: bool = False, save: bool = True
+    x: Value, h: Value, c: Value, *weights: Value, sizes: Sizes, reverse: bool, cells: bool = False, **_: Any
 ) -> tuple[Value, ...]:
     def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
         return lstm_cell(x_t, *states, *weights)
@@ -48,9 +49,7 @@ def _lstm_composed(
     return y, *states, *all_cells
 
 
-def _gru_composed(
-    x: Value, h: Value, *weights: Value, sizes: Sizes, reverse: bool, save: bool = True
-) -> tuple[Value, ...]:
+def _gru_composed(x: Value, h: Value, *weights: Value, sizes: Sizes, reverse: bool, **_: Any) -> tuple[Value, ...]:
     def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
         return (gru_cell(x_t, *states, *weights),)
 
@@ -60,9 +59,9 @@ def _gru_composed(
 
 # fused ---------------------------------------------------------------------------------------------------------------
 
-_rnn_fused = fused("rnn", choice.forward("rnn"), choice.backward, _rnn_composed)
-_lstm_fused = fused("lstm", choice.forward("lstm"), choice.backward, _lstm_composed)
-_gru_fused = fused("gru", choice.forward("gru"), choice.backward, _gru_composed)
+_rnn_fused = fused("rnn", kernel.forward("rnn"), kernel.backward("rnn"), _rnn_composed)
+_lstm_fused = fused("lstm", kernel.forward("lstm"), kernel.backward("lstm"), _lstm_composed)
+_gru_fused = fused("gru", kernel.forward("gru"), kernel.backward("gru"), _gru_composed)
 
 
 def _apply(composed: Any, fused_form: Any, impl: str, args: tuple[Value, ...], params: dict[str, Any]) -> Any:
@@ -86,6 +85,7 @@ def rnn_sequence(
     sizes: Sizes = None,
     reverse: bool = False,
     impl: str = "fused",
+    segments: Segments = None,
 ) -> tuple[Value, Value]:
     """:func:`~tinygrad_rnn.ops.cells.rnn_cell` over a sequence: ``(y, h_n)``.
 
@@ -94,13 +94,16 @@ def rnn_sequence(
         sizes: batch sizes of packed input.
         reverse: read from the end.
         impl: ``"fused"`` or ``"composed"``.
+        segments: fused alone: how many pieces of the sequence to compute again in the backward pass, from the
+            states at their borders, which are all that is kept; ``"auto"``: about sqrt(T); None: none, everything is
+            kept.  See :mod:`~tinygrad_rnn.ops.kernels.segments`.
 
     >>> import tinygrad_rnn as tg
     >>> y, h = rnn_sequence(tg.ones(3, 1, 1), tg.zeros(1, 1), tg.ones(1, 1), tg.zeros(1, 1), nonlinearity="relu")
     >>> y.shape, h
     (torch.Size([3, 1, 1]), tensor([[1.]]))
     """
-    params = {"nonlinearity": nonlinearity, "sizes": sizes, "reverse": reverse}
+    params = {"nonlinearity": nonlinearity, "sizes": sizes, "reverse": reverse, "segments": segments}
     y, h = _apply(_rnn_composed, _rnn_fused, impl, (x, h0, weight_ih, weight_hh, bias_ih, bias_hh), params)
     return y, h
 
@@ -119,6 +122,7 @@ def lstm_sequence(
     reverse: bool = False,
     cells: bool = False,
     impl: str = "fused",
+    segments: Segments = None,
 ) -> tuple[Value, ...]:
     """:func:`~tinygrad_rnn.ops.cells.lstm_cell` over a sequence: ``(y, h_n, c_n)``.
 
@@ -128,7 +132,7 @@ def lstm_sequence(
     Others as above.
     """
     args = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr)
-    params = {"sizes": sizes, "reverse": reverse, "cells": cells}
+    params = {"sizes": sizes, "reverse": reverse, "cells": cells, "segments": segments}
     results: tuple[Value, ...] = _apply(_lstm_composed, _lstm_fused, impl, args, params)
     return results
 
@@ -144,8 +148,10 @@ def gru_sequence(
     sizes: Sizes = None,
     reverse: bool = False,
     impl: str = "fused",
+    segments: Segments = None,
 ) -> tuple[Value, Value]:
     """:func:`~tinygrad_rnn.ops.cells.gru_cell` over a sequence: ``(y, h_n)``; arguments as above."""
     args = (x, h0, weight_ih, weight_hh, bias_ih, bias_hh)
-    y, h = _apply(_gru_composed, _gru_fused, impl, args, {"sizes": sizes, "reverse": reverse})
+    params = {"sizes": sizes, "reverse": reverse, "segments": segments}
+    y, h = _apply(_gru_composed, _gru_fused, impl, args, params)
     return y, h

@@ -43,9 +43,12 @@ def run(layer: Any, x: Any, states: list[Any], packed: Any) -> list[Any]:
         ("LSTM", {}),
         ("LSTM", {"proj_size": 2}),
         ("GRU", {}),
+        ("GRU", {"checkpoint_segments": 2}),
+        ("LSTM", {"checkpoint_segments": 3, "proj_size": 2}),
         ("GRU", {"impl": "composed"}),
         ("LSTM", {"impl": "composed"}),
         ("LSTM", {"peepholes": True, "layer_norm": True, "zoneout": 0.2}),
+        ("LSTM", {"peepholes": True, "zoneout": 0.2, "checkpoint_segments": 2}),
     ],
 )
 @pytest.mark.parametrize("dtype", TOLERANCES)

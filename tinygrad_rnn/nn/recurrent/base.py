@@ -29,8 +29,9 @@ from .. import init
 from ..module import Module
 from ..parameter import Parameter, empty
 from .checks import check_constructor, check_input
-from .options import StackOptions
-from .stack import Sizes, Stack, States
+from .options import Sizes, StackOptions, States
+from .segments import in_segments
+from .stack import Stack
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -77,8 +78,8 @@ class RNNBase(Stack):
             (S. Merity et al. 2018).
         layer_norm: normalise the products and the cell state (J. L. Ba et al. 2016).
         return_gates: give the activated gates of the last layer, by name, as a last result.
-        options: ``skip``, ``zoneout``, ``recurrent_dropout``, ``locked_dropout``, ``learn_state``; see
-            :mod:`~tinygrad_rnn.nn.recurrent.options`.
+        options: ``skip``, ``zoneout``, ``recurrent_dropout``, ``locked_dropout``, ``learn_state``, and
+            ``checkpoint_segments``, which trades time for memory; see :mod:`~tinygrad_rnn.nn.recurrent.options`.
     """
 
     peepholes = False
@@ -235,15 +236,21 @@ class RNNBase(Stack):
     ) -> tuple[tuple[Value, ...], States]:
         weights = self._weights(layer, direction)
         reverse, count = bool(direction), len(states)
-        cells = {"cells": True} if self.return_cells else {}
         if not self._steps_differ:
-            impl = "composed" if self.impl == "composed" else "fused"
             order = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")[: 5 if self.proj_size else 4]
-            run = SEQUENCES[self.mode]
-            y, *rest = run(
-                x, *states, *[weights.get(name) for name in order], sizes=sizes, reverse=reverse, impl=impl, **cells
-            )
-            return (y, *rest[count:]), tuple(rest[:count])
+            used = [weights.get(name) for name in order]
+            options: dict[str, Any] = {"cells": True} if self.return_cells else {}
+
+            def run(x: Value, states: States, sizes: Sizes) -> tuple[tuple[Value, ...], States]:
+                y, *rest = SEQUENCES[self.mode](x, *states, *used, sizes=sizes, reverse=reverse, **options)
+                return (y, *rest[count:]), tuple(rest[:count])
+
+            wish = self.options.checkpoint_segments
+            if self.impl == "composed":
+                options["impl"] = "composed"
+                return in_segments(run, x, states, sizes, reverse, wish)
+            options["segments"] = wish
+            return run(x, states, sizes)
         variant = STEPS[self.mode] if self.reset_after else partial(STEPS[self.mode], reset_after=False)
         gates = range(count, count + len(self._kind.gates)) if self.return_gates else ()
         emit = (0, *([1] if self.return_cells else []), *gates)

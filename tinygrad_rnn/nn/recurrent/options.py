@@ -11,6 +11,10 @@ The options and their sources:
   Z. Ghahramani 2016).
 * ``locked_dropout``: the dropout between layers uses one mask for all steps of a sequence (same source).
 * ``learn_state``: the initial states are parameters (zeros at first), used where none are given.
+* ``checkpoint_segments``: cut the steps into this many segments (``"auto"``: about sqrt(T)), keep the states at the
+  cuts, and compute the rest again in the backward pass.  Of a layer's memory, K states of the N sequences and the
+  values of T / K steps are left, besides input, output and their gradients; the cost is a second run forward
+  (T. Chen et al. 2016).  Gradients are the same but for the order of sums; see ``ops/kernels/segments.py``.
 """
 
 from __future__ import annotations
@@ -23,11 +27,13 @@ from ...backend import array_module
 from ...backend.fill import dropout_like
 from ...errors import ArgumentError
 from ...ops import where
+from ...ops.kernels.segments import check_segments
 from ...tape.tensor import wrap
 from ...typing import Value
 
 __all__ = ["LayerKeywords", "StackKeywords", "StackOptions", "locked_mask", "with_recurrent_dropout", "with_zoneout"]
 
+Sizes = tuple[int, ...] | None
 States = tuple[Value, ...]
 Step = Callable[[Value, States], States]
 SKIPS = ("residual", "highway", "dense")
@@ -41,6 +47,7 @@ class StackKeywords(TypedDict, total=False):
     recurrent_dropout: float
     locked_dropout: bool
     learn_state: bool
+    checkpoint_segments: int | str | None
 
 
 class LayerKeywords(StackKeywords, total=False):
@@ -56,7 +63,7 @@ class StackOptions:
     """The options of this file, checked.
 
     Raises:
-        ArgumentError: an unknown skip, or a probability outside [0, 1].
+        ArgumentError: an unknown skip, a probability outside [0, 1], or no number of segments.
     """
 
     skip: str | None = None
@@ -64,6 +71,7 @@ class StackOptions:
     recurrent_dropout: float = 0.0
     locked_dropout: bool = False
     learn_state: bool = False
+    checkpoint_segments: int | str | None = None
 
     def __post_init__(self) -> None:
         if self.skip is not None and self.skip not in SKIPS:
@@ -72,6 +80,7 @@ class StackOptions:
         for name, p in (*(("zoneout", p) for p in zoneout), ("recurrent_dropout", self.recurrent_dropout)):
             if not 0 <= p <= 1:
                 raise ArgumentError(f"{name} is a probability and must lie in [0, 1], got {p}")
+        check_segments(self.checkpoint_segments)
 
     def zoneouts(self, states: int) -> tuple[float, ...]:
         """The probability for each state.

@@ -9,8 +9,8 @@ from ...errors import ArgumentError, ArgumentTypeError, ShapeRuntimeError
 from ...tape.tensor import Tensor
 from ...typing import Value
 from ..module import Module
-from .options import StackOptions
-from .stack import Sizes, Stack, States
+from .options import Sizes, StackOptions, States
+from .stack import Stack
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -33,8 +33,8 @@ class RNNLayer(Stack):
         num_layers, batch_first, dropout, bidirectional: as in :class:`RNNBase`.
         states: how many states a cell of int ``hidden_size`` has, all of that width (2 for ``LSTMCell``); None: 2
             for an LSTMCell, else 1.
-        options: ``skip``, ``zoneout``, ``recurrent_dropout``, ``locked_dropout``, ``learn_state``; see
-            :mod:`~tinygrad_rnn.nn.recurrent.options`.
+        options: ``skip``, ``zoneout``, ``recurrent_dropout``, ``locked_dropout``, ``learn_state``,
+            ``checkpoint_segments``; see :mod:`~tinygrad_rnn.nn.recurrent.options`.
 
     Returns:
         ``output, state``: output (T, N, D*H) arranged as the input, state (L*D, N, H) or a tuple of such, as the

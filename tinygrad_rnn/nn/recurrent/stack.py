@@ -27,12 +27,10 @@ from ..module import Module
 from ..parameter import Parameter, empty
 from ..utils.rnn import PackedSequence
 from .checks import check_states, check_states_ndim
-from .options import StackOptions, Step, locked_mask, with_recurrent_dropout, with_zoneout
+from .options import Sizes, StackOptions, States, Step, locked_mask, with_recurrent_dropout, with_zoneout
+from .segments import in_segments
 
 __all__ = ["Stack"]
-
-Sizes = tuple[int, ...] | None
-States = tuple[Value, ...]
 
 
 class Stack(Module):
@@ -224,7 +222,11 @@ class Stack(Module):
         probabilities = self.options.zoneouts(len(states))
         if any(probabilities):
             step = with_zoneout(step, probabilities, self.training)
-        return unroll(step, x, states, sizes=sizes, reverse=reverse, emit=emit)
+
+        def run(x: Value, states: States, sizes: Sizes) -> tuple[tuple[Value, ...], States]:
+            return unroll(step, x, states, sizes=sizes, reverse=reverse, emit=emit)
+
+        return in_segments(run, x, states, sizes, reverse, self.options.checkpoint_segments)
 
 
 def _without_batch(state: Value) -> Value:

@@ -1,0 +1,232 @@
+"""Checkpointing in segments of time: the same numbers in less memory, whatever else the layer does."""
+
+from __future__ import annotations
+
+import gc
+import math
+import tracemalloc
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tinygrad_rnn as tg
+from tests.golden.recurrent_cases import random_layer_case, run_layer
+from tinygrad_rnn.errors import ArgumentError, InplaceError
+from tinygrad_rnn.ops.kernels import choice
+from tinygrad_rnn.ops.kernels.segments import cut
+
+TOLERANCE = 1e-12
+"""Sums of a few dozen float64 numbers of order 1 to 10, added in another order."""
+
+KINDS = ("RNN", "LSTM", "GRU")
+
+
+def made(kind: str, segments: Any, **options: Any) -> Any:
+    tg.manual_seed(0)
+    return getattr(tg.nn, kind)(2, 3, dtype=tg.float64, checkpoint_segments=segments, **options)
+
+
+def sequence(steps: int = 7, batch: int = 2) -> tg.Tensor:
+    values = np.random.default_rng(0).standard_normal((steps, batch, 2))
+    return tg.tensor(values, requires_grad=True)
+
+
+def everything(layer: Any, x: tg.Tensor) -> list[np.ndarray]:
+    """Output, final state and all first gradients."""
+    tg.manual_seed(1)
+    output, final = layer(x)
+    states = list(final) if isinstance(final, tuple) else [final]
+    total = sum((y * y).sum() for y in (output, *states))
+    found = tg.autograd.grad(total, [x, *layer.parameters()])
+    return [t.detach().numpy() for t in (output, *states, *found)]
+
+
+def same(left: list[np.ndarray], right: list[np.ndarray]) -> None:
+    for a, b in zip(left, right, strict=True):
+        np.testing.assert_allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE)
+    assert max(np.abs(a).max() for a in right) > 1e-2
+
+
+# numbers -------------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(0, 10**9), st.sampled_from([2, 3, "auto", 100]), st.sampled_from(["fused", "composed"]))
+@settings(max_examples=60, deadline=None)
+def test_segments_change_no_number_in_any_configuration(seed: int, segments: Any, impl: str) -> None:
+    case = random_layer_case(Random(seed))
+    plain = run_layer(tg, case, "float64", impl=impl)
+    cut_up = run_layer(tg, case, "float64", impl=impl, checkpoint_segments=segments)
+    assert list(plain) == list(cut_up)
+    for key, array in plain.items():
+        np.testing.assert_allclose(cut_up[key], array, rtol=1e-11, atol=1e-11, err_msg=f"{case}: {key}")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"num_layers": 3, "dropout": 0.5},
+        {"num_layers": 2, "dropout": 0.5, "locked_dropout": True, "bidirectional": True},
+        {"weight_dropout": 0.5},
+        {"zoneout": 0.4},
+        {"recurrent_dropout": 0.4, "zoneout": 0.2, "bidirectional": True},
+        {"layer_norm": True, "skip": "residual", "num_layers": 2},
+        {"learn_state": True},
+    ],
+)
+def test_random_options_draw_the_same_numbers_again(kind: str, options: dict[str, Any]) -> None:
+    x = sequence()
+    same(everything(made(kind, 3, **options), x), everything(made(kind, None, **options), x))
+
+
+@pytest.mark.parametrize("options", [{"return_cells": True}, {"return_gates": True}, {"peepholes": True}])
+def test_what_is_returned_besides_is_the_same(options: dict[str, Any]) -> None:
+    found = []
+    for segments in (3, None):
+        x = sequence()
+        output, _, *more = made("LSTM", segments, bidirectional=True, **options)(x)
+        extra = [value for item in more for value in (item.values() if isinstance(item, dict) else [item])]
+        (output.square().sum() + sum(value.square().sum() for value in extra)).backward()
+        found.append([t.detach().numpy() for t in (output, *extra, x.grad)])
+    same(*found)
+
+
+@pytest.mark.parametrize("impl", ["fused", "composed"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_second_order_is_the_same(kind: str, impl: str) -> None:
+    found = []
+    for segments in ("auto", None):
+        layer, x = made(kind, segments, impl=impl, num_layers=2, bidirectional=True), sequence()
+        leaves = [x, *layer.parameters()]
+        first = tg.autograd.grad(layer(x)[0].square().sum(), leaves, create_graph=True)
+        second = tg.autograd.grad(sum(g.square().sum() for g in first), leaves)
+        found.append([t.detach().numpy() for t in (*first, *second)])
+    same(*found)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_that_is_retained_can_be_swept_again(kind: str) -> None:
+    layer, x = made(kind, 3), sequence()
+    loss = layer(x)[0].square().sum()
+    first = tg.autograd.grad(loss, [x, *layer.parameters()], retain_graph=True)
+    second = tg.autograd.grad(loss, [x, *layer.parameters()])
+    assert all(np.array_equal(a.numpy(), b.numpy()) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rnn_layer_can_be_cut_as_well(kind: str) -> None:
+    found = []
+    for segments in (3, None):
+        tg.manual_seed(0)
+        cell = getattr(tg.nn, kind + "Cell")(2, 3, dtype=tg.float64)
+        found.append(everything(tg.nn.RNNLayer(cell, checkpoint_segments=segments), sequence()))
+    same(*found)
+
+
+def test_cuts_cover_every_step_once_in_the_order_of_the_visits() -> None:
+    for steps in range(1, 12):
+        for wish in (None, 0, 1, 2, 5, 100, "auto"):
+            rows = [segment.rows for segment in cut(steps, None, False, wish)]
+            assert [t for r in rows for t in range(r.start, r.stop)] == list(range(steps))
+            assert [segment.rows for segment in cut(steps, None, True, wish)] == rows[::-1]
+            assert all(r.stop > r.start for r in rows)
+    assert len(cut(100, None, False, "auto")) == 10
+    packed = cut(3, (4, 2, 1), False, 2)
+    assert [(s.rows, s.sizes) for s in packed] == [(slice(0, 4), (4,)), (slice(4, 7), (2, 1))]
+
+
+# cost ----------------------------------------------------------------------------------------------------------------
+
+
+def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The steps of every run of a kernel forward, from now on."""
+    seen: list[int] = []
+    start = choice._start
+
+    def counted(kernel: str, mode: str, arrays: Any, params: Any) -> Any:
+        seen.append(len(arrays[0]))
+        return start(kernel, mode, arrays, params)
+
+    monkeypatch.setattr(choice, "_start", counted)
+    return seen
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_segment_but_the_last_runs_forward_twice(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x, seen = made(kind, 3), sequence(6), runs(monkeypatch)
+    loss = layer(x)[0].sum()
+    assert seen == [2, 2, 2]
+    loss.backward()
+    assert seen == [2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_without_recording_nothing_is_cut(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer, x, seen = made(kind, 3), sequence(6), runs(monkeypatch)
+    with tg.no_grad():
+        layer(x)
+    assert seen == [6]
+
+
+def peak(kind: str, segments: Any, steps: int, size: int = 32, whole: bool = True) -> int:
+    """Bytes at the height of forward and backward, above what was there before.
+
+    The output is held all the time; the loss is that of the ``whole`` output, or of the final state alone.
+    """
+    tg.manual_seed(0)
+    layer = getattr(tg.nn, kind)(size, size, checkpoint_segments=segments)
+    x = tg.tensor(np.ones((steps, 1, size), np.float32))
+    layer(x[:9])[0].sum().backward()  # what is imported or compiled now is not counted
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        output, final = layer(x)
+        (output * output if whole else final[0]).sum().backward()
+        return tracemalloc.get_traced_memory()[1] - before
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_kept_inside_grows_as_the_square_root_of_the_length(kind: str) -> None:
+    """From T to 4 T to 16 T, the second rise is 2 times the first; it would be 4 times if all were kept."""
+
+    def inside(segments: Any, steps: int) -> int:
+        return peak(kind, segments, steps, whole=False) - 32 * 4 * steps  # without the output, which is held
+
+    low, middle, high = [inside("auto", steps) for steps in (1000, 4000, 16000)]
+    assert high - middle < 2 * math.sqrt(2) * (middle - low)
+    assert inside(None, 4000) > 5 * middle
+
+
+def test_an_lstm_in_segments_peaks_below_a_third() -> None:
+    """4 tables of H per step, which the caller sees (the output, its square and two gradients), for 13."""
+    assert 0.05 < peak("LSTM", "auto", 4000) / peak("LSTM", None, 4000) < 1 / 3
+
+
+# mistakes ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("impl", ["fused", "composed"])
+def test_an_input_that_is_written_between_the_two_runs_is_refused(impl: str) -> None:
+    layer, x = made("LSTM", 3, impl=impl), sequence().detach()
+    loss = layer(x)[0].sum()
+    x[0] = 0.0
+    with pytest.raises(InplaceError):
+        loss.backward()
+
+
+@pytest.mark.parametrize("wish", [-1, 1.5, True, "many", (2,)])
+def test_what_is_no_number_of_segments_is_refused(wish: Any) -> None:
+    with pytest.raises(ArgumentError, match="checkpoint_segments must be a number of segments"):
+        tg.nn.GRU(2, 3, checkpoint_segments=wish)
+
+
+def test_the_option_is_shown() -> None:
+    assert str(tg.nn.GRU(2, 3, checkpoint_segments="auto")) == "GRU(2, 3, checkpoint_segments=auto)"
+    assert str(tg.nn.GRU(2, 3)) == "GRU(2, 3)"

@@ -1,0 +1,48 @@
+"""Layers whose every step is on the tape, in segments: each is a checkpoint of its own.
+
+Fused layers do the same inside of their one record (``ops/kernels/segments.py``), at less cost: here the records of
+all steps stay, some hundred bytes each, and only their values are computed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...autograd.checkpoint import checkpoint
+from ...ops import cat, split
+from ...ops.kernels.segments import cut
+from ...tape.modes import is_grad_enabled
+from ...typing import Value
+from .options import Sizes, States
+
+__all__ = ["in_segments"]
+
+Run = Callable[[Value, States, Sizes], tuple[tuple[Value, ...], States]]
+
+
+def in_segments(
+    run: Run, x: Value, states: States, sizes: Sizes, reverse: bool, wish: int | str | None
+) -> tuple[tuple[Value, ...], States]:
+    """``run(x, states, sizes)``, which gives (what it collects, states), cut along time into checkpoints.
+
+    Args:
+        run: runs over a sequence, in its direction.
+        wish: how many; see :func:`~tinygrad_rnn.ops.kernels.segments.cut`.
+    """
+    segments = cut(len(x) if sizes is None else len(sizes), sizes, reverse, wish)
+    if len(segments) < 2 or not is_grad_enabled():
+        return run(x, states, sizes)
+    count = len(states)
+    order = -1 if reverse else 1
+    pieces = split(x, [s.rows.stop - s.rows.start for s in segments[::order]], 0)[::order]
+    collected: list[tuple[Value, ...]] = []
+    for segment, piece in zip(segments, pieces, strict=True):
+
+        def again(piece: Value, *states: Value, sizes: Sizes = segment.sizes) -> tuple[Value, ...]:
+            emitted, after = run(piece, states, sizes)
+            return (*after, *emitted)
+
+        results = checkpoint(again, piece, *states)
+        states = results[:count]
+        collected.append(results[count:])
+    return tuple(cat(list(series[::order]), 0) for series in zip(*collected, strict=True)), states

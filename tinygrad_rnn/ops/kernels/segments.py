@@ -1,0 +1,158 @@
+"""A fused recurrent layer in segments: long sequences in little memory, by computing twice.
+
+Forward, the kernel runs over one segment of the steps after the other and leaves nothing but the states at their
+borders.  Backward goes from the last visited segment to the first: the kernel runs forward over it again, from the
+states at its border, this time with everything that its own backward run needs; then that runs.
+
+Memory of a layer, in numbers, with T steps in K segments, N sequences, states of S and residuals of R numbers per
+sequence (LSTM: S = 2H, R about 11H with the room of the backward run):
+
+    K N S + (T / K) N R          least at K = sqrt(T R / S), and within 1.5 times of it at K = sqrt(T)
+
+to which come what the caller sees, as without segments: the input, the output and their gradients.  Time: one more
+run forward over all segments but the last visited, whose residual is kept.
+
+Numbers: states and outputs are the kernel's own, step by step; products over many rows are products of fewer rows at
+a time, and gradients of weights are sums over segments of sums over rows, so they differ by rounding.
+
+Rules: cuts lie between steps, never inside one.  A packed sequence is cut at steps too: of the states, all N rows
+travel along, and each segment reads and writes those that still run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
+
+from ...backend import array_module
+from ...errors import ArgumentError
+from ...typing import Array
+from . import choice
+
+__all__ = ["Segment", "backward", "check_segments", "cut", "forward"]
+
+Outputs = tuple[Array, ...]
+STATES = {"rnn": 1, "gru": 1, "lstm": 2}
+
+
+class Segment(NamedTuple):
+    """Some consecutive steps, and where they lie."""
+
+    rows: slice  # of the input and the output: steps, or packed rows
+    sizes: tuple[int, ...] | None  # of packed rows: how many sequences run at each step
+
+
+class Residual(NamedTuple):
+    """What a run forward in segments leaves to its backward run."""
+
+    segments: list[Segment]  # in the order of their visits
+    borders: list[Outputs]  # the states before each
+    last: Any  # the kernel's own residual of the last one
+
+
+def check_segments(wish: Any) -> None:
+    """Refuse what is not a number of segments, ``"auto"`` or None.
+
+    Raises:
+        ArgumentError: says what is accepted.
+    """
+    whole = isinstance(wish, int) and not isinstance(wish, bool) and wish >= 0
+    if not (wish is None or wish == "auto" or whole):
+        raise ArgumentError(
+            f"checkpoint_segments must be a number of segments (None or 0: keep everything) or 'auto', got {wish!r}"
+        )
+
+
+def cut(steps: int, sizes: Sequence[int] | None, reverse: bool, wish: int | str | None) -> list[Segment]:
+    """The segments of a sequence in the order of their visits, as equal in steps as can be.
+
+    Args:
+        wish: how many (at most one per step); ``"auto"``: about sqrt(steps); None or 0: one.
+
+    >>> [segment.rows for segment in cut(5, None, True, 2)]
+    [slice(2, 5, None), slice(0, 2, None)]
+    """
+    count = round(math.sqrt(steps)) if wish == "auto" else int(wish or 1)
+    count = max(1, min(count, steps))
+    ends = [k * steps // count for k in range(count + 1)]
+    if sizes is None:
+        segments = [Segment(slice(*pair), None) for pair in pairwise(ends)]
+    else:
+        row = [0, *accumulate(sizes)]
+        segments = [Segment(slice(row[a], row[b]), tuple(sizes[a:b])) for a, b in pairwise(ends)]
+    return segments[::-1] if reverse else segments
+
+
+def forward(mode: str) -> Callable[..., tuple[Outputs, Any]]:
+    """``forward(*arrays, segments=None, **params)`` of the kernel that is chosen, run in segments if so wished."""
+    whole, count = choice.forward(mode), STATES[mode]
+
+    def run(x: Array, *others: Array, segments: int | str | None = None, **params: Any) -> tuple[Outputs, Any]:
+        parts = _parts(x, segments, params) if params.get("save", True) else []
+        if len(parts) < 2:
+            return whole(x, *others, **params)
+        states, weights = others[:count], others[count:]
+        borders: list[Outputs] = []
+        series: list[Array] = []  # y and, of an LSTM, perhaps c at every step
+        left: Any = None
+        for part in parts:
+            borders.append(states)
+            options = params | {"sizes": part.sizes, "save": part is parts[-1]}
+            (y, *rest), left = whole(x[part.rows], *states, *weights, **options)
+            states, pieces = tuple(rest[:count]), (y, *rest[count:])
+            series = series or [array_module(x).empty((*x.shape[:-1], p.shape[-1]), p.dtype) for p in pieces]
+            for whole_series, piece in zip(series, pieces, strict=True):
+                whole_series[part.rows] = piece
+        return (series[0], *states, *series[1:]), Residual(parts, borders, left)
+
+    return run
+
+
+def _parts(x: Array, segments: int | str | None, params: dict[str, Any]) -> list[Segment]:
+    sizes = params.get("sizes")
+    return cut(len(x) if sizes is None else len(sizes), sizes, params.get("reverse", False), segments)
+
+
+def backward(mode: str) -> Callable[..., Any]:
+    """The backward run of ``forward``: the same kernel's, segment by segment."""
+    again, count = choice.forward(mode), STATES[mode]
+
+    def run(
+        gs: Sequence[Array | None],
+        residual: Any,
+        x: Array,
+        *others: Array,
+        needs: Sequence[bool],
+        segments: int | str | None = None,
+        **params: Any,
+    ) -> Any:
+        if not isinstance(residual, Residual):
+            return choice.backward(gs, residual, x, *others, needs=needs, **params)
+        dx = array_module(x).empty(x.shape, x.dtype) if needs[0] else None
+        totals: list[Array | None] = [None] * (len(others) - count)
+        (dy, *dstates), more = gs[: 1 + count], gs[1 + count :]
+        left = residual.last
+        for part, states in zip(reversed(residual.segments), reversed(residual.borders), strict=True):
+            arrays = (x[part.rows], *states, *others[count:])
+            if left is None:
+                _, left = again(*arrays, **params | {"sizes": part.sizes, "save": True})
+            given = [None if g is None else g[part.rows] for g in (dy, *more)]
+            wanted = (needs[0], *[True] * count, *needs[1 + count :])
+            found = choice.backward((given[0], *dstates, *given[1:]), left, *arrays, needs=wanted, **params)
+            left = None
+            if dx is not None:
+                dx[part.rows] = found[0]
+            dstates = found[1 : 1 + count]
+            totals = [_sum(total, new) for total, new in zip(totals, found[1 + count :], strict=True)]
+        return [dx, *[d if need else None for d, need in zip(dstates, needs[1:], strict=False)], *totals]
+
+    return run
+
+
+def _sum(total: Array | None, new: Array | None) -> Array | None:
+    if total is None or new is None:
+        return new
+    total += new
+    return total
