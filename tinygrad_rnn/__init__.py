@@ -20,6 +20,8 @@ import numpy as np
 from . import errors, legacy, ops
 from .absent import absent
 from .backend import Device as device
+from .backend import determinism
+from .backend.determinism import *  # noqa: F403
 from .backend.random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from .legacy import *  # noqa: F403
 from .ops import *  # noqa: F403
@@ -39,7 +41,7 @@ __all__ += ["optim", "seed", "serialization", "set_grad_enabled", "set_rng_state
 __all__ += ["bool", "complex128", "complex64", "double", "float", "float16", "float32", "float64", "half", "int"]
 __all__ += ["int16", "int32", "int64", "int8", "long", "short", "uint8", "e", "inf", "nan", "pi"]
 __all__ += ["accelerator", "backends", "cuda", "dtype", "finfo", "iinfo", "load", "save"]
-__all__ += legacy.__all__ + ops.__all__
+__all__ += determinism.__all__ + legacy.__all__ + ops.__all__
 
 float16 = half = np.dtype(np.float16)
 float32 = float = np.dtype(np.float32)  # noqa: A001  (PyTorch's names)
