@@ -18,15 +18,17 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    F32 = npt.NDArray[np.float32]
+    F64 = npt.NDArray[np.float64]
 
 __all__ = ["fma", "libm", "normal_pair32", "normal_pair64"]
-
-F32 = npt.NDArray[np.float32]
-F64 = npt.NDArray[np.float64]
 
 BLOCK = 8192
 

@@ -6,15 +6,17 @@ Each equals PyTorch's on the CPU bit for bit.  float16 is drawn as float32 and r
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ..typing import Array, DType, Shape
 from .box_muller import fma, libm, normal_pair32, normal_pair64
 from .generator import Generator, RandomError, default_generator
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["exponential", "floating", "fractions", "normal", "rand", "randn", "shape_of", "source_of", "uniform"]
 

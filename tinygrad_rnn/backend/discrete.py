@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..typing import Array, DType
 from .continuous import exponential, floating, fractions, shape_of, source_of
 from .generator import Generator, RandomError
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["bernoulli", "dropout_mask", "multinomial", "randint", "random_", "randperm"]
 

@@ -14,13 +14,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, TinygradRnnError
 from .device import CPU, Device
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = [
     "Generator",

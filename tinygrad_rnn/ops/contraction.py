@@ -8,7 +8,6 @@ contraction of ``g`` and ``b`` to the letters of ``a``, so the family is closed 
 from __future__ import annotations
 
 import math
-import string
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,6 +19,8 @@ from .reduce import sum
 from .shape import _same_type, broadcast_to, permute
 
 __all__ = ["einsum", "tensordot"]
+
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
 def _contract(a: Array, b: Array, left: str, right: str, out: str) -> Array:
@@ -62,12 +63,12 @@ def _parse(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
         which = "more" if len(ranks) > len(terms) else "fewer"
         raise ShapeRuntimeError(f"einsum(): {which} operands were provided than specified in the equation {equation!r}")
     for letter in source + target:
-        if letter not in string.ascii_letters + ".,":
+        if letter not in LETTERS + ".,":
             raise ShapeRuntimeError(
                 f"einsum(): invalid subscript given at index {equation.index(letter)} in the equation string, "
                 "subscripts must be in [a-zA-Z]"
             )
-    spare = [x for x in string.ascii_letters if x not in equation]
+    spare = [x for x in LETTERS if x not in equation]
     hidden = max([rank - len(t.replace("...", "")) for t, rank in zip(terms, ranks, strict=True) if "..." in t] or [0])
     ellipsis = "".join(spare[: max(hidden, 0)])
     letters = []
@@ -100,7 +101,7 @@ def _from_numbers(args: Sequence[Any]) -> tuple[str, list[Value]]:
     pairs, rest = list(zip(args[0::2], args[1::2], strict=False)), args[len(args) // 2 * 2 :]
 
     def spell(places: Sequence[Any]) -> str:
-        return "".join(["..." if p is Ellipsis else string.ascii_letters[p] for p in places])
+        return "".join(["..." if p is Ellipsis else LETTERS[p] for p in places])
 
     equation = ",".join([spell(places) for _, places in pairs])
     return equation + (f"->{spell(rest[0])}" if rest else ""), [operand for operand, _ in pairs]
@@ -181,7 +182,7 @@ def tensordot(a: Value, b: Value, dims: Any = 2) -> Value:
                 f"has size {b.shape[second]} in dim {second}"
             )
     a, b = _same_type("tensordot", (a, b))
-    names = string.ascii_letters
+    names = LETTERS
     of_a = names[: a.ndim]
     of_b = list(names[a.ndim : a.ndim + b.ndim])
     for first, second in zip(left, right, strict=True):

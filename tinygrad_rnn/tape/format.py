@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,8 +23,7 @@ from .tensor import Tensor
 __all__ = ["PrintOptions", "format_tensor", "set_printoptions", "tensor_repr"]
 
 
-@dataclass(frozen=True)
-class PrintOptions:
+class PrintOptions(NamedTuple):
     """How numbers are printed: decimals, entries from which on to summarise, entries left at an edge, columns."""
 
     precision: int = 4
@@ -62,7 +60,7 @@ def set_printoptions(
     global options
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    options = replace(options if profile is None else PROFILES[profile], **chosen, sci_mode=sci_mode)
+    options = (options if profile is None else PROFILES[profile])._replace(**chosen, sci_mode=sci_mode)
 
 
 def tensor_repr(t: Tensor) -> str:
