@@ -11,6 +11,7 @@ from hypothesis import given, settings
 import tinygrad_rnn as tg
 from tests.support.profiles import examples
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, GraphError
+from tinygrad_rnn.tape.recording import Share
 from tinygrad_rnn.tape.table import table
 from tinygrad_rnn.tape.tensor import wrap
 from tinygrad_rnn.testing import Program, programs
@@ -153,7 +154,7 @@ def test_the_last_sweep_is_shown() -> None:
 @settings(max_examples=examples(40, 2000))
 @given(programs(max_steps=15))
 def test_shares_add_up_to_the_gradient_bit_by_bit(program: Program) -> None:
-    """Same dtype, same order: ``((s0 + s1) + s2) + ...`` is ``.grad``, exactly."""
+    """Same dtype, same order: ``((s0 + s1) + s2) + ...`` is ``.grad``, exactly, unless one use read an entry twice."""
     leaves = program.tensors()
     with tg.Tape() as tape:
         outputs = program(*leaves)
@@ -174,8 +175,19 @@ def test_shares_add_up_to_the_gradient_bit_by_bit(program: Program) -> None:
         for share in shares[1:]:
             total = total + share.value
         assert total.dtype == t.dtype
-        np.testing.assert_array_equal(total, t.grad.numpy())
+        if any(reads_by_number(s) for s in shares):
+            rounding = 1e-14 * sum(np.abs(s.value).max() for s in shares)
+            np.testing.assert_allclose(total, t.grad.numpy(), rtol=0, atol=rounding)
+        else:
+            np.testing.assert_array_equal(total, t.grad.numpy())
         assert all(s.record is not None and s.record.node.parents[s.position] is t._node for s in shares)
+
+
+def reads_by_number(share: Share) -> bool:
+    """Whether the use may have read an entry twice: its parameters hold an array of numbers."""
+    params = share.record.node.params if share.record is not None else {}
+    found = [value for item in params.values() for value in (item if isinstance(item, tuple) else (item,))]
+    return any(isinstance(value, np.ndarray) and value.dtype.kind in "iu" for value in found)
 
 
 def test_shares_of_a_tied_weight_come_from_its_uses_latest_first() -> None:

@@ -43,12 +43,21 @@ def _square(a: Array) -> Array:
     return np.square(a) if a.dtype.kind != "b" else a.astype(np.int64)
 
 
+def _tanh_vjp(g: Value, y: Value, a: Any) -> Value:
+    """``g * (1 - y^2)``"""
+    t = g * y
+    if type(t) is not np.ndarray:
+        return g - t * y
+    t *= y  # in one piece of memory: at (32, 128) in half the time
+    return np.subtract(g, t, out=t)
+
+
 # one argument ----------------------------------------------------------------------------------------------------
 
 neg = unary("neg", np.negative, lambda g, y, a: -g, doc="-a")
 exp = unary("exp", np.exp, lambda g, y, a: g * y, "y", floating=True, doc="e to the power a.")
 log = unary("log", np.log, lambda g, y, a: g / a, "a", floating=True, doc="The natural logarithm.")
-tanh = unary("tanh", np.tanh, lambda g, y, a: g - g * y * y, "y", floating=True, doc="The hyperbolic tangent.")
+tanh = unary("tanh", np.tanh, _tanh_vjp, "y", floating=True, doc="The hyperbolic tangent.")
 sigmoid = unary("sigmoid", _sigmoid, lambda g, y, a: g * (y * (1 - y)), "y", floating=True, doc="1 / (1 + exp(-a))")
 sqrt = unary("sqrt", np.sqrt, lambda g, y, a: g / (2 * y), "y", floating=True, doc="The square root.")
 square = unary("square", _square, lambda g, y, a: g * (2 * a), "a", doc="a * a")

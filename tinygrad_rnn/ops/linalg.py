@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import math
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
 from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
+from ..tape.modes import state
 from ..tape.primitive import binary, primitive
 from ..typing import Array, Shape, Value
 from .shape import sum_to
 
 __all__ = ["linear", "matmul"]
+
+LEAST_COPIED = 512
+"""Entries of a weight of which a transposed copy is worth its making."""
 
 
 def rows_of(a: Value) -> Value:
@@ -20,10 +25,28 @@ def rows_of(a: Value) -> Value:
     return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
 
+def _transposed(b: Array) -> Array:
+    """``b^T``; for a weight that is used again and again in one sweep, as a contiguous copy after its first use.
+
+    By a transposed view of a 64 x 64 weight OpenBLAS multiplies at two fifths of the speed.
+    """
+    memo = None if b.size < LEAST_COPIED else state.here.memo
+    if memo is None:
+        return b.T
+    place = id(b)
+    seen = memo.get(place)
+    if seen is None or seen[0]() is not b:
+        memo[place] = [ref(b), None]
+        return b.T
+    if seen[1] is None:
+        seen[1] = np.ascontiguousarray(b.T)
+    return seen[1]
+
+
 def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
     """``g @ b^T``, written out for vectors, summed over batch axes that were broadcast."""
     if g.ndim == 2 and b.ndim == 2:
-        return matmul(g, b.T)
+        return g.dot(_transposed(b)) if type(g) is np.ndarray else matmul(g, b.T)
     if b.ndim == 1:
         return g[..., None] * b if a.ndim > 1 else g * b
     if a.ndim == 1:
@@ -34,7 +57,7 @@ def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
 def _vjp_right(g: Value, y: Any, a: Value, b: Any) -> Value:
     """``a^T @ g``, written out for vectors, summed over batch axes that were broadcast."""
     if g.ndim == 2 and a.ndim == 2:
-        return matmul(a.T, g)
+        return a.T.dot(g) if type(g) is np.ndarray else matmul(a.T, g)
     if a.ndim == 1:
         return sum_to(a[:, None] * g[..., None, :], b.shape) if b.ndim > 1 else g * a
     if b.ndim == 1:

@@ -6,6 +6,7 @@ round, ``reshape`` of ``reshape``, ``permute`` of its inverse, ``split`` of ``ca
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from ..errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
-from ..typing import Array, Shape, Value
+from ..typing import Array, DType, Shape, Value
 from .dtypes import cast, result_type
 
 __all__ = [
@@ -90,7 +91,18 @@ def sum_to(a: Value, shape: Shape) -> Value:
     """Sum over the axes along which ``shape`` was broadcast to ``a.shape``: the adjoint of ``broadcast_to``."""
     if a.shape == shape:
         return a
+    if type(a) is np.ndarray:
+        if len(shape) == 1 and a.ndim == 2 and a.shape[1:] == shape:  # the gradient of a bias
+            ones = _ones(a.shape[0], a.dtype)
+            return a.sum(axis=0) if ones is None else ones.dot(a)  # which takes a quarter of the time
+        return _sum_to(a, shape)
     return _sum_to_primitive(a, shape=shape) if isinstance(a, Tensor) else _sum_to(a, shape)
+
+
+@functools.lru_cache(maxsize=64)
+def _ones(n: int, dtype: DType) -> Array | None:
+    """A row of ones to sum over rows with; None where there is no fast product."""
+    return np.ones(n, dtype) if dtype.char in "fd" and n < 1 << 16 else None
 
 
 _broadcast_to = primitive(

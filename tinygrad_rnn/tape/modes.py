@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .watcher import Watcher
 
 __all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "nested", "no_grad", "quietly", "set_grad_enabled"]
-__all__ += ["state"]
+__all__ += ["state", "sweeping"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,16 +33,18 @@ class Here:
     Attributes:
         recording: whether operations are recorded.
         watchers: who is told of every record and sweep.
+        memo: what vjps remember until the end of the sweep that runs them; None outside of one.
         quiet: ``quiet(f, x)`` is ``f(x)`` where an overflow or a nan is a result, as in PyTorch, and no warning of
             NumPy's.  It enters a context made once, which costs a twentieth of ``np.errstate``.
     """
 
-    __slots__ = ("quiet", "recording", "watchers")
+    __slots__ = ("memo", "quiet", "recording", "watchers")
 
     def __init__(self) -> None:
         context = contextvars.Context()
         context.run(np.seterr, all="ignore")
         self.quiet = context.run
+        self.memo: dict[Any, Any] | None = None
         self.recording = True
         self.watchers: tuple[Watcher, ...] = ()
 
@@ -162,6 +164,22 @@ class _Awaited:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return _driven(self._mode, self._body.__await__())
+
+
+class sweeping:
+    """Around a sweep: nothing is recorded unless the sweep is, and its vjps have a memo of their own."""
+
+    def __init__(self, record: bool) -> None:
+        self._record = record
+
+    def __enter__(self) -> None:
+        here = state.here
+        self._before = here.recording, here.memo
+        here.recording, here.memo = self._record, {}
+
+    def __exit__(self, *exc: Any) -> None:
+        here = state.here
+        here.recording, here.memo = self._before
 
 
 class no_grad(_RecordingMode):

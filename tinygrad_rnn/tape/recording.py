@@ -300,7 +300,8 @@ class Tape:
     def shares(self, t: Tensor) -> list[Share]:
         """What each use of ``t`` contributed to its gradient, in the order in which the sweep summed them.
 
-        The gradient is ``((share0 + share1) + share2) + ...``, exactly, in this order and dtype.
+        The gradient is ``((share0 + share1) + share2) + ...``, exactly, in this order and dtype; but where one use
+        read an entry of ``t`` twice (a token that occurs twice), to rounding: its parts are added one by one.
 
         Raises:
             GraphError: no sweep was watched yet, or ``t`` had no part in it.

@@ -25,16 +25,18 @@ import numpy as np
 from ..errors import GraphError
 from ..typing import Value
 from .hooks import run_hooks
-from .modes import _RecordingMode, state
+from .modes import state, sweeping
 from .node import Leaf, Node, writes
-from .primitive import Part
+from .primitive import Part, Primitive
 from .tensor import wrap
-from .watcher import told
+from .watcher import Watcher, told
 
 __all__ = ["Seeds", "cotangents", "sweep"]
 
+ndarray = np.ndarray
 AnyNode = Leaf | Node
 Seeds = Iterable[tuple[AnyNode, Value]]
+Deliver = Callable[[AnyNode, Value, bool], None]
 
 FREED = (
     "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
@@ -47,7 +49,7 @@ FREED = (
 
 def sweep(
     seeds: Seeds,
-    deliver: Callable[[AnyNode, Value, bool], None],
+    deliver: Deliver,
     *,
     keep: bool = False,
     record: bool = False,
@@ -67,6 +69,93 @@ def sweep(
         GraphError: saved values were freed by an earlier sweep.
         InplaceError: a saved value was written in place after it was saved.
     """
+    watchers = state.watchers
+    with told(watchers), sweeping(record), np.errstate(all="ignore"):
+        if wanted is None and not record and not watchers:
+            _to_leaves(seeds, deliver, keep)
+        else:
+            _to_any(seeds, deliver, keep, record, wanted, watchers)
+
+
+def _to_leaves(seeds: Seeds, deliver: Deliver, keep: bool) -> None:
+    """The sweep as it mostly is: to all leaves, not recorded, unwatched."""
+    heap: list[int] = []
+    totals: dict[int, list[Any]] = {}  # by index: the node, the sum so far, whether that is an array made here
+
+    def give(parent: AnyNode, share: Any, owned: bool) -> None:
+        """Add a share to what has arrived at ``parent``.  ``owned``: what the share was made from is not needed."""
+        total = totals.get(parent.index)
+        if total is None:
+            heappush(heap, -parent.index)
+            part = isinstance(share, Part)
+            totals[parent.index] = [parent, (share.take() if owned else share.start()) if part else share, part]
+            return
+        if isinstance(share, Part):
+            if not total[2]:
+                total[1:] = total[1].copy(), True
+            share.add_to(total[1])
+        elif total[2]:
+            total[1] += share
+        else:
+            total[1:] = total[1] + share, True
+
+    for node, g in seeds:
+        give(node, g, False)
+    while heap:
+        index = -heappop(heap)
+        node, g, owned = totals.pop(index)
+        if node.hooks:
+            g, owned = run_hooks(node, g, False), False
+        if type(node) is Leaf:
+            deliver(node, g, owned)
+            continue
+        primitive, args, ans = node.primitive, node.args, node.ans
+        if args is None:
+            raise _freed(node)
+        if index < writes.latest:
+            node.check_fresh()
+        if node.params or primitive.joint is not None:
+            for parent, share in zip(node.parents, _shares(node, primitive, g), strict=False):
+                if share is not None:
+                    give(parent, share, owned)
+        else:
+            for parent, vjp in zip(node.parents, primitive.vjps, strict=False):
+                if parent is not None:
+                    share = vjp(g, ans, *args)
+                    if type(share) is ndarray:  # as ``give`` does, without the call
+                        total = totals.get(parent.index)
+                        if total is None:
+                            heappush(heap, -parent.index)
+                            totals[parent.index] = [parent, share, False]
+                        elif total[2]:
+                            total[1] += share
+                        else:
+                            total[1:] = total[1] + share, True
+                    elif share is not None:
+                        give(parent, share, owned)
+        if not keep and primitive.frees:
+            node.args = node.ans = None
+
+
+def _shares(node: Node, primitive: Primitive, g: Value) -> Sequence[Value]:
+    """What each parent of a node gets, None for one that gets nothing."""
+    assert node.args is not None
+    if primitive.joint is not None:
+        needs = tuple([parent is not None for parent in node.parents])
+        return primitive.joint(g, node.ans, *node.args, needs=needs, **node.params)
+    pairs = zip(node.parents, primitive.vjps, strict=False)
+    return [vjp and parent and vjp(g, node.ans, *node.args, **node.params) for parent, vjp in pairs]
+
+
+def _to_any(
+    seeds: Seeds,
+    deliver: Deliver,
+    keep: bool,
+    record: bool,
+    wanted: Sequence[AnyNode] | None,
+    watchers: tuple[Watcher, ...],
+) -> None:
+    """The same with all that may be asked of it: goals on the way, a sweep that is recorded, watchers."""
     heap: list[int] = []
     nodes: dict[int, Any] = {}
     totals: dict[int, Any] = {}
@@ -75,7 +164,6 @@ def sweep(
     goals = None if wanted is None else {node.index for node in wanted}
     seeds = list(seeds)
     on_way = None if goals is None else _on_the_way([node for node, _ in seeds], goals)
-    watchers = state.watchers
 
     def add(node: AnyNode, contribution: Any, child: int = 0) -> None:
         """Sum what arrives at a node by several ways, here from ``child``."""
@@ -109,56 +197,55 @@ def sweep(
             totals[index] = totals[index] + contribution
             owned.add(index)
 
-    with told(watchers), _RecordingMode(record), np.errstate(all="ignore"):
-        for node, g in seeds:
-            add(node, g)
-        while heap:
-            index = -heappop(heap)
-            node = nodes.pop(index)
-            g = totals.pop(index)
-            if parts and index in parts:
-                g = _completed(g, parts.pop(index))
-            is_leaf = type(node) is Leaf
-            if node.hooks:
-                g = run_hooks(node, g, record)
-                owned.discard(index)
-            if watchers:
-                for watcher in watchers:
-                    watcher.reached(node, g)
-            if is_leaf if goals is None else index in goals:
-                deliver(node, g, index in owned)
-                owned.discard(index)
-            if is_leaf or (on_way is not None and not _goes_on(node, on_way)):
+    for node, g in seeds:
+        add(node, g)
+    while heap:
+        index = -heappop(heap)
+        node = nodes.pop(index)
+        g = totals.pop(index)
+        if parts and index in parts:
+            g = _completed(g, parts.pop(index))
+        is_leaf = type(node) is Leaf
+        if node.hooks:
+            g = run_hooks(node, g, record)
+            owned.discard(index)
+        if watchers:
+            for watcher in watchers:
+                watcher.reached(node, g)
+        if is_leaf if goals is None else index in goals:
+            deliver(node, g, index in owned)
+            owned.discard(index)
+        if is_leaf or (on_way is not None and not _goes_on(node, on_way)):
+            continue
+        primitive, args, ans, params = node.primitive, node.args, node.ans, node.params
+        if args is None:
+            raise _freed(node)
+        if index < writes.latest:
+            node.check_fresh()
+        if record:
+            args, ans = node_inputs(node)
+        joint = None
+        if primitive.joint is not None:
+            pull = primitive.recorded_joint if record else primitive.joint
+            needs = [p is not None and (on_way is None or p.index in on_way) for p in node.parents]
+            joint = pull(g, ans, *args, needs=tuple(needs), **params)
+        vjps = primitive.vjps
+        for position, parent in enumerate(node.parents):
+            if parent is None or (on_way is not None and parent.index not in on_way):
                 continue
-            primitive, args, ans, params = node.primitive, node.args, node.ans, node.params
-            if args is None:
-                raise GraphError(f"{FREED} ({node.name()}, recorded {_ago(node)})")
-            if index < writes.latest:
-                node.check_fresh()
-            if record:
-                args, ans = node_inputs(node)
-            joint = None
-            if primitive.joint is not None:
-                pull = primitive.recorded_joint if record else primitive.joint
-                needs = [p is not None and (on_way is None or p.index in on_way) for p in node.parents]
-                joint = pull(g, ans, *args, needs=tuple(needs), **params)
-            vjps = primitive.vjps
-            for position, parent in enumerate(node.parents):
-                if parent is None or (on_way is not None and parent.index not in on_way):
-                    continue
-                if joint is not None:
-                    contribution = joint[position]
-                elif params:
-                    contribution = vjps[position](g, ans, *args, **params)
-                else:
-                    contribution = vjps[position](g, ans, *args)
-                if contribution is not None:
-                    if watchers:
-                        for watcher in watchers:
-                            watcher.contributed(node, position, parent, contribution)
-                    add(parent, contribution, index)
-            if not keep and primitive.frees:
-                node.args = node.ans = None
+            if joint is not None:
+                contribution = joint[position]
+            elif params:
+                contribution = vjps[position](g, ans, *args, **params)
+            else:
+                contribution = vjps[position](g, ans, *args)
+            if contribution is not None:
+                if watchers:
+                    for watcher in watchers:
+                        watcher.contributed(node, position, parent, contribution)
+                add(parent, contribution, index)
+        if not keep and primitive.frees:
+            node.args = node.ans = None
 
 
 def cotangents(seeds: Seeds, wanted: Sequence[AnyNode], *, keep: bool = True, record: bool = False) -> list[Value]:
@@ -219,5 +306,6 @@ def _goes_on(node: Node, on_way: set[int]) -> bool:
     return any(parent is not None and parent.index in on_way for parent in node.parents)
 
 
-def _ago(node: Node) -> str:
-    return f"at {node.info}" if node.info else f"as number {node.index}"
+def _freed(node: Node) -> GraphError:
+    when = f"at {node.info}" if node.info else f"as number {node.index}"
+    return GraphError(f"{FREED} ({node.name()}, recorded {when})")

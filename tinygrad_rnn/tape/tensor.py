@@ -383,5 +383,3 @@ def _warn_no_grad() -> None:
         UserWarning,
         stacklevel=3,
     )
-
-
