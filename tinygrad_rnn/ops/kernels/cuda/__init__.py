@@ -1,14 +1,79 @@
-"""Recurrent layers as CUDA kernels, for arrays on a GPU."""
+"""Recurrent layers as CUDA kernels, for arrays on a GPU.
+
+Two kinds, with the same results: *persistent*, one launch for a whole sequence with w_hh on the chip (float32,
+hidden sizes up to 512), and *stepwise*, a product and a kernel per step (any size, float32 and float64).
+:func:`explain` tells which one a layer gets, and why.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+from ....backend import cuda
+from ....backend.kernels import gpu
 from ....typing import Array
 
-__all__ = ["refuses"]
+__all__ = ["describe", "explain", "refuses"]
+
+OLDEST = 70
+"""The compute capability below which nothing was ever compiled."""
 
 
 def refuses(mode: str, *arrays: Array, **params: Any) -> str | None:
     """Why these kernels should not do this work; None if they should."""
-    return "there are no CUDA kernels yet"
+    x, h0 = arrays[:2]
+    capability = gpu().capability
+    if capability < OLDEST:
+        return f"the kernels need a GPU of compute capability 7.0 or newer, not {capability / 10}"
+    if str(x.dtype) not in ("float32", "float64"):
+        return f"the kernels compute in float32 and float64, not in {x.dtype}"
+    if any(a is not None and a.dtype != x.dtype for a in arrays):
+        return "the arrays are of several dtypes"
+    if mode == "lstm" and len(arrays) > 7 and arrays[7] is not None:
+        return "there is no kernel for projected states"
+    if params.get("cells"):
+        return "there is no kernel that gives the cell states of all steps"
+    if 0 in x.shape or 0 in h0.shape:
+        return "there is nothing to compute"
+    return None
+
+
+def _cell(mode: str, params: dict[str, Any]) -> Any:
+    from .cells import CELLS
+
+    return CELLS[params.get("nonlinearity", "tanh") if mode == "rnn" else mode]
+
+
+def explain(mode: str, *arrays: Array, **params: Any) -> str:
+    """How the recurrence of this work would be computed, in one line; arguments as for the kernels."""
+    from .layer import plan
+
+    refusal = refuses(mode, *arrays, **params)
+    if refusal is not None:
+        return f"without CUDA kernels: {refusal}"
+    batch, size = arrays[1].shape
+    found = plan(_cell(mode, params), size, batch, arrays[0].dtype)
+    if isinstance(found, str):
+        return f"stepwise: {found}"
+    signals = ("a counter in global memory", "the cluster's barrier", "messages within the cluster")[found.sync]
+    groups = -(-batch // found.samples)
+    between = f", which signal by {signals}" if found.ctas > 1 else ""
+    return (
+        f"persistent: {groups} groups of {found.ctas} blocks x {found.threads} threads{between}; {found.samples} "
+        f"samples per group, size padded to {found.hidden}"
+    )
+
+
+def describe() -> str:
+    """One line: which kernels recurrent layers use on this GPU."""
+    reason = cuda.unavailable_reason()
+    if reason is not None:
+        return f"none: {reason}"
+    device = gpu()
+    if device.capability < OLDEST:
+        return f"none: compute capability {device.capability / 10} is below {OLDEST / 10}"
+    kind = "clusters and messages" if device.capability >= 90 else "a cooperative launch"
+    return (
+        f"persistent kernels by {kind} (float32, hidden sizes to 512), stepwise kernels otherwise; compute "
+        f"capability {device.capability / 10}, {device.multiprocessors} multiprocessors"
+    )

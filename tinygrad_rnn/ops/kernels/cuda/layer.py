@@ -1,0 +1,146 @@
+"""One layer, one direction, on a GPU: the large products, and in between the recurrence by the best kernels.
+
+Two kinds of kernels run the recurrence: persistent ones, one launch per sequence, where a tiling fits, and one
+product and kernel per step otherwise.  What they save is the same, so each way chooses for itself.  A persistent
+kernel that cannot be compiled or launched is not tried again in this process; a warning says so, once.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+from ....backend import array_module
+from ....backend.kernels import KernelError, gpu
+from ....typing import Array
+from ..choice import KernelUnavailable
+from . import persistent, stepwise
+from .cells import Cell
+from .rows import Rows
+from .tables import Saved
+from .tilings import Tiling, choose
+
+__all__ = ["Residual", "backward", "forward", "plan"]
+
+Found = TypeVar("Found")
+_given_up: dict[tuple[int, Cell, Tiling], str] = {}
+
+
+class Residual(NamedTuple):
+    """What one forward run leaves to its backward run."""
+
+    cell: Cell
+    rows: Rows
+    saved: Saved
+
+
+def plan(cell: Cell, size: int, batch: int, dtype: object) -> Tiling | str:
+    """The tiling of the persistent kernels that would be used, or why the work is done step by step."""
+    device = gpu()
+    tiling = choose(cell, size, batch, dtype, device)
+    return tiling if isinstance(tiling, str) else _given_up.get((device.number, cell, tiling), tiling)
+
+
+def _best(cell: Cell, shape: tuple[int, int], dtype: Any, persistently: Callable[[Tiling], Found], steps: Any) -> Found:
+    tiling = plan(cell, shape[1], shape[0], dtype)
+    if isinstance(tiling, Tiling):
+        try:
+            return persistently(tiling)
+        except KernelError as error:
+            reason = f"the persistent kernel for hidden size {tiling.hidden} cannot be used: {error}"
+            _given_up[gpu().number, cell, tiling] = reason
+            text = f"recurrent layers ({cell.name}) run step by step on this GPU from now on: {reason}"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+    try:
+        found: Found = steps()
+    except KernelError as error:
+        raise KernelUnavailable(str(error)) from error
+    return found
+
+
+def forward(
+    cell: Cell,
+    x: Array,
+    states: tuple[Array, ...],
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None,
+    b_hh: Array | None,
+    sizes: Sequence[int] | None,
+    reverse: bool,
+    save: bool,
+) -> tuple[tuple[Array, ...], Residual | None]:
+    """(y, final states), and what backward needs; shapes as in the NumPy kernels.
+
+    Raises:
+        KernelUnavailable: not even the kernel of one step can be compiled.
+    """
+    xp = array_module(x)
+    batch, size = states[0].shape
+    steps = x.shape[0] if sizes is None else len(sizes)
+    rows = Rows(steps, batch, None if sizes is None else tuple(sizes), reverse)
+    projected = xp.matmul(x.reshape(rows.total, x.shape[-1]), w_ih.T)  # (S, G*H)
+    y = xp.empty((rows.total, size), x.dtype)
+    saved = Saved.room(xp, cell, y) if save else None
+    dense = xp.ascontiguousarray
+    w = dense(w_hh)
+    biases = (None if b_ih is None else dense(b_ih), None if b_hh is None else dense(b_hh))
+    begin = tuple(map(dense, states))
+
+    def persistently(tiling: Tiling) -> tuple[Array, ...]:
+        return persistent.forward(xp, cell, rows, tiling, projected, begin, w, biases, saved, y)
+
+    def stepwise_() -> tuple[Array, ...]:
+        return stepwise.forward(xp, cell, rows, projected, begin, w, biases, saved, y)
+
+    finals = _best(cell, (batch, size), x.dtype, persistently, stepwise_)
+    residual = None if saved is None else Residual(cell, rows, saved)
+    return (y.reshape(*x.shape[:-1], size), *finals), residual
+
+
+def backward(
+    gs: Sequence[Array | None],
+    residual: Residual,
+    x: Array,
+    states: tuple[Array, ...],
+    w_ih: Array,
+    w_hh: Array,
+    needs: Sequence[bool],
+) -> list[Array | None]:
+    """The gradients of x, the states, w_ih, w_hh, b_ih, b_hh; None where ``needs`` is false."""
+    xp = array_module(x)
+    cell, rows, saved = residual
+    dense = xp.ascontiguousarray
+    w = dense(w_hh)
+    shape = states[0].shape
+    dy = None if gs[0] is None else dense(gs[0].reshape(rows.total, shape[1]))
+    finals = tuple(None if g is None else dense(g) for g in gs[1 : 1 + len(states)])
+
+    def persistently(tiling: Tiling) -> tuple[Array, Array, tuple[Array, ...]]:
+        return persistent.backward(xp, cell, rows, tiling, saved, w, dy, finals, shape)
+
+    def stepwise_() -> tuple[Array, Array, tuple[Array, ...]]:
+        return stepwise.backward(xp, cell, rows, saved, w, dy, finals, shape)
+
+    dz, dz_input, starts = _best(cell, shape, x.dtype, persistently, stepwise_)
+    count = len(starts)
+    need_x, need_states = needs[0], needs[1 : 1 + count]
+    need_w_ih, need_w_hh, need_b_ih, need_b_hh = needs[1 + count : 5 + count]
+    ones = xp.ones((1, rows.total), dz.dtype)  # a sum over rows is faster as a product
+
+    def total(d: Array) -> Array:
+        return xp.matmul(ones, d).reshape(-1)
+
+    d_b_ih = total(dz_input) if need_b_ih or (need_b_hh and not cell.separate_input) else None
+    d_b_hh = None
+    if need_b_hh:
+        d_b_hh = total(dz) if d_b_ih is None or cell.separate_input else d_b_ih.copy()
+    return [
+        xp.matmul(dz_input, w_ih).reshape(x.shape) if need_x else None,
+        *(start if need else None for start, need in zip(starts, need_states, strict=True)),
+        xp.matmul(dz_input.T, x.reshape(rows.total, x.shape[-1])) if need_w_ih else None,
+        xp.matmul(dz.T, saved.earlier) if need_w_hh else None,
+        d_b_ih if need_b_ih else None,
+        d_b_hh,
+    ]

@@ -1,0 +1,95 @@
+"""The recurrence in one launch per sequence (see ``sources/persistent_forward.cu``): float32, sizes up to 512."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ....backend.kernels import Kernel, KernelError, kernel
+from ....typing import Array
+from .cells import Cell, persistent_source
+from .rows import Rows
+from .tables import Saved
+from .tilings import Tiling
+
+__all__ = ["backward", "forward"]
+
+FLOATS_APART = 32  # counters of groups: a cache line
+
+
+def _run(xp: Any, run: Kernel, tiling: Tiling, rows: Rows, size: int, arguments: tuple[Any, ...], floats: int) -> None:
+    """Launch all groups; where they must run at the same time, as many at once as fit.
+
+    Args:
+        arguments: the kernel's, up to ``exchange``.
+        floats: room that a group's exchange takes in global memory, where it goes that way.
+    """
+    groups = -(-rows.batch // tiling.samples)
+    together, exchange, counters = groups, None, None
+    if tiling.cooperative:
+        fit = run.resident_blocks() // tiling.ctas
+        if fit < 1:
+            raise KernelError(f"{tiling.ctas} blocks cannot run at the same time on this GPU")
+        together = min(groups, fit)
+        exchange = xp.empty(together * floats, np.float32)
+        counters = xp.zeros((-(-groups // together), together * FLOATS_APART), np.uint32)
+    tables = rows.tables(xp)
+    common = tuple(map(np.int32, (rows.steps, rows.batch, size, rows.reverse)))
+    for launch, first in enumerate(range(0, groups, together)):
+        count = min(together, groups - first)
+        meeting = None if counters is None else counters[launch]
+        where = (np.int32(first), np.int32(count))
+        run(count * tiling.ctas, *arguments, exchange, meeting, *tables, *common, *where)
+
+
+def forward(
+    xp: Any,
+    cell: Cell,
+    rows: Rows,
+    tiling: Tiling,
+    projected: Array,
+    states: tuple[Array, ...],
+    w_hh: Array,
+    biases: tuple[Array | None, Array | None],
+    saved: Saved | None,
+    y: Array,
+) -> tuple[Array, ...]:
+    """Fill ``y`` (S, H) and ``saved`` from the projected input (S, G*H); gives the final states.
+
+    Raises:
+        KernelError: these kernels cannot run here.
+    """
+    run = kernel(persistent_source(cell), "persistent_forward", (*tiling.options(), *cell.options), tiling.forward())
+    h0, c0 = (*states, None)[:2]
+    h_n, c_n = xp.empty_like(h0), None if c0 is None else xp.empty_like(c0)
+    tables = saved.pointers() if saved is not None else (None, None, None)
+    arguments = (projected, w_hh, *biases, h0, c0, y, h_n, c_n, *tables)
+    _run(xp, run, tiling, rows, y.shape[1], arguments, 2 * tiling.samples * tiling.hidden)
+    return (h_n,) if c_n is None else (h_n, c_n)
+
+
+def backward(
+    xp: Any,
+    cell: Cell,
+    rows: Rows,
+    tiling: Tiling,
+    saved: Saved,
+    w_hh: Array,
+    dy: Array | None,
+    finals: tuple[Array | None, ...],
+    shape: tuple[int, int],
+) -> tuple[Array, Array, tuple[Array, ...]]:
+    """From the cotangents of y and the final states: dz (S, G*H) for h, the same for x, those of the states.
+
+    Raises:
+        KernelError: these kernels cannot run here.
+    """
+    run = kernel(persistent_source(cell), "persistent_backward", (*tiling.options(), *cell.options), tiling.backward())
+    dh_n, dc_n = (*finals, None)[:2]
+    starts = tuple(xp.empty(shape, w_hh.dtype) for _ in finals)
+    dz = xp.empty((rows.total, cell.rows * shape[1]), w_hh.dtype)
+    dz_input = xp.empty_like(dz) if cell.separate_input else None
+    arguments = (w_hh, saved.gates, saved.kept, dy, dh_n, dc_n, dz, dz_input, *(*starts, None)[:2])
+    _run(xp, run, tiling, rows, shape[1], arguments, 2 * tiling.samples * tiling.hidden * tiling.ctas)
+    return dz, dz if dz_input is None else dz_input, starts

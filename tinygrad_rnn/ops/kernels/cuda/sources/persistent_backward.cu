@@ -1,0 +1,224 @@
+// The way back through time of a whole sequence in one launch: the cotangents dz of all sums, and those of h0, c0.
+//
+// A block owns the rows of w_hh of its units.  At every step it computes dz of its rows (a thread per unit and
+// sample), then the part dz[its rows] @ w_hh[its rows] of the gradient of the earlier h, for all HIDDEN outputs, and
+// sends each output to the block that owns the unit, which adds the parts in a fixed order.  So every step passes on
+// one number per unit, sample and block, instead of four to everybody.
+//
+// The gradient that reaches h before a step is the sum of these parts and of `past`: what does not go through the
+// product (the GRU's z * dh), or everything, where the sample does not run at that step: its dz is zero then.
+
+extern "C" __global__ void __launch_bounds__(THREADS, 1) CLUSTER
+persistent_backward(const float* __restrict__ w_hh,   // (ROWS * H, H)
+                    const float* __restrict__ gates,  // (S, SLOTS * H), if there are gates
+                    const float* __restrict__ kept,   // (S, H): see the cells
+                    const float* __restrict__ dy,     // (S, H) or null
+                    const float* __restrict__ dh_n,   // (N, H) or null
+                    const float* __restrict__ dc_n,   // (N, H) or null
+                    float* __restrict__ dz,           // (S, ROWS * H), for the product with h
+                    float* __restrict__ dz_input,     // (S, ROWS * H), for that with x, where it differs
+                    float* __restrict__ dh0,          // (N, H)
+                    float* __restrict__ dc0,          // (N, H), LSTM only
+                    float* exchange,                  // SYNC 0: (2, groups, CTAS to, CTAS from, UNITS, SAMPLES)
+                    unsigned* counters,               // SYNC 0: (groups, 32), zero
+                    const int* __restrict__ starts,   // (T + 1) or null: see Visits
+                    const int* __restrict__ lengths,  // (N) or null
+                    int T, int N, int H, int reverse, int first_group, int groups)
+{
+    SHARED(base);
+    float* const parts = base + HEADER;                      // (2, CTAS from, UNITS, SAMPLES)
+    float* const dz_lines = parts + 2 * SAMPLES * HIDDEN;    // (2, SAMPLES, LINE)
+    float4* const rest = (float4*)(dz_lines + 2 * SAMPLES * LINE);
+    const int tid = threadIdx.x;
+    const int rank = blockIdx.x % CTAS, group = blockIdx.x / CTAS;
+    const int n0 = (first_group + group) * SAMPLES;
+    const int team = tid / TEAM, member = tid % TEAM;
+    const Visits visits(starts, lengths, T, N, n0, reverse);
+    const int steps = visits.steps;
+
+    float w[OUTPUTS][HELD_BACKWARD > 0 ? HELD_BACKWARD : 1];
+UNROLL
+    for (int c = 0; c < ROW_CHUNKS; c++)
+UNROLL
+        for (int o = 0; o < OUTPUTS; o++) {
+            float found[4];
+UNROLL
+            for (int e = 0; e < 4; e++) {
+                const int r = (c * TEAM + member) * 4 + e;   // of this block: gate r / UNITS, unit r % UNITS
+                const int j = rank * UNITS + r % UNITS, k = team * OUTPUTS + o;
+                found[e] = j < H && k < H ? w_hh[((size_t)(r / UNITS) * H + j) * H + k] : 0.f;
+            }
+            if (c < HELD_ROW_CHUNKS) {
+UNROLL
+                for (int e = 0; e < 4; e++) w[o][(c < HELD_ROW_CHUNKS ? c : 0) * 4 + e] = found[e];
+            } else {
+                const float4 four = {found[0], found[1], found[2], found[3]};
+                rest[((c - HELD_ROW_CHUNKS) * OUTPUTS + o) * THREADS + tid] = four;
+            }
+        }
+    int output = 0;
+    bool primary = true;
+    scatter_place<OUTPUTS, 1, TEAM>(member, output, primary);
+    output += team * OUTPUTS;                                // the first of FINISHED outputs, all of one owner
+    const int owner = output / UNITS;
+
+    constexpr int BLOCKS = SLOTS > 1 ? SLOTS : 1;
+    Visit now = visits.at(steps - 1), before = visits.at(steps - 2);
+    float past[ITEMS], dc[ITEMS], v[ITEMS][BLOCKS], was[ITEMS], dy_now[ITEMS];
+UNROLL
+    for (int i = 0; i < ITEMS; i++) {
+        const int item = min(tid + i * THREADS, SAMPLES * UNITS - 1);
+        const int n = n0 + item % SAMPLES, j = rank * UNITS + item / SAMPLES;
+        const bool given = n < N && j < H, runs = n < now.count && j < H;
+        const size_t row = (size_t)now.first + n;
+        past[i] = given && dh_n ? dh_n[(size_t)n * H + j] : 0.f;
+        dc[i] = HAS_C && given && dc_n ? dc_n[(size_t)n * H + j] : 0.f;
+        was[i] = runs ? kept[row * H + j] : 0.f;
+        dy_now[i] = runs && dy ? dy[row * H + j] : 0.f;
+UNROLL
+        for (int g = 0; g < BLOCKS; g++) v[i][g] = runs && SLOTS > 1 ? gates[(row * SLOTS + g) * H + j] : 0.f;
+    }
+    const unsigned remote = SYNC >= 1 && CTAS > 1 ? remote_base(base, owner) : 0;
+    if (ASYNC && tid == 0) {
+        prepare_arrivals(base);
+        expect(base, 0, BYTES);
+        expect(base, 1, BYTES);
+    }
+    if (SYNC >= 1) meet_cluster();
+    __syncthreads();
+
+    // The parts that step k - 1 of this way has sent to one item of this block, added up.
+    auto arrived = [&](int k, int n, int u) {
+        float sum = 0.f;
+UNROLL
+        for (int from = 0; from < CTAS; from++) {
+            if (SYNC >= 1 || CTAS == 1)
+                sum += parts[(((k & 1) * CTAS + from) * UNITS + u) * SAMPLES + n];
+            else
+                sum += __ldcg(exchange + (((((size_t)(k & 1) * groups + group) * CTAS + rank) * CTAS + from) * UNITS + u)
+                              * SAMPLES + n);
+        }
+        return sum;
+    };
+
+    for (int k = 0; k < steps; k++) {
+        float* const line = dz_lines + (k & 1) * SAMPLES * LINE;
+        const int upcoming = (k + 1) & 1;                    // the half of `parts` that this step writes
+        if (ASYNC && k > 0) {
+            await(base, k & 1, (k - 1) >> 1 & 1);
+            if (tid == 0) expect(base, k & 1, BYTES);
+        }
+        const Visit long_before = visits.at(steps - 3 - k);
+UNROLL
+        for (int i = 0; i < ITEMS; i++) {
+            const bool there = tid + i * THREADS < SAMPLES * UNITS;
+            const int item = min(tid + i * THREADS, SAMPLES * UNITS - 1);
+            const int n = item % SAMPLES, u = item / SAMPLES, j = rank * UNITS + u;
+            const bool runs = n0 + n < now.count;
+            PAUSE();
+            const float dh = past[i] + dy_now[i] + (k > 0 ? arrived(k, n, u) : 0.f);
+            float da[ROWS], dn = 0.f, beside = 0.f, dc_before = dc[i];
+            unit_backward(v[i], was[i], dh, dc_before, da, dn, beside);
+            past[i] = runs ? beside : dh;
+            dc[i] = runs ? dc_before : dc[i];
+            if (there) {
+UNROLL
+                for (int g = 0; g < ROWS; g++) line[n * LINE + g * UNITS + u] = runs ? da[g] : 0.f;
+                if (runs && j < H) {
+                    const size_t row = (size_t)now.first + n0 + n;
+UNROLL
+                    for (int g = 0; g < ROWS; g++) {
+                        dz[(row * ROWS + g) * H + j] = da[g];
+                        if (SEPARATE_INPUT) dz_input[(row * ROWS + g) * H + j] = g == ROWS - 1 ? dn : da[g];
+                    }
+                }
+            }
+            // what the next step reads is on its way while the products are computed
+            const bool runs_before = n0 + n < before.count && j < H;
+            const size_t row = (size_t)before.first + n0 + n;
+            was[i] = runs_before ? kept[row * H + j] : 0.f;
+            dy_now[i] = runs_before && dy ? dy[row * H + j] : 0.f;
+UNROLL
+            for (int g = 0; g < BLOCKS; g++) v[i][g] = runs_before && SLOTS > 1 ? gates[(row * SLOTS + g) * H + j] : 0.f;
+        }
+        now = before;
+        before = long_before;
+        __syncthreads();
+
+        constexpr int PAIR = SAMPLES < 2 ? SAMPLES : 2;      // samples per pass over the weights
+        float results[FINISHED][SAMPLES];
+UNROLL
+        for (int first = 0; first < SAMPLES; first += PAIR) {
+            float sums[PAIR][OUTPUTS];
+UNROLL
+            for (int n = 0; n < PAIR; n++)
+UNROLL
+                for (int o = 0; o < OUTPUTS; o++) sums[n][o] = 0.f;
+UNROLL
+            for (int c = 0; c < ROW_CHUNKS; c++) {
+                float4 d[PAIR];
+UNROLL
+                for (int n = 0; n < PAIR; n++) d[n] = load4(line + (first + n) * LINE + (c * TEAM + member) * 4);
+UNROLL
+                for (int o = 0; o < OUTPUTS; o++) {
+                    float4 wo;
+                    if (c < HELD_ROW_CHUNKS) {
+                        const int e = (c < HELD_ROW_CHUNKS ? c : 0) * 4;
+                        wo.x = w[o][e]; wo.y = w[o][e + 1]; wo.z = w[o][e + 2]; wo.w = w[o][e + 3];
+                    } else {
+                        wo = rest[((c - HELD_ROW_CHUNKS) * OUTPUTS + o) * THREADS + tid];
+                    }
+UNROLL
+                    for (int n = 0; n < PAIR; n++) {
+                        sums[n][o] = fmaf(d[n].x, wo.x, sums[n][o]);
+                        sums[n][o] = fmaf(d[n].y, wo.y, sums[n][o]);
+                        sums[n][o] = fmaf(d[n].z, wo.z, sums[n][o]);
+                        sums[n][o] = fmaf(d[n].w, wo.w, sums[n][o]);
+                    }
+                }
+            }
+UNROLL
+            for (int n = 0; n < PAIR; n++) {
+                scatter_sum<OUTPUTS, 1, TEAM>(sums[n], member);
+UNROLL
+                for (int i = 0; i < FINISHED; i++) results[i][first + n] = sums[n][i];
+            }
+        }
+        if (primary) {
+UNROLL
+            for (int i = 0; i < FINISHED; i++) {
+                const int u = (output + i) % UNITS;
+                const int place = ((upcoming * CTAS + rank) * UNITS + u) * SAMPLES;  // in the owner's parts
+                const size_t far = ((((size_t)upcoming * groups + group) * CTAS + owner) * CTAS + rank) * UNITS + u;
+UNROLL
+                for (int n = 0; n < SAMPLES; n += BATCH_VECTOR) {
+                    if (ASYNC) {
+                        send(remote, HEADER + place + n, upcoming, &results[i][n], BATCH_VECTOR);
+                    } else {
+UNROLL
+                        for (int e = 0; e < BATCH_VECTOR; e++) {
+                            if (CTAS == 1) parts[place + n + e] = results[i][n + e];
+                            else if (SYNC == 1) store_remote(remote, HEADER + place + n + e, results[i][n + e]);
+                            else exchange[far * SAMPLES + n + e] = results[i][n + e];
+                        }
+                    }
+                }
+            }
+        }
+        if (!ASYNC) end_step(counters, group, k + 1);
+    }
+    if (ASYNC && steps > 0) await(base, steps & 1, (steps - 1) >> 1 & 1);
+
+UNROLL
+    for (int i = 0; i < ITEMS; i++) {
+        const int item = tid + i * THREADS;
+        if (item < SAMPLES * UNITS) {
+            const int n = item % SAMPLES, u = item / SAMPLES, j = rank * UNITS + u;
+            const float dh = past[i] + (steps > 0 ? arrived(steps, n, u) : 0.f);
+            if (n0 + n < N && j < H) {
+                dh0[(size_t)(n0 + n) * H + j] = dh;
+                if (HAS_C) dc0[(size_t)(n0 + n) * H + j] = dc[i];
+            }
+        }
+    }
+}

@@ -1,0 +1,85 @@
+"""The recurrence step by step: one product and one kernel per step.  Any GPU, any size, float32 and float64.
+
+Forward, at each step: ``product = h @ w_hh^T`` for the samples that run, then the kernel of the cell's equations,
+which also saves what backward needs.  Backward: the kernel gives dz, then ``product = dz @ w_hh`` is the gradient of
+the earlier h.  States are updated in place, the first rows of them where the others have ended.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ....backend.kernels import Kernel, Launch, kernel
+from ....typing import Array
+from .cells import Cell, stepwise_source
+from .rows import Rows
+from .tables import Saved
+
+__all__ = ["backward", "forward"]
+
+LAUNCH = Launch(threads=256)
+
+
+def _kernel(cell: Cell, name: str, dtype: Any) -> Kernel:
+    real = {"float32": "float", "float64": "double"}[str(dtype)]
+    return kernel(stepwise_source(cell), name, (f"-DREAL={real}", *cell.options), LAUNCH)
+
+
+def _blocks(count: int, size: int) -> int:
+    return -(-count * size // LAUNCH.threads)
+
+
+def forward(
+    xp: Any,
+    cell: Cell,
+    rows: Rows,
+    projected: Array,
+    states: tuple[Array, ...],
+    w_hh: Array,
+    biases: tuple[Array | None, Array | None],
+    saved: Saved | None,
+    y: Array,
+) -> tuple[Array, ...]:
+    """Fill ``y`` (S, H) and ``saved`` from the projected input (S, G*H); gives the final states."""
+    run = _kernel(cell, "step_forward", y.dtype)
+    size = y.shape[1]
+    finals = tuple(state.copy() for state in states)
+    h, c = (*finals, None)[:2]
+    w = w_hh.T  # (H, G*H)
+    product = xp.empty((rows.batch, cell.rows * size), y.dtype)
+    earlier, earlier_c, gates = saved.pointers() if saved is not None else (None, None, None)
+    for first, count in rows.visits():
+        if count:
+            running = h if count == rows.batch else h[:count]
+            xp.matmul(running, w, out=product if count == rows.batch else product[:count])
+            where = (np.int32(first), np.int32(count), np.int32(size))
+            run(_blocks(count, size), projected, product, *biases, h, c, y, earlier, earlier_c, gates, *where)
+    return finals
+
+
+def backward(
+    xp: Any,
+    cell: Cell,
+    rows: Rows,
+    saved: Saved,
+    w_hh: Array,
+    dy: Array | None,
+    finals: tuple[Array | None, ...],
+    shape: tuple[int, int],
+) -> tuple[Array, Array, tuple[Array, ...]]:
+    """From the cotangents of y and the final states: dz (S, G*H) for h, the same for x, those of the states."""
+    run = _kernel(cell, "step_backward", w_hh.dtype)
+    size = shape[1]
+    past, dc = ((xp.zeros(shape, w_hh.dtype) if g is None else g.copy()) for g in (*finals, None)[:2])
+    product = xp.zeros(shape, w_hh.dtype)
+    dz = xp.empty((rows.total, cell.rows * size), w_hh.dtype)
+    dz_input = xp.empty_like(dz) if cell.separate_input else None
+    for first, count in reversed(list(rows.visits())):
+        if count:
+            where = (np.int32(first), np.int32(count), np.int32(size))
+            run(_blocks(count, size), saved.gates, saved.kept, dy, product, past, dc, dz, dz_input, *where)
+            xp.matmul(dz[first : first + count], w_hh, out=product if count == rows.batch else product[:count])
+    xp.add(past, product, out=past)
+    return dz, dz if dz_input is None else dz_input, (past, dc)[: len(finals)]

@@ -1,0 +1,196 @@
+"""How a persistent kernel is cut to a size: which, by a table and a small model of what a step takes.
+
+A group of ``ctas`` blocks holds w_hh and runs ``samples`` samples; see ``sources/group.cu``.  More blocks per group
+make a step's product shorter and its exchange wider; more samples per group make fewer groups, of which only so many
+fit on the GPU at a time.
+
+The model's constants are estimates for a GPU of the H200's kind (clock, lanes, latencies of exchange), to be replaced
+by measurements; the choice is not sensitive to them where one option is clearly right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+from ....backend.kernels import Gpu, Launch
+from .cells import Cell
+
+__all__ = ["MESSAGES", "COUNTER", "BARRIER", "Tiling", "candidates", "choose", "step_time", "stepwise_time", "using"]
+
+COUNTER, BARRIER, MESSAGES = 0, 1, 2
+"""How a group's blocks signal: a counter in global memory, the cluster's barrier, messages within the cluster."""
+
+SIZES = (32, 64, 128, 256, 512)
+MOST_SAMPLES = 8
+HEADER = 4  # floats
+CYCLES_PER_MICROSECOND = 1700
+LATENCY = {COUNTER: 1.5, BARRIER: 0.6, MESSAGES: 0.45}  # microseconds per step
+LATENCY_ALONE = 0.25  # a group of one block
+STEPWISE_LAUNCHES = 12.0  # microseconds per step for a product and a kernel, called from Python
+STEPWISE_PRODUCTS = 20e6  # multiplications per microsecond that a large product reaches
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """One way to cut the work; what is compiled in.
+
+    Attributes:
+        rows: of each weight per unit.
+        hidden: the padded size.
+        ctas: blocks per group.
+        threads: per block.
+        held_forward: of the k of a lane, how many have their weights in registers; the rest in shared memory.
+        held_backward: the same of the rows of a lane on the way back.
+        sync: how blocks signal.
+        samples: per group.
+    """
+
+    rows: int
+    hidden: int
+    ctas: int
+    threads: int
+    held_forward: int
+    held_backward: int
+    sync: int
+    samples: int = 1
+
+    @property
+    def units(self) -> int:
+        """Units of one block."""
+        return self.hidden // self.ctas
+
+    @property
+    def k_each(self) -> int:
+        """k of one lane, forward."""
+        return self.hidden * self.units // self.threads
+
+    @property
+    def rows_each(self) -> int:
+        """Rows of one lane, backward."""
+        block_rows = self.rows * self.units
+        return block_rows // (8 if block_rows % 32 == 0 else 4)
+
+    @property
+    def weights_each(self) -> int:
+        """Weights of one thread."""
+        return self.rows * self.k_each
+
+    @property
+    def cooperative(self) -> bool:
+        """All blocks of a launch must run at the same time."""
+        return self.sync == COUNTER and self.ctas > 1
+
+    def options(self) -> tuple[str, ...]:
+        """For the compiler."""
+        return (
+            "-DREAL=float",
+            f"-DHIDDEN={self.hidden}",
+            f"-DCTAS={self.ctas}",
+            f"-DSAMPLES={self.samples}",
+            f"-DTHREADS={self.threads}",
+            f"-DSYNC={self.sync}",
+            f"-DHELD_FORWARD={self.held_forward}",
+            f"-DHELD_BACKWARD={self.held_backward}",
+        )
+
+    def forward(self) -> Launch:
+        """The launch of ``persistent_forward``: h twice, and the weights that registers do not hold."""
+        floats = HEADER + 2 * self.samples * self.hidden
+        return self._launch(floats + (self.k_each - self.held_forward) * self.rows * self.threads)
+
+    def backward(self) -> Launch:
+        """The launch of ``persistent_backward``: parts and dz, both twice, and weights."""
+        line = self.rows * self.units + 8
+        floats = HEADER + 2 * self.samples * (self.hidden + line)
+        outputs = self.weights_each // self.rows_each
+        return self._launch(floats + (self.rows_each - self.held_backward) * outputs * self.threads)
+
+    def _launch(self, floats: int) -> Launch:
+        cluster = self.ctas if self.sync != COUNTER else 1
+        return Launch(self.threads, 4 * floats, cluster, self.cooperative)
+
+
+class _Shape(NamedTuple):
+    ctas: int
+    threads: int = 256
+    held: float = 1.0  # the part of the weights that registers hold
+    most_samples: int = MOST_SAMPLES  # beyond these, registers spill
+
+
+# By rows per unit and padded size: first with clusters, then with a counter, for which more blocks are no harder.
+CLUSTERS: dict[int, dict[int, _Shape]] = {
+    4: {32: _Shape(1), 64: _Shape(1), 128: _Shape(4), 256: _Shape(8, 256, 1.0, 4), 512: _Shape(16, 512, 0.5, 4)},
+    3: {32: _Shape(1), 64: _Shape(1), 128: _Shape(4), 256: _Shape(8), 512: _Shape(16, 512, 0.5)},
+    1: {32: _Shape(1), 64: _Shape(1), 128: _Shape(1), 256: _Shape(4), 512: _Shape(8)},
+}
+COUNTERS: dict[int, dict[int, _Shape]] = {
+    4: {**CLUSTERS[4], 512: _Shape(32, 256, 1.0, 4)},
+    3: {**CLUSTERS[3], 512: _Shape(32)},
+    1: CLUSTERS[1],
+}
+
+
+def candidates(cell: Cell, size: int, gpu: Gpu) -> list[Tiling]:
+    """The tilings that this GPU can run for a hidden size, by samples per group; none beyond the largest size."""
+    hidden = next((known for known in SIZES if size <= known), None)
+    if hidden is None or gpu.capability < 70:
+        return []
+    clusters = gpu.capability >= 90 and (CLUSTERS[cell.rows][hidden].ctas <= 8 or gpu.capability < 120)
+    shape = (CLUSTERS if clusters else COUNTERS)[cell.rows][hidden]
+    whole = Tiling(cell.rows, hidden, shape.ctas, shape.threads, 0, 0, MESSAGES if clusters else COUNTER)
+    whole = replace(
+        whole,
+        held_forward=int(whole.k_each * shape.held) // 4 * 4,
+        held_backward=int(whole.rows_each * shape.held) // 4 * 4,
+    )
+    found = [replace(whole, samples=samples) for samples in (1, 2, 4, 8) if samples <= shape.most_samples]
+    return [t for t in found if max(t.forward().shared, t.backward().shared) <= gpu.shared_memory]
+
+
+def step_time(tiling: Tiling, batch: int, gpu: Gpu) -> float:
+    """Microseconds that a step of the whole batch may take."""
+    together = max(gpu.multiprocessors // tiling.ctas, 1)  # groups that run at the same time
+    groups = -(-batch // tiling.samples)
+    waves = -(-groups // together)
+    product = tiling.samples * tiling.weights_each * tiling.threads / 128
+    elsewhere = (tiling.k_each - tiling.held_forward) * tiling.rows * tiling.threads / 32  # from shared memory
+    latency = LATENCY_ALONE if tiling.ctas == 1 else LATENCY[tiling.sync]
+    return waves * (latency + (product + elsewhere) / CYCLES_PER_MICROSECOND)
+
+
+def stepwise_time(cell: Cell, size: int, batch: int) -> float:
+    """The same for a product and a kernel per step."""
+    return STEPWISE_LAUNCHES + cell.rows * size * size * batch / STEPWISE_PRODUCTS
+
+
+_forced: list[Tiling] = []
+
+
+@contextmanager
+def using(tiling: Tiling) -> Iterator[None]:
+    """Within, every persistent run uses ``tiling``: to measure one, or to test it."""
+    _forced.append(tiling)
+    try:
+        yield
+    finally:
+        _forced.pop()
+
+
+def choose(cell: Cell, size: int, batch: int, dtype: object, gpu: Gpu) -> Tiling | str:
+    """The tiling for a layer, or why there should be none."""
+    if str(dtype) != "float32":
+        return f"persistent kernels compute in float32, not in {dtype}"
+    if _forced:
+        return _forced[-1]
+    if size > SIZES[-1]:
+        return f"persistent kernels hold w_hh on the chip up to a hidden size of {SIZES[-1]}, not {size}"
+    found = candidates(cell, size, gpu)
+    if not found:
+        return f"no persistent kernel fits a GPU of compute capability {gpu.capability / 10}"
+    best = min(found, key=lambda t: step_time(t, batch, gpu))
+    if step_time(best, batch, gpu) > stepwise_time(cell, size, batch):
+        return f"a batch of {batch} at hidden size {size} is expected to be faster step by step"
+    return best
