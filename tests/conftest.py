@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tests.support import arrays, profiles
+from tests.support import arrays, measured, profiles
 from tinygrad_rnn.tape.modes import state
 
 profiles.load()
@@ -25,6 +25,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="thorough: HYPOTHESIS_PROFILE=thorough runs it"))
         if item.get_closest_marker("gpu") and no_gpu:
             item.add_marker(pytest.mark.skip(reason=no_gpu))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    measured.show(terminalreporter)
 
 
 @pytest.fixture(params=["numpy", "double", pytest.param("cupy", marks=pytest.mark.gpu)])

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 
 import tinygrad_rnn as tg
 from tests.inplace.dual_memory import Dual, Place, apply
+from tests.support.measured import measured
 from tinygrad_rnn.errors import InplaceError
 
 try:
@@ -94,11 +95,12 @@ picks = st.integers(0, 10**6)
 
 
 class Programs(RuleBasedStateMachine):
+    ran = gradients = refused = 0
+
     def __init__(self) -> None:
         super().__init__()
         self.cells: list[Cell] = []
         self.torch = torch is not None
-        self.checked = 0
 
     # leaves and helpers ------------------------------------------------------------------------------------------
 
@@ -406,6 +408,7 @@ class Programs(RuleBasedStateMachine):
         self.check([cell for cell in dict.fromkeys(chosen) if cell is not None], how)
 
     def teardown(self) -> None:
+        Programs.ran += 1
         for cell in self.cells:
             if cell.ours.requires_grad:
                 self.check([cell], "grad")
@@ -423,10 +426,11 @@ class Programs(RuleBasedStateMachine):
         except InplaceError as error:
             assert "modified by an inplace operation" in str(error)
             assert theirs is None, f"PyTorch has a gradient here, we raised {error}"
+            Programs.refused += 1
             return
         # float64, at most some tens of operations on numbers below 50
         np.testing.assert_allclose(ours, expected, rtol=1e-9, atol=1e-9)
-        self.checked += 1
+        Programs.gradients += 1
 
     def our_gradient(self, cells: list[Cell], weights: list[np.ndarray], how: str) -> np.ndarray:
         leaves = [ours for ours, _ in self.leaves.values()]
@@ -504,5 +508,8 @@ def test_random_programs_have_the_gradient_of_the_reference_or_raise() -> None:
 
 
 @pytest.mark.thorough
-def test_random_programs_at_length() -> None:
+def test_random_programs_at_length(record_property: Callable[[str, Any], None]) -> None:
+    Programs.ran = Programs.gradients = Programs.refused = 0
     run_state_machine_as_test(Programs, settings=settings(max_examples=3000, stateful_step_count=60, deadline=None))
+    row = {"programs": Programs.ran, "gradients that agree": Programs.gradients, "refused": Programs.refused}
+    measured(record_property, "random programs that write in place", row)

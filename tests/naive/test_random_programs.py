@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,14 @@ from hypothesis import HealthCheck, Phase, find, given, settings
 
 import tinygrad_rnn as tg
 from tests.naive.naive_tape import FORWARD, NaiveTape
-from tests.support.profiles import THOROUGH, examples
+from tests.support.measured import measured
+from tests.support.profiles import examples
 from tests.support.wrong import times
 from tinygrad_rnn.tape.primitive import REGISTRY
 from tinygrad_rnn.testing import CheckFailed, Program, assert_gradients, assert_program, programs
 from tinygrad_rnn.testing.moves import MOVES
 
+TITLE = "random programs"
 KNOWN = sorted(set(MOVES) & set(FORWARD))
 
 
@@ -32,9 +34,9 @@ def naive_gradients(program: Program, seeds: list[np.ndarray]) -> list[np.ndarra
     return totals
 
 
-def test_engine_and_naive_tape_agree_on_every_entry() -> None:
+def test_engine_and_naive_tape_agree_on_every_entry(record_property: Callable[[str, Any], None]) -> None:
     """Both sum the same products in another order: 1e-12 of the largest, times what cancels in 30 steps."""
-    ran, steps, longest, worst, began = 0, 0, 0, 0.0, time.perf_counter()
+    ran, steps, longest, worst = 0, 0, 0, 0.0
 
     @settings(max_examples=examples(150, 10_000))
     @given(programs(only=KNOWN))
@@ -53,18 +55,29 @@ def test_engine_and_naive_tape_agree_on_every_entry() -> None:
         ran, steps, longest = ran + 1, steps + len(program.steps), max(longest, len(program.steps))
 
     race()
-    if THOROUGH:
-        print(
-            f"\n{ran} programs, {steps / ran:.1f} steps on average, {longest} at most: worst relative error "
-            f"{worst:.1e} ({time.perf_counter() - began:.0f} s)"
-        )
+    measured(record_property, TITLE, _row("the naive tape, every entry", ran, steps, longest, worst))
     assert longest >= 15
 
 
-@settings(max_examples=examples(150, 10_000))
-@given(programs())
-def test_directional_derivatives_are_exact(program: Program) -> None:
-    assert_program(program)
+def test_directional_derivatives_are_exact(record_property: Callable[[str, Any], None]) -> None:
+    """Against complex steps through formulas of their own, exact to rounding."""
+    ran, steps, longest, worst = 0, 0, 0, 0.0
+
+    @settings(max_examples=examples(150, 10_000))
+    @given(programs())
+    def check(program: Program) -> None:
+        nonlocal ran, steps, longest, worst
+        worst = max(worst, assert_program(program).worst)
+        ran, steps, longest = ran + 1, steps + len(program.steps), max(longest, len(program.steps))
+
+    check()
+    measured(record_property, TITLE, _row("complex steps, a random direction", ran, steps, longest, worst))
+    assert longest >= 15
+
+
+def _row(against: str, ran: int, steps: int, longest: int, worst: float) -> dict[str, Any]:
+    row = {"against": against, "programs": ran, "mean steps": f"{steps / ran:.1f}", "most steps": longest}
+    return {**row, "worst relative error": worst}
 
 
 SMOOTH = ["neg", "exp", "tanh", "square", "add", "sub", "mul", "div", "log", "sqrt", "sum", "mean", "matmul", "softmax"]

@@ -42,10 +42,12 @@ class GradientReport:
     Attributes:
         worst: the largest difference between analytical and numerical value, relative to ``sum |v J| |u|``.
         signal: the largest ``sum |v J| |u|``: if it is 0, nothing was tested.
+        by_order: the largest difference in first derivatives, in second ones, and so on, as far as there are any.
     """
 
     worst: float
     signal: float
+    by_order: tuple[float, ...] = ()
 
 
 def assert_gradients(
@@ -81,21 +83,23 @@ def assert_gradients(
     """
     problem = Problem(func, inputs)
     rng = np.random.default_rng(seed)
-    worst = signal = 0.0
+    signal = 0.0
+    by_order: list[float] = []
     for level in range(1, order + 1):
         if level > 1:
             if not any(y.requires_grad for y in problem.outputs()):
                 break
             problem = gradient_problem(problem, rng)
         chosen = choose(problem, method, EPS, rng)
+        by_order.append(0.0)
         for _ in range(projections):
             for error, size in _project(problem, rng, rtol, chosen, level, (func, inputs)):
-                worst, signal = max(worst, error), max(signal, size)
+                by_order[-1], signal = max(by_order[-1], error), max(signal, size)
         if level == 1 and signal < min_signal:
             raise CheckFailed(
                 f"no gradient is larger than {signal:.3g}, {min_signal:.3g} was asked for: nothing is tested"
             )
-    return GradientReport(worst, signal)
+    return GradientReport(max(by_order, default=0.0), signal, tuple(by_order))
 
 
 def _project(
