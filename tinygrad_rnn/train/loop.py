@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+import tinygrad_rnn as tg
+
 from ..errors import TinygradRnnError
 from ..tape.tensor import Tensor
 from .interrupt import Interrupted, StopRequest
@@ -92,7 +94,8 @@ class _Pending:
     def read(self, folder: RunFolder) -> list[dict[str, Any]]:
         """One record per update.  Raises Diverged at the first number that is not finite."""
         first = self._trainer.update - len(self._tensors) + 1
-        values = [(loss.item(), norm.item()) for loss, norm in self._tensors]
+        numbers = tg.stack([number for pair in self._tensors for number in pair]).tolist()  # one wait for all
+        values = list(zip(numbers[::2], numbers[1::2], strict=True))
         now = time.perf_counter()
         seconds = (now - self._since) / len(values)
         self._tensors, self._since = [], now
