@@ -92,7 +92,7 @@ def test_arrays_on_a_device_are_not_cut(double: Any) -> None:
     p = tg.as_tensor(double.asarray(np.ones(2 * BLOCK + 1, "float32"))).requires_grad_()
     p.grad = tg.as_tensor(double.asarray(np.ones(2 * BLOCK + 1, "float32")))
     optimizer = tg.optim.SGD([p], lr=0.5)
-    assert len(list(optimizer._workspace.blocks(p._data, p.grad._data, scratch=1))) == 1
+    assert len(list(optimizer._workspace.blocks([(p._data, p.grad._data)], scratch=1))) == 1
     optimizer.step()
     assert set(to_numpy(p._data)) == {0.5}
 

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
 
+from ..ops.kernels.many import OverMany
 from ..tape.tensor import Tensor
-from ..typing import Array
 from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
 from .scalars import at_least_zero, enabled, factor, number
+from .workspace import Row
 
 __all__ = ["Adagrad"]
+
+KERNEL = OverMany(
+    "adagrad",
+    ("p", "g", "s"),
+    """
+if (maximize) g = -g;
+if (decay != 0) g += decay * p;
+s += g * g;
+p -= lr * g / (sqrt(s) + eps);
+""",
+    numbers=("lr", "eps", "decay"),
+    switches=("maximize",),
+    reads=("g",),
+)
 
 
 class Adagrad(Optimizer):
@@ -31,7 +47,8 @@ class Adagrad(Optimizer):
         initial_accumulator_value: where the sum of squares starts. Default 0.
         eps: added to the root, in units of the gradient. Default 1e-10.
         maximize: ascend instead of descend.
-        foreach, fused: PyTorch's choice among its kernels; kept in the group, without effect.
+        foreach, fused: on a GPU one kernel updates all parameters, unless one of these is False. On the CPU without
+            effect.
 
     State: ``step`` and ``sum``; there from the start, as in PyTorch, also for parameters without gradient.
 
@@ -96,21 +113,21 @@ class Adagrad(Optimizer):
     def step(self, closure: Closure | None = None) -> Any:
         loss = self._evaluate(closure)
         for group in self.param_groups:
+            batches: defaultdict[float, list[Row]] = defaultdict(list)
             for p, value, grad in self._trained(group):
                 state = self._start(group, p)  # a parameter of a group added later starts here
-                self._descend(group, value, grad, state)
-                for entry in state.values():
-                    entry._touch()
-                p._touch()
+                batches[self._advanced(p, state)].append((value, grad, state["sum"]._data))
+            for t, rows in batches.items():
+                self._descend(group, rows, t)
         return loss
 
     @np.errstate(all="ignore")
-    def _descend(self, group: Group, value: Array, grad: Array, state: dict[str, Tensor]) -> None:
-        np.add(state["step"]._data, 1, out=state["step"]._data)
-        t = state["step"]._data.item()  # on the host: no wait
-        lr = factor(number(group["lr"]) / (1 + (t - 1) * group["lr_decay"]), value)
+    def _descend(self, group: Group, rows: list[Row], t: float) -> None:
+        lr = factor(number(group["lr"]) / (1 + (t - 1) * group["lr_decay"]), rows[0][0])
         eps, decay, maximize = group["eps"], group["weight_decay"], group["maximize"]
-        for p, g, s, a, b in self._workspace.blocks(value, grad, state["sum"]._data, scratch=2):
+        if self._launched(KERNEL, group, rows, (lr, eps, decay), (maximize,)):
+            return
+        for p, g, s, a, b in self._workspace.blocks(rows, scratch=2):
             if maximize:
                 g = np.negative(g, out=a)
             if enabled(decay):

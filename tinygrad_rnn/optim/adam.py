@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError
+from ..ops.kernels.many import OverMany
 from ..tape.tensor import Tensor
-from ..typing import Array
 from .moments import average_square_, lerp_
 from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
 from .scalars import at_least_zero, enabled, factor, number
+from .workspace import Row
 
 __all__ = ["Adam"]
+
+KERNEL = OverMany(
+    "adam",
+    ("p", "g", "m", "v", "top"),
+    """
+if (maximize) g = -g;
+if (decoupled) p *= shrink;
+else if (decay != 0) g += decay * p;
+m = left1 < (REAL)0.5 ? m + left1 * (g - m) : g - (1 - left1) * (g - m);
+v = beta2 * v + left2 * g * g;
+if (amsgrad && !(v <= top)) top = top == top ? v : top;
+p -= step_size * m / (sqrt(amsgrad ? top : v) / root_correction + eps);
+""",
+    numbers=("step_size", "root_correction", "decay", "shrink", "left1", "beta2", "left2", "eps"),
+    switches=("maximize", "decoupled", "amsgrad"),
+    reads=("g",),
+)
 
 
 class Adam(Optimizer):
@@ -40,7 +59,9 @@ class Adam(Optimizer):
         amsgrad: divide by the largest average square seen.
         maximize: ascend instead of descend.
         decoupled_weight_decay: shrink the weights themselves, as :class:`AdamW` does.
-        foreach, capturable, fused: PyTorch's choice among its kernels; kept in the group, without effect.
+        foreach, fused: on a GPU one kernel updates all parameters, unless one of these is False. On the CPU without
+            effect.
+        capturable: kept in the group, without effect.
 
     State: ``step`` (float32, on the host), ``exp_avg``, ``exp_avg_sq`` and with amsgrad ``max_exp_avg_sq``.
 
@@ -99,6 +120,7 @@ class Adam(Optimizer):
     def step(self, closure: Closure | None = None) -> Any:
         loss = self._evaluate(closure)
         for group in self.param_groups:
+            batches: defaultdict[float, list[Row]] = defaultdict(list)
             for p, value, grad in self._trained(group):
                 state = self.state[p]
                 if not state:
@@ -107,16 +129,16 @@ class Adam(Optimizer):
                     state["exp_avg_sq"] = self._new_state(value)
                 if group["amsgrad"] and "max_exp_avg_sq" not in state:
                     state["max_exp_avg_sq"] = self._new_state(value)
-                self._descend(group, value, grad, state)
-                for entry in state.values():
-                    entry._touch()
-                p._touch()
+                mean, square = state["exp_avg"]._data, state["exp_avg_sq"]._data
+                largest = state["max_exp_avg_sq"]._data if group["amsgrad"] else square
+                batches[self._advanced(p, state)].append((value, grad, mean, square, largest))
+            for t, rows in batches.items():
+                self._descend(group, rows, t)
         return loss
 
     @np.errstate(all="ignore")
-    def _descend(self, group: Group, value: Array, grad: Array, state: dict[str, Tensor]) -> None:
-        np.add(state["step"]._data, 1, out=state["step"]._data)
-        t = state["step"]._data.item()  # on the host: no wait
+    def _descend(self, group: Group, rows: list[Row], t: float) -> None:
+        value = rows[0][0]
         lr, (beta1, beta2) = number(group["lr"]), map(number, group["betas"])
         step_size = factor(lr / (1 - beta1**t), value)
         root_correction = factor((1 - beta2**t) ** 0.5, value)
@@ -124,9 +146,10 @@ class Adam(Optimizer):
         shrink = factor(1 - lr * decay, value)
         decay, beta2, new1 = factor(decay, value), factor(beta2, value), factor(1 - beta1, value)
         decoupled, maximize, amsgrad = group["decoupled_weight_decay"], group["maximize"], group["amsgrad"]
-        mean, square = state["exp_avg"]._data, state["exp_avg_sq"]._data
-        largest = state["max_exp_avg_sq"]._data if amsgrad else square
-        for p, g, m, v, top, a, b in self._workspace.blocks(value, grad, mean, square, largest, scratch=2):
+        numbers = (step_size, root_correction, decay, shrink, new1, beta2, 1 - beta2, group["eps"])
+        if self._launched(KERNEL, group, rows, numbers, (maximize, decoupled, amsgrad)):
+            return
+        for p, g, m, v, top, a, b in self._workspace.blocks(rows, scratch=2):
             if maximize:
                 g = np.negative(g, out=a)
             if enabled(decay):

@@ -110,7 +110,7 @@ class ASGD(Optimizer):
         eta = eta if on_gpu(eta) else eta.item()
         shrink, eta = factor(1 - lambd * eta, value), factor(eta, value)
         decay, maximize = group["weight_decay"], group["maximize"]
-        for p, g, ax, a, b in self._workspace.blocks(value, grad, state["ax"]._data, scratch=2):
+        for p, g, ax, a, b in self._workspace.blocks([(value, grad, state["ax"]._data)], scratch=2):
             if maximize:
                 g = np.negative(g, out=a)
             if enabled(decay):

@@ -10,20 +10,21 @@ from __future__ import annotations
 import functools
 import warnings
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..backend import array_module
+from ..backend import array_module, on_gpu
 from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
+from ..ops.kernels.many import OverMany, suitable
 from ..tape.modes import enable_grad
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .hooks import RemovableHandle
 from .state import describe, restored
-from .workspace import Workspace
+from .workspace import Row, Workspace
 
 __all__ = ["Closure", "Group", "Optimizer", "OptimizerError", "ParamsT", "check_kernel_hints"]
 
@@ -170,9 +171,34 @@ class Optimizer:
                 yield p, p._data, grad._data
 
     @staticmethod
+    def _launched(
+        kernel: OverMany, group: Group, rows: Sequence[Row], numbers: Sequence[Any], switches: Sequence[bool] = ()
+    ) -> bool:
+        """Do the update of ``rows`` by one CUDA kernel, if they are on a GPU and the options allow it.
+
+        An array that stands in a row a second time, for a state that is not kept, is none to the kernel.
+        """
+        if not on_gpu(rows[0][0]) or group.get("fused") is False or group.get("foreach") is False:
+            return False
+        if any(on_gpu(x) for x in numbers):  # which only the device knows
+            return False
+        rows = [[a if all(a is not b for b in row[:k]) else None for k, a in enumerate(row)] for row in rows]
+        return suitable(rows) and kernel(rows, numbers, switches)
+
+    @staticmethod
     def _new_state(like: Array, fill: Any = 0) -> Tensor:
         """A state Tensor of the shape, dtype and device of a parameter."""
         return wrap(array_module(like).full_like(like, fill))
+
+    @staticmethod
+    def _advanced(p: Tensor, state: dict[str, Any]) -> float:
+        """Count a step of a parameter, which is about to be written together with its state; the new count."""
+        count = state["step"]._data
+        np.add(count, 1, out=count)
+        for entry in state.values():
+            entry._touch()
+        p._touch()
+        return float(count.item())  # on the host: no wait
 
     @staticmethod
     def _new_count() -> Tensor:

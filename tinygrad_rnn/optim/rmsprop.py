@@ -6,13 +6,40 @@ from typing import Any
 
 import numpy as np
 
+from ..ops.kernels.many import OverMany
 from ..tape.tensor import Tensor
-from ..typing import Array
 from .moments import average_square_, lerp_
 from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
 from .scalars import at_least_zero, enabled, factor, number
+from .workspace import Row
 
 __all__ = ["RMSprop"]
+
+KERNEL = OverMany(
+    "rmsprop",
+    ("p", "g", "v", "m", "u"),
+    """
+if (maximize) g = -g;
+if (decay != 0) g += decay * p;
+v = alpha * v + left * g * g;
+REAL square = v;
+if (centered) {
+    m = left < (REAL)0.5 ? m + left * (g - m) : g - alpha * (g - m);
+    square = v - m * m;
+    square = square < 0 ? (REAL)0 : square;
+}
+const REAL root = sqrt(square) + eps;
+if (moving) {
+    u = momentum * u + g / root;
+    p -= lr * u;
+} else {
+    p -= lr * g / root;
+}
+""",
+    numbers=("lr", "alpha", "left", "eps", "momentum", "decay"),
+    switches=("maximize", "centered", "moving"),
+    reads=("g",),
+)
 
 
 class RMSprop(Optimizer):
@@ -39,7 +66,8 @@ class RMSprop(Optimizer):
         centered: divide by an estimate of the standard deviation instead. Early steps can be huge where the
             gradient hardly varies. Where rounding makes the variance negative it counts as 0 (PyTorch gives nan).
         maximize: ascend instead of descend.
-        capturable, foreach: PyTorch's choice among its kernels; kept in the group, without effect.
+        foreach: on a GPU one kernel updates all parameters, unless it is False. On the CPU without effect.
+        capturable: kept in the group, without effect.
 
     State: ``step``, ``square_avg``, with momentum ``momentum_buffer``, with centered ``grad_avg``.
 
@@ -95,6 +123,7 @@ class RMSprop(Optimizer):
     def step(self, closure: Closure | None = None) -> Any:
         loss = self._evaluate(closure)
         for group in self.param_groups:
+            rows: list[Row] = []
             for p, value, grad in self._trained(group):
                 state = self.state[p]
                 if not state:
@@ -104,22 +133,24 @@ class RMSprop(Optimizer):
                     state["momentum_buffer"] = self._new_state(value)
                 if group["centered"] and "grad_avg" not in state:
                     state["grad_avg"] = self._new_state(value)
-                self._descend(group, value, grad, state)
-                for entry in state.values():
-                    entry._touch()
-                p._touch()
+                square = state["square_avg"]._data
+                mean = state["grad_avg"]._data if group["centered"] else square
+                velocity = state["momentum_buffer"]._data if group["momentum"] > 0 else square
+                rows.append((value, grad, square, mean, velocity))
+                self._advanced(p, state)
+            if rows:
+                self._descend(group, rows)
         return loss
 
     @np.errstate(all="ignore")
-    def _descend(self, group: Group, value: Array, grad: Array, state: dict[str, Tensor]) -> None:
-        np.add(state["step"]._data, 1, out=state["step"]._data)
-        lr = factor(number(group["lr"]), value)
+    def _descend(self, group: Group, rows: list[Row]) -> None:
+        lr = factor(number(group["lr"]), rows[0][0])
         alpha, eps, momentum, decay = group["alpha"], group["eps"], group["momentum"], group["weight_decay"]
         centered, maximize = group["centered"], group["maximize"]
-        square = state["square_avg"]._data
-        mean = state["grad_avg"]._data if centered else square
-        velocity = state["momentum_buffer"]._data if momentum > 0 else square
-        for p, g, v, m, u, a, b in self._workspace.blocks(value, grad, square, mean, velocity, scratch=2):
+        numbers = (lr, alpha, 1 - alpha, eps, momentum, decay)
+        if self._launched(KERNEL, group, rows, numbers, (maximize, centered, momentum > 0)):
+            return
+        for p, g, v, m, u, a, b in self._workspace.blocks(rows, scratch=2):
             if maximize:
                 g = np.negative(g, out=a)
             if enabled(decay):

@@ -8,9 +8,9 @@ import numpy as np
 
 from ..errors import ArgumentError
 from ..tape.tensor import Tensor
-from ..typing import Array
 from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
 from .scalars import at_least_zero, number
+from .workspace import Row
 
 __all__ = ["Rprop"]
 
@@ -84,25 +84,24 @@ class Rprop(Optimizer):
     def step(self, closure: Closure | None = None) -> Any:
         loss = self._evaluate(closure)
         for group in self.param_groups:
+            rows: list[Row] = []
             for p, value, grad in self._trained(group):
                 state = self.state[p]
                 if not state:
                     state["step"] = self._new_count()
                     state["prev"] = self._new_state(value)
                     state["step_size"] = self._new_state(value, number(group["lr"]))
-                self._descend(group, value, grad, state)
-                for entry in state.values():
-                    entry._touch()
-                p._touch()
+                rows.append((value, grad, state["prev"]._data, state["step_size"]._data))
+                self._advanced(p, state)
+            if rows:
+                self._descend(group, rows)
         return loss
 
     @np.errstate(all="ignore")
-    def _descend(self, group: Group, value: Array, grad: Array, state: dict[str, Tensor]) -> None:
-        np.add(state["step"]._data, 1, out=state["step"]._data)
+    def _descend(self, group: Group, rows: list[Row]) -> None:
         (down, up), (smallest, largest) = group["etas"], group["step_sizes"]
         maximize = group["maximize"]
-        arrays = (value, grad, state["prev"]._data, state["step_size"]._data)
-        for p, g, q, d, a, trend in self._workspace.blocks(*arrays, scratch=2):
+        for p, g, q, d, a, trend in self._workspace.blocks(rows, scratch=2):
             if maximize:
                 g = np.negative(g, out=a)
             np.sign(np.multiply(g, q, out=trend), out=trend)

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
 
 from ..errors import ArgumentError
+from ..ops.kernels.many import OverMany
 from ..tape.tensor import Tensor
-from ..typing import Array
 from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
 from .scalars import at_least_zero, enabled, factor, number
+from .workspace import Row
 
 __all__ = ["SGD"]
+
+KERNEL = OverMany(
+    "sgd",
+    ("p", "g", "b"),
+    """
+if (maximize) g = -g;
+if (decay != 0) g += decay * p;
+if (momentum != 0) {
+    b = first ? g : momentum * b + (1 - dampening) * g;
+    g = nesterov ? g + momentum * b : b;
+}
+p -= lr * g;
+""",
+    numbers=("lr", "decay", "momentum", "dampening"),
+    switches=("maximize", "nesterov", "first"),
+    reads=("g",),
+)
 
 
 class SGD(Optimizer):
@@ -38,7 +57,8 @@ class SGD(Optimizer):
         weight_decay: coefficient of the L2 penalty. Default 0.
         nesterov: look ahead along the velocity; needs momentum > 0 and dampening 0.
         maximize: ascend instead of descend.
-        foreach, fused: PyTorch's choice among its kernels; accepted and kept in the group, without effect.
+        foreach, fused: on a GPU one kernel updates all parameters, unless one of these is False. On the CPU without
+            effect.
 
     State: ``momentum_buffer``, of the parameter's shape.
 
@@ -97,33 +117,37 @@ class SGD(Optimizer):
     def step(self, closure: Closure | None = None) -> Any:
         loss = self._evaluate(closure)
         for group in self.param_groups:
+            batches: defaultdict[bool, list[Row]] = defaultdict(list)
             for p, value, grad in self._trained(group):
-                if group["momentum"] == 0:
-                    self._descend(group, value, grad, None, False)
-                else:
+                first, velocity = False, grad
+                if group["momentum"] != 0:
                     state = self.state[p]
                     first = state.get("momentum_buffer") is None
                     if first:
                         state["momentum_buffer"] = self._new_state(value)
-                    self._descend(group, value, grad, state["momentum_buffer"]._data, first)
+                    velocity = state["momentum_buffer"]._data
                     state["momentum_buffer"]._touch()
+                batches[first].append((value, grad, velocity))
                 p._touch()
+            for first, rows in batches.items():
+                self._descend(group, rows, first)
         return loss
 
     @np.errstate(all="ignore")
-    def _descend(self, group: Group, value: Array, grad: Array, buffer: Array | None, first: bool) -> None:
-        lr = factor(number(group["lr"]), value)
-        decay = factor(number(group["weight_decay"]), value)
+    def _descend(self, group: Group, rows: list[Row], first: bool) -> None:
+        like = rows[0][0]
+        lr, decay = factor(number(group["lr"]), like), factor(number(group["weight_decay"]), like)
         momentum, dampening = group["momentum"], group["dampening"]
         maximize, nesterov = group["maximize"], group["nesterov"]
-        velocity = grad if buffer is None else buffer
-        for p, g, b, t, u in self._workspace.blocks(value, grad, velocity, scratch=2):
+        if self._launched(KERNEL, group, rows, (lr, decay, momentum, dampening), (maximize, nesterov, first)):
+            return
+        for p, g, b, t, u in self._workspace.blocks(rows, scratch=2):
             if enabled(decay):
                 np.multiply(p, decay, out=t)
                 g = np.subtract(t, g, out=t) if maximize else np.add(g, t, out=t)
             elif maximize:
                 g = np.negative(g, out=t)
-            if buffer is not None:
+            if momentum != 0:
                 if first:
                     np.copyto(b, g)
                 else:

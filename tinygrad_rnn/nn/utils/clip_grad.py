@@ -6,21 +6,26 @@ clipping never waits for a GPU; only ``error_if_nonfinite=True`` has to look at 
 
 Norms are taken in the gradients' dtype (float16 in float32), as PyTorch does: a float32 norm beyond 1.8e19
 overflows to inf.
+
+On a GPU the gradients are gathered into one vector by one kernel, and scaled by another; ``foreach=False`` goes
+gradient by gradient.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import types
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ...backend import array_device, array_module, on_gpu, to_device
 from ...errors import DtypeError, ShapeRuntimeError, TinygradRnnError
+from ...ops.kernels.many import OverMany, suitable
 from ...tape.tensor import Tensor, as_array, wrap
 from ...typing import Array
 
@@ -34,6 +39,18 @@ __all__ = [
 ]
 
 Tensors: TypeAlias = Tensor | Iterable[Tensor]
+
+GATHER = OverMany("gather", ("g", "place"), "place = g;", reads=("g",))
+SCALE = OverMany(
+    "scale",
+    ("g",),
+    """
+const REAL c = largest / (*total + (REAL)1e-6);
+g *= c > 1 ? (REAL)1 : c;
+""",
+    numbers=("largest",),
+    shared=("total",),
+)
 
 
 class NonFiniteGradientError(TinygradRnnError, RuntimeError):
@@ -52,7 +69,7 @@ def get_total_norm(
         tensors: a Tensor, or several.
         norm_type: p, a number or ``"inf"``.
         error_if_nonfinite: raise if the total is nan or infinite.
-        foreach: accepted for PyTorch's sake, without effect.
+        foreach: on a GPU one kernel takes all gradients, unless it is False. On the CPU without effect.
 
     Returns:
         a 0-d Tensor, of the widest dtype given, on the device of the first; 0 for no tensors.
@@ -66,7 +83,7 @@ def get_total_norm(
     13.0
     """
     arrays = [t._data for t in _listed(tensors)]
-    return _total_norm(arrays, range(len(arrays)), "tensors", norm_type, error_if_nonfinite)
+    return _total_norm(arrays, range(len(arrays)), "tensors", norm_type, error_if_nonfinite, foreach)
 
 
 @np.errstate(all="ignore")
@@ -82,18 +99,30 @@ def clip_grads_with_norm_(
         parameters: a Tensor, or several; those without gradient are skipped.
         max_norm: the norm to come down to.
         total_norm: as :func:`get_total_norm` gives it.
-        foreach: accepted for PyTorch's sake, without effect.
+        foreach: on a GPU one kernel takes all gradients, unless it is False. On the CPU without effect.
     """
     grads = [p.grad for p in _listed(parameters) if p.grad is not None]
     if not grads:
         return
     total = total_norm._data
-    coefficient = np.minimum(float(max_norm) / (total + 1e-6), 1.0)
+    if foreach is False or not _scaled_at_once([grad._data for grad in grads], float(max_norm), total):
+        coefficient = np.minimum(float(max_norm) / (total + 1e-6), 1.0)
+        factors: dict[Any, Array] = {}
+        for grad in grads:
+            g = grad._data
+            place = (g.dtype, array_device(g))
+            if place not in factors:
+                factors[place] = to_device(as_array(coefficient), place[1]).astype(g.dtype)
+            np.multiply(g, factors[place], out=g)
     for grad in grads:
-        g = grad._data
-        c = coefficient if on_gpu(g) == on_gpu(coefficient) else to_device(coefficient, array_device(g))
-        np.multiply(g, c.astype(g.dtype), out=g)
         grad._touch()
+
+
+def _scaled_at_once(arrays: list[Array], largest: float, total: Array) -> bool:
+    """Whether one kernel did it."""
+    alike = on_gpu(arrays[0]) and on_gpu(total) and total.dtype == arrays[0].dtype
+    rows = [[a] for a in arrays]
+    return alike and suitable(rows) and SCALE(rows, [largest], shared=[total])
 
 
 def clip_grad_norm_(
@@ -112,7 +141,7 @@ def clip_grad_norm_(
         max_norm: the norm to come down to.
         norm_type: p, a number or ``"inf"``.
         error_if_nonfinite: raise, before anything is changed, if the norm is nan or infinite.
-        foreach: accepted for PyTorch's sake, without effect.
+        foreach: on a GPU one kernel takes all gradients, unless it is False. On the CPU without effect.
 
     Returns:
         the norm before clipping, a 0-d Tensor; 0 if no parameter has a gradient.
@@ -135,8 +164,8 @@ def clip_grad_norm_(
         warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=2)
     places = [i for i, p in enumerate(listed) if p.grad is not None]
     arrays = [p.grad._data for p in listed if p.grad is not None]
-    total = _total_norm(arrays, places, "parameters", norm_type, error_if_nonfinite)
-    clip_grads_with_norm_(listed, max_norm, total)
+    total = _total_norm(arrays, places, "parameters", norm_type, error_if_nonfinite, foreach)
+    clip_grads_with_norm_(listed, max_norm, total, foreach)
     return total
 
 
@@ -185,15 +214,22 @@ def _listed(tensors: Tensors) -> list[Tensor]:
 
 
 def _total_norm(
-    arrays: Sequence[Array], places: Sequence[int], what: str, norm_type: float, error_if_nonfinite: bool
+    arrays: Sequence[Array],
+    places: Sequence[int],
+    what: str,
+    norm_type: float,
+    error_if_nonfinite: bool,
+    foreach: bool | None,
 ) -> Tensor:
     p = float(norm_type)
     if not arrays:
         return wrap(np.zeros((), np.float32))
-    home = array_device(arrays[0])
-    norms = [to_device(_norm(a, p), home) for a in arrays]
-    widest = functools.reduce(np.promote_types, (n.dtype for n in norms))
-    total = _norm(array_module(arrays[0]).stack(norms).astype(widest), p)
+    total = _at_once(arrays) if p == 2 and foreach is not False else None
+    if total is None:
+        home = array_device(arrays[0])
+        norms = [to_device(_norm(a, p), home) for a in arrays]
+        widest = functools.reduce(np.promote_types, (n.dtype for n in norms))
+        total = _norm(array_module(arrays[0]).stack(norms).astype(widest), p)
     if error_if_nonfinite and not bool(np.isfinite(total)):
         raise NonFiniteGradientError(
             f"The total norm of order {p} for gradients from `parameters` is non-finite, so it cannot be clipped. To "
@@ -201,6 +237,24 @@ def _total_norm(
             f"`error_if_nonfinite=False`.\n{_culprits(arrays, places, what)}"
         )
     return wrap(as_array(total))
+
+
+def _at_once(arrays: Sequence[Array]) -> Array | None:
+    """The Euclidean norm of arrays of one of the usual dtypes on one device; None for others."""
+    first = arrays[0]
+    if first.dtype not in (np.float32, np.float64):
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):
+        if type(first) is np.ndarray and all(type(a) is np.ndarray and a.dtype == first.dtype for a in arrays):
+            squares = np.array([np.vdot(a, a) for a in arrays])
+            return np.asarray(np.sqrt(squares.sum()))
+        if not (on_gpu(first) and suitable([[a] for a in arrays])):
+            return None
+        flat = array_module(first).empty(sum(a.size for a in arrays), first.dtype)
+        ends = list(itertools.accumulate(a.size for a in arrays))
+        rows = [[a, flat[end - a.size : end].reshape(a.shape)] for a, end in zip(arrays, ends, strict=True)]
+        total: Array | None = np.sqrt(np.vdot(flat, flat)) if GATHER(rows) else None
+        return total
 
 
 def _norm(a: Array, p: float) -> Array:

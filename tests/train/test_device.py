@@ -1,0 +1,93 @@
+"""The main job on a GPU, and on the strict double of CuPy: the same curve as on the CPU, and nobody waits in a step."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support import emulated
+from tinygrad_rnn.backends import recurrent
+from tinygrad_rnn.serialization import load
+from tinygrad_rnn.train.cli import main
+from tinygrad_rnn.train.config import Config
+from tinygrad_rnn.train.text import Corpus
+from tinygrad_rnn.train.trainer import Trainer
+
+RUNS = {
+    "lstm, sgd": [],
+    "gru, two layers, dropout, adam": "--cell gru --layers 2 --dropout 0.3 --optimizer adam".split(),
+    "rnn, no clipping": "--cell rnn --lr 0.1 --clip 0".split(),
+}
+SMALL = "--hidden 8 --embedding 4 --batch 4 --bptt 8 --updates 30 --eval-every 30 --checkpoint-every 30 --quiet".split()
+CLOSE = 1e-4
+"""Bits per character: float32 sums in another order, over thirty updates."""
+
+
+def curve(folder: Path) -> list[list[float]]:
+    records = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [[r["update"], r["loss"], r["gradient_norm"], r.get("validation", 0.0)] for r in records]
+
+
+def train(folder: Path, text: Path, *options: object) -> list[list[float]]:
+    assert main(["train", "--out", str(folder), "--text", str(text), *map(str, options)]) == 0
+    return curve(folder)
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_curve_is_that_of_the_cpu(name: str, tmp_path: Path, text: Path, device_xp: Any) -> None:
+    here = train(tmp_path / "cpu", text, *SMALL, *RUNS[name])
+    there = train(tmp_path / "cuda", text, *SMALL, *RUNS[name], "--device", "cuda")
+    assert len(there) == 30
+    np.testing.assert_allclose(there, here, rtol=0, atol=CLOSE)
+    assert here[-1][1] < here[0][1] - 0.1
+    texts = [(tmp_path / d / "samples.txt").read_text().splitlines()[0].split(",")[0] for d in ("cpu", "cuda")]
+    assert texts[0] == texts[1]
+    assert load(tmp_path / "cuda" / "checkpoint.safetensors")["config"]["device"] == "cuda"
+
+
+def test_a_run_goes_on_on_the_other_device(tmp_path: Path, text: Path, device_xp: Any) -> None:
+    options = RUNS["gru, two layers, dropout, adam"]
+    whole = train(tmp_path / "whole", text, *SMALL, *options)
+    for first, second in (("cuda", "cpu"), ("cpu", "cuda")):
+        folder = tmp_path / first
+        train(folder, text, *SMALL, *options, "--updates", 14, "--device", first)
+        assert main(["train", "--resume", str(folder), "--updates", "30", "--device", second, "--quiet"]) == 0
+        np.testing.assert_allclose(curve(folder), whole, rtol=0, atol=CLOSE)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_step_never_waits_for_the_device(cell: str, optimizer: str, text: Path, double: Any) -> None:
+    options = {"cell": cell, "optimizer": optimizer, "lr": 0.01, "layers": 2, "dropout": 0.2, "device": "cuda"}
+    config = Config(hidden=8, embedding=4, batch=4, bptt=8, **options)
+    trainer = Trainer(config, Corpus.of(text.read_text()))
+    before = double.syncs
+    results = [trainer.step() for _ in range(trainer.chunks + 2)]  # over the end of the text
+    assert double.syncs == before
+    assert all(np.isfinite(loss.item()) and norm.item() > 0 for loss, norm in results)
+
+
+def test_the_log_waits_once_for_many_updates(tmp_path: Path, text: Path, double: Any) -> None:
+    options = ["--device", "cuda", "--eval-every", 1000, "--checkpoint-every", 1000]
+    counts = []
+    for updates in (41, 81):
+        before = double.syncs
+        train(tmp_path / str(updates), text, *SMALL, *options, "--updates", updates)
+        counts.append(double.syncs - before)
+    assert counts[1] - counts[0] == 2  # forty updates more: two looks at the losses
+
+
+@pytest.mark.skipif(emulated.COMPILER is None, reason="g++ is not installed")
+def test_with_kernels_that_take_all_parameters_the_curve_is_the_same(
+    tmp_path: Path, text: Path
+) -> None:
+    here = train(tmp_path / "cpu", text, *SMALL, "--optimizer", "adam")
+    with emulated.device(), recurrent.only("numpy"):
+        there = train(tmp_path / "cuda", text, *SMALL, "--optimizer", "adam", "--device", "cuda")
+        kinds = list(emulated.launches)
+    np.testing.assert_allclose(there, here, rtol=0, atol=CLOSE)
+    assert kinds == ["gather", "scale", "adam"] * 30
