@@ -13,12 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tinygrad_rnn.backend import environment
 from tinygrad_rnn.serialization import load, load_arrays
 from tinygrad_rnn.train.cli import main
 from tinygrad_rnn.train.config import Config
 from tinygrad_rnn.train.interrupt import StopRequest
+from tinygrad_rnn.train.restart import restart_with_settings, what_was_set
 from tinygrad_rnn.train.text import Corpus
-from tinygrad_rnn.train.threads import VARIABLES, restart_with_one_thread
 from tinygrad_rnn.train.trainer import Trainer
 
 Run = Callable[..., tuple[int, str, str]]
@@ -195,17 +196,48 @@ def test_an_empty_folder_is_as_good_as_none(folder: Path, text: Path, small: lis
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a program cannot replace itself elsewhere")
-def test_one_thread_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_is_started_anew_with_what_the_environment_does_not_say(monkeypatch: pytest.MonkeyPatch) -> None:
     starts: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(os, "execv", lambda *program: starts.append(program))
-    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "3"})
-    restart_with_one_thread()
-    assert starts == [] and os.environ == {"OMP_NUM_THREADS": "3"}
+    wish = {"OPENBLAS_CORETYPE": "SkylakeX"}
+    monkeypatch.setattr(
+        environment, "wished_kernel", lambda: next((v for k, v in wish.items() if k not in os.environ), None)
+    )
+    said = {"OMP_NUM_THREADS": "3", "OPENBLAS_CORETYPE": "Zen"}
+    monkeypatch.setattr(os, "environ", dict(said))
+    restart_with_settings()
+    assert starts == [] and os.environ == said and what_was_set() is None
+
     monkeypatch.setattr(os, "environ", {})
-    restart_with_one_thread()
-    restart_with_one_thread()  # which is what the program does that was started
+    restart_with_settings()
+    restart_with_settings()  # which is what the program does that was started
     assert starts == [(sys.executable, [sys.executable, *sys.orig_argv[1:]])]
-    assert os.environ == dict.fromkeys(VARIABLES, "1")
+    assert os.environ.items() >= {**wish, **dict.fromkeys(environment.THREADS, "1")}.items()
+    line = what_was_set()
+    assert line is not None and "OPENBLAS_CORETYPE=SkylakeX" in line and "1 thread" in line
+
+    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "3"})
+    restart_with_settings()
+    assert os.environ.items() >= {**wish, "OMP_NUM_THREADS": "3"}.items()
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+
+
+def test_a_run_says_what_was_set_for_it(run: Run, text: Path, small: list[str]) -> None:
+    environment_as_it_is = {k: v for k, v in os.environ.items() if k not in (*environment.THREADS, environment.KERNEL)}
+    options = [o for o in small if o != "--quiet"]
+    status, output, errors = run("train", "--text", text, *options, env=environment_as_it_is)
+    assert status == 0, errors
+    assert output.count("set for this run: ") == 1 and "1 thread for products" in output
+    assert (
+        "set for this run"
+        not in run(
+            "train",
+            "--text",
+            text,
+            *options,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_CORETYPE": "Haswell"},
+        )[1]
+    )
 
 
 def test_help_and_version() -> None:

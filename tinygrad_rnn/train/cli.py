@@ -21,7 +21,7 @@ from .config import CELLS, DEFAULT_LR, OPTIMIZERS, Config
 from .doctor import doctor
 from .interrupt import Interrupted
 from .loop import Diverged
-from .threads import restart_with_one_thread
+from .restart import restart_with_settings
 
 __all__ = ["entry", "main"]
 
@@ -33,8 +33,11 @@ class _Parser(argparse.ArgumentParser):
 
 def entry() -> int:
     """What the installed program runs: ``main``, with the settings that NumPy must find when it is loaded."""
-    if sys.argv[1:2] != ["doctor"]:  # which looks at the settings as they are
-        restart_with_one_thread()
+    if sys.argv[1:2] not in (
+        ["doctor"],
+        ["bench"],
+    ):  # the one looks at the settings as they are, the other makes its own
+        restart_with_settings()
     return main()
 
 
@@ -95,7 +98,8 @@ def _train_options(commands: Any) -> None:
         help="train a language model on a text",
         description="Train a character-level language model and leave a run folder. Without options: an LSTM on the "
         "language reference that every CPython carries, in about a minute.",
-        epilog="Matrix products use one thread unless OPENBLAS_NUM_THREADS or OMP_NUM_THREADS is set.",
+        epilog="Matrix products use one thread unless OPENBLAS_NUM_THREADS or OMP_NUM_THREADS is set, and the kernels "
+        "of OpenBLAS that are fast on this processor unless OPENBLAS_CORETYPE is.",
         argument_default=argparse.SUPPRESS,  # only what was given comes out, so that --resume can tell
         allow_abbrev=False,
     )

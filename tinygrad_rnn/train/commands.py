@@ -18,6 +18,7 @@ from ..serialization import load
 from .config import Config
 from .loop import sample_of, train_until_done
 from .plot import draw_curve
+from .restart import what_was_set
 from .run_folder import RunFolder
 from .sampling import continue_text, default_prompt
 from .text import Corpus, read_text
@@ -105,4 +106,4 @@ def _introduction(trainer: Trainer, folder: RunFolder) -> str:
         f"{config.cell.upper()} of {config.layers} x {config.hidden}, {weights:,} weights, on {config.device}; "
         f"{len(corpus.train):,} characters to learn from, {len(corpus.validation):,} to validate on, "
         f"{len(corpus.alphabet)} different ones; run folder {folder.path}"
-    )
+    ) + (f"\n{line}" if (line := what_was_set()) else "")

@@ -1,0 +1,42 @@
+"""What the environment must say before NumPy is loaded, and programs that say it themselves.
+
+NumPy's OpenBLAS reads its number of threads and the kernels that it shall use when it is loaded, which is before any
+code of this package runs.  So a program that wants them otherwise starts anew, with the environment that
+``settings`` gives; who has set a variable is obeyed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from .blas import wished_kernel
+
+__all__ = ["KERNEL", "THREADS", "described", "settings"]
+
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+"""The first that is set counts, for OpenBLAS; the others are read by other libraries."""
+
+KERNEL = "OPENBLAS_CORETYPE"
+
+
+def settings(threads: int) -> dict[str, str]:
+    """The variables to set: the threads, unless one of them is set, and the kernels, where others are faster here."""
+    found = {} if any(name in os.environ for name in THREADS) else dict.fromkeys(THREADS, str(threads))
+    kernel = wished_kernel()
+    return found | ({} if kernel is None else {KERNEL: kernel})
+
+
+def described(variables: Mapping[str, str]) -> str:
+    """One line on what was set.
+
+    >>> described({"OPENBLAS_CORETYPE": "SkylakeX", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"})
+    'set for this run: OPENBLAS_CORETYPE=SkylakeX (faster products on this processor), 1 thread for products'
+    """
+    parts = []
+    if KERNEL in variables:
+        parts.append(f"{KERNEL}={variables[KERNEL]} (faster products on this processor)")
+    if THREADS[0] in variables:
+        count = variables[THREADS[0]]
+        parts.append(f"{count} thread{'s' * (count != '1')} for products")
+    return f"set for this run: {', '.join(parts)}"
