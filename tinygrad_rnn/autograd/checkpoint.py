@@ -12,7 +12,6 @@ the function runs twice.
 
 from __future__ import annotations
 
-import copy
 import functools
 import weakref
 from collections.abc import Callable, Sequence
@@ -173,9 +172,7 @@ class Ticket:
 @functools.lru_cache(maxsize=1024)
 def _waiting(original: Primitive) -> Primitive:
     """The primitive of nodes that wait for their values."""
-    waiting = copy.copy(original)
-    waiting.joint = waiting.recorded_joint = _arrive
-    return waiting
+    return original.with_joint(_arrive)
 
 
 def _arrive(g: Value, ticket: Ticket, *args: Value, needs: Sequence[bool], **params: Any) -> Sequence[Value]:

@@ -15,6 +15,7 @@ RNN step this halves the time spent outside NumPy.
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -66,11 +67,16 @@ class Part:
 
 
 class Primitive:
-    """One row of the table of primitives."""
+    """One row of the table of primitives.
+
+    ``arity`` is 1 or 2 for those of one or two arguments and no parameters, which the sweep calls without loops:
+    with 0, for any other form, a node of an RNN step costs a third more.
+    """
 
     __slots__ = (
         "_keeps",
         "apply",
+        "arity",
         "backward_name",
         "forward",
         "frees",
@@ -96,6 +102,7 @@ class Primitive:
         recorded_joint: Callable[..., Sequence[Value]] | None = None,
         residual: bool = False,
         listed: bool = True,
+        arity: int = 0,
     ) -> None:
         if len(vjps) != len(saves):
             raise ValueError(f"primitive {name}: {len(vjps)} vjps, but {len(saves)} declarations of what they read")
@@ -106,6 +113,7 @@ class Primitive:
         self.saves = saves
         self.frees = residual or any(saves)
         self.view = view
+        self.arity = arity
         self.joint = joint
         self.recorded_joint = recorded_joint or joint
         self._keeps: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
@@ -123,6 +131,13 @@ class Primitive:
             found = tuple(chr(97 + k) in letters for k in range(len(needs))), "y" in letters
             self._keeps[needs] = found
         return found
+
+    def with_joint(self, joint: Callable[..., Sequence[Value]]) -> Primitive:
+        """This primitive, but that ``joint`` gives the cotangents of its arguments."""
+        other = copy.copy(self)
+        other.joint = other.recorded_joint = joint
+        other.arity = 0
+        return other
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
@@ -157,7 +172,7 @@ def unary(
     doc: str | None = None,
 ) -> Callable[[Any], Any]:
     """Declare ``y = forward(a)``.  ``floating``: integer input is converted to the default float first."""
-    p = Primitive(name, forward, (vjp,), (saves,))
+    p = Primitive(name, forward, (vjp,), (saves,), arity=1)
     keep_input, keep_output = "a" in saves, "y" in saves
 
     def apply(a: Any) -> Any:
@@ -215,7 +230,7 @@ def binary(
     recorded casts, so that forward and vjps see one dtype.  ``mismatch(a, b)`` is the error for shapes that do
     not fit, or None; by default that they do not broadcast.
     """
-    p = Primitive(name, forward, vjps, saves)
+    p = Primitive(name, forward, vjps, saves, arity=2)
     keeps = [p.keeps(needs) for needs in ((False, False), (True, False), (False, True), (True, True))]
 
     def apply(a: Any, b: Any) -> Any:

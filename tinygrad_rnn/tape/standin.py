@@ -7,7 +7,6 @@ and nodes without such wishes pay nothing.
 
 from __future__ import annotations
 
-import copy
 import weakref
 from collections.abc import Callable, Sequence
 
@@ -52,9 +51,7 @@ def stand_in(node: Node, pull: Pull) -> None:
         return pull(swept, originals[0], g, needs, state.recording)
 
     before: Callable[[Primitive], None] | None = vars(node).get("replace")
-    replacement = copy.copy(node.primitive)
-    replacement.joint = replacement.recorded_joint = joint
-    node.primitive = replacement
+    node.primitive = node.primitive.with_joint(joint)
 
     def replace(primitive: Primitive) -> None:
         originals[0] = primitive

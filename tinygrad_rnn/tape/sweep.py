@@ -83,17 +83,24 @@ def _to_leaves(seeds: Seeds, deliver: Deliver, keep: bool) -> None:
     totals: dict[int, list[Any]] = {}  # by index: the node, the sum so far, whether that is an array made here
 
     def give(parent: AnyNode, share: Any, owned: bool) -> None:
-        """Add a share to what has arrived at ``parent``.  ``owned``: what the share was made from is not needed."""
+        """Add a share to what has arrived at ``parent``.  ``owned``: nobody else needs what a part was made from."""
         total = totals.get(parent.index)
+        if type(share) is not ndarray:
+            if share is None:
+                return
+            if isinstance(share, Part):
+                if total is not None:
+                    if not total[2]:
+                        total[1:] = total[1].copy(), True
+                    share.add_to(total[1])
+                    return
+                share = share.take() if owned else share.start()
+                heappush(heap, -parent.index)
+                totals[parent.index] = [parent, share, True]
+                return
         if total is None:
             heappush(heap, -parent.index)
-            part = isinstance(share, Part)
-            totals[parent.index] = [parent, (share.take() if owned else share.start()) if part else share, part]
-            return
-        if isinstance(share, Part):
-            if not total[2]:
-                total[1:] = total[1].copy(), True
-            share.add_to(total[1])
+            totals[parent.index] = [parent, share, False]
         elif total[2]:
             total[1] += share
         else:
@@ -109,42 +116,38 @@ def _to_leaves(seeds: Seeds, deliver: Deliver, keep: bool) -> None:
         if type(node) is Leaf:
             deliver(node, g, owned)
             continue
-        primitive, args, ans = node.primitive, node.args, node.ans
+        primitive, args, ans, parents = node.primitive, node.args, node.ans, node.parents
         if args is None:
             raise _freed(node)
         if index < writes.latest:
             node.check_fresh()
-        if node.params or primitive.joint is not None:
-            for parent, share in zip(node.parents, _shares(node, primitive, g), strict=False):
-                if share is not None:
-                    give(parent, share, owned)
+        arity = primitive.arity
+        if arity == 2:
+            (vjp_a, vjp_b), (a, b), (parent_a, parent_b) = primitive.vjps, args, parents
+            if parent_a is not None:
+                give(parent_a, vjp_a(g, ans, a, b), owned)
+            if parent_b is not None:
+                give(parent_b, vjp_b(g, ans, a, b), owned)
+        elif arity == 1:
+            give(parents[0], primitive.vjps[0](g, ans, args[0]), owned)
         else:
-            for parent, vjp in zip(node.parents, primitive.vjps, strict=False):
+            for parent, share in zip(parents, _shares(node, primitive, g), strict=False):
                 if parent is not None:
-                    share = vjp(g, ans, *args)
-                    if type(share) is ndarray:  # as ``give`` does, without the call
-                        total = totals.get(parent.index)
-                        if total is None:
-                            heappush(heap, -parent.index)
-                            totals[parent.index] = [parent, share, False]
-                        elif total[2]:
-                            total[1] += share
-                        else:
-                            total[1:] = total[1] + share, True
-                    elif share is not None:
-                        give(parent, share, owned)
+                    give(parent, share, owned)
         if not keep and primitive.frees:
             node.args = node.ans = None
 
 
 def _shares(node: Node, primitive: Primitive, g: Value) -> Sequence[Value]:
-    """What each parent of a node gets, None for one that gets nothing."""
+    """What each parent of a node gets, from a primitive of any form."""
     assert node.args is not None
     if primitive.joint is not None:
         needs = tuple([parent is not None for parent in node.parents])
         return primitive.joint(g, node.ans, *node.args, needs=needs, **node.params)
     pairs = zip(node.parents, primitive.vjps, strict=False)
-    return [vjp and parent and vjp(g, node.ans, *node.args, **node.params) for parent, vjp in pairs]
+    return [
+        None if parent is None or vjp is None else vjp(g, node.ans, *node.args, **node.params) for parent, vjp in pairs
+    ]
 
 
 def _to_any(

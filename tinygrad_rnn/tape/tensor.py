@@ -40,6 +40,14 @@ class Size(tuple[int, ...]):
         return f"torch.Size([{', '.join(map(str, self))}])"
 
 
+def _check_differentiable(dtype: DType) -> None:
+    if dtype.kind != "f":
+        remedy = "keep the real and the imaginary part as two tensors" if dtype.kind == "c" else "convert it: x.float()"
+        raise DtypeError(
+            f"only Tensors of floating point dtype can require gradients, and this one is {dtype}. Instead {remedy}"
+        )
+
+
 class Tensor:
     """An array whose history can be recorded.
 
@@ -127,15 +135,11 @@ class Tensor:
         """Say whether gradients with respect to this leaf are wanted.
 
         Raises:
-            DtypeError: the values are neither floating point nor complex.
+            DtypeError: the values are not floating point.
             GraphError: switched off on a computed tensor (use ``detach``).
         """
         if requires_grad and self._node is None:
-            if self._data.dtype.kind not in "fc":
-                raise DtypeError(
-                    "only Tensors of floating point dtype can require gradients, "
-                    f"and this one is {self.dtype}. Convert it first: x.float()"
-                )
+            _check_differentiable(self._data.dtype)
             self._node = Leaf(self, self._data.shape, self._data.dtype)
         elif not requires_grad and self._node is not None:
             if not self.is_leaf:
@@ -220,6 +224,8 @@ class Tensor:
         """Other memory, shared with ``value``.  What was saved of the old stays as it was, and so do views of it."""
         from .views import leave_family
 
+        if isinstance(self._node, Leaf):
+            _check_differentiable(value._data.dtype)
         leave_family(self)
         self._data, self._clock = value._data, value._own_clock()
         if isinstance(self._node, Leaf):
