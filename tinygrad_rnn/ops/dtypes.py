@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module
-from ..errors import ArgumentTypeError
+from ..errors import ArgumentTypeError, DtypeError
 from ..tape.defaults import defaults
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, wrap
@@ -50,10 +50,19 @@ def as_dtype(dtype: Any) -> DType:
     return found
 
 
+def _cast_vjp(g: Value, y: Value, a: Value, dtype: DType) -> Value:
+    if g.dtype.kind == "c" and a.dtype.kind != "c":  # where the rules for complex gradients would begin
+        raise DtypeError(
+            f"backward(): a {a.dtype} tensor that requires grad was converted to {dtype}, and gradients of complex "
+            "numbers are not supported. Compute with the real and the imaginary part, or detach() what is converted"
+        )
+    return cast(g, dtype=a.dtype)
+
+
 cast: Callable[..., Value] = primitive(
     "cast",
     lambda a, dtype: a.astype(dtype),
-    (lambda g, y, a, dtype: cast(g, dtype=a.dtype),),
+    (_cast_vjp,),
     ("",),
     doc="The same values in another dtype.",
 )

@@ -29,6 +29,8 @@ def zeros_of(g: Value) -> Value:
 
 
 def _sigmoid(a: Array) -> Array:
+    if a.dtype.kind == "c":
+        return 1 / (1 + np.exp(-a))
     e = np.exp(-np.abs(a))  # never overflows; both branches keep full relative precision
     return np.where(a >= 0, np.ones_like(e), e) / (1 + e)
 
