@@ -24,7 +24,7 @@ COUNTER, BARRIER, MESSAGES = 0, 1, 2
 """How a group's blocks signal: a counter in global memory, the cluster's barrier, messages within the cluster."""
 
 SIZES = (32, 64, 128, 256, 512)
-MOST_SAMPLES = 8
+SAMPLES = (1, 2, 4, 8)
 HEADER = 4  # floats
 CYCLES_PER_MICROSECOND = 1700
 LATENCY = {COUNTER: 1.5, BARRIER: 0.6, MESSAGES: 0.45}  # microseconds per step
@@ -117,17 +117,16 @@ class _Shape(NamedTuple):
     ctas: int
     threads: int = 256
     held: float = 1.0  # the part of the weights that registers hold
-    most_samples: int = MOST_SAMPLES  # beyond these, registers spill
 
 
 # By rows per unit and padded size: first with clusters, then with a counter, for which more blocks are no harder.
 CLUSTERS: dict[int, dict[int, _Shape]] = {
-    4: {32: _Shape(1), 64: _Shape(1), 128: _Shape(4), 256: _Shape(8, 256, 1.0, 4), 512: _Shape(16, 512, 0.5, 4)},
-    3: {32: _Shape(1), 64: _Shape(1), 128: _Shape(4), 256: _Shape(8), 512: _Shape(16, 512, 0.5)},
+    4: {32: _Shape(1), 64: _Shape(1), 128: _Shape(4), 256: _Shape(8), 512: _Shape(16, held=0.5)},
+    3: {32: _Shape(1), 64: _Shape(1), 128: _Shape(4), 256: _Shape(8), 512: _Shape(16, held=0.67)},
     1: {32: _Shape(1), 64: _Shape(1), 128: _Shape(1), 256: _Shape(4), 512: _Shape(8)},
 }
 COUNTERS: dict[int, dict[int, _Shape]] = {
-    4: {**CLUSTERS[4], 512: _Shape(32, 256, 1.0, 4)},
+    4: {**CLUSTERS[4], 512: _Shape(32)},
     3: {**CLUSTERS[3], 512: _Shape(32)},
     1: CLUSTERS[1],
 }
@@ -146,7 +145,7 @@ def candidates(cell: Cell, size: int, gpu: Gpu) -> list[Tiling]:
         held_forward=int(whole.k_each * shape.held) // 4 * 4,
         held_backward=int(whole.rows_each * shape.held) // 4 * 4,
     )
-    found = [replace(whole, samples=samples) for samples in (1, 2, 4, 8) if samples <= shape.most_samples]
+    found = [replace(whole, samples=samples) for samples in SAMPLES]
     return [t for t in found if max(t.forward().shared, t.backward().shared) <= gpu.shared_memory]
 
 

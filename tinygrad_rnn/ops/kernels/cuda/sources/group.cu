@@ -33,7 +33,7 @@ constexpr int ROW_CHUNKS = ROWS_EACH / 4, HELD_ROW_CHUNKS = HELD_BACKWARD / 4;
 constexpr int ITEMS = (SAMPLES * UNITS + THREADS - 1) / THREADS;     // units times samples per thread
 constexpr int FINISHED = OUTPUTS >= TEAM ? OUTPUTS / TEAM : 1;       // outputs that one lane finishes
 constexpr int LINE = BLOCK_ROWS + 8;                                 // a padded row of dz in shared memory
-constexpr int BATCH_VECTOR = SAMPLES < 4 ? SAMPLES : 4;              // samples per message
+constexpr int PAIR = SAMPLES < 2 ? SAMPLES : 2;                      // samples per pass and per message
 
 constexpr bool ASYNC = SYNC == 2 && CTAS > 1;
 constexpr unsigned BYTES = SAMPLES * HIDDEN * 4;                     // that a block receives in one step

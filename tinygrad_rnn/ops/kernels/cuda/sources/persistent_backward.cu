@@ -145,9 +145,9 @@ UNROLL
         before = long_before;
         __syncthreads();
 
-        constexpr int PAIR = SAMPLES < 2 ? SAMPLES : 2;      // samples per pass over the weights
-        float results[FINISHED][SAMPLES];
-UNROLL
+        // A pair of samples per pass over the weights; passes are not unrolled, or weights that lie in shared memory
+        // would be kept from pass to pass in registers that are not there.
+#pragma unroll 1
         for (int first = 0; first < SAMPLES; first += PAIR) {
             float sums[PAIR][OUTPUTS];
 UNROLL
@@ -178,28 +178,24 @@ UNROLL
                 }
             }
 UNROLL
-            for (int n = 0; n < PAIR; n++) {
-                scatter_sum<OUTPUTS, 1, TEAM>(sums[n], member);
+            for (int n = 0; n < PAIR; n++) scatter_sum<OUTPUTS, 1, TEAM>(sums[n], member);
+            if (primary) {
 UNROLL
-                for (int i = 0; i < FINISHED; i++) results[i][first + n] = sums[n][i];
-            }
-        }
-        if (primary) {
+                for (int i = 0; i < FINISHED; i++) {
+                    const int u = (output + i) % UNITS;
+                    const int place = ((upcoming * CTAS + rank) * UNITS + u) * SAMPLES + first;  // in the owner's parts
+                    const size_t far = ((((size_t)upcoming * groups + group) * CTAS + owner) * CTAS + rank) * UNITS + u;
+                    float pair[PAIR];
 UNROLL
-            for (int i = 0; i < FINISHED; i++) {
-                const int u = (output + i) % UNITS;
-                const int place = ((upcoming * CTAS + rank) * UNITS + u) * SAMPLES;  // in the owner's parts
-                const size_t far = ((((size_t)upcoming * groups + group) * CTAS + owner) * CTAS + rank) * UNITS + u;
-UNROLL
-                for (int n = 0; n < SAMPLES; n += BATCH_VECTOR) {
+                    for (int n = 0; n < PAIR; n++) pair[n] = sums[n][i];
                     if (ASYNC) {
-                        send(remote, HEADER + place + n, upcoming, &results[i][n], BATCH_VECTOR);
+                        send(remote, HEADER + place, upcoming, pair, PAIR);
                     } else {
 UNROLL
-                        for (int e = 0; e < BATCH_VECTOR; e++) {
-                            if (CTAS == 1) parts[place + n + e] = results[i][n + e];
-                            else if (SYNC == 1) store_remote(remote, HEADER + place + n + e, results[i][n + e]);
-                            else exchange[far * SAMPLES + n + e] = results[i][n + e];
+                        for (int n = 0; n < PAIR; n++) {
+                            if (CTAS == 1) parts[place + n] = pair[n];
+                            else if (SYNC == 1) store_remote(remote, HEADER + place + n, pair[n]);
+                            else exchange[far * SAMPLES + first + n] = pair[n];
                         }
                     }
                 }
