@@ -15,7 +15,7 @@ from ..tape.tensor import Tensor, wrap
 from ..typing import Value
 from .dtypes import as_dtype, cast
 from .elementwise import clone
-from .shape import reshape, sizes_of
+from .shape import axis_of, reshape, sizes_of
 
 __all__ = ["is_complex", "is_floating_point", "is_nonzero", "is_tensor", "numel"]
 
@@ -215,9 +215,10 @@ def numel(input: Tensor) -> int:
 
 def size(self: Tensor, dim: int | None = None) -> Any:
     """The shape, or the length of one axis."""
-    from .shape import axis_of
-
-    return self.shape if dim is None else self.shape[axis_of(dim, self.ndim)]
+    if dim is None:
+        return self.shape
+    shape = self._data.shape
+    return shape[axis_of(dim, len(shape))]
 
 
 def get_device(self: Tensor) -> int:

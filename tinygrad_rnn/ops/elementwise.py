@@ -31,8 +31,9 @@ def zeros_of(g: Value) -> Value:
 def _sigmoid(a: Array) -> Array:
     if a.dtype.kind == "c":
         return 1 / (1 + np.exp(-a))
-    e = np.exp(-np.abs(a))  # never overflows; both branches keep full relative precision
-    return np.where(a >= 0, np.ones_like(e), e) / (1 + e)
+    if a.dtype.itemsize == 2:  # exp of a float16 is infinite where the result is not yet 0
+        return _sigmoid(a.astype(np.float32)).astype(a.dtype)
+    return np.reciprocal(np.exp(-a) + 1)  # exp may be infinite: then this is 0
 
 
 def _sign(a: Array) -> Array:

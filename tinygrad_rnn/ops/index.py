@@ -146,6 +146,10 @@ def numbers_first(index: tuple[Any, ...]) -> tuple[Any, Any] | None:
     return tuple(numbers), tuple(i for i, is_number in zip(index, number, strict=True) if not is_number)
 
 
+PLAIN = frozenset({int, slice, type(None), type(Ellipsis)})
+"""The types of index that are used as they are."""
+
+
 def getitem(a: Value, index: Any) -> Value:
     """``a[index]`` with integers, slices, None, Ellipsis, masks and index arrays.
 
@@ -154,7 +158,8 @@ def getitem(a: Value, index: Any) -> Value:
     Raises:
         IndexOutOfRange: an index outside its axis, or more indices than axes.
     """
-    if type(index) is not int and type(index) is not slice:
+    kind = type(index)
+    if kind not in PLAIN and not (kind is tuple and PLAIN.issuperset(map(type, index))):
         index = raw_index(index, array_module(a._data if isinstance(a, Tensor) else a))
         if type(index) is tuple and (steps := numbers_first(index)):
             return getitem(getitem(a, steps[0]), steps[1])

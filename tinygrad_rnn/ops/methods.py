@@ -115,7 +115,7 @@ METHODS: dict[str, Any] = {
     "broadcast_to": shape.expand,
     "expand_as": lambda self, other: shape.expand(self, tuple(other.shape)),
     "t": shape.t,
-    "T": property(lambda self: shape.permute(self, tuple(range(self.ndim))[::-1]), doc="The axes in reverse order."),
+    "T": property(shape.reverse_axes),
     "mT": property(lambda self: shape.swapaxes(self, -1, -2), doc="The last two axes exchanged."),
     "bernoulli": random_draws.bernoulli,
     "multinomial": random_draws.multinomial,

@@ -18,7 +18,7 @@ __all__ = ["chunk", "narrow", "select", "split", "tensor_split", "unbind"]
 
 
 def _cut(a: Value, dim: int, start: int, stop: int) -> Value:
-    return getitem(a, (*(slice(None),) * dim, slice(start, stop)))
+    return getitem(a, slice(start, stop) if dim == 0 else (*(slice(None),) * dim, slice(start, stop)))
 
 
 def _axis(op: str, a: Value, dim: int) -> int:

@@ -220,10 +220,14 @@ def transpose(a: Value, dim0: int, dim1: int) -> Value:
     return swapaxes(a, dim0, dim1)
 
 
+def _permute_vjp(g: Value, y: Any, a: Any, dims: tuple[int, ...]) -> Value:
+    return _permute(g, dims=tuple(sorted(range(len(dims)), key=dims.__getitem__)))
+
+
 _permute = primitive(
     "permute",
     lambda a, dims: a.transpose(dims),
-    (lambda g, y, a, dims: permute(g, tuple(np.argsort(dims).tolist())),),
+    (_permute_vjp,),
     ("",),
     view=True,
 )
@@ -241,6 +245,11 @@ def permute(a: Value, *dims: Any) -> Value:
             f"ordering of dimensions i.e. input.dim() = {a.ndim} is not equal to len(dims) = {len(order)}"
         )
     return _permute(a, dims=order)
+
+
+def reverse_axes(a: Value) -> Value:
+    """The axes in reverse order, as a view: for a matrix, its transpose."""
+    return _permute(a, dims=(1, 0) if a.ndim == 2 else tuple(range(a.ndim))[::-1])
 
 
 def squeeze(a: Value, dim: int | Sequence[int] | None = None) -> Value:
@@ -300,6 +309,17 @@ def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
     """
     parts = _same_type("cat", tensors)
     dim = axis_of(dim, parts[0].ndim)
+    shapes = [tuple(part.shape) for part in parts]
+    first = shapes[0]
+    rest = first[:dim] + first[dim + 1 :]
+    if len(first) < 2 or any(len(s) != len(first) or s[:dim] + s[dim + 1 :] != rest for s in shapes):
+        parts = _joinable(parts, dim)
+        shapes = [tuple(part.shape) for part in parts]
+    return _cat(*parts, dim=dim, sizes=tuple([s[dim] for s in shapes]))
+
+
+def _joinable(parts: list[Value], dim: int) -> list[Value]:
+    """Those of the parts that count, if they fit together."""
     for position, part in enumerate(parts):
         if part.ndim == 0:
             raise ShapeRuntimeError(
@@ -317,7 +337,7 @@ def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
                     f"Sizes of tensors must match except in dimension {dim}. Expected size {expected} but got size "
                     f"{got} for tensor number {position} in the list."
                 )
-    return _cat(*parts, dim=dim, sizes=tuple(part.shape[dim] for part in parts))
+    return parts
 
 
 def stack(tensors: Sequence[Value], dim: int = 0) -> Value:
@@ -327,10 +347,11 @@ def stack(tensors: Sequence[Value], dim: int = 0) -> Value:
         ShapeRuntimeError: there are none, or their shapes differ.
     """
     parts = _same_type("stack", tensors)
+    first = parts[0].shape
     for position, part in enumerate(parts):
-        if part.shape != parts[0].shape:
+        if part.shape != first:
             raise ShapeRuntimeError(
-                f"stack expects each tensor to be equal size, but got {list(parts[0].shape)} at entry 0 and "
+                f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and "
                 f"{list(part.shape)} at entry {position}"
             )
     return _stack(*parts, dim=axis_of(dim, parts[0].ndim + 1))

@@ -147,15 +147,18 @@ def record(p: Primitive, inputs: Sequence[Any], values: Sequence[Array], params:
     """Give ``out`` a node: parents, the values that the vjps of its parents read, their clocks."""
     parents = tuple([t._node if isinstance(t, Tensor) else None for t in inputs])
     keep, keep_output = p.keeps(tuple([node is not None for node in parents]))
-    args: list[Value] = []
-    clocks: list[Any] = []
-    for kept, value, parent, t in zip(keep, values, parents, inputs, strict=True):
-        if kept and is_array(t):
-            value = t.copy()  # a user's array has no clock: what is saved of it must not change
-        args.append(value if kept else parent)
-        clocks.append(t._own_clock() if kept and isinstance(t, Tensor) else None)
+    args: list[Value] = list(parents)
+    clocks: list[Any] = [None] * (len(args) + 1)
+    for position, kept in enumerate(keep):
+        if kept:
+            t = inputs[position]
+            if isinstance(t, Tensor):
+                args[position], clocks[position] = values[position], t._clock or t._own_clock()
+            else:  # a user's array has no clock: what is saved of it must not change
+                args[position] = t.copy() if is_array(t) else t
     y = out._data
-    clocks.append(out._own_clock() if keep_output else None)
+    if keep_output:
+        clocks[-1] = out._own_clock()
     node = Node(p, parents, tuple(args), params, y if keep_output else None, tuple(clocks), y.shape, y.dtype)
     out._node = node
     for watcher in state.watchers:
