@@ -29,8 +29,6 @@ def zeros_of(g: Value) -> Value:
 
 
 def _sigmoid(a: Array) -> Array:
-    if a.dtype.kind == "c":
-        return 1 / (1 + np.exp(-a))
     if a.dtype.itemsize == 2:  # exp of a float16 is infinite where the result is not yet 0
         return _sigmoid(a.astype(np.float32)).astype(a.dtype)
     return np.reciprocal(np.exp(-a) + 1)  # exp may be infinite: then this is 0
