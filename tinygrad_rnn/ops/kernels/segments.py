@@ -36,6 +36,9 @@ __all__ = ["Segment", "backward", "check_segments", "cut", "forward"]
 Outputs = tuple[Array, ...]
 STATES = {"rnn": 1, "gru": 1, "lstm": 2}
 
+WORTHWHILE = 64
+"""Steps of a segment: with fewer, what a run of a kernel costs at its beginning adds more than a tenth to its time."""
+
 
 class Segment(NamedTuple):
     """Some consecutive steps, and where they lie."""
@@ -69,12 +72,13 @@ def cut(steps: int, sizes: Sequence[int] | None, reverse: bool, wish: int | str 
     """The segments of a sequence in the order of their visits, as equal in steps as can be.
 
     Args:
-        wish: how many (at most one per step); ``"auto"``: about sqrt(steps); None or 0: one.
+        wish: how many (at most one per step); ``"auto"``: about sqrt(steps), but none of less than ``WORTHWHILE``
+            steps; None or 0: one.
 
     >>> [segment.rows for segment in cut(5, None, True, 2)]
     [slice(2, 5, None), slice(0, 2, None)]
     """
-    count = round(math.sqrt(steps)) if wish == "auto" else int(wish or 1)
+    count = min(round(math.sqrt(steps)), steps // WORTHWHILE) if wish == "auto" else int(wish or 1)
     count = max(1, min(count, steps))
     ends = [k * steps // count for k in range(count + 1)]
     if sizes is None:
