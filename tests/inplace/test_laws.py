@@ -49,6 +49,30 @@ def test_every_way_to_write_to_a_saved_value_makes_its_backward_raise(write: Any
         z.backward()
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda x, other: x.sin(),
+        lambda x, other: x * other,
+        lambda x, other: other * x,
+        lambda x, other: tg.logaddexp(other, x),
+        lambda x, other: x @ other,
+        lambda x, other: other @ x,
+        lambda x, other: tg.where(other > 0, x, other) * x,
+        lambda x, other: tg.atan2(x, other),
+        lambda x, other: x**other,
+        lambda x, other: x.prod(),
+    ],
+)
+def test_an_argument_that_was_never_written_to_is_watched_from_its_first_use_on(use: Any) -> None:
+    x, other = leaf(1, 2, 3), leaf(3, 4, 5)
+    z = use(x, other).sum()
+    with tg.no_grad():
+        x.add_(1)
+    with pytest.raises(InplaceError, match="is at version 1; expected version 0 instead"):
+        z.backward()
+
+
 def test_the_message_has_pytorchs_sentence_then_says_who_saved_and_who_wrote() -> None:
     x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
     y = x.exp()
@@ -743,3 +767,29 @@ def test_a_cotangent_that_others_use_is_not_written_to() -> None:
     y.backward(given)
     check(given, 1, 1)
     check(y.grad, 1, 1)
+
+
+def test_the_message_names_the_node_that_made_a_value_and_nobody_for_a_leaf() -> None:
+    x = leaf(1, 2, 3)
+    y = x.sin()
+    with tg.no_grad():
+        x.add_(1)
+    with pytest.raises(InplaceError, match=r": \[torch.DoubleTensor \[3\]\] is at version 1; .*\(its argument 0\)"):
+        y.sum().backward()
+    h = leaf(1, 2, 3) * 2
+    y = tg.ones(3, dtype=tg.float64) * h.sin()
+    h.add_(1)
+    with pytest.raises(InplaceError, match=r"\[3\]\], which is output 0 of MulBackward0, is at version 1"):
+        y.sum().backward()
+
+
+@pytest.mark.parametrize("name", ["tanh", "pow"])
+def test_a_node_with_a_hook_watches_what_it_saved_also_in_the_second_order(name: str) -> None:
+    x, other = leaf(1, 2, 3), leaf(2, 3, 4)
+    y = x.tanh() if name == "tanh" else other**x
+    y.grad_fn.register_hook(lambda gi, go: None)
+    (g,) = tg.autograd.grad(y.sum(), x, create_graph=True)
+    with tg.no_grad():
+        y.add_(1)
+    with pytest.raises(InplaceError, match="modified by an inplace operation"):
+        g.sum().backward()

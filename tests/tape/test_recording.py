@@ -265,6 +265,29 @@ def test_memory_counts_views_of_one_array_once() -> None:
     assert [r.saved_bytes for r in tape] == [160, 0, 0, 80]
 
 
+def test_memory_names_the_largest_first_and_finds_what_a_custom_function_keeps() -> None:
+    class Kept(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.table = {"rows": [x.detach()], "numbers": np.ones(30)}  # x again: it is counted once
+            ctx.one = tg.ones(25, dtype=tg.float64)
+            ctx.myself, ctx.function, ctx.module = ctx, np.tanh, np  # these hold nothing for the sweep
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * 2
+
+    x = leaf(*np.linspace(0, 1, 5))
+    with tg.Tape() as tape:
+        y = x.exp()
+        z = Kept.apply(y)
+        w = tg.cat([z, z, z, z]).exp()  # noqa: F841
+    found = tape.memory()
+    assert [(record.name, size) for record, size in found.by_record] == [("Kept", 440), ("exp", 160), ("exp", 40)]
+    assert found.total == 640
+
+
 def test_a_tape_costs_nothing_when_it_is_closed() -> None:
     x = leaf(1.0)
     with tg.Tape() as tape:

@@ -63,6 +63,8 @@ def test_numpy_shares_memory_and_copies_only_when_asked() -> None:
     assert t.tolist() == [9.0, 2.0]
     assert np.shares_memory(np.asarray(t), t.numpy()) and not np.shares_memory(np.array(t, copy=True), t.numpy())
     assert np.asarray(t, np.float64).dtype == np.float64
+    assert t.__array__(np.float64).dtype == np.float64  # NumPy would convert what it is given
+    assert np.shares_memory(t.__array__(np.float32), t.numpy())
 
 
 def test_switching_gradients_on_and_off() -> None:

@@ -7,11 +7,12 @@ does; the engine itself runs as always.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any, overload
 
 import numpy as np
 
-from ..backend import to_numpy
+from ..backend import is_array, to_numpy
 from ..errors import ArgumentError, ArgumentTypeError, GraphError
 from ..typing import Array, DType, Shape, Value
 from .backward import backward
@@ -357,17 +358,18 @@ class MemoryReport:
 def saved_arrays(node: Node) -> list[Array]:
     """The raw arrays that a node keeps for its vjps."""
     kept: list[Array] = []
+    met: set[int] = set()  # what a custom function keeps may refer to itself
     pending: list[Any] = [node.ans, *(node.args or ())]
     while pending:
         value = pending.pop()
-        if isinstance(value, (tuple, list)):
-            pending.extend(value)
-        elif isinstance(value, dict):
-            pending.extend(value.values())
-        elif hasattr(value, "__dict__") and not isinstance(value, (Node, Leaf)) and not hasattr(value, "nbytes"):
-            pending.extend(vars(value).values())
-        elif hasattr(value, "nbytes") and not isinstance(value, (Node, Leaf)):
-            kept.append(value)
+        if isinstance(value, Tensor) or is_array(value):
+            kept.append(value._data if isinstance(value, Tensor) else value)
+        elif not isinstance(value, (Node, Leaf, ModuleType)) and not callable(value) and id(value) not in met:
+            met.add(id(value))
+            if isinstance(value, (tuple, list)):
+                pending.extend(value)
+            elif isinstance(value, dict) or hasattr(value, "__dict__"):
+                pending.extend((value if isinstance(value, dict) else vars(value)).values())
     return kept
 
 
