@@ -26,9 +26,13 @@ COUNTER, BARRIER, MESSAGES = 0, 1, 2
 SIZES = (32, 64, 128, 256, 512)
 SAMPLES = (1, 2, 4, 8)
 HEADER = 4  # floats
+
+# The model of a step.  Instructions beside multiplications: counted in the machine code of the loops.
 CYCLES_PER_MICROSECOND = 1700
-LATENCY = {COUNTER: 1.5, BARRIER: 0.6, MESSAGES: 0.45}  # microseconds per step
-LATENCY_ALONE = 0.25  # a group of one block
+SCHEDULERS = 4  # of a multiprocessor; each issues one instruction of 32 threads per cycle
+PER_STEP, PER_SAMPLE = 120, 110  # instructions of a thread
+LATENCY = {COUNTER: 1.5, BARRIER: 0.4, MESSAGES: 0.25}  # microseconds until the others know
+LATENCY_ALONE = 0.1  # a group of one block
 STEPWISE_LAUNCHES = 12.0  # microseconds per step for a product and a kernel, called from Python
 STEPWISE_PRODUCTS = 20e6  # multiplications per microsecond that a large product reaches
 
@@ -154,10 +158,12 @@ def step_time(tiling: Tiling, batch: int, gpu: Gpu) -> float:
     together = max(gpu.multiprocessors // tiling.ctas, 1)  # groups that run at the same time
     groups = -(-batch // tiling.samples)
     waves = -(-groups // together)
-    product = tiling.samples * tiling.weights_each * tiling.threads / 128
-    elsewhere = (tiling.k_each - tiling.held_forward) * tiling.rows * tiling.threads / 32  # from shared memory
+    warps = tiling.threads / 32
+    instructions = PER_STEP + tiling.samples * (tiling.weights_each + PER_SAMPLE)
+    cycles = instructions * warps / SCHEDULERS
+    cycles += (tiling.k_each - tiling.held_forward) * tiling.rows * warps  # weights that come from shared memory
     latency = LATENCY_ALONE if tiling.ctas == 1 else LATENCY[tiling.sync]
-    return waves * (latency + (product + elsewhere) / CYCLES_PER_MICROSECOND)
+    return waves * (latency + cycles / CYCLES_PER_MICROSECOND)
 
 
 def stepwise_time(cell: Cell, size: int, batch: int) -> float:
