@@ -1,0 +1,7 @@
+"""``python -m tinygrad_rnn.bench.gpu``."""
+
+import sys
+
+from .program import main
+
+sys.exit(main())

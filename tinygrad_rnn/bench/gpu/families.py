@@ -1,0 +1,41 @@
+"""Which families there are, and how long each may take."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from .check import check
+from .job import job
+from .layers import layers
+from .loops import loops
+from .micro import micro
+from .optimisers import optimisers
+from .places import Places
+from .rows import Rows
+from .tilings import tilings
+
+__all__ = ["FAMILIES", "Family"]
+
+
+@dataclass(frozen=True)
+class Family:
+    """Attributes: what to run, and the seconds after which it is stopped (what it found until then is kept)."""
+
+    run: Callable[[Rows, Places], None]
+    seconds: int
+
+
+FAMILIES = {
+    "micro": Family(micro, 30),
+    "check": Family(check, 110),
+    "lstm": Family(partial(layers, kind="LSTM"), 60),
+    "gru": Family(partial(layers, kind="GRU"), 50),
+    "rnn": Family(partial(layers, kind="RNN"), 45),
+    "job": Family(job, 60),
+    "loops": Family(loops, 25),
+    "optimisers": Family(optimisers, 25),
+    "tilings": Family(tilings, 60),
+}
+"""In the order in which they run: what is most wanted first."""

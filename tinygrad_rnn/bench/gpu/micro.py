@@ -1,0 +1,90 @@
+"""Family ``micro``: what one call costs on the host, and how fast memory is copied."""
+
+from __future__ import annotations
+
+import operator
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import tinygrad_rnn as tg
+
+from ...backend import cuda
+from .clock import milliseconds, synchronize
+from .places import Places
+from .rows import Rows
+
+__all__ = ["micro"]
+
+
+def micro(rows: Rows, places: Places) -> None:
+    """Microseconds per call until it returns, and until the device is done with all of them."""
+    count = 20 if places.dry else 2000
+    rows.add("device", **_facts(places))
+    libs: list[tuple[str, Any, str]] = [("ours", tg, places.ours), ("torch", places.torch(), places.theirs)]
+    for name, lib, device in libs:
+        if lib is None:
+            continue
+        a, b = [lib.ones(64, 64).to(device) for _ in range(2)]
+        w = lib.ones(64, 64).to(device).requires_grad_()
+        calls: dict[str, Callable[[], Any]] = {
+            "a + b": partial(operator.add, a, b),
+            "recorded w + b": partial(operator.add, w, b),
+            "a @ b": partial(operator.matmul, a, b),
+            "tanh": partial(lib.tanh, a),
+            "a[3]": partial(operator.getitem, a, 3),
+            "a.sum()": a.sum,
+        }
+        for call, run in calls.items():
+            rows.attempt(f"{name} {call}", partial(_call, rows, f"{name} {call}", lib, device, run, count))
+    if places.ours != "cpu":
+        rows.attempt("kernel", lambda: _kernels(rows, places, count))
+    n = 1 << (8 if places.dry else 28)
+    x, y = tg.ones(n, device=places.ours), tg.empty(n, device=places.ours)
+    copy = milliseconds(tg, places.ours, lambda: y.copy_(x), budget=0.5)
+    rows.add("copy", **{"GB per second, read and written": 8 * n / copy / 1e6})
+
+
+def _facts(places: Places) -> dict[str, Any]:
+    if places.ours == "cpu":
+        return {"name": "CPU"}
+    p, runtime = tg.cuda.get_device_properties(), cuda.require().cuda.runtime
+    return {
+        "name": p.name,
+        "compute capability": f"{p.major}.{p.minor}",
+        "multiprocessors": p.multi_processor_count,
+        "clock in MHz": p.clock_rate // 1000,
+        "memory in GB": p.total_memory / 1e9,
+        "CuPy": cuda.require().__version__,
+        "driver": runtime.driverGetVersion(),
+        "runtime": runtime.runtimeGetVersion(),
+    }
+
+
+def _call(rows: Rows, key: str, lib: Any, device: str, run: Callable[[], Any], count: int) -> None:
+    for _ in range(10):
+        run()
+    synchronize(lib, device)
+    begin = time.perf_counter()
+    for _ in range(count):
+        run()
+    issued = time.perf_counter() - begin
+    synchronize(lib, device)
+    done = time.perf_counter() - begin
+    rows.add(key, **{"us to issue": issued / count * 1e6, "us until done": done / count * 1e6})
+
+
+def _kernels(rows: Rows, places: Places, count: int) -> None:
+    """Launches of a kernel that does nothing, and CuPy's own calls."""
+    cupy = cuda.require()
+    nothing = cupy.RawModule(code='extern "C" __global__ void nothing() {}').get_function("nothing")
+    a, b, out = [cupy.ones((64, 64), "float32") for _ in range(3)]
+    calls: dict[str, Callable[[], Any]] = {
+        "kernel, no arguments": lambda: nothing((1,), (32,), ()),
+        "cupy.add(out=)": lambda: cupy.add(a, b, out=out),
+        "cupy.matmul(out=)": lambda: cupy.matmul(a, b, out=out),
+        "cupy a[3]": lambda: a[3],
+    }
+    for name, run in calls.items():
+        _call(rows, name, tg, places.ours, run, count)
