@@ -3,10 +3,12 @@
 from . import cuda
 from .arrays import array_module, is_array, is_pinned, on_gpu, pinned, raw_array, to_numpy
 from .device import CPU, Device, array_device, to_device
+from .memory import aligned_empty
 
 __all__ = [
     "CPU",
     "Device",
+    "aligned_empty",
     "array_device",
     "array_module",
     "cuda",

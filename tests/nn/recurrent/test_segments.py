@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tests.golden.recurrent_cases import random_layer_case, run_layer
+from tinygrad_rnn.backend.memory import release_memory
 from tinygrad_rnn.errors import ArgumentError, InplaceError
 from tinygrad_rnn.ops.kernels import choice
 from tinygrad_rnn.ops.kernels.segments import cut
@@ -182,6 +183,7 @@ def peak(kind: str, segments: Any, steps: int, size: int = 32, whole: bool = Tru
     x = tg.tensor(np.ones((steps, 1, size), np.float32))
     layer(x[:9])[0].sum().backward()  # what is imported or compiled now is not counted
     gc.collect()
+    release_memory()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]

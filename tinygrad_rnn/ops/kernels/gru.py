@@ -18,19 +18,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...backend import array_module
+from ...backend import aligned_empty, array_module
 from ...typing import Array
+from .columns import Columns, Projection, gate_blocks
+from .into_state import IntoState
 from .plan import Blocks, Part, Plan, Trail
 from .products import (
-    ROWS_OF_A_PRODUCT,
     bias_gradient,
     half,
     input_gradient,
     most_rows,
     one_minus_square,
     pack_bias,
-    pack_weight,
-    project,
     scratch_for,
     sum_of_blocks,
     weight_gradient,
@@ -76,28 +75,32 @@ def forward(
     size = h0.shape[1]
     plan = Plan.of(x, h0, sizes, reverse)
     rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
-    w_in = pack_weight(w_ih, ORDER, SCALES, steps=1)  # (3, I, H)
-    w_rec = pack_weight(w_hh, ORDER, SCALES, steps=plan.steps)  # (3, H, H)
     b_in = pack_bias((b_ih, _without_n(b_hh)), ORDER, SCALES)  # (3, 1, H)
     b_hn = xp.zeros(size, x.dtype) if b_hh is None else b_hh[2 * size :]  # (H,)
+    project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, b_in)
+    w_rec = Columns([block.T for block in gate_blocks(w_hh, ORDER)], plan.batch, SCALES, plan.steps)  # 3 of (H, H)
     hs = Trail(plan, h0, "both" if save else "after")
 
-    parts = plan.parts(most_rows(size, ROWS_OF_A_PRODUCT))
+    parts = plan.parts(most_rows(size, project.rows))
     projected = scratch_for(x, 3, max((part.size for part in parts), default=0), size)  # (3, rows of a part, H)
     gates = Blocks(plan, 4, h0, keep=save)
     room = Blocks(plan, 3, h0, keep=False)
     matmul, add, subtract, multiply, tanh, point5 = xp.matmul, xp.add, xp.subtract, xp.multiply, xp.tanh, half(x)
+    main, rest = w_rec.main, w_rec.rest
     for part in parts:
         a_part = projected[:, : part.size]
-        project(rows_x[part.rows], w_in, b_in, out=a_part)
+        project(rows_x[part.rows], out=a_part)
         views = [
             plan.split_part(a_part[:2], part),
             plan.split_part(a_part[2], part),
             *(gates.views(part, block) for block in (slice(2), 0, 1, 2, 3)),
-            *(room.views(part, block) for block in (slice(None), slice(2), 2)),
+            *(room.views(part, seen=seen) for seen in (w_rec.seen, w_rec.rest_of)),
+            *(room.views(part, block) for block in (slice(2), 2)),
         ]
-        for h, h_new, a_rz, a_n, rz, r, z, n, q, product, product_rz, t in plan.walk(part, (hs,), views):
-            matmul(h, w_rec, out=product)
+        for h, h_new, a_rz, a_n, rz, r, z, n, q, into, into_rest, product_rz, t in plan.walk(part, (hs,), views):
+            matmul(h, main, out=into)  # into the product (3, n, H): product_rz and t
+            if rest is not None:
+                matmul(h, rest, out=into_rest)
             add(a_rz, product_rz, out=rz)  # (2, n, H)
             tanh(rz, out=rz)
             multiply(rz, point5, out=rz)
@@ -135,34 +138,40 @@ def backward(
     plan, size = residual.plan, h0.shape[1]
     dy, dh_n = gs
     dh0 = xp.zeros(h0.shape, x.dtype) if dh_n is None else dh_n.copy()  # (N, H), carried from step to step
-    da = xp.empty((4, plan.rows, size), x.dtype)  # (4, S, H): q, r, z, n
+    da = aligned_empty((plan.rows, 4 * size), x)  # (S, 4H): q, r, z, n
+    da_gates = da.reshape(plan.rows, 4, size).swapaxes(0, 1)  # (4, S, H), a view
     dy_rows = None if dy is None else dy.reshape(plan.rows, size)  # (S, H)
-    w_rec = w_hh.reshape(3, size, size)[[2, 0, 1]]  # (3, H, H), in the order of da
+    into_state = IntoState(plan, gate_blocks(w_hh, (2, 0, 1)))
+    parts = plan.parts(most_rows(size))
+    rooms = scratch_for(x, 4, max((part.size for part in parts), default=0), size)  # (4, rows of a part, H)
     heads = plan.heads(dh0)
-    room = Blocks(plan, 3, h0, keep=False)
+    room = Blocks(plan, 1, h0, keep=False)
     matmul, add, multiply, total = xp.matmul, xp.add, xp.multiply, sum_of_blocks(xp)
+    main, rest = into_state.main, into_state.rest
 
-    for part in reversed(plan.parts(most_rows(size))):
-        da_part = da[:, part.rows]
+    for part in reversed(parts):
+        da_part = rooms[:, : part.size]
         _fill_factors(residual, part, da_part)
         views = [
             plan.split_part(da_part, part),
-            plan.split_part(da_part[:3], part),
+            *into_state.views(part, da_part[:3]),
             residual.gates.views(part, 1),
-            room.views(part),
             room.views(part, 0),
             None if dy_rows is None else plan.split_part(dy_rows[part.rows], part),
         ]
-        for da_t, into_h, z, terms, t, dy_t, dh in plan.walk_back(part, views, (heads,)):
+        for da_t, into_h, into, into_rest, terms, z, t, dy_t, dh in plan.walk_back(part, views, (heads,)):
             if dy_t is not None:
                 add(dh, dy_t, out=dh)
             multiply(da_t, dh, out=da_t)
             multiply(dh, z, out=dh)
-            matmul(into_h, w_rec, out=terms)
+            matmul(into_h, main, out=into)  # into terms
+            if rest is not None:
+                matmul(into_h, rest, out=into_rest)
             add(dh, total(terms, axis=0, out=t), out=dh)
+        da_gates[:, part.rows] = da_part
 
     rows_x = x.reshape(plan.rows, x.shape[-1])
-    into_x, into_h = da[1:], da[:3]
+    into_x, into_h = da[:, size:], da[:, : 3 * size]
     return [
         input_gradient(into_x, w_ih).reshape(x.shape) if needs[0] else None,
         dh0 if needs[1] else None,

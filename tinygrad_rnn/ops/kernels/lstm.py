@@ -18,19 +18,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...backend import array_module
+from ...backend import aligned_empty, array_module
 from ...typing import Array
+from .columns import Columns, Projection, gate_blocks
+from .into_state import IntoState
 from .plan import Blocks, Part, Plan, Trail
 from .products import (
-    ROWS_OF_A_PRODUCT,
     bias_gradient,
     half,
     input_gradient,
     most_rows,
     one_minus_square,
     pack_bias,
-    pack_weight,
-    project,
     scratch_for,
     sum_of_blocks,
     weight_gradient,
@@ -83,28 +82,33 @@ def forward(
     size = c0.shape[1]
     plan = Plan.of(x, h0, sizes, reverse)
     rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
-    w_in = pack_weight(w_ih, ORDER, SCALES, steps=1)  # (4, I, H)
-    w_rec = pack_weight(w_hh, ORDER, SCALES, steps=plan.steps)  # (4, R, H)
-    bias = pack_bias((b_ih, b_hh), ORDER, SCALES)  # (4, 1, H)
+    project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, pack_bias((b_ih, b_hh), ORDER, SCALES))
+    w_rec = Columns([block.T for block in gate_blocks(w_hh, ORDER)], plan.batch, SCALES, plan.steps)  # 4 of (R, H)
     hs = Trail(plan, h0, "both" if save else "after")
     cs = Trail(plan, c0, "both" if save else "after" if cells else "last")
 
-    parts = plan.parts(most_rows(size, ROWS_OF_A_PRODUCT))
+    parts = plan.parts(most_rows(size, project.rows))
     projected = scratch_for(x, 4, max((part.size for part in parts), default=0), size)  # (4, rows of a part, H)
     gates = Blocks(plan, 4, c0, keep=save)
     room = Blocks(plan, 4, c0, keep=False)
     matmul, add, multiply, tanh, point5 = xp.matmul, xp.add, xp.multiply, xp.tanh, half(x)
+    main, rest = w_rec.main, w_rec.rest
     for part in parts:
         a_part = projected[:, : part.size]
-        project(rows_x[part.rows], w_in, bias, out=a_part)
+        project(rows_x[part.rows], out=a_part)
         views = [
             plan.split_part(a_part, part),
             *(gates.views(part, block) for block in (slice(None), slice(3), 0, 1, 2, 3)),
-            room.views(part),
+            *(room.views(part, seen=seen) for seen in (None, w_rec.seen, w_rec.rest_of)),
             room.views(part, 0),  # free once the products are added
         ]
-        for h, h_new, c, c_new, a, z, sigmoids, i, f, o, g, product, t in plan.walk(part, (hs, cs), views):
-            add(a, matmul(h, w_rec, out=product), out=z)  # (4, n, H)
+        for h, h_new, c, c_new, a, z, sigmoids, i, f, o, g, product, into, into_rest, t in plan.walk(
+            part, (hs, cs), views
+        ):
+            matmul(h, main, out=into)  # into the product (4, n, H)
+            if rest is not None:
+                matmul(h, rest, out=into_rest)
+            add(a, product, out=z)
             tanh(z, out=z)
             multiply(sigmoids, point5, out=sigmoids)
             add(sigmoids, point5, out=sigmoids)
@@ -146,35 +150,41 @@ def backward(
     dy, dh_n, dc_n, dc_all = (*gs, None)[:4]
     dh0 = xp.zeros(h0.shape, x.dtype) if dh_n is None else dh_n.copy()  # (N, R), carried from step to step
     dc0 = xp.zeros(c0.shape, x.dtype) if dc_n is None else dc_n.copy()  # (N, H)
-    dz = xp.empty((4, plan.rows, size), x.dtype)  # (4, S, H), blocks in the weights' order i, f, g, o
-    dh_all = xp.empty((plan.rows, h0.shape[1]), x.dtype) if w_hr is not None else None  # (S, P)
+    dz = aligned_empty((plan.rows, 4 * size), x)  # (S, 4H), gates in the weights' order i, f, g, o
+    dz_gates = dz.reshape(plan.rows, 4, size).swapaxes(0, 1)  # (4, S, H), a view
+    dh_all = aligned_empty((plan.rows, h0.shape[1]), x) if w_hr is not None else None  # (S, P)
     dy_rows = None if dy is None else dy.reshape(plan.rows, h0.shape[1])  # (S, R)
     dc_rows = None if dc_all is None else dc_all.reshape(plan.rows, size)  # (S, H)
-    w_rec = w_hh.reshape(4, size, h0.shape[1])  # (4, H, R)
-    lists = (plan.heads(dh0), plan.heads(dc0))
-    terms_room, room = Blocks(plan, 4, h0, keep=False), Blocks(plan, 1, c0, keep=False)
+    into_state = IntoState(plan, gate_blocks(w_hh, (0, 1, 2, 3)))
+    parts = plan.parts(most_rows(size))
+    factors = scratch_for(x, 5, max((part.size for part in parts), default=0), size)
+    heads = plan.heads(dh0)
+    lists = (heads, plan.heads(dc0))
+    room = Blocks(plan, 1, c0, keep=False)
     matmul, add, multiply, total = xp.matmul, xp.add, xp.multiply, sum_of_blocks(xp)
+    main, rest = into_state.main, into_state.rest
 
-    for part in reversed(plan.parts(most_rows(size))):
-        dz_part = dz[:, part.rows]
-        dm_to_dc = _fill_factors(residual, part, dz_part)
+    for part in reversed(parts):
+        here = factors[:, : part.size]
+        _fill_factors(residual, part, here)
         given = [
             None if table is None else plan.split_part(table[part.rows], part) for table in (dy_rows, dc_rows, dh_all)
         ]
         views = [
-            *(plan.split_part(dz_part[block], part) for block in (slice(None), slice(3), 3)),
+            *(plan.split_part(here[block], part) for block in (slice(3), 3, 4)),
+            *into_state.views(part, here[:4]),
             residual.gates.views(part, 1),
-            plan.split_part(dm_to_dc, part),
-            terms_room.views(part),
             room.views(part, 0),
             *given,
         ]
-        for dz_t, d_ifg, d_o, f, slope, terms, t, dy_t, dc_t, dh_t, dh, dc in plan.walk_back(part, views, lists):
+        for (
+            d_ifg, d_o, slope, dz_t, into, into_rest, terms, f, t, dy_t, dc_t, dh_t, dh, dc,
+        ) in plan.walk_back(part, views, lists):  # fmt: skip
             if dy_t is not None:
                 add(dh, dy_t, out=dh)
             if dc_t is not None:
                 add(dc, dc_t, out=dc)
-            dm = dh  # of o * tanh(c)
+            dm = dh  # of m = o * tanh(c)
             if dh_t is not None:
                 dh_t[...] = dh
                 dm = matmul(dh, w_hr)
@@ -182,7 +192,11 @@ def backward(
             multiply(d_ifg, dc, out=d_ifg)
             multiply(d_o, dm, out=d_o)
             multiply(dc, f, out=dc)
-            total(matmul(dz_t, w_rec, out=terms), axis=0, out=dh)
+            matmul(dz_t, main, out=into)
+            if rest is not None:
+                matmul(dz_t, rest, out=into_rest)
+            total(terms, axis=0, out=dh)
+        dz_gates[:, part.rows] = here[:4]
 
     rows_x = x.reshape(plan.rows, x.shape[-1])
     d_bias = bias_gradient(dz) if needs[5] or needs[6] else None
@@ -198,25 +212,24 @@ def backward(
     ]
 
 
-def _fill_factors(residual: Residual, part: Part, dz: Array) -> Array:
-    """Fill ``dz`` (4, n, H) with what each gate's cotangent is multiplied by, for many steps at once.
+def _fill_factors(residual: Residual, part: Part, factors: Array) -> None:
+    """Fill ``factors`` (5, n, H) for many steps at once.
 
-    That of o times the gradient of m = o * tanh(c), those of i, f, g times the gradient of c.  Returns dm/dc, (n, H).
+    What the cotangents of i, f, g are times that of c; that of o times that of m = o * tanh(c); and dm/dc.
     """
-    xp, plan = array_module(dz), residual.plan
+    xp, plan = array_module(factors), residual.plan
     gates = residual.gates.table(part)  # as all tables here: (4, steps, N, H), or packed (4, n, H)
-    d_i, d_f, d_g, d_o = plan.by_step(dz, part)
-    i, _, o, g = gates
-    slopes = xp.subtract(xp.ones((), dz.dtype), gates[:3])
-    xp.multiply(slopes, gates[:3], out=slopes)  # s (1 - s) of i, f, o
-    tanh_c = xp.tanh(residual.cells[part.rows])
-    seen = plan.by_step(tanh_c, part)
-    xp.multiply(slopes[0], g, out=d_i)
-    xp.multiply(slopes[1], plan.by_step(residual.earlier_cells[part.rows], part), out=d_f)
+    d_i, d_f, d_g, d_o, tanh_c = plan.by_step(factors, part)
+    i, f, o, g = gates
+    one = xp.ones((), factors.dtype)
+    xp.tanh(plan.by_step(residual.cells[part.rows], part), out=tanh_c)
+    earlier_c = plan.by_step(residual.earlier_cells[part.rows], part)
+    for slope, sigmoid, seen in ((d_i, i, g), (d_f, f, earlier_c), (d_o, o, tanh_c)):
+        xp.subtract(one, sigmoid, out=slope)  # s (1 - s) times what the gate lets through
+        xp.multiply(slope, sigmoid, out=slope)
+        xp.multiply(slope, seen, out=slope)
     xp.multiply(one_minus_square(g, out=d_g), i, out=d_g)
-    xp.multiply(slopes[2], seen, out=d_o)
-    xp.multiply(one_minus_square(seen, out=seen), o, out=seen)
-    return tanh_c
+    xp.multiply(one_minus_square(tanh_c, out=tanh_c), o, out=tanh_c)
 
 
 def _projection_gradient(residual: Residual, dh_all: Array) -> Array:

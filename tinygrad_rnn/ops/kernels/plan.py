@@ -18,11 +18,11 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, NamedTuple
 
-from ...backend import array_module
+from ...backend import aligned_empty
 from ...typing import Array
 
 __all__ = ["Blocks", "Part", "Plan", "Trail"]
@@ -174,7 +174,6 @@ class Trail:
     """
 
     def __init__(self, plan: Plan, initial: Array, keep: str = "both") -> None:
-        xp = array_module(initial)
         self._plan = plan
         self._block: Array = None  # (T + 1, N, R)
         self.earlier: Array = None
@@ -185,7 +184,7 @@ class Trail:
             self.state = initial.copy()
             self._heads = plan.heads(self.state)
         elif not plan.packed:
-            self._block = block = xp.empty((plan.steps + 1, plan.batch, size), initial.dtype)
+            self._block = block = aligned_empty((plan.steps + 1, plan.batch, size), initial)
             start, first = (plan.steps, 0) if plan.reverse else (0, 1)
             block[start] = initial
             self.values = block[first : first + plan.steps].reshape(plan.rows, size)
@@ -194,11 +193,11 @@ class Trail:
         else:
             self.state = self.running = initial.copy()
             self._heads = plan.heads(self.running)
-            self.values = xp.empty((plan.rows, size), initial.dtype)
+            self.values = aligned_empty((plan.rows, size), initial)
             self._after = plan.split(self.values)
             self._before = self._heads
             if keep == "both":
-                self.earlier = xp.empty((plan.rows, size), initial.dtype)
+                self.earlier = aligned_empty((plan.rows, size), initial)
                 self._before = plan.split(self.earlier)
 
     def views(self, part: Part) -> tuple[list[Array], list[Array]]:
@@ -237,23 +236,26 @@ class Blocks:
     """
 
     def __init__(self, plan: Plan, count: int, state: Array, keep: bool = True) -> None:
-        xp = array_module(state)
         size = state.shape[-1]
         self._plan = plan
         self._shared: dict[int, Array] = {}
         if not keep:
-            flat = xp.empty(count * plan.batch * size, state.dtype)
+            flat = aligned_empty((count * plan.batch * size,), state)
             for n in set(plan.sizes):
                 self._shared[n] = flat[: count * n * size].reshape(count, n, size)
         elif plan.packed:
-            self._memory = xp.empty((count, plan.rows, size), state.dtype)
+            self._memory = aligned_empty((count, plan.rows, size), state)
         else:
-            self._memory = xp.empty((plan.steps, count, plan.batch, size), state.dtype)
+            self._memory = aligned_empty((plan.steps, count, plan.batch, size), state)
 
-    def views(self, part: Part, block: Any = slice(None)) -> list[Array]:
-        """One view per visit of ``part``: all blocks (G, n, H), some of them, or one (n, H)."""
+    def views(self, part: Part, block: Any = slice(None), seen: Callable[[Array], Array] | None = None) -> list[Array]:
+        """One view per visit of ``part``: all blocks (G, n, H), some of them, or one (n, H).
+
+        Args:
+            seen: without ``keep``: gives the view of a view that is wanted.
+        """
         if self._shared:
-            chosen = {n: memory[block] for n, memory in self._shared.items()}
+            chosen = {n: memory[block] if seen is None else seen(memory[block]) for n, memory in self._shared.items()}
             return [chosen[n] for n in self._plan.sizes[part.first : part.last]]
         if self._plan.packed:
             return self._plan.split_part(self._memory[block, part.rows], part)

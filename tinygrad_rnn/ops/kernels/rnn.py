@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...backend import array_module
+from ...backend import aligned_empty, array_module
 from ...typing import Array
+from .columns import Columns, Projection, gate_blocks
 from .plan import Blocks, Plan, Trail
 from .products import (
     bias_gradient,
@@ -23,8 +24,6 @@ from .products import (
     most_rows,
     one_minus_square,
     pack_bias,
-    pack_weight,
-    project,
     weight_gradient,
 )
 
@@ -70,16 +69,21 @@ def forward(
     xp = array_module(x)
     size = h0.shape[1]
     plan = Plan.of(x, h0, sizes, reverse)
-    w_in = pack_weight(w_ih, ORDER, SCALES, steps=1)  # (1, I, H)
-    w_rec = pack_weight(w_hh, ORDER, SCALES, steps=plan.steps)[0]  # (H, H)
-    bias = pack_bias((b_ih, b_hh), ORDER, SCALES)  # (1, 1, H)
+    rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
+    project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, pack_bias((b_ih, b_hh), ORDER, SCALES))
+    w_rec = Columns([w_hh.T], plan.batch, products=plan.steps)  # (H, H)
     hs = Trail(plan, h0, "both" if save else "after")
-    project(x.reshape(plan.rows, x.shape[-1]), w_in, bias, out=hs.values[None])
     room = Blocks(plan, 1, h0, keep=False)
     matmul, add, tanh, maximum, zero = xp.matmul, xp.add, xp.tanh, xp.maximum, xp.zeros((), x.dtype)
-    for part in plan.parts(most_rows(size)):
-        for h, h_new, product in plan.walk(part, (hs,), (room.views(part, 0),)):
-            add(h_new, matmul(h, w_rec, out=product), out=h_new)
+    main, rest = w_rec.main[0], None if w_rec.rest is None else w_rec.rest[0]
+    for part in plan.parts(most_rows(size, project.rows)):
+        project(rows_x[part.rows], out=hs.values[None, part.rows])
+        views = [room.views(part, 0, seen) for seen in (w_rec.seen, w_rec.rest_of, None)]
+        for h, h_new, into, into_rest, product in plan.walk(part, (hs,), views):
+            matmul(h, main, out=into)  # into the product (n, H)
+            if rest is not None:
+                matmul(h, rest, out=into_rest)
+            add(h_new, product, out=h_new)
             if nonlinearity == "tanh":
                 tanh(h_new, out=h_new)
             else:
@@ -111,22 +115,27 @@ def backward(
     dy, dh_n = gs
     dh0 = xp.zeros(h0.shape, x.dtype) if dh_n is None else dh_n.copy()  # (N, H), carried from step to step
     dy_rows = None if dy is None else dy.reshape(plan.rows, size)  # (S, H)
-    dz = xp.empty((1, plan.rows, size), x.dtype)  # (1, S, H): first the slopes, then times dh
+    dz = aligned_empty((plan.rows, size), x)  # (S, H): first the slopes, then times dh
+    w_rec = Columns([w_hh], plan.batch, products=plan.steps)
     heads = plan.heads(dh0)
+    into_heads, rest_heads = ([seen(head) for head in heads] for seen in (w_rec.seen, w_rec.rest_of))
     matmul, add, multiply = xp.matmul, xp.add, xp.multiply
+    main, rest = w_rec.main[0], None if w_rec.rest is None else w_rec.rest[0]
 
     for part in reversed(plan.parts(most_rows(size))):
         rows = part.rows
         if residual.nonlinearity == "tanh":
-            one_minus_square(residual.values[rows], out=dz[0, rows])
+            one_minus_square(residual.values[rows], out=dz[rows])
         else:
-            dz[0, rows] = residual.values[rows] > 0
-        dy_part = None if dy_rows is None else plan.split_part(dy_rows[rows], part)
-        for dz_t, dy_t, dh in plan.walk_back(part, (plan.split_part(dz[0, rows], part), dy_part), (heads,)):
+            dz[rows] = residual.values[rows] > 0
+        views = [plan.split_part(dz[rows], part), None if dy_rows is None else plan.split_part(dy_rows[rows], part)]
+        for dz_t, dy_t, dh, into, into_rest in plan.walk_back(part, views, (heads, into_heads, rest_heads)):
             if dy_t is not None:
                 add(dh, dy_t, out=dh)
             multiply(dz_t, dh, out=dz_t)
-            matmul(dz_t, w_hh, out=dh)
+            matmul(dz_t, main, out=into)  # into dh
+            if rest is not None:
+                matmul(dz_t, rest, out=into_rest)
 
     rows_x = x.reshape(plan.rows, x.shape[-1])
     d_bias = bias_gradient(dz) if needs[4] or needs[5] else None
