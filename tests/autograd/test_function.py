@@ -403,3 +403,26 @@ def test_saved_tensors_of_the_node_until_the_sweep_frees_them() -> None:
     y.backward()
     with pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"):
         _ = y.grad_fn.saved_tensors
+
+
+def test_a_rule_for_forward_mode_may_be_there_and_jvp_goes_through_backward(lib: Any) -> None:
+    class Square(lib.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(x)
+            ctx.save_for_forward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return 2 * ctx.saved_tensors[0] * g
+
+        @staticmethod
+        def jvp(ctx: Any, tangent: Any) -> Any:
+            raise AssertionError("this is for forward mode")
+
+    x, v = lib.tensor([1.0, 3.0]), lib.tensor([10.0, 1.0])
+    value, found = lib.autograd.functional.jvp(Square.apply, x, v)
+    assert value.tolist() == [1.0, 9.0] and found.tolist() == [20.0, 6.0]
+    with pytest.raises(NotImplementedError, match="You must implement the jvp function for custom autograd.Function"):
+        double(lib).jvp(None, v)

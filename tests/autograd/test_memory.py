@@ -291,6 +291,46 @@ def test_carrying_a_state_without_detach_warns() -> None:
             h.sum().backward(retain_graph=True)
 
 
+LOSSES = growth.EVERY * growth.UNSWEPT
+
+
+def loss_of(w: Any, kind: str = "mse") -> Any:
+    if kind == "mse":
+        return tg.nn.functional.mse_loss(w * 2, tg.zeros(2))
+    return tg.nn.functional.cross_entropy(w * 2, tg.tensor(1))
+
+
+@pytest.mark.parametrize("kind", ["mse", "cross_entropy"])
+def test_validating_without_no_grad_warns(kind: str) -> None:
+    w, total = leaf(), 0.0
+    with pytest.warns(GrowingGraph, match="backward\\(\\) was called for none of them") as caught:
+        for _ in range(2 * LOSSES):
+            total += loss_of(w, kind)
+    assert len(caught) == 1 and caught[0].filename == __file__
+
+
+def validating_as_one_should(w: Any) -> None:
+    total = 0.0
+    with tg.no_grad():
+        kept = [loss_of(w) for _ in range(2 * LOSSES)]  # noqa: F841
+    for _ in range(2 * LOSSES):
+        total += loss_of(w).item()
+
+
+def gradients_of_a_sum_over_a_batch(w: Any) -> None:
+    """Many losses in one graph, swept before they are too many."""
+    for _ in range(4):
+        sum(loss_of(w) for _ in range(LOSSES - 1)).backward()
+
+
+def a_loss_at_every_step_of_a_long_sequence(w: Any) -> None:
+    h, total = tg.ones(2), 0.0
+    for _ in range(2 * LOSSES):
+        h = tg.tanh(w * h)
+        total += loss_of(h)
+    total.backward()
+
+
 def ordinary_training(w: Any) -> None:
     total = 0.0
     for _ in range(2 * CALLS):
@@ -358,6 +398,9 @@ def penalties(w: Any) -> None:
 @pytest.mark.parametrize(
     "program",
     [
+        validating_as_one_should,
+        gradients_of_a_sum_over_a_batch,
+        a_loss_at_every_step_of_a_long_sequence,
         ordinary_training,
         training_with_a_part_in_common,
         losses_of_which_some_are_let_go,

@@ -190,3 +190,11 @@ def test_tensors_made_in_inference_mode_are_ordinary_ones() -> None:
         x = tg.tensor([5.0])
     (w * x).sum().backward()
     assert w.grad.item() == 5.0
+
+
+def test_tensors_made_under_inference_mode_are_ordinary() -> None:
+    with tg.inference_mode():
+        x = tg.ones(2)
+    assert not x.is_inference() and not tg.is_inference(x) and not x.requires_grad
+    x.requires_grad_().sum().backward()
+    assert x.grad is not None

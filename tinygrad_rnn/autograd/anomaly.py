@@ -225,6 +225,9 @@ class detect_anomaly:
     The forward pass must run inside as well, for the lines to be known.  Errors of other kinds in a backward pass (a
     saved value that was overwritten, an error in a custom Function) get the same information.  It is slow.
 
+    It is a mode of the thread, as ``no_grad`` is: other threads run on as they were, and a thread started inside starts
+    without it.  (PyTorch's is one setting for all threads.)
+
     Args:
         check_nan: raise at a nan in a gradient.
         check_forward: raise already where the forward pass makes a nan.

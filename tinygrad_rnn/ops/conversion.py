@@ -17,7 +17,7 @@ from .dtypes import as_dtype, cast
 from .elementwise import clone
 from .shape import axis_of, reshape, sizes_of
 
-__all__ = ["is_complex", "is_floating_point", "is_nonzero", "is_tensor", "numel"]
+__all__ = ["is_complex", "is_floating_point", "is_inference", "is_nonzero", "is_tensor", "numel"]
 
 _move: Callable[..., Value] = primitive(
     "move",
@@ -197,6 +197,11 @@ def is_floating_point(input: Tensor) -> bool:
     return input.dtype.kind == "f"
 
 
+def is_inference(input: Tensor) -> bool:
+    """Whether it is one of PyTorch's inference tensors: never, what is made under ``inference_mode`` is ordinary."""
+    return False
+
+
 def is_complex(input: Tensor) -> bool:
     """Whether the entries are complex numbers."""
     return input.dtype.kind == "c"
@@ -261,6 +266,7 @@ METHODS: dict[str, Any] = {
     "is_signed": lambda self: self.dtype.kind in "ifc",
     "is_floating_point": is_floating_point,
     "is_complex": is_complex,
+    "is_inference": is_inference,
     "is_nonzero": is_nonzero,
     "size": size,
     "dim": lambda self: self.ndim,

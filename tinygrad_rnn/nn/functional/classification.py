@@ -21,6 +21,7 @@ from ...errors import ArgumentError, ArgumentTypeError, DtypeError, IndexOutOfRa
 from ...ops import log_softmax, where
 from ...ops import sum as total
 from ...tape.fused import fused
+from ...tape.growth import note_loss
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array, Value
 from ..tree import TYPE_NAMES
@@ -197,6 +198,7 @@ def nll_loss(
     reduction = reduction_name(reduction, size_average, reduce)
     case = _case("nll_loss", input, target, weight, ignore_index)
     result: Tensor = _likelihood(input, case, reduction)
+    note_loss(result._node)
     return result
 
 
@@ -261,6 +263,7 @@ def cross_entropy(
         return _smoothed(input, case, weight, reduction, label_smoothing)
     result: Tensor
     (result,) = _cross_entropy(input, case=case, reduction=reduction)
+    note_loss(result._node)
     return result
 
 

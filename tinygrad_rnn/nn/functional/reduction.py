@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ...errors import ArgumentError
+from ...tape.growth import note_loss
 from ...tape.tensor import Tensor
 from ..caution import caution
 
@@ -31,7 +32,11 @@ def reduction_name(reduction: str, size_average: bool | None = None, reduce: boo
 
 def reduced(loss: Tensor, reduction: str) -> Tensor:
     """The entries, their mean or their sum."""
-    return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
+    if reduction == "none":
+        return loss
+    result = loss.mean() if reduction == "mean" else loss.sum()
+    note_loss(result._node)
+    return result
 
 
 def same_size_warning(input: Tensor, target: Tensor) -> None:
