@@ -70,12 +70,13 @@ class Kernel:
 
     def __init__(self, function: Any, launch: Launch, multiprocessors: int) -> None:
         self._function = function
+        self._compiled = function.kernel  # CuPy compiles here
         self._launch = launch
         self._multiprocessors = multiprocessors
         if launch.shared > LARGE_SHARED_MEMORY:
             function.max_dynamic_shared_size_bytes = launch.shared
         if launch.cluster > PORTABLE_CLUSTER:
-            module().cuda.driver.funcSetAttribute(function.kernel.ptr, NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1)
+            module().cuda.driver.funcSetAttribute(self._compiled.ptr, NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1)
 
     def __call__(self, blocks: int, *arguments: Any) -> None:
         """Launch on the current stream.  Arguments: contiguous arrays, NumPy scalars, None for a null pointer.
@@ -91,7 +92,7 @@ class Kernel:
     def resident_blocks(self) -> int:
         """How many blocks can run at the same time on the whole GPU."""
         per_multiprocessor = module().cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
-            self._function.kernel.ptr, self._launch.threads, self._launch.shared
+            self._compiled.ptr, self._launch.threads, self._launch.shared
         )
         return int(per_multiprocessor) * self._multiprocessors
 

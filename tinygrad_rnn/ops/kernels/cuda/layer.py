@@ -7,6 +7,7 @@ kernel that cannot be compiled or launched is not tried again in this process; a
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -99,6 +100,12 @@ def forward(
     return (y.reshape(*x.shape[:-1], size), *finals), residual
 
 
+@functools.lru_cache(maxsize=16)
+def _ones(make: Any, device: int, count: int, dtype: Any) -> Array:
+    """(1, count): a sum over rows is faster as a product, and this operand of it is always the same."""
+    return make((1, count), dtype)
+
+
 def backward(
     gs: Sequence[Array | None],
     residual: Residual,
@@ -127,7 +134,7 @@ def backward(
     count = len(starts)
     need_x, need_states = needs[0], needs[1 : 1 + count]
     need_w_ih, need_w_hh, need_b_ih, need_b_hh = needs[1 + count : 5 + count]
-    ones = xp.ones((1, rows.total), dz.dtype)  # a sum over rows is faster as a product
+    ones = _ones(xp.ones, gpu().number, rows.total, dz.dtype)
 
     def total(d: Array) -> Array:
         return xp.matmul(ones, d).reshape(-1)
