@@ -5,6 +5,9 @@
 # make mutants    changes the package in small ways and prints the share that the tests notice
 # make bench      times this package against its peers, as ratios (extra bench; and torch where it is installed)
 #
+# make gpu        tests and measures everything that needs a GPU, in eight minutes; tables in OUT=DIR.  Installs nothing:
+#                 $(PYTHON) must have cupy, numpy, pytest, hypothesis, and torch to compare with
+#
 # Both make .venv on first use and need nothing but python3 (3.10 or newer, with venv) and make.
 # Another interpreter: make PYTHON=python3.12 train.  Options of the program: make train ARGS="--cell gru".
 
@@ -18,7 +21,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Each test process gets one core, so BLAS must not start a thread per core in each of them.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: train test thorough mutants bench clean
+.PHONY: train test thorough mutants bench gpu clean
 
 train: .venv/.installed-plot
 	$(BIN)/tinygrad-rnn train $(ARGS)
@@ -37,6 +40,9 @@ mutants: .venv/.installed-test
 
 bench: .venv/.installed-bench
 	$(BIN)/tinygrad-rnn bench $(ARGS)
+
+gpu:
+	PYTHONPATH=. $(PYTHON) -m tests.gpu --out $(or $(OUT),gpu-results) $(ARGS)
 
 # A stamp is made last, so that an interrupted installation is taken up again; pyproject.toml makes it stale.
 # The package is installed in editable form: the stamps need not follow its sources.

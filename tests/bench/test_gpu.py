@@ -14,7 +14,7 @@ import pytest
 import tinygrad_rnn as tg
 from tests.support import arrays, emulated, emulator
 from tinygrad_rnn.backend import kernels
-from tinygrad_rnn.bench.gpu import bounds, check, clock, families, program, reference, tables, tilings
+from tinygrad_rnn.bench.gpu import bounds, check, clock, families, program, reference, sanitize, tables, tilings
 from tinygrad_rnn.bench.gpu.places import Places
 from tinygrad_rnn.bench.gpu.rows import Rows
 from tinygrad_rnn.errors import UsageError
@@ -49,7 +49,7 @@ def test_every_family_runs_on_device_arrays(name: str, torch: Any) -> None:
 
 def test_without_pytorch_the_reference_is_our_own(monkeypatch: pytest.MonkeyPatch, double: Any) -> None:
     monkeypatch.setattr(Places, "torch", lambda self: None)
-    for name in ("check", "lstm", "loops", "optimisers"):
+    for name in ("check-gru", "lstm", "loops", "optimisers"):
         rows = Rows()
         families.FAMILIES[name].run(rows, ON_DOUBLE)
         assert rows.found and not [key for key, row in rows.found.items() if "failed" in row or "ratio" in row]
@@ -118,6 +118,16 @@ def test_the_program_leaves_tables(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "| loops | done" in text and "composed loop H=4 N=2 T=3" in text
     found = json.loads((tmp_path / "new" / "gpu.json").read_text())
     assert set(found["rows"]) == {"loops", "tilings"} and "0 of 2 rows are wrong or failed" in capsys.readouterr().out
+
+
+def test_checks_run_together_and_times_alone() -> None:
+    groups = program._groups(list(families.FAMILIES))
+    assert groups[0] == ["check-rnn", "check-gru", "check-lstm"] and all(len(group) == 1 for group in groups[1:])
+    assert program._groups(["lstm"]) == [["lstm"]]
+
+
+def test_what_is_run_under_the_sanitizer_runs(double: Any) -> None:
+    sanitize.main()
 
 
 def test_a_family_that_hangs_is_stopped_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,13 +12,14 @@ only, and saves every row when it is there.  ``DIR`` gets a log and the rows of 
     rows.py        what was found, saved as it comes
     clock.py       milliseconds between two events
     reference.py   one layer's numbers in any library, and how far results are from float64
-    check.py       family: values and gradients of every fused path over a grid of shapes
+    check.py       families: values and gradients of every fused path over a grid of shapes
     layers.py      families: RNN, GRU, LSTM against cuDNN and against a loop over cells
     loops.py       family: the recurrence written step by step
     job.py         family: the main job, its speed and its curve
     optimisers.py  family: clipping and updates
     micro.py       family: what a call costs, and the speed of memory
     tilings.py     family: the ways to cut the persistent kernels
+    sanitize.py    a little of everything, to be run under compute-sanitizer
     bounds.py      what a step must take at least
     tables.py      Markdown
 

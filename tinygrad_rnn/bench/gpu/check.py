@@ -1,4 +1,5 @@
-"""Family ``check``: what every fused path computes, against float64; and again, for errors that move.
+"""Families ``check-rnn``, ``-gru``, ``-lstm``: what every fused path computes, against float64; and once more, for
+errors that move.
 
 A result is right if it is within 1e-5 of float64, relative in the norm, in float32 (1e-12 in float64), and if a second
 run gives the same bits.  Memory is filled with nan before, so that an entry nobody wrote shows.
@@ -7,7 +8,7 @@ run gives the same bits.  Memory is filled with nan before, so that an entry nob
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -26,8 +27,8 @@ LIMITS = {"float32": 1e-5, "float64": 1e-12}
 KINDS: list[tuple[str, dict[str, Any]]] = [("RNN", {}), ("RNN", {"nonlinearity": "relu"}), ("GRU", {}), ("LSTM", {})]
 
 
-def works(places: Places) -> Iterator[tuple[Work, str]]:
-    """The shapes, and their dtypes: all kinds over the grid; then packed, deep, both directions, odd sizes."""
+def works(places: Places, kinds: Sequence[str]) -> Iterator[tuple[Work, str]]:
+    """The shapes, and their dtypes: the kinds over the grid; then packed, deep, both directions, odd sizes."""
     grid = places.sizes(
         [*itertools.product((32, 64, 128, 256, 512), (1, 16, 64), (64,)), (64, 3, 1), (256, 5, 7), (128, 64, 1000)],
         [(64, 16, 64), (256, 3, 7)],
@@ -35,7 +36,7 @@ def works(places: Places) -> Iterator[tuple[Work, str]]:
     )
     odd = places.sizes([(48, 7, 33), (200, 2, 20), (600, 4, 10)], [(48, 7, 33)], [(3, 2, 4)])
     uneven_sizes = places.sizes([(64, 16, 64), (256, 16, 64), (512, 5, 40)], [(64, 16, 64)], [(4, 3, 5)])
-    for kind, options in KINDS:
+    for kind, options in [k for k in KINDS if k[0] in kinds]:
         for H, N, T in [*grid, *odd]:
             if not (options and (T == 1000 or H == 512)):
                 yield Work(kind, H, N, T, options=options), "float32"
@@ -47,10 +48,10 @@ def works(places: Places) -> Iterator[tuple[Work, str]]:
         yield Work(kind, *odd[0], options=options), "float64"
 
 
-def check(rows: Rows, places: Places) -> None:
+def check(rows: Rows, places: Places, kinds: Sequence[str] = ("RNN", "GRU", "LSTM")) -> None:
     """Compute every work twice and compare."""
     rows.add("kernels", note=describe())
-    for work, dtype in works(places):
+    for work, dtype in works(places, kinds):
         rows.attempt(f"{work.key} {dtype}", partial(_one, rows, places, work, dtype))
 
 

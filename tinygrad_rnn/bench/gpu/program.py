@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +57,20 @@ def run(out: Path, only: str, quick: bool, dry_run: bool, seconds: float) -> int
     end = time.monotonic() + seconds
     found: dict[str, dict[str, Any]] = {}
     notes: dict[str, str] = {}
-    for name in [n for n in FAMILIES if n in names]:
-        left = end - time.monotonic()
+    def one(name: str) -> None:
         begin = time.monotonic()
+        left = end - begin
         limit = FAMILIES[name].seconds if not dry_run else DRY_SECONDS
-        notes[name] = _child(name, out, quick, dry_run, min(limit, left)) if left > 5 else "no time left"
-        notes[name] += f", {time.monotonic() - begin:.0f} s"
-        path = out / f"{name}.json"
-        found[name] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-        print(f"{name}: {notes[name]}, {len(found[name])} rows", flush=True)
+        note = _child(name, out, quick, dry_run, min(limit, left)) if left > 5 else "no time left"
+        notes[name] = f"{note}, {time.monotonic() - begin:.0f} s"
+
+    for group in _groups([name for name in FAMILIES if name in names]):
+        with ThreadPoolExecutor(len(group)) as pool:
+            list(pool.map(one, group))
+        for name in group:
+            path = out / f"{name}.json"
+            found[name] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+            print(f"{name}: {notes[name]}, {len(found[name])} rows", flush=True)
         (out / "gpu.json").write_text(json.dumps({"notes": notes, "rows": found}, indent=1), encoding="utf-8")
         (out / "gpu.md").write_text(markdown(found, notes), encoding="utf-8")
     print(f"written: {out / 'gpu.md'}")
@@ -72,6 +78,12 @@ def run(out: Path, only: str, quick: bool, dry_run: bool, seconds: float) -> int
     wrong = sum("failed" in row or row.get("right") is False for row in rows)
     print(f"{wrong} of {len(rows)} rows are wrong or failed")
     return int(wrong > 0 or any(not note.startswith("done") for note in notes.values()))
+
+
+def _groups(names: Sequence[str]) -> list[list[str]]:
+    """What runs at the same time: the families that may, then each of the others alone."""
+    together = [name for name in names if FAMILIES[name].together]
+    return [together] * bool(together) + [[name] for name in names if name not in together]
 
 
 def _child(name: str, out: Path, quick: bool, dry_run: bool, seconds: float) -> str:

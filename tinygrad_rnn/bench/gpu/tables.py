@@ -22,7 +22,8 @@ def markdown(found: Found, notes: Mapping[str, str]) -> str:
     """
     parts = ["# Measured on a GPU", _facts(found)]
     parts += ["## How the families ended", _table(("family", "end"), notes.items())]
-    parts += [_checks(found.get("check", {})), _layers(found), _steps(found)]
+    checks = {key: row for name, rows in found.items() if name.startswith("check") for key, row in rows.items()}
+    parts += [_checks(checks), _layers(found), _steps(found)]
     for family in ("loops", "job", "optimisers", "micro", "tilings"):
         if found.get(family):
             parts += [f"## {family.capitalize()}", _plain(found[family])]
