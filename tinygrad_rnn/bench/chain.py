@@ -9,9 +9,9 @@ import sys
 import time
 from typing import Any
 
-from .measure import Job, Result
+from .measure import OURS, Job, Result
 
-__all__ = ["chain_seconds", "import_result", "tiny_jobs"]
+__all__ = ["chain_result", "import_result", "tiny_jobs"]
 
 
 def tiny_jobs(expression: str, peers: list[str]) -> dict[str, Job]:
@@ -30,30 +30,32 @@ def tiny_jobs(expression: str, peers: list[str]) -> dict[str, Job]:
 
         return run
 
-    return {name: job(name) for name in ["tinygrad_rnn", *peers]}
+    return {name: job(name) for name in [OURS, *peers]}
 
 
-def chain_seconds(n: int) -> tuple[float, float, float]:
-    """Seconds to record a chain of ``n`` nodes, to sweep it, and to release it."""
-    import tinygrad_rnn as tg
+def chain_result(n: int, peers: list[str], rounds: int = 3) -> Result:
+    """Record a chain of ``n`` nodes one after the other, sweep it, and release it."""
+    values: dict[str, list[float]] = {name: [] for name in [OURS, *peers]}
+    for _ in range(rounds):
+        for name, spent in values.items():
+            spent.append(_chain(importlib.import_module(name), n))
+    return Result(f"chain of {n} additions: record, sweep, release", "us/node", 1e6 / n, values)
 
-    x = tg.tensor(1.0, requires_grad=True)
-    moments = [time.perf_counter()]
+
+def _chain(lib: Any, n: int) -> float:
+    x = lib.tensor(1.0, requires_grad=True)
+    start = time.perf_counter()
     y = x
     for _ in range(n):
         y = y + 1.0
-    moments.append(time.perf_counter())
     y.backward()
-    moments.append(time.perf_counter())
     del y
-    moments.append(time.perf_counter())
-    record, sweep, release = [after - before for before, after in zip(moments, moments[1:], strict=False)]
-    return record, sweep, release
+    return time.perf_counter() - start
 
 
 def import_result(rounds: int = 7) -> Result:
     """A new interpreter that imports this package, against one that imports numpy alone."""
-    times: dict[str, list[float]] = {"tinygrad_rnn": [], "numpy": []}
+    times: dict[str, list[float]] = {OURS: [], "numpy": []}
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     for name in times:
         subprocess.run([sys.executable, "-c", f"import {name}"], check=True, env=environment)  # compiled and cached
@@ -61,6 +63,7 @@ def import_result(rounds: int = 7) -> Result:
         for name, spent in times.items():
             code = f"import time; t = time.perf_counter(); import {name}; print(time.perf_counter() - t)"
             command = [sys.executable, "-c", code]
-            done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+            options: dict[str, Any] = {"text": True, "env": environment, "start_new_session": True}
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, **options)
             spent.append(float(done.stdout))
-    return Result("import", "ms", 1e3, times, {"numpy": 1.3})
+    return Result("import in a new interpreter", "ms", 1e3, times, {OURS: {"numpy": 1.3}})

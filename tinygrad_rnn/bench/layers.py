@@ -3,44 +3,97 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from .measure import Job
+from .measure import NUMPY_KERNELS, OURS, Goals, Job
 
-__all__ = ["GRID", "layer_jobs"]
+__all__ = ["GRID", "layer_goals", "layer_jobs", "lengths", "two_of_ours", "with_numpy_kernels"]
 
 GRID = [(32, 8, 32), (64, 32, 64), (64, 32, 128), (64, 32, 256), (64, 32, 512), (1000, 1, 32)]
 """(T, N, H): steps, batch, hidden units; the input has H features too."""
 
 
-def layer_jobs(kind: str, T: int, N: int, H: int, **options: Any) -> dict[str, Job]:
-    """One forward and backward pass through ``nn.<kind>`` for us and for torch, checked to agree."""
+def two_of_ours() -> bool:
+    """Whether the kernels that are chosen by themselves may be others than NumPy's."""
+    return importlib.util.find_spec("numba") is not None and not os.environ.get("TINYGRAD_RNN_KERNELS")
+
+
+def layer_goals(kind: str, T: int, N: int, H: int) -> Goals:
+    """The ratios to torch.nn that we mean to stay under, with the extra ``fast`` and with NumPy alone."""
+    if kind != "LSTM":
+        fast, numpy = 0.5, 0.8
+    elif (T, N, H) in ((32, 8, 32), (1000, 1, 32)):
+        fast, numpy = 0.5, 1.5
+    else:
+        fast, numpy = (1.2 if H == 128 else 1.0), 1.5
+    without = {} if (kind, T, N, H) == ("LSTM", 1000, 1, 32) else {"torch": numpy}
+    return {OURS: {"torch": fast}, NUMPY_KERNELS: without} if two_of_ours() else {OURS: without}
+
+
+def lengths(T: int, N: int) -> list[int]:
+    """Of a packed batch: from T down to a quarter of it."""
+    return [int(n) for n in np.linspace(T, max(1, T // 4), N)]
+
+
+def layer_jobs(kind: str, T: int, N: int, H: int, *, packed: bool = False, **options: Any) -> dict[str, Job]:
+    """One forward and backward pass through ``nn.<kind>`` for us and, if it is there, for torch, checked to agree.
+
+    Args:
+        packed: the sequences have different ``lengths``, and are packed outside of what is timed.
+        options: of both constructors.
+
+    Raises:
+        AssertionError: the gradients of weight_hh_l0 differ by more than rounding explains.
+    """
     import tinygrad_rnn as tg
 
-    torch: Any = importlib.import_module("torch")
     x = np.random.default_rng(0).standard_normal((T, N, H)).astype(np.float32)
-    torch.manual_seed(0)
-    theirs = getattr(torch.nn, kind)(H, H, **options)
+    sizes = lengths(T, N) if packed else None
+    tg.manual_seed(0)
     ours = getattr(tg.nn, kind)(H, H, **options)
-    ours.load_state_dict({name: tg.tensor(value.detach().numpy()) for name, value in theirs.state_dict().items()})
-    jobs: dict[str, Job] = {
-        "tinygrad_rnn": _job(ours, tg.tensor(x, requires_grad=True)),
-        "torch": _job(theirs, torch.tensor(x, requires_grad=True)),
-    }
-    left, right = [np.asarray(job()) for job in jobs.values()]
-    error = np.abs(left - right).max() / np.abs(right).max()
-    assert error < 1e-3, f"our {kind} and torch's do not compute the same: relative difference {error:.1e}"
+    jobs = {OURS: _job(tg, ours, x, sizes)}
+    if two_of_ours():
+        jobs[NUMPY_KERNELS] = with_numpy_kernels(jobs[OURS])
+    if importlib.util.find_spec("torch"):
+        torch: Any = importlib.import_module("torch")
+        theirs = getattr(torch.nn, kind)(H, H, **options)
+        theirs.load_state_dict({name: torch.tensor(value.numpy()) for name, value in ours.state_dict().items()})
+        jobs["torch"] = _job(torch, theirs, x, sizes)
+    expected = np.array(jobs[OURS]())
+    for name, job in jobs.items():
+        error = np.abs(np.asarray(job()) - expected).max() / np.abs(expected).max()
+        assert error < 1e-3, f"{kind}: {name} does not compute the same: relative difference {error:.1e}"
     return jobs
 
 
-def _job(layer: Any, x: Any) -> Job:
+def _job(lib: Any, layer: Any, values: Any, sizes: Sequence[int] | None) -> Job:
+    x = given = lib.tensor(values, requires_grad=sizes is None)
+    if sizes is not None:
+        packed = lib.nn.utils.rnn.pack_padded_sequence(x, list(sizes))
+        x = packed.data.detach().requires_grad_()
+        given = type(packed)(x, packed.batch_sizes)
+
     def run() -> Any:
         layer.zero_grad()
         x.grad = None
-        output, _ = layer(x)
-        output.sum().backward()
+        output, _ = layer(given)
+        (output if sizes is None else output.data).sum().backward()
         return layer.weight_hh_l0.grad.numpy()
+
+    return run
+
+
+def with_numpy_kernels(job: Job) -> Job:
+    """``job`` with recurrent layers computed by NumPy alone."""
+    from ..backends.recurrent import only
+
+    def run() -> Any:
+        with only("numpy"):
+            return job()
 
     return run

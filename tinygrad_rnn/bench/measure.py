@@ -1,91 +1,132 @@
-"""Measuring by turns: every round runs each competitor once, and the ratios are taken within rounds."""
+"""Measuring by turns: every round runs each competitor once, and the ratios are taken within rounds.
+
+Rules of a measurement:
+
+* What is timed takes about 5 ms or more: short jobs run several times in a row.
+* Two runs of each competitor come first and are not counted; the first of them, in which things are compiled and
+  caches filled, is reported apart.
+* Rounds go through the competitors forth and back in turn, so that nobody always follows the same one.
+* Before each timing the garbage collector runs, and a pause lets the threads of the one before fall asleep: waiting
+  in a busy loop they would take the cores from the next.  Then follows one run that is not counted: what is timed
+  is a loop in its stride, with its own data in the caches, and not what the collector and the others left there.
+* On a GPU, ``synchronize`` is called before each reading of the clock.
+"""
 
 from __future__ import annotations
 
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-__all__ = ["Result", "measure"]
+__all__ = ["NUMPY_KERNELS", "OURS", "Goals", "Job", "Result", "measure"]
 
 OURS = "tinygrad_rnn"
+NUMPY_KERNELS = "numpy kernels"
+"""This package again, its recurrent layers computed by NumPy alone, as without the extra ``fast``."""
+
+OWN = (OURS, NUMPY_KERNELS)
+SHORTEST = 0.005
+"""Seconds: below this a clock and an interrupt weigh too much."""
+
+PAUSE = 0.02
+"""Seconds between two timings; OpenBLAS's threads wait busily for about as long, OpenMP's for less."""
+
 Job = Callable[[], object]
+Goals = Mapping[str, Mapping[str, float]]
+"""By competitor of our own, and by peer: the ratio that we mean to stay under."""
 
 
 @dataclass
 class Result:
-    """The times of one piece of work.
+    """What one piece of work took: a number for each competitor and round.
 
     Attributes:
         work: what was done.
-        unit: what one time is a time of, e.g. ``us per step``.
-        scale: seconds times ``scale`` is that unit.
-        times: seconds per run of each competitor, round by round.
-        limits: for a peer, the ratio that we mean to stay under.
+        unit: what one number, times ``scale``, is in, e.g. ``us/step``.
+        scale: of seconds (or bytes) to that unit.
+        values: seconds per run (or bytes) of each competitor, round by round.
+        goals: see :data:`Goals`.
+        quantity: ``"seconds"`` or ``"bytes"``.
+        first: of each competitor, what the first run took, which is not counted.
     """
 
     work: str
     unit: str
     scale: float
-    times: dict[str, list[float]]
-    limits: dict[str, float] = field(default_factory=dict)
+    values: dict[str, list[float]]
+    goals: Goals = field(default_factory=dict)
+    quantity: str = "seconds"
+    first: dict[str, float] = field(default_factory=dict)
 
     def median(self, name: str) -> float:
-        """The median time of a competitor, in ``unit``."""
-        return statistics.median(self.times[name]) * self.scale
+        """The median of a competitor, in ``unit``."""
+        return statistics.median(self.values[name]) * self.scale
 
-    def ratio(self, peer: str) -> tuple[float, float, float]:
-        """Our time over the peer's: lower quartile, median and upper quartile over the rounds."""
-        ratios = sorted(ours / theirs for ours, theirs in zip(self.times[OURS], self.times[peer], strict=True))
+    def ratio(self, peer: str, ours: str = OURS) -> tuple[float, float, float]:
+        """Ours over the peer's: lower quartile, median and upper quartile over the rounds."""
+        pairs = zip(self.values[ours], self.values[peer], strict=True)
+        ratios = sorted(left / right for left, right in pairs)
         lower, middle, upper = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         return lower, middle, upper
 
-    def peers(self) -> list[str]:
-        """Everybody but us."""
-        return [name for name in self.times if name != OURS]
+    def pairs(self) -> list[tuple[str, str]]:
+        """Those that are compared: each competitor of our own with each peer."""
+        peers = [name for name in self.values if name not in OWN]
+        return [(ours, peer) for ours in OWN if ours in self.values for peer in peers]
 
 
 def measure(
     work: str,
-    jobs: dict[str, Job],
+    jobs: Mapping[str, Job],
     *,
     unit: str = "ms",
     scale: float = 1e3,
     rounds: int = 15,
     seconds: float = 4.0,
-    limits: dict[str, float] | None = None,
+    goals: Goals | None = None,
+    synchronize: Callable[[], object] | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> Result:
     """Time the jobs by turns, after two runs of each that are not counted.
 
     Args:
-        jobs: by competitor; ours is named ``tinygrad_rnn``.
+        jobs: by competitor.
         rounds: at most so many; fewer (but at least 5) if ``seconds`` are over.
+        goals: ratios to stay under.
+        synchronize: waits until a device has done what was asked of it.
+        tell: is told how far the measurement has come.
     """
-    batch = {name: _batch(job) for name, job in jobs.items()}
-    times: dict[str, list[float]] = {name: [] for name in jobs}
+    wait = synchronize or _nothing
+    tell = tell or _nothing
+    first, batch = {}, {}
+    for name, job in jobs.items():
+        tell(f"{work}: {name}, warm-up")
+        first[name] = _time(job, 1, wait)
+        batch[name] = max(1, int(SHORTEST / max(_time(job, 1, wait), 1e-9)))
+    values: dict[str, list[float]] = {name: [] for name in jobs}
     end = time.perf_counter() + seconds
     for number in range(rounds):
         if number >= 5 and time.perf_counter() > end:
             break
+        tell(f"{work}: round {number + 1} of {rounds}")
         order = list(jobs) if number % 2 == 0 else list(jobs)[::-1]
         for name in order:
-            times[name].append(_time(jobs[name], batch[name]))
-    return Result(work, unit, scale, times, limits or {})
+            gc.collect()
+            time.sleep(PAUSE)
+            _time(jobs[name], 1, wait)
+            values[name].append(_time(jobs[name], batch[name], wait))
+    return Result(work, unit, scale, values, goals or {}, first=first)
 
 
-def _batch(job: Job) -> int:
-    """How many runs make a time of about 5 ms, which a clock can tell."""
-    job()
-    start = time.perf_counter()
-    job()
-    return max(1, int(0.005 / max(time.perf_counter() - start, 1e-9)))
-
-
-def _time(job: Job, runs: int) -> float:
-    gc.collect()
+def _time(job: Job, runs: int, wait: Callable[[], object]) -> float:
+    wait()
     start = time.perf_counter()
     for _ in range(runs):
         job()
+    wait()
     return (time.perf_counter() - start) / runs
+
+
+def _nothing(*unused: object) -> None: ...

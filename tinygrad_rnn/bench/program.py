@@ -2,179 +2,154 @@
 
     python -m tinygrad_rnn.bench.program [--only loops,layers,...] [--threads 2] [--json FILE]
 
-BLAS reads its number of threads when NumPy is first imported, so the program starts itself again in a new process
-with the environment set.
+BLAS reads its number of threads and its kernels when NumPy is first imported, so the program starts itself again in a
+new process with the environment set.  Everybody gets the same number of threads: by the variables that they read, and
+by binding the process to as many cores, which XLA, having no variable, goes by.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
+import importlib
 import os
-import platform
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ..backend.environment import KERNEL, THREADS, described, settings
 from ..errors import UsageError
-from ..tape.table import table
-from .chain import chain_seconds, import_result, tiny_jobs
-from .layers import GRID, layer_jobs
-from .loops import loop_jobs
-from .measure import OURS, Result, measure
-from .steps import optimiser_jobs, update_jobs
+from .accelerator import unavailable, waiting
+from .machine import cores, machine, processor
+from .measure import Result
+from .report import describe, summary, write_json
+from .works import CUDA_WORKS, PEERS, WORKS, Session, present
 
 __all__ = ["add_arguments", "main", "run"]
 
-PEERS = ("torch", "autograd", "mygrad", "jax")
-THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 MARK = "TINYGRAD_RNN_BENCH_CHILD"
-
-Show = Callable[[Result], None]
-
-
-def present(*names: str) -> list[str]:
-    """Those of the peers that can be imported."""
-    return [name for name in names if importlib.util.find_spec(name)]
-
-
-def loops(show: Show, quick: bool) -> None:
-    """The composed tanh-RNN loop."""
-    goals = {(64, 1, 8): 0.6, (64, 32, 64): 0.6, (200, 32, 128): 1.0}
-    for (T, N, H), goal in list(goals.items())[: 2 if quick else 3]:
-        limits = {"torch": goal, "mygrad": 0.45, "autograd": 0.2} | ({"numpy": 1.4} if H == 64 else {})
-        jobs = loop_jobs(T, N, H, [*present(*PEERS), "numpy"])
-        work = f"composed RNN loop T={T} N={N} H={H}"
-        show(measure(work, jobs, unit="us/step", scale=1e6 / T, seconds=1 if quick else 6, limits=limits))
-
-
-def layers(show: Show, quick: bool) -> None:
-    """Fused layers against torch.nn."""
-    if not present("torch"):
-        return
-    for kind in ("RNN", "GRU", "LSTM"):
-        for T, N, H in GRID[:3] if quick else GRID:
-            goal = 0.5 if kind != "LSTM" or (T, H) in ((32, 32), (1000, 32)) else 1.2 if H == 128 else 1.0
-            show(measure(f"{kind} layer T={T} N={N} H={H}", layer_jobs(kind, T, N, H), limits={"torch": goal}))
-    deep = {"num_layers": 2, "bidirectional": True}
-    for kind in ("GRU", "LSTM"):
-        show(measure(f"{kind} 2 layers bidirectional T=64 N=32 H=64", layer_jobs(kind, 64, 32, 64, **deep)))
-
-
-def update(show: Show, quick: bool) -> None:
-    """A language-model update from embedding to optimiser step."""
-    if present("torch"):
-        show(measure("language-model update", update_jobs(), seconds=8, limits={"torch": 1.1}))
-
-
-def optimisers(show: Show, quick: bool) -> None:
-    """Clipping and a step over 100 small parameters."""
-    if present("torch"):
-        jobs = optimiser_jobs("SGD", lr=0.1, momentum=0.9, nesterov=True)
-        show(measure("clip + SGD nesterov, 100 x (32, 32)", jobs))
-        show(measure("clip + Adam, 100 x (32, 32)", optimiser_jobs("Adam", lr=1e-3)))
-
-
-def overhead(show: Show, quick: bool) -> None:
-    """Recorded operations on 4 numbers, and the import."""
-    for expression in ("a + a", "a * 2.0", "-a"):
-        jobs = tiny_jobs(expression, present("torch", "mygrad"))
-        show(measure(f"recording {expression}, 4 numbers", jobs, unit="us", scale=1e4))
-    show(import_result(3 if quick else 7))
-
-
-def chain(show: Show, quick: bool) -> None:
-    """A chain of 10^5 and 10^6 nodes: printed as it is, without a peer."""
-    sizes = (10**4, 10**5) if quick else (10**5, 10**6)
-    spent = {n: chain_seconds(n) for n in sizes}
-    print(f"\nchain of {sizes[1]} nodes: record, sweep, release: " + ", ".join(f"{s:.2f} s" for s in spent[sizes[1]]))
-    print(f"time for ten times the nodes: {sum(spent[sizes[1]]) / sum(spent[sizes[0]]):.1f} times")
-
-
-WORKS: dict[str, Callable[[Show, bool], None]] = {
-    "loops": loops,
-    "layers": layers,
-    "update": update,
-    "optimisers": optimisers,
-    "overhead": overhead,
-    "chain": chain,
-}
+INTERRUPTED = 130
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the program, for its own parser and for the command line's."""
-    parser.add_argument("--only", default=",".join(WORKS), help="which works, of %(default)s", metavar="WORK,...")
-    parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of everybody (default: all)")
+    parser.add_argument("--only", help=f"which works, of {','.join(WORKS)} (default: all)", metavar="WORK,...")
+    parser.add_argument("--threads", type=int, default=cores(), help="threads of everybody (default: all)", metavar="N")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default cpu)")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, less time")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every time to FILE")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every number to FILE")
+    parser.add_argument("--list", action="store_true", help="say what the works are, and leave")
 
 
-def run(only: str, threads: int, quick: bool, json: Path | None) -> int:
+def run(only: str | None, threads: int, device: str, quick: bool, json: Path | None, list: bool) -> int:
     """Run the works named in ``only`` in a new process with ``threads`` threads for everybody.
 
+    Returns:
+        the exit status; 130 if the run was interrupted.
+
     Raises:
-        UsageError: an unknown work, no threads, or a file that cannot be written.
+        UsageError: an unknown work, no threads, a file that cannot be written, or no GPU.
     """
-    unknown = [name for name in only.split(",") if name not in WORKS]
+    works = WORKS if device == "cpu" else CUDA_WORKS
+    if list:
+        for name, work in works.items():
+            print(f"{name:<12}{(work.__doc__ or '').splitlines()[0]}")
+        return 0
+    names = [*works] if only is None else only.split(",")
+    unknown = [name for name in names if name not in works]
     if unknown:
-        raise UsageError(f"--only: there is no work {unknown[0]!r}; choose from {', '.join(WORKS)}")
-    if threads < 1:
-        raise UsageError(f"--threads must be at least 1, got {threads}")
-    if json is not None and not json.parent.is_dir():
+        raise UsageError(f"--only: there is no work {unknown[0]!r}; choose from {', '.join(works)}")
+    if not 1 <= threads <= cores():
+        raise UsageError(f"--threads must be from 1 to {cores()}, the cores of this process, got {threads}")
+    if json is not None and not json.absolute().parent.is_dir():
         raise UsageError(f"--json: no such folder: {json.parent}")
-    command = [sys.executable, "-m", f"{__package__}.program", "--only", only, "--threads", str(threads)]
-    command += ["--quick"] * quick + (["--json", str(json)] if json else [])
-    environment = os.environ | dict.fromkeys(THREADS, str(threads)) | {MARK: "1"}
-    return subprocess.run(command, env=environment).returncode
+    reason = unavailable() if device == "cuda" else None
+    if reason is not None:
+        raise UsageError(f"--device cuda: {reason}")
+    command = [sys.executable, "-m", f"{__package__}.program", "--only", ",".join(names), "--threads", str(threads)]
+    command += ["--device", device, *["--quick"] * quick, *(["--json", str(json)] if json else [])]
+    return _wait(subprocess.Popen(command, env=os.environ | _environment(threads)))
 
 
-def _child(only: str, threads: int, quick: bool, json_file: Path | None) -> None:
+def _environment(threads: int) -> dict[str, str]:
+    """The same threads for everybody, the kernels that are fast here, and JAX on the CPU without a second pool."""
+    kernels = {name: value for name, value in settings(threads).items() if name == KERNEL}
+    xla = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if threads == 1 else {}
+    numbers = dict.fromkeys((*THREADS, "NUMBA_NUM_THREADS"), str(threads))
+    return numbers | kernels | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0", MARK: " ".join(kernels) or "1"} | xla
+
+
+def _wait(child: subprocess.Popen[bytes]) -> int:
+    """Its exit status.  An interrupt from the keyboard reaches the child too, which then has something to say."""
+    while True:
+        try:
+            status = child.wait()
+        except KeyboardInterrupt:
+            continue
+        return INTERRUPTED if status == -signal.SIGINT else status
+
+
+class Progress:
+    """One line on a terminal that says what is measured now; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._width = 0
+        self._on = sys.stderr.isatty()
+
+    def __call__(self, text: str) -> None:
+        """Show ``text`` in place of what was shown before; an empty one removes it."""
+        if self._on:
+            print(f"\r{text[:100]:<{self._width}}" + "\r" * (not text), end="", file=sys.stderr, flush=True)
+            self._width = len(text[:100])
+
+
+def _child(only: str, threads: int, device: str, quick: bool, json: Path | None) -> int:
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     if present("torch"):
         importlib.import_module("torch").set_num_threads(threads)
-    absent = [name for name in PEERS if name not in present(*PEERS)]
-    machine = platform.processor() or platform.machine()
-    print(f"{machine}, Python {platform.python_version()}, {threads} thread(s)", end="")
-    print(f"; not installed: {', '.join(absent)}" if absent else "")
+    facts = machine(threads)
+    print(_introduction(facts), flush=True)
+    progress = Progress()
+    session = Session(quick, progress, waiting() if device == "cuda" else None)
+    works = WORKS if device == "cpu" else CUDA_WORKS
     results: list[Result] = []
-
-    def show(result: Result) -> None:
-        results.append(result)
-        print(describe(result), flush=True)
-
-    for name in only.split(","):
-        print(f"\n{(WORKS[name].__doc__ or name).splitlines()[0]}")
-        WORKS[name](show, quick)
-    print("\nRatios (ours / theirs: median, quartiles over rounds; goal where there is one)")
-    print(summary(results))
-    if json_file is not None:
-        json_file.write_text(json.dumps([_plain(result) for result in results], indent=1) + "\n", encoding="utf-8")
-        print(f"\nwritten: {json_file}")
-
-
-def describe(result: Result) -> str:
-    """The median times of everybody, in one line."""
-    times = "  ".join(f"{name} {result.median(name):.4g}" for name in result.times)
-    return f"  {result.work}  [{result.unit}]  {times}"
-
-
-def summary(results: Sequence[Result]) -> str:
-    """One line per work and peer: the ratio, its quartiles, and whether the goal was met."""
-    rows = []
-    for result in results:
-        for peer in result.peers():
-            lower, middle, upper = result.ratio(peer)
-            goal = result.limits.get(peer)
-            verdict = "" if goal is None else f"<= {goal:g}  {'yes' if middle <= goal else 'NO'}"
-            rows.append((result.work, peer, f"{middle:.2f}", f"{lower:.2f} .. {upper:.2f}", verdict))
-    return table(("work", "against", "ratio", "quartiles", "goal"), rows, right=(2,))
+    status = 0
+    try:
+        for name in only.split(","):
+            print(f"\n{name}: {(works[name].__doc__ or '').splitlines()[0]}", flush=True)
+            for result in works[name](session):
+                results.append(result)
+                progress("")
+                print(describe(result), flush=True)
+    except KeyboardInterrupt:
+        status = INTERRUPTED
+        progress("")
+        print("\ninterrupted; what was measured until then:")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the table is a matter of milliseconds
+    if results:
+        print("\nRatios (ours / theirs: median and quartiles over rounds; goal where there is one)")
+        print(summary(results))
+    if json is not None:
+        write_json(json, facts, results, complete=status == 0)
+        print(f"\nwritten: {json}")
+    return status
 
 
-def _plain(result: Result) -> dict[str, Any]:
-    ratios = {peer: result.ratio(peer)[1] for peer in result.peers()}
-    return {"work": result.work, "seconds": result.times, "ratio": ratios, "goal": result.limits, "ours": OURS}
+def _introduction(facts: dict[str, Any]) -> str:
+    absent = [name for name in PEERS if name not in present(*PEERS)]
+    blas = facts["blas"]
+    lines = [
+        f"{processor()}, {facts['threads']} thread(s) for everybody, on as many cores; Python {facts['python']}",
+        f"BLAS: {blas['name']}, kernels for {blas['kernels'] or 'unknown'}",
+        "packages: " + ", ".join(f"{name} {found}" for name, found in facts["packages"].items()),
+    ]
+    chosen = {name: os.environ[name] for name in os.environ.get(MARK, "").split() if name in os.environ}
+    lines += [described(chosen)] if chosen else []
+    lines += [f"not installed: {', '.join(absent)}"] if absent else []
+    return "\n".join(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -183,8 +158,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add_arguments(parser)
     options = parser.parse_args(arguments)
     if MARK in os.environ:
-        _child(options.only, options.threads, options.quick, options.json)
-        return 0
+        try:
+            return _child(options.only, options.threads, options.device, options.quick, options.json)
+        except KeyboardInterrupt:  # before anything was measured
+            return INTERRUPTED
     try:
         return run(**vars(options))
     except UsageError as error:

@@ -7,20 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from .measure import Job
+from .layers import two_of_ours, with_numpy_kernels
+from .measure import NUMPY_KERNELS, OURS, Job
 
 __all__ = ["optimiser_jobs", "update_jobs"]
 
 
-def update_jobs(vocabulary: int = 100, embedding: int = 64, hidden: int = 256) -> dict[str, Job]:
-    """The update of the main job, from embedding to optimiser step, for us and for torch."""
+def update_jobs(peers: list[str], vocabulary: int = 100, embedding: int = 64, hidden: int = 256) -> dict[str, Job]:
+    """The update of the main job, from embedding to optimiser step, for us and ``peers`` that are as PyTorch."""
     T, N = 64, 32
     tokens = np.random.default_rng(0).integers(0, vocabulary, (T + 1, N))
-    return {name: _update(importlib.import_module(name), tokens, vocabulary, embedding, hidden) for name in _pair()}
 
+    def job(name: str) -> Job:
+        return _update(importlib.import_module(name), tokens, vocabulary, embedding, hidden)
 
-def _pair() -> tuple[str, str]:
-    return "tinygrad_rnn", "torch"
+    again = {NUMPY_KERNELS: with_numpy_kernels(job(OURS))} if two_of_ours() else {}
+    return {OURS: job(OURS)} | again | {name: job(name) for name in peers}
 
 
 def _update(lib: Any, tokens: Any, vocabulary: int, embedding: int, hidden: int) -> Job:
@@ -46,9 +48,11 @@ def _update(lib: Any, tokens: Any, vocabulary: int, embedding: int, hidden: int)
     return run
 
 
-def optimiser_jobs(name: str, count: int = 100, shape: tuple[int, ...] = (32, 32), **options: Any) -> dict[str, Job]:
-    """Clip and step over ``count`` small parameters, for us and for torch."""
-    return {lib: _optimise(importlib.import_module(lib), name, count, shape, options) for lib in _pair()}
+def optimiser_jobs(
+    name: str, peers: list[str], count: int = 100, shape: tuple[int, ...] = (32, 32), **options: Any
+) -> dict[str, Job]:
+    """Clip and step over ``count`` small parameters, for us and for ``peers`` that are as PyTorch."""
+    return {lib: _optimise(importlib.import_module(lib), name, count, shape, options) for lib in [OURS, *peers]}
 
 
 def _optimise(lib: Any, name: str, count: int, shape: tuple[int, ...], options: dict[str, Any]) -> Job:

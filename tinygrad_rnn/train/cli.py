@@ -50,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = vars(_parser().parse_args(arguments))
         command = options.pop("command")
         del options["name"]
-        command(**options)
+        status: int | None = command(**options)
         sys.stdout.flush()
-        return 0
+        return status or 0
     except Interrupted as error:
         return _say(error, error.status)
     except KeyboardInterrupt:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import platform
 import sys
 from collections.abc import Iterator
-from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 
 from ..backend import cuda
 from ..backend.blas import Blas, blas, wished_kernel
+from ..bench.machine import cores, processor, version
 from ..tape.table import table
 
 __all__ = ["doctor"]
 
 OPTIONAL = ("numba", "matplotlib", "hypothesis", "torch", "cupy-cuda12x", "cupy-cuda13x")
+
+DRIVER = Path("/proc/driver/nvidia/version")
+"""There if a driver of NVIDIA is loaded (Linux)."""
 
 
 def doctor() -> None:
@@ -34,15 +37,15 @@ def doctor() -> None:
 
 def facts(library: Blas) -> Iterator[tuple[str, str]]:
     """Pairs of what and which."""
-    yield "tinygrad_rnn", _version("tinygrad-rnn") or "not installed, run from its sources"
+    yield "tinygrad_rnn", version("tinygrad-rnn") or "not installed, run from its sources"
     yield "Python", f"{platform.python_version()} ({sys.executable})"
-    yield "processor", f"{_processor()}, {_cores()} cores for this process"
+    yield "processor", f"{processor()}, {cores()} cores for this process"
     yield "NumPy", np.__version__
     yield "BLAS", f"{library.name}, kernels for {library.kernel or 'unknown'}, {library.threads or 'unknown'} threads"
     for name in OPTIONAL:
-        version = _version(name)
-        if version is not None:
-            yield name, version
+        found = version(name)
+        if found is not None:
+            yield name, found
     reason = cuda.unavailable_reason()
     yield "GPU", "usable" if reason is None else f"not usable: {reason}"
     yield "fused layers", "; ".join(_kernels())
@@ -56,15 +59,22 @@ def advice(library: Blas) -> Iterator[tuple[str, str]]:
             f"OpenBLAS uses its {library.kernel} kernels on a processor with AVX-512",
             f"export OPENBLAS_CORETYPE={kernel}      # before Python starts; large products double in speed",
         )
-    if library.threads is not None and library.threads > _cores():
+    if library.threads is not None and library.threads > cores():
         yield (
-            f"OpenBLAS uses {library.threads} threads on {_cores()} cores",
-            f"export OPENBLAS_NUM_THREADS={_cores()}",
+            f"OpenBLAS uses {library.threads} threads on {cores()} cores",
+            f"export OPENBLAS_NUM_THREADS={cores()}",
+        )
+    if importlib.util.find_spec("numba") is None:
+        yield (
+            "Numba is not installed: recurrent layers use NumPy's kernels, which are slower at small sizes",
+            "pip install 'tinygrad-rnn[fast]'",
         )
     cupy = importlib.util.find_spec("cupy") is not None
     if cupy and cuda.unavailable_reason() is not None:
-        yield f"CuPy is installed, but {cuda.unavailable_reason()}", "nvidia-smi      # does the driver see a GPU?"
-    both = [name for name in ("cupy-cuda12x", "cupy-cuda13x") if _version(name)]
+        yield f"the GPU cannot be used: {cuda.unavailable_reason()}", "nvidia-smi      # does the driver see a GPU?"
+    if not cupy and DRIVER.exists():
+        yield "there is a driver of NVIDIA, but no CuPy", cuda.INSTALL_LINE
+    both = [name for name in ("cupy-cuda12x", "cupy-cuda13x") if version(name)]
     if len(both) > 1:
         yield "two packages of CuPy are installed, which break each other", f"pip uninstall {both[0]}"
 
@@ -74,25 +84,3 @@ def _kernels() -> list[str]:
     return ["NumPy (float16, float32, float64)"] + (
         [] if cuda.unavailable_reason() else ["CuPy, the same code on GPU arrays"]
     )
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
-            for line in lines:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -1,0 +1,118 @@
+"""The command that looks at a machine: what it found, and one line for each problem."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tinygrad_rnn.backend import cuda
+from tinygrad_rnn.backend.blas import Blas, blas, wished_kernel
+from tinygrad_rnn.bench.machine import cores
+from tinygrad_rnn.train import doctor as program
+from tinygrad_rnn.train.cli import main
+from tinygrad_rnn.train.doctor import advice
+
+FINE = Blas("OpenBLAS", "SkylakeX", 1)
+
+
+@pytest.fixture
+def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A machine with nothing to mend: Numba, no GPU and no CuPy, the right kernels."""
+    here(monkeypatch, "numba")
+    monkeypatch.setattr(program, "wished_kernel", lambda: None)
+    monkeypatch.setattr(program, "DRIVER", Path("/no/such/file"))
+    monkeypatch.setattr(program, "version", lambda name: None)
+    return monkeypatch
+
+
+def here(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Of the optional packages, just these can be found."""
+    found = importlib.util.find_spec
+
+    def find(name: str, *more: Any) -> Any:
+        return (name in names or None) if name in ("numba", "cupy") else found(name, *more)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find)
+
+
+def test_doctor_says_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    out = capsys.readouterr().out
+    for word in ("NumPy", "BLAS", "processor", "GPU", "fused layers"):
+        assert word in out
+
+
+def test_a_healthy_machine_needs_nothing(healthy: pytest.MonkeyPatch) -> None:
+    assert list(advice(FINE)) == []
+
+
+def test_kernels_without_avx512_are_mended_by_a_variable(healthy: pytest.MonkeyPatch) -> None:
+    healthy.setattr(program, "wished_kernel", lambda: "SkylakeX")
+    ((problem, remedy),) = advice(Blas("OpenBLAS", "Haswell", 1))
+    assert "Haswell" in problem and remedy.startswith("export OPENBLAS_CORETYPE=SkylakeX ")
+    assert list(advice(FINE)) == []
+
+
+def test_more_threads_than_cores_are_mended_by_a_variable(healthy: pytest.MonkeyPatch) -> None:
+    ((problem, remedy),) = advice(Blas("OpenBLAS", "SkylakeX", 4096))
+    assert "4096 threads" in problem and remedy == f"export OPENBLAS_NUM_THREADS={cores()}"
+
+
+def test_a_missing_numba_is_mended_by_its_extra(healthy: pytest.MonkeyPatch) -> None:
+    here(healthy)
+    ((problem, remedy),) = advice(FINE)
+    assert problem.startswith("Numba is not installed") and remedy == "pip install 'tinygrad-rnn[fast]'"
+
+
+def test_cupy_without_a_gpu_is_told_with_its_reason(healthy: pytest.MonkeyPatch) -> None:
+    here(healthy, "numba", "cupy")
+    healthy.setattr(cuda, "unavailable_reason", lambda: "CuPy is installed, but no GPU answers (it sleeps)")
+    ((problem, remedy),) = advice(FINE)
+    assert "no GPU answers (it sleeps)" in problem and remedy.startswith("nvidia-smi")
+
+
+def test_a_driver_without_cupy_is_mended_by_its_extra(healthy: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    healthy.setattr(program, "DRIVER", tmp_path)
+    ((problem, remedy),) = advice(FINE)
+    assert "no CuPy" in problem and remedy.startswith("pip install 'tinygrad-rnn[cuda13]'")
+
+
+def test_two_packages_of_cupy_are_one_too_many(healthy: pytest.MonkeyPatch) -> None:
+    healthy.setattr(program, "version", lambda name: "13.6" if name.startswith("cupy") else None)
+    ((_, remedy),) = advice(FINE)
+    assert remedy == "pip uninstall cupy-cuda12x"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "wish"),
+    [
+        ("vendor_id : AuthenticAMD\nflags : avx2 avx512f avx512dq avx512vl sse\n", "SkylakeX"),
+        ("vendor_id : AuthenticAMD\nflags : avx2 sse\n", None),
+        ("vendor_id : GenuineIntel\nflags : avx2 avx512f avx512dq avx512vl sse\n", None),
+    ],
+)
+def test_only_amd_processors_with_avx512_need_telling(
+    cpuinfo: str, wish: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
+    path = tmp_path / "cpuinfo"
+    path.write_text(cpuinfo)
+    assert wished_kernel(str(path)) == wish
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    assert wished_kernel(str(path)) is None
+
+
+def test_blas_is_known_by_name() -> None:
+    assert blas().name
+
+
+@pytest.mark.parametrize(
+    ("text", "most"), [("100000 100000", 1), ("50000 100000", 1), ("max 100000", None), ("?", None)]
+)
+def test_a_containers_share_of_the_cores_counts(text: str, most: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "cpu.max"
+    path.write_text(text)
+    assert cores(str(path)) == (most if most is not None else cores("/no/such/file"))

@@ -1,0 +1,79 @@
+"""Facts about the machine and the installation that times depend on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from ..backend.blas import blas
+
+__all__ = ["cores", "machine", "processor", "version"]
+
+PACKAGES = (
+    "tinygrad-rnn",
+    "numpy",
+    "numba",
+    "torch",
+    "autograd",
+    "mygrad",
+    "jax",
+    "jaxlib",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+)
+TELLING = ("_NUM_THREADS", "_CORETYPE", "XLA_FLAGS", "JAX_PLATFORMS", "TINYGRAD_RNN_KERNELS")
+"""How the names of variables end that change times."""
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What to know of this machine to read its times; ``threads`` is how many everybody was given."""
+    library = blas()
+    return {
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "processor": processor(),
+        "cores": cores(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "threads": threads,
+        "blas": {"name": library.name, "kernels": library.kernel, "threads": library.threads},
+        "packages": {name: found for name in PACKAGES if (found := version(name))},
+        "environment": {name: value for name, value in sorted(os.environ.items()) if name.endswith(TELLING)},
+    }
+
+
+def version(package: str) -> str | None:
+    """The installed version of a package; None without one."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def cores(quota: str = "/sys/fs/cgroup/cpu.max") -> int:
+    """On how many cores this process may run: those it is bound to, and no more than its container may use.
+
+    Args:
+        quota: the file in which Linux tells a container's share, as ``max 100000`` or ``150000 100000``.
+    """
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        share, period = Path(quota).read_text(encoding="ascii").split()
+        return bound if share == "max" else max(1, min(bound, int(share) // int(period)))
+    except (OSError, ValueError):
+        return bound
+
+
+def processor() -> str:
+    """Its name."""
+    try:
+        with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
+            for line in lines:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

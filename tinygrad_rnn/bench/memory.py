@@ -1,0 +1,95 @@
+"""Peak memory of a layer's forward and backward pass, each measured in a process of its own.
+
+The process makes the layer and the input; runs a short sequence, so that what is loaded and set up once is there;
+gives what is free back to the system; notes its resident size; runs forward and backward once; and reports by how
+much the peak of its resident size (VmHWM, reset before) lies above what was noted.  So everything counts that the pass
+itself needs, in whatever way it is allocated, the output and all gradients included, and the input does not.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .measure import NUMPY_KERNELS, OURS
+
+__all__ = ["can_measure", "peak_bytes"]
+
+STATUS = Path("/proc/self/status")
+
+
+def can_measure() -> bool:
+    """Whether the system tells a process its peak (Linux)."""
+    return STATUS.exists()
+
+
+def peak_bytes(name: str, kind: str, T: int, N: int, H: int, segments: str = "None") -> int:
+    """Bytes at the height of one forward and backward pass of ``nn.<kind>``.
+
+    Args:
+        name: of the competitor: a package, or ``"numpy kernels"`` for this one without compiled kernels.
+        segments: ``checkpoint_segments`` of our layer; ``"None"``: everything is kept.
+    """
+    lib, environment = (OURS, {"TINYGRAD_RNN_KERNELS": "numpy"}) if name == NUMPY_KERNELS else (name, {})
+    command = [sys.executable, "-m", __name__, lib, kind, *map(str, (T, N, H)), segments]
+    done = subprocess.run(
+        command,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | environment,
+        start_new_session=True,  # an interrupt from the keyboard is this program's affair, which then ends that one
+    )
+    return int(done.stdout.split()[-1])
+
+
+def _peak_here(lib: Any, kind: str, T: int, N: int, H: int, options: dict[str, Any]) -> int:
+    layer = getattr(lib.nn, kind)(H, H, **options)
+    values = np.random.default_rng(0).standard_normal((T, N, H), dtype=np.float32)
+    _update(layer, lib.tensor(values[:8]))
+    x = lib.tensor(values)
+    del values
+    gc.collect()
+    _give_back()
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM begins again at VmRSS
+    before = _kilobytes("VmRSS")
+    _update(layer, x)
+    return (_kilobytes("VmHWM") - before) * 1024
+
+
+def _update(layer: Any, x: Any) -> None:
+    layer.zero_grad()
+    output, _ = layer(x)
+    output.sum().backward()
+
+
+def _give_back() -> None:
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc's
+    if trim is not None:
+        trim(0)
+
+
+def _kilobytes(name: str) -> int:
+    for line in STATUS.read_text(encoding="ascii").splitlines():
+        if line.startswith(name + ":"):
+            return int(line.split()[1])
+    raise OSError(f"{STATUS} does not tell {name}")
+
+
+def _main() -> None:
+    lib, kind, T, N, H, segments = sys.argv[1:]
+    chosen: Any = {"None": None, "auto": "auto"}.get(segments, segments)
+    options = {"checkpoint_segments": int(chosen) if str(chosen).isdigit() else chosen} if lib == OURS else {}
+    print(_peak_here(importlib.import_module(lib), kind, int(T), int(N), int(H), options))
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,178 @@
+"""The works that can be measured, by name.  Each is a generator that gives its results one by one."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .chain import chain_result, import_result, tiny_jobs
+from .layers import GRID, layer_goals, layer_jobs, two_of_ours
+from .loops import loop_jobs
+from .measure import NUMPY_KERNELS, OURS, Goals, Job, Result, measure
+from .memory import can_measure, peak_bytes
+from .steps import optimiser_jobs, update_jobs
+
+__all__ = ["CUDA_WORKS", "PEERS", "WORKS", "Session", "present"]
+
+PEERS = ("torch", "autograd", "mygrad", "jax")
+KINDS = ("RNN", "GRU", "LSTM")
+DEEP: dict[str, Any] = {"num_layers": 2, "bidirectional": True}
+
+
+def present(*names: str) -> list[str]:
+    """Those of the packages that can be imported."""
+    return [name for name in names if importlib.util.find_spec(name)]
+
+
+@dataclass
+class Session:
+    """How the works of one run are measured.
+
+    Attributes:
+        quick: smaller sizes, less time.
+        tell: is told how far a measurement has come.
+        synchronize: waits for the device.
+    """
+
+    quick: bool = False
+    tell: Callable[[str], object] | None = None
+    synchronize: Callable[[], object] | None = None
+
+    def measure(self, work: str, jobs: Mapping[str, Job], *, seconds: float = 4.0, **more: Any) -> Result:
+        """:func:`measure` as this run wishes it."""
+        seconds = min(seconds, 1.0) if self.quick else seconds
+        return measure(work, jobs, seconds=seconds, tell=self.tell, synchronize=self.synchronize, **more)
+
+
+Work = Callable[[Session], Iterator[Result]]
+
+
+def loops(session: Session) -> Iterator[Result]:
+    """The composed tanh-RNN loop, every step on the tape, against all who record such loops."""
+    goals = {(64, 1, 8): 0.6, (64, 32, 64): 0.6, (200, 32, 128): 1.0}
+    for (T, N, H), goal in list(goals.items())[: 2 if session.quick else 3]:
+        limits: Goals = {OURS: {"torch": goal, "mygrad": 0.45, "autograd": 0.2} | ({"numpy": 1.4} if H == 64 else {})}
+        jobs = loop_jobs(T, N, H, [*present(*PEERS), "numpy"])
+        work = f"composed RNN loop T={T} N={N} H={H}"
+        yield session.measure(work, jobs, unit="us/step", scale=1e6 / T, seconds=6, goals=limits)
+
+
+def layers(session: Session) -> Iterator[Result]:
+    """Fused layers over the grid, against torch.nn; packed, and two layers in both directions."""
+    for kind in KINDS:
+        for T, N, H in GRID[:3] if session.quick else GRID:
+            work = f"{kind} T={T} N={N} H={H}"
+            yield session.measure(work, layer_jobs(kind, T, N, H), goals=layer_goals(kind, T, N, H))
+    T, N, H = 64, 32, 64
+    for kind in KINDS:
+        goals = layer_goals(kind, T, N, H)
+        yield session.measure(f"{kind} packed T={T} N={N} H={H}", layer_jobs(kind, T, N, H, packed=True), goals=goals)
+        jobs = layer_jobs(kind, T, N, H, **DEEP)
+        yield session.measure(f"{kind} 2 layers, both ways, T={T} N={N} H={H}", jobs, goals=goals)
+
+
+def memory(session: Session) -> Iterator[Result]:
+    """Peak memory of fused layers per step, each in a process of its own; 100,000 steps with and without segments."""
+    if not can_measure():
+        return
+    shapes = [("RNN", 64, 32, 256), ("GRU", 64, 32, 256), ("LSTM", 64, 32, 256), ("LSTM", 64, 32, 512)]
+    names = [OURS, *([NUMPY_KERNELS] if two_of_ours() else []), *present("torch")]
+    for kind, T, N, H in shapes[:3] if session.quick else shapes:
+        goals = {name: {"torch": 1.2} for name in (OURS, NUMPY_KERNELS)} if kind == "LSTM" else {}
+        yield _peaks(session, f"peak of {kind} T={T} N={N} H={H}", T, {n: (n, kind, T, N, H) for n in names}, goals)
+    kind, T, N, H = "LSTM", 2_000 if session.quick else 100_000, 1, 128
+    runs: dict[str, tuple[Any, ...]] = {
+        OURS: (OURS, kind, T, N, H, "auto"),
+        "without segments": (OURS, kind, T, N, H),
+        **{name: (name, kind, T, N, H) for name in present("torch")},
+    }
+    work = f"peak of {kind} T={T} N={N} H={H}, segments"
+    yield _peaks(session, work, T, runs, {OURS: {"without segments": 0.2}}, rounds=1)
+
+
+def _peaks(
+    session: Session, work: str, T: int, runs: Mapping[str, tuple[Any, ...]], goals: Goals, rounds: int = 3
+) -> Result:
+    values: dict[str, list[float]] = {name: [] for name in runs}
+    for number in range(1 if session.quick else rounds):
+        for name, run in runs.items():
+            if session.tell:
+                session.tell(f"{work}: {name}, process {number + 1} of {rounds}")
+            values[name].append(peak_bytes(*run))
+    return Result(work, "kB/step", 1e-3 / T, values, goals, quantity="bytes")
+
+
+def segments(session: Session) -> Iterator[Result]:
+    """Time of a long LSTM that is computed again in segments, against one that keeps everything."""
+    import numpy as np
+
+    import tinygrad_rnn as tg
+
+    T, N, H = 1_000 if session.quick else 20_000, 1, 128
+    x = tg.tensor(np.random.default_rng(0).standard_normal((T, N, H), dtype=np.float32))
+
+    def job(wish: str | None) -> Job:
+        layer = tg.nn.LSTM(H, H, checkpoint_segments=wish)
+
+        def run() -> None:
+            layer.zero_grad()
+            layer(x)[0].sum().backward()
+
+        return run
+
+    jobs = {OURS: job("auto"), "without segments": job(None)}
+    yield session.measure(f"LSTM in segments T={T} N={N} H={H}", jobs, goals={OURS: {"without segments": 1.4}})
+
+
+def update(session: Session) -> Iterator[Result]:
+    """A whole update of a language model, from embedding to optimiser step."""
+    names = (OURS, NUMPY_KERNELS) if two_of_ours() else (OURS,)
+    goals = {name: {"torch": 1.1} for name in names}
+    yield session.measure("language-model update", update_jobs(present("torch")), seconds=8, goals=goals)
+
+
+def optimisers(session: Session) -> Iterator[Result]:
+    """Clipping the gradient and an optimiser step over 100 small parameters."""
+    peers = present("torch")
+    jobs = optimiser_jobs("SGD", peers, lr=0.1, momentum=0.9, nesterov=True)
+    yield session.measure("clip + SGD nesterov, 100 x (32, 32)", jobs)
+    yield session.measure("clip + Adam, 100 x (32, 32)", optimiser_jobs("Adam", peers, lr=1e-3))
+
+
+def overhead(session: Session) -> Iterator[Result]:
+    """What recording one operation on 4 numbers costs."""
+    for expression in ("a + a", "a * 2.0", "-a"):
+        jobs = tiny_jobs(expression, present("torch", "mygrad"))
+        yield session.measure(f"recording {expression}, 4 numbers", jobs, unit="us", scale=1e4)
+
+
+def imports(session: Session) -> Iterator[Result]:
+    """The import of the package in a new interpreter, against that of NumPy alone."""
+    yield import_result(3 if session.quick else 11)
+
+
+def chain(session: Session) -> Iterator[Result]:
+    """A chain of 10^5 and of 10^6 nodes: recorded, swept and released; the same per node if that is linear."""
+    for n in (10**4, 10**5) if session.quick else (10**5, 10**6):
+        yield chain_result(n, present("torch"))
+
+
+WORKS: dict[str, Work] = {
+    work.__name__: work for work in (loops, layers, memory, segments, update, optimisers, overhead, imports, chain)
+}
+
+
+def cuda_layers(session: Session) -> Iterator[Result]:
+    """Layers on the GPU, against cuDNN's in full float32; and a loop of LSTM cells."""
+    from .accelerator import cell_jobs, cuda_layer_jobs
+
+    for kind in KINDS:
+        for T, N, H in GRID[:3] if session.quick else GRID:
+            yield session.measure(f"{kind} T={T} N={N} H={H} on the GPU", cuda_layer_jobs(kind, T, N, H))
+    T, N, H = 64, 32, 256
+    yield session.measure(f"LSTMCell loop T={T} N={N} H={H} on the GPU", cell_jobs(T, N, H))
+
+
+CUDA_WORKS: dict[str, Work] = {"layers": cuda_layers}
