@@ -34,7 +34,7 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
     """The entries, their mean or their sum."""
     if reduction == "none":
         return loss
-    result = loss.mean() if reduction == "mean" else loss.sum()
+    result: Tensor = loss.mean() if reduction == "mean" else loss.sum()
     note_loss(result._node)
     return result
 
