@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import zip_longest
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,8 @@ FLAT = {"sign", "floor", "ceil", "round", "trunc", "floor_divide", "truncated_di
 
 every = pytest.mark.parametrize("name", SAMPLED)
 exact = pytest.mark.parametrize("name", [name for name in SAMPLED if name not in INEXACT])
+
+ALIASES = {"true_divide", "concat", "concatenate"}  # the primitives behind div and cat, under PyTorch's other names
 
 
 def count(name: str, ci: int) -> int:
@@ -229,3 +232,33 @@ def test_a_primitive_is_registered_with_one_declaration_for_each_vjp() -> None:
     with pytest.raises(ValueError, match="2 vjps, but 1 declarations"):
         Primitive("two_vjps_one_declaration", np.negative, (None, None), ("",))
     assert "two_vjps_one_declaration" not in REGISTRY
+
+
+def test_what_a_vjp_reads_is_declared_by_the_letters_of_its_arguments() -> None:
+    for saves in (("?y", ""), ("y", "c"), ("1", "a")):
+        with pytest.raises(ValueError, match="but there are only a, b, y"):
+            Primitive("reads_what_is_not_there", np.add, (None, None), saves)
+    assert "reads_what_is_not_there" not in REGISTRY
+
+
+def test_every_primitive_is_called_by_its_name() -> None:
+    """Errors, records and nodes say the name under which one finds the function."""
+    for name, primitive in REGISTRY.items():
+        if hasattr(primitive, "apply"):
+            assert primitive.name == name == primitive.apply.__name__ == primitive.apply.__qualname__
+    public = {**vars(tg.nn.functional), **vars(tg)}
+    wrong = [
+        (name, function.__name__)
+        for name, function in public.items()
+        if name in REGISTRY and getattr(function, "__name__", name) != name
+    ]
+    assert wrong == []
+
+
+def test_every_public_function_has_its_own_name() -> None:
+    """An error that names the function names one that there is."""
+    for module in (tg, tg.nn.functional, tg.nn.init, tg.autograd):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if isinstance(thing, FunctionType) and name not in ALIASES:
+                assert thing.__name__ == name or getattr(module, thing.__name__) is thing

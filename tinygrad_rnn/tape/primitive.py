@@ -106,6 +106,9 @@ class Primitive:
     ) -> None:
         if len(vjps) != len(saves):
             raise ValueError(f"primitive {name}: {len(vjps)} vjps, but {len(saves)} declarations of what they read")
+        known = {"y", *map(chr, range(97, 97 + len(vjps)))}
+        if not known.issuperset("".join(saves)):
+            raise ValueError(f"primitive {name}: saves {saves}, but there are only {', '.join(sorted(known))}")
         self.name = name
         self.backward_name = "".join(word.capitalize() for word in name.split("_")) + "Backward0"
         self.forward = forward
