@@ -30,6 +30,7 @@
 #define SHARED(name) float* const name = emu::blocks[emu::running->block].shared.data()
 #define SPIN() emu::wait_a_turn()
 #define PAUSE() emu::fall_behind()
+#define ALIGNED(p) do { if ((size_t)(p) & 15) emu::fail("a misaligned load"); } while (0)
 
 using std::max;
 using std::min;

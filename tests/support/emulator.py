@@ -30,6 +30,7 @@ HERE = Path(__file__).parent
 HEADERS = ("emulator.hpp", "emulator_exports.hpp")
 FLAGS = "-O1 -std=c++17 -w -fPIC -shared -fvisibility=hidden -U_FORTIFY_SOURCE".split()
 LETTERS = {"float32": "f", "float64": "d", "int32": "i", "uint32": "u"}
+ALIGNMENT = 64  # bytes; the guards are a multiple of it
 GUARD = 1 << 13  # elements; what is wrong by more may end the process
 
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="the emulation of CUDA kernels needs g++")
@@ -202,7 +203,9 @@ class Guarded:
                 if low < other + known.nbytes and other < high:
                     raise LaunchError("two arguments overlap")
             worst = np.nan if array.dtype.kind == "f" else np.iinfo(array.dtype).max
-            copy = np.full(array.size + 2 * GUARD, worst, array.dtype)
+            room = np.full(array.size + 2 * GUARD + ALIGNMENT, worst, array.dtype)
+            skip = (low - room.ctypes.data) % ALIGNMENT // array.itemsize
+            copy = room[skip : skip + array.size + 2 * GUARD]  # as far from a multiple of ALIGNMENT as the array
             copy[GUARD:-GUARD] = array.reshape(-1)
             self._copies[low] = array, copy
         elif self._copies[low][0].nbytes != array.nbytes:

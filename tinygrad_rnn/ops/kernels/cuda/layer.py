@@ -2,7 +2,8 @@
 
 Two kinds of kernels run the recurrence: persistent ones, one launch per sequence, where a tiling fits, and one
 product and kernel per step otherwise.  What they save is the same, so each way chooses for itself.  A persistent
-kernel that cannot be compiled or launched is not tried again in this process; a warning says so, once.
+kernel that cannot be compiled or launched is not tried again in this process; a warning says so, once, and what is
+done instead: without clusters, then step by step.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from .tilings import Tiling, choose
 __all__ = ["Residual", "backward", "forward", "plan"]
 
 Found = TypeVar("Found")
+BEFORE_CLUSTERS = 89
+"""The compute capability up to which there are no clusters: what runs there runs everywhere."""
+
 _given_up: dict[tuple[int, Cell, Tiling], str] = {}
 
 
@@ -39,19 +43,27 @@ class Residual(NamedTuple):
 def plan(cell: Cell, size: int, batch: int, dtype: object) -> Tiling | str:
     """The tiling of the persistent kernels that would be used, or why the work is done step by step."""
     device = gpu()
-    tiling = choose(cell, size, batch, dtype, device)
-    return tiling if isinstance(tiling, str) else _given_up.get((device.number, cell, tiling), tiling)
+    reason = ""
+    for capability in (device.capability, min(device.capability, BEFORE_CLUSTERS)):
+        tiling = choose(cell, size, batch, dtype, device._replace(capability=capability))
+        if isinstance(tiling, str):
+            return reason or tiling
+        reason = _given_up.get((device.number, cell, tiling), "")
+        if not reason:
+            return tiling
+    return reason
 
 
 def _best(cell: Cell, shape: tuple[int, int], dtype: Any, persistently: Callable[[Tiling], Found], steps: Any) -> Found:
-    tiling = plan(cell, shape[1], shape[0], dtype)
-    if isinstance(tiling, Tiling):
+    while isinstance(tiling := plan(cell, shape[1], shape[0], dtype), Tiling):
         try:
             return persistently(tiling)
         except KernelError as error:
             reason = f"the persistent kernel for hidden size {tiling.hidden} cannot be used: {error}"
             _given_up[gpu().number, cell, tiling] = reason
-            text = f"recurrent layers ({cell.name}) run step by step on this GPU from now on: {reason}"
+            now = plan(cell, shape[1], shape[0], dtype)
+            how = "step by step" if isinstance(now, str) else "with blocks that meet through global memory"
+            text = f"recurrent layers ({cell.name}) run {how} on this GPU from now on: {reason}"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
     try:
         found: Found = steps()

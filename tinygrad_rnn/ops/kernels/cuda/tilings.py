@@ -143,7 +143,8 @@ def candidates(cell: Cell, size: int, gpu: Gpu) -> list[Tiling]:
         return []
     clusters = gpu.capability >= 90 and (CLUSTERS[cell.rows][hidden].ctas <= 8 or gpu.capability < 120)
     shape = (CLUSTERS if clusters else COUNTERS)[cell.rows][hidden]
-    whole = Tiling(cell.rows, hidden, shape.ctas, shape.threads, 0, 0, MESSAGES if clusters else COUNTER)
+    sync = MESSAGES if clusters and shape.ctas > 1 else COUNTER
+    whole = Tiling(cell.rows, hidden, shape.ctas, shape.threads, 0, 0, sync)
     whole = replace(
         whole,
         held_forward=int(whole.k_each * shape.held) // 4 * 4,

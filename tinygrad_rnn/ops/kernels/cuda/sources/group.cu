@@ -44,7 +44,12 @@ static_assert(TEAMS * OUTPUTS == HIDDEN && OUTPUTS >= 1 && UNITS % FINISHED == 0
 static_assert(ROWS_EACH * TEAM == BLOCK_ROWS && ROWS_EACH % 4 == 0 && HELD_ROW_CHUNKS <= ROW_CHUNKS, "backward: rows");
 static_assert((SAMPLES & (SAMPLES - 1)) == 0, "a power of two");
 
-DEVICE float4 load4(const float* p) { PAUSE(); return *(const float4*)p; }
+DEVICE float4 load4(const float* p)
+{
+    PAUSE();
+    ALIGNED(p);
+    return *(const float4*)p;
+}
 
 // The sum over lanes of COUNT values each, left scattered: of the lanes FIRST, 2 FIRST, ... < LIMIT every one keeps
 // half of the values and gives the other half away, so every lane ends with COUNT / lanes sums at the front of v.

@@ -5,6 +5,7 @@
 #ifndef EMULATED
 #define DEVICE __device__ __forceinline__
 #define PAUSE()  // the emulator lets a thread fall behind here
+#define ALIGNED(p)  // the emulator checks that four floats may be read at once
 #endif
 #define UNROLL _Pragma("unroll")
 
