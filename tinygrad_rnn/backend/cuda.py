@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import warnings
 from typing import Any
 
 from ..errors import DeviceError
@@ -32,6 +33,12 @@ def module() -> Any:
 @functools.cache
 def unavailable_reason() -> str | None:
     """Why no GPU can be used, in one line; None if one can.  Found out once per process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of paths that CuPy misses: what matters of them is an error below
+        return _tried()
+
+
+def _tried() -> str | None:
     try:
         cupy = module()
     except DeviceError as error:

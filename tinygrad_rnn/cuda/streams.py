@@ -102,7 +102,8 @@ class Stream:
         cupy = cuda.require()
         self._number = number_of(device)
         with cupy.cuda.Device(self._number):
-            self._stream: Any = cupy.cuda.Stream(non_blocking=True, priority=priority)
+            more = {"priority": priority} if priority else {}  # which CuPy before 14 does not know
+            self._stream: Any = cupy.cuda.Stream(non_blocking=True, **more)
         self.priority = priority
         self._entered: list[Any] = []
 
