@@ -31,7 +31,7 @@ class Training:
         tg.nn.utils.clip_grad_norm_(self.model.parameters(), 0.5)
         self.optimizer.step()
         self.scheduler.step()
-        return float(loss)
+        return float(loss.detach())
 
     def state(self) -> bytes:
         file = io.BytesIO()
