@@ -63,11 +63,14 @@ def axes_of(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     return axes if axes and ndim else tuple(range(ndim))
 
 
+INTEGERS = frozenset({int})
+
+
 def sizes_of(sizes: tuple[Any, ...]) -> Shape:
     """A shape given as ``f(2, 3)`` or ``f((2, 3))``."""
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])
-    return tuple(int(n) for n in sizes)
+    return sizes if INTEGERS.issuperset(map(type, sizes)) else tuple([int(n) for n in sizes])
 
 
 # broadcasting ----------------------------------------------------------------------------------------------------
@@ -260,8 +263,9 @@ def squeeze(a: Value, dim: int | Sequence[int] | None = None) -> Value:
 
 def unsqueeze(a: Value, dim: int) -> Value:
     """``a`` with a new axis of size 1 at place ``dim``."""
-    place = axis_of(dim, a.ndim + 1)
-    return reshape(a, (*a.shape[:place], 1, *a.shape[place:]))
+    shape = a.shape
+    place = axis_of(dim, len(shape) + 1)
+    return reshape(a, (*shape[:place], 1, *shape[place:]))
 
 
 def flatten(a: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
