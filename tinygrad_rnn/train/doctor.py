@@ -14,6 +14,7 @@ from ..backend import cuda
 from ..backend.blas import Blas, blas, wished_kernel
 from ..bench.machine import cores, processor, version
 from ..tape.table import table
+from .gpu_facts import gpu_facts
 
 __all__ = ["doctor"]
 
@@ -46,9 +47,8 @@ def facts(library: Blas) -> Iterator[tuple[str, str]]:
         found = version(name)
         if found is not None:
             yield name, found
-    reason = cuda.unavailable_reason()
-    yield "GPU", "usable" if reason is None else f"not usable: {reason}"
     yield "fused layers", "; ".join(_kernels())
+    yield from gpu_facts()
 
 
 def advice(library: Blas) -> Iterator[tuple[str, str]]:
@@ -82,5 +82,5 @@ def advice(library: Blas) -> Iterator[tuple[str, str]]:
 def _kernels() -> list[str]:
     """Which implementations of the recurrent layers can be chosen here."""
     return ["NumPy (float16, float32, float64)"] + (
-        [] if cuda.unavailable_reason() else ["CuPy, the same code on GPU arrays"]
+        [] if cuda.unavailable_reason() else ["CUDA kernels, see below"]
     )

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seconds", type=float, default=420.0, help="for all (default %(default)s)", metavar="S")
 
 
-def run(out: Path, only: str, quick: bool, dry_run: bool, seconds: float) -> int:
+def run(out: Path, only: str, quick: bool, dry_run: bool = False, seconds: float = 420.0) -> int:
     """Run the families named in ``only``, and write ``gpu.json`` and ``gpu.md`` into ``out``.
 
     Returns:
