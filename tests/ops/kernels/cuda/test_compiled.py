@@ -10,7 +10,7 @@ import pytest
 from tests.support.nvrtc import CompileError, compile_cuda, needs_nvrtc
 from tinygrad_rnn.backend.kernels import Gpu
 from tinygrad_rnn.ops.kernels.cuda.cells import CELLS, persistent_source, stepwise_source
-from tinygrad_rnn.ops.kernels.cuda.tilings import BARRIER, SIZES, Tiling, candidates
+from tinygrad_rnn.ops.kernels.cuda.tilings import BARRIER, SIZES, Tiling, block_counts, candidates
 
 pytestmark = needs_nvrtc
 
@@ -20,17 +20,19 @@ MOST_SPILLED = 288
 """Bytes stored and loaded by a thread.  Where there are any, a look at the machine code found them before the loop
 over the steps, where all weights are under way at the same time, but for a few loads at 8 samples and size 512."""
 
-USUAL = {(90, 64, 1), (90, 256, 4), (90, 512, 1), (80, 128, 2), (75, 512, 1)}  # capability, size, samples
+USUAL = {(90, 64, 1, 1), (90, 256, 8, 4), (90, 512, 16, 1), (80, 128, 4, 2), (75, 512, 32, 1)}
+"""Capability, size, blocks per group and samples of those that every run of the tests compiles."""
 
 
 def configurations() -> list[Any]:
     found = []
     for name, cell in CELLS.items():
         for capability, gpu in GPUS.items():
-            for tiling in (t for size in SIZES for t in candidates(cell, size, gpu)):
-                usual = (capability, tiling.hidden, tiling.samples) in USUAL and name != "relu"
+            counts = {size: block_counts(cell, size) if capability == 90 else [None] for size in SIZES}
+            for tiling in (t for size in SIZES for ctas in counts[size] for t in candidates(cell, size, gpu, ctas)):
+                usual = (capability, tiling.hidden, tiling.ctas, tiling.samples) in USUAL and name != "relu"
                 marks = () if usual else pytest.mark.thorough
-                label = f"{name}-sm_{capability}-{tiling.hidden}-{tiling.samples}"
+                label = f"{name}-sm_{capability}-{tiling.hidden}-{tiling.ctas}-{tiling.samples}"
                 found.append(pytest.param(name, capability, tiling, marks=marks, id=label))
     return found
 

@@ -17,7 +17,7 @@ from tinygrad_rnn.backend.cuda import module
 from tinygrad_rnn.backend.kernels import gpu
 from tinygrad_rnn.ops.kernels.cuda import describe, explain
 from tinygrad_rnn.ops.kernels.cuda.cells import CELLS
-from tinygrad_rnn.ops.kernels.cuda.tilings import BARRIER, COUNTER, MESSAGES, Tiling, candidates, choose, using
+from tinygrad_rnn.ops.kernels.cuda.tilings import BARRIER, COUNTER, Tiling, block_counts, candidates, choose, using
 
 pytestmark = pytest.mark.gpu
 
@@ -71,11 +71,14 @@ def test_stepwise_kernels_equal_numpys(case: Case, dtype: str, monkeypatch: pyte
 
 
 def every_tiling(mode: str, size: int) -> list[Tiling]:
-    """Those that are chosen from, with every way to signal that this GPU has."""
+    """Those that are chosen from or measured, and some with every way to signal that this GPU has."""
     cell = CELLS["tanh" if mode == "rnn" else mode]
-    ways = [COUNTER, *((BARRIER, MESSAGES) if gpu().capability >= 90 else ())]
-    found = [replace(t, sync=way) for t in candidates(cell, size, gpu()) for way in ways]
-    return [t for t in found if t.ctas > 1 or t.sync == COUNTER]
+    found = [t for ctas in block_counts(cell, size) for t in candidates(cell, size, gpu(), ctas)]
+    if gpu().capability >= 90:
+        found += [
+            replace(t, sync=way) for t in candidates(cell, size, gpu()) for way in (BARRIER, COUNTER) if t.ctas > 1
+        ]
+    return found
 
 
 @pytest.mark.parametrize("mode", ["lstm", "gru", "rnn"])

@@ -18,7 +18,18 @@ from typing import NamedTuple
 from ....backend.kernels import Gpu, Launch
 from .cells import Cell
 
-__all__ = ["MESSAGES", "COUNTER", "BARRIER", "Tiling", "candidates", "choose", "step_time", "stepwise_time", "using"]
+__all__ = [
+    "BARRIER",
+    "COUNTER",
+    "MESSAGES",
+    "Tiling",
+    "block_counts",
+    "candidates",
+    "choose",
+    "step_time",
+    "stepwise_time",
+    "using",
+]
 
 COUNTER, BARRIER, MESSAGES = 0, 1, 2
 """How a group's blocks signal: a counter in global memory, the cluster's barrier, messages within the cluster."""
@@ -136,13 +147,19 @@ COUNTERS: dict[int, dict[int, _Shape]] = {
 }
 
 
-def candidates(cell: Cell, size: int, gpu: Gpu) -> list[Tiling]:
-    """The tilings that this GPU can run for a hidden size, by samples per group; none beyond the largest size."""
-    hidden = next((known for known in SIZES if size <= known), None)
+def candidates(cell: Cell, size: int, gpu: Gpu, ctas: int | None = None) -> list[Tiling]:
+    """The tilings that this GPU can run for a hidden size, by samples per group; none beyond the largest size.
+
+    Args:
+        ctas: blocks per group, if not those of the table: one of :func:`block_counts`.
+    """
+    hidden = _padded(size)
     if hidden is None or gpu.capability < 70:
         return []
     clusters = gpu.capability >= 90 and (CLUSTERS[cell.rows][hidden].ctas <= 8 or gpu.capability < 120)
     shape = (CLUSTERS if clusters else COUNTERS)[cell.rows][hidden]
+    if ctas is not None and ctas != shape.ctas:
+        shape = _Shape(ctas)
     sync = MESSAGES if clusters and shape.ctas > 1 else COUNTER
     whole = Tiling(cell.rows, hidden, shape.ctas, shape.threads, 0, 0, sync)
     whole = replace(
@@ -152,6 +169,27 @@ def candidates(cell: Cell, size: int, gpu: Gpu) -> list[Tiling]:
     )
     found = [replace(whole, samples=samples) for samples in SAMPLES]
     return [t for t in found if max(t.forward().shared, t.backward().shared) <= gpu.shared_memory]
+
+
+def block_counts(cell: Cell, size: int) -> list[int]:
+    """Numbers of blocks per group to measure: that of the table, and all with which registers hold all weights."""
+    hidden = _padded(size)
+    if hidden is None:
+        return []
+    found = {CLUSTERS[cell.rows][hidden].ctas}
+    for ctas in (1, 2, 4, 8, 16):
+        tiling = Tiling(cell.rows, hidden, ctas, 256, 0, 0, COUNTER)
+        lanes, team = 256 // tiling.units, 8 if cell.rows * tiling.units % 32 == 0 else 4
+        tiles = (
+            cell.slots <= lanes <= 16 and tiling.k_each % 4 == 0 and tiling.rows_each % 4 == 0 and hidden * team >= 256
+        )
+        if tiles and tiling.weights_each <= 128:
+            found.add(ctas)
+    return sorted(found)
+
+
+def _padded(size: int) -> int | None:
+    return next((known for known in SIZES if size <= known), None)
 
 
 def step_time(tiling: Tiling, batch: int, gpu: Gpu) -> float:
