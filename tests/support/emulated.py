@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -109,6 +110,7 @@ class RawModule:
                 raise TypeError(f"{name}: the arguments do not fit the kernel: {what}")
             launches.append(name)
 
+        run.kernel = types.SimpleNamespace(ptr=0)  # type: ignore[attr-defined]  # asked for to compile at once
         return run
 
 
