@@ -11,9 +11,11 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.support import arrays, measured, profiles
+from tinygrad_rnn.tape.defaults import defaults
 from tinygrad_rnn.tape.modes import state
 
 profiles.load()
+defaults.warned_of_float = True  # it comes once in a process: a test of it switches it on again
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import operator
+from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.errors import ArgumentTypeError, ShapeRuntimeError
+from tinygrad_rnn.tape.defaults import defaults
 
 
 def test_a_shape_is_a_tuple_that_counts() -> None:
@@ -38,6 +40,19 @@ def test_one_entry_converts_to_python_numbers() -> None:
     for wrong in (tg.tensor(1.5), tg.tensor([1, 2])):
         with pytest.raises(TypeError, match="only integer tensors of a single element can be converted to an index"):
             operator.index(wrong)
+
+
+@pytest.mark.parametrize("convert", [float, lambda t: np.zeros(1).__setitem__(0, t)])
+def test_a_number_made_of_a_tensor_that_requires_grad_warns_once_that_it_has_no_history(
+    convert: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(defaults, "warned_of_float", False)
+    x = tg.tensor(2.0, requires_grad=True)
+    convert(x.detach())
+    with pytest.warns(UserWarning, match="Converting a tensor with requires_grad=True to a scalar") as caught:
+        convert(x)
+    assert caught[0].filename == __file__
+    convert(x)
 
 
 @pytest.mark.parametrize("values", [[], [1.0, 2.0]])

@@ -1,4 +1,4 @@
-"""What a user may set for the whole process."""
+"""What holds for the whole process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,15 @@ __all__ = ["defaults"]
 
 
 class _Defaults:
-    """``dtype``: the float type of Python floats, and of integers that enter a function such as ``exp``."""
+    """What a user may set, and what he was told.
+
+    Attributes:
+        dtype: the float type of Python floats, and of integers that enter a function such as ``exp``.
+        warned_of_float: whether the one warning about ``float(t)`` where ``t`` requires grad was given.
+    """
 
     dtype: DType = np.dtype(np.float32)
+    warned_of_float = False
 
 
 defaults = _Defaults()

@@ -7,6 +7,7 @@ operations need Tensor and Tensor needs operations.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from ..backend import Device, array_device, array_module, is_array, to_numpy
 from ..errors import ArgumentTypeError, DtypeError, GraphError, ShapeRuntimeError
 from ..typing import Array, DType, Params
+from .defaults import defaults
 from .node import Clock, Leaf, Node, stamp_write
 
 if TYPE_CHECKING:
@@ -294,6 +296,13 @@ class Tensor:
         return self._data.item()
 
     def __float__(self) -> float:
+        if self._node is not None and not defaults.warned_of_float:  # array[0] = t comes here too
+            defaults.warned_of_float = True
+            warnings.warn(
+                "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\nConsider "
+                "using tensor.detach() first: the number has no history, so no gradient passes through it",
+                stacklevel=2,
+            )
         return float(self.item())
 
     def __int__(self) -> int:
