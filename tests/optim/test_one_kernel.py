@@ -169,5 +169,5 @@ def test_nvcc_takes_the_sources(real: str, arch: str, tmp_path: Path) -> None:
 
 
 def test_rows_that_do_not_suit(double: Any) -> None:
-    assert not many.suitable([]) and not many.suitable([[np.ones(2)]])
-    assert not many.suitable([[double.ones(2)]])  # a GPU that no kernel is made for
+    assert many.placed([]) is None and many.placed([[np.ones(2)]]) is None
+    assert many.placed([[double.ones(2)]]) is None  # a GPU that no kernel is made for

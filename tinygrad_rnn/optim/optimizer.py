@@ -18,7 +18,7 @@ import numpy as np
 
 from ..backend import array_module, on_gpu
 from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
-from ..ops.kernels.many import OverMany, suitable
+from ..ops.kernels.many import OverMany, placed
 from ..tape.modes import enable_grad
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
@@ -183,7 +183,8 @@ class Optimizer:
         if any(on_gpu(x) for x in numbers):  # which only the device knows
             return False
         rows = [[a if all(a is not b for b in row[:k]) else None for k, a in enumerate(row)] for row in rows]
-        return suitable(rows) and kernel(rows, numbers, switches)
+        where = placed(rows)
+        return where is not None and kernel(where, numbers, switches)
 
     @staticmethod
     def _new_state(like: Array, fill: Any = 0) -> Tensor:

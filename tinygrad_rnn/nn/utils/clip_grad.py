@@ -25,7 +25,7 @@ import numpy as np
 
 from ...backend import array_device, array_module, on_gpu, to_device
 from ...errors import DtypeError, ShapeRuntimeError, TinygradRnnError
-from ...ops.kernels.many import OverMany, suitable
+from ...ops.kernels.many import OverMany, placed
 from ...tape.tensor import Tensor, as_array, wrap
 from ...typing import Array
 
@@ -121,8 +121,8 @@ def clip_grads_with_norm_(
 def _scaled_at_once(arrays: list[Array], largest: float, total: Array) -> bool:
     """Whether one kernel did it."""
     alike = on_gpu(arrays[0]) and on_gpu(total) and total.dtype == arrays[0].dtype
-    rows = [[a] for a in arrays]
-    return alike and suitable(rows) and SCALE(rows, [largest], shared=[total])
+    where = placed([[a] for a in arrays]) if alike else None
+    return where is not None and SCALE(where, [largest], shared=[total])
 
 
 def clip_grad_norm_(
@@ -248,12 +248,13 @@ def _at_once(arrays: Sequence[Array]) -> Array | None:
         if type(first) is np.ndarray and all(type(a) is np.ndarray and a.dtype == first.dtype for a in arrays):
             squares = np.array([np.vdot(a, a) for a in arrays])
             return np.asarray(np.sqrt(squares.sum()))
-        if not (on_gpu(first) and suitable([[a] for a in arrays])):
+        where = placed([[a] for a in arrays])
+        if where is None:
             return None
-        flat = array_module(first).empty(sum(a.size for a in arrays), first.dtype)
-        ends = list(itertools.accumulate(a.size for a in arrays))
-        rows = [[a, flat[end - a.size : end].reshape(a.shape)] for a, end in zip(arrays, ends, strict=True)]
-        total: Array | None = np.sqrt(np.vdot(flat, flat)) if GATHER(rows) else None
+        flat = array_module(first).empty(sum(where.sizes), first.dtype)
+        starts = itertools.accumulate(where.sizes, initial=0)
+        pairs = [[at, flat.data.ptr + k * flat.itemsize] for (at,), k in zip(where.addresses, starts, strict=False)]
+        total: Array | None = np.sqrt(np.vdot(flat, flat)) if GATHER(where._replace(addresses=pairs)) else None
         return total
 
 

@@ -15,15 +15,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...backend import array_device, on_gpu
+from ...backend import on_gpu
 from ...backend.kernels import KernelError, Launch, gpu, kernel
 from ...typing import Array
 
-__all__ = ["ARRAYS", "OverMany", "suitable"]
+__all__ = ["ARRAYS", "OverMany", "Placed", "placed"]
 
 ARRAYS = 64
 """Parameters per launch: with five columns 3 KB of addresses and sizes."""
@@ -95,62 +95,76 @@ class OverMany:
 
     def __call__(
         self,
-        rows: Sequence[Row],
+        placed: Placed,
         numbers: Sequence[float] = (),
         switches: Sequence[bool] = (),
         shared: Sequence[Array] = (),
     ) -> bool:
-        """Run over ``rows``, which are :func:`suitable`.
+        """Run over the rows that are :func:`placed` so.
 
         Returns:
             False if the kernel cannot be used here: then nothing was changed.  Says why, once, in a warning.
         """
-        if self._broken or not rows:
-            return not rows
-        first: Any = rows[0][0]
-        real = first.dtype.type
+        if self._broken:
+            return False
         try:
-            run = kernel(self.source, self.name, (f"-DREAL={REALS[first.dtype]}",), LAUNCH)
+            run = kernel(self.source, self.name, (f"-DREAL={REALS[placed.dtype]}",), LAUNCH)
         except KernelError as error:
             self._broken = True
             warnings.warn(f"updates on the GPU go array by array from now on: {error}", RuntimeWarning, stacklevel=3)
             return False
-        given = [*shared, *(real(x) for x in numbers), *(np.int32(x) for x in switches)]
-        for start in range(0, len(rows), ARRAYS):
-            part = rows[start : start + ARRAYS]
+        real = placed.dtype.type
+        given = [*shared, *[real(x) for x in numbers], *[np.int32(x) for x in switches]]
+        for start in range(0, len(placed.sizes), ARRAYS):
+            sizes = placed.sizes[start : start + ARRAYS]
             table = np.zeros(1, self._table)
-            sizes = [row[0].size for row in part]  # type: ignore[union-attr]
-            table["sizes"][0, : len(part)] = sizes
-            table["at"][0, :, : len(part)] = [
-                [0 if a is None else a.data.ptr for a in column] for column in zip(*part, strict=True)
-            ]
-            parts = max(1, min(-(-max(sizes) // (LAUNCH.threads * EACH)), MOST_BLOCKS // len(part)))
-            run(len(part) * parts, table, np.int32(parts), *given)
+            table["sizes"][0, : len(sizes)] = sizes
+            table["at"][0, :, : len(sizes)] = np.array(placed.addresses[start : start + ARRAYS], np.uint64).T
+            parts = max(1, min(-(-max(sizes) // (LAUNCH.threads * EACH)), MOST_BLOCKS // len(sizes)))
+            run(len(sizes) * parts, table, np.int32(parts), *given)
         return True
 
 
-def suitable(rows: Sequence[Row]) -> bool:
-    """Whether one kernel can run over ``rows``: real kernels, one dtype and device, and no memory that is met twice.
+class Placed(NamedTuple):
+    """Where rows lie: their sizes, and for each the addresses of its arrays (0 for none)."""
 
-    The arrays of a row lie in memory alike, without gaps.
+    dtype: Any
+    sizes: list[int]
+    addresses: list[list[int]]
+
+
+def placed(rows: Sequence[Row]) -> Placed | None:
+    """Where ``rows`` lie, if one kernel can run over them; None otherwise.
+
+    That takes a GPU for which there are kernels, one dtype, one device, rows whose arrays lie in memory alike and
+    without gaps, and no memory that is met twice.
     """
-    if not rows or not on_gpu(rows[0][0]):
-        return False
-    first: Any = rows[0][0]
-    if first.dtype not in REALS or not gpu().capability:
-        return False
-    device, met = array_device(first), []
-    if device.index != gpu().number:
-        return False
+    first: Any = rows[0][0] if rows else None
+    if not on_gpu(first) or first.dtype not in REALS or not gpu().capability:
+        return None
+    kind, dtype, device = type(first), first.dtype, gpu().number
+    sizes, addresses, met = [], [], []
     for row in rows:
-        arrays: list[Any] = [a for a in row if a is not None]
-        if not all(
-            on_gpu(a) and a.dtype == first.dtype and a.shape == arrays[0].shape and a.device.id == device.index
-            for a in arrays
-        ):
-            return False
-        if not (all(a.flags.c_contiguous for a in arrays) or all(a.flags.f_contiguous for a in arrays)):
-            return False
-        met += [(a.data.ptr, a.data.ptr + a.nbytes) for a in arrays if a.size]
+        value: Any = row[0]
+        if value.device.id != device:
+            return None
+        in_rows = in_columns = True
+        line = []
+        for a in row:
+            if a is None:
+                line.append(0)
+                continue
+            if type(a) is not kind or a.dtype != dtype or a.shape != value.shape:
+                return None
+            flags, begin = a.flags, a.data.ptr
+            in_rows, in_columns = in_rows and flags.c_contiguous, in_columns and flags.f_contiguous
+            line.append(begin)
+            met.append((begin, begin + a.nbytes))
+        if not (in_rows or in_columns):
+            return None
+        sizes.append(value.size)
+        addresses.append(line)
     met.sort()
-    return all(end <= begin for (_, end), (begin, _) in zip(met, met[1:], strict=False))
+    if any(end > begin for (_, end), (begin, _) in zip(met, met[1:], strict=False)):
+        return None
+    return Placed(dtype, sizes, addresses)
