@@ -388,3 +388,22 @@ def test_verdicts_are_those_of_pytorch() -> None:
                     theirs, torch.tensor(values, dtype=torch.float64, requires_grad=True), raise_exception=False
                 )
             assert gradcheck(ours, leaf(*values), raise_exception=False) == expected, (number, values)
+
+
+def test_a_wrong_custom_function_is_named_with_the_users_line() -> None:
+    class Doubled(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, factor: float, y: Any) -> Any:
+            ctx.factor = factor
+            return x * factor + y.tanh()
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * ctx.factor, None, g
+
+    def func(x: Any, y: Any) -> Any:
+        h = tg.exp(x)
+        return Doubled.apply(h, 2.0, y).sum()
+
+    with pytest.raises(GradcheckError, match=r"the error first appears in record 1 of 3, Doubled\(.* at .*Doubled.apply"):
+        gradcheck(func, (leaf(0.5, 0.7), leaf(0.1, 0.2)))

@@ -174,6 +174,8 @@ def _record(
     if recorded:
         _keep(ctx, args, outputs, given, name)
         values = tuple([t._data if isinstance(t, Tensor) else t for t in given])
+        if state.watchers:
+            node.constants = args  # type: ignore[attr-defined]  # with which the call can be replayed
         for watcher in state.watchers:
             watcher.recorded(node, values if ctx._several else values[0])
     return tuple(given)
@@ -232,6 +234,7 @@ def _primitive_of(cls: type[Function], frees: bool) -> Primitive:
 
         p = Primitive(cls.__name__, cls.forward, (), (), joint=joint, residual=frees, listed=False)
         p.backward_name = cls.__name__ + "Backward"
+        p.apply = cls.apply  # with which gradcheck replays the call
         made[frees] = p
     return made[frees]
 

@@ -166,6 +166,8 @@ def _value(node: Node, position: int, values: dict[int, Any]) -> Any:
     """The raw value of one argument of a record."""
     assert node.args is not None
     value = node.args[position]
+    if value is None:
+        return getattr(node, "constants", node.args)[position]  # of a custom Function
     if not isinstance(value, (Leaf, Node)):
         return value
     if isinstance(value, Leaf):
@@ -244,7 +246,7 @@ def gradient_problem(problem: Problem, rng: np.random.Generator) -> Problem:
 
 
 def _double(value: Any, wanted: bool) -> Any:
-    if getattr(value, "dtype", None) is None:
+    if getattr(value, "dtype", None) is None or isinstance(value, Tensor):
         return value
     if value.dtype.kind == "f":
         value = value.astype(np.float64)
