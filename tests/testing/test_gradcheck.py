@@ -405,5 +405,6 @@ def test_a_wrong_custom_function_is_named_with_the_users_line() -> None:
         h = tg.exp(x)
         return Doubled.apply(h, 2.0, y).sum()
 
-    with pytest.raises(GradcheckError, match=r"the error first appears in record 1 of 3, Doubled\(.* at .*Doubled.apply"):
+    sentence = r"the error first appears in record 1 of 3, Doubled\(.* at .*Doubled.apply"
+    with pytest.raises(GradcheckError, match=sentence):
         gradcheck(func, (leaf(0.5, 0.7), leaf(0.1, 0.2)))
