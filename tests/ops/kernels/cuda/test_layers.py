@@ -155,6 +155,8 @@ def test_what_the_kernels_cannot_do_is_refused_with_the_reason(
     arrays = arrays_of("lstm", 8)
     assert refuses("lstm", *arrays) is None
     assert reason in str(refuses("lstm", *edit(arrays), **params))
+    with choice.only("cuda"), pytest.raises(choice.KernelUnavailable, match=reason):
+        choice.forward("lstm")(*edit(arrays), **params)
 
 
 def test_the_double_alone_is_a_gpu_without_kernels(double: Any) -> None:

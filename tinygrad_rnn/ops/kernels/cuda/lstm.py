@@ -29,7 +29,12 @@ def forward(
     save: bool = True,
     cells: bool = False,
 ) -> tuple[tuple[Array, ...], layer.Residual | None]:
-    """(y, h_n, c_n), residual."""
+    """(y, h_n, c_n), residual.
+
+    Raises:
+        KernelUnavailable: these kernels are not for this work.
+    """
+    layer.require("lstm", x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, cells=cells)
     return layer.forward(CELLS["lstm"], x, (h0, c0), w_ih, w_hh, b_ih, b_hh, sizes, reverse, save)
 
 

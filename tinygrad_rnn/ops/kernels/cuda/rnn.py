@@ -24,7 +24,12 @@ def forward(
     reverse: bool = False,
     save: bool = True,
 ) -> tuple[tuple[Array, ...], layer.Residual | None]:
-    """(y, h_n), residual."""
+    """(y, h_n), residual.
+
+    Raises:
+        KernelUnavailable: these kernels are not for this work.
+    """
+    layer.require("rnn", x, h0, w_ih, w_hh, b_ih, b_hh)
     return layer.forward(CELLS[nonlinearity], x, (h0,), w_ih, w_hh, b_ih, b_hh, sizes, reverse, save)
 
 
