@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,21 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tests.support import arrays, emulated, emulator
+from tests.support import arrays, emulated, emulator, nvrtc
 from tinygrad_rnn.backend import kernels
 from tinygrad_rnn.bench import program as bench
-from tinygrad_rnn.bench.gpu import bounds, check, clock, families, program, reference, sanitize, tables, tilings
+from tinygrad_rnn.bench.gpu import (
+    bounds,
+    check,
+    clock,
+    families,
+    latency,
+    program,
+    reference,
+    sanitize,
+    tables,
+    tilings,
+)
 from tinygrad_rnn.bench.gpu.places import Places
 from tinygrad_rnn.bench.gpu.rows import Rows
 from tinygrad_rnn.errors import UsageError
@@ -68,6 +80,30 @@ def test_tilings_are_measured(double: Any, monkeypatch: pytest.MonkeyPatch, torc
     tilings._attempt(rows, places, work, numbers, reference.reference(places, work, numbers), found[0])
     (row,) = rows.found.values()
     assert row["error"] < 1e-6 and row["us per step"] > 0 and "failed" not in row
+
+
+@nvrtc.needs_nvrtc
+@pytest.mark.parametrize(
+    ("architecture", "options", "count"), [(75, [], 2), (90, ["-DBLOCKS=2"], 4), (90, ["-DBLOCKS=16"], 4)]
+)
+def test_the_compiler_takes_the_probes(architecture: int, options: list[str], count: int) -> None:
+    assert len(nvrtc.compile_cuda(latency.SOURCE, options, architecture)) == count
+
+
+def test_probes_get_the_arguments_of_their_kernels(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    launched = []
+
+    def kernel(source: str, name: str, options: tuple[str, ...], launch: Any) -> Any:
+        return lambda blocks, *given: launched.append((name, blocks % launch.cluster, len(given)))
+
+    monkeypatch.setattr(latency, "kernel", kernel)
+    monkeypatch.setattr(latency, "gpu", lambda: kernels.Gpu(0, 90, 132, 0))
+    rows = Rows()
+    latency.latency(rows, Places(ours="cuda"))
+    assert len(rows.found) == 1 + 5 + 8 and not [key for key, row in rows.found.items() if "failed" in row]
+    heads = re.findall(r"(\w+)\(([^()]*)\)\s*(?://.*)?\n{", latency.SOURCE)
+    counts = {name: parameters.count(",") + 1 for name, parameters in heads}
+    assert {(name, 0, counts[name]) for name in counts} == set(launched)
 
 
 def test_a_wrong_result_and_one_that_moves_are_told(double: Any, monkeypatch: pytest.MonkeyPatch) -> None:

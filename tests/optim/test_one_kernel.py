@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +12,7 @@ import pytest
 import tinygrad_rnn as tg
 from tests.golden import optim_cases as cases
 from tests.optim.test_device import train
-from tests.support import arrays, emulated, fakecupy
+from tests.support import arrays, emulated, fakecupy, nvrtc
 from tinygrad_rnn.backend import to_numpy
 from tinygrad_rnn.nn.utils import clip_grad, clip_grad_norm_
 from tinygrad_rnn.ops.kernels import many
@@ -156,16 +153,13 @@ def test_a_launch_has_room_for_its_arguments() -> None:
     assert all(len(kernel.columns) <= 6 for kernel in KERNELS)
 
 
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not installed")
-@pytest.mark.parametrize(("real", "arch"), [("float", "sm_75"), ("double", "sm_90")])
-def test_nvcc_takes_the_sources(real: str, arch: str, tmp_path: Path) -> None:
-    parts = [f"namespace n{k} {{ {kernel.source} }}" for k, kernel in enumerate(KERNELS)]
-    source = tmp_path / "all.cu"
-    source.write_text("\n".join(parts))
-    command = ["nvcc", "-std=c++17", f"-arch={arch}", f"-DREAL={real}", "-Xptxas", "-v", "-cubin", "-o", "all.cubin"]
-    done = subprocess.run([*command, source.name], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr.count("0 bytes spill stores") == len(KERNELS), done.stderr
+@nvrtc.needs_nvrtc
+@pytest.mark.parametrize("architecture", [75, 80, 90])
+@pytest.mark.parametrize("real", ["float", "double"])
+def test_the_compiler_takes_the_sources_and_nothing_spills(real: str, architecture: int) -> None:
+    for kernel in KERNELS:
+        (found,) = nvrtc.compile_cuda(kernel.source, [f"-DREAL={real}"], architecture).values()
+        assert found.spilled == found.stack == 0 and found.registers <= 64
 
 
 def test_rows_that_do_not_suit(double: Any) -> None:

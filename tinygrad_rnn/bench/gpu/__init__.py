@@ -18,6 +18,7 @@ only, and saves every row when it is there.  ``DIR`` gets a log and the rows of 
     job.py         family: the main job, its speed and its curve
     optimisers.py  family: clipping and updates
     micro.py       family: what a call costs, and the speed of memory
+    latency.py     family: what it takes to signal between blocks
     tilings.py     family: the ways to cut the persistent kernels
     sanitize.py    a little of everything, to be run under compute-sanitizer
     bounds.py      what a step must take at least

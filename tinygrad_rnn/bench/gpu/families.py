@@ -8,6 +8,7 @@ from functools import partial
 
 from .check import check
 from .job import job
+from .latency import latency
 from .layers import layers
 from .loops import loops
 from .micro import micro
@@ -45,6 +46,7 @@ FAMILIES = {
     "job": Family(job, 60),
     "loops": Family(loops, 25),
     "optimisers": Family(optimisers, 25),
+    "latency": Family(latency, 30),
     "tilings": Family(tilings, 60),
 }
 """In the order in which they run: what may run together, then what is most wanted first."""
