@@ -9,6 +9,7 @@ warning, hence :meth:`Kernel.resident_blocks`; and kernels with a cluster must n
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -48,9 +49,13 @@ _modules: dict[tuple[Any, ...], Any] = {}
 _kernels: dict[tuple[Any, ...], Kernel | KernelError] = {}
 
 
+def _cupy() -> Any:
+    return sys.modules.get("cupy") or module()  # asked for several times per run
+
+
 def gpu() -> Gpu:
     """The current device; asked for once."""
-    device = module().cuda.Device()
+    device = _cupy().cuda.Device()
     key = (int(device.id), type(device))
     found = _gpus.get(key)
     if found is None:
@@ -76,7 +81,7 @@ class Kernel:
         if launch.shared > LARGE_SHARED_MEMORY:
             function.max_dynamic_shared_size_bytes = launch.shared
         if launch.cluster > PORTABLE_CLUSTER:
-            module().cuda.driver.funcSetAttribute(self._compiled.ptr, NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1)
+            _cupy().cuda.driver.funcSetAttribute(self._compiled.ptr, NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1)
 
     def __call__(self, blocks: int, *arguments: Any) -> None:
         """Launch on the current stream.  Arguments: contiguous arrays, NumPy scalars, None for a null pointer.
@@ -91,7 +96,7 @@ class Kernel:
 
     def resident_blocks(self) -> int:
         """How many blocks can run at the same time on the whole GPU."""
-        per_multiprocessor = module().cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
+        per_multiprocessor = _cupy().cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(
             self._compiled.ptr, self._launch.threads, self._launch.shared
         )
         return int(per_multiprocessor) * self._multiprocessors
@@ -103,7 +108,7 @@ def kernel(source: str, name: str, options: Sequence[str], launch: Launch) -> Ke
     Raises:
         KernelError: it cannot be compiled or loaded here; also when it is asked for again.
     """
-    cupy, device = module(), gpu()
+    cupy, device = _cupy(), gpu()
     module_key = (cupy.RawModule, device.number, source, tuple(options), launch.cooperative)
     key = (module_key, name, launch)
     found = _kernels.get(key)

@@ -71,13 +71,13 @@ def test_stepwise_kernels_equal_numpys(case: Case, dtype: str, monkeypatch: pyte
 
 
 def every_tiling(mode: str, size: int) -> list[Tiling]:
-    """Those that are chosen from or measured, and some with every way to signal that this GPU has."""
+    """Those that are chosen from, one of each other number of blocks, and every way to signal that this GPU has."""
     cell = CELLS["tanh" if mode == "rnn" else mode]
-    found = [t for ctas in block_counts(cell, size) for t in candidates(cell, size, gpu(), ctas)]
-    if gpu().capability >= 90:
-        found += [
-            replace(t, sync=way) for t in candidates(cell, size, gpu()) for way in (BARRIER, COUNTER) if t.ctas > 1
-        ]
+    own = candidates(cell, size, gpu())
+    others = [ctas for ctas in block_counts(cell, size) if ctas != own[0].ctas]
+    found = [*own, *(candidates(cell, size, gpu(), ctas)[2] for ctas in others)]
+    if own[1].ctas > 1 and gpu().capability >= 90:
+        found += [replace(own[1], sync=way) for way in (BARRIER, COUNTER)]
     return found
 
 

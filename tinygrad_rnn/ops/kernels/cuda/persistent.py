@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
-from ....backend.kernels import Kernel, KernelError, kernel
+from ....backend.kernels import Kernel, KernelError, Launch, kernel
 from ....typing import Array
 from .cells import Cell, persistent_source
 from .rows import Rows
@@ -16,6 +17,12 @@ from .tilings import Tiling
 __all__ = ["backward", "forward"]
 
 FLOATS_APART = 32  # counters of groups: a cache line
+
+
+@functools.cache
+def _recipe(cell: Cell, tiling: Tiling, name: str) -> tuple[str, str, tuple[str, ...], Launch]:
+    launch = tiling.forward() if name == "persistent_forward" else tiling.backward()
+    return persistent_source(cell), name, (*tiling.options(), *cell.options), launch
 
 
 def _run(xp: Any, run: Kernel, tiling: Tiling, rows: Rows, size: int, arguments: tuple[Any, ...], floats: int) -> None:
@@ -60,7 +67,7 @@ def forward(
     Raises:
         KernelError: these kernels cannot run here.
     """
-    run = kernel(persistent_source(cell), "persistent_forward", (*tiling.options(), *cell.options), tiling.forward())
+    run = kernel(*_recipe(cell, tiling, "persistent_forward"))
     h0, c0 = (*states, None)[:2]
     h_n, c_n = xp.empty_like(h0), None if c0 is None else xp.empty_like(c0)
     tables = saved.pointers() if saved is not None else (None, None, None)
@@ -85,7 +92,7 @@ def backward(
     Raises:
         KernelError: these kernels cannot run here.
     """
-    run = kernel(persistent_source(cell), "persistent_backward", (*tiling.options(), *cell.options), tiling.backward())
+    run = kernel(*_recipe(cell, tiling, "persistent_backward"))
     dh_n, dc_n = (*finals, None)[:2]
     starts = tuple(xp.empty(shape, w_hh.dtype) for _ in finals)
     dz = xp.empty((rows.total, cell.rows * shape[1]), w_hh.dtype)

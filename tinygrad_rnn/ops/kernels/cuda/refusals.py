@@ -19,9 +19,10 @@ def refuses(mode: str, *arrays: Array, **params: Any) -> str | None:
     capability = gpu().capability
     if capability < OLDEST:
         return f"the kernels need a GPU of compute capability 7.0 or newer, not {capability / 10}"
-    if str(x.dtype) not in ("float32", "float64"):
-        return f"the kernels compute in float32 and float64, not in {x.dtype}"
-    if any(a is not None and a.dtype != x.dtype for a in arrays):
+    dtype = x.dtype
+    if dtype.char not in "fd":
+        return f"the kernels compute in float32 and float64, not in {dtype}"
+    if any(a is not None and a.dtype != dtype for a in arrays):
         return "the arrays are of several dtypes"
     if mode == "lstm" and len(arrays) > 7 and arrays[7] is not None:
         return "there is no kernel for projected states"

@@ -23,7 +23,7 @@ LAUNCH = Launch(threads=256)
 
 
 def _kernel(cell: Cell, name: str, dtype: Any) -> Kernel:
-    real = {"float32": "float", "float64": "double"}[str(dtype)]
+    real = {"f": "float", "d": "double"}[dtype.char]
     return kernel(stepwise_source(cell), name, (f"-DREAL={real}", *cell.options), LAUNCH)
 
 

@@ -10,10 +10,11 @@ by measurements; the choice is not sensitive to them where one option is clearly
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ....backend.kernels import Gpu, Launch
 from .cells import Cell
@@ -223,12 +224,15 @@ def using(tiling: Tiling) -> Iterator[None]:
         _forced.pop()
 
 
-def choose(cell: Cell, size: int, batch: int, dtype: object, gpu: Gpu) -> Tiling | str:
+def choose(cell: Cell, size: int, batch: int, dtype: Any, gpu: Gpu) -> Tiling | str:
     """The tiling for a layer, or why there should be none."""
-    if str(dtype) != "float32":
+    if dtype.char != "f":
         return f"persistent kernels compute in float32, not in {dtype}"
-    if _forced:
-        return _forced[-1]
+    return _forced[-1] if _forced else _chosen(cell, size, batch, gpu)
+
+
+@functools.lru_cache(maxsize=256)
+def _chosen(cell: Cell, size: int, batch: int, gpu: Gpu) -> Tiling | str:
     if size > SIZES[-1]:
         return f"persistent kernels hold w_hh on the chip up to a hidden size of {SIZES[-1]}, not {size}"
     found = candidates(cell, size, gpu)
