@@ -55,7 +55,7 @@ def same(left: list[np.ndarray], right: list[np.ndarray]) -> None:
 # numbers -------------------------------------------------------------------------------------------------------------
 
 
-@given(st.integers(0, 10**9), st.sampled_from([2, 3, "auto", 100]), st.sampled_from(["fused", "composed"]))
+@given(st.integers(0, 10**9), st.sampled_from([2, 3, 100]), st.sampled_from(["fused", "composed"]))
 @settings(max_examples=60, deadline=None)
 def test_segments_change_no_number_in_any_configuration(seed: int, segments: Any, impl: str) -> None:
     case = random_layer_case(Random(seed))
@@ -131,13 +131,19 @@ def test_rnn_layer_can_be_cut_as_well(kind: str) -> None:
 def test_cuts_cover_every_step_once_in_the_order_of_the_visits() -> None:
     for steps in range(1, 12):
         for wish in (None, 0, 1, 2, 5, 100, "auto"):
-            rows = [segment.rows for segment in cut(steps, None, False, wish)]
+            rows = [segment.rows for segment in cut((steps, 1, 2), None, False, wish)]
             assert [t for r in rows for t in range(r.start, r.stop)] == list(range(steps))
-            assert [segment.rows for segment in cut(steps, None, True, wish)] == rows[::-1]
+            assert [segment.rows for segment in cut((steps, 1, 2), None, True, wish)] == rows[::-1]
             assert all(r.stop > r.start for r in rows)
-    assert [len(cut(steps, None, False, "auto")) for steps in (100, 200, 10_000, 40_000)] == [1, 3, 100, 200]
-    packed = cut(3, (4, 2, 1), False, 2)
+    packed = cut((7, 2), (4, 2, 1), False, 2)
     assert [(s.rows, s.sizes) for s in packed] == [(slice(0, 4), (4,)), (slice(4, 7), (2, 1))]
+
+
+def test_the_number_is_chosen_by_the_steps_and_never_for_a_few_rows() -> None:
+    chosen = {
+        shape: len(cut((*shape, 2), None, False, "auto")) for shape in [(900, 1), (4096, 1), (10**8, 1), (400, 64)]
+    }
+    assert chosen == {(900, 1): 1, (4096, 1): 4, (10**8, 1): 10**4, (400, 64): 20}
 
 
 # cost ----------------------------------------------------------------------------------------------------------------
@@ -176,18 +182,21 @@ def test_without_recording_nothing_is_cut(kind: str, monkeypatch: pytest.MonkeyP
 def peak(kind: str, segments: Any, steps: int, size: int = 32, whole: bool = True) -> int:
     """Bytes at the height of forward and backward, above what was there before.
 
-    The output is held all the time; the loss is that of the ``whole`` output, or of the final state alone.
+    The output is held all the time; the loss is that of the ``whole`` output, or of the final state alone.  With
+    NumPy's kernels: compiled ones keep memory for the next run, which is not counted.
     """
     tg.manual_seed(0)
     layer = getattr(tg.nn, kind)(size, size, checkpoint_segments=segments)
     x = tg.tensor(np.ones((steps, 1, size), np.float32))
-    layer(x[:9])[0].sum().backward()  # what is imported or compiled now is not counted
+    with tg.backends.recurrent.only("numpy"):
+        layer(x[:9])[0].sum().backward()  # what is imported now is not counted
     gc.collect()
     release_memory()
     tracemalloc.start()
     try:
         before = tracemalloc.get_traced_memory()[0]
-        output, final = layer(x)
+        with tg.backends.recurrent.only("numpy"):
+            output, final = layer(x)
         (output * output if whole else final[0]).sum().backward()
         return tracemalloc.get_traced_memory()[1] - before
     finally:
@@ -207,8 +216,8 @@ def test_what_is_kept_inside_grows_as_the_square_root_of_the_length(kind: str) -
 
 
 def test_an_lstm_in_segments_peaks_below_a_third() -> None:
-    """4 tables of H per step, which the caller sees (the output, its square and two gradients), for 13."""
-    assert 0.05 < peak("LSTM", "auto", 4000) / peak("LSTM", None, 4000) < 1 / 3
+    """One table of H per step, the output, for that and 4 gates, c, and 4 gradients of gates."""
+    assert 0.05 < peak("LSTM", 64, 4000, whole=False) / peak("LSTM", None, 4000, whole=False) < 1 / 3
 
 
 # mistakes ------------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def in_segments(
         run: runs over a sequence, in its direction.
         wish: how many; see :func:`~tinygrad_rnn.ops.kernels.segments.cut`.
     """
-    segments = cut(len(x) if sizes is None else len(sizes), sizes, reverse, wish)
+    segments = cut(x.shape, sizes, reverse, wish)
     if len(segments) < 2 or not is_grad_enabled():
         return run(x, states, sizes)
     count = len(states)
