@@ -17,6 +17,8 @@ class Mutation(NamedTuple):
         number: its place among the mutations of its file.
         line, end: where the change is; ``end`` is the last line of the top-level statement around it.
         start: the first line of that statement.
+        names: what that statement defines, and the words that it hands on: tests are named after them.
+        text: the line as it stands there, without its indentation.
         change: what was changed, in words.
         build: makes the whole changed module.
     """
@@ -25,6 +27,8 @@ class Mutation(NamedTuple):
     line: int
     start: int
     end: int
+    names: frozenset[str]
+    text: str
     change: str
     build: Callable[[], ast.Module]
 
@@ -37,6 +41,8 @@ BINARY: dict[type, type] = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
     ast.Mod: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr, ast.BitOr: ast.BitAnd,
 }  # fmt: skip
+
+TYPES = {"Callable", "Iterable", "Iterator", "Mapping", "Sequence", "Union", "Optional", "dict", "list", "tuple"}
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
@@ -57,7 +63,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[str, Callable[[Any], None]]]:
         yield from _constant(node)
     elif isinstance(node, (ast.If, ast.While, ast.IfExp)):
         yield "condition -> its negation", lambda n: setattr(n, "test", ast.UnaryOp(ast.Not(), n.test))
-    elif isinstance(node, ast.Return) and node.value is not None and not _is_none(node.value):
+    elif isinstance(node, ast.Return) and node.value is not None and not _is_nothing(node.value):
         yield "return None", lambda n: setattr(n, "value", ast.Constant(None))
     elif isinstance(node, ast.Continue):
         yield "continue -> break", lambda n: setattr(n, "__class__", ast.Break)
@@ -80,8 +86,9 @@ def _constant(node: ast.Constant) -> Iterator[tuple[str, Callable[[Any], None]]]
         yield f"{value!r} -> {other!r}", lambda n: setattr(n, "value", other)
 
 
-def _is_none(node: ast.AST) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
+def _is_nothing(node: ast.AST) -> bool:
+    """None, and False, which means the same to everybody who asks whether."""
+    return isinstance(node, ast.Constant) and (node.value is None or node.value is False)
 
 
 def _sites(tree: ast.Module) -> Iterator[tuple[ast.stmt, tuple[Any, ...], ast.AST]]:
@@ -115,6 +122,8 @@ def _is_text(node: ast.AST) -> bool:
         return True
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
         return True
+    if isinstance(node, ast.Assign) and _is_type(node.value):
+        return True
     if isinstance(node, (ast.Assign, ast.AugAssign, ast.AnnAssign)):
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         names = {t.id if isinstance(t, ast.Name) else getattr(t, "attr", "") for t in targets}
@@ -125,9 +134,29 @@ def _is_text(node: ast.AST) -> bool:
     return isinstance(node, ast.FunctionDef) and node.name in ("__repr__", "__str__")
 
 
+def _is_type(node: ast.AST) -> bool:
+    """Whether an assigned value is a name for a type: ``Vjp = Callable[..., Any]``."""
+    return isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id in TYPES
+
+
+def _names(top: ast.stmt, line: int) -> frozenset[str]:
+    """What a statement of the module defines; of a table, what stands in the line."""
+    found: set[str] = set()
+    if isinstance(top, (ast.FunctionDef, ast.ClassDef)):
+        return frozenset({top.name})
+    if isinstance(top, (ast.Assign, ast.AnnAssign)):
+        targets = top.targets if isinstance(top, ast.Assign) else [top.target]
+        found.update(node.id for t in targets for node in ast.walk(t) if isinstance(node, ast.Name))
+    for node in ast.walk(top):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.lineno == line:
+            found.update(word for word in node.value.split() if word.isidentifier())
+    return frozenset(found)
+
+
 def mutations(source: str) -> Iterator[Mutation]:
     """All single changes of a module, in the order of its text."""
     tree = ast.parse(source)
+    rows = source.split("\n")
     number = 0
     for top, way, node in _sites(tree):
         for change, apply in _changes(node):
@@ -141,5 +170,7 @@ def mutations(source: str) -> Iterator[Mutation]:
                 return ast.fix_missing_locations(mutant)
 
             line = getattr(node, "lineno", top.lineno)
-            yield Mutation(number, line, top.lineno, top.end_lineno or top.lineno, change, build)
+            text = rows[line - 1].strip()
+            names = _names(top, line)
+            yield Mutation(number, line, top.lineno, top.end_lineno or top.lineno, names, text, change, build)
             number += 1

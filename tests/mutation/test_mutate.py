@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import ast
+import pathlib
+from typing import Any
 
+import pytest
+
+from tests.mutation.equivalents import Equivalents
 from tests.mutation.mutate import mutations
+from tests.mutation.swap import Functions, changed_codes, compiled
 
 SOURCE = '''
 """A module."""
@@ -74,3 +80,86 @@ def test_text_for_people_and_types_stay_as_they_are() -> None:
 def test_every_mutant_knows_the_statement_around_it() -> None:
     first = SOURCE.split("\n").index("def f(a: int, b: float = 2.5, *, flag: bool = True) -> int:") + 1
     assert {(m.start, m.end) for m in mutations(SOURCE)} == {(first, first + 9)}
+
+
+def test_what_tests_are_named_after_is_what_the_statement_defines() -> None:
+    found = mutations('sin = cos = unary("sin", True)\nTABLE = {\n    "one": 1,\n    "two": 2,\n}\n')
+    assert {(m.line, m.change): set(m.names) for m in found} == {
+        (1, "'sin' -> ''"): {"sin", "cos"},
+        (1, "True -> False"): {"sin", "cos"},
+        (3, "'one' -> ''"): {"TABLE", "one"},
+        (3, "1 -> 2"): {"TABLE", "one"},
+        (4, "'two' -> ''"): {"TABLE", "two"},
+        (4, "2 -> 3"): {"TABLE", "two"},
+    }
+
+
+MODULE = """
+LIMIT = 3
+
+def plain(x):
+    return x + 1
+
+def outer(k):
+    def inner(x):
+        return x * k
+    return inner
+
+twice = outer(2)
+half = lambda x: x / 2
+
+class Thing:
+    def method(self, x, step=1):
+        return x - step
+"""
+
+
+def loaded(tmp_path: pathlib.Path) -> tuple[dict[str, Any], str]:
+    path = str(tmp_path / "module.py")
+    scope: dict[str, Any] = {}
+    exec(compiled(ast.parse(MODULE), path), scope)
+    return scope, path
+
+
+def test_the_code_of_living_functions_is_exchanged_closures_lambdas_and_methods_too(tmp_path: pathlib.Path) -> None:
+    results: dict[tuple[int, str], Any] = {}  # "anew": what runs at import changes, or what a closure encloses
+    for mutation in mutations(MODULE):
+        scope, path = loaded(tmp_path)
+        pairs = changed_codes(path, ast.parse(MODULE), mutation.build())
+        if pairs is None or not Functions(str(tmp_path)).exchange(pairs):
+            results[mutation.line, mutation.change] = "anew"
+            continue
+        thing = scope["Thing"]()
+        calls = (scope["plain"], scope["twice"], scope["outer"](2), scope["half"], thing.method)
+        results[mutation.line, mutation.change] = tuple(call and call(6) for call in calls)
+    usual = (7, 12, 12, 3.0, 5)
+    assert results == {
+        (2, "3 -> 4"): "anew",
+        (5, "return None"): (None, *usual[1:]),
+        (5, "Add -> Sub"): (5, *usual[1:]),
+        (5, "1 -> 2"): (8, *usual[1:]),
+        (9, "return None"): "anew",
+        (9, "Mult -> Div"): (7, 3.0, 3.0, *usual[3:]),
+        (10, "return None"): (7, 12, None, *usual[3:]),
+        (12, "2 -> 3"): "anew",
+        (13, "Div -> Mult"): (*usual[:3], 12, 5),
+        (13, "2 -> 3"): (*usual[:3], 2.0, 5),
+        (16, "1 -> 2"): "anew",
+        (17, "return None"): (*usual[:4], None),
+        (17, "Sub -> Add"): (*usual[:4], 7),
+    }
+
+
+def test_an_equivalent_mutant_is_found_again_by_the_text_of_its_line_and_has_a_reason() -> None:
+    (first, *_) = mutations("x = 1\n")
+    listed = Equivalents("# nobody reads x\na.py :: x = 1 :: 1 -> 2\na.py :: y = 1 :: 1 -> 2\n")
+    assert listed.reason("a.py", first) == "nobody reads x" and listed.reason("b.py", first) is None
+    (moved, *_) = mutations("\n\nx = 1\n")
+    assert listed.reason("a.py", moved) == "nobody reads x"
+    assert listed.lost({"a.py"}) == ["a.py :: y = 1 :: 1 -> 2"] and listed.lost({"b.py"}) == []
+    with pytest.raises(ValueError, match="line 1: no reason is given"):
+        Equivalents("a.py :: x = 1 :: 1 -> 2")
+
+
+def test_the_list_of_equivalent_mutants_can_be_read() -> None:
+    assert all(Equivalents().reasons.values())
