@@ -232,7 +232,14 @@ def logspace(
 def eye(
     n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
 ) -> Tensor:
-    """The matrix with ones on the diagonal and zeros elsewhere."""
+    """The matrix with ones on the diagonal and zeros elsewhere.
+
+    Raises:
+        ShapeRuntimeError: a negative size.
+    """
+    for name, size in (("n", n), ("m", m)):
+        if size is not None and size < 0:
+            raise ShapeRuntimeError(f"{name} must be greater or equal to 0, got {size} in eye()")
     chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
     return finish(module_of(device).eye(n, m, dtype=chosen), requires_grad)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ArgumentError, IndexOutOfRange, ShapeRuntimeError
+from ..errors import IndexOutOfRange, ShapeRuntimeError
 from ..typing import Value
 from .index import getitem
 from .shape import axis_of
@@ -107,7 +107,7 @@ def tensor_split(a: Value, indices_or_sections: int | Sequence[int], dim: int = 
     if isinstance(indices_or_sections, int):
         count = indices_or_sections
         if count <= 0:
-            raise ArgumentError(f"number of sections must be larger than 0, got {count}")
+            raise ShapeRuntimeError(f"number of sections must be larger than 0, got {count}")
         ends = [(k + 1) * (size // count) + min(k + 1, size % count) for k in range(count)]
     else:
         ends = [*[int(k) for k in indices_or_sections], size]

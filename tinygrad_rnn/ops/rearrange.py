@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module
-from ..errors import ArgumentError, ShapeRuntimeError
+from ..errors import ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Size, Tensor, wrap
 from ..typing import Array, Shape, Value
@@ -63,6 +63,8 @@ def flip(a: Value, *dims: Any) -> Value:
 
 def fliplr(a: Value) -> Value:
     """Columns in reverse order."""
+    if a.ndim < 2:
+        raise ShapeRuntimeError(f"fliplr(): Input must be >= 2-d. This one has the shape {list(a.shape)}")
     return flip(a, 1)
 
 
@@ -299,7 +301,7 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Value, ...]:
     """The coordinates of a grid: tensor k varies along axis k alone (``"xy"``: the first two axes exchanged)."""
     parts = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else list(tensors)
     if indexing not in ("ij", "xy"):
-        raise ArgumentError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+        raise ShapeRuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
     shape = tuple([a.shape[0] if a.ndim else 1 for a in parts])
     grid = []
     for k, a in enumerate(parts):
