@@ -172,6 +172,14 @@ def test_every_segment_but_the_last_runs_forward_twice(kind: str, monkeypatch: p
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_kernel_that_ran_forward_runs_again(kind: str) -> None:
+    with choice.only("numpy"):
+        loss = made(kind, 3)(sequence(6))[0].sum()
+    with choice.only("cuda"):  # which nothing here could use
+        loss.backward()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_without_recording_nothing_is_cut(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x, seen = made(kind, 3), sequence(6), runs(monkeypatch)
     with tg.no_grad():

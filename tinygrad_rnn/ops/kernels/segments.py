@@ -57,7 +57,7 @@ class Residual(NamedTuple):
 
     segments: list[Segment]  # in the order of their visits
     borders: list[Outputs]  # the states before each
-    last: Any  # the kernel's own residual of the last one
+    last: tuple[str, str, Any]  # the name of the kernel, the mode, and the kernel's own residual of the last one
 
 
 def check_segments(wish: Any) -> None:
@@ -141,11 +141,12 @@ def backward(mode: str) -> Callable[..., Any]:
         dx = array_module(x).empty(x.shape, x.dtype) if needs[0] else None
         totals: list[Array | None] = [None] * (len(others) - count)
         (dy, *dstates), more = gs[: 1 + count], gs[1 + count :]
-        left = residual.last
+        left: Any = residual.last
         for part, states in zip(reversed(residual.segments), reversed(residual.borders), strict=True):
             arrays = (x[part.rows], *states, *others[count:])
             if left is None:
-                _, left = again(*arrays, **params | {"sizes": part.sizes, "save": True})
+                with choice.only(residual.last[0]):  # the kernel that ran forward
+                    _, left = again(*arrays, **params | {"sizes": part.sizes, "save": True})
             given = [None if g is None else g[part.rows] for g in (dy, *more)]
             wanted = (needs[0], *[True] * count, *needs[1 + count :])
             found = choice.backward((given[0], *dstates, *given[1:]), left, *arrays, needs=wanted, **params)
