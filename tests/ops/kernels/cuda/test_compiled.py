@@ -16,9 +16,9 @@ pytestmark = needs_nvrtc
 
 GPUS = {75: Gpu(0, 75, 40, 64 << 10), 80: Gpu(0, 80, 108, 163 << 10), 90: Gpu(0, 90, 132, 227 << 10)}
 
-MOST_SPILLED = 288
-"""Bytes stored and loaded by a thread.  Where there are any, a look at the machine code found them before the loop
-over the steps, where all weights are under way at the same time, but for a few loads at 8 samples and size 512."""
+MOST_SPILLED = 96
+"""Bytes stored and loaded by a thread.  The LSTM at size 512 and 8 samples needs 72, of which its loop over the steps
+loads nine words; all others need none."""
 
 USUAL = {(90, 64, 1, 1), (90, 256, 8, 4), (90, 512, 16, 1), (80, 128, 4, 2), (75, 512, 32, 1)}
 """Capability, size, blocks per group and samples of those that every run of the tests compiles."""

@@ -8,6 +8,21 @@
 // The gradient that reaches h before a step is the sum of these parts and of `past`: what does not go through the
 // product (the GRU's z * dh), or everything, where the sample does not run at that step: its dz is zero then.
 
+constexpr int TOGETHER = OUTPUTS < 4 ? 1 : 4;  // weights of a row that are read at once
+
+// The weights of row g of unit j for k .. k + TOGETHER - 1; zero beyond the true size.
+DEVICE void weights_of_row(const float* w_hh, int g, int j, int k, int H, float* found)
+{
+    const float* p = w_hh + (size_t)(g * H + j) * H + k;
+    if (TOGETHER == 4 && H == HIDDEN && ((size_t)w_hh & 15) == 0) {
+        const float4 four = load4(p);
+        found[0] = four.x; found[1 % TOGETHER] = four.y; found[2 % TOGETHER] = four.z; found[3 % TOGETHER] = four.w;
+        return;
+    }
+UNROLL
+    for (int i = 0; i < TOGETHER; i++) found[i] = j < H && k + i < H ? p[i] : 0.f;
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS, 1) CLUSTER
 persistent_backward(const float* __restrict__ w_hh,   // (ROWS * H, H)
                     const float* __restrict__ gates,  // (S, SLOTS * H), if there are gates
@@ -40,20 +55,23 @@ persistent_backward(const float* __restrict__ w_hh,   // (ROWS * H, H)
 UNROLL
     for (int c = 0; c < ROW_CHUNKS; c++)
 UNROLL
-        for (int o = 0; o < OUTPUTS; o++) {
-            float found[4];
+        for (int first = 0; first < OUTPUTS; first += TOGETHER) {
+            float found[4][TOGETHER];
 UNROLL
             for (int e = 0; e < 4; e++) {
                 const int r = (c * TEAM + member) * 4 + e;   // of this block: gate r / UNITS, unit r % UNITS
-                const int j = rank * UNITS + r % UNITS, k = team * OUTPUTS + o;
-                found[e] = j < H && k < H ? w_hh[((size_t)(r / UNITS) * H + j) * H + k] : 0.f;
+                weights_of_row(w_hh, r / UNITS, rank * UNITS + r % UNITS, team * OUTPUTS + first, H, found[e]);
             }
-            if (c < HELD_ROW_CHUNKS) {
 UNROLL
-                for (int e = 0; e < 4; e++) w[o][(c < HELD_ROW_CHUNKS ? c : 0) * 4 + e] = found[e];
-            } else {
-                const float4 four = {found[0], found[1], found[2], found[3]};
-                rest[((c - HELD_ROW_CHUNKS) * OUTPUTS + o) * THREADS + tid] = four;
+            for (int i = 0; i < TOGETHER; i++) {
+                const int o = first + i;
+                if (c < HELD_ROW_CHUNKS) {
+UNROLL
+                    for (int e = 0; e < 4; e++) w[o][(c < HELD_ROW_CHUNKS ? c : 0) * 4 + e] = found[e][i];
+                } else {
+                    const float4 four = {found[0][i], found[1][i], found[2][i], found[3][i]};
+                    rest[((c - HELD_ROW_CHUNKS) * OUTPUTS + o) * THREADS + tid] = four;
+                }
             }
         }
     int output = 0;
