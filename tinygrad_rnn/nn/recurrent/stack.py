@@ -189,7 +189,7 @@ class Stack(Module):
             if layer < self.num_layers - 1:
                 y = self._drop(y, sizes, len(initial[0][0]))
             x = self._skip(layer, x, y)
-        return [x, *collected[1:]], tuple(stack(states) for states in zip(*finals, strict=True))
+        return [x, *collected[1:]], tuple(_stacked(states) for states in zip(*finals, strict=True))
 
     def _drop(self, y: Tensor, sizes: Sizes, batch: int) -> Tensor:
         """Dropout between layers: a mask per entry, or per sequence and feature if locked."""
@@ -227,6 +227,11 @@ class Stack(Module):
             return unroll(step, x, states, sizes=sizes, reverse=reverse, emit=emit)
 
         return in_segments(run, x, states, sizes, reverse, self.options.checkpoint_segments)
+
+
+def _stacked(states: Sequence[Value]) -> Value:
+    """(N, R) of each layer and direction -> (L*D, N, R)."""
+    return states[0].unsqueeze(0) if len(states) == 1 else stack(states)
 
 
 def _without_batch(state: Value) -> Value:

@@ -10,6 +10,7 @@ The choice is made once per run forward.  Backward follows it: the residual reme
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import threading
@@ -88,6 +89,7 @@ def _refusal(kernel: str, mode: str, arrays: Sequence[Array], params: dict[str, 
     return reason
 
 
+@functools.cache
 def _module(kernel: str, mode: str) -> Any:
     return importlib.import_module(f"{PACKAGES.get(kernel, '')}.{mode}", __package__)
 

@@ -167,7 +167,7 @@ def backward(
             matmul(into_h, main, out=into)  # into terms
             if rest is not None:
                 matmul(into_h, rest, out=into_rest)
-            add(dh, total(terms, axis=0, out=t), out=dh)
+            add(dh, total(terms, 0, None, t), out=dh)
         da_gates[:, part.rows] = da_part
 
     rows_x = x.reshape(plan.rows, x.shape[-1])
@@ -188,7 +188,7 @@ def _fill_factors(residual: Residual, part: Part, da: Array) -> None:
     gates = residual.gates.table(part)  # as all tables here: (4, steps, N, H), or packed (4, n, H)
     d_q, d_r, d_z, d_n = plan.by_step(da, part)
     r, _, n, q = gates
-    slopes = xp.subtract(xp.ones((), da.dtype), gates[:2])  # 1 - r, 1 - z
+    slopes = xp.subtract(1, gates[:2])  # 1 - r, 1 - z
     xp.multiply(one_minus_square(n, out=d_n), slopes[1], out=d_n)
     xp.multiply(slopes, gates[:2], out=slopes)  # s (1 - s) of r, z
     xp.multiply(d_n, r, out=d_q)

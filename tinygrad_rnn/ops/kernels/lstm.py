@@ -195,7 +195,7 @@ def backward(
             matmul(dz_t, main, out=into)
             if rest is not None:
                 matmul(dz_t, rest, out=into_rest)
-            total(terms, axis=0, out=dh)
+            total(terms, 0, None, dh)
         dz_gates[:, part.rows] = here[:4]
 
     rows_x = x.reshape(plan.rows, x.shape[-1])
@@ -221,11 +221,10 @@ def _fill_factors(residual: Residual, part: Part, factors: Array) -> None:
     gates = residual.gates.table(part)  # as all tables here: (4, steps, N, H), or packed (4, n, H)
     d_i, d_f, d_g, d_o, tanh_c = plan.by_step(factors, part)
     i, f, o, g = gates
-    one = xp.ones((), factors.dtype)
     xp.tanh(plan.by_step(residual.cells[part.rows], part), out=tanh_c)
     earlier_c = plan.by_step(residual.earlier_cells[part.rows], part)
     for slope, sigmoid, seen in ((d_i, i, g), (d_f, f, earlier_c), (d_o, o, tanh_c)):
-        xp.subtract(one, sigmoid, out=slope)  # s (1 - s) times what the gate lets through
+        xp.subtract(1, sigmoid, out=slope)  # s (1 - s) times what the gate lets through
         xp.multiply(slope, sigmoid, out=slope)
         xp.multiply(slope, seen, out=slope)
     xp.multiply(one_minus_square(g, out=d_g), i, out=d_g)

@@ -256,6 +256,8 @@ class Blocks:
         """
         if self._shared:
             chosen = {n: memory[block] if seen is None else seen(memory[block]) for n, memory in self._shared.items()}
+            if len(chosen) == 1:
+                return [*chosen.values()] * (part.last - part.first)
             return [chosen[n] for n in self._plan.sizes[part.first : part.last]]
         if self._plan.packed:
             return self._plan.split_part(self._memory[block, part.rows], part)

@@ -38,10 +38,13 @@ def pack_bias(biases: Sequence[Array | None], order: Sequence[int], scales: Sequ
     present = [bias for bias in biases if bias is not None]
     if not present:
         return None
-    total = sum(present[1:], start=present[0])
+    total = present[0] if len(present) == 1 else present[0] + present[1]
     xp = array_module(total)
     blocks = total.reshape(max(order) + 1, 1, -1)
-    return xp.stack([blocks[gate] * scale for gate, scale in zip(order, scales, strict=True)])
+    packed = xp.empty((len(order), *blocks.shape[1:]), total.dtype)
+    for out, gate, scale in zip(packed, order, scales, strict=True):
+        xp.multiply(blocks[gate], scale, out=out)
+    return packed
 
 
 def most_rows(size: int, least: int = 1) -> int:
@@ -59,7 +62,7 @@ def scratch_for(x: Array, gates: int, rows: int, size: int) -> Array:
 
 
 def sum_of_blocks(xp: Any) -> Callable[..., Array]:
-    """``f(terms, axis=0, out=...)``: the sum over blocks, by the shortest way that the array module has."""
+    """``f(terms, 0, None, out)``: the sum over blocks.  By position: names cost NumPy 0.6 us of 1.8."""
     return np.add.reduce if xp is np else xp.sum
 
 
@@ -67,7 +70,7 @@ def one_minus_square(y: Array, out: Array) -> Array:
     """``1 - y * y``, the slope of tanh at a point where its value is y."""
     xp = array_module(y)
     xp.multiply(y, y, out=out)
-    return xp.subtract(xp.ones((), y.dtype), out, out=out)
+    return xp.subtract(1, out, out=out)
 
 
 def half(like: Array) -> Array:
