@@ -20,7 +20,7 @@ import numpy as np
 from . import errors, legacy, ops
 from .absent import absent
 from .backend import Device as device
-from .backend import determinism
+from .backend import determinism, get_default_device, set_default_device
 from .backend.determinism import *  # noqa: F403
 from .backend.random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from .legacy import *  # noqa: F403
@@ -31,16 +31,19 @@ from .tape.tensor import Size, Tensor
 
 if TYPE_CHECKING:
     from . import accelerator, autograd, backends, cuda, nn, optim, serialization, testing, utils
+    from .backend.threads import get_num_threads, set_num_threads
     from .serialization import load, save
 
 __version__ = "0.1.0"
 
 __all__ = ["Generator", "Size", "Tape", "Tensor", "autograd", "default_generator", "device", "enable_grad", "errors"]
+__all__ += ["get_default_device", "set_default_device"]
 __all__ += ["get_rng_state", "inference_mode", "initial_seed", "is_grad_enabled", "manual_seed", "nn", "no_grad"]
 __all__ += ["optim", "seed", "serialization", "set_grad_enabled", "set_rng_state", "testing", "utils"]
 __all__ += ["bool", "complex128", "complex64", "double", "float", "float16", "float32", "float64", "half", "int"]
 __all__ += ["int16", "int32", "int64", "int8", "long", "short", "uint8", "e", "inf", "nan", "pi"]
-__all__ += ["accelerator", "backends", "cuda", "dtype", "finfo", "iinfo", "load", "save"]
+__all__ += ["accelerator", "backends", "cuda", "dtype", "finfo", "get_num_threads", "iinfo", "load", "save"]
+__all__ += ["set_num_threads"]
 __all__ += determinism.__all__ + legacy.__all__ + ops.__all__
 
 float16 = half = np.dtype(np.float16)
@@ -59,6 +62,7 @@ inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 _SUBPACKAGES: tuple[str, ...] = ("accelerator", "autograd", "backend", "backends", "cuda", "diagnostics", "nn", "optim")
 _SUBPACKAGES += ("serialization", "testing", "train", "utils", "viz")
 _LAZY = {"load": "serialization", "save": "serialization"}
+_LAZY |= {"get_num_threads": "backend.threads", "set_num_threads": "backend.threads"}
 _ELSEWHERE = {
     "compile": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",
     "jit": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",

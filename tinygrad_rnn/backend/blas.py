@@ -8,6 +8,7 @@ processors that have AVX-512, where those for SkylakeX were measured at twice th
 from __future__ import annotations
 
 import ctypes
+import functools
 import glob
 import os
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Blas", "blas", "set_blas_threads", "wished_kernel"]
+__all__ = ["Blas", "address_of", "blas", "blas_threads", "set_blas_threads", "wished_kernel"]
 
 _PREFIXES = ("scipy_openblas_", "openblas_")
 _SUFFIXES = ("64_", "_64", "")
@@ -37,6 +38,7 @@ class Blas:
     threads: int | None = None
 
 
+@functools.cache
 def _library() -> ctypes.CDLL | None:
     """The OpenBLAS that came with NumPy: loading it again gives the one that NumPy loaded."""
     root = Path(np.__file__).parent
@@ -49,6 +51,7 @@ def _library() -> ctypes.CDLL | None:
     return None
 
 
+@functools.cache
 def _function(library: ctypes.CDLL | None, name: str) -> Any:
     for prefix in _PREFIXES:
         for suffix in _SUFFIXES:
@@ -56,6 +59,21 @@ def _function(library: ctypes.CDLL | None, name: str) -> Any:
             if found is not None:
                 return found
     return None
+
+
+@functools.cache
+def address_of(name: str) -> int:
+    """Where the function ``name`` of OpenBLAS is, with 64-bit integers as arguments; 0 if NumPy has none such.
+
+    >>> address_of("there is no such function")
+    0
+    """
+    library = _library()
+    for symbol in (f"scipy_{name}64_", f"{name}64_"):
+        found = getattr(library, symbol, None)
+        if found is not None:
+            return ctypes.cast(found, ctypes.c_void_p).value or 0
+    return 0
 
 
 def blas() -> Blas:
@@ -69,6 +87,12 @@ def blas() -> Blas:
         return Blas(name)
     corename.restype = ctypes.c_char_p
     return Blas(name, corename().decode(), int(threads()))
+
+
+def blas_threads() -> int | None:
+    """How many threads the BLAS in use has now; None if it does not tell."""
+    threads = _function(_library(), "get_num_threads")
+    return None if threads is None else int(threads())
 
 
 def set_blas_threads(count: int) -> bool:

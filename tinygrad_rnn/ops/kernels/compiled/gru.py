@@ -1,0 +1,238 @@
+"""GRU over a whole sequence, compiled: the same function as :mod:`tinygrad_rnn.ops.kernels.gru`, which explains it.
+
+Shapes: x (T, N, I) or packed (S, I), h0 (N, H), weights and biases as there.  A row of activations is q, r, z, n, one
+block of H after the other, and so is a row of their gradients: the last three go back through w_ih, the first three
+through w_hh, the rows of which are in the order n, r, z for that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ....typing import Array
+from .activations import sigmoid, tanh
+from .arguments import given
+from .jit import compiled
+from .memory import empty, like, room
+from .products import gemm_address, multiply
+from .threads import share
+from .visits import AFTER, BEFORE, COUNT, OLD, ROW, Visits
+from .whole import Division, strips, times_weight, weight_gradients
+
+__all__ = ["Residual", "backward", "forward"]
+
+
+class Residual(NamedTuple):
+    """What one forward run leaves to its backward run."""
+
+    visits: Visits
+    gates: Array  # (S, 4H or more): q, and r, z, n after activation
+    h: Array  # (S + N, H): the table of states
+
+
+@compiled
+def _forward(
+    low: int,
+    high: int,
+    gemm: int,
+    visits: Array,
+    initial: int,
+    x: Array,
+    w_in: Array,
+    w_n: Array,
+    w_rz: Array,
+    bias: Array,
+    gates: Array,
+    h: Array,
+) -> None:
+    """Take the sequences ``low`` to ``high`` through the time.
+
+    Where there is ``w_in``, the rows of x are multiplied step by step; otherwise gates already has the products.
+    """
+    size = h.shape[1]
+    for k in range(len(visits)):
+        row, after, before = visits[k, ROW], visits[k, AFTER], visits[k, BEFORE]
+        stop = min(high, visits[k, COUNT])
+        old = max(min(stop, visits[k, OLD]), low)
+        if len(w_in) and low < stop:
+            multiply(gemm, x, row + low, 0, stop - low, w_in, 3 * size, gates, row + low, size, False)
+        if low < old:
+            multiply(gemm, h, before + low, 0, old - low, w_n, size, gates, row + low, 0, False)
+            multiply(gemm, h, before + low, 0, old - low, w_rz, 2 * size, gates, row + low, size, True)
+        if old < stop:
+            multiply(gemm, h, initial + old, 0, stop - old, w_n, size, gates, row + old, 0, False)
+            multiply(gemm, h, initial + old, 0, stop - old, w_rz, 2 * size, gates, row + old, size, True)
+        for n in range(low, stop):
+            a, h_old, h_new = gates[row + n], h[(before if n < old else initial) + n], h[after + n]
+            for u in range(size):
+                q = a[u] + bias[u]
+                r = sigmoid(a[size + u] + bias[size + u])
+                z = sigmoid(a[2 * size + u] + bias[2 * size + u])
+                new = tanh(a[3 * size + u] + bias[3 * size + u] + r * q)
+                a[u], a[size + u], a[2 * size + u], a[3 * size + u] = q, r, z, new
+                h_new[u] = new + z * (h_old[u] - new)
+
+
+@compiled
+def _backward(
+    low: int,
+    high: int,
+    number: int,
+    gemm: int,
+    visits: Array,
+    initial: int,
+    gates: Array,
+    h: Array,
+    w_in: Array,
+    w: Array,
+    dy: Array,
+    dh: Array,
+    da: Array,
+    d_bias: Array,
+    dx: Array,
+) -> None:
+    """Take the gradients of the sequences ``low`` to ``high`` back through the time.
+
+    dh (N, H) is that of the state; da (S, 4H), and dx where there is ``w_in``, are filled; the sum of da goes to row
+    ``number`` of d_bias.
+    """
+    size = h.shape[1]
+    total = d_bias[number]
+    one = h.dtype.type(1)
+    for k in range(len(visits) - 1, -1, -1):
+        row, before = visits[k, ROW], visits[k, BEFORE]
+        stop = min(high, visits[k, COUNT])
+        old = max(min(stop, visits[k, OLD]), low)
+        for n in range(low, stop):
+            a, d, dh_n, h_old = gates[row + n], da[row + n], dh[n], h[(before if n < old else initial) + n]
+            if len(dy):
+                for u in range(size):
+                    dh_n[u] += dy[row + n, u]
+            for u in range(size):
+                q, r, z, new = a[u], a[size + u], a[2 * size + u], a[3 * size + u]
+                d_new = dh_n[u] * (one - z) * (one - new * new)
+                d[u] = d_new * r
+                d[size + u] = d_new * q * (r - r * r)
+                d[2 * size + u] = dh_n[u] * (h_old[u] - new) * (z - z * z)
+                d[3 * size + u] = d_new
+                dh_n[u] = dh_n[u] * z
+            for u in range(4 * size):
+                total[u] += d[u]
+        if low < stop:
+            multiply(gemm, da, row + low, 0, stop - low, w, size, dh, low, 0, True)
+        if len(w_in) and low < stop:
+            multiply(gemm, da, row + low, size, stop - low, w_in, dx.shape[1], dx, row + low, 0, False)
+
+
+def forward(
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+    save: bool = True,
+) -> tuple[tuple[Array, Array], Residual | None]:
+    """Run one direction: arguments and results as those of the NumPy kernel."""
+    size, dtype = h0.shape[1], x.dtype
+    visits = Visits(x, len(h0), sizes, reverse)
+    division = Division.of(visits, w_ih, w_hh)
+    rows_x = visits.in_rows(x)
+    h = visits.room(h0)
+    gates = room(visits.rows, 4 * size, dtype)
+    w_in = None
+    if division.step_by_step:
+        w_in = strips(division, w_ih, transposed=True)
+    else:
+        times_weight(division, rows_x, w_ih.T, gates[:, size : 4 * size])
+    share(
+        _forward,
+        division.batch,
+        gemm_address(dtype),
+        visits.table,
+        visits.initial,
+        rows_x,
+        given(w_in, 1, dtype),
+        strips(division, w_hh[2 * size :], transposed=True),
+        strips(division, w_hh[: 2 * size], transposed=True),
+        _bias(b_ih, b_hh, size, dtype),
+        gates,
+        h,
+    )
+    y = visits.after(h).reshape(*x.shape[:-1], size)
+    return (y, visits.final(h)), Residual(visits, gates, h) if save else None
+
+
+def _bias(b_ih: Array | None, b_hh: Array | None, size: int, dtype: np.dtype) -> Array:
+    """What is added to q, r, z, n: (4H,)."""
+    bias = np.zeros(4 * size, dtype)
+    if b_ih is not None:
+        bias[size:] = b_ih
+    if b_hh is not None:
+        bias[:size] = b_hh[2 * size :]
+        bias[size : 3 * size] += b_hh[: 2 * size]
+    return bias
+
+
+def backward(
+    gs: Sequence[Array | None],
+    residual: Residual,
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    needs: Sequence[bool],
+) -> list[Array | None]:
+    """The gradients of all six arguments: as those of the NumPy kernel."""
+    visits, gates, h = residual
+    size, dtype = h0.shape[1], x.dtype
+    division = Division.of(visits, w_ih, w_hh)
+    dy, dh_n = gs
+    dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
+    da = room(visits.rows, 4 * size, dtype)
+    d_bias = np.zeros((len(division.batch), 4 * size), dtype)
+    dx = empty(visits.rows, x.shape[-1], dtype) if needs[0] else None
+    at_once = dx is not None and not division.step_by_step
+    share(
+        _backward,
+        division.numbered_batch(),
+        gemm_address(dtype),
+        visits.table,
+        visits.initial,
+        gates,
+        h,
+        given(strips(division, w_ih) if needs[0] and not at_once else None, 1, dtype),
+        strips(division, np.concatenate([w_hh[2 * size :], w_hh[: 2 * size]])),
+        given(None if dy is None else visits.in_rows(dy), 2, dtype),
+        dh,
+        da,
+        d_bias,
+        given(dx, 2, dtype),
+    )
+    if at_once:
+        times_weight(division, da[:, size : 4 * size], w_ih, dx)
+    d_w_ih = like(w_ih) if needs[2] else None
+    d_rz, d_n = None, None
+    if needs[3]:
+        d_w_hh = like(w_hh)
+        d_rz, d_n = d_w_hh[: 2 * size], d_w_hh[2 * size :]
+    earlier = visits.before(h)
+    weight_gradients(division, (da, size, visits.in_rows(x), d_w_ih), (da, size, earlier, d_rz), (da, 0, earlier, d_n))
+    total = d_bias.sum(axis=0)
+    return [
+        None if dx is None else dx.reshape(x.shape),
+        dh if needs[1] else None,
+        d_w_ih,
+        d_w_hh if needs[3] else None,
+        total[size:].copy() if needs[4] else None,
+        np.concatenate([total[size : 3 * size], total[:size]]) if needs[5] else None,
+    ]

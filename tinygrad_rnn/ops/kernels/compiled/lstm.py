@@ -1,0 +1,244 @@
+"""LSTM over a whole sequence, compiled: the same function as :mod:`tinygrad_rnn.ops.kernels.lstm`, which explains it.
+
+Shapes: x (T, N, I) or packed (S, I), h0 and c0 (N, H), weights and biases as there.  Gates in PyTorch's order i, f,
+g, o, those of a row one after the other (4H), so that products over all steps take and give whole rows.  Outputs
+are not projected here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ....typing import Array
+from .activations import sigmoid, tanh
+from .arguments import given, summed
+from .jit import compiled
+from .memory import empty, like, room
+from .products import gemm_address, multiply
+from .threads import share
+from .visits import AFTER, BEFORE, COUNT, OLD, ROW, Visits
+from .whole import Division, strips, times_weight, weight_gradients
+
+__all__ = ["Residual", "backward", "forward"]
+
+
+class Residual(NamedTuple):
+    """What one forward run leaves to its backward run."""
+
+    visits: Visits
+    gates: Array  # (S, 4H or more): i, f, g, o after activation
+    h: Array  # (S + N, H): the table of states
+    c: Array  # (S + N, H)
+
+
+@compiled
+def _forward(
+    low: int,
+    high: int,
+    gemm: int,
+    visits: Array,
+    initial: int,
+    x: Array,
+    w_in: Array,
+    w: Array,
+    bias: Array,
+    gates: Array,
+    h: Array,
+    c: Array,
+) -> None:
+    """Take the sequences ``low`` to ``high`` through the time.
+
+    Where there is ``w_in``, the rows of x are multiplied step by step; otherwise gates already has the products.
+    """
+    size = c.shape[1]
+    for k in range(len(visits)):
+        row, after, before = visits[k, ROW], visits[k, AFTER], visits[k, BEFORE]
+        stop = min(high, visits[k, COUNT])
+        old = max(min(stop, visits[k, OLD]), low)
+        if len(w_in) and low < stop:
+            multiply(gemm, x, row + low, 0, stop - low, w_in, 4 * size, gates, row + low, 0, False)
+        if low < old:
+            multiply(gemm, h, before + low, 0, old - low, w, 4 * size, gates, row + low, 0, True)
+        if old < stop:
+            multiply(gemm, h, initial + old, 0, stop - old, w, 4 * size, gates, row + old, 0, True)
+        for n in range(low, stop):
+            z, c_old = gates[row + n], c[(before if n < old else initial) + n]
+            c_new, h_new = c[after + n], h[after + n]
+            for u in range(size):
+                i = sigmoid(z[u] + bias[u])
+                f = sigmoid(z[size + u] + bias[size + u])
+                g = tanh(z[2 * size + u] + bias[2 * size + u])
+                o = sigmoid(z[3 * size + u] + bias[3 * size + u])
+                cell = f * c_old[u] + i * g
+                z[u], z[size + u], z[2 * size + u], z[3 * size + u] = i, f, g, o
+                c_new[u] = cell
+                h_new[u] = o * tanh(cell)
+
+
+@compiled
+def _backward(
+    low: int,
+    high: int,
+    number: int,
+    gemm: int,
+    visits: Array,
+    initial: int,
+    gates: Array,
+    c: Array,
+    w_in: Array,
+    w: Array,
+    dy: Array,
+    dc_all: Array,
+    dh: Array,
+    dc: Array,
+    dz: Array,
+    d_bias: Array,
+    dx: Array,
+) -> None:
+    """Take the gradients of the sequences ``low`` to ``high`` back through the time.
+
+    dh and dc (N, H) are those of the states; dz (S, 4H), and dx where there is ``w_in``, are filled; the sum
+    of dz goes to row ``number`` of d_bias.
+    """
+    size = c.shape[1]
+    total = d_bias[number]
+    for k in range(len(visits) - 1, -1, -1):
+        row, after, before = visits[k, ROW], visits[k, AFTER], visits[k, BEFORE]
+        stop = min(high, visits[k, COUNT])
+        old = max(min(stop, visits[k, OLD]), low)
+        for n in range(low, stop):
+            z, c_old, c_new = gates[row + n], c[(before if n < old else initial) + n], c[after + n]
+            d, dh_n, dc_n = dz[row + n], dh[n], dc[n]
+            if len(dy):
+                for u in range(size):
+                    dh_n[u] += dy[row + n, u]
+            if len(dc_all):
+                for u in range(size):
+                    dc_n[u] += dc_all[row + n, u]
+            for u in range(size):
+                i, f, g, o = z[u], z[size + u], z[2 * size + u], z[3 * size + u]
+                t = tanh(c_new[u])
+                d_cell = dc_n[u] + dh_n[u] * (o - o * t * t)
+                d[u] = d_cell * g * (i - i * i)
+                d[size + u] = d_cell * c_old[u] * (f - f * f)
+                d[2 * size + u] = d_cell * (i - i * g * g)
+                d[3 * size + u] = dh_n[u] * t * (o - o * o)
+                dc_n[u] = d_cell * f
+            for u in range(4 * size):
+                total[u] += d[u]
+        if low < stop:
+            multiply(gemm, dz, row + low, 0, stop - low, w, size, dh, low, 0, False)
+        if len(w_in) and low < stop:
+            multiply(gemm, dz, row + low, 0, stop - low, w_in, dx.shape[1], dx, row + low, 0, False)
+
+
+def forward(
+    x: Array,
+    h0: Array,
+    c0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    w_hr: Array | None = None,
+    *,
+    sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+    save: bool = True,
+    cells: bool = False,
+) -> tuple[tuple[Array, ...], Residual | None]:
+    """Run one direction: arguments and results as those of the NumPy kernel."""
+    size, dtype = c0.shape[1], x.dtype
+    visits = Visits(x, len(h0), sizes, reverse)
+    division = Division.of(visits, w_ih, w_hh)
+    rows_x = visits.in_rows(x)
+    h, c = visits.room(h0), visits.room(c0)
+    gates = room(visits.rows, 4 * size, dtype)
+    w_in = None
+    if division.step_by_step:
+        w_in = strips(division, w_ih, transposed=True)
+    else:
+        times_weight(division, rows_x, w_ih.T, gates[:, : 4 * size])
+    share(
+        _forward,
+        division.batch,
+        gemm_address(dtype),
+        visits.table,
+        visits.initial,
+        rows_x,
+        given(w_in, 1, dtype),
+        strips(division, w_hh, transposed=True),
+        summed(b_ih, b_hh, 4 * size, dtype),
+        gates,
+        h,
+        c,
+    )
+    outputs: tuple[Array, ...] = (visits.after(h).reshape(*x.shape[:-1], size), visits.final(h), visits.final(c))
+    if cells:
+        outputs = (*outputs, visits.after(c).reshape(*x.shape[:-1], size))
+    return outputs, Residual(visits, gates, h, c) if save else None
+
+
+def backward(
+    gs: Sequence[Array | None],
+    residual: Residual,
+    x: Array,
+    h0: Array,
+    c0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    w_hr: Array | None = None,
+    *,
+    needs: Sequence[bool],
+) -> list[Array | None]:
+    """The gradients of all eight arguments: as those of the NumPy kernel."""
+    visits, gates, h, c = residual
+    size, dtype = c0.shape[1], x.dtype
+    division = Division.of(visits, w_ih, w_hh)
+    dy, dh_n, dc_n, dc_all = (*gs, None)[:4]
+    dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
+    dc = np.zeros(c0.shape, dtype) if dc_n is None else dc_n.copy()
+    whole_dz = room(visits.rows, 4 * size, dtype)
+    dz = whole_dz[:, : 4 * size]
+    d_bias = np.zeros((len(division.batch), 4 * size), dtype)
+    dx = empty(visits.rows, x.shape[-1], dtype) if needs[0] else None
+    at_once = dx is not None and not division.step_by_step
+    share(
+        _backward,
+        division.numbered_batch(),
+        gemm_address(dtype),
+        visits.table,
+        visits.initial,
+        gates,
+        c,
+        given(strips(division, w_ih) if needs[0] and not at_once else None, 1, dtype),
+        strips(division, w_hh),
+        given(None if dy is None else visits.in_rows(dy), 2, dtype),
+        given(None if dc_all is None else visits.in_rows(dc_all), 2, dtype),
+        dh,
+        dc,
+        whole_dz,
+        d_bias,
+        given(dx, 2, dtype),
+    )
+    if at_once:
+        times_weight(division, dz, w_ih, dx)
+    d_w_ih = like(w_ih) if needs[3] else None
+    d_w_hh = like(w_hh) if needs[4] else None
+    weight_gradients(division, (whole_dz, 0, visits.in_rows(x), d_w_ih), (whole_dz, 0, visits.before(h), d_w_hh))
+    d_bias = d_bias.sum(axis=0)
+    return [
+        None if dx is None else dx.reshape(x.shape),
+        dh if needs[1] else None,
+        dc if needs[2] else None,
+        d_w_ih,
+        d_w_hh,
+        d_bias if needs[5] else None,
+        d_bias.copy() if needs[6] else None,
+        None,
+    ]

@@ -1,0 +1,191 @@
+"""The recurrent product, inside of compiled loops: OpenBLAS's, called by its address, on a weight cut into strips.
+
+Handed a few rows and a whole weight, OpenBLAS copies the weight into its own order at every call, so at every step
+of a sequence, and reaches less than half of the processor's speed.  Below about a million multiplications and
+additions it multiplies without copying.  Hence strips: the weight (K, M) is kept as strips of 64 columns, one after
+the other, each of them contiguous (K, 64) and aligned (otherwise it takes a third longer), and what is multiplied at a
+time is as many rows, and as much of K, as stay below that number.
+
+The address comes as an argument, because compiled code that has one inside cannot be kept on disk.  Where NumPy's BLAS
+is not an OpenBLAS, it is 0, and plain loops do the work.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ....backend.blas import address_of
+from ....typing import Array
+from .jit import compiled, intrinsic, ir, types
+
+__all__ = ["WIDTH", "fill_strips", "gemm_address", "multiply", "multiply_transposed"]
+
+WIDTH = 64
+"""Columns of a strip.  Measured at 16 rows, K = 256: 150 GFLOP/s with 32, 180 with 64, 120 with 128 at K = 128."""
+
+DEPTH = 256
+"""Rows of a strip that are multiplied at a time: with twice as many, 131 GFLOP/s instead of 180."""
+
+TALL, DEEP = 192, 64
+"""Rows of a piece of a weight's gradient, and of the operands that are multiplied at a time for it."""
+
+SMALL = 1_000_000
+"""The most multiplications and additions of one call (OpenBLAS: 100 cubed)."""
+
+ROW_MAJOR, AS_IT_IS, TRANSPOSED = 101, 111, 112  # of CBLAS
+
+
+def gemm_address(dtype: Any) -> int:
+    """Where ``cblas_sgemm`` or ``cblas_dgemm`` is, with 64-bit integers; 0 if NumPy's BLAS has none of that kind."""
+    return address_of("cblas_sgemm" if dtype.itemsize == 4 else "cblas_dgemm")
+
+
+def _call_gemm(
+    typing_context: Any,
+    address: Any,
+    form: Any,
+    m: Any,
+    n: Any,
+    k: Any,
+    a: Any,
+    lda: Any,
+    b: Any,
+    ldb: Any,
+    beta: Any,
+    c: Any,
+    ldc: Any,
+) -> Any:
+    """C (m, n) = A @ B (k, n) + beta C: ``a``, ``b``, ``c`` are addresses, ``ld*`` the lengths of whole rows.
+
+    ``form`` tells whether there is A (m, k) or its transpose.
+    """
+    whole = types.int64
+    signature = types.void(whole, whole, whole, whole, whole, whole, whole, whole, whole, beta, whole, whole)
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        address, form, m, n, k, a, lda, b, ldb, beta, c, ldc = arguments
+        enum, long, pointer, number = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer(), beta.type
+        takes = [enum, enum, enum, long, long, long, number, pointer, long, pointer, long, number, pointer, long]
+        function = builder.inttoptr(address, ir.FunctionType(ir.VoidType(), takes).as_pointer())
+        a, b, c = (builder.inttoptr(array, pointer) for array in (a, b, c))
+        flags = [ir.Constant(enum, ROW_MAJOR), builder.trunc(form, enum), ir.Constant(enum, AS_IT_IS)]
+        builder.call(function, [*flags, m, n, k, ir.Constant(number, 1.0), a, lda, b, ldb, beta, c, ldc])
+        return context.get_dummy_value()
+
+    return signature, generate
+
+
+_gemm: Any = intrinsic(_call_gemm)  # in compiled code, without the first argument
+
+
+@compiled
+def fill_strips(low: int, high: int, weight: Array, transposed: bool, result: Array) -> None:
+    """Fill strips ``low`` to ``high`` of ``weight`` (K, M), or of the transpose of ``weight`` (M, K)."""
+    depth, width = (weight.shape[1], weight.shape[0]) if transposed else weight.shape
+    for start in range(low * WIDTH, min(high * WIDTH, width), WIDTH):
+        size = min(WIDTH, width - start)
+        strip = result[depth * start : depth * (start + size)].reshape((depth, size))
+        if transposed:
+            for first in range(0, depth, 16):  # 16 columns at a time: one line of the cache of each row
+                for j in range(size):
+                    for k in range(first, min(first + 16, depth)):
+                        strip[k, j] = weight[start + j, k]
+        else:
+            for k in range(depth):
+                for j in range(size):
+                    strip[k, j] = weight[k, start + j]
+
+
+@compiled
+def multiply(
+    address: int,
+    left: Array,
+    top: int,
+    first: int,
+    count: int,
+    weight: Array,
+    width: int,
+    result: Array,
+    row: int,
+    column: int,
+    add: bool,
+) -> None:
+    """``result[row : row + count, column : column + width] = left[top : top + count, first : first + K] @ W``.
+
+    With ``add``, ``+=``.  The strips of W (K, width) are ``weight``.
+    """
+    depth = weight.size // width
+    one, zero = weight.dtype.type(1), weight.dtype.type(0)
+    item = weight.itemsize
+    ld_left, ld_result = left.shape[1], result.shape[1]
+    from_left = left.ctypes.data + (top * ld_left + first) * item
+    to_result = result.ctypes.data + (row * ld_result + column) * item
+    from_weight = weight.ctypes.data
+    for start in range(0, width, WIDTH):
+        size = min(WIDTH, width - start)
+        if address == 0:
+            strip = weight[depth * start : depth * (start + size)].reshape((depth, size))
+            here = column + start
+            _multiply_by_loops(left, top, first, count, strip, result, row, here, add)
+            continue
+        for k in range(0, depth, DEPTH):
+            deep = min(DEPTH, depth - k)
+            most = max(SMALL // (size * deep), 1)
+            for n in range(0, count, most):
+                _gemm(
+                    address,
+                    AS_IT_IS,
+                    min(most, count - n),
+                    size,
+                    deep,
+                    from_left + (n * ld_left + k) * item,
+                    ld_left,
+                    from_weight + (depth * start + k * size) * item,
+                    size,
+                    one if add or k > 0 else zero,
+                    to_result + (n * ld_result + start) * item,
+                    ld_result,
+                )
+
+
+@compiled
+def _multiply_by_loops(
+    left: Array, top: int, first: int, count: int, strip: Array, result: Array, row: int, column: int, add: bool
+) -> None:
+    depth, size = strip.shape
+    for n in range(count):
+        out = result[row + n, column : column + size]
+        if not add:
+            out[:] = 0
+        for k in range(depth):
+            factor = left[top + n, first + k]
+            for j in range(size):
+                out[j] += factor * strip[k, j]
+
+
+@compiled
+def multiply_transposed(
+    low: int, high: int, address: int, left: Array, first: int, right: Array, result: Array
+) -> None:
+    """``result[low:high] = left[:, first + low : first + high].T @ right``, with OpenBLAS only."""
+    item = right.itemsize
+    ld_left, ld_right, width = left.shape[1], right.shape[1], result.shape[1]
+    for k in range(0, len(right), DEEP):
+        deep = min(DEEP, len(right) - k)
+        beta = right.dtype.type(1 if k > 0 else 0)
+        for i in range(low, high, TALL):
+            for j in range(0, width, WIDTH):
+                _gemm(
+                    address,
+                    TRANSPOSED,
+                    min(TALL, high - i),
+                    min(WIDTH, width - j),
+                    deep,
+                    left.ctypes.data + (k * ld_left + first + i) * item,
+                    ld_left,
+                    right.ctypes.data + (k * ld_right + j) * item,
+                    ld_right,
+                    beta,
+                    result.ctypes.data + (i * width + j) * item,
+                    width,
+                )

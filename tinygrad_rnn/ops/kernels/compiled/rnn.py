@@ -1,0 +1,215 @@
+"""The plain RNN over a whole sequence, compiled: the same function as :mod:`tinygrad_rnn.ops.kernels.rnn`.
+
+Shapes: x (T, N, I) or packed (S, I), h0 (N, H), weights and biases as there.  The products are written where h will
+be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ....typing import Array
+from .activations import tanh
+from .arguments import given, summed
+from .jit import compiled
+from .memory import empty, like, room
+from .products import gemm_address, multiply
+from .threads import share
+from .visits import AFTER, BEFORE, COUNT, OLD, ROW, Visits
+from .whole import Division, strips, times_weight, weight_gradients
+
+__all__ = ["Residual", "backward", "forward"]
+
+
+class Residual(NamedTuple):
+    """What one forward run leaves to its backward run."""
+
+    visits: Visits
+    relu: bool
+    h: Array  # (S + N, H): the table of states
+
+
+@compiled
+def _forward(
+    low: int,
+    high: int,
+    gemm: int,
+    visits: Array,
+    initial: int,
+    relu: bool,
+    x: Array,
+    w_in: Array,
+    w: Array,
+    bias: Array,
+    h: Array,
+) -> None:
+    """Take the sequences ``low`` to ``high`` through the time.
+
+    Where there is ``w_in``, the rows of x are multiplied step by step; otherwise h already has the products.
+    """
+    size = h.shape[1]
+    zero = h.dtype.type(0)
+    for k in range(len(visits)):
+        row, after, before = visits[k, ROW], visits[k, AFTER], visits[k, BEFORE]
+        stop = min(high, visits[k, COUNT])
+        old = max(min(stop, visits[k, OLD]), low)
+        if len(w_in) and low < stop:
+            multiply(gemm, x, row + low, 0, stop - low, w_in, size, h, after + low, 0, False)
+        if low < old:
+            multiply(gemm, h, before + low, 0, old - low, w, size, h, after + low, 0, True)
+        if old < stop:
+            multiply(gemm, h, initial + old, 0, stop - old, w, size, h, after + old, 0, True)
+        for n in range(low, stop):
+            h_new = h[after + n]
+            if relu:
+                for u in range(size):
+                    v = h_new[u] + bias[u]
+                    h_new[u] = zero if v < zero else v  # nan stays
+            else:
+                for u in range(size):
+                    h_new[u] = tanh(h_new[u] + bias[u])
+
+
+@compiled
+def _backward(
+    low: int,
+    high: int,
+    number: int,
+    gemm: int,
+    visits: Array,
+    relu: bool,
+    h: Array,
+    w_in: Array,
+    w: Array,
+    dy: Array,
+    dh: Array,
+    dz: Array,
+    d_bias: Array,
+    dx: Array,
+) -> None:
+    """Take the gradients of the sequences ``low`` to ``high`` back through the time.
+
+    dh (N, H) is that of the state; dz (S, H), and dx where there is ``w_in``, are filled; the sum of dz goes to row
+    ``number`` of d_bias.
+    """
+    size = h.shape[1]
+    total = d_bias[number]
+    zero, one = h.dtype.type(0), h.dtype.type(1)
+    for k in range(len(visits) - 1, -1, -1):
+        row, after = visits[k, ROW], visits[k, AFTER]
+        stop = min(high, visits[k, COUNT])
+        for n in range(low, stop):
+            d, dh_n, h_new = dz[row + n], dh[n], h[after + n]
+            if len(dy):
+                for u in range(size):
+                    dh_n[u] += dy[row + n, u]
+            if relu:
+                for u in range(size):
+                    d[u] = dh_n[u] * (one if h_new[u] > zero else zero)
+            else:
+                for u in range(size):
+                    d[u] = dh_n[u] * (one - h_new[u] * h_new[u])
+            for u in range(size):
+                total[u] += d[u]
+        if low < stop:
+            multiply(gemm, dz, row + low, 0, stop - low, w, size, dh, low, 0, False)
+        if len(w_in) and low < stop:
+            multiply(gemm, dz, row + low, 0, stop - low, w_in, dx.shape[1], dx, row + low, 0, False)
+
+
+def forward(
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    nonlinearity: str = "tanh",
+    sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+    save: bool = True,
+) -> tuple[tuple[Array, Array], Residual | None]:
+    """Run one direction: arguments and results as those of the NumPy kernel."""
+    size, dtype = h0.shape[1], x.dtype
+    visits = Visits(x, len(h0), sizes, reverse)
+    division = Division.of(visits, w_ih, w_hh)
+    rows_x = visits.in_rows(x)
+    h = visits.room(h0)
+    w_in = None
+    if division.step_by_step:
+        w_in = strips(division, w_ih, transposed=True)
+    else:
+        times_weight(division, rows_x, w_ih.T, visits.after(h))
+    relu = nonlinearity == "relu"
+    share(
+        _forward,
+        division.batch,
+        gemm_address(dtype),
+        visits.table,
+        visits.initial,
+        relu,
+        rows_x,
+        given(w_in, 1, dtype),
+        strips(division, w_hh, transposed=True),
+        summed(b_ih, b_hh, size, dtype),
+        h,
+    )
+    y = visits.after(h).reshape(*x.shape[:-1], size)
+    return (y, visits.final(h)), Residual(visits, relu, h) if save else None
+
+
+def backward(
+    gs: Sequence[Array | None],
+    residual: Residual,
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    needs: Sequence[bool],
+) -> list[Array | None]:
+    """The gradients of all six arguments: as those of the NumPy kernel."""
+    visits, relu, h = residual
+    size, dtype = h0.shape[1], x.dtype
+    division = Division.of(visits, w_ih, w_hh)
+    dy, dh_n = gs
+    dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
+    dz = room(visits.rows, size, dtype)
+    d_bias = np.zeros((len(division.batch), size), dtype)
+    dx = empty(visits.rows, x.shape[-1], dtype) if needs[0] else None
+    at_once = dx is not None and not division.step_by_step
+    share(
+        _backward,
+        division.numbered_batch(),
+        gemm_address(dtype),
+        visits.table,
+        relu,
+        h,
+        given(strips(division, w_ih) if needs[0] and not at_once else None, 1, dtype),
+        strips(division, w_hh),
+        given(None if dy is None else visits.in_rows(dy), 2, dtype),
+        dh,
+        dz,
+        d_bias,
+        given(dx, 2, dtype),
+    )
+    if at_once:
+        times_weight(division, dz[:, :size], w_ih, dx)
+    d_w_ih = like(w_ih) if needs[2] else None
+    d_w_hh = like(w_hh) if needs[3] else None
+    weight_gradients(division, (dz, 0, visits.in_rows(x), d_w_ih), (dz, 0, visits.before(h), d_w_hh))
+    total = d_bias.sum(axis=0)
+    return [
+        None if dx is None else dx.reshape(x.shape),
+        dh if needs[1] else None,
+        d_w_ih,
+        d_w_hh,
+        total if needs[4] else None,
+        total.copy() if needs[5] else None,
+    ]

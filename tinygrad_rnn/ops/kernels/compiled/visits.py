@@ -1,0 +1,117 @@
+"""Which rows a compiled loop visits, as a table of numbers; and how threads share them.
+
+A sequence of T steps is a table of rows, as in :mod:`..plan`: S = T * N of them, or packed.  The states of all steps
+lie in one table (S + N, R): those after each step, in row order, and the N initial ones where the visits begin, so
+before them or, if the last step is visited first, behind them.  With equal lengths the states *before* the steps are
+then rows of the same table too, one operand for the weight gradient; packed ones have to be gathered.
+
+A thread takes some sequences of the batch through the whole time.  Threads share no state, so none waits for another.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ....typing import Array
+from .arguments import plain
+from .memory import empty
+
+__all__ = ["AFTER", "BEFORE", "COUNT", "OLD", "ROW", "Visits"]
+
+ROW, COUNT, AFTER, BEFORE, OLD = range(5)
+"""Columns of a table of visits: the first row of the step and how many it has; in the table of states, the first of
+those after the visit and of those after the visit before it; how many of these it goes on with.  Sequences beyond
+that many start from their initial states."""
+
+
+class Visits:
+    """The visits of one direction over one sequence.
+
+    Args:
+        x: the input, (T, N, I) or packed (S, I).
+        batch: N.
+        sizes: sequences that still run at each step, never rising; None if all N run to the end.
+        reverse: visit the last step first.
+
+    Attributes:
+        table: (T, 5) in the order of the visits.
+        rows: S.
+        values, initial: where the states after the steps, and the initial ones, are in the table of states.
+
+    >>> visits = Visits(np.zeros((4, 5)), 3, sizes=(3, 1), reverse=True)
+    >>> visits.table[:, COUNT], visits.table[:, OLD]
+    (array([1, 3]), array([0, 1]))
+    """
+
+    def __init__(self, x: Array, batch: int, sizes: Sequence[int] | None = None, reverse: bool = False) -> None:
+        self.steps = steps = x.shape[0] if sizes is None else len(sizes)
+        self.batch, self.sizes, self.reverse = batch, sizes, reverse
+        self.table = table = np.zeros((steps, 5), np.int64)
+        if sizes is None:
+            counts: Array = batch
+            self.rows = rows = steps * batch
+            starts = np.arange(0, rows, batch) if rows else np.zeros(steps, np.int64)
+        else:
+            counts = np.array(sizes, np.int64)
+            starts = counts.cumsum() - counts
+            self.rows = rows = int(counts.sum())
+        if reverse:
+            starts = starts[::-1]
+            counts = counts if sizes is None else counts[::-1]
+        self.values, self.initial = (0, rows) if reverse else (batch, 0)  # the first row of each
+        table[:, ROW] = starts
+        table[:, COUNT] = counts
+        table[:, AFTER] = starts + self.values
+        table[1:, BEFORE] = table[:-1, AFTER]
+        table[1:, OLD] = batch if sizes is None else np.minimum(counts[1:], counts[:-1])
+
+    def in_rows(self, a: Array) -> Array:
+        """``a`` (T, N, K) or packed (S, K) as (S, K), for compiled code."""
+        return plain(a.reshape(self.rows, a.shape[-1]))
+
+    def room(self, initial: Array) -> Array:
+        """A table of states (S + N, R) that has its initial ones."""
+        table = empty(self.rows + self.batch, initial.shape[1], initial.dtype)
+        table[self.initial : self.initial + self.batch] = initial
+        return table
+
+    def after(self, states: Array) -> Array:
+        """(S, R): the states after every step, a view."""
+        return states[self.values : self.values + self.rows]
+
+    def before(self, states: Array) -> Array:
+        """(S, R): the states before every step."""
+        if self.sizes is None:
+            return states[self.batch :] if self.reverse else states[: self.rows]
+        result = np.empty((self.rows, states.shape[1]), states.dtype)
+        for row, count, _, old, olds in self.table.tolist():
+            result[row : row + olds] = states[old : old + olds]
+            result[row + olds : row + count] = states[self.initial + olds : self.initial + count]
+        return result
+
+    def final(self, states: Array) -> Array:
+        """(N, R): the state after the last visit of each sequence, an array of its own."""
+        if self.sizes is None:
+            start = self.initial if not self.steps else int(self.table[-1, AFTER])
+            return states[start : start + self.batch].copy()
+        result = states[self.initial : self.initial + self.batch].copy()
+        done = 0
+        visits = self.table if self.reverse else self.table[::-1]
+        for _, count, after, _, _ in visits[-1:] if self.reverse else visits.tolist():
+            result[done:count] = states[after + done : after + count]
+            done = max(done, count)
+        return result
+
+    def shares(self, threads: int) -> list[tuple[int, int]]:
+        """The batch in parts of about the same number of rows, one per thread, as (first, last + 1)."""
+        parts = max(min(threads, self.batch), 1)
+        if parts == 1:
+            return [(0, self.batch)]
+        if self.sizes is None:
+            cuts = [self.batch * k // parts for k in range(parts + 1)]
+        else:
+            lengths = (self.table[:, COUNT] > np.arange(self.batch)[:, None]).sum(axis=1)
+            cuts = [0, *np.searchsorted(lengths.cumsum(), [self.rows * k / parts for k in range(1, parts)]), self.batch]
+        return [(int(low), int(high)) for low, high in zip(cuts, cuts[1:], strict=False) if low < high]
