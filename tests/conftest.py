@@ -75,6 +75,7 @@ def _global_state() -> dict[str, Any]:
         "default dtype": tg.get_default_dtype(),
         "numpy's floating point errors": np.geterr(),
         "numpy's print options": {k: v for k, v in np.get_printoptions().items() if k != "override_repr"},
+        "default device": tg.get_default_device(),
         "deterministic algorithms": tg.get_deterministic_debug_mode(),
         "module cupy": sys.modules.get("cupy"),
     }

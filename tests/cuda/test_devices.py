@@ -48,6 +48,7 @@ def test_without_a_gpu_every_question_has_an_answer_or_one_line_that_says_why() 
         tg.cuda.Stream,
         lambda: tg.cuda.set_device(0),
         lambda: tg.cuda.device(0),
+        lambda: tg.set_default_device("cuda"),
         lambda: tg.zeros(1).cuda(),
         lambda: tg.nn.Linear(1, 1).to("cuda"),
     ):
@@ -203,6 +204,40 @@ def test_every_name_that_is_asked_of_cupy_is_there(device_xp: Any) -> None:
     device = device_xp.cuda.Device(0)
     assert device.id == 0 and str(device.compute_capability).isdigit() and len(device.mem_info) == 2
     assert device.attributes["MultiProcessorCount"] > 0
+
+
+def test_new_tensors_are_made_on_the_default_device(device_xp: Any) -> None:
+    def made() -> set[str]:
+        tensors = [tg.zeros(2), tg.tensor([1.0]), tg.rand(2), tg.arange(3), tg.eye(2), tg.full((2,), 1.0)]
+        tensors += [tg.randint(3, (2,)), tg.randperm(3), tg.linspace(0, 1, 3), tg.empty(2), tg.randn(2)]
+        tensors += [*tg.nn.LSTM(2, 3).parameters(), *tg.nn.Embedding(2, 3).parameters(), tg.as_tensor([1.0])]
+        return {t.device.type for t in tensors}
+
+    assert made() == {"cpu"} and tg.get_default_device() == tg.device("cpu")
+    with tg.device("cuda") as device:
+        assert made() == {"cuda"} and tg.get_default_device() == tg.device("cuda:0") and device == tg.device("cuda")
+        with tg.device("cpu"):
+            assert made() == {"cpu"}
+        assert made() == {"cuda"} and tg.zeros(2, device="cpu").device.type == "cpu"
+        assert tg.zeros_like(tg.zeros(2, device="cpu")).device.type == "cpu"
+    assert made() == {"cpu"}
+    tg.set_default_device("cuda:0")
+    assert made() == {"cuda"}
+    tg.set_default_device(None)
+    assert made() == {"cpu"}
+
+
+def test_moving_takes_what_pytorch_takes(device_xp: Any) -> None:
+    x, net = tg.ones(2), tg.nn.Linear(2, 2)
+    for device in (None, 0, "cuda", "cuda:0", tg.device("cuda", 0)):
+        assert x.cuda(device, non_blocking=True).is_cuda and x.cuda(device).cpu().device.type == "cpu"
+        assert net.cuda(device).weight.is_cuda and not net.cpu().weight.is_cuda
+        if device is not None:
+            assert x.to(device, non_blocking=True).is_cuda and x.to(device, tg.float64, copy=True).dtype == tg.float64
+            assert net.to(device, non_blocking=True).weight.is_cuda and not net.to("cpu").weight.is_cuda
+    assert x.to(x.cuda()).is_cuda and x.get_device() == -1 and x.cuda().get_device() == 0
+    with pytest.raises(DeviceError, match="invalid device ordinal"):
+        tg.zeros(2, device=f"cuda:{tg.cuda.device_count()}")
 
 
 def test_pinned_memory(device_xp: Any) -> None:

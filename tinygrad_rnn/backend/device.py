@@ -1,7 +1,8 @@
-"""Devices by name, PyTorch-shaped: ``device("cpu")``, ``device("cuda")``, ``device("cuda", 1)``."""
+"""Devices by name, PyTorch-shaped: ``device("cpu")``, ``device("cuda")``, ``device("cuda", 1)``; the default one."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,13 @@ from ..typing import Array
 from . import cuda
 from .arrays import on_gpu, to_numpy
 
-__all__ = ["Device", "array_device", "to_device"]
+__all__ = ["Device", "array_device", "get_default_device", "set_default_device", "to_device", "wanted"]
 
 
 class Device:
     """Where an array lives: ``type`` is ``"cpu"`` or ``"cuda"``, ``index`` the GPU's number or None.
+
+    ``with Device("cuda"):`` makes new tensors there, unless they are told otherwise.
 
     >>> Device("cuda:1").index
     1
@@ -46,6 +49,14 @@ class Device:
         self.type = kind
         self.index = int(number) if number else index
 
+    def __enter__(self) -> Device:
+        _default.outer = [*_default.outer, _default.device]
+        _default.device = self
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        *_default.outer, _default.device = _default.outer
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Device) and (self.type, self.index) == (other.type, other.index)
 
@@ -60,6 +71,45 @@ class Device:
 
 
 CPU = Device("cpu")
+
+
+class _Default(threading.local):
+    """Where new tensors of this thread are made, and those that were set around it."""
+
+    device: Device | None = None
+    outer: list[Device | None] = []  # noqa: RUF012  (never changed in place)
+
+
+_default = _Default()
+
+
+def set_default_device(device: Device | str | int | None) -> None:
+    """Make new tensors of this thread there, where ``device=`` is not given; None is the CPU.
+
+    Raises:
+        DeviceError: it is a GPU, and cannot be used.
+    """
+    chosen = None if device is None else Device(device)
+    if chosen is not None and chosen.type == "cuda":
+        cuda.require()
+    _default.device = chosen
+
+
+def get_default_device() -> Device:
+    """Where new tensors are made unless they are told otherwise.
+
+    >>> get_default_device()
+    device(type='cpu')
+    """
+    chosen = _default.device or CPU
+    if chosen.type == "cpu" or chosen.index is not None:
+        return chosen
+    return Device("cuda", int(cuda.require().cuda.runtime.getDevice()))
+
+
+def wanted(device: Any) -> Any:
+    """``device``, or the default one for None; None if there is none either."""
+    return _default.device if device is None else device
 
 
 def array_device(x: Array) -> Device:

@@ -68,8 +68,8 @@ def max_memory_allocated(device: Device | str | int | None = None) -> int:
     if not is_available():
         return 0
     index = number_of(device)
+    _peaks.watch()
     if index not in _peaks.most:
-        _peaks.watch()
         return memory_reserved(index)
     return max(_peaks.most[index], memory_allocated(index))
 

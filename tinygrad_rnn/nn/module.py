@@ -246,9 +246,9 @@ class Module(Calling):
         """All values on the host."""
         return self.to(device="cpu")
 
-    def cuda(self: Self, device: int | None = None) -> Self:
-        """All values on a GPU."""
-        return self.to(device="cuda" if device is None else f"cuda:{device}")
+    def cuda(self: Self, device: int | str | Device | None = None) -> Self:
+        """All values on a GPU, the current one by default."""
+        return self.to(device=Device("cuda" if device is None else device))
 
     # printing -----------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..backend import Device, is_array, to_device
+from ..backend import Device, is_array, to_device, wanted
 from ..errors import ArgumentTypeError, GraphError
 from ..ops import as_dtype, get_default_dtype
 from ..tape.tensor import Tensor, as_array
@@ -109,4 +109,5 @@ def is_lazy(parameter: object) -> bool:
 def empty(shape: Sequence[int], device: Any = None, dtype: Any = None) -> Any:
     """A raw array with unset values, in the default dtype, on the host unless told otherwise."""
     values = np.empty(tuple(shape), get_default_dtype() if dtype is None else as_dtype(dtype))
-    return values if device is None else to_device(values, Device(device))
+    place = wanted(device)
+    return values if place is None else to_device(values, Device(place))

@@ -87,9 +87,14 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     return to(self, dtype=as_dtype(dtype))
 
 
-def cuda(self: Tensor, device: Any = None) -> Tensor:
-    """This tensor on the GPU."""
+def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+    """This tensor on a GPU, the current one by default.  The copy never waits: ``non_blocking`` is without effect."""
     return to(self, device="cuda" if device is None else device)
+
+
+def cpu(self: Tensor, memory_format: Any = None) -> Tensor:
+    """This tensor in the host's memory."""
+    return to(self, device="cpu")
 
 
 def pin_memory(self: Tensor, device: Any = None) -> Tensor:
@@ -249,7 +254,7 @@ METHODS: dict[str, Any] = {
     "bool": _to_dtype(np.bool_),
     "cfloat": _to_dtype(np.complex64),
     "cdouble": _to_dtype(np.complex128),
-    "cpu": lambda self: to(self, device="cpu"),
+    "cpu": cpu,
     "cuda": cuda,
     "pin_memory": pin_memory,
     "is_pinned": lambda self, device=None: is_pinned(self._data),

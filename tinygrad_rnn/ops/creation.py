@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Device, array_module, cuda, is_array, to_device
-from ..errors import ArgumentError, ArgumentTypeError, ShapeRuntimeError
+from ..backend import Device, array_module, cuda, is_array, to_device, wanted
+from ..errors import ArgumentError, ArgumentTypeError, DeviceError, ShapeRuntimeError
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Value
 from .dtypes import as_dtype, get_default_dtype
@@ -20,7 +20,27 @@ __all__ += ["linspace", "logspace", "ones", "ones_like", "tensor", "zeros", "zer
 
 def module_of(device: Any) -> Any:
     """The array module in which to make something on ``device``."""
-    return np if device is None or Device(device).type == "cpu" else cuda.require()
+    device = wanted(device)
+    if device is None or Device(device).type == "cpu":
+        return np
+    index = Device(device).index
+    return cuda.require() if index is None else _Elsewhere(cuda.require(), index)
+
+
+class _Elsewhere:
+    """CuPy's functions on a GPU that need not be the current one."""
+
+    def __init__(self, cupy: Any, index: int) -> None:
+        if index >= cupy.cuda.runtime.getDeviceCount():
+            raise DeviceError(f"CUDA error: invalid device ordinal: there is no GPU of the number {index}")
+        self._cupy, self._index = cupy, index
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with self._cupy.cuda.Device(self._index):
+                return getattr(self._cupy, name)(*args, **kwargs)
+
+        return call
 
 
 def finish(data: Array, requires_grad: bool) -> Tensor:
@@ -98,7 +118,8 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     """
     values = _values(data, dtype)
     values = values.copy() if is_array(values) and not isinstance(values, np.generic) else np.array(values)
-    return finish(values if device is None else to_device(values, device), requires_grad)
+    place = wanted(device)
+    return finish(values if place is None else to_device(values, place), requires_grad)
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -109,7 +130,8 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         moved: Tensor = data.to(dtype=dtype, device=device)
         return moved
     values = np.asarray(_values(data, dtype)) if not is_array(data) else _values(data, dtype)
-    return wrap(values if device is None else to_device(values, device))
+    place = wanted(device)
+    return wrap(values if place is None else to_device(values, place))
 
 
 asarray = as_tensor

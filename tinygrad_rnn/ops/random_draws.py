@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import random, to_device, to_numpy
+from ..backend import random, to_device, to_numpy, wanted
 from ..errors import ArgumentTypeError
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape
@@ -20,7 +20,8 @@ __all__ += ["randperm"]
 
 
 def _made(values: Array, device: Any, requires_grad: bool) -> Tensor:
-    return finish(values if device is None else to_device(values, device), requires_grad)
+    place = wanted(device)
+    return finish(values if place is None else to_device(values, place), requires_grad)
 
 
 def _of_size(name: str, draw: Any, doc: str) -> Any:
