@@ -123,7 +123,8 @@ class _Minimization:
         with enable_grad():
             loss = self.closure()
         flat = [self.xp.zeros(p._data.size, p._data.dtype) if p.grad is None else p.grad._data for p in self.params]
-        return loss, float(getattr(loss, "_data", loss)), self.xp.concatenate([g.reshape(-1) for g in flat])
+        value: Any = getattr(loss, "_data", loss)
+        return loss, float(value), self.xp.concatenate([g.reshape(-1) for g in flat])
 
     def move(self, t: Any, direction: Array) -> None:
         start = 0
