@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.support import emulated
+from tests.support import emulated, emulator, fakecupy
 from tinygrad_rnn.backends import recurrent
 from tinygrad_rnn.serialization import load
 from tinygrad_rnn.train.cli import main
@@ -79,6 +80,34 @@ def test_the_log_waits_once_for_many_updates(tmp_path: Path, text: Path, double:
         train(tmp_path / str(updates), text, *SMALL, *options, "--updates", updates)
         counts.append(double.syncs - before)
     assert counts[1] - counts[0] == 2  # forty updates more: two looks at the losses
+
+
+@emulator.needs_compiler
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_with_all_kernels_of_a_gpu_emulated_a_step_is_that_of_the_cpu(
+    cell: str, text: Path, double: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    corpus, losses = Corpus.of(text.read_text()), []
+    gpu = emulator.Emulator()
+    for device in ("cpu", "cuda"):
+        if device == "cuda":
+            gpu.install(monkeypatch)
+            monkeypatch.setattr(fakecupy, "RawModule", partial(_module, fakecupy.RawModule))
+            emulated.launches.clear()
+        config = Config(hidden=8, embedding=4, batch=3, bptt=4, cell=cell, lr=0.1, layers=2, device=device)
+        trainer = Trainer(config, corpus)
+        before = double.syncs
+        results = [trainer.step() for _ in range(3)]
+        assert double.syncs == before
+        losses.append([[loss.item(), norm.item()] for loss, norm in results])
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    assert emulated.launches == ["gather", "scale", "sgd"] * 3
+    assert [name for name, _ in gpu.launches] == (["persistent_forward"] * 2 + ["persistent_backward"] * 2) * 3
+
+
+def _module(inner: Any, code: str, **options: Any) -> Any:
+    """Kernels over many arrays take a table by value, and their threads never wait; others are emulated in full."""
+    return (emulated.RawModule if "struct Table" in code else inner)(code=code, **options)
 
 
 @pytest.mark.skipif(emulated.COMPILER is None, reason="g++ is not installed")
