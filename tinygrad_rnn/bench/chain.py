@@ -7,11 +7,12 @@ import os
 import subprocess
 import sys
 import time
+import tracemalloc
 from typing import Any
 
 from .measure import OURS, Job, Result
 
-__all__ = ["chain_result", "import_result", "tiny_jobs"]
+__all__ = ["chain_memory", "chain_result", "import_result", "tiny_jobs"]
 
 
 def tiny_jobs(expression: str, peers: list[str]) -> dict[str, Job]:
@@ -40,6 +41,20 @@ def chain_result(n: int, peers: list[str], rounds: int = 3) -> Result:
         for name, spent in values.items():
             spent.append(_chain(importlib.import_module(name), n))
     return Result(f"chain of {n} additions: record, sweep, release", "us/node", 1e6 / n, values)
+
+
+def chain_memory(n: int) -> Result:
+    """What a recorded chain of ``n`` nodes holds until it is swept: its tensors' arrays, its nodes, its clocks."""
+    from .. import tensor
+
+    x = tensor(1.0, requires_grad=True)
+    tracemalloc.start()
+    y = x
+    for _ in range(n):
+        y = y * 1.0
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return Result(f"chain of {n} products: memory held", "bytes/node", 1 / n, {OURS: [held]}, quantity="bytes")
 
 
 def _chain(lib: Any, n: int) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .chain import chain_result, import_result, tiny_jobs
+from .chain import chain_memory, chain_result, import_result, tiny_jobs
 from .layers import GRID, layer_goals, layer_jobs, two_of_ours
 from .loops import loop_jobs
 from .measure import NUMPY_KERNELS, OURS, Goals, Job, Result, measure
@@ -105,16 +105,16 @@ def _peaks(
 
 
 def segments(session: Session) -> Iterator[Result]:
-    """Time of a long LSTM that is computed again in segments, against one that keeps everything."""
+    """Time of 100,000 steps that are computed again in segments, against a layer that keeps everything."""
     import numpy as np
 
     import tinygrad_rnn as tg
 
-    T, N, H = 1_000 if session.quick else 20_000, 1, 128
+    T, N, H = 5_000 if session.quick else 100_000, 1, 128
     x = tg.tensor(np.random.default_rng(0).standard_normal((T, N, H), dtype=np.float32))
 
-    def job(wish: str | None) -> Job:
-        layer = tg.nn.LSTM(H, H, checkpoint_segments=wish)
+    def job(kind: str, wish: str | None) -> Job:
+        layer = getattr(tg.nn, kind)(H, H, checkpoint_segments=wish)
 
         def run() -> None:
             layer.zero_grad()
@@ -122,8 +122,10 @@ def segments(session: Session) -> Iterator[Result]:
 
         return run
 
-    jobs = {OURS: job("auto"), "without segments": job(None)}
-    yield session.measure(f"LSTM in segments T={T} N={N} H={H}", jobs, goals={OURS: {"without segments": 1.4}})
+    for kind in KINDS:
+        jobs = {OURS: job(kind, "auto"), "without segments": job(kind, None)}
+        goals = {OURS: {"without segments": 1.4}}
+        yield session.measure(f"{kind} in segments T={T} N={N} H={H}", jobs, goals=goals)
 
 
 def update(session: Session) -> Iterator[Result]:
@@ -154,9 +156,10 @@ def imports(session: Session) -> Iterator[Result]:
 
 
 def chain(session: Session) -> Iterator[Result]:
-    """A chain of 10^5 and of 10^6 nodes: recorded, swept and released; the same per node if that is linear."""
+    """A chain of 10^5 and of 10^6 nodes, recorded, swept and released: the same per node if linear; its memory."""
     for n in (10**4, 10**5) if session.quick else (10**5, 10**6):
         yield chain_result(n, present("torch"))
+    yield chain_memory(10**4)
 
 
 WORKS: dict[str, Work] = {
