@@ -151,7 +151,7 @@ RACES: dict[str, tuple[int, int, list[tuple[str, str]]]] = {
         [("HEADER + upcoming + n * HIDDEN + j -", "upcoming + n * HIDDEN + j -")],
     ),
     "rows of packed input taken for equal lengths": (2, MESSAGES, [("starts(starts_),", "starts(nullptr),")]),
-    "a store beside an array": (1, MESSAGES, [("y[row * H + j] = h_after;", "y[row * H + j + H] = h_after;")]),
+    "a store beside an array": (1, MESSAGES, [("table[place] =", "table[place + H] =")]),
     "ended sequences go on": (2, MESSAGES, [("h[s] = runs ? h_after : h_before;", "h[s] = h_after;")]),
     "ended sequences lose their gradient": (2, MESSAGES, [("past[i] = runs ? beside : dh;", "past[i] = beside;")]),
 }

@@ -25,13 +25,25 @@ DEVICE void unit_forward(real (&v)[SLOTS], real& h, real&)
     h = v[3] + v[1] * (h - v[3]);
 }
 
-// From dh after the step: da of r, z, q; dn; and what of dh goes past the product.
-DEVICE void unit_backward(const real* v, real h, real dh, real&, real (&da)[ROWS], real& dn, real& past)
+// What backward needs of the saved values: slopes, known long before dh is.
+constexpr int SLOPES = 5;
+
+DEVICE void unit_slopes(const real* v, real h, real (&s)[SLOPES])
 {
     const real r = v[0], z = v[1], q = v[2], n = v[3];
-    dn = dh * (1 - z) * (1 - n * n);
-    da[0] = dn * q * r * (1 - r);
-    da[1] = dh * (h - n) * z * (1 - z);
-    da[2] = dn * r;
-    past = dh * z;
+    s[0] = (1 - z) * (1 - n * n);
+    s[1] = q * r * (1 - r);
+    s[2] = (h - n) * z * (1 - z);
+    s[3] = r;
+    s[4] = z;
+}
+
+// From dh after the step: da of r, z, q; dn; and what of dh goes past the product.
+DEVICE void unit_backward(const real (&s)[SLOPES], real dh, real&, real (&da)[ROWS], real& dn, real& past)
+{
+    dn = dh * s[0];
+    da[0] = dn * s[1];
+    da[1] = dh * s[2];
+    da[2] = dn * s[3];
+    past = dh * s[4];
 }

@@ -28,16 +28,29 @@ DEVICE void unit_forward(real (&v)[SLOTS], real& h, real& c)
     h = v[3] * hyperbolic_tangent(c);
 }
 
-// From dh and dc after the step: da of the four sums, dc before the step, and what of dh goes past the product.
-DEVICE void unit_backward(const real* v, real c, real dh, real& dc, real (&da)[ROWS], real&, real& past)
+// What backward needs of the saved values: slopes, known long before dh and dc are.
+constexpr int SLOPES = 6;
+
+DEVICE void unit_slopes(const real* v, real c, real (&s)[SLOPES])
 {
     const real i = v[0], f = v[1], g = v[2], o = v[3];
     const real t = hyperbolic_tangent(next_c(i, f, g, c));
-    const real d = dc + dh * o * (1 - t * t);
-    da[0] = d * g * i * (1 - i);
-    da[1] = d * c * f * (1 - f);
-    da[2] = d * i * (1 - g * g);
-    da[3] = dh * t * o * (1 - o);
-    dc = d * f;
+    s[0] = g * i * (1 - i);
+    s[1] = c * f * (1 - f);
+    s[2] = i * (1 - g * g);
+    s[3] = t * o * (1 - o);
+    s[4] = o * (1 - t * t);
+    s[5] = f;
+}
+
+// From dh and dc after the step: da of the four sums, dc before the step, and what of dh goes past the product.
+DEVICE void unit_backward(const real (&s)[SLOPES], real dh, real& dc, real (&da)[ROWS], real&, real& past)
+{
+    const real d = dc + dh * s[4];
+    da[0] = d * s[0];
+    da[1] = d * s[1];
+    da[2] = d * s[2];
+    da[3] = dh * s[3];
+    dc = d * s[5];
     past = 0;
 }

@@ -20,12 +20,19 @@ DEVICE real slot_value(int, real sum)
 
 DEVICE void unit_forward(real (&v)[SLOTS], real& h, real&) { h = v[0]; }
 
-DEVICE void unit_backward(const real*, real y, real dh, real&, real (&da)[ROWS], real&, real& past)
+constexpr int SLOPES = 1;
+
+DEVICE void unit_slopes(const real*, real y, real (&s)[SLOPES])
 {
 #if RELU
-    da[0] = y > 0 ? dh : real(0);
+    s[0] = y > 0 ? real(1) : real(0);
 #else
-    da[0] = dh * (1 - y * y);
+    s[0] = 1 - y * y;
 #endif
+}
+
+DEVICE void unit_backward(const real (&s)[SLOPES], real dh, real&, real (&da)[ROWS], real&, real& past)
+{
+    da[0] = dh * s[0];
     past = 0;
 }

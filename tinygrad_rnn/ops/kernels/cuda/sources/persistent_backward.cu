@@ -80,21 +80,28 @@ UNROLL
     output += team * OUTPUTS;                                // the first of FINISHED outputs, all of one owner
     const int owner = output / UNITS;
 
+    // An item is one unit of one sample; a thread has ITEMS of them, or none.  Of the step to come it holds what was
+    // saved of it, of all others together what goes past the products.
     constexpr int BLOCKS = SLOTS > 1 ? SLOTS : 1;
-    Visit now = visits.at(steps - 1), before = visits.at(steps - 2);
     float past[ITEMS], dc[ITEMS], v[ITEMS][BLOCKS], was[ITEMS], dy_now[ITEMS];
+    auto load_saved = [&](int i, Visit visit) {
+        const int item = tid + i * THREADS, n = n0 + item % SAMPLES, j = rank * UNITS + item / SAMPLES;
+        const bool runs = item < SAMPLES * UNITS && n < visit.count && j < H;
+        const size_t place = (size_t)(visit.first + n) * H + j;
+        was[i] = runs ? kept[place] : 0.f;
+        dy_now[i] = runs && dy ? dy[place] : 0.f;
+UNROLL
+        for (int g = 0; g < BLOCKS; g++)  // (row * SLOTS + g) * H + j
+            v[i][g] = runs && SLOTS > 1 ? gates[place * SLOTS + (g * H - (SLOTS - 1) * j)] : 0.f;
+    };
+    Visit now = visits.at(steps - 1), before = visits.at(steps - 2);
 UNROLL
     for (int i = 0; i < ITEMS; i++) {
-        const int item = min(tid + i * THREADS, SAMPLES * UNITS - 1);
-        const int n = n0 + item % SAMPLES, j = rank * UNITS + item / SAMPLES;
-        const bool given = n < N && j < H, runs = n < now.count && j < H;
-        const size_t row = (size_t)now.first + n;
+        const int item = tid + i * THREADS, n = n0 + item % SAMPLES, j = rank * UNITS + item / SAMPLES;
+        const bool given = item < SAMPLES * UNITS && n < N && j < H;
         past[i] = given && dh_n ? dh_n[(size_t)n * H + j] : 0.f;
         dc[i] = HAS_C && given && dc_n ? dc_n[(size_t)n * H + j] : 0.f;
-        was[i] = runs ? kept[row * H + j] : 0.f;
-        dy_now[i] = runs && dy ? dy[row * H + j] : 0.f;
-UNROLL
-        for (int g = 0; g < BLOCKS; g++) v[i][g] = runs && SLOTS > 1 ? gates[(row * SLOTS + g) * H + j] : 0.f;
+        load_saved(i, now);
     }
     const unsigned remote = SYNC >= 1 && CTAS > 1 ? remote_base(base, owner) : 0;
     if (ASYNC && tid == 0) {
@@ -122,6 +129,10 @@ UNROLL
     for (int k = 0; k < steps; k++) {
         float* const line = dz_lines + (k & 1) * SAMPLES * LINE;
         const int upcoming = (k + 1) & 1;                    // the half of `parts` that this step writes
+        float slopes[ITEMS][SLOPES];
+UNROLL
+        for (int i = 0; i < ITEMS; i++)                      // before the parts arrive
+            if (tid + i * THREADS < SAMPLES * UNITS) unit_slopes(v[i], was[i], slopes[i]);
         if (ASYNC && k > 0) {
             await(base, k & 1, (k - 1) >> 1 & 1);
             if (tid == 0) expect(base, k & 1, BYTES);
@@ -129,35 +140,27 @@ UNROLL
         const Visit long_before = visits.at(steps - 3 - k);
 UNROLL
         for (int i = 0; i < ITEMS; i++) {
-            const bool there = tid + i * THREADS < SAMPLES * UNITS;
-            const int item = min(tid + i * THREADS, SAMPLES * UNITS - 1);
+            const int item = tid + i * THREADS;
+            if (item >= SAMPLES * UNITS) continue;
             const int n = item % SAMPLES, u = item / SAMPLES, j = rank * UNITS + u;
             const bool runs = n0 + n < now.count;
             PAUSE();
             const float dh = past[i] + dy_now[i] + (k > 0 ? arrived(k, n, u) : 0.f);
             float da[ROWS], dn = 0.f, beside = 0.f, dc_before = dc[i];
-            unit_backward(v[i], was[i], dh, dc_before, da, dn, beside);
+            unit_backward(slopes[i], dh, dc_before, da, dn, beside);
             past[i] = runs ? beside : dh;
             dc[i] = runs ? dc_before : dc[i];
-            if (there) {
 UNROLL
-                for (int g = 0; g < ROWS; g++) line[n * LINE + g * UNITS + u] = runs ? da[g] : 0.f;
-                if (runs && j < H) {
-                    const size_t row = (size_t)now.first + n0 + n;
+            for (int g = 0; g < ROWS; g++) line[n * LINE + g * UNITS + u] = runs ? da[g] : 0.f;
+            if (runs && j < H) {
+                const size_t place = ((size_t)(now.first + n0 + n) * H + j) * ROWS - (ROWS - 1) * j;
 UNROLL
-                    for (int g = 0; g < ROWS; g++) {
-                        dz[(row * ROWS + g) * H + j] = da[g];
-                        if (SEPARATE_INPUT) dz_input[(row * ROWS + g) * H + j] = g == ROWS - 1 ? dn : da[g];
-                    }
+                for (int g = 0; g < ROWS; g++) {             // (row * ROWS + g) * H + j
+                    dz[place + g * H] = da[g];
+                    if (SEPARATE_INPUT) dz_input[place + g * H] = g == ROWS - 1 ? dn : da[g];
                 }
             }
-            // what the next step reads is on its way while the products are computed
-            const bool runs_before = n0 + n < before.count && j < H;
-            const size_t row = (size_t)before.first + n0 + n;
-            was[i] = runs_before ? kept[row * H + j] : 0.f;
-            dy_now[i] = runs_before && dy ? dy[row * H + j] : 0.f;
-UNROLL
-            for (int g = 0; g < BLOCKS; g++) v[i][g] = runs_before && SLOTS > 1 ? gates[(row * SLOTS + g) * H + j] : 0.f;
+            load_saved(i, before);                           // on its way while the products are computed
         }
         now = before;
         before = long_before;

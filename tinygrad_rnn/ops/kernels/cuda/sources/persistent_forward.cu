@@ -78,6 +78,10 @@ UNROLL
     if (inside && b_ih && bx >= 0) bias += b_ih[bx * H + j];
     if (inside && b_hh && bh >= 0) bias += b_hh[bh * H + j];
 
+    float* const table = slot == 0 ? y : slot == 1 ? earlier : slot == 2 ? earlier_c : nullptr;  // this lane's to fill
+    // (row * BLOCKS + block) * H + j is (row * H + j) * BLOCKS and something that does not change.
+    const int x_shift = bx * H - (ROWS - 1) * j, gates_shift = slot * H - (SLOTS - 1) * j;
+
     Visit now = visits.at(0), next = visits.at(1);
     float h[MINE], c[MINE], x[MINE], x_next[MINE];
 UNROLL
@@ -86,7 +90,8 @@ UNROLL
         const bool real_one = inside && n < N;
         h[s] = real_one ? h0[(size_t)n * H + j] : 0.f;
         c[s] = HAS_C && real_one ? c0[(size_t)n * H + j] : 0.f;
-        x[s] = inside && bx >= 0 && n < now.count ? projected[((size_t)(now.first + n) * ROWS + bx) * H + j] : 0.f;
+        const bool there = inside && bx >= 0 && n < now.count;
+        x[s] = bias + (there ? projected[((size_t)(now.first + n) * H + j) * ROWS + x_shift] : 0.f);
     }
 
     // To which blocks this lane sends: from number `turn` on, every SENDERS-th.
@@ -122,7 +127,7 @@ UNROLL
         for (int s = 0; s < MINE; s++) {                          // on its way while the products are computed
             const int n = n0 + sample + s;
             const bool there = inside && bx >= 0 && n < next.count;
-            x_next[s] = there ? projected[((size_t)(next.first + n) * ROWS + bx) * H + j] : 0.f;
+            x_next[s] = there ? projected[((size_t)(next.first + n) * H + j) * ROWS + x_shift] : 0.f;
         }
 
         float sums[SAMPLES][SLOTS];
@@ -162,7 +167,7 @@ UNROLL
         for (int s = 0; s < MINE; s++) {
             const int n = sample + s;
             const bool runs = n0 + n < now.count;
-            const float value = slot_value(slot, mine[s] + x[s] + bias);
+            const float value = slot_value(slot, mine[s] + x[s]);
             float v[SLOTS];
 UNROLL
             for (int i = 0; i < SLOTS; i++)
@@ -193,15 +198,16 @@ UNROLL
             }
 
             if (runs && inside && primary) {                      // the lanes of a unit share out the arrays
-                const size_t row = (size_t)now.first + n0 + n;
-                if (slot == 0) y[row * H + j] = h_after;
-                if (earlier) {
-                    if (slot == 1 % SLOTS) earlier[row * H + j] = h_before;
-                    if (HAS_C && slot == 2 % SLOTS) earlier_c[row * H + j] = c_before;
-                    if (SLOTS > 1) gates[(row * SLOTS + slot) * H + j] = slot == SLOTS - 1 ? v[SLOTS - 1] : value;
+                const size_t place = (size_t)(now.first + n0 + n) * H + j;
+                if (SLOTS == 4) {
+                    if (table) table[place] = slot == 0 ? h_after : slot == 1 ? h_before : c_before;
+                    if (gates) gates[place * SLOTS + gates_shift] = slot == SLOTS - 1 ? v[SLOTS - 1] : value;
+                } else {
+                    y[place] = h_after;
+                    if (earlier) earlier[place] = h_before;
                 }
             }
-            x[s] = x_next[s];
+            x[s] = x_next[s] + bias;
         }
         now = next;
         next = after_next;

@@ -60,12 +60,13 @@ extern "C" __global__ void step_backward(const real* __restrict__ gates,    // (
     if (place >= count * H) return;
     const int n = place / H, j = place % H;
     const size_t row = (size_t)first + n;
-    real v[SLOTS], da[ROWS], dn = 0, beside = 0, dc_now = HAS_C ? dc[place] : real(0);
+    real v[SLOTS], slopes[SLOPES], da[ROWS], dn = 0, beside = 0, dc_now = HAS_C ? dc[place] : real(0);
     if (SLOTS > 1)
 UNROLL
         for (int s = 0; s < SLOTS; s++) v[s] = gates[(row * SLOTS + s) * H + j];
     const real dh = past[place] + product[place] + (dy ? dy[row * H + j] : real(0));
-    unit_backward(v, kept[row * H + j], dh, dc_now, da, dn, beside);
+    unit_slopes(v, kept[row * H + j], slopes);
+    unit_backward(slopes, dh, dc_now, da, dn, beside);
     past[place] = beside;
     if (HAS_C) dc[place] = dc_now;
 UNROLL
