@@ -14,11 +14,11 @@ from tests.golden import optim_cases as cases
 from tests.optim.test_device import train
 from tests.support import arrays, emulated, fakecupy, nvrtc
 from tinygrad_rnn.backend import to_numpy
-from tinygrad_rnn.nn.utils import clip_grad, clip_grad_norm_
+from tinygrad_rnn.nn.utils import clip_grad, clip_grad_norm_, clip_grad_value_
 from tinygrad_rnn.ops.kernels import many
 from tinygrad_rnn.optim import adagrad, adam, rmsprop, sgd
 
-KERNELS = [sgd.KERNEL, adam.KERNEL, rmsprop.KERNEL, adagrad.KERNEL, clip_grad.GATHER, clip_grad.SCALE]
+KERNELS = [sgd.KERNEL, adam.KERNEL, rmsprop.KERNEL, adagrad.KERNEL, clip_grad.GATHER, clip_grad.SCALE, clip_grad.CLAMP]
 WITH_KERNEL = {"SGD": "sgd", "Adam": "adam", "AdamW": "adam", "RMSprop": "rmsprop", "Adagrad": "adagrad"}
 SIZES = [(3,), (1,), (0,), (4, 5), (2000,), (), *[(2, 2)] * 70]  # more than one launch takes
 
@@ -48,7 +48,7 @@ def test_trajectories_are_those_of_the_host(name: str, gpu: Any) -> None:
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     if gpu is fakecupy:
         kinds = launched()
-        assert {WITH_KERNEL[cases.CASES[name][0]], "gather", "scale"} == set(kinds) and len(kinds) >= 60
+        assert {WITH_KERNEL[cases.CASES[name][0]], "gather", "scale", "clamp"} == set(kinds) and len(kinds) >= 80
 
 
 def some(xp: Any, dtype: str = "float32", shapes: Any = SIZES) -> list[Any]:
@@ -92,6 +92,19 @@ def test_numbers_that_are_none_spread_as_on_the_host(bad: float, gpu: Any) -> No
         results.append([total.item(), *[to_numpy(p.grad._data) for p in params], *[to_numpy(p._data) for p in params]])
     for a, b in zip(*results, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5)
+
+
+def test_clamping_keeps_nan_and_takes_both_signs(gpu: Any) -> None:
+    values = np.array([np.nan, -3, -0.5, 0, 0.5, 3, np.inf, -np.inf], np.float32)
+    p = tg.zeros(8, device="cuda").requires_grad_()
+    p.grad = tg.as_tensor(gpu.asarray(values))
+    clip_grad_value_([p], 0.5)
+    np.testing.assert_array_equal(to_numpy(p.grad._data), np.clip(values, -0.5, 0.5))
+    p.grad = tg.as_tensor(gpu.asarray(values))
+    clip_grad_value_(p, 1.0, foreach=False)
+    np.testing.assert_array_equal(to_numpy(p.grad._data), np.clip(values, -1.0, 1.0))
+    if gpu is fakecupy:
+        assert launched() == ["clamp"]
 
 
 @needs_compiler

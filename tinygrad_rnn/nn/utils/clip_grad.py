@@ -51,6 +51,7 @@ g *= c > 1 ? (REAL)1 : c;
     numbers=("largest",),
     shared=("total",),
 )
+CLAMP = OverMany("clamp", ("g",), "g = g < -bound ? -bound : g > bound ? bound : g;", numbers=("bound",))
 
 
 class NonFiniteGradientError(TinygradRnnError, RuntimeError):
@@ -191,7 +192,7 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
     Args:
         parameters: a Tensor, or several; those without gradient are skipped.
         clip_value: the bound.
-        foreach: accepted for PyTorch's sake, without effect.
+        foreach: on a GPU one kernel takes all gradients, unless it is False. On the CPU without effect.
 
     >>> import tinygrad_rnn as tg
     >>> w = tg.zeros(3, requires_grad=True)
@@ -201,12 +202,14 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
     tensor([-1.0000,  0.5000,  1.0000])
     """
     bound = float(clip_value)
-    for p in _listed(parameters):
-        grad = p.grad
-        if grad is not None:
+    grads = [p.grad for p in _listed(parameters) if p.grad is not None]
+    where = placed([[grad._data] for grad in grads]) if foreach is not False else None
+    at_once = where is not None and CLAMP(where, [bound])
+    for grad in grads:
+        if not at_once:
             np.maximum(grad._data, -bound, out=grad._data)
             np.minimum(grad._data, bound, out=grad._data)
-            grad._touch()
+        grad._touch()
 
 
 def _listed(tensors: Tensors) -> list[Tensor]:
