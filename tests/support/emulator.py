@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import types
 from collections.abc import Callable
@@ -33,7 +34,9 @@ LETTERS = {"float32": "f", "float64": "d", "int32": "i", "uint32": "u"}
 ALIGNMENT = 64  # bytes; the guards are a multiple of it
 GUARD = 1 << 13  # elements; what is wrong by more may end the process
 
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason="the emulation of CUDA kernels needs g++")
+needs_compiler = pytest.mark.skipif(
+    COMPILER is None or sys.platform != "linux", reason="the emulation of CUDA kernels needs Linux and g++"
+)
 
 
 class LaunchError(RuntimeError):

@@ -42,7 +42,7 @@ HEADER = 4  # floats
 # The model of a step.  Instructions beside multiplications: counted in the machine code of the loops.
 CYCLES_PER_MICROSECOND = 1700
 SCHEDULERS = 4  # of a multiprocessor; each issues one instruction of 32 threads per cycle
-PER_STEP, PER_SAMPLE = 120, 110  # instructions of a thread
+PER_STEP, PER_SAMPLE = 100, 100  # instructions of a thread
 LATENCY = {COUNTER: 1.5, BARRIER: 0.4, MESSAGES: 0.25}  # microseconds until the others know
 LATENCY_ALONE = 0.1  # a group of one block
 STEPWISE_LAUNCHES = 12.0  # microseconds per step for a product and a kernel, called from Python
