@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -203,3 +204,18 @@ def test_an_index_array_is_kept_by_value() -> None:
     rows[:] = 1
     y.backward()
     np.testing.assert_array_equal(x.grad.numpy(), [4, 2])
+
+
+EXPRESSIONS = Path(__file__).with_name("numpy_expressions.txt").read_text(encoding="utf-8").splitlines()
+
+
+@pytest.mark.parametrize("expression", EXPRESSIONS)
+def test_arguments_mean_what_they_mean_in_numpy(expression: str) -> None:
+    rng = np.random.default_rng(0)
+    arrays = {"a": rng.standard_normal(3), "b": rng.standard_normal((2, 3)), "c": rng.standard_normal((2, 4, 3))}
+    tensors = {name: tg.tensor(array) for name, array in arrays.items()}
+    found, expected = eval(expression, {"np": np, **tensors}), eval(expression, {"np": np, **arrays})  # noqa: S307
+    if not isinstance(expected, np.ndarray):
+        assert found == expected if isinstance(found, (int, bool, tuple)) else isinstance(found, tg.Tensor)
+    np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-12)
+    assert np.asarray(found).dtype == np.asarray(expected).dtype

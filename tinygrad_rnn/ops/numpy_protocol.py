@@ -277,7 +277,7 @@ FUNCTIONS: dict[Any, Callable[..., Any]] = {
     np.column_stack: _joined(rearrange.column_stack),
     np.diag: lambda v, k=0: diagonals.diag(v, k),
     np.diagonal: lambda a, offset=0, axis1=0, axis2=1: diagonals.diagonal(a, offset, axis1, axis2),
-    np.trace: diagonals.trace,
+    np.trace: lambda a, offset=0, axis1=0, axis2=1: reduce.sum(diagonals.diagonal(a, offset, axis1, axis2), -1),
     np.tril: lambda m, k=0: diagonals.tril(m, k),
     np.triu: lambda m, k=0: diagonals.triu(m, k),
     # places and choice
