@@ -45,6 +45,12 @@ def test_doctor_says_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
         assert word in out
 
 
+def test_the_kernels_that_can_be_chosen_are_listed(healthy: pytest.MonkeyPatch) -> None:
+    assert any("Numba" in kernel for kernel in program._kernels())
+    here(healthy)
+    assert not any("Numba" in kernel for kernel in program._kernels())
+
+
 def test_a_healthy_machine_needs_nothing(healthy: pytest.MonkeyPatch) -> None:
     assert list(advice(FINE)) == []
 

@@ -81,6 +81,9 @@ def advice(library: Blas) -> Iterator[tuple[str, str]]:
 
 def _kernels() -> list[str]:
     """Which implementations of the recurrent layers can be chosen here."""
-    return ["NumPy (float16, float32, float64)"] + (
-        [] if cuda.unavailable_reason() else ["CUDA kernels, see below"]
-    )
+    found = ["NumPy (float16, float32, float64)"]
+    if importlib.util.find_spec("numba") is not None:
+        found.append("compiled by Numba (float32, float64)")
+    if not cuda.unavailable_reason():
+        found.append("CUDA kernels, see below")
+    return found

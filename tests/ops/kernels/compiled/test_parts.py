@@ -44,6 +44,18 @@ def test_what_they_do_not_compute_they_refuse(monkeypatch: pytest.MonkeyPatch) -
     assert compiled.refuses("lstm", *arguments(), None) is None
 
 
+@pytest.mark.parametrize("mode", ["lstm", "gru"])
+def test_a_large_weight_is_not_rearranged_for_a_step(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "installed", lambda: True)
+    states = [np.ones((1, 256), np.float32)] * (2 if mode == "lstm" else 1)
+    weights = [np.ones((1024, 256), np.float32)] * 2
+    step, steps = (np.ones((t, 1, 256), np.float32) for t in (1, 4))
+    assert "few steps" in str(compiled.refuses(mode, step, *states, *weights, save=False))
+    assert compiled.refuses(mode, steps, *states, *weights, save=False) is None
+    assert compiled.refuses(mode, step, *states, *weights, save=True) is None
+    assert compiled.refuses(mode, step, *states, weights[0], weights[1][:, :8], save=False) is None
+
+
 def test_numba_is_imported_when_a_layer_runs_and_not_before() -> None:
     pytest.importorskip("numba")
     program = (
