@@ -14,7 +14,13 @@ from tinygrad_rnn.ops.kernels.cuda.tilings import BARRIER, SIZES, Tiling, block_
 
 pytestmark = needs_nvrtc
 
-GPUS = {75: Gpu(0, 75, 40, 64 << 10), 80: Gpu(0, 80, 108, 163 << 10), 90: Gpu(0, 90, 132, 227 << 10)}
+GPUS = {
+    75: Gpu(0, 75, 40, 64 << 10),
+    80: Gpu(0, 80, 108, 163 << 10),
+    90: Gpu(0, 90, 132, 227 << 10),
+    100: Gpu(0, 100, 148, 227 << 10),
+    120: Gpu(0, 120, 170, 99 << 10),
+}
 
 MOST_SPILLED = 96
 """Bytes stored and loaded by a thread.  The LSTM at size 512 and 8 samples needs 72, of which its loop over the steps
