@@ -7,8 +7,8 @@
 // the size of the launch; a write beyond it, a misaligned message, a deadlock and a message that nobody waits for
 // are errors.  What is not modelled: weak memory orders other than late messages, and time.
 //
-// Included before the sources, which leave out their PTX where EMULATED is defined; after them, a table EMULATED_KERNELS
-// of names makes the kernels callable by name, with arguments as cuLaunchKernel takes them.
+// Included before the sources, which leave out their PTX where EMULATED is defined; after them, a table
+// EMULATED_KERNELS of names makes the kernels callable by name, with arguments as cuLaunchKernel takes them.
 #include <setjmp.h>
 #include <ucontext.h>
 
@@ -181,7 +181,8 @@ static void resume(Fiber& f)
 
 static bool blocked(const Fiber& f)
 {
-    return f.done || (f.barrier && f.barrier->generation == f.generation) || (f.arrivals && f.arrivals->phase == f.phase);
+    if (f.barrier && f.barrier->generation == f.generation) return true;
+    return f.done || (f.arrivals && f.arrivals->phase == f.phase);
 }
 
 static void prepare(int grid, int threads, int cluster, long shared_bytes, unsigned seed)

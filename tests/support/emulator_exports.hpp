@@ -1,7 +1,9 @@
 // What a compiled emulation gives to its caller; included after the sources.
+#define EXPORTED extern "C" __attribute__((visibility("default")))
+
 static const emu::Entry entries[] = {EMULATED_KERNELS};
 
-extern "C" __attribute__((visibility("default"))) int kernel_types(const char* name, char* text, int room)
+EXPORTED int kernel_types(const char* name, char* text, int room)
 {
     for (const auto& e : entries)
         if (!std::strcmp(e.name, name)) { std::snprintf(text, room, "%s", e.types().c_str()); return 0; }
@@ -9,7 +11,7 @@ extern "C" __attribute__((visibility("default"))) int kernel_types(const char* n
 }
 
 // 0, or 1 with the reason in `text`.
-extern "C" __attribute__((visibility("default"))) int launch(const char* name, int grid, int threads, int cluster, long shared_bytes, unsigned seed, int lag,
+EXPORTED int launch(const char* name, int grid, int threads, int cluster, long shared_bytes, unsigned seed, int lag,
                       void** arguments, char* text, int room)
 {
     for (const auto& e : entries) {

@@ -117,11 +117,12 @@ UNROLL
         float sum = 0.f;
 UNROLL
         for (int from = 0; from < CTAS; from++) {
-            if (SYNC >= 1 || CTAS == 1)
+            if (SYNC >= 1 || CTAS == 1) {
                 sum += parts[(((k & 1) * CTAS + from) * UNITS + u) * SAMPLES + n];
-            else
-                sum += __ldcg(exchange + (((((size_t)(k & 1) * groups + group) * CTAS + rank) * CTAS + from) * UNITS + u)
-                              * SAMPLES + n);
+            } else {
+                const size_t mine = (((size_t)(k & 1) * groups + group) * CTAS + rank) * CTAS + from;
+                sum += __ldcg(exchange + (mine * UNITS + u) * SAMPLES + n);
+            }
         }
         return sum;
     };
