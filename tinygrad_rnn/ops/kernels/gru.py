@@ -172,13 +172,14 @@ def backward(
 
     rows_x = x.reshape(plan.rows, x.shape[-1])
     into_x, into_h = da[:, size:], da[:, : 3 * size]
+    d_bias = bias_gradient(da) if needs[4] or needs[5] else None  # of both: (4H,)
     return [
         input_gradient(into_x, w_ih).reshape(x.shape) if needs[0] else None,
         dh0 if needs[1] else None,
         weight_gradient(into_x, rows_x) if needs[2] else None,
         _n_last(weight_gradient(into_h, residual.earlier), size) if needs[3] else None,
-        bias_gradient(into_x) if needs[4] else None,
-        _n_last(bias_gradient(into_h), size) if needs[5] else None,
+        d_bias[size:] if d_bias is not None and needs[4] else None,
+        _n_last(d_bias[: 3 * size], size) if d_bias is not None and needs[5] else None,
     ]
 
 
