@@ -94,6 +94,11 @@ class Kernel:
         except Exception as error:
             raise KernelError(f"the launch is refused: {_short(error)}") from error
 
+    @property
+    def address(self) -> int:
+        """What the driver knows it by."""
+        return int(self._compiled.ptr)
+
     def resident_blocks(self) -> int:
         """How many blocks can run at the same time on the whole GPU."""
         per_multiprocessor = _cupy().cuda.driver.occupancyMaxActiveBlocksPerMultiprocessor(

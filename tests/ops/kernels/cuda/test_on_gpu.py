@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.ops.kernels.cuda.comparison import Case, numbers, run, worst_error
+from tinygrad_rnn.backend.clusters import clusters_at_once
 from tinygrad_rnn.backend.cuda import module
 from tinygrad_rnn.backend.kernels import gpu
 from tinygrad_rnn.ops.kernels.cuda import describe, explain
@@ -53,6 +54,14 @@ def stepwise(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_kernels_of_this_gpu_are_named() -> None:
     assert describe().startswith("persistent")
+
+
+@pytest.mark.parametrize("size", [2, 4, 8, 16])
+def test_the_driver_tells_how_many_clusters_run_at_once(size: int) -> None:
+    if gpu().capability < 90:
+        pytest.skip("there are no clusters")
+    found = clusters_at_once(size)
+    assert found is not None and 1 <= found <= gpu().multiprocessors // size
 
 
 @pytest.mark.parametrize("case", grid())

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from ....backend.clusters import clusters_at_once
 from ....backend.kernels import Gpu, Launch
 from .cells import Cell
 
@@ -195,9 +196,11 @@ def _padded(size: int) -> int | None:
 
 def step_time(tiling: Tiling, batch: int, gpu: Gpu) -> float:
     """Microseconds that a step of the whole batch may take."""
-    together = max(gpu.multiprocessors // tiling.ctas, 1)  # groups that run at the same time
+    together = gpu.multiprocessors // tiling.ctas  # groups that run at the same time
+    if tiling.ctas > 1 and tiling.sync != COUNTER:
+        together = clusters_at_once(tiling.ctas) or together
     groups = -(-batch // tiling.samples)
-    waves = -(-groups // together)
+    waves = -(-groups // max(together, 1))
     warps = tiling.threads / 32
     instructions = PER_STEP + tiling.samples * (tiling.weights_each + PER_SAMPLE)
     cycles = instructions * warps / SCHEDULERS
