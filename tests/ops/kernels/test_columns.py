@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tinygrad_rnn.ops.kernels import columns
+from tinygrad_rnn.ops.kernels import columns, gru, lstm, rnn
 from tinygrad_rnn.ops.kernels.columns import Columns, Projection, gate_blocks
 
 TOLERANCE = 1e-12
@@ -60,3 +61,28 @@ def test_projection_of_any_number_of_rows(blas: bool, rows: int, inputs: int, si
     project(x, out)
     expected = np.stack([0.5 * x @ w[size:].T, x @ w[:size].T]) + (0 if bias is None else bias)
     np.testing.assert_allclose(out, expected, rtol=0, atol=TOLERANCE * inputs)
+
+
+@pytest.mark.parametrize("kernel", [lstm, gru, rnn])
+@pytest.mark.parametrize("size", [19, 24])  # with and without columns that fill no block
+@pytest.mark.parametrize("sizes", [None, (5, 5, 4, 4, 2, 1)])
+def test_a_layer_whose_weight_is_cut_is_the_layer_whose_weight_is_not(
+    monkeypatch: pytest.MonkeyPatch, kernel: ModuleType, size: int, sizes: tuple[int, ...] | None
+) -> None:
+    gates, states = {lstm: (4, 2), gru: (3, 1), rnn: (1, 1)}[kernel]
+    arrays = [random(6, 5, 3) if sizes is None else random(sum(sizes), 3), *(random(5, size) for _ in range(states))]
+    arrays += [random(*shape) / 3 for shape in ((gates * size, 3), (gates * size, size), (gates * size,))]
+    arrays.append(arrays[-1] + 1)
+    results = []
+    for cut in (False, True):
+        monkeypatch.setattr(columns, "multiplies_unpacked", lambda cut=cut: cut)
+        monkeypatch.setattr(columns, "product_threads", lambda: 1)
+        monkeypatch.setattr(columns, "UNPACKED", 1000)
+        monkeypatch.setattr(columns, "WIDTHS", (8, 4))
+        outputs, residual = kernel.forward(*arrays, sizes=sizes)
+        gs = [np.cos(y) for y in outputs]
+        results.append([*outputs, *kernel.backward(gs, residual, *arrays, needs=[True] * 8)])
+    assert len(Columns([arrays[-3][:size].T], 5, products=6).main.shape) == 4  # it was cut
+    for whole, pieces in zip(*results, strict=True):
+        if whole is not None:
+            np.testing.assert_allclose(pieces, whole, rtol=0, atol=TOLERANCE)

@@ -29,6 +29,8 @@ class IntoState:
         self._terms = Blocks(plan, len(blocks), blocks[0], keep=False)
         self._columns = Columns(blocks, plan.batch, products=plan.steps)
         self.main, self.rest = self._columns.main, self._columns.rest
+        if self.rest is not None:  # beside the left operand of ``main``, which has an axis of blocks
+            self.rest = self.rest[:, None]
 
     def views(self, part: Part, dz: Array) -> list[list[Any]]:
         """For each visit of ``part``: left operand, its product with ``main`` and with ``rest``, and all terms.
@@ -38,4 +40,8 @@ class IntoState:
         """
         columns, terms = self._columns, self._terms
         left = [columns.left(gates) for gates in self._plan.split_part(dz, part)]
-        return [left, *(terms.views(part, seen=seen) for seen in (columns.seen, columns.rest_of, None))]
+        return [left, *(terms.views(part, seen=seen) for seen in (columns.seen, self._rest_of, None))]
+
+    def _rest_of(self, out: Array) -> Array:
+        """What ``matmul`` with ``rest`` gives: (G, 1, n, columns that fill no block)."""
+        return None if self.rest is None else self._columns.rest_of(out)[:, None]
