@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...backend import array_module
-from ...errors import ArgumentError
+from ...errors import ArgumentError, TinygradRnnError
 from ...typing import Array
 
 __all__ = ["KERNELS", "MODES", "KernelUnavailable", "backward", "forward", "only", "reasons"]
@@ -35,8 +35,8 @@ PACKAGES = {"cuda": ".cuda", "numba": ".compiled"}
 Outputs = tuple[Array, ...]
 
 
-class KernelUnavailable(Exception):
-    """Raised by a kernel that found out late that it cannot run here, as when its source does not compile."""
+class KernelUnavailable(TinygradRnnError, RuntimeError):
+    """A kernel was asked for by name and cannot do the work, or found out late that it cannot run here."""
 
 
 class _Wish(threading.local):
@@ -49,13 +49,14 @@ _broken: dict[str, str] = {}
 
 @contextmanager
 def only(kernel: str) -> Iterator[None]:
-    """Within, recurrent layers of this thread use ``kernel``; where it cannot be used, they raise.
+    """Within, recurrent layers of this thread use ``kernel``; where it cannot or should not be used, they raise.
 
     Args:
         kernel: ``"numpy"``, ``"numba"``, ``"cuda"``, or ``"auto"`` for the usual choice.
 
     Raises:
         ArgumentError: there is no kernel of that name.
+        KernelUnavailable: within, by a layer: the reason.
     """
     before = _wish.kernel
     _wish.kernel = None if kernel == "auto" else _known(kernel)
@@ -100,7 +101,10 @@ def forward(mode: str) -> Callable[..., tuple[Outputs, Any]]:
     def run(*arrays: Array, **params: Any) -> tuple[Outputs, Any]:
         wished = _wish.kernel
         if wished is not None:
-            return _start(_known(wished), mode, arrays, params)
+            reason = _refusal(_known(wished), mode, arrays, params)
+            if reason is not None:
+                raise KernelUnavailable(f"the {wished} kernels were asked for by name, but {reason} ({mode})")
+            return _start(wished, mode, arrays, params)
         for kernel in KERNELS[:-1]:
             if _refusal(kernel, mode, arrays, params) is None:
                 try:

@@ -42,6 +42,8 @@ def test_what_they_do_not_compute_they_refuse(monkeypatch: pytest.MonkeyPatch) -
     assert "several dtypes" in str(compiled.refuses("lstm", *mixed))
     assert "project" in str(compiled.refuses("lstm", *arguments(), np.ones((2, 5), np.float32)))
     assert compiled.refuses("lstm", *arguments(), None) is None
+    with choice.only("numba"), pytest.raises(choice.KernelUnavailable, match="by name, but they do not project"):
+        choice.forward("lstm")(*arguments(), np.ones((2, 5), np.float32))
 
 
 @pytest.mark.parametrize("mode", ["lstm", "gru"])
