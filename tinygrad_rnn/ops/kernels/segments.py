@@ -21,6 +21,9 @@ Gradients of weights and biases are sums over segments of sums over rows: anothe
 
 Rules: cuts lie between steps, never inside one.  A packed sequence is cut at steps too: of the states, all N rows
 travel along, and each segment reads and writes those that still run.
+
+Known limit: a backward run that is itself recorded (``create_graph=True``) is that of the composed form, which keeps
+every step.
 """
 
 from __future__ import annotations
