@@ -9,6 +9,7 @@ from tests.mutants.wrong_vjps import MUTANTS, Mutant, systematic
 from tests.support.primitives import REGISTRY, SAMPLED
 from tests.support.profiles import QUIET, THOROUGH
 from tinygrad_rnn.autograd import GradcheckError
+from tinygrad_rnn.backends.recurrent import only
 from tinygrad_rnn.testing import Call, CheckFailed, assert_gradients, assert_laws, samples
 from tinygrad_rnn.testing.gradients import application
 from tinygrad_rnn.testing.sampling import INEXACT
@@ -56,7 +57,8 @@ def test_a_wrong_vjp_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) 
     primitive = REGISTRY[mutant.primitive]
     for attribute, wrong in mutant.change(primitive).items():
         monkeypatch.setattr(primitive, attribute, wrong)
-    assert catches(mutant.primitive, "laws")
+    with only("numpy"):  # the mistakes in recurrent layers are made in what NumPy's kernels leave for backward
+        assert catches(mutant.primitive, "laws")
 
 
 @pytest.mark.parametrize(

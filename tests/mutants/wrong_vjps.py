@@ -75,7 +75,11 @@ def from_residual(replace: Callable[[Any], Any]) -> Callable[[Primitive], dict[s
     """A fused vjp that is given something else than its forward pass saved."""
 
     def change(right: Vjp) -> Vjp:
-        return lambda gs, residual, *args, **params: right(gs, replace(residual), *args, **params)
+        def wrong(gs: Any, residual: Any, *args: Any, **params: Any) -> Any:
+            *kernel, left = residual  # which kernel it was, and what that left
+            return right(gs, (*kernel, replace(left)), *args, **params)
+
+        return wrong
 
     return lambda p: {"joint": change(p.joint)}  # type: ignore[arg-type]
 
