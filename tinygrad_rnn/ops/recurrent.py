@@ -59,9 +59,9 @@ def _gru_composed(x: Value, h: Value, *weights: Value, sizes: Sizes, reverse: bo
 
 # fused ---------------------------------------------------------------------------------------------------------------
 
-_rnn_fused = fused("rnn", kernel.forward("rnn"), kernel.backward("rnn"), _rnn_composed)
-_lstm_fused = fused("lstm", kernel.forward("lstm"), kernel.backward("lstm"), _lstm_composed)
-_gru_fused = fused("gru", kernel.forward("gru"), kernel.backward("gru"), _gru_composed)
+_rnn_fused = fused("rnn", kernel.forward("rnn"), kernel.backward("rnn"), _rnn_composed, fresh=True)
+_lstm_fused = fused("lstm", kernel.forward("lstm"), kernel.backward("lstm"), _lstm_composed, fresh=True)
+_gru_fused = fused("gru", kernel.forward("gru"), kernel.backward("gru"), _gru_composed, fresh=True)
 
 
 def _apply(composed: Any, fused_form: Any, impl: str, args: tuple[Value, ...], params: dict[str, Any]) -> Any:

@@ -66,6 +66,7 @@ def fused(
     vjp: Callable[..., Sequence[Array | None]],
     reference: Callable[..., tuple[Value, ...]],
     *,
+    fresh: bool = False,
     doc: str | None = None,
 ) -> Callable[..., tuple[Any, ...]]:
     """Declare a primitive with several outputs and one backward pass for all of its arguments.
@@ -77,6 +78,8 @@ def fused(
             for an output that no gradient reached, ``needs`` says for each argument whether its cotangent is wanted.
         reference: the same computation in ordinary operations.  Its own vjp is used where the backward pass is
             itself recorded (``create_graph=True``), which gives every higher order.
+        fresh: the cotangents that ``vjp`` gives are new arrays, none of which shares memory with another or with an
+            argument: a leaf keeps them as its gradient, without a copy.
 
     An argument may be None (absent).  Returns a function that gives a tuple of outputs.
     """
@@ -90,7 +93,7 @@ def fused(
         found = iter(cotangents(seeds, wanted, record=True))
         return [next(found) if need else None for need in needs]
 
-    p = Primitive(name, forward, (), (), joint=vjp, recorded_joint=recorded_vjp, residual=True)
+    p = Primitive(name, forward, (), (), joint=vjp, recorded_joint=recorded_vjp, residual=True, fresh=fresh)
     output = outputs_of(p.backward_name)
 
     def apply(*args: Any, **params: Any) -> tuple[Any, ...]:

@@ -70,7 +70,8 @@ class Primitive:
     """One row of the table of primitives.
 
     ``arity`` is 1 or 2 for those of one or two arguments and no parameters, which the sweep calls without loops:
-    with 0, for any other form, a node of an RNN step costs a third more.
+    with 0, for any other form, a node of an RNN step costs a third more.  ``fresh``: the cotangents that ``joint``
+    gives are arrays made for the purpose, each with memory of its own, which the sweep may keep and add into.
     """
 
     __slots__ = (
@@ -80,6 +81,7 @@ class Primitive:
         "backward_name",
         "forward",
         "frees",
+        "fresh",
         "joint",
         "name",
         "recorded_joint",
@@ -103,6 +105,7 @@ class Primitive:
         residual: bool = False,
         listed: bool = True,
         arity: int = 0,
+        fresh: bool = False,
     ) -> None:
         if len(vjps) != len(saves):
             raise ValueError(f"primitive {name}: {len(vjps)} vjps, but {len(saves)} declarations of what they read")
@@ -117,6 +120,7 @@ class Primitive:
         self.frees = residual or any(saves)
         self.view = view
         self.arity = arity
+        self.fresh = fresh
         self.joint = joint
         self.recorded_joint = recorded_joint or joint
         self._keeps: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
@@ -139,7 +143,7 @@ class Primitive:
         """This primitive, but that ``joint`` gives the cotangents of its arguments."""
         other = copy.copy(self)
         other.joint = other.recorded_joint = joint
-        other.arity = 0
+        other.arity, other.fresh = 0, False
         return other
 
     def __repr__(self) -> str:

@@ -82,8 +82,13 @@ def _to_leaves(seeds: Seeds, deliver: Deliver, keep: bool) -> None:
     heap: list[int] = []
     totals: dict[int, list[Any]] = {}  # by index: the node, the sum so far, whether that is an array made here
 
-    def give(parent: AnyNode, share: Any, owned: bool) -> None:
-        """Add a share to what has arrived at ``parent``.  ``owned``: nobody else needs what a part was made from."""
+    def give(parent: AnyNode, share: Any, owned: bool, fresh: bool = False) -> None:
+        """Add a share to what has arrived at ``parent``.
+
+        Args:
+            owned: nobody else needs what the share, if it is a part, was made from.
+            fresh: nobody else has the share.
+        """
         total = totals.get(parent.index)
         if type(share) is not ndarray:
             if share is None:
@@ -100,7 +105,7 @@ def _to_leaves(seeds: Seeds, deliver: Deliver, keep: bool) -> None:
                 return
         if total is None:
             heappush(heap, -parent.index)
-            totals[parent.index] = [parent, share, False]
+            totals[parent.index] = [parent, share, fresh]
         elif total[2]:
             total[1] += share
         else:
@@ -133,7 +138,7 @@ def _to_leaves(seeds: Seeds, deliver: Deliver, keep: bool) -> None:
         else:
             for parent, share in zip(parents, _shares(node, primitive, g), strict=False):
                 if parent is not None:
-                    give(parent, share, owned)
+                    give(parent, share, owned, primitive.fresh)
         if not keep and primitive.frees:
             node.args = node.ans = None
 

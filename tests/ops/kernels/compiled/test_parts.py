@@ -131,34 +131,6 @@ def test_activations_are_right_to_three_units_in_the_last_place(dtype: str) -> N
     np.testing.assert_allclose(s, np.array([np.nan, 1, 0, 1, 0, 0.5], dtype), rtol=0, atol=1e-34)
 
 
-# memory --------------------------------------------------------------------------------------------------------------
-
-
-def test_memory_is_used_again_when_nobody_sees_it_any_more() -> None:
-    from tinygrad_rnn.ops.kernels.compiled import memory
-
-    first = memory.empty(1000, 100, np.float32)
-    address = first.ctypes.data
-    view = first[10:20]
-    del first
-    second = memory.empty(1000, 100, np.float32)
-    assert second.ctypes.data != address and not np.shares_memory(view, second)  # view still sees it
-    del view
-    third = memory.empty(990, 100, np.float32)  # a little smaller
-    assert third.ctypes.data == address and address % memory.LINE == 0
-    assert not np.shares_memory(second, third)
-
-
-def test_little_memory_is_kept() -> None:
-    from tinygrad_rnn.ops.kernels.compiled import memory
-
-    for rows in range(10, 100, 5):
-        del [memory.empty(rows * 1000, 100, np.float64)][0]
-    assert 0 < sum(block.nbytes for block in memory._free.values()) <= memory.MOST
-    del [memory.empty(memory.MOST // 4, 8, np.float32)][0]  # too large to be kept
-    assert sum(block.nbytes for block in memory._free.values()) <= memory.MOST
-
-
 # threads -------------------------------------------------------------------------------------------------------------
 
 

@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ....backend import aligned_empty
 from ....typing import Array
 from .activations import sigmoid, tanh
 from .arguments import given
 from .jit import compiled
-from .memory import empty, like, room
+from .memory import room
 from .products import gemm_address, multiply
 from .threads import share
 from .visits import AFTER, BEFORE, COUNT, OLD, ROW, Visits
@@ -145,7 +146,7 @@ def forward(
     division = Division.of(visits, w_ih, w_hh)
     rows_x = visits.in_rows(x)
     h = visits.room(h0)
-    gates = room(visits.rows, 4 * size, dtype)
+    gates = room(visits.rows, 4 * size, x)
     w_in = None
     if division.step_by_step:
         w_in = strips(division, w_ih, transposed=True)
@@ -198,9 +199,9 @@ def backward(
     division = Division.of(visits, w_ih, w_hh)
     dy, dh_n = gs
     dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
-    da = room(visits.rows, 4 * size, dtype)
+    da = room(visits.rows, 4 * size, x)
     d_bias = np.zeros((len(division.batch), 4 * size), dtype)
-    dx = empty(visits.rows, x.shape[-1], dtype) if needs[0] else None
+    dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs[0] else None
     at_once = dx is not None and not division.step_by_step
     share(
         _backward,
@@ -220,10 +221,10 @@ def backward(
     )
     if at_once:
         times_weight(division, da[:, size : 4 * size], w_ih, dx)
-    d_w_ih = like(w_ih) if needs[2] else None
+    d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[2] else None
     d_rz, d_n = None, None
     if needs[3]:
-        d_w_hh = like(w_hh)
+        d_w_hh = aligned_empty(w_hh.shape, w_hh)
         d_rz, d_n = d_w_hh[: 2 * size], d_w_hh[2 * size :]
     earlier = visits.before(h)
     weight_gradients(division, (da, size, visits.in_rows(x), d_w_ih), (da, size, earlier, d_rz), (da, 0, earlier, d_n))

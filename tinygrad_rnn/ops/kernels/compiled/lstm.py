@@ -12,11 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ....backend import aligned_empty
 from ....typing import Array
 from .activations import sigmoid, tanh
 from .arguments import given, summed
 from .jit import compiled
-from .memory import empty, like, room
+from .memory import room
 from .products import gemm_address, multiply
 from .threads import share
 from .visits import AFTER, BEFORE, COUNT, OLD, ROW, Visits
@@ -156,7 +157,7 @@ def forward(
     division = Division.of(visits, w_ih, w_hh)
     rows_x = visits.in_rows(x)
     h, c = visits.room(h0), visits.room(c0)
-    gates = room(visits.rows, 4 * size, dtype)
+    gates = room(visits.rows, 4 * size, x)
     w_in = None
     if division.step_by_step:
         w_in = strips(division, w_ih, transposed=True)
@@ -203,10 +204,10 @@ def backward(
     dy, dh_n, dc_n, dc_all = (*gs, None)[:4]
     dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
     dc = np.zeros(c0.shape, dtype) if dc_n is None else dc_n.copy()
-    whole_dz = room(visits.rows, 4 * size, dtype)
+    whole_dz = room(visits.rows, 4 * size, x)
     dz = whole_dz[:, : 4 * size]
     d_bias = np.zeros((len(division.batch), 4 * size), dtype)
-    dx = empty(visits.rows, x.shape[-1], dtype) if needs[0] else None
+    dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs[0] else None
     at_once = dx is not None and not division.step_by_step
     share(
         _backward,
@@ -228,8 +229,8 @@ def backward(
     )
     if at_once:
         times_weight(division, dz, w_ih, dx)
-    d_w_ih = like(w_ih) if needs[3] else None
-    d_w_hh = like(w_hh) if needs[4] else None
+    d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[3] else None
+    d_w_hh = aligned_empty(w_hh.shape, w_hh) if needs[4] else None
     weight_gradients(division, (whole_dz, 0, visits.in_rows(x), d_w_ih), (whole_dz, 0, visits.before(h), d_w_hh))
     d_bias = d_bias.sum(axis=0)
     return [

@@ -11,11 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ....backend import aligned_empty
 from ....typing import Array
 from .activations import tanh
 from .arguments import given, summed
 from .jit import compiled
-from .memory import empty, like, room
+from .memory import room
 from .products import gemm_address, multiply
 from .threads import share
 from .visits import AFTER, BEFORE, COUNT, OLD, ROW, Visits
@@ -180,9 +181,9 @@ def backward(
     division = Division.of(visits, w_ih, w_hh)
     dy, dh_n = gs
     dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
-    dz = room(visits.rows, size, dtype)
+    dz = room(visits.rows, size, x)
     d_bias = np.zeros((len(division.batch), size), dtype)
-    dx = empty(visits.rows, x.shape[-1], dtype) if needs[0] else None
+    dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs[0] else None
     at_once = dx is not None and not division.step_by_step
     share(
         _backward,
@@ -201,8 +202,8 @@ def backward(
     )
     if at_once:
         times_weight(division, dz[:, :size], w_ih, dx)
-    d_w_ih = like(w_ih) if needs[2] else None
-    d_w_hh = like(w_hh) if needs[3] else None
+    d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[2] else None
+    d_w_hh = aligned_empty(w_hh.shape, w_hh) if needs[3] else None
     weight_gradients(division, (dz, 0, visits.in_rows(x), d_w_ih), (dz, 0, visits.before(h), d_w_hh))
     total = d_bias.sum(axis=0)
     return [

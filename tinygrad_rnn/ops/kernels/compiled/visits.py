@@ -14,9 +14,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ....backend import aligned_empty
 from ....typing import Array
 from .arguments import plain
-from .memory import empty
 
 __all__ = ["AFTER", "BEFORE", "COUNT", "OLD", "ROW", "Visits"]
 
@@ -73,7 +73,7 @@ class Visits:
 
     def room(self, initial: Array) -> Array:
         """A table of states (S + N, R) that has its initial ones."""
-        table = empty(self.rows + self.batch, initial.shape[1], initial.dtype)
+        table = aligned_empty((self.rows + self.batch, initial.shape[1]), initial)
         table[self.initial : self.initial + self.batch] = initial
         return table
 

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ....backend import aligned_empty
 from ....typing import Array
 from .arguments import plain
-from .memory import empty
 from .products import WIDTH, fill_strips, gemm_address, multiply_transposed
 from .threads import evenly, share, threads_for
 from .visits import Visits
@@ -56,7 +56,7 @@ class Division(NamedTuple):
 def strips(division: Division, weight: Array, transposed: bool = False) -> Array:
     """The strips of ``weight``, or of its transpose, as :func:`.products.multiply` takes them."""
     weight = plain(weight)
-    result: Array = empty(1, weight.size, weight.dtype)[0]
+    result = aligned_empty((weight.size,), weight)
     count = -(-weight.shape[0 if transposed else 1] // WIDTH)
     if weight.nbytes <= NEAR:
         fill_strips(0, count, weight, transposed, result)
