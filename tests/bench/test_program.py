@@ -90,6 +90,11 @@ def test_everybody_gets_the_same_threads(monkeypatch: pytest.MonkeyPatch) -> Non
     assert chosen["OPENBLAS_CORETYPE"] == "SkylakeX" and chosen["JAX_PLATFORMS"] == "cpu"
     monkeypatch.setattr(environment, "wished_kernel", lambda: None)
     assert "OPENBLAS_CORETYPE" not in program._environment(2)
+    monkeypatch.delenv("OPENBLAS_THREAD_TIMEOUT", raising=False)
+    assert program._environment(2)["OPENBLAS_THREAD_TIMEOUT"] == "18"
+    assert "OPENBLAS_THREAD_TIMEOUT" not in program._environment(1)
+    monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "26")
+    assert "OPENBLAS_THREAD_TIMEOUT" not in program._environment(2)
     assert "multi_thread_eigen=false" in program._environment(1)["XLA_FLAGS"]
 
 

@@ -25,6 +25,7 @@ def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(program, "wished_kernel", lambda: None)
     monkeypatch.setattr(program, "DRIVER", Path("/no/such/file"))
     monkeypatch.setattr(program, "version", lambda name: None)
+    monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "18")
     return monkeypatch
 
 
@@ -65,6 +66,13 @@ def test_kernels_without_avx512_are_mended_by_a_variable(healthy: pytest.MonkeyP
 def test_more_threads_than_cores_are_mended_by_a_variable(healthy: pytest.MonkeyPatch) -> None:
     ((problem, remedy),) = advice(Blas("OpenBLAS", "SkylakeX", 4096))
     assert "4096 threads" in problem and remedy == f"export OPENBLAS_NUM_THREADS={cores()}"
+
+
+def test_threads_that_wait_in_busy_loops_are_mended_by_a_variable(healthy: pytest.MonkeyPatch) -> None:
+    healthy.delenv("OPENBLAS_THREAD_TIMEOUT")
+    problem, remedy = list(advice(Blas("scipy-openblas", "SkylakeX", 2)))[-1]
+    assert "busy loops" in problem and remedy.startswith("export OPENBLAS_THREAD_TIMEOUT=18 ")
+    assert list(advice(Blas("scipy-openblas", "SkylakeX", 1))) == []
 
 
 def test_a_missing_numba_is_mended_by_its_extra(healthy: pytest.MonkeyPatch) -> None:

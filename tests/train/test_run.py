@@ -203,7 +203,7 @@ def test_a_run_is_started_anew_with_what_the_environment_does_not_say(monkeypatc
     monkeypatch.setattr(
         environment, "wished_kernel", lambda: next((v for k, v in wish.items() if k not in os.environ), None)
     )
-    said = {"OMP_NUM_THREADS": "3", "OPENBLAS_CORETYPE": "Zen"}
+    said = {"OMP_NUM_THREADS": "3", "OPENBLAS_CORETYPE": "Zen", "OPENBLAS_THREAD_TIMEOUT": "26"}
     monkeypatch.setattr(os, "environ", dict(said))
     restart_with_settings()
     assert starts == [] and os.environ == said and what_was_set() is None
@@ -213,13 +213,16 @@ def test_a_run_is_started_anew_with_what_the_environment_does_not_say(monkeypatc
     restart_with_settings()  # which is what the program does that was started
     assert starts == [(sys.executable, [sys.executable, *sys.orig_argv[1:]])]
     assert os.environ.items() >= {**wish, **dict.fromkeys(environment.THREADS, "1")}.items()
+    assert "OPENBLAS_THREAD_TIMEOUT" not in os.environ  # with one thread nobody waits
     line = what_was_set()
     assert line is not None and "OPENBLAS_CORETYPE=SkylakeX" in line and "1 thread" in line
 
     monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "3"})
     restart_with_settings()
-    assert os.environ.items() >= {**wish, "OMP_NUM_THREADS": "3"}.items()
+    assert os.environ.items() >= {**wish, "OMP_NUM_THREADS": "3", "OPENBLAS_THREAD_TIMEOUT": "18"}.items()
     assert "OPENBLAS_NUM_THREADS" not in os.environ
+    line = what_was_set()
+    assert line is not None and "threads sleep between products" in line
 
 
 def test_a_run_says_what_was_set_for_it(run: Run, text: Path, small: list[str]) -> None:

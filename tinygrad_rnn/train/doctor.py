@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import sys
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import numpy as np
 
 from ..backend import cuda
 from ..backend.blas import Blas, blas, wished_kernel
+from ..backend.environment import PATIENCE, SHORT
 from ..bench.machine import cores, processor, version
 from ..tape.table import table
 from .gpu_facts import gpu_facts
@@ -63,6 +65,11 @@ def advice(library: Blas) -> Iterator[tuple[str, str]]:
         yield (
             f"OpenBLAS uses {library.threads} threads on {cores()} cores",
             f"export OPENBLAS_NUM_THREADS={cores()}",
+        )
+    if (library.threads or 1) > 1 and PATIENCE not in os.environ and "openblas" in library.name.lower():
+        yield (
+            "OpenBLAS's threads wait for the next product in busy loops, which takes a core from recurrent layers",
+            f"export {PATIENCE}={SHORT}      # before Python starts; an update took half the time",
         )
     if importlib.util.find_spec("numba") is None:
         yield (
