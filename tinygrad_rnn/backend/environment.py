@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 from .blas import wished_kernel
 
-__all__ = ["KERNEL", "PATIENCE", "SHORT", "THREADS", "described", "settings"]
+__all__ = ["KERNEL", "PATIENCE", "SHORT", "THREADS", "described", "fast", "settings"]
 
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 """The first that is set counts, for OpenBLAS; the others are read by other libraries."""
@@ -28,12 +28,18 @@ took 43 ms so, and 22 ms with 2^18.
 
 def settings(threads: int) -> dict[str, str]:
     """The variables to set: the threads, unless one of them is set, and the kernels, where others are faster here."""
-    found = {} if any(name in os.environ for name in THREADS) else dict.fromkeys(THREADS, str(threads))
+    said = next((os.environ[name] for name in THREADS if name in os.environ), None)
+    found = {} if said is not None else dict.fromkeys(THREADS, str(threads))
+    return found | fast(several=(said or str(threads)) != "1")
+
+
+def fast(several: bool) -> dict[str, str]:
+    """Those that make products faster here: the kernels and, with ``several`` threads, that they sleep soon."""
     kernel = wished_kernel()
-    count = next((os.environ[name] for name in THREADS if name in os.environ), str(threads))
-    if count != "1" and PATIENCE not in os.environ:
+    found = {} if kernel is None else {KERNEL: kernel}
+    if several and PATIENCE not in os.environ:
         found[PATIENCE] = SHORT
-    return found | ({} if kernel is None else {KERNEL: kernel})
+    return found
 
 
 def described(variables: Mapping[str, str]) -> str:

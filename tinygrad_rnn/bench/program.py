@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..backend.environment import KERNEL, PATIENCE, SHORT, THREADS, described, settings
+from ..backend.environment import THREADS, described, fast
 from ..errors import UsageError
 from .accelerator import unavailable, waiting
 from .machine import cores, machine, processor
@@ -85,9 +85,7 @@ def run(
 
 def _environment(threads: int) -> dict[str, str]:
     """The same threads for everybody, the kernels that are fast here, and JAX on the CPU without a second pool."""
-    chosen = {name: value for name, value in settings(threads).items() if name == KERNEL}
-    if threads > 1 and PATIENCE not in os.environ:
-        chosen[PATIENCE] = SHORT
+    chosen = fast(several=threads > 1)
     xla = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if threads == 1 else {}
     numbers = dict.fromkeys((*THREADS, "NUMBA_NUM_THREADS"), str(threads))
     return numbers | chosen | {"JAX_PLATFORMS": "cpu", "JAX_ENABLE_X64": "0", MARK: " ".join(chosen) or "1"} | xla

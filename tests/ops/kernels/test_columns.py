@@ -19,7 +19,7 @@ TOLERANCE = 1e-12
 def blas(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """A BLAS that multiplies small products unpacked, up to 1000 multiplications, or one that does not."""
     monkeypatch.setattr(columns, "multiplies_unpacked", lambda: request.param)
-    monkeypatch.setattr(columns, "product_threads", lambda: 1)
+    monkeypatch.setattr(columns, "blas_threads", lambda: 1)
     monkeypatch.setattr(columns, "UNPACKED", 1000)
     monkeypatch.setattr(columns, "WIDTHS", (8, 4))
     monkeypatch.setattr(columns, "ROWS", 3)
@@ -76,7 +76,7 @@ def test_a_layer_whose_weight_is_cut_is_the_layer_whose_weight_is_not(
     results = []
     for cut in (False, True):
         monkeypatch.setattr(columns, "multiplies_unpacked", lambda cut=cut: cut)
-        monkeypatch.setattr(columns, "product_threads", lambda: 1)
+        monkeypatch.setattr(columns, "blas_threads", lambda: 1)
         monkeypatch.setattr(columns, "UNPACKED", 1000)
         monkeypatch.setattr(columns, "WIDTHS", (8, 4))
         outputs, residual = kernel.forward(*arrays, sizes=sizes)

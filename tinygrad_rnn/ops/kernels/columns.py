@@ -20,7 +20,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...backend import aligned_empty, array_module
-from ...backend.unpacked import multiplies_unpacked, product_threads
+from ...backend.blas import blas_threads
+from ...backend.unpacked import multiplies_unpacked
 from ...typing import Array
 
 __all__ = ["Columns", "Projection", "gate_blocks"]
@@ -132,7 +133,7 @@ class Projection:
         self._bias = bias
         xp = self._xp = array_module(x)
         unpacked = xp.__name__ == "numpy" and multiplies_unpacked() and len(x) >= 2 * ROWS
-        if unpacked and (product_threads() == 1 or w[0].size < WORTH_THREADS):
+        if unpacked and ((blas_threads() or 1) == 1 or w[0].size < WORTH_THREADS):
             self._columns: Columns | None = Columns([block.T for block in w], ROWS, scales)
             self.rows = ROWS
         else:  # transposed views of a scaled copy
