@@ -5,6 +5,8 @@ Signatures are CuPy 14's, so that a call with an argument that CuPy does not kno
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import itertools
 import time
 import types
@@ -217,6 +219,36 @@ def empty_pinned(shape: Any, dtype: Any = float, order: str = "C") -> Any:
     return np.frombuffer(memory, dtype, size).reshape(shape, order=order)
 
 
+HANDLE = 0xB1A5
+
+
+def _gemm(
+    dtype: type, handle: int, transa: int, transb: int, m: int, n: int, k: int, alpha: int, A: int, lda: int, B: int,
+    ldb: int, beta: int, C: int, ldc: int,
+) -> None:  # fmt: skip
+    """As cuBLAS: C (m, n) = alpha A (m, k) @ B (k, n) + beta C, all of them by columns, at addresses."""
+    assert handle == HANDLE and transa in (0, 1) and transb in (0, 1) and min(m, n, k) > 0
+
+    def at(address: int, rows: int, columns: int, apart: int) -> np.ndarray:
+        assert apart >= rows
+        size = ((columns - 1) * apart + rows) * np.dtype(dtype).itemsize
+        flat = np.frombuffer((ctypes.c_char * size).from_address(address), dtype)
+        step = flat.itemsize
+        return np.lib.stride_tricks.as_strided(flat, (rows, columns), (step, apart * step), writeable=True)
+
+    a = at(A, k, m, lda).T if transa else at(A, m, k, lda)
+    b = at(B, n, k, ldb).T if transb else at(B, k, n, ldb)
+    c, old = at(C, m, n, ldc), at(beta, 1, 1, 1)[0, 0]
+    product = at(alpha, 1, 1, 1)[0, 0] * (a @ b)
+    c[...] = product if old == 0 else product + old * c
+
+
+def _cublas() -> types.ModuleType:
+    made: Any = types.ModuleType("cupy.cuda.cublas")
+    made.sgemm, made.dgemm = functools.partial(_gemm, np.float32), functools.partial(_gemm, np.float64)
+    return made
+
+
 class OutOfMemoryError(MemoryError):
     """What a pool raises that has nothing left."""
 
@@ -233,6 +265,7 @@ def module() -> types.ModuleType:
     made.get_allocator, made.set_allocator = get_allocator, set_allocator
     made.memory = types.SimpleNamespace(OutOfMemoryError=OutOfMemoryError, MemoryPool=MemoryPool)
     made.is_available = lambda: True
+    made.cublas, made.get_cublas_handle = _cublas(), lambda: HANDLE
     made.runtime = types.SimpleNamespace(
         CUDARuntimeError=CUDARuntimeError,
         deviceSynchronize=lambda: None,

@@ -26,7 +26,10 @@ def on_gpu(x: object) -> bool:
 
 def array_module(x: Array) -> Any:
     """The module (numpy or cupy) of a raw array."""
-    return np if type(x) is np.ndarray or not on_gpu(x) else cuda.module()
+    if type(x) is np.ndarray:
+        return np
+    cupy = sys.modules.get("cupy")
+    return cupy if cupy is not None and isinstance(x, cupy.ndarray) else np
 
 
 def is_array(x: object) -> bool:

@@ -54,11 +54,12 @@ def _cupy() -> Any:
 
 
 def gpu() -> Gpu:
-    """The current device; asked for once."""
-    device = _cupy().cuda.Device()
-    key = (int(device.id), type(device))
+    """The current device, described once: who asks only waits for its number."""
+    cuda = _cupy().cuda
+    key = (cuda.runtime.getDevice(), cuda.Device)
     found = _gpus.get(key)
     if found is None:
+        device = cuda.Device(key[0])
         capability = int(device.compute_capability)
         attributes = device.attributes if capability else {}
         found = _gpus[key] = Gpu(

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ....backend import array_module
+from ....backend.gemm import multiply
 from ....backend.kernels import KernelError, gpu
 from ....typing import Array
 from ..choice import KernelUnavailable
@@ -101,13 +102,13 @@ def forward(
     batch, size = states[0].shape
     steps = x.shape[0] if sizes is None else len(sizes)
     rows = Rows(steps, batch, None if sizes is None else tuple(sizes), reverse)
-    projected = xp.matmul(x.reshape(rows.total, x.shape[-1]), w_ih.T)  # (S, G*H)
-    y = xp.empty((rows.total, size), x.dtype)
-    saved = Saved.room(xp, cell, y) if save else None
-    dense = xp.ascontiguousarray
-    w = dense(w_hh)
-    biases = (None if b_ih is None else dense(b_ih), None if b_hh is None else dense(b_hh))
-    begin = tuple(map(dense, states))
+    total, across, dtype = rows.total, cell.rows * size, x.dtype
+    x, w_ih, w, *begin = map(xp.ascontiguousarray, (x, w_ih, w_hh, *states))
+    biases = tuple([None if b is None else xp.ascontiguousarray(b) for b in (b_ih, b_hh)])
+    projected = xp.empty((total, across), dtype)
+    multiply(projected, x, w_ih, (total, across, x.shape[-1]), b_across=True)
+    y = xp.empty((*x.shape[:-1], size), dtype)
+    saved = Saved.room(xp, cell, y, (total, size)) if save else None
 
     def persistently(tiling: Tiling) -> tuple[Array, ...]:
         return persistent.forward(xp, cell, rows, tiling, projected, begin, w, biases, saved, y)
@@ -117,13 +118,13 @@ def forward(
 
     finals = _best(cell, (batch, size), x.dtype, persistently, stepwise_)
     residual = None if saved is None else Residual(cell, rows, saved)
-    return (y.reshape(*x.shape[:-1], size), *finals), residual
+    return (y, *finals), residual
 
 
 @functools.lru_cache(maxsize=16)
 def _ones(make: Any, device: int, count: int, dtype: Any) -> Array:
-    """(1, count): a sum over rows is faster as a product, and this operand of it is always the same."""
-    return make((1, count), dtype)
+    """(2, count): a sum over rows is faster as a product, and this operand of it is always the same."""
+    return make((2, count), dtype)
 
 
 def backward(
@@ -138,36 +139,36 @@ def backward(
     """The gradients of x, the states, w_ih, w_hh, b_ih, b_hh; None where ``needs`` is false."""
     xp = array_module(x)
     cell, rows, saved = residual
-    dense = xp.ascontiguousarray
-    w = dense(w_hh)
-    shape = states[0].shape
-    dy = None if gs[0] is None else dense(gs[0].reshape(rows.total, shape[1]))
-    finals = tuple(None if g is None else dense(g) for g in gs[1 : 1 + len(states)])
+    x, w_ih, w = map(xp.ascontiguousarray, (x, w_ih, w_hh))
+    batch, size = shape = states[0].shape
+    inputs, total, across, dtype = x.shape[-1], rows.total, cell.rows * size, x.dtype
+    dy, *finals = [None if g is None else xp.ascontiguousarray(g) for g in gs[: 1 + len(states)]]
 
     def persistently(tiling: Tiling) -> tuple[Array, Array, tuple[Array, ...]]:
-        return persistent.backward(xp, cell, rows, tiling, saved, w, dy, finals, shape)
+        return persistent.backward(xp, cell, rows, tiling, saved, w, dy, tuple(finals), shape)
 
     def stepwise_() -> tuple[Array, Array, tuple[Array, ...]]:
-        return stepwise.backward(xp, cell, rows, saved, w, dy, finals, shape)
+        return stepwise.backward(xp, cell, rows, saved, w, dy, tuple(finals), shape)
 
-    dz, dz_input, starts = _best(cell, shape, x.dtype, persistently, stepwise_)
-    count = len(starts)
-    need_x, need_states = needs[0], needs[1 : 1 + count]
-    need_w_ih, need_w_hh, need_b_ih, need_b_hh = needs[1 + count : 5 + count]
-    ones = _ones(xp.ones, gpu().number, rows.total, dz.dtype)
+    dz, dz_input, starts = _best(cell, shape, dtype, persistently, stepwise_)
+    need_x, need_states = needs[0], needs[1 : 1 + len(starts)]
+    need_w_ih, need_w_hh, need_b_ih, need_b_hh = needs[1 + len(starts) : 5 + len(starts)]
+    found: list[Array | None] = [None] * 5
+    if need_x:
+        found[0] = multiply(xp.empty(x.shape, dtype), dz_input, w_ih, (total, inputs, across))
+    if need_w_ih:
+        found[1] = multiply(xp.empty(w_ih.shape, dtype), dz_input, x, (across, inputs, total), a_across=True)
+    if need_w_hh:
+        found[2] = multiply(xp.empty(w.shape, dtype), dz, saved.earlier, (across, size, total), a_across=True)
 
-    def total(d: Array) -> Array:
-        return xp.matmul(ones, d).reshape(-1)
+    def sums(d: Array, count: int) -> Array:
+        """The sum over the rows of ``d``, several times."""
+        ones = _ones(xp.ones, gpu().number, total, dtype)
+        return multiply(xp.empty((count, across), dtype), ones, d, (count, across, total))
 
-    d_b_ih = total(dz_input) if need_b_ih or (need_b_hh and not cell.separate_input) else None
-    d_b_hh = None
-    if need_b_hh:
-        d_b_hh = total(dz) if d_b_ih is None or cell.separate_input else d_b_ih.copy()
-    return [
-        xp.matmul(dz_input, w_ih).reshape(x.shape) if need_x else None,
-        *(start if need else None for start, need in zip(starts, need_states, strict=True)),
-        xp.matmul(dz_input.T, x.reshape(rows.total, x.shape[-1])) if need_w_ih else None,
-        xp.matmul(dz.T, saved.earlier) if need_w_hh else None,
-        d_b_ih if need_b_ih else None,
-        d_b_hh,
-    ]
+    if need_b_ih and need_b_hh and not cell.separate_input:
+        found[3:] = sums(dz, 2)
+    else:
+        found[3:] = [sums(d, 1)[0] if need else None for need, d in ((need_b_ih, dz_input), (need_b_hh, dz))]
+    dx, *others = found
+    return [dx, *(start if need else None for start, need in zip(starts, need_states, strict=True)), *others]

@@ -62,17 +62,17 @@ def forward(
     saved: Saved | None,
     y: Array,
 ) -> tuple[Array, ...]:
-    """Fill ``y`` (S, H) and ``saved`` from the projected input (S, G*H); gives the final states.
+    """Fill ``y`` (S rows of H) and ``saved`` from the projected input (S, G*H); gives the final states.
 
     Raises:
         KernelError: these kernels cannot run here.
     """
     run = kernel(*_recipe(cell, tiling, "persistent_forward"))
     h0, c0 = (*states, None)[:2]
-    h_n, c_n = xp.empty_like(h0), None if c0 is None else xp.empty_like(c0)
+    h_n, c_n = xp.empty(h0.shape, y.dtype), None if c0 is None else xp.empty(h0.shape, y.dtype)
     tables = saved.pointers() if saved is not None else (None, None, None)
     arguments = (projected, w_hh, *biases, h0, c0, y, h_n, c_n, *tables)
-    _run(xp, run, tiling, rows, y.shape[1], arguments, 2 * tiling.samples * tiling.hidden)
+    _run(xp, run, tiling, rows, y.shape[-1], arguments, 2 * tiling.samples * tiling.hidden)
     return (h_n,) if c_n is None else (h_n, c_n)
 
 
@@ -96,7 +96,7 @@ def backward(
     dh_n, dc_n = (*finals, None)[:2]
     starts = tuple(xp.empty(shape, w_hh.dtype) for _ in finals)
     dz = xp.empty((rows.total, cell.rows * shape[1]), w_hh.dtype)
-    dz_input = xp.empty_like(dz) if cell.separate_input else None
+    dz_input = xp.empty(dz.shape, dz.dtype) if cell.separate_input else None
     arguments = (w_hh, saved.gates, saved.kept, dy, dh_n, dc_n, dz, dz_input, *(*starts, None)[:2])
     _run(xp, run, tiling, rows, shape[1], arguments, 2 * tiling.samples * tiling.hidden * tiling.ctas)
     return dz, dz if dz_input is None else dz_input, starts

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ....backend.gemm import multiply
 from ....backend.kernels import Kernel, Launch, kernel
 from ....typing import Array
 from .cells import Cell, stepwise_source
@@ -42,18 +43,17 @@ def forward(
     saved: Saved | None,
     y: Array,
 ) -> tuple[Array, ...]:
-    """Fill ``y`` (S, H) and ``saved`` from the projected input (S, G*H); gives the final states."""
+    """Fill ``y`` (S rows of H) and ``saved`` from the projected input (S, G*H); gives the final states."""
     run = _kernel(cell, "step_forward", y.dtype)
-    size = y.shape[1]
+    size = y.shape[-1]
+    across = cell.rows * size
     finals = tuple(state.copy() for state in states)
     h, c = (*finals, None)[:2]
-    w = w_hh.T  # (H, G*H)
-    product = xp.empty((rows.batch, cell.rows * size), y.dtype)
+    product = xp.empty((rows.batch, across), y.dtype)
     earlier, earlier_c, gates = saved.pointers() if saved is not None else (None, None, None)
     for first, count in rows.visits():
-        if count:
-            running = h if count == rows.batch else h[:count]
-            xp.matmul(running, w, out=product if count == rows.batch else product[:count])
+        if count:  # the first rows of h and product are those of the samples that run
+            multiply(product, h, w_hh, (count, across, size), b_across=True)
             where = (np.int32(first), np.int32(count), np.int32(size))
             run(_blocks(count, size), projected, product, *biases, h, c, y, earlier, earlier_c, gates, *where)
     return finals
@@ -74,12 +74,13 @@ def backward(
     size = shape[1]
     past, dc = ((xp.zeros(shape, w_hh.dtype) if g is None else g.copy()) for g in (*finals, None)[:2])
     product = xp.zeros(shape, w_hh.dtype)
-    dz = xp.empty((rows.total, cell.rows * size), w_hh.dtype)
-    dz_input = xp.empty_like(dz) if cell.separate_input else None
+    across = cell.rows * size
+    dz = xp.empty((rows.total, across), w_hh.dtype)
+    dz_input = xp.empty(dz.shape, dz.dtype) if cell.separate_input else None
     for first, count in reversed(list(rows.visits())):
         if count:
             where = (np.int32(first), np.int32(count), np.int32(size))
             run(_blocks(count, size), saved.gates, saved.kept, dy, product, past, dc, dz, dz_input, *where)
-            xp.matmul(dz[first : first + count], w_hh, out=product if count == rows.batch else product[:count])
+            multiply(product, dz[first : first + count], w_hh, (count, size, across))
     xp.add(past, product, out=past)
     return dz, dz if dz_input is None else dz_input, (past, dc)[: len(finals)]

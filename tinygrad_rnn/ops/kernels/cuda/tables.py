@@ -29,11 +29,11 @@ class Saved(NamedTuple):
     has_c: bool
 
     @classmethod
-    def room(cls, xp: Any, cell: Cell, y: Array) -> Saved:
-        """Tables to be filled by a run that gives ``y`` (S, H)."""
-        earlier = xp.empty_like(y)
-        kept = xp.empty_like(y) if cell.has_c else earlier if cell.slots > 1 else y
-        gates = xp.empty((y.shape[0], cell.slots * y.shape[1]), y.dtype) if cell.slots > 1 else None
+    def room(cls, xp: Any, cell: Cell, y: Array, shape: tuple[int, int]) -> Saved:
+        """Tables to be filled by a run that gives ``y``, of ``shape`` = (S, H)."""
+        earlier = xp.empty(shape, y.dtype)
+        kept = xp.empty(shape, y.dtype) if cell.has_c else earlier if cell.slots > 1 else y
+        gates = xp.empty((shape[0], cell.slots * shape[1]), y.dtype) if cell.slots > 1 else None
         return cls(earlier, kept, gates, cell.has_c)
 
     def pointers(self) -> tuple[Array, Array | None, Array | None]:
