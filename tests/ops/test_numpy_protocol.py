@@ -85,8 +85,10 @@ def test_functions_give_numpys_values_and_keep_the_history(function: Any) -> Non
     for args in ARGUMENTS.get(function, [()]):
         t = tg.tensor(X, requires_grad=True)
         first, expected = ([t, X * 2], [X, X * 2]) if function in IN_LISTS else (t, X)
-        ours = function(first, *args)
-        same(ours, function(expected, *args), f"np.{function.__name__}{args}")
+        ours, theirs = function(first, *args), function(expected, *args)
+        if function is np.empty_like:  # whatever the memory held before
+            ours, theirs = tg.zeros_like(ours), np.zeros_like(theirs)
+        same(ours, theirs, f"np.{function.__name__}{args}")
         for result in ours if isinstance(ours, (list, tuple)) else [ours]:
             if isinstance(result, tg.Tensor) and result.dtype.kind == "f" and "_like" not in function.__name__:
                 assert result.requires_grad, f"np.{function.__name__} left the tape"
