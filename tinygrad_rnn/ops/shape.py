@@ -161,6 +161,7 @@ _reshape = primitive(
     (lambda g, y, a, shape: g.reshape(a.shape),),
     ("",),
     view=True,
+    passes=True,
 )
 
 

@@ -12,7 +12,7 @@ from ..errors import ArgumentError, ArgumentTypeError, GraphError, ShapeRuntimeE
 from ..typing import Value
 from .growth import note_backward
 from .node import Leaf, Node
-from .sweep import AnyNode, cotangents, sweep
+from .sweep import AnyNode, sweep
 from .tensor import Tensor, as_array, wrap
 
 __all__ = ["backward", "grad", "tensor_backward"]
@@ -150,11 +150,18 @@ def grad(
         allow_unused = True
     wanted = [_node_of(t, position) for position, t in enumerate(given)]
     keep = create_graph if retain_graph is None else retain_graph
-    totals = cotangents(seeds, wanted, keep=keep, record=create_graph)
+    found: dict[int, tuple[Value, bool]] = {}
+
+    def deliver(node: AnyNode, total: Value, owned: bool) -> None:
+        found[node.index] = total, owned
+
+    sweep(seeds, deliver, keep=keep, record=create_graph, wanted=wanted)
     results: list[Tensor | None] = []
-    for position, (t, total) in enumerate(zip(given, totals, strict=True)):
+    for position, (t, node) in enumerate(zip(given, wanted, strict=True)):
+        total, owned = found.get(node.index, (None, False))
         if total is not None:
-            results.append(total if isinstance(total, Tensor) else _private(total))
+            results.append(total if isinstance(total, Tensor) else _private(total, owned))
+            found[node.index] = total, False  # an input that is given twice gets two results
         elif materialize_grads:
             results.append(wrap(array_module(t._data).zeros_like(t._data)))
         elif allow_unused:
@@ -167,10 +174,12 @@ def grad(
     return tuple(results)
 
 
-def _private(total: Value) -> Tensor:
+def _private(total: Value, owned: bool) -> Tensor:
     """A result that shares no memory with a seed, a saved value or another result."""
     array = as_array(total)
-    return wrap(array_module(array).array(array, order="C"))
+    if not owned or not array.flags.c_contiguous:
+        array = array_module(array).array(array, order="C")
+    return wrap(array)
 
 
 def _as_tuple(tensors: Tensors) -> tuple[Tensor, ...]:

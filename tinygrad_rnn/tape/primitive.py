@@ -72,6 +72,7 @@ class Primitive:
     ``arity`` is 1 or 2 for those of one or two arguments and no parameters, which the sweep calls without loops:
     with 0, for any other form, a node of an RNN step costs a third more.  ``fresh``: the cotangents that ``joint``
     gives are arrays made for the purpose, each with memory of its own, which the sweep may keep and add into.
+    ``passes``: the cotangent of the only argument is that of the result in another shape, and is owned by whom that was.
     """
 
     __slots__ = (
@@ -84,6 +85,7 @@ class Primitive:
         "fresh",
         "joint",
         "name",
+        "passes",
         "recorded_joint",
         "saves",
         "view",
@@ -106,6 +108,7 @@ class Primitive:
         listed: bool = True,
         arity: int = 0,
         fresh: bool = False,
+        passes: bool = False,
     ) -> None:
         if len(vjps) != len(saves):
             raise ValueError(f"primitive {name}: {len(vjps)} vjps, but {len(saves)} declarations of what they read")
@@ -121,6 +124,7 @@ class Primitive:
         self.view = view
         self.arity = arity
         self.fresh = fresh
+        self.passes = passes
         self.joint = joint
         self.recorded_joint = recorded_joint or joint
         self._keeps: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
@@ -143,7 +147,7 @@ class Primitive:
         """This primitive, but that ``joint`` gives the cotangents of its arguments."""
         other = copy.copy(self)
         other.joint = other.recorded_joint = joint
-        other.arity, other.fresh = 0, False
+        other.arity, other.fresh, other.passes = 0, False, False
         return other
 
     def __repr__(self) -> str:
@@ -310,6 +314,7 @@ def primitive(
     *,
     joint: Callable[..., Sequence[Value]] | None = None,
     view: bool = False,
+    passes: bool = False,
     floating: bool = False,
     doc: str | None = None,
 ) -> Callable[..., Any]:
@@ -319,9 +324,10 @@ def primitive(
         joint: instead of ``vjps``, for any number of arguments: one function that gives the cotangents of all,
             ``joint(g, y, *args, needs, **params)``.  It reads no values, only shapes.
         view: the output may share memory with the first argument.
+        passes: the cotangent of the only argument is that of the output in another shape.
         floating: integer input is converted to the default float first.
     """
-    p = Primitive(name, forward, vjps, saves, view=view, joint=joint)
+    p = Primitive(name, forward, vjps, saves, view=view, joint=joint, passes=passes)
     if view:
         from .views import viewer  # which needs Tensor, as this file does, and the primitive only to remember it
 

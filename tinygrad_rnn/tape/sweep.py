@@ -138,7 +138,7 @@ def _to_leaves(seeds: Seeds, deliver: Deliver, keep: bool) -> None:
         else:
             for parent, share in zip(parents, _shares(node, primitive, g), strict=False):
                 if parent is not None:
-                    give(parent, share, owned, primitive.fresh)
+                    give(parent, share, owned, primitive.fresh or (owned and primitive.passes))
         if not keep and primitive.frees:
             node.args = node.ans = None
 
@@ -173,8 +173,8 @@ def _to_any(
     seeds = list(seeds)
     on_way = None if goals is None else _on_the_way([node for node, _ in seeds], goals)
 
-    def add(node: AnyNode, contribution: Any, child: int = 0) -> None:
-        """Sum what arrives at a node by several ways, here from ``child``."""
+    def add(node: AnyNode, contribution: Any, child: int = 0, fresh: bool = False) -> None:
+        """Sum what arrives at a node by several ways, here from ``child``; ``fresh``: nobody else has it."""
         index = node.index
         part = isinstance(contribution, Part)
         if part and record and contribution.together is not None:  # put together when all are there: T reads cost T
@@ -185,6 +185,7 @@ def _to_any(
             heappush(heap, -index)
             if part:
                 contribution = contribution.take() if child in owned and not watchers else contribution.start()
+            if part or fresh:
                 owned.add(index)
             totals[index] = contribution
         elif part:
@@ -237,7 +238,8 @@ def _to_any(
             pull = primitive.recorded_joint if record else primitive.joint
             needs = [p is not None and (on_way is None or p.index in on_way) for p in node.parents]
             joint = pull(g, ans, *args, needs=tuple(needs), **params)
-        vjps = primitive.vjps
+        vjps, fresh = primitive.vjps, primitive.fresh or (primitive.passes and index in owned)
+        fresh = fresh and not record and not watchers
         for position, parent in enumerate(node.parents):
             if parent is None or (on_way is not None and parent.index not in on_way):
                 continue
@@ -251,7 +253,7 @@ def _to_any(
                 if watchers:
                     for watcher in watchers:
                         watcher.contributed(node, position, parent, contribution)
-                add(parent, contribution, index)
+                add(parent, contribution, index, fresh)
         if not keep and primitive.frees:
             node.args = node.ans = None
 

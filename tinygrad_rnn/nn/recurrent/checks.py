@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from ...backend import on_gpu
 from ...errors import ArgumentError, ArgumentTypeError, DeviceError, DtypeError, ShapeError, ShapeRuntimeError
 from ...tape.tensor import Tensor
 
@@ -63,25 +64,26 @@ def check_input(input: Tensor, packed: bool, input_size: int, weight: Tensor) ->
         DeviceError: the device differs.
         ShapeRuntimeError: the shape does not fit.
     """
-    if input.dtype != weight.dtype:
+    values, weights = input._data, weight._data
+    if values.dtype != weights.dtype:
         raise ArgumentError(
             f"RNN input dtype (torch.{input.dtype}) does not match weight dtype (torch.{weight.dtype}). Convert input: "
             f"input.to(torch.{weight.dtype}), or convert model: model.to(torch.{input.dtype})"
         )
-    if input.is_cuda != weight.is_cuda:
+    if on_gpu(values) != on_gpu(weights):
         raise DeviceError(
             "Input and parameter tensors are not at the same device, found input tensor at "
             f"{input.device} and parameter tensor at {weight.device}. Move one: x.to(device) or model.to(device)"
         )
-    axes = 2 if packed else 3
-    if input.ndim != axes:
+    axes, shape = 2 if packed else 3, values.shape
+    if len(shape) != axes:
         raise ShapeRuntimeError(f"input must have {axes} dimensions, got {input.ndim}")
-    if input.shape[-1] != input_size:
+    if shape[-1] != input_size:
         raise ShapeRuntimeError(
             f"input.size(-1) must be equal to input_size. Expected {input_size}, got {input.shape[-1]}. "
             f"The input has shape {list(input.shape)}"
         )
-    if not packed and input.shape[0] == 0:
+    if not packed and shape[0] == 0:
         raise ShapeRuntimeError("Expected sequence length to be larger than 0 in RNN")
 
 
@@ -109,20 +111,22 @@ def check_states(states: Sequence[Tensor], shapes: Sequence[tuple[int, ...]], in
         ShapeRuntimeError: names the expected shape.
         DtypeError, DeviceError: not those of the input.
     """
+    dtype, there = input._data.dtype, on_gpu(input._data)
     for k, (state, shape) in enumerate(zip(states, shapes, strict=True)):
-        if tuple(state.shape) != shape:
+        values = state._data
+        if values.shape != shape:
             which = "hidden" if len(states) == 1 else f"hidden[{k}]"
             raise ShapeRuntimeError(
                 f"Expected {which} size {shape}, got {list(state.shape)}. "
                 "States are (layers * directions, batch, size), also with batch_first"
             )
-        if state.dtype != input.dtype:
+        if values.dtype != dtype:
             raise DtypeError(
                 "mat1 and mat2 must have the same dtype, but got "
                 f"{NAMES.get(str(state.dtype), state.dtype)} and {NAMES.get(str(input.dtype), input.dtype)}. "
                 f"The initial state has dtype {state.dtype}, the input {input.dtype}: hx.to(input.dtype) converts it"
             )
-        if state.is_cuda != input.is_cuda:
+        if on_gpu(values) != there:
             raise DeviceError(
                 "Input and hidden tensors are not at the same device, found input tensor at "
                 f"{input.device} and hidden tensor at {state.device}. Move it: hx.to(input.device)"

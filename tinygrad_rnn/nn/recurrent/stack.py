@@ -167,7 +167,9 @@ class Stack(Module):
         count = self.num_layers * self._directions
         if hx is not None:
             self._check_states(hx, input, batch)
-            return [tuple(state[k] for state in hx) for k in range(count)]
+            if count == 1:  # the gradient of a reshape is one, that of an entry is added to zeros
+                return [tuple([state.reshape(state.shape[1:]) for state in hx])]
+            return [tuple([state[k] for state in hx]) for k in range(count)]
         if self.options.learn_state:
             learned = [getattr(self, f"initial_{name}") for name in self._state_names()]
             return [tuple(p[k].expand(batch, p.shape[1]) for p in learned) for k in range(count)]

@@ -39,7 +39,11 @@ def add_at(total: Array, index: Any, values: Array) -> None:
     """
     xp = array_module(total)
     if _is_basic(index):
-        total[index] += values
+        if xp is np:
+            total[index] += values
+        else:
+            there = total[index]  # a view also of one entry; writing the sum back would be one more kernel
+            there += values
     elif xp is np:
         _add_on_host(total, index, values)
     elif are_deterministic_algorithms_enabled():

@@ -26,9 +26,8 @@ def forward(
     """(y, h_n), residual.
 
     Raises:
-        KernelUnavailable: these kernels are not for this work.
+        KernelUnavailable: they cannot be compiled.  Which work they are for, ``refuses`` says; nobody asks it here.
     """
-    layer.require("gru", x, h0, w_ih, w_hh, b_ih, b_hh)
     return layer.forward(CELLS["gru"], x, (h0,), w_ih, w_hh, b_ih, b_hh, sizes, reverse, save)
 
 

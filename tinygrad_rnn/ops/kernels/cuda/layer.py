@@ -20,12 +20,11 @@ from ....typing import Array
 from ..choice import KernelUnavailable
 from . import persistent, stepwise
 from .cells import Cell
-from .refusals import refuses
 from .rows import Rows
 from .tables import Saved
 from .tilings import Tiling, choose
 
-__all__ = ["Residual", "backward", "forward", "plan", "require"]
+__all__ = ["Residual", "backward", "forward", "plan"]
 
 Found = TypeVar("Found")
 BEFORE_CLUSTERS = 89
@@ -72,13 +71,6 @@ def _best(cell: Cell, shape: tuple[int, int], dtype: Any, persistently: Callable
     except KernelError as error:
         raise KernelUnavailable(str(error)) from error
     return found
-
-
-def require(mode: str, *arrays: Array, **params: Any) -> None:
-    """Raise KernelUnavailable if these kernels are not for this work, which would give wrong results."""
-    reason = refuses(mode, *arrays, **params)
-    if reason is not None:
-        raise KernelUnavailable(reason)
 
 
 def forward(

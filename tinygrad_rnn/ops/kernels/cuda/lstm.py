@@ -32,9 +32,8 @@ def forward(
     """(y, h_n, c_n), residual.
 
     Raises:
-        KernelUnavailable: these kernels are not for this work.
+        KernelUnavailable: they cannot be compiled.  Which work they are for, ``refuses`` says; nobody asks it here.
     """
-    layer.require("lstm", x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, cells=cells)
     return layer.forward(CELLS["lstm"], x, (h0, c0), w_ih, w_hh, b_ih, b_hh, sizes, reverse, save)
 
 

@@ -27,9 +27,8 @@ def forward(
     """(y, h_n), residual.
 
     Raises:
-        KernelUnavailable: these kernels are not for this work.
+        KernelUnavailable: they cannot be compiled.  Which work they are for, ``refuses`` says; nobody asks it here.
     """
-    layer.require("rnn", x, h0, w_ih, w_hh, b_ih, b_hh)
     return layer.forward(CELLS[nonlinearity], x, (h0,), w_ih, w_hh, b_ih, b_hh, sizes, reverse, save)
 
 
