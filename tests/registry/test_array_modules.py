@@ -90,6 +90,16 @@ def test_values_move_between_devices_and_gradients_move_back(device_xp: Any) -> 
     np.testing.assert_allclose(x.grad.numpy(), 2 / np.cosh(2 * x.numpy(force=True)) ** 2, rtol=1e-12)
 
 
+@pytest.mark.parametrize("chosen", [False, True])
+def test_the_gradient_of_a_masked_number_is_a_number(chosen: bool, device_xp: Any) -> None:
+    """CuPy's ``zeros_like(g, shape=())`` has the shape of ``g``."""
+    x = wrap(device_xp.asarray(2.0)).requires_grad_()
+    y = x[wrap(device_xp.asarray(chosen))]
+    assert y.shape == (int(chosen),)
+    (dx,) = tg.autograd.grad(y, x, wrap(device_xp.full((int(chosen),), 3.0)))
+    assert dx.shape == () and to_numpy(dx._data) == 3.0 * chosen
+
+
 @pytest.mark.parametrize("op", [tg.add, tg.mul, tg.maximum, tg.matmul])
 def test_two_devices_in_one_operation_are_refused_by_name(op: Any, double: Any) -> None:
     here = tg.ones(2, 2)

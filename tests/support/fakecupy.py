@@ -338,6 +338,18 @@ def asnumpy(x: Any, stream: Any = None, order: str = "C", out: Any = None, block
     return x.get(out=out) if isinstance(x, ndarray) else np.asarray(x)
 
 
+def _like(name: str) -> Callable[..., Any]:
+    """``empty_like`` and its kin, in which ``shape=()`` counts as none: the result has the shape of ``a``."""
+
+    def make(a: Any, *args: Any, shape: Any = None, **kwargs: Any) -> ndarray:
+        return _device(getattr(np, name)(_argument(a), *args, shape=shape if shape else None, **kwargs))
+
+    return make
+
+
+zeros_like, ones_like, empty_like, full_like = map(_like, ("zeros_like", "ones_like", "empty_like", "full_like"))
+
+
 def is_available() -> bool:
     return True
 

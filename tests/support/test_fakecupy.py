@@ -36,6 +36,13 @@ STRICTER = {"a host index", "an assignment to one place twice", "a kernel"}
 """What CuPy does, two of them in silence, and what the double cannot do."""
 
 
+@pytest.mark.parametrize("make", ["zeros_like", "ones_like", "empty_like"])
+def test_an_empty_shape_given_for_an_array_like_another_is_not_obeyed(make: str, device_xp: Any) -> None:
+    """Unlike NumPy's: ``zeros_like(a, shape=())`` is no way to make a single number."""
+    assert getattr(device_xp, make)(device_xp.zeros(3), shape=()).shape == (3,)
+    assert getattr(device_xp, make)(device_xp.zeros(3), shape=(2,)).shape == (2,)
+
+
 @pytest.mark.parametrize("what", REFUSED)
 def test_it_refuses(what: str, device_xp: Any) -> None:
     if what in STRICTER and not hasattr(device_xp, "syncs"):

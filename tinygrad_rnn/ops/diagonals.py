@@ -20,7 +20,7 @@ __all__ = ["diag", "diag_embed", "diagonal", "trace", "tril", "tril_indices", "t
 
 
 def _on_diagonal(a: Array, shape: Shape, offset: int, dim1: int, dim2: int) -> Array:
-    out = np.zeros_like(a, shape=shape)
+    out = array_module(a).zeros(shape, a.dtype)
     line = out.diagonal(offset, dim1, dim2)
     if isinstance(line, np.ndarray):
         line.flags.writeable = True  # NumPy gives the view, but lets nobody write to it unasked

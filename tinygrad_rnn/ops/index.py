@@ -53,7 +53,7 @@ def _add(total: Array, index: Any, g: Array) -> None:
 
 
 def _zeros_with(g: Array, index: Any, shape: Shape) -> Array:
-    total = np.zeros_like(g, shape=shape)
+    total = array_module(g).zeros(shape, g.dtype)
     _add(total, index, g)
     return total
 
@@ -68,7 +68,7 @@ _place = primitive(
 
 
 def _zeros_with_all(*gs: Array, indices: tuple[Any, ...], shape: Shape) -> Array:
-    total = np.zeros_like(gs[0], shape=shape)
+    total = array_module(gs[0]).zeros(shape, gs[0].dtype)
     for g, index in zip(gs, indices, strict=True):
         _add(total, index, g)
     return total

@@ -195,7 +195,7 @@ def _windows(a: Array, dim: int, size: int, step: int) -> Array:
 
 
 def _laid_back(g: Array, shape: Shape, dim: int, size: int, step: int) -> Array:
-    total = np.zeros_like(g, shape=shape)
+    total = array_module(g).zeros(shape, g.dtype)
     seen = np.moveaxis(total, dim, -1)
     pieces = np.moveaxis(g, dim, -2)  # (..., windows, size)
     windows = pieces.shape[-2]

@@ -72,7 +72,7 @@ class Primitive:
     ``arity`` is 1 or 2 for those of one or two arguments and no parameters, which the sweep calls without loops:
     with 0, for any other form, a node of an RNN step costs a third more.  ``fresh``: the cotangents that ``joint``
     gives are arrays made for the purpose, each with memory of its own, which the sweep may keep and add into.
-    ``passes``: the cotangent of the only argument is that of the result in another shape, and is owned by whom that was.
+    ``passes``: the cotangent of the only argument is that of the result in another shape, owned by whoever owned that.
     """
 
     __slots__ = (
