@@ -17,6 +17,7 @@ only, and saves every row when it is there.  ``DIR`` gets a log and the rows of 
     loops.py       family: the recurrence written step by step
     job.py         family: the main job, its speed and its curve
     optimisers.py  family: clipping and updates
+    host.py        family: what it costs the host to issue a layer and a step of the main job, with profiles
     micro.py       family: what a call costs, and the speed of memory
     latency.py     family: what it takes to signal between blocks
     tilings.py     family: the ways to cut the persistent kernels

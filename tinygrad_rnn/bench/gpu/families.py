@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from .check import check
+from .host import host
 from .job import job
 from .latency import latency
 from .layers import layers
@@ -40,6 +41,7 @@ FAMILIES = {
     "check-gru": Family(partial(check, kinds=["GRU"]), 150, together=True),
     "check-lstm": Family(partial(check, kinds=["LSTM"]), 150, together=True),
     "micro": Family(micro, 30),
+    "host": Family(host, 25),
     "lstm": Family(partial(layers, kind="LSTM"), 60),
     "gru": Family(partial(layers, kind="GRU"), 50),
     "rnn": Family(partial(layers, kind="RNN"), 45),

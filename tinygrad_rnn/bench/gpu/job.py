@@ -19,7 +19,7 @@ from .places import Places
 from .reference import host
 from .rows import Rows
 
-__all__ = ["job"]
+__all__ = ["job", "program_of"]
 
 V, E = 100, 64  # characters, size of their vectors
 
@@ -75,6 +75,13 @@ class _Program:
         return float(np.median(found))
 
 
+def program_of(lib: Any, device: str, cell: str, size: tuple[int, int, int]) -> Any:
+    """The program of (H, N, T), from seed 0: its ``step()`` is one update."""
+    with fork_rng():
+        tg.manual_seed(0)
+        return _Program(lib, device, cell, size, _text(size[2] * 50 + 1, size[1]), None)
+
+
 def job(rows: Rows, places: Places) -> None:
     """Curve and speed for each cell."""
     for cell in ("LSTM", "GRU", "RNN"):
@@ -88,9 +95,7 @@ def _one(rows: Rows, places: Places, key: str, cell: str, size: tuple[int, int, 
     updates, timed = (3, 2) if places.dry else (40, 100)
     tokens = _text(T * 50 + 1, N)
     torch = places.torch()
-    with fork_rng():
-        tg.manual_seed(0)
-        ours = _Program(tg, places.ours, cell, size, tokens, None)
+    ours = program_of(tg, places.ours, cell, size)
     weights = ours.weights()
     curve = ours.curve(updates)
     rows.add(key, **{"first loss": float(curve[0]), "last loss": float(curve[-1])})

@@ -8,14 +8,23 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 import tinygrad_rnn as tg
 
 from ...backend import cuda
+from ...backend.gemm import multiply
+from ...backend.kernels import gpu
 from .clock import milliseconds, synchronize
 from .places import Places
 from .rows import Rows
 
 __all__ = ["micro"]
+
+NOTHING = f"""
+extern "C" __global__ void nothing() {{}}
+extern "C" __global__ void many({", ".join([f"float* a{k}" for k in range(12)] + [f"int n{k}" for k in range(6)])}) {{}}
+"""
 
 
 def micro(rows: Rows, places: Places) -> None:
@@ -78,13 +87,30 @@ def _call(rows: Rows, key: str, lib: Any, device: str, run: Callable[[], Any], c
 def _kernels(rows: Rows, places: Places, count: int) -> None:
     """Launches of a kernel that does nothing, and CuPy's own calls."""
     cupy = cuda.require()
-    nothing = cupy.RawModule(code='extern "C" __global__ void nothing() {}').get_function("nothing")
+    nothing, many = [cupy.RawModule(code=NOTHING).get_function(name) for name in ("nothing", "many")]
     a, b, out = [cupy.ones((64, 64), "float32") for _ in range(3)]
+    five, arrays = np.int32(5), (a,) * 12
     calls: dict[str, Callable[[], Any]] = {
         "kernel, no arguments": lambda: nothing((1,), (32,), ()),
+        "kernel, 12 arrays and 6 numbers": lambda: many((1,), (32,), (*arrays, five, five, five, five, five, five)),
         "cupy.add(out=)": lambda: cupy.add(a, b, out=out),
+        "np.add of cupy's": lambda: np.add(a, b),
+        "cupy a + b": lambda: a + b,
+        "cupy a += b": lambda: operator.iadd(a, b),
         "cupy.matmul(out=)": lambda: cupy.matmul(a, b, out=out),
+        "cupy a.dot(b, out)": lambda: a.dot(b, out),
+        "cuBLAS alone": lambda: multiply(out, a, b, (64, 64, 64)),
         "cupy a[3]": lambda: a[3],
+        "cupy a.T": lambda: a.T,
+        "cupy a.reshape": lambda: a.reshape(32, 128),
+        "cupy a.copy()": a.copy,
+        "cupy.array(a)": lambda: cupy.array(a),
+        "cupy.empty": lambda: cupy.empty((64, 64), a.dtype),
+        "cupy.empty_like": lambda: cupy.empty_like(a),
+        "cupy.zeros": lambda: cupy.zeros((64, 64), a.dtype),
+        "cupy.ascontiguousarray": lambda: cupy.ascontiguousarray(a),
+        "cupy.cuda.Device()": lambda: cupy.cuda.Device(),
+        "which GPU this is": gpu,
     }
     for name, run in calls.items():
-        _call(rows, name, tg, places.ours, run, count)
+        rows.attempt(name, partial(_call, rows, name, tg, places.ours, run, count))
