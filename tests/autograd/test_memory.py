@@ -309,6 +309,82 @@ def test_validating_without_no_grad_warns(kind: str) -> None:
     assert len(caught) == 1 and caught[0].filename == __file__
 
 
+def call_that_warns(step: Callable[[], object], most: int) -> tuple[int, str]:
+    """At which call the first warning comes, and what it says."""
+    for call in range(1, most + 1):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            step()
+        if caught:
+            return call, str(caught[0].message)
+    raise AssertionError(f"no warning in {most} calls")
+
+
+def test_losses_that_are_kept_are_noticed_when_so_many_are_and_not_before() -> None:
+    w, losses = leaf(), []
+    call, text = call_that_warns(lambda: losses.append(step(w)), 2 * CALLS)
+    assert call == CALLS and text.startswith(f"the graphs of the last {CALLS} calls of backward() are still held")
+
+
+def carried(w: Any) -> Callable[[], object]:
+    """A step that lengthens a chain by one node and sweeps all of it."""
+    h = tg.ones(2)
+
+    def step() -> None:
+        nonlocal h
+        h = w * h
+        h.backward(tg.ones(2), retain_graph=True)
+
+    return step
+
+
+def nothing(w: Any) -> None:
+    pass
+
+
+def another_sweep_that_frees(w: Any) -> None:
+    chain = carried(w)
+    for _ in range(growth.SWEPT + 1):
+        chain()
+    (w * w).sum().backward()
+
+
+def another_part_of_what_was_there(w: Any) -> None:
+    chain, old = carried(w), w * 2.0
+    for _ in range(growth.SWEPT + 1):
+        chain()
+    old.backward(tg.ones(2), retain_graph=True)
+
+
+@pytest.mark.parametrize("before", [nothing, another_sweep_that_frees, another_part_of_what_was_there])
+def test_a_chain_that_grows_by_one_node_a_step_is_noticed_at_the_second_count_from_its_own_beginning(
+    before: Callable[[Any], None],
+) -> None:
+    w, n = leaf(), growth.SWEPT
+    before(w)
+    call, text = call_that_warns(carried(w), 4 * n)
+    assert call == 2 * n
+    said = f"backward(retain_graph=True) goes back through {2 * n} nodes, and {n} calls ago it was {n}: the graph grows"
+    assert text.startswith(said)
+
+
+def test_losses_without_backward_are_counted_from_the_last_backward_on() -> None:
+    w, losses = leaf(), []
+    for _ in range(2):
+        losses += [loss_of(w) for _ in range(LOSSES - 1)]
+        step(w)
+    call, text = call_that_warns(lambda: losses.append(loss_of(w)), 2 * LOSSES)
+    assert call == LOSSES and text.startswith(f"the graphs of the last {LOSSES} losses are held, and backward() was")
+
+
+def test_the_gradient_of_a_leaf_itself_makes_no_graph() -> None:
+    w = leaf()
+    before = vars(growth.past).copy()
+    w.backward(tg.ones(2))
+    w.backward(tg.ones(2), retain_graph=True)
+    assert w.grad.tolist() == [2.0, 2.0] and vars(growth.past) == before
+
+
 def validating_as_one_should(w: Any) -> None:
     total = 0.0
     with tg.no_grad():

@@ -147,12 +147,12 @@ def _note_retained(node: Node) -> None:
 
 
 def _nodes_since(begin: int, node: Node) -> int:
-    """How many nodes of a graph were made after ``begin``."""
+    """How many nodes of a graph were made at ``begin`` or later."""
     seen = {node.index}
     stack: list[Node] = [node]
     while stack:
         for parent in stack.pop().parents:
-            if isinstance(parent, Node) and parent.index > begin and parent.index not in seen:
+            if isinstance(parent, Node) and parent.index >= begin and parent.index not in seen:
                 seen.add(parent.index)
                 stack.append(parent)
     return len(seen)
