@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 import tinygrad_rnn as tg
 from tests.support.profiles import examples
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, GraphError
+from tinygrad_rnn.tape.fused import fused
 from tinygrad_rnn.tape.recording import Share
 from tinygrad_rnn.tape.table import table
 from tinygrad_rnn.tape.tensor import wrap
@@ -214,6 +216,77 @@ def test_a_fused_layer_is_one_record_with_its_outputs_as_places() -> None:
     assert not any(s.name.startswith("output#") for s in tape.steps)
     weight = layer.weight_hh_l0
     np.testing.assert_array_equal(tape.shares(weight)[0].value, weight.grad.numpy())
+
+
+@functools.cache
+def pair() -> Any:
+    """A fused primitive of two outputs, the sum and the difference of its arguments."""
+    return fused(
+        "pair_of_tests",
+        lambda a, b: ((a + b, a - b), None),
+        lambda gs, residual, a, b, needs: [gs[0], gs[0]],
+        lambda a, b: (a + b, a - b),
+    )
+
+
+def test_outputs_of_a_fused_primitive_are_places_in_its_record_and_none_where_no_gradient_came() -> None:
+    x, w = leaf(3.0), leaf(1.0)
+    with tg.Tape() as tape:
+        total, difference = pair()(x, w)
+        y = total * 10
+        z = difference * 2
+    assert [r.name for r in tape] == ["pair_of_tests", "mul", "mul"]
+    assert [r.inputs for r in tape] == [("x", "w"), ("%0.0", "const"), ("%0.1", "const")]
+    assert tape.record_of(total) is tape.record_of(difference) is tape[0] and tape.record_of(z) is tape[2]
+    assert tape.table("value").splitlines() == ["value", "[4.], [2.]", "[40.]", "[4.]"]
+    assert [repr(step).split("\n") for step in tape.backward(y)] == [
+        ["%1 = mul(%0.0, const) : float64[1]", "    cotangent [1.]", "    -> %0.0: [10.]"],
+        ["%0 = pair_of_tests(x, w) : float64[1]", "    cotangent [10.], None", "    -> x: [10.]", "    -> w: [10.]"],
+        ["w (leaf)", "    cotangent [10.]"],
+        ["x (leaf)", "    cotangent [10.]"],
+    ]
+
+
+def test_what_a_sweep_shows_of_what_was_recorded_before_the_tape() -> None:
+    x, w = leaf(3.0), leaf(1.0)
+    before = pair()(x, w)[0] * 1
+    with tg.Tape() as tape:
+        y = before * 2
+    steps = tape.backward(y)
+    node = before.grad_fn
+    assert node is not None
+    fused_node = node.parents[0].parents[0]  # type: ignore[union-attr]
+    names = ["%0", f"mul#{node.index}", f"pair_of_tests#{fused_node.index}"]  # type: ignore[union-attr]
+    assert [step.name for step in steps] == [*names, f"leaf#{w._node.index}", f"leaf#{x._node.index}"]
+    assert [step.record for step in steps] == [tape[0], None, None, None, None]
+    assert repr(steps[2]).startswith(f"{names[2]} (recorded before this tape)\n")
+    assert repr(tape.shares(x)[0]) == "[2.] from something recorded before this tape"
+    assert [c.to for c in steps[1].contributions] == [f"{names[2]}.0"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (1 / 3, "0.3333"),
+        ([1 / 3, 2 / 3], "[0.3333, 0.6667]"),
+        ([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], "[[1., 2., 3.], [4., 5., 6.]]"),
+        ([1 / 3] * 7, "float64[7] of norm 0.8819"),
+        ([[2.0] * 4] * 4, "float64[4, 4] of norm 8"),
+    ],
+)
+def test_up_to_six_numbers_are_shown_to_four_digits_more_by_their_norm(value: Any, shown: str) -> None:
+    x = tg.tensor(value, dtype=tg.float64, requires_grad=True)
+    with tg.Tape() as tape:
+        _ = x * 1
+    assert tape.table("value").splitlines()[1].strip() == shown
+
+
+def test_a_leaf_is_named_after_a_global_variable_too_but_first_after_a_local_one() -> None:
+    space = {"tg": tg, "x": leaf(1.0), "y": leaf(2.0)}
+    exec("def run(y):\n    with tg.Tape() as tape:\n        x * y\n    return tape", space)
+    run: Any = space["run"]
+    assert run(space["y"])[0].inputs == ("x", "y")
+    assert run(space["x"])[0].inputs == ("y", "y")
 
 
 def test_the_record_of_a_tensor() -> None:

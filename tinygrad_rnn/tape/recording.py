@@ -89,7 +89,7 @@ class Step:
     """One step of a sweep: a record whose cotangent is complete, and what it passes on.
 
     Attributes:
-        record: the record; None for a leaf.
+        record: the record; None for a leaf, and for what was recorded before the tape was opened.
         name: how it is called on the tape.
         cotangent: the sum of all contributions that reached it.
         contributions: what it gives to its parents, in order; empty for a leaf.
@@ -105,7 +105,8 @@ class Step:
         self.contributions: list[Contribution] = []
 
     def __repr__(self) -> str:
-        head = repr(self.record) if self.record is not None else f"{self.name} (leaf)"
+        what = "leaf" if isinstance(self.node, Leaf) else "recorded before this tape"
+        head = repr(self.record) if self.record is not None else f"{self.name} ({what})"
         lines = [head, f"    cotangent {_short(self.cotangent)}"]
         return "\n".join(lines + [f"    {contribution!r}" for contribution in self.contributions])
 
