@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -215,3 +216,24 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
         done = subprocess.run(command, check=True, env=environment, cwd=ROOT, capture_output=True, text=True)
         found.append(done.stdout.split())
     assert found == [["0", "1", "0", "1"], ["1", "0", "1", "0"]]
+
+
+def test_an_edit_of_any_file_renews_what_was_kept(tmp_path: Path) -> None:
+    pytest.importorskip("numba")
+    package = shutil.copytree(ROOT / "tinygrad_rnn", tmp_path / "tinygrad_rnn", ignore=shutil.ignore_patterns("*.nb?"))
+    program = (
+        "import numpy as np\n"
+        "from tinygrad_rnn.ops.kernels.compiled import products, rnn\n"
+        "products.fill_strips(0, 1, np.ones((2, 2), np.float32), True, np.ones(4, np.float32))\n"
+        "print(sum(products.fill_strips.stats.cache_hits.values()))\n"
+    )
+    kept = package / "ops" / "kernels" / "compiled"
+    found = []
+    for edit in (False, False, True):
+        with (kept / "activations.py").open("a") as file:  # which fill_strips does not even call
+            file.write("\nLATER = 1\n" * edit)
+        environment = os.environ | {"PYTHONPATH": str(tmp_path), "NUMBA_CACHE_DIR": str(tmp_path / "kept")}
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, check=True, env=environment, cwd=tmp_path, capture_output=True, text=True)
+        found.append(done.stdout.strip())
+    assert found == ["0", "1", "0"]

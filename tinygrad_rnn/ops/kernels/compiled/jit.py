@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar, cast
 
 from ..choice import KernelUnavailable
 
@@ -32,11 +35,20 @@ def compiled(function: F) -> F:
     that the next process loads it in milliseconds.  It runs without Python's lock.  A product and a sum may become
     one instruction, with one rounding; nothing else of arithmetic is relaxed: infinities and nan go as in NumPy.
 
-    What is kept is renewed when the file of ``function`` changes, but not when another file does with a function that
-    it calls: whoever edits one of those removes ``__pycache__``.
+    What is kept is renewed when any file of this package changes.
     """
     try:
         result: F = numba.njit(function, cache=True, **OPTIONS)
     except RuntimeError:  # there is no place to keep it
-        result = numba.njit(function, **OPTIONS)
+        return cast(F, numba.njit(function, **OPTIONS))
+    kept: Any = getattr(getattr(result, "_cache", None), "_cache_file", None)
+    if hasattr(kept, "_source_stamp"):  # Numba's own stamp is of the file of ``function``, not of those it calls
+        kept._source_stamp = _stamp()
     return result
+
+
+@functools.cache
+def _stamp() -> str:
+    """Of the sources of all compiled functions."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.blake2b(b"".join([path.read_bytes() for path in files])).hexdigest()
