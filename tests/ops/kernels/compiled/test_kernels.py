@@ -106,14 +106,17 @@ def test_two_threads_give_the_same(two_threads: None, mode: str, packed: bool) -
         check(mode, (6, 9, 70, 65), "float64", packed=packed, reverse=reverse)
 
 
+@pytest.mark.parametrize("unpacked", [False, True])
 @pytest.mark.parametrize("mode", GATES)
-def test_large_weights_are_multiplied_by_all_rows_at_once(
-    two_threads: None, mode: str, monkeypatch: pytest.MonkeyPatch
+def test_large_weights_are_multiplied_as_suits_the_blas(
+    two_threads: None, mode: str, unpacked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(whole, "NEAR", 0)
-    monkeypatch.setattr(whole, "NARROW", 0)
+    monkeypatch.setattr(whole, "ROWS_WHERE_FAR", 4)
+    monkeypatch.setattr(whole, "multiplies_unpacked", lambda: unpacked)
     check(mode, (6, 9, 70, 65), "float64")
     check(mode, (6, 9, 70, 65), "float32", packed=True, reverse=True)
+    check(mode, (20, 9, 70, 201), "float64")  # more than a piece of the gradient each way
 
 
 @pytest.mark.parametrize("mode", GATES)

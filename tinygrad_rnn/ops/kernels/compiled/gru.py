@@ -88,7 +88,8 @@ def _backward(
     gates: Array,
     h: Array,
     w_in: Array,
-    w: Array,
+    w_n: Array,
+    w_rz: Array,
     dy: Array,
     dh: Array,
     da: Array,
@@ -123,7 +124,8 @@ def _backward(
             for u in range(4 * size):
                 total[u] += d[u]
         if low < stop:
-            multiply(gemm, da, row + low, 0, stop - low, w, size, dh, low, 0, True)
+            multiply(gemm, da, row + low, 0, stop - low, w_n, size, dh, low, 0, True)
+            multiply(gemm, da, row + low, size, stop - low, w_rz, size, dh, low, 0, True)
         if len(w_in) and low < stop:
             multiply(gemm, da, row + low, size, stop - low, w_in, dx.shape[1], dx, row + low, 0, False)
 
@@ -147,10 +149,9 @@ def forward(
     rows_x = visits.in_rows(x)
     h = visits.room(h0)
     gates = room(visits.rows, 4 * size, x)
-    w_in = None
-    if division.step_by_step:
-        w_in = strips(division, w_ih, transposed=True)
-    else:
+    w_in = w_ih if division.step_by_step else None
+    w_n, w_rz, w_in = strips(division, w_hh[2 * size :], w_hh[: 2 * size], w_in, transposed=True)
+    if w_in is None:
         times_weight(division, rows_x, w_ih.T, gates[:, size : 4 * size])
     share(
         _forward,
@@ -160,8 +161,8 @@ def forward(
         visits.initial,
         rows_x,
         given(w_in, 1, dtype),
-        strips(division, w_hh[2 * size :], transposed=True),
-        strips(division, w_hh[: 2 * size], transposed=True),
+        w_n,
+        w_rz,
         _bias(b_ih, b_hh, size, dtype),
         gates,
         h,
@@ -202,7 +203,8 @@ def backward(
     da = room(visits.rows, 4 * size, x)
     d_bias = np.zeros((len(division.batch), 4 * size), dtype)
     dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs[0] else None
-    at_once = dx is not None and not division.step_by_step
+    w_in = w_ih if needs[0] and division.step_by_step else None
+    w_n, w_rz, w_in = strips(division, w_hh[2 * size :], w_hh[: 2 * size], w_in)
     share(
         _backward,
         division.numbered_batch(),
@@ -211,15 +213,16 @@ def backward(
         visits.initial,
         gates,
         h,
-        given(strips(division, w_ih) if needs[0] and not at_once else None, 1, dtype),
-        strips(division, np.concatenate([w_hh[2 * size :], w_hh[: 2 * size]])),
+        given(w_in, 1, dtype),
+        w_n,
+        w_rz,
         given(None if dy is None else visits.in_rows(dy), 2, dtype),
         dh,
         da,
         d_bias,
         given(dx, 2, dtype),
     )
-    if at_once:
+    if dx is not None and w_in is None:
         times_weight(division, da[:, size : 4 * size], w_ih, dx)
     d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[2] else None
     d_rz, d_n = None, None

@@ -158,10 +158,8 @@ def forward(
     rows_x = visits.in_rows(x)
     h, c = visits.room(h0), visits.room(c0)
     gates = room(visits.rows, 4 * size, x)
-    w_in = None
-    if division.step_by_step:
-        w_in = strips(division, w_ih, transposed=True)
-    else:
+    w, w_in = strips(division, w_hh, w_ih if division.step_by_step else None, transposed=True)
+    if w_in is None:
         times_weight(division, rows_x, w_ih.T, gates[:, : 4 * size])
     share(
         _forward,
@@ -171,7 +169,7 @@ def forward(
         visits.initial,
         rows_x,
         given(w_in, 1, dtype),
-        strips(division, w_hh, transposed=True),
+        w,
         summed(b_ih, b_hh, 4 * size, dtype),
         gates,
         h,
@@ -208,7 +206,7 @@ def backward(
     dz = whole_dz[:, : 4 * size]
     d_bias = np.zeros((len(division.batch), 4 * size), dtype)
     dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs[0] else None
-    at_once = dx is not None and not division.step_by_step
+    w, w_in = strips(division, w_hh, w_ih if needs[0] and division.step_by_step else None)
     share(
         _backward,
         division.numbered_batch(),
@@ -217,8 +215,8 @@ def backward(
         visits.initial,
         gates,
         c,
-        given(strips(division, w_ih) if needs[0] and not at_once else None, 1, dtype),
-        strips(division, w_hh),
+        given(w_in, 1, dtype),
+        w,
         given(None if dy is None else visits.in_rows(dy), 2, dtype),
         given(None if dc_all is None else visits.in_rows(dc_all), 2, dtype),
         dh,
@@ -227,7 +225,7 @@ def backward(
         d_bias,
         given(dx, 2, dtype),
     )
-    if at_once:
+    if dx is not None and w_in is None:
         times_weight(division, dz, w_ih, dx)
     d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[3] else None
     d_w_hh = aligned_empty(w_hh.shape, w_hh) if needs[4] else None

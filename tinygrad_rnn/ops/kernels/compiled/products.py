@@ -23,10 +23,13 @@ __all__ = ["WIDTH", "fill_strips", "gemm_address", "multiply", "multiply_transpo
 WIDTH = 64
 """Columns of a strip.  Measured at 16 rows, K = 256: 150 GFLOP/s with 32, 180 with 64, 120 with 128 at K = 128."""
 
+TILE = 16
+"""Rows and columns that are transposed at a time."""
+
 DEPTH = 256
 """Rows of a strip that are multiplied at a time: with twice as many, 131 GFLOP/s instead of 180."""
 
-TALL, DEEP = 192, 64
+TALL, DEEP = 96, 128
 """Rows of a piece of a weight's gradient, and of the operands that are multiplied at a time for it."""
 
 SMALL = 1_000_000
@@ -85,15 +88,22 @@ def fill_strips(low: int, high: int, weight: Array, transposed: bool, result: Ar
     for start in range(low * WIDTH, min(high * WIDTH, width), WIDTH):
         size = min(WIDTH, width - start)
         strip = result[depth * start : depth * (start + size)].reshape((depth, size))
-        if transposed:
-            for first in range(0, depth, 16):  # 16 columns at a time: one line of the cache of each row
-                for j in range(size):
-                    for k in range(first, min(first + 16, depth)):
-                        strip[k, j] = weight[start + j, k]
-        else:
+        if not transposed:
             for k in range(depth):
+                row, given = strip[k], weight[k, start : start + size]
                 for j in range(size):
-                    strip[k, j] = weight[k, start + j]
+                    row[j] = given[j]
+            continue
+        for top in range(0, depth, TILE):  # a line of the cache of each row at a time
+            for first in range(0, size, TILE):
+                for k in range(top, min(top + TILE, depth)):
+                    row, given = strip[k, first : first + TILE], weight[start + first : start + size, k]
+                    if len(row) == TILE:
+                        for j in range(TILE):
+                            row[j] = given[j]
+                    else:
+                        for j in range(len(row)):
+                            row[j] = given[j]
 
 
 @compiled
@@ -170,15 +180,17 @@ def multiply_transposed(
     """``result[low:high] = left[:, first + low : first + high].T @ right``, with OpenBLAS only."""
     item = right.itemsize
     ld_left, ld_right, width = left.shape[1], right.shape[1], result.shape[1]
+    pieces = max(-(-(high - low) // TALL), 1)
+    tall = -(-(high - low) // pieces)
     for k in range(0, len(right), DEEP):
         deep = min(DEEP, len(right) - k)
         beta = right.dtype.type(1 if k > 0 else 0)
-        for i in range(low, high, TALL):
+        for i in range(low, high, tall):
             for j in range(0, width, WIDTH):
                 _gemm(
                     address,
                     TRANSPOSED,
-                    min(TALL, high - i),
+                    min(tall, high - i),
                     min(WIDTH, width - j),
                     deep,
                     left.ctypes.data + (k * ld_left + first + i) * item,

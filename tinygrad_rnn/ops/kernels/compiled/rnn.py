@@ -140,10 +140,8 @@ def forward(
     division = Division.of(visits, w_ih, w_hh)
     rows_x = visits.in_rows(x)
     h = visits.room(h0)
-    w_in = None
-    if division.step_by_step:
-        w_in = strips(division, w_ih, transposed=True)
-    else:
+    w, w_in = strips(division, w_hh, w_ih if division.step_by_step else None, transposed=True)
+    if w_in is None:
         times_weight(division, rows_x, w_ih.T, visits.after(h))
     relu = nonlinearity == "relu"
     share(
@@ -155,7 +153,7 @@ def forward(
         relu,
         rows_x,
         given(w_in, 1, dtype),
-        strips(division, w_hh, transposed=True),
+        w,
         summed(b_ih, b_hh, size, dtype),
         h,
     )
@@ -184,7 +182,7 @@ def backward(
     dz = room(visits.rows, size, x)
     d_bias = np.zeros((len(division.batch), size), dtype)
     dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs[0] else None
-    at_once = dx is not None and not division.step_by_step
+    w, w_in = strips(division, w_hh, w_ih if needs[0] and division.step_by_step else None)
     share(
         _backward,
         division.numbered_batch(),
@@ -192,15 +190,15 @@ def backward(
         visits.table,
         relu,
         h,
-        given(strips(division, w_ih) if needs[0] and not at_once else None, 1, dtype),
-        strips(division, w_hh),
+        given(w_in, 1, dtype),
+        w,
         given(None if dy is None else visits.in_rows(dy), 2, dtype),
         dh,
         dz,
         d_bias,
         given(dx, 2, dtype),
     )
-    if at_once:
+    if dx is not None and w_in is None:
         times_weight(division, dz[:, :size], w_ih, dx)
     d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[2] else None
     d_w_hh = aligned_empty(w_hh.shape, w_hh) if needs[3] else None

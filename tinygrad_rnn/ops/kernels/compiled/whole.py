@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ....backend import aligned_empty
+from ....backend.unpacked import multiplies_unpacked
 from ....typing import Array
 from .arguments import plain
 from .products import WIDTH, fill_strips, gemm_address, multiply_transposed
@@ -16,16 +17,13 @@ from .visits import Visits
 __all__ = ["Division", "strips", "times_weight", "weight_gradients"]
 
 NEAR = 1 << 18
-"""Bytes of an input weight that stays in a second-level cache beside the recurrent one.  Up to there, multiplying by it
-step by step, with operands that are in the cache, is faster than all rows at once, and no thread has to wait."""
+"""Bytes of an input weight that stays in a second-level cache beside the recurrent one."""
 
-ROWS_OF_A_STEP = 4
-"""With fewer rows than that, a product is bound by reading the weight."""
-
-
-NARROW = 128
-"""Columns of a gradient up to which it is computed in pieces without copying, at 150 to 160 GFLOP/s, not at 120 to
-145; with 512, 128 are left."""
+ROWS_OF_A_STEP, ROWS_WHERE_FAR = 4, 16
+"""Rows of a step, per thread, from which on the input projection and its gradient are computed step by step, with
+operands that are in the cache, and no thread has to wait: with fewer, a product is bound by reading the weight.  The
+second number is for input weights that are not near.  At (T, N, H) = (64, 32, 256) that took 0.95 of the time of
+products over all rows at once; with a BLAS that packs the weight at every step, those are better."""
 
 
 class Division(NamedTuple):
@@ -46,23 +44,29 @@ class Division(NamedTuple):
         """The division for so many rows, multiplied by these weights."""
         threads = threads_for(visits.rows * (w_ih.size + w_hh.size))
         batch = visits.shares(threads)
-        return cls(threads, batch, visits.batch >= ROWS_OF_A_STEP * len(batch) and w_ih.nbytes <= NEAR)
+        near = w_ih.nbytes <= NEAR
+        rows = visits.batch // len(batch)
+        step_by_step = rows >= (ROWS_OF_A_STEP if near else ROWS_WHERE_FAR) and (near or multiplies_unpacked())
+        return cls(threads, batch, step_by_step)
 
     def numbered_batch(self) -> list[tuple[int, int, int]]:
         """The ranges of ``batch`` with their numbers."""
         return [(low, high, number) for number, (low, high) in enumerate(self.batch)]
 
 
-def strips(division: Division, weight: Array, transposed: bool = False) -> Array:
-    """The strips of ``weight``, or of its transpose, as :func:`.products.multiply` takes them."""
-    weight = plain(weight)
-    result = aligned_empty((weight.size,), weight)
-    count = -(-weight.shape[0 if transposed else 1] // WIDTH)
-    if weight.nbytes <= NEAR:
-        fill_strips(0, count, weight, transposed, result)
-    else:
-        share(fill_strips, evenly(count, division.threads), weight, transposed, result)
-    return result
+def strips(division: Division, *weights: Array | None, transposed: bool = False) -> list[Array]:
+    """The strips of each weight, or of its transpose, as :func:`.products.multiply` takes them; None for None."""
+    results = [None if weight is None else aligned_empty((weight.size,), weight) for weight in weights]
+    work = [(plain(w), strip) for w, strip in zip(weights, results, strict=True) if w is not None]
+    parts = division.threads if sum([weight.nbytes for weight, _ in work]) > NEAR else 1
+    share(_strips, [(k, k + 1) for k in range(parts)], parts, work, transposed)
+    return results
+
+
+def _strips(part: int, after: int, parts: int, work: list[tuple[Array, Array]], transposed: bool) -> None:
+    for weight, result in work:
+        count = -(-weight.shape[0 if transposed else 1] // WIDTH)
+        fill_strips(count * part // parts, count * after // parts, weight, transposed, result)
 
 
 def times_weight(division: Division, x: Array, w: Array, out: Array) -> None:
@@ -88,7 +92,7 @@ def _columns(part: int, after: int, parts: int, work: list[tuple[Array, int, Arr
     for table, first, x, result in work:
         low, high = (len(result) * k // parts for k in (part, after))
         gemm = gemm_address(result.dtype)
-        if gemm and len(x) and result.shape[1] <= NARROW:
+        if gemm and len(x) and multiplies_unpacked():
             multiply_transposed(low, high, gemm, table, first, x, result)
         else:
             np.matmul(table[:, first + low : first + high].T, x, out=result[low:high])
