@@ -235,9 +235,7 @@ ERRORS: dict[str, tuple[Any, Any, str]] = {
         "expected Variable, but hook returned 'int'",
     ),
     "count": (
-        lambda lib, x: [
-            (y.grad_fn.register_prehook(lambda gs: (gs[0], gs[0])), y.sum().backward()) for y in [x.exp()]
-        ],
+        lambda lib, x: [(y.grad_fn.register_prehook(lambda gs: (gs[0], gs[0])), y.sum().backward()) for y in [x.exp()]],
         RuntimeError,
         r"hook '<lambda>' has returned an incorrect number of values \(got 2, but expected 1\)",
     ),
@@ -254,3 +252,39 @@ def test_mistakes_are_named(lib: Any, case: str) -> None:
 def test_a_hook_must_be_callable() -> None:
     with pytest.raises(TypeError, match="expected a function of the gradient, got int"):
         leaf(tg, 1.0).register_hook(3)
+
+
+def test_a_handle_is_what_with_gives(lib: Any) -> None:
+    x = leaf(lib, 1.0)
+    with x.register_hook(lambda g: g * 10) as handle:
+        handle.remove()
+        (x * 1).sum().backward()
+    assert x.grad.item() == 1.0
+
+
+def test_retain_grad_of_a_leaf_changes_nothing(lib: Any) -> None:
+    x = leaf(lib, 1.0)
+    x.retain_grad()
+    (x * 3).sum().backward()
+    assert x.grad.item() == 3.0 and not x.retains_grad
+
+
+def test_what_a_hook_gives_stays_the_users(lib: Any) -> None:
+    """A tensor that is returned for two arguments, or kept, is not the memory of any gradient."""
+    x, w = leaf(lib, 1.0), leaf(lib, 2.0)
+    kept = lib.tensor([7.0])
+    for use in (lambda: x + w, lambda: x.reshape(1)):
+        y = use()
+        y.grad_fn.register_hook(lambda gi, go: tuple([kept for _ in gi]))
+        (y + y * 2).sum().backward()  # what arrives at y is a sum, made for the purpose
+    if lib is tg:  # PyTorch hands what the hook gave to both leaves
+        assert x.grad.item() == 14.0 and w.grad.item() == 7.0
+        assert kept.item() == 7.0
+        x.grad.zero_()
+        assert w.grad.item() == 7.0 and kept.item() == 7.0
+
+
+def test_handles_have_numbers_of_their_own() -> None:
+    x = leaf(tg, 1.0)
+    handles = [x.register_hook(print), x.register_post_accumulate_grad_hook(print), (x * 1).register_hook(print)]
+    assert len({handle.id for handle in handles}) == 3

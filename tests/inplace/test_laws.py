@@ -85,7 +85,7 @@ def test_the_message_has_pytorchs_sentence_then_says_who_saved_and_who_wrote() -
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
         "[torch.FloatTensor [3]], which is output 0 of ExpBackward0, is at version 1; expected version 0 instead. Hint:"
     )
-    assert "exp saved it" in message and "add_()" in message and "clone()" in message
+    assert "exp saved it (its output) for its gradient, and add_() wrote to it later. Write to a copy" in message
 
 
 def test_the_message_names_the_line_of_the_write_if_a_tape_is_open() -> None:
@@ -793,3 +793,108 @@ def test_a_node_with_a_hook_watches_what_it_saved_also_in_the_second_order(name:
         y.add_(1)
     with pytest.raises(InplaceError, match="modified by an inplace operation"):
         g.sum().backward()
+
+
+class SavesSecond(tg.autograd.Function):
+    """A copy of its first argument, which saves the second."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any, kept: Any) -> Any:
+        ctx.save_for_backward(kept)
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        (kept,) = ctx.saved_tensors
+        return g + 0 * kept.sum(), None
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name"),
+    [
+        (tg.float32, "FloatTensor"),
+        (tg.float64, "DoubleTensor"),
+        (tg.int64, "LongTensor"),
+        (tg.bool, "BoolTensor"),
+        (tg.uint8, "uint8Tensor"),
+    ],
+)
+def test_the_message_calls_types_as_pytorch_does(dtype: Any, name: str) -> None:
+    kept = tg.zeros(2, dtype=dtype)
+    z = SavesSecond.apply(leaf(1, 2), kept).sum()
+    kept.fill_(1)
+    with pytest.raises(InplaceError, match=rf": \[torch\.{name} \[2\]\]"):
+        z.backward()
+
+
+def test_the_way_back_past_writes_looks_at_each_place_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In ``outputs[t] = f(outputs[t - 1])`` every saved value is held against the writes after it."""
+    from tinygrad_rnn.tape import clock
+
+    looked: list[int] = []
+    bounds = clock._bounds
+    monkeypatch.setattr(clock, "_bounds", lambda a: looked.append(1) or bounds(a))
+    w, T = leaf(0.5, 0.25), 100
+    outputs = tg.zeros(T, 2, dtype=tg.float64)
+    outputs[0] = w
+    for t in range(1, T):
+        outputs[t] = outputs[t - 1] * w
+    outputs.sum().backward()
+    assert T < len(looked) < 3 * T  # of each write and of each saved value; all writes for each value: T * T / 2
+
+
+def test_a_write_to_a_diagonal_reaches_the_whole_and_its_gradient() -> None:
+    for recorded in (False, True):
+        x, w = tg.tensor(np.arange(1.0, 10).reshape(3, 3), requires_grad=True), leaf(1, 2, 3)
+        y = x * 1
+        y.diagonal().mul_(w)
+        of_x, of_w = tg.autograd.grad((y * y).sum() / 2, [x, w], create_graph=recorded)
+        assert of_x.requires_grad == recorded
+        check(of_x.detach(), 1, 2, 3, 4, 4 * 5, 6, 7, 8, 9 * 9)  # y, and on the diagonal w^2 x
+        check(of_w.detach(), 1, 2 * 25, 3 * 81)
+        if recorded:
+            (second,) = tg.autograd.grad(of_x.sum(), w)
+            check(second, 2, 4 * 5, 6 * 9)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_gradient_of_what_a_view_replaced_is_found_alone(whole: bool) -> None:
+    """Only one of the two ways through a write to a view leads to what was asked for."""
+    for wanted, expected in ((0, [0, 3]), (1, [5])):
+        x, v = leaf(2, 3), leaf(5)
+        y = x * 1
+        if whole:
+            y[:1].copy_(v)
+        else:
+            y[0] = v[0]
+        loss = (y * y * y).sum()
+        for recorded in (False, True):
+            (g,) = tg.autograd.grad(loss, (x, v)[wanted], retain_graph=True, create_graph=recorded)
+            check(g.detach(), *(3 * value**2 for value in expected))
+        (second,) = tg.autograd.grad(g.sum(), (x, v)[wanted])
+        check(second, *(6 * value for value in expected))
+
+
+def test_a_leaf_in_memory_that_was_detached_does_not_hinder_writes_to_the_original() -> None:
+    y, w = tg.zeros(3, dtype=tg.float64), leaf(1, 2, 3)
+    twin = y.detach()
+    x = twin[:2].requires_grad_()
+    y.add_(w)
+    check(x.detach(), 1, 2)
+    (x.sum() * 10 + y.sum()).backward()
+    check(x.grad, 10, 10)
+    check(w.grad, 1, 1, 1)
+
+
+def test_a_detached_diagonal_can_be_written_to_and_what_the_user_locked_cannot() -> None:
+    x = tg.zeros(2, 2)
+    x.diagonal().detach().fill_(3)
+    x.diagonal().data[1] = 4
+    assert x.tolist() == [[3.0, 0.0], [0.0, 4.0]]
+    values = np.zeros((2, 2))
+    values.flags.writeable = False
+    locked = tg.from_numpy(values)
+    for view in (locked[0], locked.diagonal(), locked.T[1:], locked.detach(), locked.diagonal().detach()):
+        with pytest.raises(InplaceError, match=r"fill_\(\): the memory of this tensor of shape \[.*\] is read-only"):
+            view.fill_(1)
+    assert not values.any()

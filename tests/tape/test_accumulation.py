@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,21 @@ from tinygrad_rnn.testing import Program, assert_tied_is_sum_of_untied, programs
 
 TAME = ["neg", "tanh", "sigmoid", "square", "add", "sub", "mul", "sum", "mean", "matmul", "softmax", "getitem", "place"]
 TAME += ["reshape", "permute", "stack", "cat", "gather", "scatter_add", "broadcast_to", "sum_to", "relu", "maximum"]
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_gradients_lie_in_c_order_in_memory_of_their_own(recorded: bool) -> None:
+    x = tg.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    w, seed = tg.zeros(3, 2, dtype=tg.float64, requires_grad=True), tg.ones(3, 2, dtype=tg.float64)
+    y = x.T * 2 + x.T * 3 + w  # both ways to x lead through a transposed array, and w gets the seed itself
+    found = list(tg.autograd.grad(y, [x, w, x], seed, retain_graph=True, create_graph=recorded))
+    if not recorded:
+        y.backward(seed)
+        found += [x.grad, w.grad]
+        assert all(g._data.flags.c_contiguous and g._data.flags.writeable for g in found)
+        pairs = itertools.combinations([*found, seed], 2)
+        assert not any(np.shares_memory(a._data, b._data) for a, b in pairs)
+    assert [g.tolist() for g in found[:3]] == [[[5.0] * 3] * 2, [[1.0] * 2] * 3, [[5.0] * 3] * 2]
 
 
 def seeds_for(outputs: tuple[tg.Tensor, ...], seed: int = 0) -> list[tg.Tensor]:
