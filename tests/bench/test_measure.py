@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tinygrad_rnn.bench import layers, measure
-from tinygrad_rnn.bench.layers import layer_goals, layer_jobs
+from tinygrad_rnn.bench.layers import layer_goals, layer_jobs, products_alone
 from tinygrad_rnn.bench.loops import ADAPTERS, loop_jobs
-from tinygrad_rnn.bench.measure import NUMPY_KERNELS, OURS, Result
+from tinygrad_rnn.bench.measure import NUMPY_KERNELS, OURS, PRODUCTS, Result
 from tinygrad_rnn.bench.memory import can_measure, peak_bytes
 from tinygrad_rnn.bench.report import describe, summary, write_json
 
@@ -127,6 +128,16 @@ def test_layers_that_differ_are_not_measured(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(layers, "with_numpy_kernels", lambda job: lambda: 1.01 * job())
     with pytest.raises(AssertionError, match="does not compute the same"):
         layer_jobs("GRU", 6, 3, 4)
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
+def test_the_products_alone_are_those_of_the_layer(kind: str, gates: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = products_alone(kind, 6, 3, 4)[PRODUCTS]
+    done = []
+    monkeypatch.setattr(np, "matmul", lambda a, b, out: done.append(a.shape[0] * a.shape[1] * b.shape[1]))
+    job()
+    assert done == [6 * 3 * 4 * gates * 4] * 6
+    assert Result("w", "ms", 1, {OURS: [2.0], PRODUCTS: [1.0], "torch": [4.0]}).pairs()[1] == (PRODUCTS, "torch")
 
 
 def test_goals_depend_on_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:

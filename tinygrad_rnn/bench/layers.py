@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .measure import NUMPY_KERNELS, OURS, Goals, Job
+from ..ops.kernels.conventions import CELLS
+from .measure import NUMPY_KERNELS, OURS, PRODUCTS, Goals, Job
 
-__all__ = ["GRID", "layer_goals", "layer_jobs", "lengths", "two_of_ours", "with_numpy_kernels"]
+__all__ = ["GRID", "layer_goals", "layer_jobs", "lengths", "products_alone", "two_of_ours", "with_numpy_kernels"]
 
 GRID = [(32, 8, 32), (64, 32, 64), (64, 32, 128), (64, 32, 256), (64, 32, 512), (1000, 1, 32)]
 """(T, N, H): steps, batch, hidden units; the input has H features too."""
@@ -86,6 +87,30 @@ def _job(lib: Any, layer: Any, values: Any, sizes: Sequence[int] | None) -> Job:
         return layer.weight_hh_l0.grad.numpy()
 
     return run
+
+
+def products_alone(kind: str, T: int, N: int, H: int) -> dict[str, Job]:
+    """The products of a forward and backward pass and nothing else, each one over all steps at once.
+
+    They are six, of as many multiplications each: x and h by their weights, the gradient of the gates by both weights
+    and by x and h.  The BLAS is NumPy's, with its own threads.  What a layer takes beyond that is for steps that wait
+    for each other, for everything that is no product, and for the tape; it can be less where pieces of a product
+    are faster than a large one.
+    """
+    gates = max(len(cell.gates) for mode, cell in CELLS.items() if mode.startswith(kind))
+    rng = np.random.default_rng(0)
+    x, dz, w = (
+        rng.standard_normal(shape, dtype=np.float32) for shape in ((T * N, H), (T * N, gates * H), (gates * H, H))
+    )
+    z, dx, dw = np.empty_like(dz), np.empty_like(x), np.empty_like(w)
+
+    def run() -> None:
+        for _ in ("input", "state"):
+            np.matmul(x, w.T, out=z)
+            np.matmul(dz, w, out=dx)
+            np.matmul(dz.T, x, out=dw)
+
+    return {PRODUCTS: run}
 
 
 def with_numpy_kernels(job: Job) -> Job:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .chain import chain_memory, chain_result, import_result, tiny_jobs
-from .layers import GRID, layer_goals, layer_jobs, two_of_ours
+from .layers import GRID, layer_goals, layer_jobs, products_alone, two_of_ours
 from .loops import loop_jobs
 from .measure import NUMPY_KERNELS, OURS, Goals, Job, Result, measure
 from .memory import can_measure, peak_bytes
@@ -60,11 +60,11 @@ def loops(session: Session) -> Iterator[Result]:
 
 
 def layers(session: Session) -> Iterator[Result]:
-    """Fused layers over the grid, against torch.nn; packed, and two layers in both directions."""
+    """Fused layers, and the products in them alone, against torch.nn; packed, and two layers in both directions."""
     for kind in KINDS:
         for T, N, H in GRID[:3] if session.quick else GRID:
-            work = f"{kind} T={T} N={N} H={H}"
-            yield session.measure(work, layer_jobs(kind, T, N, H), goals=layer_goals(kind, T, N, H))
+            jobs = layer_jobs(kind, T, N, H) | products_alone(kind, T, N, H)
+            yield session.measure(f"{kind} T={T} N={N} H={H}", jobs, goals=layer_goals(kind, T, N, H))
     T, N, H = 64, 32, 64
     for kind in KINDS:
         goals = layer_goals(kind, T, N, H)
