@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import pathlib
+import subprocess
+import sys
 from typing import Any
 
 import pytest
 
+from tests.mutation.cover import ROOT
 from tests.mutation.equivalents import Equivalents
 from tests.mutation.mutate import mutations
 from tests.mutation.swap import Functions, changed_codes, compiled
@@ -163,3 +166,25 @@ def test_an_equivalent_mutant_is_found_again_by_the_text_of_its_line_and_has_a_r
 
 def test_the_list_of_equivalent_mutants_can_be_read() -> None:
     assert all(Equivalents().reasons.values())
+
+
+TRIED = """
+import pathlib, sys
+import pytest
+from tests.mutation import trial
+from tests.mutation.mutate import mutations
+
+file = "ops/kernels/gru.py"
+source = pathlib.Path("tinygrad_rnn", file).read_text(encoding="utf-8")
+found = [m for m in mutations(source) if "SCALES = " in source.splitlines()[m.line - 1]]
+trial.load(file, found[0].build())
+sys.exit(pytest.main([sys.argv[1], *trial.QUIET]))
+"""
+
+
+def test_a_mutant_of_what_runs_at_import_is_what_the_tests_see(tmp_path: pathlib.Path) -> None:
+    test = tmp_path / "test_it.py"
+    lines = ["from tinygrad_rnn.ops.kernels import gru", "def test_it():", "    assert gru.SCALES == (0.5, 0.5, 1.0)"]
+    test.write_text("\n".join(lines))
+    run = subprocess.run([sys.executable, "-c", TRIED, str(test)], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 1 and "1 failed" in run.stdout, run.stdout + run.stderr
