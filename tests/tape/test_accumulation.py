@@ -172,3 +172,14 @@ def test_small_and_empty_shapes_accumulate_too(shape: tuple[int, ...]) -> None:
         (x * x).sum().backward()
     assert x.grad is not None and x.grad.shape == shape
     np.testing.assert_array_equal(x.grad.numpy(), np.full(shape, 12.0))
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_parts_are_added_to_a_sum_of_numbers(wanted: bool) -> None:
+    """The sum of two 0-d cotangents is a number to NumPy: there is no memory in it to add to."""
+    s = tg.tensor(0.75, dtype=tg.float64, requires_grad=True)
+    part = s[None]
+    loss = (part * s + s * 3).sum() + part.exp().sum()
+    (found,) = tg.autograd.grad(loss, [s], retain_graph=True) if wanted else (loss.backward(), s.grad)[1:]
+    assert found is not None and found.shape == ()
+    assert found.item() == pytest.approx(2 * 0.75 + 3 + np.exp(0.75), rel=1e-14)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -89,6 +91,49 @@ def test_suffixes_go_to_a_new_line_at_the_right_margin() -> None:
         x = np.arange(n) / 2
         ours, theirs = tg.tensor(x, requires_grad=True), torch.tensor(x, requires_grad=True)
         assert repr(ours) == repr(theirs)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1.5, 1500.0], [1.5, 1501.0], [1e8, 1.5e8], [1e8 + 0.5], [1e-4, 1.5e-4], [0.99e-4], [1e8], [2e8, 3e8]]
+    + [[1.0, 1000.0], [1.0, 1001.0], [3.0, np.inf], [0.5, np.nan], [np.nan, np.nan], [-0.0, 2.0]],
+)
+def test_the_bounds_between_formats_are_pytorchs(values: list[float]) -> None:
+    torch = pytest.importorskip("torch")
+    x = np.array(values)
+    assert repr(tg.tensor(x)) == repr(torch.tensor(x))
+    z = x.astype(complex)
+    z.imag = x[::-1]
+    assert repr(tg.tensor(z)) == repr(torch.tensor(z))
+
+
+@pytest.mark.parametrize("make", [lambda lib: lib.tensor([0.5], dtype=lib.float64), lambda lib: lib.arange(11) / 2])
+def test_lines_break_at_the_very_column_where_pytorchs_do(make: Any) -> None:
+    torch = pytest.importorskip("torch")
+    ours, theirs = make(tg).requires_grad_(), make(torch).requires_grad_()
+    try:
+        for width in range(10, 100):
+            set_printoptions(linewidth=width)
+            torch.set_printoptions(linewidth=width)
+            assert repr(ours) == repr(theirs)
+    finally:
+        set_printoptions(profile="default")
+        torch.set_printoptions(profile="default")
+
+
+@pytest.mark.parametrize("edge", [0, 1, 2, 3])
+def test_tensors_are_summarised_from_the_very_entry_on_where_pytorchs_are(edge: int) -> None:
+    torch = pytest.importorskip("torch")
+    try:
+        for threshold in (5, 6, 11, 12):
+            set_printoptions(threshold=threshold, edgeitems=edge)
+            torch.set_printoptions(threshold=threshold, edgeitems=edge)
+            for shape in ((6,), (2, 3), (2, 6), (5, 1), (3, 2, 2), (1, 12), (7,), (0,)):
+                x = np.arange(np.prod(shape)).reshape(shape) / 2
+                assert repr(tg.tensor(x)) == repr(torch.tensor(x))
+    finally:
+        set_printoptions(profile="default")
+        torch.set_printoptions(profile="default")
 
 
 def test_a_0d_tensor_formats_as_its_number() -> None:

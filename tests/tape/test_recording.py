@@ -13,9 +13,11 @@ import tinygrad_rnn as tg
 from tests.support.profiles import examples
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, GraphError
 from tinygrad_rnn.tape.fused import fused
+from tinygrad_rnn.tape.modes import state
 from tinygrad_rnn.tape.recording import Share
 from tinygrad_rnn.tape.table import table
 from tinygrad_rnn.tape.tensor import wrap
+from tinygrad_rnn.tape.watcher import watching
 from tinygrad_rnn.testing import Program, programs
 
 
@@ -287,6 +289,30 @@ def test_a_leaf_is_named_after_a_global_variable_too_but_first_after_a_local_one
     run: Any = space["run"]
     assert run(space["y"])[0].inputs == ("x", "y")
     assert run(space["x"])[0].inputs == ("y", "y")
+
+
+def test_a_write_is_listed_with_what_it_makes_of_the_family() -> None:
+    x = leaf(1.0, 2.0)
+    with tg.Tape() as tape:
+        y = x * 2
+        part = y[:1]
+        part.normal_()
+        part.mul_(x[1])
+    assert [r.node.name() for r in tape] == [
+        *("MulBackward0", "GetitemBackward0", "ForgetBackward0", "CopySlices"),
+        *("GetitemBackward0", "MulBackward0", "CopySlices"),
+    ]
+    assert [r.inputs for r in tape][2:4] == [("%1",), ("%0", "%2")]
+    assert [r.inputs for r in tape][5:] == [("%2", "%4"), ("%3", "%5")]
+    np.testing.assert_array_equal(tape[6].value, y._data)
+
+
+def test_of_equal_watchers_the_innermost_goes() -> None:
+    first, second = tg.Tape(), tg.Tape()
+    with watching(first), watching(second):
+        with watching(first):
+            assert state.watchers == (first, second, first)
+        assert state.watchers == (first, second)
 
 
 def test_the_record_of_a_tensor() -> None:

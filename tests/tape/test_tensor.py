@@ -121,3 +121,13 @@ def test_gradients_that_are_assigned_must_fit() -> None:
             x.grad = wrong
     with pytest.raises(TypeError, match="assigned grad expected to be a Tensor or None but got"):
         x.grad = [1.0, 2.0]  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("name", ["exp", "neg", "abs", "sum", "prod", "mean", "sqrt", "isnan", "cumsum", "clone"])
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_tensor_holds_an_array_also_where_numpy_gives_a_number(name: str, recorded: bool) -> None:
+    x = tg.tensor(4.0, requires_grad=recorded)
+    y = getattr(x, name)(*([0] if name == "cumsum" else []))
+    assert type(y._data) is np.ndarray and y.shape == ()
+    for z in (x + x, x * 2.0, 3.0 / x, x > 1, x.reshape(1) @ x.reshape(1), tg.where(x > 1, x, 0.0), x.reshape(1)[0]):
+        assert type(z._data) is np.ndarray and z.shape == ()

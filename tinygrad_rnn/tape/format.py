@@ -107,8 +107,7 @@ def _suffixes(t: Tensor) -> list[str]:
     if t.is_cuda:
         found.append(f"device='{t.device}'")
     dtype = t._data.dtype
-    hidden = t._data.size > options.threshold and not options.edgeitems
-    if hidden or (t._data.size == 0 and t._data.ndim != 1):
+    if t._data.ndim != 1 if t._data.size == 0 else not options.edgeitems:
         found.append(f"size={tuple(t._data.shape)}")
     usual = (np.int64, np.bool_, np.result_type(defaults.dtype, np.complex64)) if t._data.size else ()
     if dtype not in (defaults.dtype, *usual):
