@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module, raw_array
+from ..tape.misfit import fail
 from ..tape.modes import quietly
-from ..tape.primitive import fail
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
 from .dtypes import result_type

@@ -12,8 +12,9 @@ import numpy as np
 
 from ..backend import array_module, is_array
 from ..errors import ArgumentTypeError, DtypeError, IndexOutOfRange, IndexRuntimeError, ShapeRuntimeError
-from ..tape.primitive import Part, primitive
+from ..tape.primitive import REGISTRY, Part, primitive
 from ..tape.tensor import Tensor
+from ..tape.views import shown
 from ..typing import Array, DType, Shape, Value
 from .dtypes import as_dtype
 from .kernels.scatter import add_at
@@ -90,7 +91,8 @@ def read_vjp(g: Value, y: Any, a: Any, index: Any) -> IndexPart:
     return IndexPart(g, index, tuple(a.shape), a.dtype)
 
 
-_getitem = primitive("getitem", lambda a, index: a[index], (read_vjp,), ("",), view=True)
+primitive("getitem", lambda a, index: a[index], (read_vjp,), ("",), view=True)
+GETITEM = REGISTRY["getitem"]
 
 
 def raw_index(index: Any, xp: Any = None) -> Any:
@@ -164,7 +166,7 @@ def getitem(a: Value, index: Any) -> Value:
         if type(index) is tuple and (steps := numbers_first(index)):
             return getitem(getitem(a, steps[0]), steps[1])
     try:
-        return _getitem(a, index=index)
+        return shown(GETITEM, a, a._data[index], {"index": index}) if isinstance(a, Tensor) else a[index]
     except IndexError as error:
         raise _index_error(a, index, error) from error
 

@@ -16,6 +16,8 @@ from .shape import sum_to
 
 __all__ = ["linear", "matmul"]
 
+ndarray, dot = np.ndarray, np.ndarray.dot
+
 LEAST_COPIED = 512
 """Entries of a weight of which a transposed copy is worth its making."""
 
@@ -46,7 +48,7 @@ def _transposed(b: Array) -> Array:
 def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
     """``g @ b^T``, written out for vectors, summed over batch axes that were broadcast."""
     if g.ndim == 2 and b.ndim == 2:
-        return g.dot(_transposed(b)) if type(g) is np.ndarray else matmul(g, b.T)
+        return g.dot(_transposed(b)) if type(g) is ndarray else matmul(g, b.T)
     if b.ndim == 1:
         return g[..., None] * b if a.ndim > 1 else g * b
     if a.ndim == 1:
@@ -57,7 +59,7 @@ def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
 def _vjp_right(g: Value, y: Any, a: Value, b: Any) -> Value:
     """``a^T @ g``, written out for vectors, summed over batch axes that were broadcast."""
     if g.ndim == 2 and a.ndim == 2:
-        return a.T.dot(g) if type(g) is np.ndarray else matmul(a.T, g)
+        return dot(a.T, g) if type(g) is ndarray else matmul(a.T, g)
     if a.ndim == 1:
         return sum_to(a[:, None] * g[..., None, :], b.shape) if b.ndim > 1 else g * a
     if b.ndim == 1:

@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from ..tape.misfit import fail
 from ..tape.modes import quietly
-from ..tape.primitive import fail
 from ..tape.tensor import Tensor, as_array, wrap
 
 __all__ = ["plain", "raw"]

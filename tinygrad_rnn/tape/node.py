@@ -75,6 +75,7 @@ class Node:
         "args",
         "clocks",
         "dtype",
+        "hooks",
         "index",
         "params",
         "parents",
@@ -82,8 +83,7 @@ class Node:
         "shape",
     )
 
-    # Rarely set, so kept out of the slots: an instance gets a __dict__ only when one of them is.
-    hooks: dict[int, Hook] | None = None
+    # Rarely set, so kept out of the slots: an instance gets a __dict__ only when it is.
     info: str | None = None
 
     def __init__(
@@ -106,6 +106,7 @@ class Node:
         self.clocks = clocks
         self.shape = shape
         self.dtype = dtype
+        self.hooks: dict[int, Hook] | None = None
 
     @property
     def ndim(self) -> int:

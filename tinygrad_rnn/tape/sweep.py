@@ -121,11 +121,14 @@ def _to_leaves(seeds: Seeds, deliver: Deliver, keep: bool) -> None:
         if type(node) is Leaf:
             deliver(node, g, owned)
             continue
-        primitive, args, ans, parents = node.primitive, node.args, node.ans, node.parents
+        args = node.args
         if args is None:
             raise _freed(node)
         if index < writes.latest:
             node.check_fresh()
+        primitive = node.primitive
+        ans = node.ans
+        parents = node.parents
         arity = primitive.arity
         if arity == 2:
             (vjp_a, vjp_b), (a, b), (parent_a, parent_b) = primitive.vjps, args, parents

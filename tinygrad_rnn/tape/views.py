@@ -27,7 +27,7 @@ from .tensor import Tensor, as_array, wrap
 if TYPE_CHECKING:
     from .primitive import Primitive
 
-__all__ = ["ancestry", "become_view", "derive", "leave_family", "region", "unlock", "viewer"]
+__all__ = ["ancestry", "become_view", "derive", "leave_family", "region", "shown", "unlock", "viewer"]
 __all__ += ["views_of"]
 
 ndarray = np.ndarray
@@ -41,33 +41,37 @@ def viewer(p: Primitive) -> Callable[..., Any]:
     def apply(a: Any, **params: Any) -> Any:
         if not isinstance(a, Tensor):
             return forward(a, **params)
-        x = a._data
-        y = forward(x, **params)
-        if type(y) is not ndarray:
-            y = _whole(p, params, x, y)
-        out = _new(Tensor)
-        out._data = y
-        out._node = out._clock = None
-        here = state.here
-        recording = here.recording
-        base = y.base
-        if base is not None and (base is x or base is x.base or overlap(x, y)):
-            out._clock = clock = a._clock or a._own_clock()
-            out._view = (a, p, params, recording)
-            if recording:
-                views = clock.views
-                if views is None:
-                    views = clock.views = {}
-                views[ref(out, views.pop)] = None
-        parent = a._node
-        if parent is not None and recording:
-            out._node = node = Node(p, (parent,), (parent,), params, None, (), y.shape, y.dtype)
-            if here.watchers:
-                for watcher in here.watchers:
-                    watcher.recorded(node, y)
-        return out
+        return shown(p, a, forward(a._data, **params), params)
 
     return apply
+
+
+def shown(p: Primitive, a: Tensor, y: Any, params: Params) -> Tensor:
+    """The raw result ``y`` of a view primitive as a tensor: a view of ``a`` if it shares its memory, and recorded."""
+    x = a._data
+    if type(y) is not ndarray:
+        y = _whole(p, params, x, y)
+    out = _new(Tensor)
+    out._data = y
+    out._node = out._clock = None
+    here = state.here
+    recording = here.recording
+    base = y.base
+    if base is not None and (base is x or base is x.base or overlap(x, y)):
+        out._clock = clock = a._clock or a._own_clock()
+        out._view = (a, p, params, recording)
+        if recording:
+            views = clock.views
+            if views is None:
+                views = clock.views = {}
+            views[ref(out, views.pop)] = None
+    parent = a._node
+    if parent is not None and recording:
+        out._node = node = Node(p, (parent,), (parent,), params, None, (), y.shape, y.dtype)
+        if here.watchers:
+            for watcher in here.watchers:
+                watcher.recorded(node, y)
+    return out
 
 
 def region(p: Primitive, params: Params, x: Array) -> Array:

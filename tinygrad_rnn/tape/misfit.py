@@ -1,0 +1,46 @@
+"""What a failed forward function means in the user's terms: types, devices and shapes that do not fit."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from ..backend import on_gpu
+from ..errors import DeviceError, DtypeError, ShapeRuntimeError
+
+__all__ = ["fail"]
+
+
+def fail(name: str, error: Exception, *arrays: Any, mismatch: Any = None) -> NoReturn:
+    """Raise what a failed forward means in the user's terms, or its own error where that is not known."""
+    if len({on_gpu(x) for x in arrays if hasattr(x, "dtype") and hasattr(x, "shape")}) > 1:
+        raise DeviceError(
+            "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! "
+            f"In {name}(): move one of them with .to(device)"
+        ) from error
+    explained = (mismatch(*arrays) if mismatch is not None else None) or _misfit(name, error, arrays)
+    if explained is None:
+        raise error
+    raise explained from error
+
+
+def _misfit(name: str, error: Exception, arrays: Sequence[Any]) -> Exception | None:
+    """The error for types that an operation cannot take, or for shapes that do not broadcast."""
+    if isinstance(error, TypeError):
+        return DtypeError(f"{name}() is not implemented for {', '.join(map(_kind, arrays))}: {error}")
+    if not isinstance(error, ValueError) or "broadcast" not in str(error):
+        return None
+    for left, right in itertools.combinations([tuple(getattr(x, "shape", ())) for x in arrays], 2):
+        for axis in range(1, min(len(left), len(right)) + 1):
+            if left[-axis] != right[-axis] and 1 not in (left[-axis], right[-axis]):
+                return ShapeRuntimeError(
+                    f"The size of tensor a ({left[-axis]}) must match the size of tensor b ({right[-axis]}) at "
+                    f"non-singleton dimension {max(len(left), len(right)) - axis}. {name}(): shapes {list(left)} and "
+                    f"{list(right)} do not broadcast"
+                )
+    return None
+
+
+def _kind(x: Any) -> str:
+    return str(x.dtype) if hasattr(x, "dtype") else type(x).__name__
