@@ -91,7 +91,7 @@ def blas() -> Blas:
 
 def blas_threads() -> int | None:
     """How many threads the BLAS in use has now; None if it does not tell."""
-    threads = _function(_library(), "get_num_threads")
+    threads = _threads()[0]
     return None if threads is None else int(threads())
 
 
@@ -101,11 +101,20 @@ def set_blas_threads(count: int) -> bool:
     Returns:
         Whether the BLAS in use can be told.
     """
-    setter = _function(_library(), "set_num_threads")
+    setter = _threads()[1]
     if setter is None:
         return False
-    setter(ctypes.c_int(count))
+    setter(count)
     return True
+
+
+@functools.cache
+def _threads() -> tuple[Any, Any]:
+    """The functions that tell and set the number of threads: asked for at every run of a kernel."""
+    getter, setter = (_function(_library(), f"{name}_num_threads") for name in ("get", "set"))
+    if setter is not None:
+        setter.argtypes = [ctypes.c_int]
+    return getter, setter
 
 
 def wished_kernel(cpuinfo: str = "/proc/cpuinfo") -> str | None:

@@ -231,14 +231,23 @@ class RNNBase(Stack):
             weights["weight_hh"] = F.dropout(weights["weight_hh"], self.weight_dropout, self.training)
         return weights
 
+    def _used(self, layer: int, direction: int) -> list[Any]:
+        """What the operations in ``SEQUENCES`` take: weight_ih, weight_hh, bias_ih, bias_hh and, if there is one,
+        weight_hr."""
+        names = self._all_weights[layer * self._directions + direction]
+        used = [getattr(self, name) for name in names]
+        if not self.bias:
+            used[2:2] = [None, None]
+        if self.weight_dropout:
+            used[1] = F.dropout(used[1], self.weight_dropout, self.training)
+        return used
+
     def _direction(
         self, layer: int, direction: int, x: Value, states: States, sizes: Sizes
     ) -> tuple[tuple[Value, ...], States]:
-        weights = self._weights(layer, direction)
         reverse, count = bool(direction), len(states)
         if not self._steps_differ:
-            order = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")[: 5 if self.proj_size else 4]
-            used = [weights.get(name) for name in order]
+            used = self._used(layer, direction)
             options: dict[str, Any] = {"cells": True} if self.return_cells else {}
 
             def run(x: Value, states: States, sizes: Sizes) -> tuple[tuple[Value, ...], States]:
@@ -251,6 +260,7 @@ class RNNBase(Stack):
                 return in_segments(run, x, states, sizes, reverse, wish)
             options["segments"] = wish
             return run(x, states, sizes)
+        weights = self._weights(layer, direction)
         variant = STEPS[self.mode] if self.reset_after else partial(STEPS[self.mode], reset_after=False)
         gates = range(count, count + len(self._kind.gates)) if self.return_gates else ()
         emit = (0, *([1] if self.return_cells else []), *gates)

@@ -85,9 +85,13 @@ def _refusal(kernel: str, mode: str, arrays: Sequence[Array], params: dict[str, 
         return f"the arrays are on the {'CPU' if on_cpu else 'GPU'}"
     if kernel in _broken:
         return _broken[kernel]
-    package = importlib.import_module(PACKAGES[kernel], __package__)
-    reason: str | None = package.refuses(mode, *arrays, **params)
+    reason: str | None = _package(kernel).refuses(mode, *arrays, **params)
     return reason
+
+
+@functools.cache
+def _package(kernel: str) -> Any:
+    return importlib.import_module(PACKAGES[kernel], __package__)
 
 
 @functools.cache

@@ -105,8 +105,9 @@ def forward(mode: str) -> Callable[..., tuple[Outputs, Any]]:
     whole, count = choice.forward(mode), STATES[mode]
 
     def run(x: Array, *others: Array, segments: int | str | None = None, **params: Any) -> tuple[Outputs, Any]:
-        kept = params.get("save", True)
-        parts = cut(x.shape, params.get("sizes"), params.get("reverse", False), segments) if kept else []
+        if segments is None or not params.get("save", True):
+            return whole(x, *others, **params)
+        parts = cut(x.shape, params.get("sizes"), params.get("reverse", False), segments)
         if len(parts) < 2:
             return whole(x, *others, **params)
         states, weights = others[:count], others[count:]

@@ -30,6 +30,7 @@ class Residual(NamedTuple):
     """What one forward run leaves to its backward run."""
 
     visits: Visits
+    division: Division
     gates: Array  # (S, 4H or more): q, and r, z, n after activation
     h: Array  # (S + N, H): the table of states
 
@@ -168,7 +169,7 @@ def forward(
         h,
     )
     y = visits.after(h).reshape(*x.shape[:-1], size)
-    return (y, visits.final(h)), Residual(visits, gates, h) if save else None
+    return (y, visits.final(h)), Residual(visits, division, gates, h) if save else None
 
 
 def _bias(b_ih: Array | None, b_hh: Array | None, size: int, dtype: np.dtype) -> Array:
@@ -195,9 +196,8 @@ def backward(
     needs: Sequence[bool],
 ) -> list[Array | None]:
     """The gradients of all six arguments: as those of the NumPy kernel."""
-    visits, gates, h = residual
+    visits, division, gates, h = residual
     size, dtype = h0.shape[1], x.dtype
-    division = Division.of(visits, w_ih, w_hh)
     dy, dh_n = gs
     dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
     da = room(visits.rows, 4 * size, x)
@@ -231,7 +231,7 @@ def backward(
         d_rz, d_n = d_w_hh[: 2 * size], d_w_hh[2 * size :]
     earlier = visits.before(h)
     weight_gradients(division, (da, size, visits.in_rows(x), d_w_ih), (da, size, earlier, d_rz), (da, 0, earlier, d_n))
-    total = d_bias.sum(axis=0)
+    total = d_bias[0] if len(d_bias) == 1 else d_bias.sum(axis=0)
     return [
         None if dx is None else dx.reshape(x.shape),
         dh if needs[1] else None,

@@ -30,6 +30,7 @@ class Residual(NamedTuple):
     """What one forward run leaves to its backward run."""
 
     visits: Visits
+    division: Division
     gates: Array  # (S, 4H or more): i, f, g, o after activation
     h: Array  # (S + N, H): the table of states
     c: Array  # (S + N, H)
@@ -178,7 +179,7 @@ def forward(
     outputs: tuple[Array, ...] = (visits.after(h).reshape(*x.shape[:-1], size), visits.final(h), visits.final(c))
     if cells:
         outputs = (*outputs, visits.after(c).reshape(*x.shape[:-1], size))
-    return outputs, Residual(visits, gates, h, c) if save else None
+    return outputs, Residual(visits, division, gates, h, c) if save else None
 
 
 def backward(
@@ -196,9 +197,8 @@ def backward(
     needs: Sequence[bool],
 ) -> list[Array | None]:
     """The gradients of all eight arguments: as those of the NumPy kernel."""
-    visits, gates, h, c = residual
+    visits, division, gates, h, c = residual
     size, dtype = c0.shape[1], x.dtype
-    division = Division.of(visits, w_ih, w_hh)
     dy, dh_n, dc_n, dc_all = (*gs, None)[:4]
     dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
     dc = np.zeros(c0.shape, dtype) if dc_n is None else dc_n.copy()
@@ -230,7 +230,7 @@ def backward(
     d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[3] else None
     d_w_hh = aligned_empty(w_hh.shape, w_hh) if needs[4] else None
     weight_gradients(division, (whole_dz, 0, visits.in_rows(x), d_w_ih), (whole_dz, 0, visits.before(h), d_w_hh))
-    d_bias = d_bias.sum(axis=0)
+    d_bias = d_bias[0] if len(d_bias) == 1 else d_bias.sum(axis=0)
     return [
         None if dx is None else dx.reshape(x.shape),
         dh if needs[1] else None,

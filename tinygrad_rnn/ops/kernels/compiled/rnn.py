@@ -29,6 +29,7 @@ class Residual(NamedTuple):
     """What one forward run leaves to its backward run."""
 
     visits: Visits
+    division: Division
     relu: bool
     h: Array  # (S + N, H): the table of states
 
@@ -158,7 +159,7 @@ def forward(
         h,
     )
     y = visits.after(h).reshape(*x.shape[:-1], size)
-    return (y, visits.final(h)), Residual(visits, relu, h) if save else None
+    return (y, visits.final(h)), Residual(visits, division, relu, h) if save else None
 
 
 def backward(
@@ -174,9 +175,8 @@ def backward(
     needs: Sequence[bool],
 ) -> list[Array | None]:
     """The gradients of all six arguments: as those of the NumPy kernel."""
-    visits, relu, h = residual
+    visits, division, relu, h = residual
     size, dtype = h0.shape[1], x.dtype
-    division = Division.of(visits, w_ih, w_hh)
     dy, dh_n = gs
     dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
     dz = room(visits.rows, size, x)
@@ -203,7 +203,7 @@ def backward(
     d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[2] else None
     d_w_hh = aligned_empty(w_hh.shape, w_hh) if needs[3] else None
     weight_gradients(division, (dz, 0, visits.in_rows(x), d_w_ih), (dz, 0, visits.before(h), d_w_hh))
-    total = d_bias.sum(axis=0)
+    total = d_bias[0] if len(d_bias) == 1 else d_bias.sum(axis=0)
     return [
         None if dx is None else dx.reshape(x.shape),
         dh if needs[1] else None,

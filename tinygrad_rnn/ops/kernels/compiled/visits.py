@@ -10,6 +10,7 @@ A thread takes some sequences of the batch through the whole time.  Threads shar
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -24,6 +25,33 @@ ROW, COUNT, AFTER, BEFORE, OLD = range(5)
 """Columns of a table of visits: the first row of the step and how many it has; in the table of states, the first of
 those after the visit and of those after the visit before it; how many of these it goes on with.  Sequences beyond
 that many start from their initial states."""
+
+
+def _values_and_initial(rows: int, batch: int, reverse: bool) -> tuple[int, int]:
+    return (0, rows) if reverse else (batch, 0)
+
+
+@functools.lru_cache(maxsize=16)
+def _table(steps: int, batch: int, sizes: tuple[int, ...] | None, reverse: bool) -> tuple[Array, int]:
+    """The table of visits, which nobody may write to, and S: layers ask for the same one over and over."""
+    table = np.zeros((steps, 5), np.int64)
+    if sizes is None:
+        counts: Array = batch
+        rows = steps * batch
+        starts = np.arange(0, rows, batch) if rows else np.zeros(steps, np.int64)
+    else:
+        counts = np.array(sizes, np.int64)
+        starts = counts.cumsum() - counts
+        rows = int(counts.sum())
+    if reverse:
+        starts = starts[::-1]
+        counts = counts if sizes is None else counts[::-1]
+    table[:, ROW] = starts
+    table[:, COUNT] = counts
+    table[:, AFTER] = starts + _values_and_initial(rows, batch, reverse)[0]
+    table[1:, BEFORE] = table[:-1, AFTER]
+    table[1:, OLD] = batch if sizes is None else np.minimum(counts[1:], counts[:-1])
+    return table, rows
 
 
 class Visits:
@@ -46,26 +74,10 @@ class Visits:
     """
 
     def __init__(self, x: Array, batch: int, sizes: Sequence[int] | None = None, reverse: bool = False) -> None:
-        self.steps = steps = x.shape[0] if sizes is None else len(sizes)
+        self.steps = x.shape[0] if sizes is None else len(sizes)
         self.batch, self.sizes, self.reverse = batch, sizes, reverse
-        self.table = table = np.zeros((steps, 5), np.int64)
-        if sizes is None:
-            counts: Array = batch
-            self.rows = rows = steps * batch
-            starts = np.arange(0, rows, batch) if rows else np.zeros(steps, np.int64)
-        else:
-            counts = np.array(sizes, np.int64)
-            starts = counts.cumsum() - counts
-            self.rows = rows = int(counts.sum())
-        if reverse:
-            starts = starts[::-1]
-            counts = counts if sizes is None else counts[::-1]
-        self.values, self.initial = (0, rows) if reverse else (batch, 0)  # the first row of each
-        table[:, ROW] = starts
-        table[:, COUNT] = counts
-        table[:, AFTER] = starts + self.values
-        table[1:, BEFORE] = table[:-1, AFTER]
-        table[1:, OLD] = batch if sizes is None else np.minimum(counts[1:], counts[:-1])
+        self.table, self.rows = _table(self.steps, batch, None if sizes is None else tuple(sizes), reverse)
+        self.values, self.initial = _values_and_initial(self.rows, batch, reverse)
 
     def in_rows(self, a: Array) -> Array:
         """``a`` (T, N, K) or packed (S, K) as (S, K), for compiled code."""

@@ -56,10 +56,21 @@ class Division(NamedTuple):
 
 def strips(division: Division, *weights: Array | None, transposed: bool = False) -> list[Array]:
     """The strips of each weight, or of its transpose, as :func:`.products.multiply` takes them; None for None."""
-    results = [None if weight is None else aligned_empty((weight.size,), weight) for weight in weights]
-    work = [(plain(w), strip) for w, strip in zip(weights, results, strict=True) if w is not None]
-    parts = division.threads if sum([weight.nbytes for weight, _ in work]) > NEAR else 1
-    share(_strips, [(k, k + 1) for k in range(parts)], parts, work, transposed)
+    results: list[Array] = []
+    work = []
+    for weight in weights:
+        if weight is not None and not transposed and weight.shape[1] <= WIDTH:
+            weight = plain(weight).reshape(-1)  # it is its only strip
+        elif weight is not None:
+            work.append((plain(weight), aligned_empty((weight.size,), weight)))
+            weight = work[-1][1]
+        results.append(weight)
+    if not work:
+        return results
+    if division.threads == 1 or sum([weight.nbytes for weight, _ in work]) <= NEAR:
+        _strips(0, 1, 1, work, transposed)
+    else:
+        share(_strips, [(k, k + 1) for k in range(division.threads)], division.threads, work, transposed)
     return results
 
 
