@@ -94,3 +94,16 @@ def test_hooks_on_saved_values(x: Any) -> None:
         with hooks:
             y = (x * x).exp()
         assert same(tg.autograd.grad(y.sum(), x)[0], 2 * V * np.exp(V * V))
+
+
+def test_the_tape_shows_and_keeps_arrays_of_the_module(x: Any) -> None:
+    with tg.Tape() as tape:
+        y = (x * x).sum() * 2
+    steps = tape.backward(y)
+    assert [step.name for step in steps] == ["%2", "%1", "%0", "x"]
+    assert all(type(c.value) is type(x._data) for step in steps[2:] for c in step.contributions)
+    assert same(tg.as_tensor(steps[-1].cotangent), 4 * V) and same(x.grad, 4 * V)
+    shares = tape.shares(x)
+    x.grad.zero_()
+    assert [same(tg.as_tensor(share.value), 2 * V) for share in shares] == [True, True]
+    assert tape.table("value").split("\n")[1:] == ["[0.25, 1.  , 4.  ]", "5.25", "10.5"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
@@ -294,3 +295,76 @@ def test_handles_have_numbers_of_their_own() -> None:
     x = leaf(tg, 1.0)
     handles = [x.register_hook(print), x.register_post_accumulate_grad_hook(print), (x * 1).register_hook(print)]
     assert len({handle.id for handle in handles}) == 3
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_hooks_of_a_node_see_and_replace_each_gradient_alone(recorded: bool) -> None:
+    x, w = leaf(tg, 2.0), leaf(tg, 3.0)
+    seen: list[Any] = []
+    for form in (lambda gs: gs[0] * 2, lambda gs: [gs[0] * 2], lambda gs: (gs[0] * 2,)):
+        y = x * w
+        y.grad_fn.register_prehook(form)  # one tensor, a list or a tuple
+        y.grad_fn.register_hook(lambda gi, go: seen.append((*[g.item() for g in gi], go[0].item())))
+        y.grad_fn.register_hook(lambda gi, go: (None, gi[1] * 10))
+        y.grad_fn.register_hook(lambda gi, go: seen.append((gi[0], gi[1].item())))
+        found = tg.autograd.grad(y.sum(), (x, w), create_graph=recorded, allow_unused=True)
+        assert found[0] is None and found[1].item() == 40.0
+        assert seen == [(6.0, 4.0, 2.0), (None, 40.0)]
+        seen.clear()
+    if recorded:
+        assert tg.autograd.grad(found[1], x)[0].item() == 20.0  # both hooks are part of what is differentiated
+
+
+def test_several_hooks_of_one_leaf_node_run_in_their_order() -> None:
+    x = leaf(tg, 1.0)
+    seen: list[Any] = []
+    node = (x * 3).grad_fn.next_functions[0][0]
+    node.register_prehook(lambda gs: (gs[0] * 2,))
+    first = node.register_hook(lambda gi, go: seen.append(("first", go[0].item())))
+    x.register_hook(lambda g: seen.append(("tensor", g.item())))
+    node.register_prehook(lambda gs: (gs[0] + 1,))
+    node.register_hook(lambda gi, go: seen.append(("last", go[0].item())))
+    (x * 3).sum().backward()
+    assert seen == [("tensor", 3.0), ("first", 6.0), ("last", 7.0)]  # as the one before it left the gradient
+    first.remove()
+    seen.clear()
+    (x * 3).sum().backward()
+    assert seen == [("tensor", 3.0), ("last", 7.0)] and x.grad.item() == 14.0
+
+
+def test_hooks_of_the_node_of_a_fused_layer_are_differentiated_too() -> None:
+    tg.manual_seed(0)
+    layer = tg.nn.RNN(1, 1, dtype=tg.float64)
+    x = tg.ones(2, 1, 1, dtype=tg.float64, requires_grad=True)
+
+    def gradients(hooked: bool) -> Any:
+        y, h = layer(x)
+        if hooked:
+            y.grad_fn.register_hook(lambda gi, go: tuple([None if g is None else g * 3 for g in gi]))
+            y.grad_fn.register_prehook(lambda gs: [gs[0] * 2, None if gs[1] is None else gs[1] * 2])
+        (g,) = tg.autograd.grad((y * y).sum(), x, create_graph=True)
+        return g.detach().numpy(), tg.autograd.grad((g * g).sum(), x)[0].numpy()
+
+    (plain, second), (six, thirtysix) = gradients(False), gradients(True)
+    np.testing.assert_allclose(six, 6 * plain, rtol=1e-13)  # a few roundings
+    assert np.abs(plain).min() > 1e-3 and np.abs(second).min() > 1e-3 and np.isfinite(thirtysix).all()
+
+
+def test_a_hook_that_is_taken_out_while_it_runs_is_no_error(lib: Any) -> None:
+    x = leaf(lib, 1.0)
+    handles: list[Any] = []
+    handles.append(x.register_hook(lambda g: handles[0].remove()))
+    for _ in range(2):
+        (x * 2).sum().backward()
+    once = x.register_post_accumulate_grad_hook(lambda p: once.remove())
+    (x * 2).sum().backward()
+    assert x.grad.item() == 6.0
+
+
+def test_a_retained_gradient_of_a_recorded_sweep_has_a_history_and_of_a_plain_one_none() -> None:
+    x = leaf(tg, 3.0)
+    for recorded in (False, True):
+        h = x * x
+        h.retain_grad()
+        tg.autograd.grad((h * h).sum(), x, create_graph=recorded)
+        assert h.grad.requires_grad == recorded and h.grad.item() == 18.0

@@ -783,6 +783,16 @@ def test_the_message_names_the_node_that_made_a_value_and_nobody_for_a_leaf() ->
         y.sum().backward()
 
 
+def test_the_message_tells_the_shape_of_the_argument_not_of_the_result() -> None:
+    a, b = tg.ones(2, 3, requires_grad=True), tg.ones(3, 4, requires_grad=True)
+    for written, sentence in ((a, r"\[2, 3\]\] is .*argument 0"), (b, r"\[3, 4\]\] is .*argument 1")):
+        y = (a @ b).sum()
+        with tg.no_grad():
+            written.add_(1)
+        with pytest.raises(InplaceError, match=sentence):
+            y.backward()
+
+
 @pytest.mark.parametrize("name", ["tanh", "pow"])
 def test_a_node_with_a_hook_watches_what_it_saved_also_in_the_second_order(name: str) -> None:
     x, other = leaf(1, 2, 3), leaf(2, 3, 4)

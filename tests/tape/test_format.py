@@ -107,10 +107,18 @@ def test_the_bounds_between_formats_are_pytorchs(values: list[float]) -> None:
     assert repr(tg.tensor(z)) == repr(torch.tensor(z))
 
 
-@pytest.mark.parametrize("make", [lambda lib: lib.tensor([0.5], dtype=lib.float64), lambda lib: lib.arange(11) / 2])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda lib: lib.tensor([0.5], dtype=lib.float64).requires_grad_(),
+        lambda lib: (lib.arange(11) / 2).requires_grad_(),
+        lambda lib: lib.tensor([0.5 + 1j, -3 - 10j, 0.25j] * 4),
+        lambda lib: lib.tensor([[True, False] * 5] * 2),
+    ],
+)
 def test_lines_break_at_the_very_column_where_pytorchs_do(make: Any) -> None:
     torch = pytest.importorskip("torch")
-    ours, theirs = make(tg).requires_grad_(), make(torch).requires_grad_()
+    ours, theirs = make(tg), make(torch)
     try:
         for width in range(10, 100):
             set_printoptions(linewidth=width)
