@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 
 from ..typing import Value
@@ -19,6 +20,7 @@ def _scaled(operation: Callable[[Value, Value], Value], doc: str) -> Callable[..
         return operation(a, b if alpha == 1 else b * alpha)
 
     apply.__doc__ = doc
+    apply.__signature__ = inspect.signature(apply, follow_wrapped=False)  # type: ignore[attr-defined]
     return apply
 
 
@@ -42,5 +44,6 @@ def div(a: Value, b: Value, *, rounding_mode: str | None = None) -> Value:
     return divide_rounded(a, b, rounding_mode)
 
 
+div.__signature__ = inspect.signature(div)  # type: ignore[attr-defined]
 div.__wrapped__ = elementwise._true_divide  # type: ignore[attr-defined]  # what it is without options
 divide = div

@@ -23,7 +23,7 @@ from ..typing import Array, Shape, Value
 from .dtypes import cast
 from .elementwise import where
 from .index import _index_error, getitem, numbers_first, raw_index
-from .shape import sum_to
+from .shape import sum_to, too_many_axes
 
 __all__ = ["copy_", "fill_", "overwrite", "setitem", "zero_"]
 
@@ -230,8 +230,12 @@ def _shape_error(data: Array, index: Any, values: Any, error: ValueError) -> Exc
         return ShapeRuntimeError(
             f"shape mismatch: value tensor of shape {got} cannot be broadcast to indexing result of shape {place}"
         )
+    while len(got) > len(place) and got[0] == 1:
+        del got[0]
+    if len(got) > len(place):
+        return ShapeRuntimeError(too_many_axes(len(place), len(got)))
     for axis in range(1, len(got) + 1):
-        expected = place[-axis] if axis <= len(place) else 1
+        expected = place[-axis]
         if got[-axis] not in (1, expected):
             break
     return ShapeRuntimeError(
@@ -256,10 +260,9 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Set every entry to one number, or to a 0-d tensor, which gets the sum of the cotangent."""
-    if np.ndim(value._data if isinstance(value, Tensor) else value) > 0:
-        raise ShapeRuntimeError(
-            f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
-        )
+    ndim = np.ndim(value._data if isinstance(value, Tensor) else value)
+    if ndim > 0:
+        raise ShapeRuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {ndim} dimensions.")
     return _assign(self, ..., True, value, "fill_")
 
 

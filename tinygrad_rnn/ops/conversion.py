@@ -71,6 +71,7 @@ def _to_dtype(dtype: Any) -> Callable[[Tensor], Tensor]:
 
 LEGACY = {"float16": "Half", "float32": "Float", "float64": "Double", "uint8": "Byte", "int8": "Char"}
 LEGACY |= {"int16": "Short", "int32": "Int", "int64": "Long", "bool": "Bool"}
+LEGACY |= {"complex64": "ComplexFloat", "complex128": "ComplexDouble"}
 
 
 def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:

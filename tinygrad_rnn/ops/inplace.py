@@ -24,6 +24,7 @@ from ..tape.tensor import Tensor, wrap
 from ..tape.views import become_view, leave_family
 from ..typing import Array
 from . import assign
+from .conversion import LEGACY
 from .dtypes import cast
 
 __all__ = ["in_place", "methods"]
@@ -126,7 +127,6 @@ def _stand_ins(
     return old, tuple([apart(a) for a in args]), {key: apart(a) for key, a in kwargs.items()}
 
 
-_NAMES = {"float16": "Half", "float32": "Float", "float64": "Double", "int32": "Int", "int64": "Long"}
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 
@@ -154,7 +154,7 @@ def _fitted(self: Tensor, out: Tensor, name: str) -> Tensor:
 
 
 def _torch_name(dtype: Any) -> str:
-    return _NAMES.get(str(dtype), str(dtype).capitalize())
+    return LEGACY.get(str(dtype), str(dtype))
 
 
 def _reshaped(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:

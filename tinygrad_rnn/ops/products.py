@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors import ShapeRuntimeError
 from ..typing import Value
 from .linalg import matmul
-from .shape import broadcast_to, unsqueeze
+from .shape import broadcast_to, too_many_axes, unsqueeze
 
 __all__ = ["addbmm", "addcdiv", "addcmul", "addmm", "addmv", "baddbmm", "bmm", "dot", "ger", "inner", "lerp", "mm"]
 __all__ += ["mv", "outer", "vdot"]
@@ -69,12 +69,14 @@ def _sum(name: str, start: Value, product: Value, beta: float, alpha: float) -> 
     """``beta start + alpha product``; with beta = 0 not even a nan in ``start`` comes through."""
     scaled = product if alpha == 1 else product * alpha
     shape = tuple(product.shape)
+    if start.ndim > len(shape):
+        raise ShapeRuntimeError(f"{too_many_axes(len(shape), start.ndim)} in {name}()")
     for k in range(1, start.ndim + 1):
-        if k > len(shape) or start.shape[-k] not in (1, shape[-k]):
+        if start.shape[-k] not in (1, shape[-k]):
             raise ShapeRuntimeError(
-                f"The expanded size of the tensor ({shape[-k] if k <= len(shape) else 1}) must match the existing size "
-                f"({start.shape[-k]}) at non-singleton dimension {max(start.ndim, len(shape)) - k}.  Target sizes: "
-                f"{list(shape)}.  Tensor sizes: {list(start.shape)} in {name}()"
+                f"The expanded size of the tensor ({shape[-k]}) must match the existing size ({start.shape[-k]}) at "
+                f"non-singleton dimension {len(shape) - k}.  Target sizes: {list(shape)}.  Tensor sizes: "
+                f"{list(start.shape)} in {name}()"
             )
     if beta == 0:
         return scaled

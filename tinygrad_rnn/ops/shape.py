@@ -128,6 +128,14 @@ def broadcast_to(a: Value, shape: Shape) -> Value:
     return a if a.shape == shape else _broadcast_to(a, shape=tuple(shape))
 
 
+def too_many_axes(sizes: int, ndim: int) -> str:
+    """What is wrong where a tensor should be expanded to a shape of fewer axes."""
+    return (
+        f"the number of sizes provided ({sizes}) must be greater or equal to the number of dimensions in the tensor "
+        f"({ndim})"
+    )
+
+
 def expand(a: Tensor, *sizes: Any) -> Tensor:
     """``a`` repeated along size-1 axes to the given sizes; -1 keeps an axis.
 
@@ -139,10 +147,7 @@ def expand(a: Tensor, *sizes: Any) -> Tensor:
     shape = sizes_of(sizes)
     new = len(shape) - a.ndim
     if new < 0:
-        raise ShapeRuntimeError(
-            f"the number of sizes provided ({len(shape)}) must be greater or equal to the number of dimensions in the "
-            f"tensor ({a.ndim})"
-        )
+        raise ShapeRuntimeError(too_many_axes(len(shape), a.ndim))
     if any(n < 0 for n in shape[:new]):
         raise ShapeRuntimeError(
             f"The expanded size of the tensor ({min(shape[:new])}) isn't allowed in a leading, non-existing dimension "
