@@ -28,7 +28,7 @@ from .hooks import run_hooks
 from .modes import state, sweeping
 from .node import Leaf, Node, writes
 from .primitive import Part, Primitive
-from .tensor import wrap
+from .tensor import as_array, wrap
 from .watcher import Watcher, told
 
 __all__ = ["Seeds", "cotangents", "sweep"]
@@ -95,8 +95,8 @@ def _to_leaves(seeds: Seeds, deliver: Deliver, keep: bool) -> None:
                 return
             if isinstance(share, Part):
                 if total is not None:
-                    if not total[2]:
-                        total[1:] = total[1].copy(), True
+                    if not total[2] or isinstance(total[1], np.generic):  # 0-d sums are numbers, not memory
+                        total[1:] = as_array(total[1]).copy(), True
                     share.add_to(total[1])
                     return
                 share = share.take() if owned else share.start()
@@ -192,8 +192,8 @@ def _to_any(
                 owned.add(index)
             totals[index] = contribution
         elif part:
-            if index not in owned:
-                totals[index] = totals[index].copy()
+            if index not in owned or isinstance(totals[index], np.generic):
+                totals[index] = as_array(totals[index]).copy()
                 owned.add(index)
             contribution.add_to(totals[index])
         elif record:
