@@ -6,7 +6,7 @@ from typing import Any
 
 from ... import ops
 from ...errors import ShapeRuntimeError
-from ...ops import abs, maximum, sqrt, where
+from ...ops import abs, broadcast_tensors, maximum, sqrt, where
 from ...ops import sum as total
 from ...tape.tensor import Tensor
 
@@ -17,7 +17,8 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """y = x W^T + b, recorded as one operation.
 
     Shapes:
-        input ``(..., I)``, weight ``(O, I)``, bias ``(O,)``; result ``(..., O)``.
+        input ``(..., I)``, weight ``(O, I)``, bias ``(O,)``; result ``(..., O)``.  Or weight ``(I,)``, no bias; result
+        ``(...)``.
 
     Raises:
         ShapeRuntimeError: the sizes do not fit.
@@ -27,7 +28,11 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> linear(tg.tensor([1.0, 2.0]), tg.tensor([[3.0, 4.0]]), tg.tensor([1.0]))
     tensor([12.])
     """
-    result: Tensor = ops.linear(input, weight, bias)
+    result: Tensor
+    if weight.ndim == 1 and bias is None:
+        result = input @ weight
+    else:
+        result = ops.linear(input, weight, bias)
     return result
 
 
@@ -61,8 +66,9 @@ def _length(x: Tensor, p: float, dim: int, keepdim: bool) -> Tensor:
         result = total(abs(x), dim, keepdim=keepdim)
     else:
         powers = total(x * x if p == 2 else abs(x) ** p, dim, keepdim=keepdim)
-        safe = where(powers > 0, powers, 1)
-        result = where(powers > 0, sqrt(safe) if p == 2 else safe ** (1 / p), 0)
+        zero = powers == 0  # and nan is none
+        safe = where(zero, 1, powers)
+        result = where(zero, 0, sqrt(safe) if p == 2 else safe ** (1 / p))
     return result
 
 
@@ -73,6 +79,7 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     >>> cosine_similarity(tg.tensor([1.0, 0.0]), tg.tensor([1.0, 1.0]), dim=0)
     tensor(0.7071)
     """
+    x1, x2 = broadcast_tensors(x1, x2)  # first: an axis of size 1 has another length when it is repeated
     unit1 = x1 / maximum(_length(x1, 2, dim, True), eps)
     unit2 = x2 / maximum(_length(x2, 2, dim, True), eps)
     result: Tensor = total(unit1 * unit2, dim)
