@@ -53,6 +53,7 @@ def test_a_number_made_of_a_tensor_that_requires_grad_warns_once_that_it_has_no_
         convert(x)
     assert caught[0].filename == __file__
     convert(x)
+    assert type(defaults).warned_of_float is False  # in a new process nobody was told
 
 
 @pytest.mark.parametrize("values", [[], [1.0, 2.0]])
@@ -131,3 +132,14 @@ def test_a_tensor_holds_an_array_also_where_numpy_gives_a_number(name: str, reco
     assert type(y._data) is np.ndarray and y.shape == ()
     for z in (x + x, x * 2.0, 3.0 / x, x > 1, x.reshape(1) @ x.reshape(1), tg.where(x > 1, x, 0.0), x.reshape(1)[0]):
         assert type(z._data) is np.ndarray and z.shape == ()
+
+
+def test_a_tensor_of_a_subclass_of_arrays_holds_a_plain_one() -> None:
+    """Whose sums and products mean something else: those of np.matrix keep two axes, those of np.ma leave entries out."""
+    memory = np.ones((2, 2), np.float32)
+    for x in (memory.view(np.matrix), np.ma.masked_array(memory, mask=[[True, False], [False, False]])):
+        made = [tg.Tensor(x), tg.tensor(x), tg.as_tensor(x), tg.from_numpy(x), tg.as_tensor(x, tg.float64)]
+        for t in (*made, tg.Tensor(memory) * x, tg.tensor([x[0], x[1]])):
+            assert type(t._data) is np.ndarray
+            assert t.reshape(2, 2).sum(0).tolist() == [2.0, 2.0]
+        assert np.shares_memory(made[2]._data, memory) and np.shares_memory(made[3]._data, memory)

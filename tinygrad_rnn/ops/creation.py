@@ -55,8 +55,8 @@ def _values(data: Any, dtype: Any) -> Array:
         data = data._data
     elif isinstance(data, (list, tuple)):
         data = _plain(data)
-    elif hasattr(data, "__array__") and not is_array(data):
-        data = np.asarray(data)
+    elif isinstance(data, np.ndarray) or (hasattr(data, "__array__") and not is_array(data)):
+        data = np.asarray(data)  # a plain array also of a matrix, whose sums and products mean something else
     if is_array(data):
         return data if dtype is None else data.astype(as_dtype(dtype))
     try:
@@ -141,7 +141,7 @@ def from_numpy(array: Any) -> Tensor:
     """A tensor over a NumPy array, sharing its memory."""
     if not isinstance(array, np.ndarray):
         raise ArgumentTypeError(f"expected np.ndarray (got {type(array).__name__})")
-    return wrap(array)
+    return wrap(np.asarray(array))
 
 
 def _filled(name: str, doc: str) -> Any:
@@ -251,9 +251,7 @@ def logspace(
     return finish((float(base) ** powers).astype(chosen), requires_grad)
 
 
-def eye(
-    n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
+def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """The matrix with ones on the diagonal and zeros elsewhere.
 
     Raises:
