@@ -377,6 +377,14 @@ def test_losses_without_backward_are_counted_from_the_last_backward_on() -> None
     assert call == LOSSES and text.startswith(f"the graphs of the last {LOSSES} losses are held, and backward() was")
 
 
+def test_a_warning_comes_also_where_no_line_of_the_user_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(growth, "user_frame", lambda: None)
+    w, losses = leaf(), []
+    with pytest.warns(GrowingGraph, match="loss.item()"):
+        for _ in range(CALLS):
+            losses.append(step(w))
+
+
 def test_the_gradient_of_a_leaf_itself_makes_no_graph() -> None:
     w = leaf()
     before = vars(growth.past).copy()

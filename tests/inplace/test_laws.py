@@ -499,6 +499,17 @@ def test_retained_gradients_and_hooks_follow_their_values() -> None:
     check(x.grad, 20, 20)
 
 
+def test_a_tensor_that_forgot_its_history_retains_nothing_and_can_be_written_to() -> None:
+    x, w = leaf(1, 2), leaf(3, 4)
+    y = x * 2
+    y.retain_grad()
+    y.detach_()
+    y.mul_(w)
+    y.sum().backward()
+    check(w.grad, 2, 4)
+    assert x.grad is None
+
+
 # assignment ---------------------------------------------------------------------------------------------------------
 
 

@@ -34,6 +34,33 @@ def test_gradients_lie_in_c_order_in_memory_of_their_own(recorded: bool) -> None
     assert [g.tolist() for g in found[:3]] == [[[5.0] * 3] * 2, [[1.0] * 2] * 3, [[5.0] * 3] * 2]
 
 
+@pytest.mark.parametrize("name", ["reshape", "view", "squeeze", "unsqueeze", "flatten", "T", "getitem", "clone", "add"])
+def test_a_gradient_that_only_changes_shape_is_never_the_memory_that_was_given(name: str) -> None:
+    x, w = tg.zeros(2, 1, 3, requires_grad=True), tg.ones(2, 1, 3, requires_grad=True)
+    uses: dict[str, Any] = {
+        "reshape": lambda x: x.reshape(6),
+        "view": lambda x: x.view(3, 2),
+        "squeeze": lambda x: x.squeeze(1),
+        "unsqueeze": lambda x: x.unsqueeze(0),
+        "flatten": lambda x: x.flatten(),
+        "T": lambda x: x.transpose(0, 2),
+        "getitem": lambda x: x[:],
+        "clone": lambda x: x.clone(),
+        "add": lambda x: x + w,
+    }
+    y = uses[name](x)
+    seed = tg.ones(*y.shape)
+    (found,) = tg.autograd.grad(y, x, seed, retain_graph=True)
+    for _ in range(2):
+        y.backward(seed, retain_graph=True)
+    both = [(y, seed), (y * 1, tg.ones(*y.shape))]  # a sum of two, which the sweep may keep
+    tg.autograd.backward([t for t, _ in both], [s for _, s in both])
+    memories = [t._data for t in (found, x.grad, seed, both[1][1], x, *([w.grad, w] if name == "add" else []))]
+    assert not any(np.shares_memory(a, b) for a, b in itertools.combinations(memories, 2))
+    assert found.tolist() == np.ones((2, 1, 3)).tolist() and x.grad.tolist() == np.full((2, 1, 3), 4.0).tolist()
+    assert seed.sum() == seed.numel()
+
+
 def seeds_for(outputs: tuple[tg.Tensor, ...], seed: int = 0) -> list[tg.Tensor]:
     rng = np.random.default_rng(seed)
     return [wrap(rng.standard_normal(y.shape)) for y in outputs]

@@ -6,11 +6,12 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.profiles import examples
-from tinygrad_rnn.tape.clock import _bounds
+from tinygrad_rnn.tape.clock import _bounds, shared
 from tinygrad_rnn.tape.rewrite import _repeats
 from tinygrad_rnn.testing import shapes
 
@@ -50,3 +51,20 @@ def test_bounds_are_the_first_byte_and_the_byte_after_the_last(a: np.ndarray) ->
 def test_memory_repeats_where_two_entries_have_one_address(a: np.ndarray) -> None:
     found = addresses(a)
     assert _repeats(a) == (len(set(found)) < len(found))
+
+
+@settings(max_examples=examples(150, 3000))
+@given(views(), st.data())
+def test_two_arrays_share_memory_where_they_have_an_address_in_common(a: np.ndarray, data: st.DataObject) -> None:
+    parts = [a[data.draw(st.sampled_from([slice(None), slice(1), slice(1, None), slice(None, None, 2)]))] for _ in "xy"]
+    x, y = parts
+    assert shared(x, y) == bool(set(addresses(x)) & set(addresses(y)))
+
+
+def test_two_arrays_of_which_it_is_too_hard_to_tell_share_memory() -> None:
+    memory = np.zeros(192163377, np.int8)  # the example of np.shares_memory: a problem of whole numbers
+    x = np.lib.stride_tricks.as_strided(memory, (1049, 1049, 1049), (36674, 61119, 85569))
+    y = np.lib.stride_tricks.as_strided(memory[64023025:], (1049, 1049, 1), (12223, 12224, 1))
+    with pytest.raises(np.exceptions.TooHardError):
+        np.shares_memory(x, y, max_work=10_000)
+    assert shared(x, y) is True

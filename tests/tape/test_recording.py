@@ -100,6 +100,12 @@ def test_the_table_has_a_line_for_each_record() -> None:
         tape.table("size")
 
 
+def test_a_record_that_no_line_of_the_user_made_has_an_empty_cell() -> None:
+    tape, _, _ = recurrent()
+    tape[1].line = None
+    assert tape.table("record", "line").splitlines()[2] == "%1"
+
+
 def test_columns_of_a_table_are_aligned() -> None:
     text = table(("name", "n"), [("a", "1"), ("long", "100")], right=(1,))
     assert text == "name    n\na       1\nlong  100"

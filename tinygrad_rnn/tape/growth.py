@@ -56,9 +56,7 @@ past = _Past()
 
 def note_backward(node: Leaf | Node, keep: bool) -> None:
     """``backward`` is about to start from ``node``; ``keep`` says that it frees nothing."""
-    if past.computed:
-        past.computed = 0
-        past.losses.clear()
+    past.computed = 0  # the losses up to now will have left the queue when it is full again
     if isinstance(node, Leaf):
         return
     if keep:

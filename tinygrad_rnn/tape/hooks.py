@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["METHODS", "HookTable", "RemovableHandle", "move_retained", "run_hooks"]
 
-_ids = itertools.count()
+_ids = itertools.count(1)
 RETAIN = 1 << 60  # after every hook of the tensor ...
 NODE = 1 << 61  # ... and before every pre-hook of the node
 
