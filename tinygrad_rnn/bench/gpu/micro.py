@@ -96,7 +96,7 @@ def _kernels(rows: Rows, places: Places, count: int) -> None:
         "cupy.add(out=)": lambda: cupy.add(a, b, out=out),
         "np.add of cupy's": lambda: np.add(a, b),
         "cupy a + b": lambda: a + b,
-        "cupy a += b": lambda: operator.iadd(a, b),
+        "cupy a += b": lambda: a.__iadd__(b),
         "cupy.matmul(out=)": lambda: cupy.matmul(a, b, out=out),
         "cupy a.dot(b, out)": lambda: a.dot(b, out),
         "cuBLAS alone": lambda: multiply(out, a, b, (64, 64, 64)),

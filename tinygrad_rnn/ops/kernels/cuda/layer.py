@@ -95,8 +95,10 @@ def forward(
     steps = x.shape[0] if sizes is None else len(sizes)
     rows = Rows(steps, batch, None if sizes is None else tuple(sizes), reverse)
     total, across, dtype = rows.total, cell.rows * size, x.dtype
-    x, w_ih, w, *begin = map(xp.ascontiguousarray, (x, w_ih, w_hh, *states))
-    biases = tuple([None if b is None else xp.ascontiguousarray(b) for b in (b_ih, b_hh)])
+    dense = xp.ascontiguousarray
+    x, w_ih, w = map(dense, (x, w_ih, w_hh))
+    begin = tuple(map(dense, states))
+    biases = (None if b_ih is None else dense(b_ih), None if b_hh is None else dense(b_hh))
     projected = xp.empty((total, across), dtype)
     multiply(projected, x, w_ih, (total, across, x.shape[-1]), b_across=True)
     y = xp.empty((*x.shape[:-1], size), dtype)

@@ -14,7 +14,7 @@ from .rows import Rows
 from .tables import Saved
 from .tilings import Tiling
 
-__all__ = ["backward", "forward"]
+__all__ = ["backward", "compiled", "forward"]
 
 FLOATS_APART = 32  # counters of groups: a cache line
 
@@ -23,6 +23,15 @@ FLOATS_APART = 32  # counters of groups: a cache line
 def _recipe(cell: Cell, tiling: Tiling, name: str) -> tuple[str, str, tuple[str, ...], Launch]:
     launch = tiling.forward() if name == "persistent_forward" else tiling.backward()
     return persistent_source(cell), name, (*tiling.options(), *cell.options), launch
+
+
+def compiled(cell: Cell, tiling: Tiling, name: str) -> Kernel:
+    """The kernel ``name`` for a tiling, on the current device.
+
+    Raises:
+        KernelError: it does not compile.
+    """
+    return kernel(*_recipe(cell, tiling, name))
 
 
 def _run(xp: Any, run: Kernel, tiling: Tiling, rows: Rows, size: int, arguments: tuple[Any, ...], floats: int) -> None:
@@ -67,7 +76,7 @@ def forward(
     Raises:
         KernelError: these kernels cannot run here.
     """
-    run = kernel(*_recipe(cell, tiling, "persistent_forward"))
+    run = compiled(cell, tiling, "persistent_forward")
     h0, c0 = (*states, None)[:2]
     h_n, c_n = xp.empty(h0.shape, y.dtype), None if c0 is None else xp.empty(h0.shape, y.dtype)
     tables = saved.pointers() if saved is not None else (None, None, None)
@@ -92,7 +101,7 @@ def backward(
     Raises:
         KernelError: these kernels cannot run here.
     """
-    run = kernel(*_recipe(cell, tiling, "persistent_backward"))
+    run = compiled(cell, tiling, "persistent_backward")
     dh_n, dc_n = (*finals, None)[:2]
     starts = tuple(xp.empty(shape, w_hh.dtype) for _ in finals)
     dz = xp.empty((rows.total, cell.rows * shape[1]), w_hh.dtype)
