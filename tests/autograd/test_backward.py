@@ -95,6 +95,21 @@ def test_a_computed_tensors_grad_warns_and_is_none(lib: Any, x: Any) -> None:
         assert h.grad is None
 
 
+@pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True:UserWarning")
+def test_recorded_gradients_accumulate_with_their_histories(lib: Any, x: Any) -> None:
+    for power in (2, 3):
+        (x**power).sum().backward(create_graph=True)
+    total, x.grad = x.grad, None
+    assert total.tolist() == [2 + 3.0, 4 + 12.0, 6 + 27.0]
+    assert lib.autograd.grad(total.sum(), x)[0].tolist() == [2 + 6.0, 2 + 12.0, 2 + 18.0]
+
+
+def test_nodes_name_their_parents_with_the_output_that_they_were(lib: Any, x: Any) -> None:
+    node = (x * 2 + x).grad_fn
+    assert [number for _, number in node.next_functions] == [0, 0]
+    assert node.next_functions[0][0].name() == "MulBackward0" and node.next_functions[1][0].variable is x
+
+
 ERRORS: dict[str, tuple[Any, Any, str]] = {
     "vector": (
         lambda lib, x: (x * 2).backward(),

@@ -322,4 +322,4 @@ def register_node_hook(node: Node, hook: Callable[[tuple[Any, ...], tuple[Any, .
 
 
 def _plain(contribution: Value) -> Value:
-    return contribution.start() if hasattr(contribution, "start") and hasattr(contribution, "add_to") else contribution
+    return contribution.start() if hasattr(contribution, "add_to") else contribution  # a Part
