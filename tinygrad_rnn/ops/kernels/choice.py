@@ -22,12 +22,16 @@ from typing import Any
 from ...backend import array_module
 from ...errors import ArgumentError, TinygradRnnError
 from ...typing import Array
+from .halves import Halves
 
-__all__ = ["KERNELS", "MODES", "KernelUnavailable", "backward", "forward", "only", "reasons"]
+__all__ = ["KERNELS", "MODES", "STATES", "KernelUnavailable", "backward", "forward", "only", "reasons"]
 
 MODES = ("rnn", "gru", "lstm")
 KERNELS = ("cuda", "numba", "numpy")
 """From the one that is preferred to the one that never refuses."""
+
+STATES = {"rnn": 1, "gru": 1, "lstm": 2}
+"""How many states a kernel of each mode takes and gives, beside its sequences."""
 
 VARIABLE = "TINYGRAD_RNN_KERNELS"
 PACKAGES = {"cuda": ".cuda", "numba": ".compiled"}
@@ -96,7 +100,8 @@ def _package(kernel: str) -> Any:
 
 @functools.cache
 def _module(kernel: str, mode: str) -> Any:
-    return importlib.import_module(f"{PACKAGES.get(kernel, '')}.{mode}", __package__)
+    module = importlib.import_module(f"{PACKAGES.get(kernel, '')}.{mode}", __package__)
+    return Halves(module, STATES[mode]) if kernel == "numpy" else module
 
 
 def forward(mode: str) -> Callable[..., tuple[Outputs, Any]]:

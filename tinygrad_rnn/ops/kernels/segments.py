@@ -41,7 +41,6 @@ from . import choice
 __all__ = ["Segment", "backward", "check_segments", "cut", "forward"]
 
 Outputs = tuple[Array, ...]
-STATES = {"rnn": 1, "gru": 1, "lstm": 2}
 
 WORTHWHILE = 1024
 """Rows (steps times sequences) of a segment: with fewer, what a run of a kernel costs at its beginning, weights to be
@@ -102,7 +101,7 @@ def cut(shape: tuple[int, ...], sizes: Sequence[int] | None, reverse: bool, wish
 
 def forward(mode: str) -> Callable[..., tuple[Outputs, Any]]:
     """``forward(*arrays, segments=None, **params)`` of the kernel that is chosen, run in segments if so wished."""
-    whole, count = choice.forward(mode), STATES[mode]
+    whole, count = choice.forward(mode), choice.STATES[mode]
 
     def run(x: Array, *others: Array, segments: int | str | None = None, **params: Any) -> tuple[Outputs, Any]:
         if segments is None or not params.get("save", True):
@@ -129,7 +128,7 @@ def forward(mode: str) -> Callable[..., tuple[Outputs, Any]]:
 
 def backward(mode: str) -> Callable[..., Any]:
     """The backward run of ``forward``: the same kernel's, segment by segment."""
-    again, count = choice.forward(mode), STATES[mode]
+    again, count = choice.forward(mode), choice.STATES[mode]
 
     def run(
         gs: Sequence[Array | None],
