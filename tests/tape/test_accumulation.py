@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tests.support.profiles import examples
+from tinygrad_rnn.tape.fused import fused
 from tinygrad_rnn.tape.tensor import wrap
 from tinygrad_rnn.testing import Program, assert_tied_is_sum_of_untied, programs
 
@@ -59,6 +61,33 @@ def test_a_gradient_that_only_changes_shape_is_never_the_memory_that_was_given(n
     assert not any(np.shares_memory(a, b) for a, b in itertools.combinations(memories, 2))
     assert found.tolist() == np.ones((2, 1, 3)).tolist() and x.grad.tolist() == np.full((2, 1, 3), 4.0).tolist()
     assert seed.sum() == seed.numel()
+
+
+made: list[np.ndarray] = []
+
+
+@functools.cache
+def doubled() -> Any:
+    """A fused primitive that makes its cotangents for the purpose, and shows which arrays they are."""
+
+    def pull(gs: Any, residual: Any, a: Any, needs: Any) -> list[np.ndarray]:
+        made.append(gs[0] * 2)
+        return made[-1:]
+
+    return fused("doubled_of_tests", lambda a: ((a * 2,), None), pull, lambda a: (a * 2,), fresh=True)
+
+
+@pytest.mark.parametrize("through", ["nothing", "reshape"])
+@pytest.mark.parametrize("how", ["backward", "inputs", "grad"])
+def test_a_gradient_that_was_made_for_the_purpose_is_kept_without_a_copy(through: str, how: str) -> None:
+    x = tg.zeros(2, 3, requires_grad=True)
+    (y,) = doubled()(x if through == "nothing" else x.reshape(6))
+    if how == "grad":
+        (g,) = tg.autograd.grad(y.sum(), x)
+    else:
+        y.sum().backward(inputs=[x] if how == "inputs" else None)
+        g = x.grad
+    assert g.tolist() == [[2.0] * 3] * 2 and np.shares_memory(g._data, made[-1])
 
 
 def seeds_for(outputs: tuple[tg.Tensor, ...], seed: int = 0) -> list[tg.Tensor]:

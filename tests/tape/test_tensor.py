@@ -135,7 +135,7 @@ def test_a_tensor_holds_an_array_also_where_numpy_gives_a_number(name: str, reco
 
 
 def test_a_tensor_of_a_subclass_of_arrays_holds_a_plain_one() -> None:
-    """Sums of a subclass may mean something else: those of np.matrix keep two axes, those of np.ma leave entries out."""
+    """Its sums may mean something else: those of np.matrix keep two axes, those of np.ma leave entries out."""
     memory = np.ones((2, 2), np.float32)
     for x in (memory.view(np.matrix), np.ma.masked_array(memory, mask=[[True, False], [False, False]])):
         made = [tg.Tensor(x), tg.tensor(x), tg.as_tensor(x), tg.from_numpy(x), tg.as_tensor(x, tg.float64)]
