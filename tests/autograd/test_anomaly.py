@@ -227,3 +227,133 @@ def test_a_tape_inside_sees_everything_still() -> None:
         x = tg.tensor([2.0], requires_grad=True)
         (x * x).sum().backward()
     assert [record.name for record in tape] == ["mul", "sum"] and len(tape.steps) == 3
+
+
+HINTED: dict[str, Any] = {
+    "sqrt": lambda x: x.sqrt(),
+    "rsqrt": lambda x: x.rsqrt(),
+    "log": lambda x: x.log(),
+    "log1p": lambda x: x.log1p(),
+    "log2": lambda x: x.log2(),
+    "log10": lambda x: x.log10(),
+    "pow": lambda x: x ** tg.tensor(0.5),
+    "pow_number": lambda x: x**0.5,
+    "div": lambda x: (x * 0) / (x.detach() * 0),
+    "reciprocal": lambda x: tg.where(x > 0, (x + 3).reciprocal(), 0.0),
+    "acos": lambda x: x.acos(),
+    "asin": lambda x: x.asin(),
+    "acosh": lambda x: x.acosh(),
+    "atanh": lambda x: x.atanh(),
+}
+
+
+@pytest.mark.parametrize("name", [*HINTED, "sub"])
+def test_operations_with_a_limited_domain_come_with_a_hint_and_others_do_not(name: str) -> None:
+    f = HINTED.get(name, lambda x: x * float("inf") - x * float("inf"))
+    text = message(lambda: f(tg.tensor([-3.0], requires_grad=True)).sum().backward(), check_forward=True)
+    first = text.splitlines()[0]
+    titled = "".join(word.capitalize() for word in name.split("_"))
+    assert first.startswith((f"Function '{name}' returned nan", f"Function '{titled}Backward0' returned nan")), first
+    assert ("0 * inf is nan" in text) == (name in HINTED)
+
+
+@pytest.mark.parametrize("name", ["t", "time_step", "timestep", "time", "step"])
+def test_the_likely_names_of_a_time_step_are_known(name: str) -> None:
+    program = f"def run(x):\n    for {name} in range(3):\n        (x - {name}).sqrt()\n"
+    space: dict[str, Any] = {}
+    exec(program, space)
+    x = tg.tensor([0.5], requires_grad=True)
+    assert f", with {name} = 1 (record 3)" in message(lambda: space["run"](x), check_forward=True)
+
+
+def test_of_two_names_the_likelier_counts_and_only_whole_numbers_do() -> None:
+    def run(t: Any, step: Any) -> None:
+        tg.tensor([-1.0], requires_grad=True).sqrt()
+
+    assert ", with t = 5 (record 0)" in message(lambda: run(5, 7), check_forward=True)
+    assert ", with step = 7 (record 0)" in message(lambda: run(0.5, 7), check_forward=True)
+    assert " with " not in message(lambda: run("a", None), check_forward=True).splitlines()[1]
+
+
+def test_the_whole_message() -> None:
+    def run() -> None:
+        x = tg.tensor([[1.0, 0.0], [4.0, 0.0]], dtype=tg.float64, requires_grad=True)
+        y = x.sqrt()
+        (y * tg.tensor([1.0, 0.0], dtype=tg.float64)).sum().backward()
+
+    assert message(run).splitlines() == [
+        "Function 'SqrtBackward0' returned nan values in its 0th output.",
+        "  That is the gradient of argument 0 of sqrt, 2 of 4 entries, the first at [0, 1].",
+        f"  Recorded at {__file__}:{run.__code__.co_firstlineno + 2} in run: y = x.sqrt() (record 0).",
+        "  The gradient that came in: float64[2, 2] from 0 to 1.",
+        "  Values saved for it: float64[2, 2] from 0 to 2.",
+        "  Hint: entries that where() or a mask leaves out must be harmless all the same, since 0 * inf is nan: "
+        "sqrt(where(x > 0, x, 1)), not where(x > 0, sqrt(x), 0).",
+    ]
+
+
+def test_a_nan_that_came_in_is_not_held_against_the_operation_that_passes_it_on() -> None:
+    """Neither one of a leaf, nor of a constant, nor of a result; the first that was made is told, not a later one."""
+    nan = float("nan")
+    x = tg.tensor([1.0], requires_grad=True)
+    leaf = tg.tensor([nan], requires_grad=True)
+    with detect_anomaly(check_forward=True):
+        _ = leaf * 2, x * tg.tensor([nan]), (leaf * 2).exp(), x * np.array([nan], np.float32)
+
+    def run() -> None:
+        first = (x - 2).sqrt()
+        second = (x - 3).log()
+        (first * second).sum().backward()
+
+    text = message(run)
+    assert "The forward pass had made a nan before: sqrt, recorded at" in text and "log, recorded at" not in text
+
+
+def test_what_was_recorded_before_the_mode_was_on_and_numbers() -> None:
+    x = tg.tensor(0.0, requires_grad=True)
+    y = x.sqrt() * 0
+    text = message(y.backward)
+    assert "That is the gradient of argument 0 of sqrt, a number." in text
+    assert "Recorded at a place before anomaly mode was switched on." in text
+
+
+def test_an_error_is_annotated_once_and_its_kind_stays() -> None:
+    class Broken(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any, error: Any) -> Any:
+            ctx.error = error
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            raise ctx.error
+
+    x = tg.tensor([1.0], requires_grad=True)
+    note = "The backward pass had last reached BrokenBackward, recorded at"
+    for error in (KeyError("lost"), ValueError(), tg.errors.GraphError("ours"), tg.errors.GraphError("ours", 3)):
+        with detect_anomaly():
+            y = Broken.apply(x, error).sum()
+            for _ in range(2):
+                with pytest.raises(type(error)) as caught:
+                    y.backward(retain_graph=True)
+        assert caught.value is error
+        text = "\n".join([*map(str, error.args), *getattr(error, "__notes__", ())])
+        assert text.count(note) == 1
+        if isinstance(error, tg.errors.GraphError):
+            assert error.args[0].startswith(f"ours\n  {note}") and error.args[1:] in ((), (3,))
+    with pytest.raises(KeyboardInterrupt) as stopped, detect_anomaly():  # no error of a program
+        Broken.apply(x, KeyboardInterrupt()).sum().backward()
+    assert not getattr(stopped.value, "__notes__", ())
+
+
+def test_modes_within_modes_leave_other_watchers_in_place() -> None:
+    with tg.Tape() as tape, detect_anomaly(check_nan=False):
+        with set_detect_anomaly(True):
+            with pytest.raises(AnomalyError):
+                root_of_zero().backward()
+        root_of_zero().backward()
+        with set_detect_anomaly(True, check_nan=False):
+            root_of_zero().backward()
+        with set_detect_anomaly(True, check_forward=True), pytest.raises(AnomalyError):
+            tg.tensor([-1.0], requires_grad=True).sqrt()
+    assert [record.name for record in tape].count("sqrt") == 4 and not is_anomaly_enabled()
