@@ -341,10 +341,8 @@ def asnumpy(x: Any, stream: Any = None, order: str = "C", out: Any = None, block
 def _like(name: str) -> Callable[..., Any]:
     """``empty_like`` and its kin, in which ``shape=()`` counts as none: the result has the shape of ``a``."""
 
-    def make(a: Any, *args: Any, shape: Any = None, **kwargs: Any) -> ndarray:
-        return _device(getattr(np, name)(_argument(a), *args, shape=shape if shape else None, **kwargs))
-
-    return make
+    function = _function(getattr(np, name))
+    return lambda *args, shape=None, **kwargs: function(*args, shape=shape or None, **kwargs)
 
 
 zeros_like, ones_like, empty_like, full_like = map(_like, ("zeros_like", "ones_like", "empty_like", "full_like"))
