@@ -18,19 +18,20 @@ from tinygrad_rnn.tape.primitive import REGISTRY, unary
 def zeroed(f: Any) -> int:
     """How many bytes of zeros a function asks for: what the adjoint of reading starts from."""
     asked = 0
-    original = np.zeros_like
 
-    def zeros_like(a: Any, **kwargs: Any) -> Any:
-        nonlocal asked
-        out = original(a, **kwargs)
-        asked += out.nbytes
-        return out
+    def counting(make: Any) -> Any:
+        def zeros(*args: Any, **kwargs: Any) -> Any:
+            nonlocal asked
+            out = make(*args, **kwargs)
+            asked += out.nbytes
+            return out
 
-    np.zeros_like = zeros_like
-    try:
+        return zeros
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("zeros", "zeros_like"):
+            patch.setattr(np, name, counting(getattr(np, name)))
         f()
-    finally:
-        np.zeros_like = original
     return asked
 
 

@@ -94,7 +94,7 @@ def _assign(self: Tensor, index: Any, basic: bool, value: Any, op: str) -> Tenso
     check_memory(self, op)
     data = self._data
     v, values = _converted(self, value, op)
-    recording = state.recording
+    recording = state.here.recording
     node = v._node if recording and isinstance(v, Tensor) else None
     recorded = recording and (node is not None or self._node is not None)
     last = None
@@ -260,7 +260,8 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Set every entry to one number, or to a 0-d tensor, which gets the sum of the cotangent."""
-    ndim = np.ndim(value._data if isinstance(value, Tensor) else value)
+    number = type(value) is float or type(value) is int
+    ndim = 0 if number else np.ndim(value._data if isinstance(value, Tensor) else value)
     if ndim > 0:
         raise ShapeRuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {ndim} dimensions.")
     return _assign(self, ..., True, value, "fill_")
@@ -268,7 +269,13 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 
 def zero_(self: Tensor) -> Tensor:
     """Set every entry to 0."""
+    if self._node is None or not state.here.recording:
+        return overwrite(self, _zero, "zero_")
     return _assign(self, ..., True, 0, "zero_")
+
+
+def _zero(array: Array) -> None:
+    array.fill(0)
 
 
 def overwrite(self: Tensor, fill: Any, op: str) -> Tensor:

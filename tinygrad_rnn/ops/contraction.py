@@ -7,9 +7,10 @@ contraction of ``g`` and ``b`` to the letters of ``a``, so the family is closed 
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import ArgumentTypeError, ShapeRuntimeError
 from ..tape.primitive import primitive
@@ -23,21 +24,45 @@ __all__ = ["einsum", "tensordot"]
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def _contract(a: Array, b: Array, left: str, right: str, out: str) -> Array:
-    """One batched matrix product: letters of both and the result are the batch, letters of both alone are summed."""
+class _Plan(NamedTuple):
+    """How one batched matrix product contracts two operands."""
+
+    batch: list[int]  # axes of the left that both and the result have
+    rows: list[int]  # axes of the left alone
+    summed: list[int]  # axes of the left that both have, and the result has not
+    columns: list[int]  # axes of the right alone
+    right: list[int]  # all axes of the right: batch, summed, columns
+    out: list[int]  # of (batch, rows, columns), in the order of the result
+
+
+@functools.lru_cache(maxsize=1024)
+def _plan(left: str, right: str, out: str) -> _Plan:
     batch = [x for x in left if x in right and x in out]
     summed = [x for x in left if x in right and x not in out]
     rows = [x for x in left if x not in right]
     columns = [x for x in right if x not in left]
-    size = {**dict(zip(left, a.shape, strict=True)), **dict(zip(right, b.shape, strict=True))}
-    shape = [size[x] for x in batch]
-    inner = math.prod([size[x] for x in summed])
-    m, n = math.prod([size[x] for x in rows]), math.prod([size[x] for x in columns])
-    a = a.transpose([left.index(x) for x in (*batch, *rows, *summed)]).reshape(*shape, m, inner)
-    b = b.transpose([right.index(x) for x in (*batch, *summed, *columns)]).reshape(*shape, inner, n)
-    names = [*batch, *rows, *columns]
-    y = (a @ b).reshape([size[x] for x in names])
-    return y.transpose([names.index(x) for x in out])
+    def places(letters: list[str], among: str) -> list[int]:
+        return [among.index(x) for x in letters]
+
+    return _Plan(
+        batch=places(batch, left),
+        rows=places(rows, left),
+        summed=places(summed, left),
+        columns=places(columns, right),
+        right=places(batch + summed + columns, right),
+        out=places(list(out), "".join(batch + rows + columns)),
+    )
+
+
+def _contract(a: Array, b: Array, left: str, right: str, out: str) -> Array:
+    """One batched matrix product: letters of both and the result are the batch, letters of both alone are summed."""
+    plan = _plan(left, right, out)
+    batch, rows, summed = [[a.shape[k] for k in axes] for axes in plan[:3]]
+    columns = [b.shape[k] for k in plan.columns]
+    inner = math.prod(summed)
+    a = a.transpose(plan.batch + plan.rows + plan.summed).reshape(*batch, math.prod(rows), inner)
+    b = b.transpose(plan.right).reshape(*batch, inner, math.prod(columns))
+    return (a @ b).reshape(batch + rows + columns).transpose(plan.out)
 
 
 _contract_primitive: Callable[..., Value] = primitive(
@@ -55,7 +80,8 @@ _contract_primitive: Callable[..., Value] = primitive(
 # reading the equation ----------------------------------------------------------------------------------------------
 
 
-def _parse(equation: str, ranks: Sequence[int]) -> tuple[list[str], str]:
+@functools.lru_cache(maxsize=1024)
+def _parse(equation: str, ranks: tuple[int, ...]) -> tuple[list[str], str]:
     """The letters of each operand and of the result, one per axis: an ellipsis becomes letters of its own."""
     source, arrow, target = equation.replace(" ", "").partition("->")
     terms = source.split(",")
@@ -142,7 +168,7 @@ def einsum(equation: Any, *operands: Any) -> Value:
     if not operands:
         raise ArgumentTypeError("einsum(): must provide at least one operand")
     values = _same_type("einsum", operands)
-    letters, out = _parse(equation, [a.ndim for a in values])
+    letters, out = _parse(equation, tuple([a.ndim for a in values]))
     size: dict[str, int] = {}
     for k, (a, term) in enumerate(zip(values, letters, strict=True)):
         for x, n in zip(term, a.shape, strict=True):

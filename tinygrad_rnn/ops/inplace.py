@@ -57,7 +57,9 @@ def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         check_memory(self, name)
         check_write(self, name, False)
-        history = state.recording and (self._node is not None or _recorded(args) or _recorded(kwargs.values()))
+        history = state.here.recording and (self._node is not None or _recorded(args) or _recorded(kwargs.values()))
+        if not history and ufunc is not None and len(args) == 1 and tuple(kwargs) == ("alpha",):
+            args, kwargs = (args[0] * kwargs["alpha"],), {}
         if not history and ufunc is not None and not kwargs and _direct(ufunc, self._data, args, self._clock):
             return commit(self, None, name)
         old, args, kwargs = _stand_ins(self, args, kwargs, history and not _unread(known, self, args))

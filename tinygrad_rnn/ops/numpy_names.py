@@ -34,12 +34,13 @@ def _arguments(f: Any) -> tuple[str, ...]:
 def _accept(f: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(f)
     def call(*args: Any, **options: Any) -> Any:
-        if options:
-            for theirs, ours in NAMES.items():
-                if theirs in options:
-                    if ours in options:
-                        raise ArgumentTypeError(f"{f.__name__}() got both {theirs} and {ours}, which mean the same")
-                    options[ours] = options.pop(theirs)
+        if not options:
+            return f(*args)
+        for theirs, ours in NAMES.items():
+            if theirs in options:
+                if ours in options:
+                    raise ArgumentTypeError(f"{f.__name__}() got both {theirs} and {ours}, which mean the same")
+                options[ours] = options.pop(theirs)
         return f(*args, **options)
 
     return call

@@ -43,11 +43,12 @@ _sum = primitive(
 
 def sum(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
     """The sum over ``dim`` (an axis, several, or all)."""
+    x = a._data if isinstance(a, Tensor) else a
     if dtype is not None:
         a = cast(a, dtype=as_dtype(dtype))
-    elif a.dtype.kind in "biu" and a.dtype.itemsize < 8:
+    elif x.dtype.kind in "biu" and x.dtype.itemsize < 8:
         a = cast(a, dtype="int64")
-    return _sum(a, axes=axes_of(dim, a.ndim), keepdims=keepdim)
+    return _sum(a, axes=axes_of(dim, x.ndim), keepdims=keepdim)
 
 
 def _mean_vjp(g: Value, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Value:

@@ -269,15 +269,16 @@ def reverse_axes(a: Value) -> Value:
 
 def squeeze(a: Value, dim: int | Sequence[int] | None = None) -> Value:
     """``a`` without its size-1 axes, or without those of ``dim`` that have size 1."""
-    drop = axes_of(dim, a.ndim) if dim is not None else range(a.ndim)
-    return reshape(a, tuple(n for k, n in enumerate(a.shape) if not (n == 1 and k in drop)))
+    shape = a.shape
+    drop = axes_of(dim, len(shape)) if dim is not None else range(len(shape))
+    return _reshape(a, shape=tuple([n for k, n in enumerate(shape) if not (n == 1 and k in drop)]))
 
 
 def unsqueeze(a: Value, dim: int) -> Value:
     """``a`` with a new axis of size 1 at place ``dim``."""
     shape = a.shape
     place = axis_of(dim, len(shape) + 1)
-    return reshape(a, (*shape[:place], 1, *shape[place:]))
+    return _reshape(a, shape=(*shape[:place], 1, *shape[place:]))
 
 
 def flatten(a: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
@@ -298,19 +299,27 @@ def flatten(a: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
 
 def _cat_vjp(g: Value, y: Any, *parts: Any, needs: tuple[bool, ...], dim: int, sizes: Shape) -> list[Value]:
     contributions: list[Value] = []
+    before = (slice(None),) * dim
     start = 0
     for size, need in zip(sizes, needs, strict=True):
-        contributions.append(g[(slice(None),) * dim + (slice(start, start + size),)] if need else None)
+        contributions.append(g[(*before, slice(start, start + size))] if need else None)
         start += size
     return contributions
 
 
 def _stack_vjp(g: Value, y: Any, *parts: Any, needs: tuple[bool, ...], dim: int) -> list[Value]:
-    return [g[(slice(None),) * dim + (k,)] if need else None for k, need in enumerate(needs)]
+    before = (slice(None),) * dim
+    return [g[(*before, k)] if need else None for k, need in enumerate(needs)]
+
+
+def _stacked(*parts: Array, dim: int) -> Array:
+    if dim == 0 and parts[0].ndim:  # in a third of the time
+        return np.concatenate(parts).reshape(len(parts), *parts[0].shape)
+    return np.stack(parts, dim)
 
 
 _cat = primitive("cat", lambda *parts, dim, sizes: np.concatenate(parts, dim), joint=_cat_vjp)
-_stack = primitive("stack", lambda *parts, dim: np.stack(parts, dim), joint=_stack_vjp)
+_stack = primitive("stack", _stacked, joint=_stack_vjp)
 
 
 def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
@@ -324,13 +333,11 @@ def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
     tensor([1., 2., 3.])
     """
     parts = _same_type("cat", tensors)
-    dim = axis_of(dim, parts[0].ndim)
-    shapes = [tuple(part.shape) for part in parts]
-    first = shapes[0]
-    rest = first[:dim] + first[dim + 1 :]
-    if len(first) < 2 or any(len(s) != len(first) or s[:dim] + s[dim + 1 :] != rest for s in shapes):
+    shapes = _shapes(parts)
+    dim = axis_of(dim, len(shapes[0]))
+    if len(shapes[0]) < 2 or len({s[:dim] + (0,) + s[dim + 1 :] for s in shapes}) > 1:
         parts = _joinable(parts, dim)
-        shapes = [tuple(part.shape) for part in parts]
+        shapes = _shapes(parts)
     return _cat(*parts, dim=dim, sizes=tuple([s[dim] for s in shapes]))
 
 
@@ -363,14 +370,19 @@ def stack(tensors: Sequence[Value], dim: int = 0) -> Value:
         ShapeRuntimeError: there are none, or their shapes differ.
     """
     parts = _same_type("stack", tensors)
-    first = parts[0].shape
-    for position, part in enumerate(parts):
-        if part.shape != first:
+    shapes = _shapes(parts)
+    first = shapes[0]
+    for position, shape in enumerate(shapes):
+        if shape != first:
             raise ShapeRuntimeError(
                 f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and "
-                f"{list(part.shape)} at entry {position}"
+                f"{list(shape)} at entry {position}"
             )
-    return _stack(*parts, dim=axis_of(dim, parts[0].ndim + 1))
+    return _stack(*parts, dim=axis_of(dim, len(first) + 1))
+
+
+def _shapes(parts: list[Value]) -> list[Shape]:
+    return [part._data.shape if isinstance(part, Tensor) else part.shape for part in parts]
 
 
 def _same_type(name: str, tensors: Sequence[Value]) -> list[Value]:
@@ -379,6 +391,9 @@ def _same_type(name: str, tensors: Sequence[Value]) -> list[Value]:
         if name == "cat":
             raise ArgumentError("torch.cat(): expected a non-empty list of Tensors")
         raise ShapeRuntimeError(f"{name} expects a non-empty TensorList")
+    dtypes = {part._data.dtype if isinstance(part, Tensor) else None for part in parts}
+    if len(dtypes) == 1 and None not in dtypes:
+        return parts
     for position, part in enumerate(parts):
         if not hasattr(part, "dtype"):
             raise ArgumentTypeError(

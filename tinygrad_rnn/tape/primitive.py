@@ -157,21 +157,24 @@ class Primitive:
 def record(p: Primitive, inputs: Sequence[Any], values: Sequence[Array], params: Params, out: Tensor) -> None:
     """Give ``out`` a node: parents, the values that the vjps of its parents read, their clocks."""
     parents = tuple([t._node if isinstance(t, Tensor) else None for t in inputs])
-    keep, keep_output = p.keeps(tuple([node is not None for node in parents]))
-    args: list[Value] = list(parents)
-    clocks: list[Any] = [None] * (len(args) + 1)
-    for position, kept in enumerate(keep):
-        if kept:
-            t = inputs[position]
-            if isinstance(t, Tensor):
-                args[position], clocks[position] = values[position], t._clock or t._own_clock()
-            else:  # a user's array has no clock: what is saved of it must not change
-                args[position] = t.copy() if is_array(t) else t
     y = out._data
-    if keep_output:
-        clocks[-1] = out._own_clock()
-    node = Node(p, parents, tuple(args), params, y if keep_output else None, tuple(clocks), y.shape, y.dtype)
-    out._node = node
+    args: tuple[Value, ...] = parents
+    ans, clocks = None, NO_CLOCKS
+    if p.frees:
+        keep, keep_output = p.keeps(tuple([node is not None for node in parents]))
+        saved: list[Value] = list(parents)
+        watched: list[Clock | None] = [None] * (len(saved) + 1)
+        for position, kept in enumerate(keep):
+            if kept:
+                t = inputs[position]
+                if isinstance(t, Tensor):
+                    saved[position], watched[position] = values[position], t._clock or t._own_clock()
+                else:  # a user's array has no clock: what is saved of it must not change
+                    saved[position] = t.copy() if is_array(t) else t
+        if keep_output:
+            ans, watched[-1] = y, out._own_clock()
+        args, clocks = tuple(saved), tuple(watched)
+    out._node = node = Node(p, parents, args, params, ans, clocks, y.shape, y.dtype)
     for watcher in state.watchers:
         watcher.recorded(node, y)
 

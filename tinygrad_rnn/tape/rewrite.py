@@ -129,7 +129,8 @@ def check_memory(t: Tensor, op: str) -> None:
         InplaceError: see above.
     """
     data = t._data
-    if data.flags.c_contiguous and getattr(data.flags, "writeable", True):
+    flags = data.flags
+    if flags.c_contiguous and getattr(flags, "writeable", True):
         return
     if _repeats(data):
         raise InplaceError(OVERLAPPING.format(op=op, shape=list(data.shape)))
@@ -170,7 +171,7 @@ def check_write(t: Tensor, op: str, recorded: bool, place: Array | None = None) 
     Raises:
         InplaceError: ``t`` or what it is a view of is a leaf that requires grad, or was taken without recording.
     """
-    if not state.recording:
+    if not state.here.recording or (not recorded and t._node is None and not t._is_view()):
         return
     line = ancestry(t)
     for relative in line:
@@ -196,7 +197,7 @@ def commit(t: Tensor, node: AnyNode | None, op: str, place: Array | None = None)
     place = t._data if place is None else place
     here = state.here
     stamp_write(t._own_clock(), place, f"{op}() at {user_line()}" if here.watchers else op + "()")
-    if not here.recording:
+    if not here.recording or (node is None and t._node is None and not t._is_view()):
         return t
     line = ancestry(t)
     if node is None:
