@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 
 from ...backend import aligned_empty, array_module
+from ...backend.threads import one_blas_thread
 from ...typing import Array
+from .columns import UNPACKED
 
 __all__ = [
     "bias_gradient",
@@ -31,6 +33,10 @@ __all__ = [
 
 ELEMENTS_IN_CACHE = 1 << 15
 """Elements of one table in float32 or float64 of which about ten stay in a second-level cache of a few MiB."""
+
+
+WORTH_WAKING = 10_000_000
+"""Multiplications that one thread does in about 200 us."""
 
 
 def pack_bias(biases: Sequence[Array | None], order: Sequence[int], scales: Sequence[float]) -> Array | None:
@@ -80,8 +86,7 @@ def half(like: Array) -> Array:
 
 def weight_gradient(dz: Array, x: Array) -> Array:
     """``sum_s dz[s, :]^T x[s, :]``: (S, G*H), (S, K) -> (G*H, K)."""
-    xp = array_module(dz)
-    return xp.matmul(dz.T, x, out=aligned_empty((dz.shape[1], x.shape[1]), dz))
+    return _product(dz.T, x, aligned_empty((dz.shape[1], x.shape[1]), dz))
 
 
 def bias_gradient(dz: Array) -> Array:
@@ -91,5 +96,16 @@ def bias_gradient(dz: Array) -> Array:
 
 def input_gradient(dz: Array, w: Array) -> Array:
     """``dz @ w``: (S, G*H), (G*H, I) -> (S, I)."""
-    xp = array_module(dz)
-    return xp.matmul(dz, w, out=aligned_empty((dz.shape[0], w.shape[1]), dz))
+    return _product(dz, w, aligned_empty((dz.shape[0], w.shape[1]), dz))
+
+
+def _product(left: Array, right: Array, out: Array) -> Array:
+    """``left @ right``; by one thread where to wake a second takes longer than the product.
+
+    For that OpenBLAS took 100 us instead of 20 at (256, 128) @ (128, 32), its threads being asleep; smaller ones it
+    gives to one thread itself.
+    """
+    if type(left) is np.ndarray and UNPACKED < left.size * right.shape[1] < WORTH_WAKING:
+        with one_blas_thread:
+            return np.matmul(left, right, out=out)
+    return array_module(left).matmul(left, right, out=out)
