@@ -15,6 +15,7 @@ from tinygrad_rnn.ops.numpy_protocol import FUNCTIONS, UFUNCS
 
 X = np.array([[0.3, -0.4, 0.7], [0.9, 0.2, -0.6]])
 A = np.array([0.5, 2.0, 1.5])
+MASK = np.array([[True, False, True], [False, True, True]])
 
 ARGUMENTS: dict[Any, list[tuple[Any, ...]]] = {
     np.reshape: [((3, 2),), (-1,)],
@@ -173,6 +174,27 @@ def test_without_history_numpy_computes_what_we_have_no_operation_for() -> None:
     np.testing.assert_array_equal(np.median(t), np.median(X))
     np.testing.assert_array_equal(np.cbrt(t), np.cbrt(X))
     np.testing.assert_array_equal(np.asarray(t), X)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda x: np.add(x, x, where=MASK, out=np.zeros((2, 3))), lambda x: np.sum(x, where=MASK, initial=2.0),
+        lambda x: np.sum(x, 1, where=MASK), lambda x: np.add.reduce(x, axis=None, where=MASK),
+        lambda x: np.multiply.reduce(x, initial=2.0), lambda x: np.max(x, 0, initial=0.5),
+        lambda x: np.sum(x, out=None), lambda x: np.mean(x, 1, where=MASK),
+        lambda x: np.add(x, 1, where=True, dtype=np.float32), lambda x: np.add.reduce(x, out=np.zeros(3)),
+    ],
+)  # fmt: skip
+def test_a_mask_and_a_start_count_as_in_numpy_and_are_refused_where_a_gradient_is_wanted(f: Any) -> None:
+    found, expected = np.asarray(f(tg.tensor(X))), f(X)
+    np.testing.assert_allclose(found, expected, 1e-15)
+    assert found.dtype == expected.dtype
+    t = tg.tensor(X, requires_grad=True)
+    try:
+        assert f(t).requires_grad
+    except TinygradRnnError as error:
+        assert "Can't call numpy() on Tensor that requires grad" in str(error)
 
 
 def test_numpy_is_not_let_write_into_a_tensor() -> None:

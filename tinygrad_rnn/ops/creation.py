@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,8 @@ import numpy as np
 from ..backend import Device, array_module, cuda, is_array, to_device, wanted
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, ShapeRuntimeError
 from ..tape.tensor import Tensor, wrap
-from ..typing import Array, Value
-from .dtypes import as_dtype, get_default_dtype
+from ..typing import Array, DType, Value
+from .dtypes import as_dtype, get_default_dtype, number_type, promote_types
 from .shape import sizes_of
 
 __all__ = ["arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_numpy", "full", "full_like"]
@@ -68,7 +70,7 @@ def _values(data: Any, dtype: Any) -> Array:
     if dtype is not None:
         return values.astype(as_dtype(dtype))
     if isinstance(data, (list, tuple)) and _holds_arrays(data):
-        return values
+        return values.astype(functools.reduce(promote_types, dict.fromkeys(_types(data))), copy=False)
     if values.dtype.kind == "f":
         return values.astype(get_default_dtype())
     return values.astype(np.result_type(get_default_dtype(), np.complex64)) if values.dtype.kind == "c" else values
@@ -95,6 +97,15 @@ def _plain(data: Any) -> Any:
     if isinstance(data, (list, tuple)):
         return [_plain(item) for item in data]
     return data._data if isinstance(data, Tensor) else data
+
+
+def _types(data: Any) -> Iterator[DType]:
+    """The type of each array and number in a nested list."""
+    for item in data if isinstance(data, (list, tuple)) else [data]:
+        if isinstance(item, (list, tuple)):
+            yield from _types(item)
+        else:
+            yield item.dtype if is_array(item) else number_type(item)
 
 
 def _holds_arrays(data: Any) -> bool:

@@ -98,7 +98,7 @@ def result_type(*values: Any) -> DType:
         if isinstance(value, Tensor) or hasattr(value, "dtype"):
             dtype, place = value.dtype, 0 if value.ndim else 1
         else:
-            dtype, place = _number_type(value), 2
+            dtype, place = number_type(value), 2
         before = ranked[place]
         ranked[place] = dtype if before is None else promote_types(before, dtype)
     result = _combine(_combine(ranked[0], ranked[1]), ranked[2])
@@ -106,7 +106,8 @@ def result_type(*values: Any) -> DType:
     return result
 
 
-def _number_type(value: Any) -> DType:
+def number_type(value: Any) -> DType:
+    """The type that a Python number counts as."""
     if isinstance(value, bool):
         return np.dtype(bool)
     if isinstance(value, int):

@@ -179,9 +179,7 @@ def _index_error(a: Value, index: Any, error: IndexError) -> Exception:
         return IndexOutOfRange(f"index {index} is out of bounds for dimension 0 with size {shape[0]}")
     if isinstance(index, tuple) and len([i for i in index if i is not None and i is not Ellipsis]) > len(shape):
         return IndexOutOfRange(f"too many indices for tensor of dimension {len(shape)}: {error}")
-    said = str(error).replace(" axis ", " dimension ")
-    if "boolean index" in said:
-        said = _mask_error(shape, index) or said
+    said = _mask_error(shape, index) or str(error).replace(" axis ", " dimension ")
     return IndexOutOfRange(f"{said} (indexing a tensor of shape {list(shape)})")
 
 

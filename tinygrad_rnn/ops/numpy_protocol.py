@@ -43,6 +43,8 @@ __all__ = ["FUNCTIONS", "UFUNCS", "array_function", "array_ufunc"]
 
 NOT_GIVEN: Any = inspect.signature(np.sum).parameters["initial"].default
 """NumPy's own mark of a keyword that was left out."""
+NUMPYS_OWN = ("out", "where", "initial")
+"""Keywords for which we have no form: with them NumPy computes."""
 
 UFUNCS: dict[Any, Callable[..., Any]] = {
     np.absolute: elementwise.abs,
@@ -91,7 +93,8 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = 
             f"(x.add_(y), x += y), or assign: x[...] = {name}(...)"
         )
     known = _method(ufunc, method)
-    if kwargs.pop("where", True) is not True or (known is not None and method == "__call__" and kwargs):
+    kwargs = {key: v for key, v in kwargs.items() if v is not NOT_GIVEN and not (key == "where" and v is True)}
+    if not kwargs.keys().isdisjoint(NUMPYS_OWN) or (method == "__call__" and kwargs):
         known = None
     if known is None:
         return _by_numpy(name, getattr(ufunc, method), inputs, {**kwargs, **({"out": out} if out else {})})
@@ -332,8 +335,10 @@ def array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) 
     name = f"np.{func.__name__}"
     if isinstance(kwargs.get("out"), Tensor):
         raise ArgumentTypeError(f"{name}(out=): NumPy cannot write into a Tensor, whose history would be lost: assign")
+    given = {key: value for key, value in kwargs.items() if value is not NOT_GIVEN}
+    if given.get("out", 0) is None:
+        del given["out"]
     known = FUNCTIONS.get(func)
-    if known is None or kwargs.get("out") is not None:
+    if known is None or not given.keys().isdisjoint(NUMPYS_OWN):
         return _by_numpy(name, func, args, kwargs)
-    given = {key: value for key, value in kwargs.items() if value is not NOT_GIVEN and key != "out"}
     return known(*args, **given)

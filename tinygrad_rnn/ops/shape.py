@@ -183,6 +183,12 @@ def reshape(a: Value, *shape: Any) -> Value:
         ShapeRuntimeError: the number of entries differs.
     """
     target = sizes_of(shape)
+    if target and min(target) < -1:  # NumPy takes any negative size for -1
+        wrong = min(target)
+        raise ShapeRuntimeError(
+            f"invalid shape dimension {wrong} at index {target.index(wrong)} of shape {list(target)}: reshape of a "
+            f"tensor of shape {list(a.shape)}"
+        )
     try:
         return _reshape(a, shape=target)
     except ValueError as error:

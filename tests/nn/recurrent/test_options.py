@@ -51,14 +51,15 @@ def close(got: Any, expected: np.ndarray) -> None:
 
 
 @pytest.mark.parametrize("layer_norm", [False, True])
-@pytest.mark.parametrize("peepholes", [False, True])
-def test_lstm_variants_follow_their_equations(peepholes: bool, layer_norm: bool) -> None:
-    layer = made("LSTM", peepholes=peepholes, layer_norm=layer_norm, return_cells=True, return_gates=True)
+@pytest.mark.parametrize(("peepholes", "proj_size"), [(False, 0), (True, 0), (True, 2), (False, 1)])
+def test_lstm_variants_follow_their_equations(peepholes: bool, proj_size: int, layer_norm: bool) -> None:
+    options = {"peepholes": peepholes, "layer_norm": layer_norm, "proj_size": proj_size}
+    layer = made("LSTM", **options, return_cells=True, return_gates=True)
     x = inputs()
     output, (h_n, c_n), cells, gates = layer(x)
     w = weights(layer)
     p = np.split(w["weight_peephole"], 3) if peepholes else [np.zeros(H)] * 3
-    h = c = np.zeros((N, H))
+    h, c = np.zeros((N, proj_size or H)), np.zeros((N, H))
     for t in range(T):
         left, right = x.detach().numpy()[t] @ w["weight_ih"].T, h @ w["weight_hh"].T
         if layer_norm:
@@ -68,6 +69,7 @@ def test_lstm_variants_follow_their_equations(peepholes: bool, layer_norm: bool)
         c = f * c + i * g
         o = sigmoid(o + p[2] * c)
         h = o * np.tanh(normalised(c, w["norm_c"], w["norm_c_bias"]) if layer_norm else c)
+        h = h @ w["weight_hr"].T if proj_size else h
         close(output[t], h)
         close(cells[t], c)
         for name, value in zip("ifgo", (i, f, g, o), strict=True):

@@ -27,6 +27,8 @@ INDICES: dict[str, tuple[tuple[int, ...], Any]] = {
     "many wide rows": ((300, 40), drawn(300, 10)),
     "pairs": ((4, 5), (drawn(4, 30), drawn(5, 30))),
     "pairs of rows": ((4, 5, 2), (drawn(4, 30), drawn(5, 30))),
+    "pairs of wide rows, many of them": ((2, 3, 40), (drawn(2, 60), drawn(3, 60))),
+    "rows of nothing": ((0, 40), np.zeros((0,), np.int64)),
     "pairs that broadcast": ((4, 5, 2), (drawn(4, 6, 1), drawn(5, 3))),
     "triples": ((4, 5, 2), (drawn(4, 30), drawn(5, 30), drawn(2, 30))),
     "columns": ((4, 5), (slice(None), drawn(5, 12))),
