@@ -314,11 +314,11 @@ def test_a_write_is_listed_with_what_it_makes_of_the_family() -> None:
 
 
 def test_of_equal_watchers_the_innermost_goes() -> None:
-    first, second = tg.Tape(), tg.Tape()
-    with watching(first), watching(second):
+    first, second, third = tg.Tape(), tg.Tape(), tg.Tape()
+    with watching(first), watching(second), watching(third):
         with watching(first):
-            assert state.watchers == (first, second, first)
-        assert state.watchers == (first, second)
+            assert state.watchers == (first, second, third, first)
+        assert state.watchers == (first, second, third)
 
 
 def test_the_record_of_a_tensor() -> None:

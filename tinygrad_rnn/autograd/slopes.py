@@ -61,9 +61,9 @@ def slopes(
     >>> print(slopes(abs, 1e-6, 1e-5, 1e-3).verdict, slopes(lambda t: t * t, 1e-6, 1e-5, 1e-3).verdict)
     kink smooth
     """
-    middle = f(0.0)
     found: list[tuple[float, float]] = []
     with np.errstate(all="ignore"):
+        middle = f(0.0)
         for h in (8 * eps, eps):
             found.append(((middle - f(-h)) / h, (f(h) - middle) / h))
     (left, right), long_gap = found[1], abs(found[0][1] - found[0][0])
