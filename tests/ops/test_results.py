@@ -5,6 +5,7 @@ One expression in a line of ``results.txt``, and how its result prints.
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from pathlib import Path
@@ -15,6 +16,9 @@ import pytest
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn  # noqa: F401
+from tinygrad_rnn.backend import aligned_empty
+from tinygrad_rnn.ops import recurrent
+from tinygrad_rnn.ops.kernels import plan
 
 TABLE = Path(__file__).with_name("results.txt")
 ROWS = [row.split(" => ", 1) for row in TABLE.read_text(encoding="utf-8").splitlines()]
@@ -53,6 +57,7 @@ def test_a_name_of_a_dtype_is_one_and_no_device() -> None:
     """PyTorch knows no names of dtypes."""
     assert tg.ones(2).to("float64").dtype == tg.float64
     assert tg.ones(2, dtype=tg.float64).to("int64").dtype == tg.int64
+    assert tg.ones(2).type("float64").dtype == tg.float64
 
 
 ARRAY = np.array([2.0, np.nan, -1.0])
@@ -87,3 +92,56 @@ def test_the_gradient_of_a_long_bias_and_of_other_dtypes_is_summed_over_rows() -
         bias = tg.zeros(2, dtype=dtype, requires_grad=True)
         (tg.ones(rows, 2, dtype=dtype) + bias).sum().backward()
         assert bias.grad.dtype == dtype and bias.grad.tolist() == [rows, rows]
+
+
+def test_what_gives_an_array_on_demand_keeps_its_dtype() -> None:
+    class Held:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return np.array([1.5, 2.5])
+
+    assert tg.tensor(Held()).dtype == tg.float64 and tg.as_tensor(Held()).tolist() == [1.5, 2.5]
+
+
+def test_a_ufunc_of_a_tensor_and_something_odd_is_a_type_error() -> None:
+    for odd in ("a", None, object()):
+        with pytest.raises(TypeError):
+            np.add(tg.ones(2), odd)
+
+
+@pytest.mark.parametrize("biases", [(True, False), (False, True), (True, True), (False, False)])
+@pytest.mark.parametrize("kind", ["rnn", "lstm", "gru"])
+def test_a_fused_layer_takes_either_bias_alone(kind: str, biases: tuple[bool, bool]) -> None:
+    rng = np.random.default_rng(5)
+    gates = {"rnn": 1, "lstm": 4, "gru": 3}[kind]
+    given = [(3, 2, 4), *[(2, 5)] * (2 if kind == "lstm" else 1), (gates * 5, 4), (gates * 5, 5)]
+    arrays = [rng.standard_normal(shape) for shape in given]
+    arrays += [rng.standard_normal(gates * 5) if there else None for there in biases]
+    sequence = getattr(recurrent, f"{kind}_sequence")
+    found = []
+    for impl in ("fused", "composed"):
+        inputs = [None if a is None else tg.tensor(a, requires_grad=True) for a in arrays]
+        with tg.backends.recurrent.only("numpy"):
+            results = sequence(*inputs, impl=impl)
+            sum((y * y).sum() for y in results).backward()
+        assert len(results) == (3 if kind == "lstm" else 2)
+        found.append([y.detach() for y in results] + [x.grad for x in inputs if x is not None])
+    for fused, composed in zip(*found, strict=True):
+        np.testing.assert_allclose(fused.numpy(), composed.numpy(), 1e-12, 1e-13)
+
+
+def test_an_lstm_that_nobody_asks_for_its_cells_keeps_the_last_one_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counted(shape: Any, like: Any, *args: Any) -> Any:
+        asked.append(math.prod(shape))
+        return aligned_empty(shape, like, *args)
+
+    monkeypatch.setattr(plan, "aligned_empty", counted)
+    steps, batch, size = 50, 1, 3
+    x, state, w = np.ones((steps, batch, 2)), np.zeros((batch, size)), np.ones((4 * size, 2))
+    for cells in (False, True):
+        asked.clear()
+        with tg.backends.recurrent.only("numpy"), tg.no_grad():
+            recurrent.lstm_sequence(*map(tg.tensor, (x, state, state, w, np.ones((4 * size, size)))), cells=cells)
+        whole = [n for n in asked if n >= steps * batch * size]
+        assert len(whole) == (2 if cells else 1), "one table of all steps for h, and one for c if it is wanted"
