@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+import tinygrad_rnn.nn.functional as F
 from tests.ops.cases import CASES, Case, evaluate, flat
 
 
@@ -19,3 +23,66 @@ def test_results_that_share_memory_share_its_clock(case: Case) -> None:
         for x in tensors[:k]:
             if x is not y and np.shares_memory(x._data, y._data):
                 assert x._clock is not None and x._clock is y._clock
+
+
+PLACE = tg.tensor(0)
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "sort": lambda x: x.sort(0).values,
+    "topk": lambda x: x.topk(1, 0).values,
+    "kthvalue": lambda x: x.kthvalue(1, 0).values,
+    "median": lambda x: x.median(0).values,
+    "max": lambda x: x.max(0).values,
+    "min keepdim": lambda x: x.min(0, keepdim=True).values,
+    "gather": lambda x: x.gather(0, PLACE),
+    "gather of one": lambda x: x.gather(0, PLACE[None]),
+    "index_select": lambda x: x.index_select(0, PLACE),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_what_is_chosen_from_a_number_is_a_copy_of_it(name: str) -> None:
+    """Along an axis it is one; that there is but one choice makes no difference to who owns the memory."""
+    x = tg.tensor(2.5, requires_grad=True)
+    y = COPIES[name](x)
+    y.mul_(3).sum().backward()
+    assert (x.item(), y.item()) == (2.5, 7.5)
+    assert x.grad is not None and x.grad.item() == 3 and x.grad.shape == ()
+
+
+@pytest.mark.parametrize("shape", [(3,), (1, 3), (2, 3)])
+def test_nothing_padded_and_no_difference_taken_are_copies(shape: tuple[int, ...]) -> None:
+    x = tg.ones(*shape)
+    for mode in ("constant", "reflect", "circular") if len(shape) > 1 else ("constant", "circular"):
+        F.pad(x, (0, 0), mode=mode).zero_()
+    F.pad(x, (-1, 0)).zero_()
+    F.pad(x, (0, -1, 0, 0)[: 2 * len(shape)]).zero_()
+    x.diff(n=0).zero_()
+    assert x.sum() == x.numel()
+
+
+VIEWS: dict[str, Callable[[Any], Any]] = {
+    "t": lambda x: x.t(),
+    "expand": lambda x: x.expand(x.shape),
+    "expand_as": lambda x: x.expand_as(x),
+    "broadcast_to": lambda x: x.broadcast_to(x.shape),
+    "movedim": lambda x: x.movedim(0, -1),
+    "transpose": lambda x: x.transpose(0, -1),
+    "swapaxes": lambda x: x.swapaxes(-1, 0),
+}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+@pytest.mark.parametrize("shape", [(), (1,), (3,)])
+def test_a_view_that_changes_nothing_is_a_tensor_of_its_own(name: str, shape: tuple[int, ...]) -> None:
+    """What is done to the view as an object (its shape, its history) is not done to the tensor."""
+    w = tg.ones(shape, requires_grad=True)
+    x = w * 1
+    y = VIEWS[name](x)
+    assert y is not x and y.shape == x.shape and y._base is x
+    y.unsqueeze_(0)
+    assert x.shape == shape
+    y.mul_(2)
+    x.sum().backward()
+    assert w.grad is not None and w.grad.tolist() == (tg.ones(shape) * 2).tolist()
+    VIEWS[name](w).detach_()
+    assert w.requires_grad

@@ -186,6 +186,8 @@ cummin = _running("cummin", np.minimum, "smallest")
 def diff(a: Value, n: int = 1, dim: int = -1) -> Value:
     """The differences of neighbours along an axis, taken ``n`` times."""
     dim = axis_of(dim, a.ndim)
+    if n == 0:
+        return a.clone() if isinstance(a, Tensor) else a.copy()
     for _ in range(n):
         later, earlier = a[_along(dim, slice(1, None))], a[_along(dim, slice(None, -1))]
         a = later != earlier if a.dtype.kind == "b" else later - earlier

@@ -243,7 +243,8 @@ def gather(a: Value, dim: int, index: Value) -> Value:
     dim = axis_of(dim, a.ndim)
     raw = whole_numbers(index, "gather")
     if a.ndim == 0 and raw.size == 1:
-        return reshape(a, raw.shape)
+        check_range(raw, 1, "gather", dim)
+        return reshape(getitem(reshape(a, (1,)), raw.reshape(-1)), raw.shape)
     if raw.ndim != a.ndim:
         raise ShapeRuntimeError(
             f"Index tensor must have the same number of dimensions as input tensor: {raw.ndim} and {a.ndim}"
@@ -276,7 +277,11 @@ def index_select(a: Value, dim: int, index: Value) -> Value:
         raise IndexOutOfRange(
             f"index out of range in self: index_select() with indices {raw.min()} to {raw.max()} along {size} slices"
         )
-    return getitem(a, (slice(None),) * dim + (raw.reshape(-1),)) if a.ndim else a
+    if a.ndim == 0:
+        if raw.size != 1:
+            raise IndexRuntimeError(f"index_select(): Index to scalar can have only 1 value, got {raw.size} value(s)")
+        return reshape(getitem(reshape(a, (1,)), raw.reshape(-1)), ())
+    return getitem(a, (slice(None),) * dim + (raw.reshape(-1),))
 
 
 def take(a: Value, index: Value) -> Value:

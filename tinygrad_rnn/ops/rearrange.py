@@ -94,7 +94,7 @@ def movedim(a: Value, source: int | Sequence[int], destination: int | Sequence[i
         )
     moved, places = axes_of(moved, a.ndim), axes_of(places, a.ndim)
     rest = iter([axis for axis in range(a.ndim) if axis not in moved])
-    return permute(a, [moved[places.index(k)] if k in places else next(rest) for k in range(a.ndim)]) if moved else a
+    return permute(a, [moved[places.index(k)] if k in places else next(rest) for k in range(a.ndim)])
 
 
 moveaxis = movedim

@@ -160,7 +160,7 @@ def expand(a: Tensor, *sizes: Any) -> Tensor:
                 f"The expanded size of the tensor ({full[k + new]}) must match the existing size ({n}) at "
                 f"non-singleton dimension {k + new}.  Target sizes: {list(shape)}.  Tensor sizes: {list(a.shape)}"
             )
-    out: Tensor = broadcast_to(a, full)
+    out: Tensor = _broadcast_to(a, shape=full)  # a view also where nothing is repeated
     return out
 
 
@@ -221,7 +221,7 @@ def swapaxes(a: Value, axis1: int, axis2: int) -> Value:
     ndim = a._data.ndim
     if ndim == 0:
         axis_of(axis1, 0), axis_of(axis2, 0)
-        return a
+        return _permute(a, dims=())
     return _transpose(a, axis1=axis_of(axis1, ndim), axis2=axis_of(axis2, ndim))
 
 
@@ -233,7 +233,7 @@ def t(a: Value) -> Value:
     """
     if a.ndim > 2:
         raise ShapeRuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {a.ndim}D. Use .mT")
-    return swapaxes(a, 0, 1) if a.ndim == 2 else a
+    return reverse_axes(a)
 
 
 def transpose(a: Value, dim0: int, dim1: int) -> Value:

@@ -80,7 +80,8 @@ def topk(a: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = T
 def _nth(a: Value, number: Any, dim: int, keepdim: bool, result: Any) -> Any:
     """The entry that stands at a place of the order (one number for each line)."""
     if a.ndim == 0:
-        return result(reshape(a, ()), wrap(array_module(raw(a)).zeros((), np.int64)))
+        places = wrap(array_module(raw(a)).zeros((), np.int64))
+        return result(gather(a, dim, places), places)
     dim = axis_of(dim, a.ndim)
     if a.shape[dim] == 0:
         raise IndexOutOfRange(f"{result.__name__}(): Expected reduction dim {dim} to have non-zero size.")

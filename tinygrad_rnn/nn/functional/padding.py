@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...errors import ArgumentError, ShapeRuntimeError
-from ...ops import cat, full, index_select, narrow, tensor
+from ...ops import cat, clone, full, index_select, narrow, tensor
 from ...typing import Value
 
 __all__ = ["pad"]
@@ -45,6 +45,7 @@ def pad(input: Value, pad: Sequence[int], mode: str = "constant", value: float |
         )
     if mode != "constant" and mode not in MODES:
         raise ArgumentError(f"Unrecognised padding mode {mode}: one of constant, {', '.join(MODES)}")
+    unpadded = True
     for k in range(len(pad) // 2):
         axis, before, after = input.ndim - 1 - k, int(pad[2 * k]), int(pad[2 * k + 1])
         if input.shape[axis] + before + after < 0:
@@ -52,13 +53,14 @@ def pad(input: Value, pad: Sequence[int], mode: str = "constant", value: float |
                 f"The input size {input.shape[axis]}, plus negative padding {before} and {after}, resulted in a "
                 f"negative output size, which is invalid. Check dimension {axis} of your input."
             )
+        unpadded = unpadded and before <= 0 and after <= 0 and (mode == "constant" or before == after == 0)
         if mode == "constant":
             input = _constant(input, axis, before, after, 0.0 if value is None else value)
         elif before or after:
             index = np.pad(np.arange(input.shape[axis]), (max(before, 0), max(after, 0)), mode=MODES[mode])  # type: ignore
             index = index[max(-before, 0) : len(index) - max(-after, 0)]
             input = index_select(input, axis, tensor(index, device=input.device))
-    return input
+    return clone(input) if unpadded else input  # memory of its own in any case
 
 
 def _constant(input: Value, axis: int, before: int, after: int, value: float) -> Value:
