@@ -426,6 +426,25 @@ def test_data_can_be_exchanged_and_views_stay_with_the_old_memory() -> None:
         z.backward()
 
 
+def test_a_computed_tensor_that_gets_other_memory_leaves_its_family() -> None:
+    x, w = leaf(1, 2), leaf(3)
+    y = x * 2
+    tail = y[1:]
+    y.data = tg.tensor([7.0, 8.0], dtype=tg.float64)
+    tail.mul_(w)  # no longer a part of y
+    tail2, tail.data = tail.detach(), tg.tensor([9.0], dtype=tg.float64)
+    tail.mul_(10)
+    check(y.detach(), 7, 8)
+    check(tail2, 12)
+    check(tail.detach(), 90)
+    y.sum().backward(retain_graph=True)
+    check(x.grad, 2, 2)
+    assert w.grad is None and not tail._is_view() and y._version == 0
+    tail.sum().backward()
+    check(x.grad, 2, 2 + 2 * 3 * 10)
+    check(w.grad, 4 * 10)
+
+
 def test_a_view_taken_without_recording_stays_without_history() -> None:
     x, w = tg.zeros(2, dtype=tg.float64), leaf(3, 4)
     with tg.no_grad():

@@ -63,6 +63,14 @@ def test_a_gradient_that_only_changes_shape_is_never_the_memory_that_was_given(n
     assert seed.sum() == seed.numel()
 
 
+def test_an_input_that_is_given_twice_gets_two_results() -> None:
+    x = tg.zeros(2, requires_grad=True)
+    first, second, third = tg.autograd.grad((x * 2 + x * 3).sum(), [x, x, x])
+    first.zero_()
+    second.mul_(10)
+    assert (first.tolist(), second.tolist(), third.tolist()) == ([0.0, 0.0], [50.0, 50.0], [5.0, 5.0])
+
+
 made: list[np.ndarray] = []
 
 

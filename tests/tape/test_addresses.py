@@ -68,3 +68,15 @@ def test_two_arrays_of_which_it_is_too_hard_to_tell_share_memory() -> None:
     with pytest.raises(np.exceptions.TooHardError):
         np.shares_memory(x, y, max_work=10_000)
     assert shared(x, y) is True
+
+
+def test_memory_repeats_where_two_entries_have_one_address_also_if_axes_interleave() -> None:
+    memory = np.zeros(100)
+    told = []
+    for shape in ((3, 2), (2, 2, 2), (1, 3)):
+        for steps in product((-3, -2, 0, 1, 2, 3, 5), repeat=len(shape)):
+            a = np.lib.stride_tricks.as_strided(memory[50:], shape, [8 * step for step in steps])
+            found = addresses(a)
+            told.append(_repeats(a))
+            assert told[-1] == (len(set(found)) < len(found)), (shape, steps)
+    assert 100 < sum(told) < len(told) - 100
