@@ -221,6 +221,31 @@ def test_sequential_is_the_chain() -> None:
     assert tg.utils.checkpoint.checkpoint_sequential(module, 2, x).item() == module(x).item()
 
 
+def test_sequential_runs_all_but_the_last_of_equal_parts_again_the_latest_first() -> None:
+    ran: list[int] = []
+
+    def numbered(k: int) -> Any:
+        return lambda x: (ran.append(k), x.exp().log())[1]
+
+    for n, segments, again in (
+        (6, 3, [2, 3, 0, 1]),
+        (7, 3, [2, 3, 0, 1]),
+        (6, 2, [0, 1, 2]),
+        (3, 3, [1, 0]),
+        (2, 1, []),
+    ):
+        ran.clear()
+        x = tg.tensor([0.3], requires_grad=True)
+        y = checkpoint_sequential([numbered(k) for k in range(n)], segments, x)
+        assert ran == list(range(n))
+        y.backward()
+        assert ran[n:] == again and x.grad.item() == pytest.approx(1.0, rel=1e-5)  # float32
+    assert checkpoint_sequential([], 1, x) is x
+    for wrong in (0, 3):
+        with pytest.raises(ValueError, match=rf"expected 1 to 2 segments, got {wrong}"):
+            checkpoint_sequential([tg.tanh, tg.exp], wrong, x)
+
+
 def test_the_second_run_leaves_nothing_behind_in_a_graph_that_is_kept(u: Any) -> None:
     nodes: list[Any] = []
 

@@ -289,10 +289,12 @@ ERRORS: dict[str, tuple[Any, type[Exception], str]] = {
         "You must implement the forward function for custom autograd.Function",
     ),
     "no backward": (
-        lambda lib, x: type("X", (lib.autograd.Function,), {"forward": staticmethod(lambda ctx, a: a * 2)})
-        .apply(x)
-        .sum()
-        .backward(),
+        lambda lib, x: (
+            type("X", (lib.autograd.Function,), {"forward": staticmethod(lambda ctx, a: a * 2)})
+            .apply(x)
+            .sum()
+            .backward()
+        ),
         NotImplementedError,
         "You must implement either the backward or vjp method for your custom autograd.Function",
     ),
@@ -426,3 +428,53 @@ def test_a_rule_for_forward_mode_may_be_there_and_jvp_goes_through_backward(lib:
     assert value.tolist() == [1.0, 9.0] and found.tolist() == [20.0, 6.0]
     with pytest.raises(NotImplementedError, match="You must implement the jvp function for custom autograd.Function"):
         double(lib).jvp(None, v)
+
+
+def test_the_message_about_a_stale_value_says_which_it_was() -> None:
+    own: list[Any] = []
+
+    def forward(ctx: Any, x: Any, k: Any) -> Any:
+        y = x * 1
+        own[:] = [x * 3]
+        ctx.save_for_backward(x, k, y, own[0])
+        return y
+
+    def backward(ctx: Any, g: Any) -> Any:
+        ctx.saved_tensors  # noqa: B018
+        return g, None
+
+    X = define(tg, forward, backward)
+    for written, which in (
+        (lambda x, k, y: x, "argument 0 of XBackward"),
+        (lambda x, k, y: k, "argument 1 of XBackward"),
+        (lambda x, k, y: y, "output 0 of XBackward"),
+        (lambda x, k, y: own[0], "saved by it"),
+    ):
+        x, k = leaf(tg, 1.0), tg.ones(2)
+        y = X.apply(x, k)
+        with tg.no_grad():
+            written(x, k, y).add_(1)
+        with pytest.raises(
+            RuntimeError, match=rf"\[torch.FloatTensor \[\d\]\], which is {which}, is at version 1; expe"
+        ):
+            y.sum().backward()
+
+
+@pytest.mark.parametrize("touched", [False, True])
+def test_an_output_keeps_the_memory_that_forward_gave_it_but_never_that_of_an_argument(touched: bool) -> None:
+    inside: list[Any] = []
+
+    def forward(ctx: Any, x: Any, other: Any) -> Any:
+        inside[:] = [x * 2]
+        return inside[0], x, other.reshape(1), x[:]
+
+    X = define(tg, forward, lambda ctx, *gs: (gs[0] * 2 + gs[1] + gs[3], gs[2]))
+    x, other = leaf(tg, 1.0), leaf(tg, 5.0)
+    if touched:  # arguments whose writes are counted already
+        _ = x._own_clock(), other._own_clock()
+    results = X.apply(x, other)
+    assert np.shares_memory(results[0]._data, inside[0]._data)
+    for y in results:
+        assert y is not x and not np.shares_memory(y._data, x._data) and not np.shares_memory(y._data, other._data)
+    sum(results).backward()
+    assert (x.grad.item(), other.grad.item()) == (4.0, 1.0)

@@ -230,3 +230,37 @@ def test_empty_inputs_and_outputs() -> None:
 def test_a_strategy_that_does_not_exist() -> None:
     with pytest.raises(ValueError, match="Expected strategy to be either"):
         tg.autograd.functional.jacobian(lambda x: x, tg.ones(1), strategy="sideways")
+
+
+@pytest.mark.parametrize("name", ["vjp", "jvp", "jacobian", "hvp", "vhp"])
+def test_messages_name_the_function_that_was_called(name: str) -> None:
+    f, x = getattr(tg.autograd.functional, name), tg.ones(2)
+    options = {} if name == "jacobian" else {"v": x}
+    for call, what, found in (
+        (lambda: f(lambda x: x, 3.0, **options), "inputs", "given inputs has type <class 'float'>"),
+        (lambda: f(lambda x: "s", x, **options), "outputs of the user-provided function", "given outputs of the"),
+        (lambda: f(lambda x: (x, 1), x, **options), "outputs of the user-provided function", "value at index 1 has"),
+        (lambda: f(lambda x: x.sum(), x, v="v"), "v", "given v has type <class 'str'>"),
+    ):
+        if what == "v" and name == "jacobian":
+            continue
+        with pytest.raises(TypeError) as caught:
+            call()
+        said = f"The {what} given to {name} must be either a Tensor or a tuple of Tensors but the {found}"
+        assert str(caught.value).startswith(said)
+
+
+def test_a_direction_may_be_left_out_for_one_entry_and_for_nothing_else(lib: Any, fn: Any) -> None:
+    one, two = lib.tensor([3.0]), lib.tensor([1.0, 2.0])
+    assert values(fn.vjp(lambda x: (x * x).sum(), two)) == (5.0, [2.0, 4.0])
+    assert values(fn.jvp(lambda x: x * x, one)) == ([9.0], [6.0])
+    assert values(fn.hvp(lambda x: (x**3).sum(), one)) == values(fn.vhp(lambda x: (x**3).sum(), one)) == (27.0, [18.0])
+    for call in (
+        lambda: fn.vjp(lambda x: (x.sum(), x.sum()), one),
+        lambda: fn.vjp(lambda x: x, two),
+        lambda: fn.jvp(lambda x, y: x * y, (one, one)),
+        lambda: fn.hvp(lambda x, y: (x * y).sum(), (one, one)),
+        lambda: fn.vhp(lambda x: x.sum(), two),
+    ):
+        with pytest.raises(RuntimeError, match="The vector v can only be None if the"):
+            call()
