@@ -357,3 +357,12 @@ def test_modes_within_modes_leave_other_watchers_in_place() -> None:
         with set_detect_anomaly(True, check_forward=True), pytest.raises(AnomalyError):
             tg.tensor([-1.0], requires_grad=True).sqrt()
     assert [record.name for record in tape].count("sqrt") == 4 and not is_anomaly_enabled()
+
+
+def test_what_has_no_range_is_told_by_type_and_shape() -> None:
+    def run() -> None:
+        x = tg.tensor([1.0, 2.0], requires_grad=True)
+        tg.where(x > 1, x, 0.0).backward(tg.tensor([0.0, float("nan")]))
+
+    text = message(run)
+    assert "Values saved for it: bool[2]." in text and "The gradient that came in: float32[2] from nan to nan." in text

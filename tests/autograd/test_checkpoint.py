@@ -354,3 +354,24 @@ def test_an_error_in_the_second_run_leaves_modes_and_streams_as_they_were() -> N
     assert tg.is_grad_enabled() and tg.get_rng_state().tolist() == before
     with tape:
         assert len(tape) == 1  # the sum; nothing of the second run
+
+
+def test_what_a_custom_function_keeps_for_itself_is_dropped_too() -> None:
+    kept: list[Any] = []
+
+    class Keeps(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.table = np.full(1000, 3.0)
+            kept.append(weakref.ref(ctx.table))
+            return x * 3
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * float(ctx.table[0])
+
+    x = tg.tensor([1.0], requires_grad=True)
+    y = ours(lambda x: Keeps.apply(x) * 1, x)
+    assert kept[0]() is None
+    y.sum().backward()
+    assert x.grad.item() == 3.0 and len(kept) == 2

@@ -478,3 +478,23 @@ def test_an_output_keeps_the_memory_that_forward_gave_it_but_never_that_of_an_ar
         assert y is not x and not np.shares_memory(y._data, x._data) and not np.shares_memory(y._data, other._data)
     sum(results).backward()
     assert (x.grad.item(), other.grad.item()) == (4.0, 1.0)
+
+
+def test_a_gradient_of_another_dtype_is_converted_to_that_of_its_argument(lib: Any) -> None:
+    X = define(lib, lambda ctx, a, b: a.double() * b, lambda ctx, g: (g * 2, g * 3))
+    a, b = leaf(lib, 1.0), lib.tensor([2.0], dtype=lib.float64, requires_grad=True)
+    X.apply(a, b).sum().backward()
+    assert a.grad.dtype == lib.float32 and b.grad.dtype == lib.float64
+    assert (a.grad.item(), b.grad.item()) == (2.0, 3.0)
+
+
+def test_a_write_to_a_dirty_argument_counts_as_one_and_reaches_its_views() -> None:
+    X = define(tg, lambda ctx, a: (ctx.mark_dirty(a), a.mul_(10))[1], lambda ctx, g: g * 10)
+    x = leaf(tg, 1.0, 2.0)
+    y = x * 1
+    square, view = (y * y).sum(), y[1:]
+    assert X.apply(y) is y and y.tolist() == [10.0, 20.0]
+    (y.sum() + view.sum()).backward(retain_graph=True)
+    assert x.grad.tolist() == [10.0, 20.0]
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        square.backward()

@@ -123,6 +123,28 @@ def test_what_unpack_returns_is_checked(unpack: Any, kind: Any, sentence: str) -
         y.backward()
 
 
+def test_nothing_that_was_saved_is_packed_as_nothing() -> None:
+    packed: list[Any] = []
+
+    class Saves(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.save_for_backward(None, x, None)
+            return x * 1
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            first, x, last = ctx.saved_tensors
+            assert first is None and last is None
+            return g * x
+
+    x = tg.tensor([2.0], requires_grad=True)
+    with saved_tensors_hooks(lambda t: (packed.append(t.tolist()), t)[1], lambda t: t * 5):
+        y = Saves.apply(x)
+    y.backward()
+    assert packed == [[2.0]] and x.grad.item() == 10.0
+
+
 def test_variable_is_a_tensor(lib: Any) -> None:
     Variable = lib.autograd.Variable
     x = lib.ones(2, requires_grad=True)

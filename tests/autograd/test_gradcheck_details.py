@@ -1,0 +1,112 @@
+"""What gradcheck takes, what it passes on, and the report word by word."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.autograd import GradcheckError, gradcheck, gradgradcheck
+from tinygrad_rnn.tape.primitive import REGISTRY
+
+METHODS = ["central", "extrapolated", "complex", "auto"]
+
+
+def leaf(*values: Any) -> tg.Tensor:
+    return tg.tensor(np.array(values), dtype=tg.float64, requires_grad=True)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_no_floating_tensor_is_handed_in_and_out_untouched(method: str) -> None:
+    index, seen = tg.tensor([1, 0, 1]), []
+
+    def f(x: Any, index: Any, factor: float, word: str, nothing: None) -> Any:
+        seen.append((type(factor), word, nothing, index.dtype))
+        return x[index] * x[index] * factor, index, word, nothing, 3.0
+
+    assert gradcheck(f, (leaf(2.0, 3.0), index, 1.5, "word", None), method=method)
+    assert set(seen) == {(float, "word", None, np.dtype(np.int64))} and index.tolist() == [1, 0, 1]
+
+
+def test_a_function_that_leaves_the_complex_numbers_is_checked_without_a_warning() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert gradcheck(lambda x: x * x + x.to(tg.float64), leaf(2.0, 3.0), method="auto")
+    assert not caught
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_random_cotangents_of_the_second_order_can_be_had_apart_in_memory(
+    apart: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+    right = REGISTRY["tanh"].vjps[0]
+
+    def vjp(g: Any, y: Any, a: Any) -> Any:
+        if isinstance(g, tg.Tensor):
+            seen.append(g._data.flags.c_contiguous)
+        return right(g, y, a)  # type: ignore[misc]
+
+    monkeypatch.setattr(REGISTRY["tanh"], "vjps", (vjp,))
+    assert gradgradcheck(tg.tanh, leaf(0.1, 0.2), gen_non_contig_grad_outputs=apart)
+    assert seen[0] is not apart
+    assert gradgradcheck(lambda x: tg.tanh(x).sum(), leaf(0.1, 0.2), gen_non_contig_grad_outputs=apart)  # a number
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-6])
+def test_outputs_without_a_gradient_count_as_zeros_exactly(scale: float) -> None:
+    class Forgets(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            ctx.set_materialize_grads(False)
+            return x * 2, x * 3
+
+        @staticmethod
+        def backward(ctx: Any, g: Any, h: Any) -> Any:
+            first = 0.0 if g is None else 2 * g
+            return first + (scale * 1e-3 * g if h is None else 3 * h)
+
+    kind = "Expected all input grads to be undefined or zero" if scale < 1 else "Jacobian mismatch|Expected all input"
+    with pytest.raises(GradcheckError, match=kind):
+        gradcheck(Forgets.apply, leaf(1.0, 2.0))
+    if scale < 1:
+        assert gradcheck(Forgets.apply, leaf(1.0, 2.0), check_undefined_grad=False)
+
+
+def test_the_whole_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(REGISTRY["square"], "vjps", (lambda g, y, a: g * a * 3,))
+
+    def f(x: Any) -> Any:
+        return tg.square(x).sum()  # wrong by a half
+
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(f, leaf(1.0, 2.0))
+    lines = str(caught.value).splitlines()
+    first = f.__code__.co_firstlineno
+    assert lines[0] == "Jacobian mismatch for output 0 with respect to input 0,"
+    assert lines[-7:-4] == [
+        "worst entry: output 0 by input 0 'x'[1]",
+        "    numerical  " + lines[-6].split()[1],
+        "    analytical 6",
+    ]
+    assert float(lines[-6].split()[1]) == pytest.approx(4.0, abs=1e-8)
+    assert lines[-4] == "    error      2 absolute, 0.5 relative; 2 of 2 entries are wrong"
+    assert lines[-3] == "    analytical = 1.5 * numerical in all of them"
+    assert lines[-2].startswith("slopes: left 3.99999") and lines[-2].endswith("so the analytical gradient is wrong")
+    where = f"test_gradcheck_details.py:{first + 1} `return tg.square(x).sum()  # wrong by a half`"
+    said = (
+        f"tape: the error first appears in record 0 of 2, square([2]) at {where}, which has a wrong vjp: for argument"
+    )
+    assert lines[-1].startswith(f"{said} 0, along a random direction, analytical ")
+
+
+def test_a_memory_that_repeats_is_refused_and_axes_of_one_entry_are_not() -> None:
+    x = tg.tensor(np.ones((1, 3))).requires_grad_()
+    one = tg.from_numpy(np.lib.stride_tricks.as_strided(np.ones(3), (1, 3), (0, 8))).requires_grad_()
+    assert gradcheck(lambda x: x * x, x) and gradcheck(lambda x: x * x, one)
+    many = tg.from_numpy(np.lib.stride_tricks.as_strided(np.ones(3), (2, 3), (0, 8))).requires_grad_()
+    with pytest.raises(RuntimeError, match="The 0th input has a dimension with stride 0"):
+        gradcheck(lambda x: x * x, many)
