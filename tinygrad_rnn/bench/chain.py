@@ -16,14 +16,21 @@ __all__ = ["chain_memory", "chain_result", "import_result", "tiny_jobs"]
 
 
 def tiny_jobs(expression: str, peers: list[str]) -> dict[str, Job]:
-    """One recorded operation on arrays of 4 numbers, 100 times."""
+    """One operation on few numbers, 100 times.
+
+    It may use ``a``, 4 numbers that require grad; and where the peers are as PyTorch ``c``, 4 that do not, ``m`` of
+    (2, 2) that require it, two class numbers ``t``, ``lib`` and its functions ``F``.
+    """
 
     def job(name: str) -> Job:
         lib = importlib.import_module(name)
-        make = lib.tensor
-        a = make([0.1, 0.2, 0.3, 0.4]) if name == "mygrad" else make([0.1, 0.2, 0.3, 0.4], requires_grad=True)
-        code = compile(expression, expression, "eval")
-        scope: dict[str, Any] = {"a": a, "lib": lib}
+        numbers, code = [0.1, 0.2, 0.3, 0.4], compile(expression, expression, "eval")
+        scope: dict[str, Any] = {"lib": lib}
+        if name == "mygrad":
+            scope["a"] = lib.tensor(numbers)
+        else:
+            scope |= {"a": lib.tensor(numbers, requires_grad=True), "c": lib.tensor(numbers), "F": lib.nn.functional}
+            scope |= {"m": lib.tensor([numbers[:2], numbers[2:]], requires_grad=True), "t": lib.tensor([1, 0])}
 
         def run() -> None:
             for _ in range(100):

@@ -18,6 +18,13 @@ __all__ = ["CUDA_WORKS", "PEERS", "WORKS", "Session", "present"]
 
 PEERS = ("torch", "autograd", "mygrad", "jax")
 KINDS = ("RNN", "GRU", "LSTM")
+COMMON = (
+    *("m @ m", "m[0]", "a[1:3]", "a.detach()", "a.sum()", "m.T", "lib.stack([a] * 16)", "lib.cat([a] * 16)"),
+    *("lib.softmax(a, 0)", "F.log_softmax(a, 0)", "F.cross_entropy(m, t)", "lib.einsum('ij,jk->ik', m, m)"),
+    *("c.zero_()", "c.mul_(0.5)", "c.add_(c, alpha=0.5)", "a.sum().backward()"),
+)
+"""Operations whose Python-side costs are shown against PyTorch's; see :func:`tiny_jobs` for the names."""
+
 DEEP: dict[str, Any] = {"num_layers": 2, "bidirectional": True}
 
 
@@ -144,10 +151,13 @@ def optimisers(session: Session) -> Iterator[Result]:
 
 
 def overhead(session: Session) -> Iterator[Result]:
-    """What recording one operation on 4 numbers costs."""
+    """What recording one operation on 4 numbers costs, and the common operations on as few."""
     for expression in ("a + a", "a * 2.0", "-a"):
         jobs = tiny_jobs(expression, present("torch", "mygrad"))
         yield session.measure(f"recording {expression}, 4 numbers", jobs, unit="us", scale=1e4)
+    for expression in COMMON:
+        jobs = tiny_jobs(expression, present("torch"))
+        yield session.measure(f"{expression}, 4 numbers", jobs, unit="us", scale=1e4, seconds=2)
 
 
 def imports(session: Session) -> Iterator[Result]:

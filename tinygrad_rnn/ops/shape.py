@@ -341,7 +341,7 @@ def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
     parts = _same_type("cat", tensors)
     shapes = _shapes(parts)
     dim = axis_of(dim, len(shapes[0]))
-    if len(shapes[0]) < 2 or len({s[:dim] + (0,) + s[dim + 1 :] for s in shapes}) > 1:
+    if () in shapes or (0,) in shapes or len({s[:dim] + (0,) + s[dim + 1 :] for s in shapes}) > 1:
         parts = _joinable(parts, dim)
         shapes = _shapes(parts)
     return _cat(*parts, dim=dim, sizes=tuple([s[dim] for s in shapes]))
