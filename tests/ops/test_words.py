@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn  # noqa: F401
+from tests.support.words import signature
 from tinygrad_rnn import errors
 from tinygrad_rnn.ops.methods import METHODS
 
@@ -48,13 +48,6 @@ def test_the_message_of_each_mistake(expression: str, expected: str) -> None:
     if expected.endswith("..."):
         said = f"{said[: len(expected) - 3]}..."
     assert said == expected
-
-
-def signature(f: Callable[..., Any]) -> str:
-    """The arguments of a function, without their types, and what is left out stands for."""
-    given = inspect.signature(f)
-    bare = [p.replace(annotation=inspect.Parameter.empty) for p in given.parameters.values()]
-    return str(inspect.Signature(bare))[1:]
 
 
 @pytest.mark.parametrize("name", sorted(PROMISED))

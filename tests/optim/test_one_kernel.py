@@ -146,6 +146,19 @@ def test_what_a_kernel_may_not_do_is_done_array_by_array(why: str) -> None:
 
 
 @needs_compiler
+def test_neighbours_in_one_piece_of_memory_are_updated_by_one_kernel() -> None:
+    with emulated.device() as double:
+        whole = some(double, shapes=[(4, 2)])[0]
+        params = [whole.data[:1].requires_grad_(), whole.data[3:].requires_grad_(), whole.data[1:3].requires_grad_()]
+        for p in params:
+            p.grad = tg.as_tensor(double.asarray(np.ones(p.shape, np.float32)))
+        expected = to_numpy(whole._data) - 0.5
+        tg.optim.SGD(params, lr=0.5).step()
+        np.testing.assert_allclose(to_numpy(whole._data), expected, rtol=1e-6)
+        assert launched() == ["sgd"]
+
+
+@needs_compiler
 def test_a_kernel_that_does_not_compile_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sgd.KERNEL, "source", 'extern "C" __global__ void sgd() { nonsense }')
     monkeypatch.setattr(sgd.KERNEL, "_broken", False)
