@@ -366,3 +366,11 @@ def test_what_has_no_range_is_told_by_type_and_shape() -> None:
 
     text = message(run)
     assert "Values saved for it: bool[2]." in text and "The gradient that came in: float32[2] from nan to nan." in text
+
+
+def test_a_variable_of_the_module_is_no_time_step() -> None:
+    space: dict[str, Any] = {"x": tg.tensor([-1.0], requires_grad=True), "tg": tg}
+    exec("t = 7\ndef root(x):\n    return x.sqrt()\n", space)
+    assert " with t" not in message(lambda: exec("root(x)", space), check_forward=True).splitlines()[1]
+    looping = "for t in range(1, 3):\n    x.sqrt()"  # but the operation itself may stand in a loop there
+    assert ", with t = 1 (record 0)" in message(lambda: exec(looping, space), check_forward=True)

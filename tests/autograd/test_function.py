@@ -498,3 +498,31 @@ def test_a_write_to_a_dirty_argument_counts_as_one_and_reaches_its_views() -> No
     assert x.grad.tolist() == [10.0, 20.0]
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         square.backward()
+
+
+def test_what_is_given_by_name_reaches_forward_and_must_not_want_a_gradient() -> None:
+    X = define(tg, lambda ctx, a, *, factor, shift: a * factor + shift, lambda ctx, g: g * 3)
+    x = leaf(tg, 2.0)
+    y = X.apply(x, factor=3.0, shift=tg.ones(1))
+    y.backward()
+    assert y.item() == 7.0 and x.grad.item() == 3.0
+    with pytest.raises(TypeError, match="argument 'shift' requires grad and was given by name"):
+        X.apply(x, factor=3.0, shift=x)
+
+
+def test_first_derivatives_of_a_backward_that_leaves_the_tape_are_right_also_in_a_recorded_sweep(lib: Any) -> None:
+    once = importlib.import_module(lib.__name__ + ".autograd.function").once_differentiable
+    for backward, expected in (
+        (lambda ctx, g: (g.detach() * 2, g.detach() * 3), (2.0, 3.0)),
+        (lambda ctx, g: (g.detach() * 2, None), (2.0, None)),
+    ):
+        a, b = leaf(lib, 1.0), leaf(lib, 1.0)
+        y = define(lib, lambda ctx, a, b: a * 2 + b * 3, once(backward)).apply(a, b)
+        found = lib.autograd.grad(y.sum(), (a, b), create_graph=True, allow_unused=True)
+        assert tuple([None if g is None else g.item() for g in found]) == expected
+        if lib is tg:  # in PyTorch the gradient has no history where the cotangent has none
+            with pytest.raises(RuntimeError, match="marked with @once_differentiable"):
+                lib.autograd.grad(found[0].sum(), a)
+    a = leaf(lib, 1.0)
+    y = define(lib, lambda ctx, a: a * 2, once(lambda ctx, g: g * 2)).apply(a)
+    assert lib.autograd.grad(y, a, create_graph=True)[0].item() == 2.0

@@ -57,6 +57,7 @@ def test_results_have_no_history_unless_it_is_asked_for(lib: Any, fn: Any) -> No
             fn.jacobian(cube, x, create_graph=create),
             fn.hessian(total, x, create_graph=create),
             *fn.hvp(total, x, v, create_graph=create),
+            *fn.vhp(total, x, v, create_graph=create),
         ]
         assert [r.requires_grad for r in results] == [create] * len(results)
 
@@ -264,3 +265,13 @@ def test_a_direction_may_be_left_out_for_one_entry_and_for_nothing_else(lib: Any
     ):
         with pytest.raises(RuntimeError, match="The vector v can only be None if the"):
             call()
+
+
+def test_by_default_results_have_no_history_and_what_is_independent_gives_zeros(lib: Any, fn: Any) -> None:
+    x, v = lib.tensor([1.0, 2.0], requires_grad=True), lib.ones(2)
+    linear, constant = lambda x: x.sum(), lambda x: lib.ones(2)
+    found = [fn.vjp(lambda x: x * 2, x, v)[1], fn.jvp(lambda x: x * 2, x, v)[1], fn.jacobian(lambda x: x * 2, x)]
+    zeros = [fn.hessian(linear, x), fn.hvp(linear, x, v)[1], fn.vhp(linear, x, v)[1]]
+    zeros += [fn.vjp(constant, x, v)[1], fn.jvp(constant, x, v)[1], fn.jacobian(constant, x)]
+    assert not any(item.requires_grad for item in found + zeros)
+    assert [bool((item != 0).any()) for item in found + zeros] == [True] * 3 + [False] * 6

@@ -110,3 +110,15 @@ def test_a_memory_that_repeats_is_refused_and_axes_of_one_entry_are_not() -> Non
     many = tg.from_numpy(np.lib.stride_tricks.as_strided(np.ones(3), (2, 3), (0, 8))).requires_grad_()
     with pytest.raises(RuntimeError, match="The 0th input has a dimension with stride 0"):
         gradcheck(lambda x: x * x, many)
+
+
+def test_an_input_that_is_not_used_may_hold_anything() -> None:
+    for mode in ({}, {"fast_mode": True}, {"check_forward_ad": True}):
+        assert gradcheck(lambda x, w: x * x, (leaf(1.0, 2.0), leaf(float("nan"))), **mode)
+
+
+def test_complex_steps_are_exact_where_the_other_methods_are_not() -> None:
+    x, strict = leaf(0.3, 1.7, -2.0), {"rtol": 1e-14, "atol": 1e-15}
+    assert gradcheck(lambda x: x.exp() * x.sin(), x, method="complex", **strict)
+    assert gradcheck(lambda x: x.exp() * x.sin(), x, method="auto", **strict)
+    assert not gradcheck(lambda x: x.exp() * x.sin(), x, method="extrapolated", raise_exception=False, **strict)
