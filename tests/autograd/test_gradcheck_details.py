@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.autograd import GradcheckError, gradcheck, gradgradcheck
+from tinygrad_rnn.tape.fused import fused
 from tinygrad_rnn.tape.primitive import REGISTRY
 
 METHODS = ["central", "extrapolated", "complex", "auto"]
@@ -122,3 +124,47 @@ def test_complex_steps_are_exact_where_the_other_methods_are_not() -> None:
     assert gradcheck(lambda x: x.exp() * x.sin(), x, method="complex", **strict)
     assert gradcheck(lambda x: x.exp() * x.sin(), x, method="auto", **strict)
     assert not gradcheck(lambda x: x.exp() * x.sin(), x, method="extrapolated", raise_exception=False, **strict)
+
+
+class Wrong(tg.autograd.Function):
+    """Twice its argument, with a gradient of three."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x * 2
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g * 3
+
+
+@functools.cache
+def pair() -> Any:
+    """A fused primitive with two outputs, of another shape each."""
+
+    def pull(gs: Any, residual: Any, a: Any, b: Any, needs: Any) -> list[Any]:
+        total, difference = (np.zeros(2) if g is None else g for g in gs)
+        return [total + difference.sum(), total - difference.sum()]
+
+    return fused(
+        "total_and_difference_of_tests",
+        lambda a, b: ((a + b, (a - b).sum(keepdims=True)), None),
+        pull,
+        lambda a, b: (a + b, (a - b).sum(0, keepdim=True)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("func", "said"),
+    [
+        (lambda x: Wrong.apply(x).sum(), "record 0 of 2, Wrong([2])"),
+        (lambda x: Wrong.apply(x.exp()).sum(), "record 1 of 3, Wrong([2])"),
+        (lambda x: Wrong.apply(x.exp() + 0 * pair()(x, x)[0]).sum(), "record 4 of 6, Wrong([2])"),
+        (lambda x: Wrong.apply(pair()(x, x.detach())[0]).sum(), "record 1 of 3, Wrong([2])"),
+        (lambda x: Wrong.apply(pair()(x * 3, x)[1]).sum(), "record 2 of 4, Wrong([1])"),
+    ],
+)
+def test_an_operation_is_found_wrong_wherever_its_argument_came_from(func: Any, said: str) -> None:
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(func, leaf(0.5, 0.25))
+    assert f"tape: the error first appears in {said} at test_gradcheck_details.py:" in str(caught.value)

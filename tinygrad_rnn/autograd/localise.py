@@ -181,7 +181,7 @@ def _value(node: Node, position: int, values: dict[int, Any]) -> Any:
     return None
 
 
-def try_record(node: Node, args: Sequence[Any], order: int = 1) -> Trial | None:
+def try_record(node: Node, args: Sequence[Any], order: int) -> Trial | None:
     """Replay one operation in float64 and compare its vjps with differences of its forward; None if all is right."""
     apply = getattr(node.primitive, "apply", None)
     if apply is None:
