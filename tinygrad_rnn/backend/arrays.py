@@ -72,6 +72,7 @@ def raw_array(x: object, op: str) -> Array:
     """
     if isinstance(x, (int, float, complex, np.ndarray, np.generic)) or on_gpu(x):
         return x
+    kind = type(x).__name__ if type(x).__name__ != "Tensor" else f"{type(x).__module__}.Tensor"  # of another library
     raise ArgumentTypeError(
-        f"{op}(): argument must be Tensor, not {type(x).__name__}. Make one with tinygrad_rnn.tensor(...)"
+        f"{op}(): argument must be Tensor, not {kind}. Make one with tinygrad_rnn.tensor(...)"
     )

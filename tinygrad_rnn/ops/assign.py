@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module, is_array, on_gpu, to_device
-from ..errors import ArgumentTypeError, DtypeError, InplaceError, ShapeRuntimeError
+from ..errors import ArgumentTypeError, InplaceError, ShapeRuntimeError
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
 from ..tape.primitive import REGISTRY, primitive
 from ..tape.rewrite import Erased, check_memory, check_write, commit
 from ..tape.tensor import Tensor, as_array
 from ..typing import Array, Shape, Value
-from .dtypes import cast
+from .dtypes import cast, fitting
 from .elementwise import where
 from .index import _index_error, getitem, numbers_first, raw_index
 from .shape import sum_to, too_many_axes
@@ -132,8 +132,8 @@ def _converted(self: Tensor, value: Any, op: str) -> tuple[Any, Any]:
             value = cast(value if fits else value.detach(), dtype=data.dtype)
         return value, value._data
     if isinstance(value, (bool, int, float, complex)):
-        if isinstance(value, complex) and data.dtype.kind != "c":
-            raise DtypeError(f"value cannot be converted to type {data.dtype} without overflow: {op}() got {value}")
+        if data.dtype.kind != "f" or type(value) is not float or not -65504 <= value <= 65504:  # which fit any float
+            value = fitting(value, data.dtype, op)
         return value, value
     if isinstance(value, (list, tuple)) or is_array(value):
         values = to_device(np.asarray(value) if not is_array(value) else value, self.device)

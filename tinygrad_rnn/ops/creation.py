@@ -13,7 +13,7 @@ from ..backend import Device, array_module, cuda, is_array, to_device, wanted
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, ShapeRuntimeError
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, DType, Value
-from .dtypes import as_dtype, get_default_dtype, number_type, promote_types
+from .dtypes import as_dtype, fitting, get_default_dtype, number_type, promote_types
 from .shape import sizes_of
 
 __all__ = ["arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_numpy", "full", "full_like"]
@@ -60,20 +60,48 @@ def _values(data: Any, dtype: Any) -> Array:
     elif isinstance(data, np.ndarray) or (hasattr(data, "__array__") and not is_array(data)):
         data = np.asarray(data)  # a plain array also of a matrix, whose sums and products mean something else
     if is_array(data):
+        _check_numbers(data.dtype)
         return data if dtype is None else data.astype(as_dtype(dtype))
     try:
         values = np.array(data)
     except ValueError as error:
         raise ArgumentError(f"{_ragged(data)}: the rows of a nested list must have equal lengths") from error
+    if values.dtype == np.object_ and _odd_type(data) == "object" or values.dtype == np.uint64 and dtype is None:
+        raise ArgumentError(f"Overflow when unpacking long long: the integers of a tensor have 64 bits, got {data}")
     if values.dtype.kind not in "biufc":
         raise ArgumentTypeError(f"new(): invalid data type '{_odd_type(data)}': a tensor holds numbers")
     if dtype is not None:
-        return values.astype(as_dtype(dtype))
+        return _converted(values, as_dtype(dtype))
     if isinstance(data, (list, tuple)) and _holds_arrays(data):
         return values.astype(functools.reduce(promote_types, dict.fromkeys(_types(data))), copy=False)
     if values.dtype.kind == "f":
         return values.astype(get_default_dtype())
     return values.astype(np.result_type(get_default_dtype(), np.complex64)) if values.dtype.kind == "c" else values
+
+
+def _check_numbers(dtype: DType) -> None:
+    """Refuse what is no array of numbers as this machine computes with them."""
+    if dtype.kind not in "biufc":
+        raise ArgumentTypeError(
+            f"can't convert np.ndarray of type numpy.{dtype.type.__name__}. The only supported types are: float64, "
+            "float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and "
+            "bool."
+        )
+    if not dtype.isnative:
+        raise ArgumentError(
+            "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
+            "currently not supported. array.astype(array.dtype.newbyteorder('=')) converts it"
+        )
+
+
+def _converted(values: Array, dtype: DType) -> Array:
+    """Python's numbers in a dtype; one outside its range is an error, as in a list it is no result of arithmetic."""
+    if dtype.kind in "iu" and values.dtype.kind in "iuf":
+        bounds = np.iinfo(dtype)
+        fits = (values >= (bounds.min if dtype.kind == "i" else -bounds.max)) & (values <= bounds.max)
+        if not fits.all():
+            fitting(values[~fits].flat[0], dtype, "tensor")
+    return values.astype(dtype)
 
 
 def _ragged(data: Any, axis: int = 0) -> str:
@@ -152,6 +180,7 @@ def from_numpy(array: Any) -> Tensor:
     """A tensor over a NumPy array, sharing its memory."""
     if not isinstance(array, np.ndarray):
         raise ArgumentTypeError(f"expected np.ndarray (got {type(array).__name__})")
+    _check_numbers(array.dtype)
     return wrap(np.asarray(array))
 
 
@@ -185,6 +214,7 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     """A tensor of the given size full of one value; its dtype follows the value."""
     value = fill_value._data if isinstance(fill_value, Tensor) else fill_value
     chosen = _values(value, None).dtype if dtype is None else as_dtype(dtype)
+    value = fitting(value, chosen, "full") if isinstance(value, (int, float)) else value
     return finish(module_of(device).full(sizes_of((size,)), value, dtype=chosen), requires_grad)
 
 
@@ -194,7 +224,9 @@ def full_like(
     """A tensor of the size and dtype of ``like`` full of one value."""
     raw = like._data if isinstance(like, Tensor) else like
     xp = array_module(raw) if device is None else module_of(device)
-    return finish(xp.full(raw.shape, fill_value, dtype=raw.dtype if dtype is None else as_dtype(dtype)), requires_grad)
+    chosen = raw.dtype if dtype is None else as_dtype(dtype)
+    value = fitting(fill_value, chosen, "full_like") if isinstance(fill_value, (int, float)) else fill_value
+    return finish(xp.full(raw.shape, value, dtype=chosen), requires_grad)
 
 
 # evenly spaced, and matrices ---------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, wrap
 from ..typing import DType, Value
 
-__all__ = ["as_dtype", "cast", "get_default_dtype", "promote", "promote_types", "result_type", "set_default_dtype"]
+__all__ = ["as_dtype", "cast", "fitting", "get_default_dtype", "promote", "promote_types", "result_type"]
+__all__ += ["set_default_dtype"]
 
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
@@ -48,6 +49,32 @@ def as_dtype(dtype: Any) -> DType:
     except TypeError as error:
         raise ArgumentTypeError(f"{dtype!r} is not a dtype. Use tinygrad_rnn.float32, int64, bool ...") from error
     return found
+
+
+def fitting(value: Any, dtype: DType, op: str) -> Any:
+    """A number as an entry of ``dtype``: a fraction is cut off, and a negative number wraps in an unsigned type.
+
+    Raises:
+        DtypeError: there is no such entry.
+
+    >>> fitting(2.5, np.dtype(np.int64), "fill_"), fitting(-1, np.dtype(np.uint8), "fill_")
+    (2, 255)
+    """
+    if isinstance(value, np.generic):
+        value = value.item()
+    kind = dtype.kind
+    if kind == "b":
+        return bool(value)
+    try:
+        if kind in "iu":
+            whole, bounds = int(value), np.iinfo(dtype)
+            if (bounds.min if kind == "i" else -bounds.max) <= whole <= bounds.max:
+                return whole if whole >= bounds.min else whole + bounds.max + 1
+        elif kind == "c" or not abs(float(value)) > float(np.finfo(dtype).max) or abs(value) == np.inf:
+            return value
+    except (OverflowError, TypeError, ValueError):
+        pass
+    raise DtypeError(f"value cannot be converted to type {dtype} without overflow: {op}() got {value}")
 
 
 def _cast_vjp(g: Value, y: Value, a: Value, dtype: DType) -> Value:
@@ -97,6 +124,8 @@ def result_type(*values: Any) -> DType:
             value = value.item()  # NumPy's scalars count as Python numbers
         if isinstance(value, Tensor) or hasattr(value, "dtype"):
             dtype, place = value.dtype, 0 if value.ndim else 1
+            if dtype.kind not in _RANK:
+                raise ArgumentTypeError(f"new(): invalid data type '{dtype}': a tensor holds numbers")
         else:
             dtype, place = number_type(value), 2
         before = ranked[place]
@@ -126,4 +155,15 @@ def promote(a: Any, b: Any) -> tuple[Value, Value]:
 def _to(value: Any, dtype: DType, like: Any) -> Value:
     if isinstance(value, Tensor):
         return value if value._data.dtype == dtype else cast(value, dtype=dtype)
+    if dtype.kind in "iu" and isinstance(value, int):
+        value = _low_bits(value, dtype)
     return wrap(array_module(like._data if isinstance(like, Tensor) else like).asarray(value, dtype))
+
+
+def _low_bits(number: int, dtype: DType) -> int:
+    """A number among the integers of ``dtype``: of one outside them the low bits count, as in arithmetic."""
+    bounds = np.iinfo(dtype)
+    if bounds.min <= number <= bounds.max or not -(1 << 63) <= number < 1 << 63:  # NumPy refuses such a number
+        return number
+    low = number & (1 << bounds.bits) - 1
+    return low if low <= bounds.max else low - (1 << bounds.bits)

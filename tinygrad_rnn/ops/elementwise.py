@@ -16,7 +16,7 @@ from ..errors import ArgumentTypeError, DtypeError
 from ..tape.primitive import binary, primitive, unary
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Value
-from .dtypes import cast, get_default_dtype, promote, result_type
+from .dtypes import cast, fitting, get_default_dtype, promote, result_type
 from .shape import sum_to
 
 __all__ = ["abs", "clone", "exp", "log", "maximum", "minimum", "mul", "neg", "positive", "pow", "reciprocal", "relu"]
@@ -280,4 +280,6 @@ def where(condition: Value, a: Value = None, b: Value = None) -> Any:
 def _typed(value: Any, dtype: Any, like: Any) -> Value:
     if isinstance(value, Tensor):
         return value if value._data.dtype == dtype else cast(value, dtype=dtype)
+    if isinstance(value, int) and dtype.kind in "iu":
+        value = fitting(value, dtype, "where")
     return array_module(like._data if isinstance(like, Tensor) else like).asarray(value, dtype)

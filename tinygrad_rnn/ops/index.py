@@ -6,6 +6,7 @@ The adjoint of reading places is adding to them: an entry that was read twice ge
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -95,6 +96,12 @@ primitive("getitem", lambda a, index: a[index], (read_vjp,), ("",), view=True)
 GETITEM = REGISTRY["getitem"]
 
 
+BYTES = (
+    "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead. It is read as a mask: "
+    "index.bool() says so, and index.long() makes it numbers."
+)
+
+
 def raw_index(index: Any, xp: Any = None) -> Any:
     """An index with arrays of our own in place of tensors, arrays and lists; of the module ``xp`` if it is given.
 
@@ -112,6 +119,9 @@ def raw_index(index: Any, xp: Any = None) -> Any:
                 f"tensors used as indices must be long, int, byte or bool tensors, and this one is {index.dtype}. "
                 "Convert it: index.long()"
             )
+        if index.dtype == np.uint8:
+            warnings.warn(BYTES, stacklevel=3)
+            index = index.astype(np.bool_)
         if not index.ndim:
             return index.item() if xp in (None, np) else index.copy()
     if is_array(index) and np.ndim(index):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ..errors import ArgumentTypeError
+from ..errors import ArgumentRuntimeError, ArgumentTypeError
 from ..tape import hooks
 from ..tape.backward import tensor_backward
 from ..tape.format import format_tensor, tensor_repr
@@ -58,6 +58,9 @@ linear meshgrid row_stack rsub stack sum_to tril_indices triu_indices vstack
 """.split()
 
 
+SEQUENCES = frozenset({list, tuple, str, bytes})
+
+
 def _reflected(f: Callable[[Value, Value], Value]) -> Callable[[Value, Value], Value]:
     return lambda self, other: f(other, self)
 
@@ -84,10 +87,27 @@ def _iterate(self: Tensor) -> Iterator[Tensor]:
     return iter(pieces.unbind(self))
 
 
+def _contains(self: Tensor, value: Any) -> bool:
+    """Whether one of the entries is this value."""
+    if not isinstance(value, (Tensor, int, float, complex)) and not hasattr(value, "dtype"):
+        raise ArgumentRuntimeError(
+            f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(value)}."
+        )
+    return bool((self == value)._data.any())
+
+
+def _repeats(self: Tensor, other: Any) -> Any:
+    """``other * self``; a whole number repeats a list or a string, as it does in Python."""
+    if type(other) in SEQUENCES and not self.ndim and self.dtype.kind in "iu":
+        return NotImplemented
+    return elementwise.mul(other, self)
+
+
 METHODS: dict[str, Any] = {
     **{name: getattr(family, name) for family in FAMILIES for name in family.__all__ if name not in FUNCTIONS_ONLY},
     # operators
     **_operators(add=elementwise.add, sub=elementwise.sub, mul=elementwise.mul, truediv=elementwise.div),
+    "__rmul__": _repeats,
     **_operators(pow=elementwise.pow, matmul=linalg.matmul, floordiv=rounding.floor_divide, mod=rounding.remainder),
     "__and__": comparison.bitwise_and,
     "__or__": comparison.bitwise_or,
@@ -109,7 +129,7 @@ METHODS: dict[str, Any] = {
     "__getitem__": index.getitem,
     "__iter__": _iterate,
     "__reversed__": lambda self: rearrange.flip(self, 0) if self.ndim else self,
-    "__contains__": lambda self, value: bool((self == value)._data.any()),
+    "__contains__": _contains,
     # whose arguments come in another order, or that are no functions
     "where": lambda self, condition, other: elementwise.where(condition, self, other),
     "broadcast_to": shape.expand,

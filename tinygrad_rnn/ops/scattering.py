@@ -16,7 +16,7 @@ from ..tape.tensor import Tensor
 from ..typing import Array, Value
 from .assign import setitem
 from .creation import full_like
-from .dtypes import cast
+from .dtypes import cast, fitting
 from .elementwise import clone, where
 from .index import check_range, places, whole_numbers
 from .kernels.scatter import add_at
@@ -185,8 +185,8 @@ def masked_fill(a: Value, mask: Value, value: Any) -> Value:
                 f"{value.ndim} dimension(s). For a tensor of values use where()"
             )
         value = value if value.dtype == a.dtype else cast(value, dtype=a.dtype)
-    elif a.dtype.kind in "biu" and isinstance(value, float):
-        value = int(value)
+    else:
+        value = fitting(value, a.dtype, "masked_fill")
     return where(mask, value, a)
 
 

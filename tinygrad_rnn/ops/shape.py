@@ -7,6 +7,7 @@ round, ``reshape`` of ``reshape``, ``permute`` of its inverse, ``split`` of ``ca
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,7 +73,14 @@ def sizes_of(sizes: tuple[Any, ...]) -> Shape:
     """A shape given as ``f(2, 3)`` or ``f((2, 3))``."""
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])
-    return sizes if INTEGERS.issuperset(map(type, sizes)) else tuple([int(n) for n in sizes])
+    return sizes if INTEGERS.issuperset(map(type, sizes)) else tuple([_whole(n) for n in sizes])
+
+
+def _whole(n: Any) -> int:
+    try:
+        return operator.index(n)
+    except TypeError as error:
+        raise ArgumentTypeError(f"argument 'size' must be tuple of ints, not {type(n).__name__}: got {n!r}") from error
 
 
 # broadcasting ----------------------------------------------------------------------------------------------------

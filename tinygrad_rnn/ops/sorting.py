@@ -19,7 +19,7 @@ from .index import gather, getitem
 from .plain import raw
 from .reduce import spread, sum
 from .results import results
-from .shape import axis_of, reshape
+from .shape import axis_of
 
 __all__ = ["argsort", "kthvalue", "median", "msort", "sort", "topk", "unique"]
 

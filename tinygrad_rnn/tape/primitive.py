@@ -405,7 +405,7 @@ def _admit(name: str, promote: Any, t: Tensor, other: Any) -> Any:
         if promote is None or kind == "c" or (kind == "f" and not isinstance(other, complex)):
             return None
         if kind in "iu" and isinstance(other, int):
-            return None
+            return None if 0 <= other < 128 else promote(t, other)  # others may not fit, then their low bits count
         return promote(t, other)
     raw_array(other, name)
     pair = t, wrap(array_module(other).array(other))  # a copy: the vjp may read it, and the user may write to his
