@@ -86,3 +86,38 @@ def test_a_view_that_changes_nothing_is_a_tensor_of_its_own(name: str, shape: tu
     assert w.grad is not None and w.grad.tolist() == (tg.ones(shape) * 2).tolist()
     VIEWS[name](w).detach_()
     assert w.requires_grad
+
+
+def test_windows_of_a_diagonal_can_be_written_to_and_windows_of_repeated_memory_can_be_looked_at() -> None:
+    """NumPy calls the parts of a diagonal, and of what it broadcast, read-only."""
+    w = tg.tensor(np.arange(16.0).reshape(4, 4), requires_grad=True)
+    x = w * 1
+    x.diagonal().unfold(0, 2, 2).mul_(3)
+    assert x.diagonal().tolist() == [0, 15, 30, 45]
+    x.sum().backward()
+    assert w.grad is not None and w.grad.tolist() == (np.ones((4, 4)) + 2 * np.eye(4)).tolist()
+    assert tg.ones(1).expand(3).unfold(0, 1, 1).detach().tolist() == [[1], [1], [1]]
+    with pytest.raises(tg.errors.InplaceError, match="more than one element"):
+        tg.ones(1).expand(3).unfold(0, 2, 1).zero_()
+
+
+def test_a_write_looks_once_at_each_view_of_a_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not once for each pair: a chain of views costs its length, however long it is."""
+    from tinygrad_rnn.tape import views
+
+    w = tg.ones(2, requires_grad=True)
+    x = y = w * 1
+    for _ in range(3000):
+        y = y.view(2)
+    looked = 0
+
+    def counted(t: tg.Tensor, name: str, default: Any = None) -> Any:
+        nonlocal looked
+        looked += 1
+        return getattr(t, name, default)
+
+    monkeypatch.setattr(views, "getattr", counted, raising=False)
+    y.mul_(5)
+    assert 3000 <= looked < 30000
+    (x + y).sum().backward()
+    assert w.grad is not None and w.grad.tolist() == [10, 10]

@@ -214,8 +214,9 @@ def commit(t: Tensor, node: AnyNode | None, op: str, place: Array | None = None)
         written = Node(WRITE, parents, parents, {"view": p, "how": params}, None, (), x.shape, x.dtype)
         _show(written, parent)
         _assign(parent, written)
+    relatives = set(map(id, line))
     for view in views_of(line[-1]):
-        if all(view is not relative for relative in line) and (view._node is None or overlap(view._data, place)):
+        if id(view) not in relatives and (view._node is None or overlap(view._data, place)):
             _assign(view, derive(view))
     return t
 

@@ -117,7 +117,12 @@ def unlock(t: Tensor) -> bool:
     head = ancestry(t)[-1]
     if head is t or not head._data.flags.writeable:
         return False
-    t._data.flags.writeable = True
+    try:
+        t._data.flags.writeable = True
+    except ValueError:  # the view that it was taken from was locked when it was taken
+        parent, p, params, _ = t._view
+        unlock(parent)
+        t._data = region(p, params, parent._data)
     return True
 
 
@@ -135,9 +140,21 @@ def views_of(head: Tensor) -> list[Tensor]:
     clock = head._clock
     if clock is None or not clock.views:
         return []
-    lines = [ancestry(t) for t in [reference() for reference in list(clock.views)] if t is not None]
-    lines = [line for line in lines if len(line) > 1 and line[-1] is head]
-    return [line[0] for line in sorted(lines, key=len)]
+    living = [t for t in [reference() for reference in list(clock.views)] if t is not None]
+    depths = {id(head): 0}  # how many views lie between; -1 in another family.  Each is looked at once, not its line
+    for t in living:
+        line = []
+        while id(t) not in depths:
+            if (view := getattr(t, "_view", None)) is None:
+                depths[id(t)] = -1
+            else:
+                line.append(t)
+                t = view[0]
+        depth = depths[id(t)]
+        for relative in reversed(line):
+            depth += depth >= 0
+            depths[id(relative)] = depth
+    return sorted([t for t in living if depths[id(t)] > 0], key=lambda t: depths[id(t)])
 
 
 def leave_family(t: Tensor) -> Tensor:
