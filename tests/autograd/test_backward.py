@@ -99,7 +99,10 @@ def test_a_computed_tensors_grad_warns_and_is_none(lib: Any, x: Any) -> None:
 def test_recorded_gradients_accumulate_with_their_histories(lib: Any, x: Any) -> None:
     for power in (2, 3):
         (x**power).sum().backward(create_graph=True)
-    total, x.grad = x.grad, None
+    total = x.grad * 1  # PyTorch adds into the gradient itself
+    (x * 5).sum().backward()
+    assert x.grad.tolist() == [2 + 3.0 + 5, 4 + 12.0 + 5, 6 + 27.0 + 5]
+    x.grad = None
     assert total.tolist() == [2 + 3.0, 4 + 12.0, 6 + 27.0]
     assert lib.autograd.grad(total.sum(), x)[0].tolist() == [2 + 6.0, 2 + 12.0, 2 + 18.0]
 
@@ -259,3 +262,16 @@ def test_a_failed_sweep_leaves_recording_as_it_was() -> None:
             y.backward()
         assert np.geterr()["over"] == "raise"
     assert tg.is_grad_enabled()
+
+
+def test_a_leaf_that_was_frozen_after_it_was_used_gets_no_gradient() -> None:
+    w, v = tg.ones(2, requires_grad=True), tg.ones(2, requires_grad=True)
+    loss = (w * v).sum()
+    w.requires_grad_(False)
+    loss.backward(retain_graph=True)
+    assert w.grad is None and v.grad is not None and v.grad.tolist() == [1, 1]
+    w.requires_grad_()
+    loss.backward()
+    assert w.grad is not None and w.grad.tolist() == [1, 1] and v.grad.tolist() == [2, 2]
+    del w.grad
+    assert w.grad is None

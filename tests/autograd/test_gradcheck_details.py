@@ -168,3 +168,53 @@ def test_an_operation_is_found_wrong_wherever_its_argument_came_from(func: Any, 
     with pytest.raises(GradcheckError) as caught:
         gradcheck(func, leaf(0.5, 0.25))
     assert f"tape: the error first appears in {said} at test_gradcheck_details.py:" in str(caught.value)
+
+
+def linear(numerical: Any, analytical: Any) -> Any:
+    """A function with these slopes, and these gradients."""
+
+    class Linear(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * tg.tensor(numerical, dtype=tg.float64)
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * tg.tensor(analytical, dtype=tg.float64)
+
+    return Linear.apply
+
+
+def mismatch_of(numerical: Any, analytical: Any, x: Any = (0.0, 0.0), **options: Any) -> Any:
+    with pytest.raises(GradcheckError) as caught:
+        gradcheck(linear(numerical, analytical), leaf(*x) if isinstance(x, tuple) else leaf_number(x), **options)
+    return caught.value.mismatch
+
+
+def leaf_number(x: float) -> tg.Tensor:
+    return tg.tensor(x, dtype=tg.float64, requires_grad=True)
+
+
+def test_the_worst_entry_is_that_which_exceeds_its_own_tolerance_by_most() -> None:
+    found = mismatch_of([100.0, 1000.0], [101.0, 1001.5])  # an error of 1 where 0.1 is allowed, and of 1.5 of 1
+    assert found.input_index == found.output_index == (0,) and found.wrong == 2 and found.entries == 4
+    assert found.absolute == pytest.approx(1, abs=1e-6) and found.relative == pytest.approx(0.01, abs=1e-6)
+    assert mismatch_of([100.0, 1000.0], [100.5, 1002.5]).input_index == (1,)
+    assert mismatch_of([100.0, 1000.0], [float("nan"), 2000.0]).input_index == (0,)  # nothing is worse than a nan
+
+
+def test_an_error_relative_to_nothing_is_infinite_and_a_number_has_no_index() -> None:
+    found = mismatch_of(0.0, 1.0, 0.0)
+    assert (found.relative, found.absolute, found.numerical, found.analytical) == (float("inf"), 1.0, 0.0, 1.0)
+    assert found.input_index == found.output_index == () and (found.wrong, found.entries) == (1, 1)
+    assert "worst entry: output 0 by input 0\n" in str(found) and "1 absolute, inf relative" in str(found)
+    assert found.slopes.left == found.slopes.right == 0.0
+
+
+@pytest.mark.parametrize("numerical", [0.0, 4.0])
+def test_what_is_just_within_the_tolerances_passes(numerical: float) -> None:
+    x, allowed = leaf(0.0, 0.0), 2.0**-10 + 2.0**-8 * numerical
+    options = {"atol": 2.0**-10, "rtol": 2.0**-8, "eps": 2.0**-20}
+    assert gradcheck(linear([numerical] * 2, [numerical, numerical + allowed]), x, **options)
+    beyond = linear([numerical] * 2, [numerical, numerical + allowed * (1 + 1e-9)])
+    assert not gradcheck(beyond, x, raise_exception=False, **options)

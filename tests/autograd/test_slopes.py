@@ -99,6 +99,8 @@ N = np.array([1.0, -2.0, 4.0])
         (np.array([8.0, -16.0, 1.0]), np.array([4.0, -8.0, 0.04]), None),
         (np.array([2.0]), np.array([1.0]), None),
         (np.array([2.0, 0.5]), np.array([1.0, 0.0]), None),
+        (np.array([2.0, 0.5]), np.array([0.0, 0.0]), None),
+        (N * 2e-6, N * 1e-6, "analytical = 2 * numerical in all of them"),
     ],
 )
 def test_what_wrong_entries_have_in_common_is_said(analytical: np.ndarray, numerical: np.ndarray, said: str) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.errors import DeviceError, DtypeError, ShapeRuntimeError
+from tinygrad_rnn.tape.modes import quietly
 from tinygrad_rnn.tape.primitive import REGISTRY, binary, primitive, unary
 
 
@@ -77,6 +78,34 @@ def test_an_error_that_says_something_else_stays_as_it_is(error: Exception) -> N
     finally:
         for name in ("failing_one", "failing_two", "failing_many"):
             del REGISTRY[name]
+
+
+@pytest.mark.parametrize("make", [unary, binary, primitive])
+def test_a_function_that_fails_with_an_error_of_its_own_is_not_run_again(make: Any) -> None:
+    runs: list[int] = []
+
+    def forward(*arrays: Any) -> Any:
+        runs.append(1)
+        raise RuntimeError("of its own")
+
+    x = tg.ones(2)
+    if make is unary:
+        f = unary("failing", forward, lambda g, y, a: g)
+    else:
+        f = make("failing", forward, (None, None), ("", ""))
+    try:
+        with pytest.raises(RuntimeError, match="^of its own$"):
+            f(*([x] if make is unary else [x, x]))
+    finally:
+        del REGISTRY["failing"]
+    assert runs == [1]
+    with pytest.raises(RuntimeError, match="^of its own$"):
+        quietly(forward, x)
+    assert runs == [1, 1]
+
+
+def test_quiet_within_quiet_gives_the_result_and_no_warning() -> None:
+    assert quietly(quietly, quietly, np.divide, 1.0, np.zeros(1)) == np.inf
 
 
 def test_arrays_of_two_devices_are_told_apart(double: Any) -> None:
