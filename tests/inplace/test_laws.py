@@ -941,3 +941,14 @@ def test_a_detached_diagonal_can_be_written_to_and_what_the_user_locked_cannot()
         with pytest.raises(InplaceError, match=r"fill_\(\): the memory of this tensor of shape \[.*\] is read-only"):
             view.fill_(1)
     assert not values.any()
+
+
+def test_a_quotient_can_be_written_to() -> None:
+    """``y = x / x.sum(); y *= mask``: the derivative of a quotient needs its arguments, not itself."""
+    x = tg.tensor([1.0, 2.0, 5.0], dtype=tg.float64, requires_grad=True)
+    y = x / x.sum()
+    y *= tg.tensor([1.0, 0.0, 1.0], dtype=tg.float64)
+    y += 1
+    y.sum().backward()
+    assert x.grad is not None  # of (x0 + x2) / (x0 + x1 + x2)
+    np.testing.assert_allclose(x.grad.numpy(), [2 / 64, -6 / 64, 2 / 64], rtol=1e-12)

@@ -143,8 +143,8 @@ def floating(a: Value) -> Value:
 _true_divide = binary(
     "div",
     np.true_divide,
-    (lambda g, y, a, b: sum_to(g / b, a.shape), lambda g, y, a, b: sum_to(-g * y / b, b.shape)),
-    ("b", "yb"),
+    (lambda g, y, a, b: sum_to(g / b, a.shape), lambda g, y, a, b: sum_to(-g * (a / b) / b, b.shape)),
+    ("b", "ab"),  # and not y, so that the quotient may be written to
     promote=promote_floating,
 )
 
