@@ -51,3 +51,11 @@ def test_a_tensor_that_requires_grad_is_not_handed_out() -> None:
 def test_what_does_not_speak_the_protocol_is_refused() -> None:
     with pytest.raises(TypeError, match="__dlpack__"):
         tg.from_dlpack([1, 2])
+
+
+def test_what_runs_backwards_is_not_handed_over() -> None:
+    """PyTorch ends the process at a negative stride."""
+    t = tg.from_numpy(np.arange(3.0)[::-1])
+    with pytest.raises(BufferError, match=r"negative strides: use tensor.contiguous\(\)"):
+        np.from_dlpack(t)
+    assert np.from_dlpack(t.contiguous()).tolist() == [2, 1, 0]

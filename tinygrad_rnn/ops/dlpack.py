@@ -20,10 +20,13 @@ def dlpack(self: Tensor, **options: Any) -> Any:
     """A capsule over the memory of this tensor.
 
     Raises:
-        ExportError: the tensor requires grad: writes to the memory would not be recorded.
+        ExportError: the tensor requires grad: writes to the memory would not be recorded.  Or it runs backwards
+            through its memory, at which other libraries stop, PyTorch with the whole process.
     """
     if self.requires_grad:
         raise ExportError("Can't export tensors that require gradient, use tensor.detach()")
+    if any(step < 0 for step in self._data.strides):
+        raise ExportError("Can't export tensors with negative strides: use tensor.contiguous()")
     try:
         return self._data.__dlpack__(**options)
     except TypeError:  # NumPy before 2.1 knows of no versions

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import random, to_device, to_numpy, wanted
-from ..errors import ArgumentTypeError
+from ..errors import ArgumentRuntimeError, ArgumentTypeError
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape
 from .creation import finish
@@ -109,6 +109,8 @@ def normal(
         values = random.normal(sizes_of((size,)), float(mean), float(std), chosen, generator)
         return _made(values, device, requires_grad)
     like = mean if isinstance(mean, Tensor) else std
+    if isinstance(std, Tensor) and (to_numpy(std._data) < 0).any():
+        raise ArgumentRuntimeError("normal expects all elements of std >= 0.0")
     shape: Shape = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
     drawn = _made(random.normal(shape, 0.0, 1.0, like.dtype, generator), like.device, False)
     out: Tensor = drawn * (std.detach() if isinstance(std, Tensor) else std)

@@ -78,8 +78,8 @@ def backward(
 
     def deliver(node: AnyNode, total: Value, owned: bool) -> None:
         t = receivers[node.index] if receivers else node.tensor()  # type: ignore[union-attr]
-        if t is None:
-            return  # the leaf itself is gone: nobody can ask for its gradient
+        if t is None or (t._node is None and not receivers):
+            return  # the leaf itself is gone, or needs no gradient any more
         accumulate(t, total, owned, create_graph)
         if isinstance(node, Leaf):
             for hook in list((node.post_hooks or {}).values()):

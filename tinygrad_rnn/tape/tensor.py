@@ -193,6 +193,10 @@ class Tensor:
                 )
         self._grad = value
 
+    @grad.deleter
+    def grad(self) -> None:
+        self._grad = None
+
     @property
     def retains_grad(self) -> bool:
         """Whether ``retain_grad`` was called on this computed tensor."""
