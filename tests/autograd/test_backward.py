@@ -275,16 +275,3 @@ def test_a_leaf_that_was_frozen_after_it_was_used_gets_no_gradient() -> None:
     assert w.grad is not None and w.grad.tolist() == [1, 1] and v.grad.tolist() == [2, 2]
     del w.grad
     assert w.grad is None
-
-
-def test_a_leaf_that_was_frozen_after_it_was_used_gets_no_gradient() -> None:
-    w, v = tg.ones(2, requires_grad=True), tg.ones(2, requires_grad=True)
-    loss = (w * v).sum()
-    w.requires_grad_(False)
-    loss.backward(retain_graph=True)
-    assert w.grad is None and v.grad is not None and v.grad.tolist() == [1, 1]
-    w.requires_grad_()
-    loss.backward()
-    assert w.grad is not None and w.grad.tolist() == [1, 1] and v.grad.tolist() == [2, 2]
-    del w.grad
-    assert w.grad is None
