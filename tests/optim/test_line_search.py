@@ -65,6 +65,36 @@ def test_the_lengths_tried_are_those_of_pytorch(wave: tuple[float, ...], first: 
     assert trial.f == pytest.approx(value, rel=1e-6, abs=1e-6)
 
 
+def test_whatever_the_trials_give_the_next_length_is_pytorchs() -> None:
+    """Values and slopes drawn from few numbers, so that they are often equal, and belong to no function."""
+    lbfgs = pytest.importorskip("torch.optim.lbfgs")
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(3)
+    ends = set()
+    for _ in range(600):
+        values, slopes = rng.integers(-4, 3, 12) / 2, rng.integers(-6, 7, 12) / 4
+        first, budget, largest = rng.choice([0.25, 1.0, 2.0]), int(rng.integers(0, 10)), rng.choice([1.0, 3e-9, 1e-12])
+        theirs: list[float] = []
+        ours: list[float] = []
+
+        def evaluate(x: Any, t: Any, d: Any, to: list[float] = theirs, v: Any = values, s: Any = slopes) -> Any:
+            to.append(float(t))
+            return float(v[len(to) - 1]), torch.tensor([s[len(to) - 1] / float(d)], dtype=torch.float64)
+
+        def trial(t: Any, to: list[float] = ours, v: Any = values, s: Any = slopes) -> Trial:
+            to.append(float(t))
+            return Trial(t, float(v[len(to) - 1]), np.zeros(1), np.float64(s[len(to) - 1]))
+
+        d, start = torch.full((1,), largest, dtype=torch.float64), torch.tensor([-1.0], dtype=torch.float64)
+        f, _, t, made = lbfgs._strong_wolfe(evaluate, None, first, d, 0.0, start, start[0], max_ls=budget)
+        with np.errstate(all="ignore"):
+            found, count = strong_wolfe(trial, Trial(0, 0.0, np.zeros(1), np.float64(-1.0)), first, largest, budget)
+        np.testing.assert_allclose(ours, theirs, 1e-9, 1e-9)
+        assert (count, found.f) == (made, f) and float(found.t) == pytest.approx(float(t), abs=1e-9)
+        ends.add((count, float(found.t) == first))
+    assert len(ends) > 12
+
+
 @settings(max_examples=examples(100))
 @given(waves, st.floats(0.01, 4))
 def test_the_result_satisfies_the_strong_wolfe_conditions(wave: tuple[float, ...], first: float) -> None:

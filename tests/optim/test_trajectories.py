@@ -120,6 +120,39 @@ def test_lbfgs_with_random_options_follows_pytorch(drawn: dict[str, Any]) -> Non
     assert_same(*runs, 1e-7)
 
 
+def test_lbfgs_stops_when_pytorchs_does_whatever_it_is_told() -> None:
+    """Losses and gradients drawn from few numbers, equal to the tolerances now and then, and of no function."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(7)
+    lengths = set()
+    for _ in range(70):
+        losses, gradients = rng.integers(0, 3, 60) / 4, rng.integers(-2, 3, (60, 2)) / 4
+        options = {
+            "lr": float(rng.choice([0.5, 1.0])), "max_iter": int(rng.integers(1, 6)),
+            "max_eval": [None, 3, 5][rng.integers(3)], "tolerance_grad": float(rng.choice([0.0, 0.25, 0.5])),
+            "tolerance_change": float(rng.choice([0.0, 0.25, 1e-9])), "history_size": int(rng.integers(1, 4)),
+            "line_search_fn": [None, "strong_wolfe"][rng.integers(2)],
+        }  # fmt: skip
+        found = []
+        for lib in (tg, torch):
+            p, calls = lib.tensor(np.array([1.0, -0.5]), requires_grad=True), []
+
+            def closure(lib: Any = lib, p: Any = p, calls: Any = calls, f: Any = losses, g: Any = gradients) -> Any:
+                p.grad = lib.tensor(g[len(calls)])
+                calls.append(1)
+                return lib.tensor(np.array(f[len(calls) - 1]))
+
+            optimizer = lib.optim.LBFGS([p], **options)
+            for _ in range(2):
+                optimizer.step(closure)
+            state = optimizer.state[p]
+            found.append((len(calls), p.tolist(), state["func_evals"], state["n_iter"]))
+        assert found[0][0] == found[1][0] and found[0][2:] == found[1][2:], options
+        np.testing.assert_allclose(found[0][1], found[1][1], 1e-9, 1e-9, err_msg=str(options))
+        lengths.add(found[0][0])
+    assert len(lengths) > 5
+
+
 def test_blocks_give_what_whole_arrays_give() -> None:
     """An array of several blocks moves as its pieces do; also one that is not contiguous."""
     n = 2 * 65536 + 17
