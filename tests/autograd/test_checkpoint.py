@@ -375,3 +375,15 @@ def test_what_a_custom_function_keeps_for_itself_is_dropped_too() -> None:
     assert kept[0]() is None
     y.sum().backward()
     assert x.grad.item() == 3.0 and len(kept) == 2
+
+
+def test_a_second_run_that_does_something_else_is_told_by_its_first_difference(u: Any) -> None:
+    for again, said in (
+        (lambda x: x.exp().sin() * 2, "operation 1 was cos, and is sin now"),
+        (lambda x: x.exp().cos(), "3 operations at first, 2 now"),
+        (lambda x: (x.exp().cos() * 2).tanh(), "3 operations at first, 4 now"),
+    ):
+        runs: list[Any] = [lambda x: x.exp().cos() * 2, again]
+        loss = ours(lambda x, runs=runs: runs.pop(0)(x), u).sum()
+        with pytest.raises(RuntimeError, match=rf"The function must do the same both times: {said}$"):
+            loss.backward()

@@ -526,3 +526,23 @@ def test_first_derivatives_of_a_backward_that_leaves_the_tape_are_right_also_in_
     a = leaf(lib, 1.0)
     y = define(lib, lambda ctx, a: a * 2, once(lambda ctx, g: g * 2)).apply(a)
     assert lib.autograd.grad(y, a, create_graph=True)[0].item() == 2.0
+
+
+def test_a_hook_sees_none_for_what_no_gradient_was_asked_of(lib: Any) -> None:
+    seen: list[Any] = []
+    a, b = leaf(lib, 2.0), leaf(lib, 3.0)
+    y = define(lib, lambda ctx, a, b: a * b, lambda ctx, g: (g * 3, g * 2)).apply(a, b)
+    y.grad_fn.register_hook(lambda gi, go: seen.append([None if g is None else g.item() for g in gi]))
+    lib.autograd.grad(y, a, retain_graph=True)
+    lib.autograd.grad(y, (a, b))
+    assert seen[-1] == [3.0, 2.0] and (lib is not tg or seen[0] == [3.0, None])
+
+
+def test_a_backward_that_leaves_the_tape_runs_unrecorded(lib: Any) -> None:
+    once = importlib.import_module(lib.__name__ + ".autograd.function").once_differentiable
+    seen: list[bool] = []
+    X = define(lib, lambda ctx, a: a * 2, once(lambda ctx, g: (seen.append(lib.is_grad_enabled()), g * 2)[1]))
+    a = leaf(lib, 1.0)
+    for recorded in (False, True):
+        lib.autograd.grad(X.apply(a), a, create_graph=recorded)
+    assert seen == [False, False] and lib.is_grad_enabled()

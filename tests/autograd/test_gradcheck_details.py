@@ -218,3 +218,15 @@ def test_what_is_just_within_the_tolerances_passes(numerical: float) -> None:
     assert gradcheck(linear([numerical] * 2, [numerical, numerical + allowed]), x, **options)
     beyond = linear([numerical] * 2, [numerical, numerical + allowed * (1 + 1e-9)])
     assert not gradcheck(beyond, x, raise_exception=False, **options)
+
+
+def test_random_projections_allow_what_entries_allow() -> None:
+    """Each of a hundred errors is within atol; a projection sums them."""
+    n, atol = 100, 1e-3
+    off = linear([1.0] * n, [1.0 + 0.9 * atol] * n)
+    assert gradcheck(off, leaf(*[0.0] * n), fast_mode=True, atol=atol, rtol=0.0)
+
+
+def test_complex_inputs_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"gradcheck\(\): input 1 is complex; complex functions are not checked"):
+        gradcheck(lambda x, z: x * 2, (leaf(1.0), leaf(1.0).to(tg.complex128)))
