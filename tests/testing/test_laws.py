@@ -175,3 +175,39 @@ def test_a_primitive_is_checked_by_name() -> None:
     doubling(lambda g, y, a: g * 2.002, "nearly")
     with pytest.raises(GradcheckError):
         assert_primitive("nearly", [np.array([1.0, 2.0])])
+
+
+def test_the_laws_hold_in_single_precision_to_its_own_rounding() -> None:
+    x = tg.tensor([0.3, -1.0, 2.0], requires_grad=True)
+    tg.testing.assert_laws(lambda x: (x.sin(), tg.softmax(x, 0)), [x])
+    tg.testing.assert_gradient_of_sum([tg.tanh, tg.exp], [x])
+    tg.testing.assert_tied_is_sum_of_untied(lambda a, b: (a * b).exp(), x, 2)
+    bad = unary("nearly_linear", np.sin, lambda g, y, a: g * np.cos(a) + 1e-2 * g * abs(g), "a")
+    with pytest.raises(CheckFailed, match="the vjp is not linear"):
+        tg.testing.assert_vjp_linear(bad, [x])
+
+
+def test_laws_of_nothing_and_axes_of_nothing_are_refused_in_words() -> None:
+    x = tg.ones(3, dtype=tg.float64)
+    for law in (tg.testing.assert_laws, tg.testing.assert_vjp_linear, tg.testing.assert_adjoint):
+        with pytest.raises(tg.errors.ArgumentError, match="no input requires grad, so that no law can be tested"):
+            law(tg.sin, [x])
+    x.requires_grad_()
+    with pytest.raises(tg.errors.ArgumentError, match="axes must name the batch axis, or None, of each of 1, got"):
+        tg.testing.assert_batch_permutes(tg.sin, [x], axes=[0, None], output_axes=[0])
+    with pytest.raises(tg.errors.ArgumentError, match="output_axes must name the batch axis, or None, of each of 1"):
+        tg.testing.assert_batch_permutes(tg.sin, [x], axes=[0], output_axes=[])
+    with pytest.raises(tg.errors.ArgumentError, match="no input has a batch axis"):
+        tg.testing.assert_batch_permutes(tg.sin, [x], axes=[None], output_axes=[None])
+    with pytest.raises(tg.errors.ArgumentError, match="primitive 'nope' is not registered"):
+        assert_primitive("nope", [np.ones(2)])
+
+
+def test_a_mismatch_of_single_precision_says_so() -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    with pytest.warns(UserWarning), pytest.raises(GradcheckError, match="precision: the input is float32") as caught:
+        tg.autograd.gradcheck(lambda x: (x * 2).sin(), [x])
+    assert caught.value.mismatch is not None and caught.value.mismatch.coarse == "float32"
+    with pytest.raises(GradcheckError) as caught:
+        tg.autograd.gradcheck(lambda x: x * x.detach(), [x.detach().double().requires_grad_()])
+    assert caught.value.mismatch is not None and caught.value.mismatch.coarse is None

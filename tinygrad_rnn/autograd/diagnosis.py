@@ -43,6 +43,7 @@ class Mismatch:
         slopes: the one-sided derivatives there.
         suspect: the first operation on the tape that is wrong by itself, or None.
         analytical_jacobian, numerical_jacobian, wrong_entries: all of it, ``(input entries, output entries)``.
+        coarse: the type of the input where it is too coarse for differences, or None.
     """
 
     output: int
@@ -62,6 +63,7 @@ class Mismatch:
     analytical_jacobian: Any
     numerical_jacobian: Any
     wrong_entries: Any
+    coarse: str | None = None
 
     def __str__(self) -> str:
         name = f" '{self.input_name}'" if self.input_name else ""
@@ -75,11 +77,17 @@ class Mismatch:
         ]
         if self.pattern:
             lines.append(f"    {self.pattern}")
+        if self.coarse:
+            lines.append(COARSE.format(self.coarse))
         lines.append(str(self.slopes))
         lines.append(str(self.suspect) if self.suspect else CLEAN)
         return "\n".join(lines)
 
 
+COARSE = (
+    "precision: the input is {}, of which a difference leaves few digits, and what follows is to be doubted as much as "
+    "the numerical value: check in float64 first"
+)
 CLEAN = (
     "tape: every recorded operation is right by itself, so values left the tape on the way: look for detach(), .data, "
     "no_grad(), numpy(), or a constant computed from the inputs"
@@ -160,6 +168,7 @@ def explain(table: Jacobians, output: int, order: int, eps: float) -> GradcheckE
         analytical_jacobian=a,
         numerical_jacobian=n,
         wrong_entries=bad,
+        coarse=str(dtype) if (dtype := problem.inputs[position].dtype).itemsize < 8 else None,
     )
     first = (
         f"Jacobian mismatch for output {output} with respect to input {position},\n"

@@ -20,6 +20,7 @@ from ..autograd.localise import gradient_problem
 from ..autograd.numeric import WIDER, Problem, choose, complex_step, extrapolated, to_host
 from ..autograd.slopes import slopes
 from ..backend import to_device
+from ..errors import ArgumentError
 from ..tape.backward import grad
 from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor, wrap
@@ -209,6 +210,8 @@ def application(
     Args:
         function: what to call instead of the primitive itself.
     """
+    if name not in REGISTRY:
+        raise ArgumentError(f"assert_primitive(): primitive {name!r} is not registered")
     primitive = REGISTRY[name]
     inputs = []
     for position, a in enumerate(args):

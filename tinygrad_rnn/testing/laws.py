@@ -14,6 +14,7 @@ import numpy as np
 
 from ..autograd.numeric import Problem, push_forward, to_host
 from ..backend import array_module, to_device, to_numpy
+from ..errors import ArgumentError
 from ..tape.backward import grad
 from ..tape.tensor import Tensor, wrap
 from .close import CheckFailed
@@ -33,6 +34,7 @@ __tracebackhide__ = True  # pytest shows the line that called us, not ours
 
 Function = Callable[..., Any]
 RTOL = 1e-10  # float64 sums of some hundred terms in another order: 1e-13, with room for cancellation
+ROUNDINGS = 1000  # the same for coarser types: 1e-4 for float32
 
 
 def assert_vjp_linear(func: Function, inputs: Sequence[Any], *, rtol: float = RTOL, seed: int = 0) -> None:
@@ -43,12 +45,13 @@ def assert_vjp_linear(func: Function, inputs: Sequence[Any], *, rtol: float = RT
     >>> assert_vjp_linear(tg.tanh, [x])
     """
     rng = np.random.default_rng(seed)
-    run = _Run(func, inputs)
+    run = _Run(func, inputs).needing_leaves()
     u, v = run.cotangents(rng), run.cotangents(rng)
     mixed = run.pull([2 * a - 3 * b for a, b in zip(u, v, strict=True)])
     for k, (m, a, b) in enumerate(zip(mixed, run.pull(u), run.pull(v), strict=True)):
         size = np.abs(2 * a).max(initial=0) + np.abs(3 * b).max(initial=0)
-        _close(m, 2 * a - 3 * b, rtol * size, f"the vjp is not linear in its cotangent, for input {run.wanted[k]}")
+        sentence = f"the vjp is not linear in its cotangent, for input {run.wanted[k]}"
+        _close(m, 2 * a - 3 * b, run.rtol(rtol) * size, sentence)
 
 
 def assert_adjoint(func: Function, inputs: Sequence[Any], *, rtol: float = RTOL, seed: int = 0) -> None:
@@ -59,7 +62,7 @@ def assert_adjoint(func: Function, inputs: Sequence[Any], *, rtol: float = RTOL,
     >>> assert_adjoint(lambda x: (x.exp(), x * x.sum()), [x])
     """
     rng = np.random.default_rng(seed)
-    run = _Run(func, inputs)
+    run = _Run(func, inputs).needing_leaves()
     v = run.cotangents(rng)
     u = [rng.standard_normal(t.shape) for t in run.leaves]
     pushed = push_forward(run.problem, u)
@@ -68,7 +71,10 @@ def assert_adjoint(func: Function, inputs: Sequence[Any], *, rtol: float = RTOL,
     size = sum(float(np.abs(a * b).sum()) for a, b in zip(v, pushed, strict=True))
     size += sum(float(np.abs(a * b).sum()) for a, b in zip(run.pull(v), u, strict=True))
     _close(
-        np.asarray(sum(left)), np.asarray(sum(right)), rtol * size, "vjp and jvp are not adjoint: <v, J u> != <v J, u>"
+        np.asarray(sum(left)),
+        np.asarray(sum(right)),
+        run.rtol(rtol) * size,
+        "vjp and jvp are not adjoint: <v, J u> != <v J, u>",
     )
 
 
@@ -97,7 +103,8 @@ def assert_gradient_of_sum(functions: Sequence[Function], inputs: Sequence[Any],
             one += g
             size = max(size, float(np.abs(g).max(initial=0)))
     for k, (a, b) in enumerate(zip(together, apart, strict=True)):
-        _close(a, b, rtol * size, f"the gradient of a sum is not the sum of gradients, for input {whole.wanted[k]}")
+        sentence = f"the gradient of a sum is not the sum of gradients, for input {whole.wanted[k]}"
+        _close(a, b, whole.rtol(rtol) * size, sentence)
 
 
 def assert_tied_is_sum_of_untied(func: Function, tied: Tensor, uses: int, *rest: Any, rtol: float = RTOL) -> None:
@@ -118,7 +125,8 @@ def assert_tied_is_sum_of_untied(func: Function, tied: Tensor, uses: int, *rest:
     many = _Run(func, [*copies, *rest])
     apart = many.pull([np.ones(y.shape) for y in many.outputs])[:uses]
     size = sum(float(np.abs(g).max(initial=0)) for g in apart)
-    _close(together, sum(apart), rtol * size, f"a tensor used {uses} times did not get the sum of its uses' gradients")
+    slack = one.rtol(rtol) * size
+    _close(together, sum(apart), slack, f"a tensor used {uses} times did not get the sum of its uses' gradients")
 
 
 def assert_batch_permutes(
@@ -143,6 +151,14 @@ def assert_batch_permutes(
     """
     rng = np.random.default_rng(seed)
     run = _Run(func, inputs)
+    rtol = run.rtol(rtol)
+    for name, given, wanted in (("axes", axes, len(inputs)), ("output_axes", output_axes, len(run.problem.outputs()))):
+        if len(given) != wanted:
+            raise ArgumentError(
+                f"assert_batch_permutes(): {name} must name the batch axis, or None, of each of {wanted}, got {given}"
+            )
+    if all(axis is None for axis in axes):
+        raise ArgumentError("assert_batch_permutes(): no input has a batch axis, so that there is nothing to permute")
     batch = next(t.shape[axis] for t, axis in zip(inputs, axes, strict=True) if axis is not None)
     order = rng.permutation(batch)
 
@@ -235,6 +251,16 @@ class _Run:
         self.wanted = self.problem.wanted
         self.leaves: list[Tensor] = [self.problem.inputs[k] for k in self.wanted]
         self.outputs = [y for y in self.problem.outputs() if y.requires_grad]
+
+    def needing_leaves(self) -> _Run:
+        """Itself, where there is something to differentiate by."""
+        if not self.leaves:
+            raise ArgumentError("no input requires grad, so that no law can be tested: x.requires_grad_() before it")
+        return self
+
+    def rtol(self, wished: float) -> float:
+        """The relative tolerance: the wished one, unless there are coarser types than float64."""
+        return max(wished, *[ROUNDINGS * float(np.finfo(t.dtype).eps) for t in (*self.leaves, *self.outputs)])
 
     def cotangents(self, rng: np.random.Generator) -> list[Any]:
         return [rng.standard_normal(y.shape) for y in self.outputs]
