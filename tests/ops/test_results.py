@@ -16,6 +16,8 @@ import pytest
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn  # noqa: F401
+from tests.support import arrays
+from tinygrad_rnn import errors
 from tinygrad_rnn.backend import aligned_empty
 from tinygrad_rnn.ops import recurrent
 from tinygrad_rnn.ops.kernels import plan
@@ -94,6 +96,44 @@ def test_the_gradient_of_a_long_bias_and_of_other_dtypes_is_summed_over_rows() -
         assert bias.grad.dtype == dtype and bias.grad.tolist() == [rows, rows]
 
 
+def test_raw_arrays_join_also_one_alone_and_lists_are_indices() -> None:
+    a = np.arange(3.0)
+    assert tg.cat([a]).tolist() == tg.stack([a])[0].tolist() == a.tolist()
+    assert tg.take(tg.arange(3), [2, 0]).tolist() == [2, 0]
+    for wrong in (np.array([0.5]), np.array([True])):
+        with pytest.raises(errors.DtypeError, match="Expected dtype int64 for index"):
+            tg.take(tg.arange(3), wrong)
+
+
+def test_a_sum_of_unsigned_long_numbers_stays_unsigned() -> None:
+    total = tg.tensor(np.array([2**63, 1], np.uint64)).sum()
+    assert total.dtype == np.uint64 and total.item() == 2**63 + 1
+
+
+def test_an_array_that_knows_no_versions_of_dlpack_is_handed_out() -> None:
+    class Old(np.ndarray):
+        def __dlpack__(self, stream: Any = None) -> Any:  # type: ignore[override]
+            return super().__dlpack__()
+
+    x = tg.tensor([1.0, 2.0])
+    x._data = x._data.view(Old)
+    assert type(x.__dlpack__(max_version=(1, 0), stream=None)).__name__ == "PyCapsule"
+
+
+def test_what_is_new_lies_where_the_tensor_lies_unless_a_device_is_named() -> None:
+    with arrays.module("double") as xp:
+        x = tg.as_tensor(xp.asarray(np.ones((2, 2), np.float32)))
+        for make in (
+            lambda **o: x.new_zeros(2, **o), lambda **o: x.new_ones(2, **o), lambda **o: x.new_full((2,), 3.0, **o),
+            lambda **o: x.new_empty(2, **o), lambda **o: x.new_tensor([1.0], **o), lambda **o: tg.zeros_like(x, **o),
+            lambda **o: tg.full_like(x, 2.0, **o), lambda **o: tg.rand_like(x, **o), lambda **o: tg.randn_like(x, **o),
+            lambda **o: tg.randint_like(x, 3, **o),
+        ):  # fmt: skip
+            assert isinstance(make()._data, xp.ndarray)
+            assert type(make(device="cpu")._data) is np.ndarray
+            assert isinstance(make(device="cuda")._data, xp.ndarray)
+
+
 def test_what_gives_an_array_on_demand_keeps_its_dtype() -> None:
     class Held:
         def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
@@ -139,9 +179,10 @@ def test_an_lstm_that_nobody_asks_for_its_cells_keeps_the_last_one_alone(monkeyp
     monkeypatch.setattr(plan, "aligned_empty", counted)
     steps, batch, size = 50, 1, 3
     x, state, w = np.ones((steps, batch, 2)), np.zeros((batch, size)), np.ones((4 * size, 2))
+    tables = []
     for cells in (False, True):
         asked.clear()
         with tg.backends.recurrent.only("numpy"), tg.no_grad():
             recurrent.lstm_sequence(*map(tg.tensor, (x, state, state, w, np.ones((4 * size, size)))), cells=cells)
-        whole = [n for n in asked if n >= steps * batch * size]
-        assert len(whole) == (2 if cells else 1), "one table of all steps for h, and one for c if it is wanted"
+        tables.append(sum(n >= steps * batch * size for n in asked))
+    assert tables[1] == tables[0] + 1, "a table of all steps for c, if it is wanted"

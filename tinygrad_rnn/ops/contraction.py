@@ -182,9 +182,6 @@ def einsum(equation: Any, *operands: Any) -> Value:
     for k in range(1, len(values)):
         later = out + "".join(letters[k + 1 :])
         b, right = _prepared(values[k], letters[k], size, left + later)
-        alone = tuple([axis for axis, x in enumerate(left) if x not in right + later])
-        if alone:
-            a, left = sum(a, alone), "".join([x for x in left if x in right + later])
         kept = "".join([x for x in dict.fromkeys(left + right) if x in later])
         if k == len(values) - 1:
             kept = out
