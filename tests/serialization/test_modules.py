@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +249,33 @@ def test_files_and_paths_hold_the_same_bytes(tmp_path: Path) -> None:
 def test_a_pickle_is_refused_with_what_to_do_instead(blob: bytes) -> None:
     with pytest.raises(CheckpointError, match="pickles are never read here.*save_file.*load_file"):
         tg.load(io.BytesIO(blob))
+
+
+def test_pickle_keeps_values_classes_and_who_requires_grad() -> None:
+    """For a queue between processes; files are written by save()."""
+    model = tg.nn.LSTM(2, 3)
+    w = tg.ones(2, requires_grad=True)
+    given = [w, w * 2, tg.arange(6).view(2, 3).T, w.detach(), model.weight_ih_l0, tg.tensor(True)]
+    found = pickle.loads(pickle.dumps(given))
+    assert [type(t) for t in found] == [type(t) for t in given]
+    assert [(t.tolist(), t.dtype, t.requires_grad) for t in found] == [
+        (t.tolist(), t.dtype, t.requires_grad) for t in given
+    ]
+    assert all(t.is_leaf and t.grad is None for t in found)
+    again = pickle.loads(pickle.dumps(model))
+    x = tg.ones(4, 1, 2)
+    assert again(x)[0].tolist() == model(x)[0].tolist()
+    again(x)[0].sum().backward()
+    assert again.weight_hh_l0.grad is not None and model.weight_hh_l0.grad is None
+
+
+def test_a_shallow_copy_shares_memory_and_its_clock() -> None:
+    w = tg.ones(2, requires_grad=True)
+    twin = copy.copy(w)
+    assert twin is not w and twin.is_leaf and twin.requires_grad
+    assert type(copy.copy(tg.nn.Parameter(w))) is tg.nn.Parameter
+    loss = (w * w).sum()
+    with tg.no_grad():
+        twin.zero_()
+    with pytest.raises(tg.errors.InplaceError):
+        loss.backward()

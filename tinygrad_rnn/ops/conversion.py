@@ -190,6 +190,25 @@ def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
     return found
 
 
+def reduce_ex(self: Tensor, protocol: Any) -> Any:
+    """What pickle keeps of a tensor: its values, whether it requires grad, its class.  History and gradient stay."""
+    return restored, (type(self), self._data, self.requires_grad)
+
+
+def restored(kind: type[Tensor], values: Any, requires_grad: bool) -> Tensor:
+    """The leaf that was pickled."""
+    out = kind.__new__(kind)
+    out._data, out._node, out._clock = values, None, None
+    return out.requires_grad_() if requires_grad else out
+
+
+def shallow(self: Tensor) -> Tensor:
+    """A leaf over the same memory, writes to which both see."""
+    out = restored(type(self), self._data, self.requires_grad)
+    out._clock = self._own_clock()
+    return out
+
+
 # questions ---------------------------------------------------------------------------------------------------------
 
 
@@ -281,4 +300,6 @@ METHODS: dict[str, Any] = {
     "nelement": numel,
     "get_device": get_device,
     "__deepcopy__": deepcopy,
+    "__copy__": shallow,
+    "__reduce_ex__": reduce_ex,
 }
