@@ -375,3 +375,20 @@ def test_a_variable_of_the_module_is_no_time_step() -> None:
     assert " with t" not in message(lambda: exec("root(x)", space), check_forward=True).splitlines()[1]
     looping = "for t in range(1, 3):\n    x.sqrt()"  # but the operation itself may stand in a loop there
     assert ", with t = 1 (record 0)" in message(lambda: exec(looping, space), check_forward=True)
+
+
+def test_a_nan_in_one_of_several_outputs_is_seen() -> None:
+    layer = tg.nn.RNN(1, 1)
+    with tg.no_grad():
+        layer.weight_ih_l0.fill_(float("inf"))
+    text = message(lambda: layer(tg.zeros(2, 1, 1)), check_forward=True)
+    assert text.startswith("Function 'rnn' returned nan values in the forward pass, of inputs without any.")
+
+
+def test_where_no_line_of_the_user_runs_the_record_has_its_number_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinygrad_rnn.autograd import anomaly
+
+    monkeypatch.setattr(anomaly, "user_frame", lambda: None)
+    with detect_anomaly():
+        y = tg.tensor([1.0], requires_grad=True).exp().sin()
+    assert y.grad_fn.info == "? (record 1)"

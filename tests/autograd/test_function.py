@@ -546,3 +546,22 @@ def test_a_backward_that_leaves_the_tape_runs_unrecorded(lib: Any) -> None:
     for recorded in (False, True):
         lib.autograd.grad(X.apply(a), a, create_graph=recorded)
     assert seen == [False, False] and lib.is_grad_enabled()
+
+
+def test_a_gradient_is_summed_over_the_axes_along_which_its_argument_was_broadcast(lib: Any) -> None:
+    a, b = lib.ones(1, 3, requires_grad=True), lib.ones(3, requires_grad=True)
+    X = define(lib, lambda ctx, a, b: a * lib.ones(2, 3) + b, lambda ctx, g: (g, g))
+    X.apply(a, b).backward(lib.tensor([[1.0, 2.0, 3.0], [10.0, 20.0, 30.0]]))
+    assert a.grad.tolist() == [[11.0, 22.0, 33.0]] and b.grad.tolist() == [11.0, 22.0, 33.0]
+
+
+def test_a_part_of_an_output_that_was_saved_is_watched() -> None:
+    def forward(ctx: Any, x: Any) -> Any:
+        y = x * 2
+        ctx.save_for_backward(y[:1])
+        return y
+
+    y = define(tg, forward, lambda ctx, g: g * ctx.saved_tensors[0]).apply(leaf(tg, 1.0, 2.0))
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="which is saved by it, is at version 1; expected version 0"):
+        y.sum().backward()

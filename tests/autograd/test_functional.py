@@ -275,3 +275,27 @@ def test_by_default_results_have_no_history_and_what_is_independent_gives_zeros(
     zeros += [fn.vjp(constant, x, v)[1], fn.jvp(constant, x, v)[1], fn.jacobian(constant, x)]
     assert not any(item.requires_grad for item in found + zeros)
     assert [bool((item != 0).any()) for item in found + zeros] == [True] * 3 + [False] * 6
+
+
+def test_strict_alone_asks_for_dependence_of_the_outputs_not_of_the_jacobian(lib: Any, fn: Any) -> None:
+    x = lib.tensor([1.0, 2.0])
+    assert values(fn.jvp(lambda x: x * 2, x, x, strict=True)[1]) == [2.0, 4.0]
+    assert values(fn.jacobian(lambda x: x * 2, x, strict=True)) == [[2.0, 0.0], [0.0, 2.0]]
+
+
+@pytest.mark.parametrize(("strategy", "least", "most"), [("reverse-mode", 20, 20), ("forward-mode", 1, 3)])
+def test_a_strategy_sweeps_once_for_each_output_or_input(strategy: str, least: int, most: int) -> None:
+    sweeps: list[int] = []
+
+    class Spread(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * tg.ones(20)
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            sweeps.append(1)
+            return g.sum().reshape(1)
+
+    found = tg.autograd.functional.jacobian(Spread.apply, tg.ones(1), strategy=strategy)
+    assert found.tolist() == [[1.0]] * 20 and least <= len(sweeps) <= most

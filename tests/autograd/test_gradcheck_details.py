@@ -230,3 +230,45 @@ def test_random_projections_allow_what_entries_allow() -> None:
 def test_complex_inputs_are_refused() -> None:
     with pytest.raises(ValueError, match=r"gradcheck\(\): input 1 is complex; complex functions are not checked"):
         gradcheck(lambda x, z: x * 2, (leaf(1.0), leaf(1.0).to(tg.complex128)))
+
+
+@pytest.mark.parametrize("fast_mode", [False, True])
+def test_an_output_without_a_gradient_hides_none_of_those_behind_it(fast_mode: bool) -> None:
+    wrong = linear([1.0, 2.0], [1.0, 3.0])
+    with pytest.raises(GradcheckError, match="Jacobian mismatch for output 1 with respect to input 0"):
+        gradcheck(lambda x: (x.detach() * 0, wrong(x)), leaf(0.0, 0.0), fast_mode=fast_mode)
+
+
+def test_forward_products_are_checked_where_that_is_asked_for() -> None:
+    class Cut(tg.autograd.Function):
+        """Right gradients, which do not depend on the cotangent as far as the tape knows."""
+
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return g.detach() * 2 + 0 * g
+
+    assert gradcheck(Cut.apply, leaf(1.0, 2.0))
+    with pytest.raises(GradcheckError, match="forward mode mismatch for output 0 with respect to input 0"):
+        gradcheck(Cut.apply, leaf(1.0, 2.0), check_forward_ad=True)
+    assert gradcheck(Cut.apply, leaf(), check_forward_ad=True)  # nothing to be wrong in
+
+
+def test_a_backward_pass_that_writes_to_an_input_is_found() -> None:
+    x = leaf(1.0, 2.0)
+
+    class Writes(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            x.numpy(force=True)[0] += 1e-9
+            return g * 2
+
+    with pytest.raises(GradcheckError, match="backward wrote into input 0: a vjp must not change saved values"):
+        gradcheck(Writes.apply, x, nondet_tol=1e-3)

@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.autograd.graph import save_on_cpu, saved_tensors_hooks
+from tinygrad_rnn.tape.modes import state
 
 
 def test_values_go_through_pack_and_come_back_through_unpack(lib: Any) -> None:
@@ -153,3 +154,13 @@ def test_variable_is_a_tensor(lib: Any) -> None:
     assert Variable(x, True).requires_grad and not isinstance(3.0, Variable)
     with pytest.raises(TypeError, match="Variable data has to be a tensor, but got float"):
         Variable(3.0)
+
+
+def test_hooks_that_end_out_of_order_leave_others_in_place() -> None:
+    hooks, tape = saved_tensors_hooks(lambda t: t, lambda t: t), tg.Tape()
+    hooks.__enter__()
+    with tape:
+        hooks.__exit__()
+        assert state.watchers == (tape,)
+        tg.tensor(1.0, requires_grad=True).exp()
+    assert [record.name for record in tape] == ["exp"] and state.watchers == ()

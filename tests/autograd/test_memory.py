@@ -326,6 +326,14 @@ def test_losses_that_are_kept_are_noticed_when_so_many_are_and_not_before() -> N
     assert call == CALLS and text.startswith(f"the graphs of the last {CALLS} calls of backward() are still held")
 
 
+def test_after_a_loss_was_let_go_the_next_ones_are_counted_all_over() -> None:
+    w, losses = leaf(), []
+    for _ in range(growth.EVERY):
+        step(w)
+    call, _ = call_that_warns(lambda: losses.append(step(w)), 3 * CALLS)
+    assert growth.EVERY + call == 2 * CALLS
+
+
 def carried(w: Any) -> Callable[[], object]:
     """A step that lengthens a chain by one node and sweeps all of it."""
     h = tg.ones(2)

@@ -121,6 +121,12 @@ def test_inputs_are_called_after_arguments_or_parameters() -> None:
         def method(self, u: object, v: object) -> object:
             return u
 
+    def before_its_time(x: object) -> object:
+        return later, x
+
+    assert input_names(before_its_time, [x]) == ["x"]  # ``later`` is a variable without a value yet
+    later = layer
+    assert input_names(before_its_time, [w]) == ["weight"]
     assert input_names(lambda first, second: None, [x, w]) == ["first", "second"]
     assert input_names(lambda first, second: None, [x]) == ["first"]
     assert input_names(open_ended, [x, w, b]) == ["x", None, None]

@@ -152,3 +152,8 @@ def test_a_0d_tensor_formats_as_its_number() -> None:
 def test_a_format_for_a_tensor_with_axes_is_refused() -> None:
     with pytest.raises(TypeError, match=r"unsupported format string passed to Tensor.__format__"):
         f"{tg.tensor([1.0, 2.0]):.2f}"
+
+
+def test_a_tensor_on_a_device_says_so(double: Any) -> None:
+    x = tg.as_tensor(double.asarray([1.0, 2.5]))
+    assert repr(x) == "tensor([1.0000, 2.5000], device='cuda:0', dtype=torch.float64)"

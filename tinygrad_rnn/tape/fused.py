@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..typing import Array, Params, Value
-from .modes import state
+from .modes import quietly, state
 from .node import Node
 from .primitive import Part, Primitive, named, primitive
 from .sweep import cotangents
@@ -97,15 +97,16 @@ def fused(
     output = outputs_of(p.backward_name)
 
     def apply(*args: Any, **params: Any) -> tuple[Any, ...]:
-        values = [a._data if isinstance(a, Tensor) else a for a in args]
-        outputs, residual = forward(*values, **params)
-        if not any(isinstance(a, Tensor) for a in args):
+        tensors = [isinstance(a, Tensor) for a in args]
+        values = [a._data if tensor else a for a, tensor in zip(args, tensors, strict=True)]
+        outputs, residual = quietly(forward, *values, **params)
+        if True not in tensors:
             return tuple(outputs)
         results = tuple([wrap(as_array(y)) for y in outputs])
-        parents = tuple([a._node if isinstance(a, Tensor) else None for a in args])
+        parents = tuple([a._node if tensor else None for a, tensor in zip(args, tensors, strict=True)])
         if state.recording and any(node is not None for node in parents):
             y = results[0]._data
-            clocks = tuple([t._own_clock() if isinstance(t, Tensor) else None for t in (*args, *results)])
+            clocks = tuple([(t._clock or t._own_clock()) if isinstance(t, Tensor) else None for t in (*args, *results)])
             node = Node(p, parents, tuple(values), params, residual, clocks, y.shape, y.dtype)
             for watcher in state.watchers:
                 watcher.recorded(node, outputs)
