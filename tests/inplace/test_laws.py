@@ -751,7 +751,10 @@ def test_filling_a_tensor_over_time_records_one_node_per_step() -> None:
     np.testing.assert_allclose(w.grad.numpy(), [4 * sum(t * 0.5 ** (t - 1) for t in range(1, 51))], rtol=1e-14)
 
 
-def test_the_way_back_through_writes_to_slices_moves_slices_not_wholes(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("how", ["backward", "inputs", "grad"])
+def test_the_way_back_through_writes_to_slices_moves_slices_not_wholes(
+    how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from tinygrad_rnn.tape.rewrite import Erased
 
     wholes: list[int] = []
@@ -763,7 +766,10 @@ def test_the_way_back_through_writes_to_slices_moves_slices_not_wholes(monkeypat
     x[0] = h
     for t in range(1, 50):
         x[t] = x[t - 1] * w
-    x.sum().backward()
+    if how == "grad":
+        tg.autograd.grad(x.sum(), w)
+    else:
+        x.sum().backward(inputs=[w] if how == "inputs" else None)
     assert len(wholes) == 1  # the first one: the cotangent that came with backward() is not the sweep's to write to
 
 

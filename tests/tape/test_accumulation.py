@@ -247,3 +247,17 @@ def test_parts_are_added_to_a_sum_of_numbers(wanted: bool) -> None:
     (found,) = tg.autograd.grad(loss, [s], retain_graph=True) if wanted else (loss.backward(), s.grad)[1:]
     assert found is not None and found.shape == ()
     assert found.item() == pytest.approx(2 * 0.75 + 3 + np.exp(0.75), rel=1e-14)
+
+
+def test_a_plain_gradient_is_added_to_where_it_lies_and_a_recorded_one_is_replaced() -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    (x * 2).sum().backward()
+    first = x.grad
+    (x * 3).sum().backward()
+    assert x.grad is first and first.tolist() == [5.0, 5.0] and first._version == 1
+    x.grad = None
+    (x * x).sum().backward(create_graph=True)
+    recorded = x.grad
+    (x * 3).sum().backward()
+    assert recorded.tolist() == [2.0, 4.0] and recorded.requires_grad and recorded._version == 0
+    assert x.grad.tolist() == [5.0, 7.0] and not x.grad.requires_grad
