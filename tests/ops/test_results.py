@@ -20,7 +20,7 @@ from tests.support import arrays
 from tinygrad_rnn import errors
 from tinygrad_rnn.backend import aligned_empty
 from tinygrad_rnn.ops import recurrent
-from tinygrad_rnn.ops.kernels import plan
+from tinygrad_rnn.ops.kernels import conventions, plan
 
 TABLE = Path(__file__).with_name("results.txt")
 ROWS = [row.split(" => ", 1) for row in TABLE.read_text(encoding="utf-8").splitlines()]
@@ -94,6 +94,17 @@ def test_the_gradient_of_a_long_bias_and_of_other_dtypes_is_summed_over_rows() -
         bias = tg.zeros(2, dtype=dtype, requires_grad=True)
         (tg.ones(rows, 2, dtype=dtype) + bias).sum().backward()
         assert bias.grad.dtype == dtype and bias.grad.tolist() == [rows, rows]
+
+
+def test_a_recurrent_layer_has_weights_and_biases_unless_more_is_asked_for() -> None:
+    names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    for kind in conventions.CELLS.values():
+        assert conventions.parameter_names(kind) == names
+        assert conventions.parameter_names(kind, bias=False) == names[:2]
+        assert conventions.parameter_names(kind, projection=True) == (*names, "weight_hr")
+        assert conventions.parameter_names(kind, peepholes=True) == (*names, "weight_peephole")
+        more = ("norm_ih", "norm_hh", *(("norm_c", "norm_c_bias") if kind is conventions.LSTM else ()))
+        assert conventions.parameter_names(kind, layer_norm=True) == (*names, *more)
 
 
 def test_raw_arrays_join_also_one_alone_and_lists_are_indices() -> None:

@@ -25,7 +25,7 @@ def accepting(table: dict[str, Any]) -> dict[str, Any]:
 
 
 def _arguments(f: Any) -> tuple[str, ...]:
-    if not isinstance(f, types.FunctionType) or hasattr(f, "__wrapped__"):
+    if not isinstance(f, types.FunctionType):
         return ()
     code = f.__code__
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
