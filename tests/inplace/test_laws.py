@@ -958,3 +958,23 @@ def test_a_quotient_can_be_written_to() -> None:
     y.sum().backward()
     assert x.grad is not None  # of (x0 + x2) / (x0 + x1 + x2)
     np.testing.assert_allclose(x.grad.numpy(), [2 / 64, -6 / 64, 2 / 64], rtol=1e-12)
+
+
+@pytest.mark.parametrize("unlocked", [False, True])
+@pytest.mark.parametrize("repeat", ["expand", "unfold"])
+def test_a_part_of_a_tensor_that_repeats_memory_is_not_written_to_while_recording(repeat: str, unlocked: bool) -> None:
+    """The other places of the same memory would change with it, and their gradients would not know."""
+    b = tg.tensor([1.5, -0.5], dtype=tg.float64, requires_grad=True)
+    k = tg.tensor([1.0, 2.0, 3.0], dtype=tg.float64)
+    y = k[:2].expand(2, 2) if repeat == "expand" else k.unfold(0, 2, 1)
+    if unlocked:
+        y.detach()  # which makes the memory writeable for NumPy
+    with pytest.raises(InplaceError, match="more than one element of the written-to tensor"):
+        y[0] += b
+    with pytest.raises(InplaceError, match="more than one element of the written-to tensor"):
+        y[0, 1:].copy_(b[:1])
+    assert k.tolist() == [1, 2, 3]
+    with tg.no_grad():
+        y[0] += 1
+    y[0] += 1  # nor is there a history to go wrong here
+    assert k.tolist() == [3, 4, 3]

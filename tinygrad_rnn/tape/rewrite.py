@@ -169,7 +169,8 @@ def check_write(t: Tensor, op: str, recorded: bool, place: Array | None = None) 
         place: the part of the memory of ``t`` that is written, if not all.
 
     Raises:
-        InplaceError: ``t`` or what it is a view of is a leaf that requires grad, or was taken without recording.
+        InplaceError: ``t`` or what it is a view of is a leaf that requires grad, was taken without recording, or
+            repeats memory.
     """
     if not state.here.recording or (not recorded and t._node is None and not t._is_view()):
         return
@@ -180,6 +181,9 @@ def check_write(t: Tensor, op: str, recorded: bool, place: Array | None = None) 
             raise InplaceError(sentence.format(op=op, shape=list(relative._data.shape)))
     if not recorded and all(relative._node is None for relative in line):
         return
+    for relative in line[1:]:  # of which a part would be written, and its repetitions along with it, unrecorded
+        if not relative._data.flags.c_contiguous and _repeats(relative._data):
+            raise InplaceError(OVERLAPPING.format(op=op, shape=list(relative._data.shape)))
     for relative in line[:-1]:
         if not relative._view[3]:
             raise InplaceError(UNRECORDED_VIEW.format(op=op, shape=list(line[-1]._data.shape)))
