@@ -74,6 +74,8 @@ def test_whatever_the_trials_give_the_next_length_is_pytorchs() -> None:
     for _ in range(600):
         values, slopes = rng.integers(-4, 3, 12) / 2, rng.integers(-6, 7, 12) / 4
         first, budget, largest = rng.choice([0.25, 1.0, 2.0]), int(rng.integers(0, 10)), rng.choice([1.0, 3e-9, 1e-12])
+        if rng.integers(3) == 0:
+            values[0] = 1e-4 * first * -1.0  # just what it must have descended
         theirs: list[float] = []
         ours: list[float] = []
 
