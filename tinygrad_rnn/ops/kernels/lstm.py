@@ -11,17 +11,21 @@ the blocks are i, f, o, g, so that the three sigmoids are one array.
 
 What backward needs, and no more: the activated gates, c, and the earlier h.  Derivative factors are computed
 for many steps at once, just ahead of the loop that uses them; only ``dz @ w_hh`` stays inside.
+
+Small layers read h and x as one (``joined.py``): a product per step less an addition, and one product for the
+gradients of both weights and of the bias.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ...backend import aligned_empty, array_module
 from ...typing import Array
 from .columns import Columns, Projection, gate_blocks
 from .into_state import IntoState
+from .joined import Joined
 from .plan import Blocks, Part, Plan, Trail
 from .products import (
     bias_gradient,
@@ -49,6 +53,7 @@ class Residual(NamedTuple):
     cells: Array  # (S, H): c after each step
     earlier_cells: Array  # (S, H): c before each step
     earlier: Array  # (S, R): h before each step
+    joined: Joined | None  # instead of ``earlier``: h before each step beside x
 
 
 def forward(
@@ -82,22 +87,32 @@ def forward(
     size = c0.shape[1]
     plan = Plan.of(x, h0, sizes, reverse)
     rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
-    project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, pack_bias((b_ih, b_hh), ORDER, SCALES))
-    w_rec = Columns([block.T for block in gate_blocks(w_hh, ORDER)], plan.batch, SCALES, plan.steps)  # 4 of (R, H)
-    hs = Trail(plan, h0, "both" if save else "after")
+    joined = Joined.of(plan, x, h0) if w_hr is None else None
+    hs: Any  # a Trail, or what does the same
+    if joined is not None:
+        hs, project = joined, None
+        weight = joined.weight(w_hh, w_ih, b_ih, b_hh)  # (4H, R + I + 1)
+    else:
+        hs, weight = Trail(plan, h0, "both" if save else "after"), w_hh
+        project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, pack_bias((b_ih, b_hh), ORDER, SCALES))
+    w_rec = Columns([block.T for block in gate_blocks(weight, ORDER)], plan.batch, SCALES, plan.steps)  # 4 of (R, H)
     cs = Trail(plan, c0, "both" if save else "after" if cells else "last")
 
-    parts = plan.parts(most_rows(size, project.rows))
-    projected = scratch_for(x, 4, max((part.size for part in parts), default=0), size)  # (4, rows of a part, H)
+    parts = plan.parts(most_rows(size, project.rows if project else plan.rows))
+    most = max((part.size for part in parts), default=0)
+    projected: Array = scratch_for(x, 4, most, size) if project else None  # (4, rows of a part, H)
     gates = Blocks(plan, 4, c0, keep=save)
     room = Blocks(plan, 4, c0, keep=False)
     matmul, add, multiply, tanh, point5 = xp.matmul, xp.add, xp.multiply, xp.tanh, half(x)
     main, rest = w_rec.main, w_rec.rest
     for part in parts:
-        a_part = projected[:, : part.size]
-        project(rows_x[part.rows], out=a_part)
+        added: list[Array | None] = [None] * (part.last - part.first)
+        if project:
+            a_part = projected[:, : part.size]
+            project(rows_x[part.rows], out=a_part)
+            added = plan.split_part(a_part, part)
         views = [
-            plan.split_part(a_part, part),
+            added,
             *(gates.views(part, block) for block in (slice(None), slice(3), 0, 1, 2, 3)),
             *(room.views(part, seen=seen) for seen in (None, w_rec.seen, w_rec.rest_of)),
             room.views(part, 0),  # free once the products are added
@@ -108,8 +123,9 @@ def forward(
             matmul(h, main, out=into)  # into the product (4, n, H)
             if rest is not None:
                 matmul(h, rest, out=into_rest)
-            add(a, product, out=z)
-            tanh(z, out=z)
+            if a is not None:
+                add(a, product, out=product)
+            tanh(product, out=z)
             multiply(sigmoids, point5, out=sigmoids)
             add(sigmoids, point5, out=sigmoids)
             multiply(i, g, out=t)
@@ -120,7 +136,7 @@ def forward(
             if w_hr is not None:
                 matmul(t, w_hr.T, out=h_new)
     y = hs.values.reshape(*x.shape[:-1], h0.shape[1])
-    residual = Residual(plan, gates, cs.values, cs.earlier, hs.earlier) if save else None
+    residual = Residual(plan, gates, cs.values, cs.earlier, hs.earlier, joined) if save else None
     outputs = (y, hs.final(), cs.final())
     return ((*outputs, cs.values.reshape(*x.shape[:-1], size)) if cells else outputs), residual
 
@@ -199,13 +215,20 @@ def backward(
         dz_gates[:, part.rows] = here[:4]
 
     rows_x = x.reshape(plan.rows, x.shape[-1])
-    d_bias = bias_gradient(dz) if needs[5] or needs[6] else None
+    joined = residual.joined
+    d_w_ih = d_w_hh = d_bias = None
+    if joined is None:
+        d_w_ih = weight_gradient(dz, rows_x) if needs[3] else None
+        d_w_hh = weight_gradient(dz, residual.earlier) if needs[4] else None
+        d_bias = bias_gradient(dz) if needs[5] or needs[6] else None
+    elif any(needs[3:7]):
+        d_w_hh, d_w_ih, d_bias = joined.weight_gradients(dz)
     return [
         input_gradient(dz, w_ih).reshape(x.shape) if needs[0] else None,
         dh0 if needs[1] else None,
         dc0 if needs[2] else None,
-        weight_gradient(dz, rows_x) if needs[3] else None,
-        weight_gradient(dz, residual.earlier) if needs[4] else None,
+        d_w_ih if needs[3] else None,
+        d_w_hh if needs[4] else None,
         d_bias if needs[5] else None,
         d_bias.copy() if d_bias is not None and needs[6] else None,
         _projection_gradient(residual, dh_all) if dh_all is not None and needs[7] else None,

@@ -1,0 +1,102 @@
+"""h and x side by side, so that one product per step is a layer's whole affine map.
+
+    [h, x, 1] @ [W_hh, W_ih, b_ih + b_hh]^T = W_hh h + W_ih x + b
+
+Against a projection of all steps ahead that saves, at every step, the addition of what was projected; the gradient of
+the weights and of the bias is one product too, with the same table.  The rows of x are copied, and so are y, whose
+rows no longer lie together, and the gradients; hence only while the table is small.  The time of an LSTM against that
+without, forward and backward, two cores of a Zen 4, float32: 0.92 at (T, N, H) = (32, 8, 32), 0.95 at (64, 32, 64)
+and at (64, 32, 128).
+
+Shapes: x (T, N, I), not packed; h (N, R); K = R + I + 1.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...backend import aligned_empty
+from ...typing import Array
+from .columns import FEW
+from .plan import Part, Plan
+from .products import weight_gradient
+
+__all__ = ["Joined"]
+
+LARGEST = 3 << 18
+"""Elements of a table."""
+
+LINE = 16
+"""Elements of which rows are a multiple, so that they begin alike."""
+
+
+class Joined:
+    """A state over a whole run as :class:`.plan.Trail` has it, each one beside the input that is read with it.
+
+    Attributes:
+        earlier: (S, K): the states before each step, the inputs, and 1.
+    """
+
+    running: Array = None
+
+    def __init__(self, plan: Plan, x: Array, initial: Array) -> None:
+        batch, size = initial.shape
+        width = size + x.shape[-1] + 1
+        whole = -(-width // LINE) * LINE
+        self._plan, self._size = plan, size
+        self._block = block = aligned_empty((plan.steps + 1, batch, whole), x)[:, :, :width]
+        start, first = (plan.steps, 0) if plan.reverse else (0, 1)
+        before = slice(1 - first, 1 - first + plan.steps)
+        block[start, :, :size] = initial
+        block[before, :, size:-1] = x
+        block[before, :, -1] = 1
+        self._after = block[first : first + plan.steps, :, :size]
+        self._last = block[plan.steps - start, :, :size]
+        self.earlier = block[before].reshape(plan.rows, width)
+
+    @classmethod
+    def of(cls, plan: Plan, x: Array, initial: Array) -> Joined | None:
+        """The table for such a run, if it pays."""
+        if type(x) is not np.ndarray or plan.packed or plan.steps < FEW or not plan.batch:
+            return None
+        if (plan.rows + plan.batch) * (initial.shape[1] + x.shape[-1] + 1) > LARGEST:
+            return None
+        return cls(plan, x, initial)
+
+    @property
+    def values(self) -> Array:
+        """(T, N, R): the states after each step, a copy."""
+        return self._after.copy()
+
+    def views(self, part: Part) -> tuple[list[Array], list[Array]]:
+        """What each visit of ``part`` reads, (N, K), and where it writes the state after it, (N, R)."""
+        steps = self._plan.steps_of(part)
+        block = self._block[steps.start : steps.stop + 1]
+        before, after = list(block), list(block[:, :, : self._size])
+        if self._plan.reverse:
+            before.reverse()
+            after.reverse()
+        return before[:-1], after[1:]
+
+    def final(self) -> Array:
+        """The state (N, R) after the last visit, as an array of its own."""
+        return self._last.copy()
+
+    def weight(self, w_hh: Array, w_ih: Array, b_ih: Array | None, b_hh: Array | None) -> Array:
+        """What the rows are multiplied by, before it is transposed: (G*H, K)."""
+        weight = np.empty((len(w_hh), self.earlier.shape[1]), w_hh.dtype)
+        weight[:, : self._size] = w_hh
+        weight[:, self._size : -1] = w_ih
+        bias: Any = weight[:, -1]
+        bias[...] = 0 if b_ih is None else b_ih
+        if b_hh is not None:
+            bias += b_hh
+        return weight
+
+    def weight_gradients(self, dz: Array) -> tuple[Array, Array, Array]:
+        """Those of w_hh, w_ih and of a bias, from that of the products: (S, G*H)."""
+        total = weight_gradient(dz, self.earlier)
+        size = self._size
+        return total[:, :size].copy(), total[:, size:-1].copy(), total[:, -1].copy()
