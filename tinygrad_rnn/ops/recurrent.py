@@ -69,7 +69,7 @@ def _apply(composed: Any, fused_form: Any, impl: str, args: tuple[Value, ...], p
         params["sizes"] = tuple(int(n) for n in params["sizes"])
     if impl == "composed":
         return composed(*args, **params)
-    recorded = is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
+    recorded = is_grad_enabled() and any(isinstance(a, Tensor) and a._node is not None for a in args)
     return fused_form(*args, **params, save=recorded)
 
 

@@ -235,7 +235,8 @@ class RNNBase(Stack):
         """What the operations in ``SEQUENCES`` take: weight_ih, weight_hh, bias_ih, bias_hh and, if there is one,
         weight_hr."""
         names = self._all_weights[layer * self._directions + direction]
-        used = [getattr(self, name) for name in names]
+        parameters: dict[str, Any] = self._parameters  # by far faster than getattr
+        used = [parameters[name] if name in parameters else getattr(self, name) for name in names]
         if not self.bias:
             used[2:2] = [None, None]
         if self.weight_dropout:
@@ -249,17 +250,20 @@ class RNNBase(Stack):
         if not self._steps_differ:
             used = self._used(layer, direction)
             options: dict[str, Any] = {"cells": True} if self.return_cells else {}
-
-            def run(x: Value, states: States, sizes: Sizes) -> tuple[tuple[Value, ...], States]:
-                y, *rest = SEQUENCES[self.mode](x, *states, *used, sizes=sizes, reverse=reverse, **options)
+            wish = self.options.checkpoint_segments
+            if self.impl != "composed":
+                y, *rest = SEQUENCES[self.mode](
+                    x, *states, *used, sizes=sizes, reverse=reverse, segments=wish, **options
+                )
                 return (y, *rest[count:]), tuple(rest[:count])
 
-            wish = self.options.checkpoint_segments
-            if self.impl == "composed":
-                options["impl"] = "composed"
-                return in_segments(run, x, states, sizes, reverse, wish)
-            options["segments"] = wish
-            return run(x, states, sizes)
+            def run(x: Value, states: States, sizes: Sizes) -> tuple[tuple[Value, ...], States]:
+                y, *rest = SEQUENCES[self.mode](
+                    x, *states, *used, sizes=sizes, reverse=reverse, impl="composed", **options
+                )
+                return (y, *rest[count:]), tuple(rest[:count])
+
+            return in_segments(run, x, states, sizes, reverse, wish)
         weights = self._weights(layer, direction)
         variant = STEPS[self.mode] if self.reset_after else partial(STEPS[self.mode], reset_after=False)
         gates = range(count, count + len(self._kind.gates)) if self.return_gates else ()

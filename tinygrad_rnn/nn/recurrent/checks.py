@@ -70,7 +70,7 @@ def check_input(input: Tensor, packed: bool, input_size: int, weight: Tensor) ->
             f"RNN input dtype (torch.{input.dtype}) does not match weight dtype (torch.{weight.dtype}). Convert input: "
             f"input.to(torch.{weight.dtype}), or convert model: model.to(torch.{input.dtype})"
         )
-    if on_gpu(values) != on_gpu(weights):
+    if type(values) is not type(weights) and on_gpu(values) != on_gpu(weights):
         raise DeviceError(
             "Input and parameter tensors are not at the same device, found input tensor at "
             f"{input.device} and parameter tensor at {weight.device}. Move one: x.to(device) or model.to(device)"

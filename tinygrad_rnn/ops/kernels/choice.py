@@ -19,6 +19,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
+
 from ...backend import array_module
 from ...errors import ArgumentError, TinygradRnnError
 from ...typing import Array
@@ -84,9 +86,9 @@ def reasons(mode: str, *arrays: Array, **params: Any) -> dict[str, str | None]:
 def _refusal(kernel: str, mode: str, arrays: Sequence[Array], params: dict[str, Any]) -> str | None:
     if kernel == "numpy":
         return None
-    on_cpu = array_module(arrays[0]).__name__ == "numpy"
+    on_cpu = array_module(arrays[0]) is np
     if on_cpu == (kernel == "cuda"):
-        return f"the arrays are on the {'CPU' if on_cpu else 'GPU'}"
+        return "the arrays are on the CPU" if on_cpu else "the arrays are on the GPU"
     if kernel in _broken:
         return _broken[kernel]
     reason: str | None = _package(kernel).refuses(mode, *arrays, **params)

@@ -211,3 +211,29 @@ def test_saturated_units_stay_finite(mode: str) -> None:
     assert_same(outputs, expected, "float32")
     for got, want in zip(gradients[: len(arrays)], wanted[: len(arrays)], strict=True):  # differences of equal numbers
         np.testing.assert_allclose(got, want, rtol=0, atol=1e-6 * max(1.0, float(np.abs(want).max())) * 1e4)
+
+
+@pytest.mark.parametrize(("mode", "options"), [("lstm", {}), ("gru", {}), ("rnn", {"nonlinearity": "tanh"})])
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("entries", ["one number", "one row", "rows that differ"])
+def test_one_row_stands_for_a_gradient_that_repeats_it(
+    mode: str, options: dict[str, Any], packed: bool, entries: str
+) -> None:
+    shape = (7, 3, 2, 5)
+    sizes = PACKED[shape[:2]] if packed else None
+    arrays = arrays_of(mode, shape, "float64", sizes=sizes)
+    kernel, _ = kernels(mode)
+    outputs, residual = kernel.forward(*arrays, sizes=sizes, **options)
+    y = outputs[0]
+    row = np.random.default_rng(0).standard_normal(y.shape[-1])
+    if entries == "rows that differ":  # in every axis but one
+        dy = np.broadcast_to(np.arange(1.0, 1 + y.shape[0]).reshape(-1, *[1] * (y.ndim - 1)), y.shape)
+    else:
+        dy = np.broadcast_to(row if entries == "one row" else row[0], y.shape)
+    assert any(dy.strides[:-1]) == (entries == "rows that differ")
+    rest, needs = [None] * (len(outputs) - 1), [True] * len(arrays) + [False]
+    got = kernel.backward([dy, *rest], residual, *arrays, needs=needs)
+    expected = kernel.backward([dy.copy(), *rest], residual, *arrays, needs=needs)
+    assert np.abs(expected[0]).max() > 0.01
+    for a, b in zip(got, expected, strict=True):
+        assert (a is None and b is None) or np.array_equal(a, b)

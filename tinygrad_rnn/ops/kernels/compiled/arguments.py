@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,12 @@ def plain(a: Array) -> Array:
 
 def given(a: Array | None, dimensions: int, dtype: Any) -> Array:
     """``a``, or an empty array of the same type where there is none: compiled code looks at its length."""
-    return np.empty((0,) * dimensions, dtype) if a is None else a
+    return _nothing(dimensions, dtype) if a is None else a
+
+
+@functools.cache
+def _nothing(dimensions: int, dtype: Any) -> Array:
+    return np.empty((0,) * dimensions, dtype)
 
 
 def summed(b_ih: Array | None, b_hh: Array | None, size: int, dtype: Any) -> Array:

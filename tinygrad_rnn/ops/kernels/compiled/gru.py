@@ -100,7 +100,7 @@ def _backward(
     """Take the gradients of the sequences ``low`` to ``high`` back through the time.
 
     dh (N, H) is that of the state; da (S, 4H), and dx where there is ``w_in``, are filled; the sum of da goes to row
-    ``number`` of d_bias.
+    ``number`` of d_bias.  A dy of one row stands for as many as there are.
     """
     size = h.shape[1]
     total = d_bias[number]
@@ -112,8 +112,9 @@ def _backward(
         for n in range(low, stop):
             a, d, dh_n, h_old = gates[row + n], da[row + n], dh[n], h[(before if n < old else initial) + n]
             if len(dy):
+                dy_n = dy[row + n if len(dy) > 1 else 0]
                 for u in range(size):
-                    dh_n[u] += dy[row + n, u]
+                    dh_n[u] += dy_n[u]
             for u in range(size):
                 q, r, z, new = a[u], a[size + u], a[2 * size + u], a[3 * size + u]
                 d_new = dh_n[u] * (one - z) * (one - new * new)
@@ -145,7 +146,7 @@ def forward(
 ) -> tuple[tuple[Array, Array], Residual | None]:
     """Run one direction: arguments and results as those of the NumPy kernel."""
     size, dtype = h0.shape[1], x.dtype
-    visits = Visits(x, len(h0), sizes, reverse)
+    visits = Visits.of(x, len(h0), sizes, reverse)
     division = Division.of(visits, w_ih, w_hh)
     rows_x = visits.in_rows(x)
     h = visits.room(h0)
@@ -216,7 +217,7 @@ def backward(
         given(w_in, 1, dtype),
         w_n,
         w_rz,
-        given(None if dy is None else visits.in_rows(dy), 2, dtype),
+        given(None if dy is None else visits.in_rows_or_one(dy), 2, dtype),
         dh,
         da,
         d_bias,

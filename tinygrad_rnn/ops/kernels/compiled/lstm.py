@@ -103,7 +103,7 @@ def _backward(
     """Take the gradients of the sequences ``low`` to ``high`` back through the time.
 
     dh and dc (N, H) are those of the states; dz (S, 4H), and dx where there is ``w_in``, are filled; the sum
-    of dz goes to row ``number`` of d_bias.
+    of dz goes to row ``number`` of d_bias.  A dy of one row stands for as many as there are.
     """
     size = c.shape[1]
     total = d_bias[number]
@@ -115,8 +115,9 @@ def _backward(
             z, c_old, c_new = gates[row + n], c[(before if n < old else initial) + n], c[after + n]
             d, dh_n, dc_n = dz[row + n], dh[n], dc[n]
             if len(dy):
+                dy_n = dy[row + n if len(dy) > 1 else 0]
                 for u in range(size):
-                    dh_n[u] += dy[row + n, u]
+                    dh_n[u] += dy_n[u]
             if len(dc_all):
                 for u in range(size):
                     dc_n[u] += dc_all[row + n, u]
@@ -154,7 +155,7 @@ def forward(
 ) -> tuple[tuple[Array, ...], Residual | None]:
     """Run one direction: arguments and results as those of the NumPy kernel."""
     size, dtype = c0.shape[1], x.dtype
-    visits = Visits(x, len(h0), sizes, reverse)
+    visits = Visits.of(x, len(h0), sizes, reverse)
     division = Division.of(visits, w_ih, w_hh)
     rows_x = visits.in_rows(x)
     h, c = visits.room(h0), visits.room(c0)
@@ -217,7 +218,7 @@ def backward(
         c,
         given(w_in, 1, dtype),
         w,
-        given(None if dy is None else visits.in_rows(dy), 2, dtype),
+        given(None if dy is None else visits.in_rows_or_one(dy), 2, dtype),
         given(None if dc_all is None else visits.in_rows(dc_all), 2, dtype),
         dh,
         dc,

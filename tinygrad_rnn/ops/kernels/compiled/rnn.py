@@ -95,7 +95,7 @@ def _backward(
     """Take the gradients of the sequences ``low`` to ``high`` back through the time.
 
     dh (N, H) is that of the state; dz (S, H), and dx where there is ``w_in``, are filled; the sum of dz goes to row
-    ``number`` of d_bias.
+    ``number`` of d_bias.  A dy of one row stands for as many as there are.
     """
     size = h.shape[1]
     total = d_bias[number]
@@ -106,8 +106,9 @@ def _backward(
         for n in range(low, stop):
             d, dh_n, h_new = dz[row + n], dh[n], h[after + n]
             if len(dy):
+                dy_n = dy[row + n if len(dy) > 1 else 0]
                 for u in range(size):
-                    dh_n[u] += dy[row + n, u]
+                    dh_n[u] += dy_n[u]
             if relu:
                 for u in range(size):
                     d[u] = dh_n[u] * (one if h_new[u] > zero else zero)
@@ -137,7 +138,7 @@ def forward(
 ) -> tuple[tuple[Array, Array], Residual | None]:
     """Run one direction: arguments and results as those of the NumPy kernel."""
     size, dtype = h0.shape[1], x.dtype
-    visits = Visits(x, len(h0), sizes, reverse)
+    visits = Visits.of(x, len(h0), sizes, reverse)
     division = Division.of(visits, w_ih, w_hh)
     rows_x = visits.in_rows(x)
     h = visits.room(h0)
@@ -192,7 +193,7 @@ def backward(
         h,
         given(w_in, 1, dtype),
         w,
-        given(None if dy is None else visits.in_rows(dy), 2, dtype),
+        given(None if dy is None else visits.in_rows_or_one(dy), 2, dtype),
         dh,
         dz,
         d_bias,

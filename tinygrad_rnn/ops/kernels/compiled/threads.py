@@ -28,7 +28,8 @@ os.register_at_fork(after_in_child=_workers.clear)  # threads do not come along 
 
 def threads_for(products: int) -> int:
     """How many threads to use for so many multiplications and additions."""
-    return max(min(get_num_threads(), products // WORTHWHILE), 1)
+    worthwhile = products // WORTHWHILE
+    return min(get_num_threads(), worthwhile) if worthwhile > 1 else 1
 
 
 def evenly(count: int, parts: int) -> list[tuple[int, int]]:

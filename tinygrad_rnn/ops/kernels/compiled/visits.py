@@ -31,9 +31,8 @@ def _values_and_initial(rows: int, batch: int, reverse: bool) -> tuple[int, int]
     return (0, rows) if reverse else (batch, 0)
 
 
-@functools.lru_cache(maxsize=16)
 def _table(steps: int, batch: int, sizes: tuple[int, ...] | None, reverse: bool) -> tuple[Array, int]:
-    """The table of visits, which nobody may write to, and S: layers ask for the same one over and over."""
+    """The table of visits, and S."""
     table = np.zeros((steps, 5), np.int64)
     if sizes is None:
         counts: Array = batch
@@ -55,10 +54,10 @@ def _table(steps: int, batch: int, sizes: tuple[int, ...] | None, reverse: bool)
 
 
 class Visits:
-    """The visits of one direction over one sequence.
+    """The visits of one direction over one sequence; nobody may change them.
 
     Args:
-        x: the input, (T, N, I) or packed (S, I).
+        steps: T.
         batch: N.
         sizes: sequences that still run at each step, never rising; None if all N run to the end.
         reverse: visit the last step first.
@@ -68,20 +67,34 @@ class Visits:
         rows: S.
         values, initial: where the states after the steps, and the initial ones, are in the table of states.
 
-    >>> visits = Visits(np.zeros((4, 5)), 3, sizes=(3, 1), reverse=True)
+    >>> visits = Visits(2, 3, (3, 1), True)
     >>> visits.table[:, COUNT], visits.table[:, OLD]
     (array([1, 3]), array([0, 1]))
     """
 
-    def __init__(self, x: Array, batch: int, sizes: Sequence[int] | None = None, reverse: bool = False) -> None:
-        self.steps = x.shape[0] if sizes is None else len(sizes)
+    def __init__(self, steps: int, batch: int, sizes: tuple[int, ...] | None, reverse: bool) -> None:
+        self.steps = steps
         self.batch, self.sizes, self.reverse = batch, sizes, reverse
-        self.table, self.rows = _table(self.steps, batch, None if sizes is None else tuple(sizes), reverse)
+        self.table, self.rows = _table(steps, batch, sizes, reverse)
         self.values, self.initial = _values_and_initial(self.rows, batch, reverse)
+        self._last = int(self.table[-1, AFTER]) if steps else self.initial
+
+    @classmethod
+    def of(cls, x: Array, batch: int, sizes: Sequence[int] | None, reverse: bool) -> Visits:
+        """Those for the input ``x``, (T, N, I) or packed (S, I)."""
+        if sizes is None:
+            return _visits(x.shape[0], batch, None, reverse)
+        return _visits(len(sizes), batch, tuple(sizes), reverse)
 
     def in_rows(self, a: Array) -> Array:
         """``a`` (T, N, K) or packed (S, K) as (S, K), for compiled code."""
         return plain(a.reshape(self.rows, a.shape[-1]))
+
+    def in_rows_or_one(self, a: Array) -> Array:
+        """The same, or one row (1, K) that stands for all: the gradient of a sum over them is one number repeated."""
+        if self.rows and not any(a.strides[:-1]):
+            return plain(a[(0,) * (a.ndim - 1)].reshape(1, -1))
+        return self.in_rows(a)
 
     def room(self, initial: Array) -> Array:
         """A table of states (S + N, R) that has its initial ones."""
@@ -106,8 +119,7 @@ class Visits:
     def final(self, states: Array) -> Array:
         """(N, R): the state after the last visit of each sequence, an array of its own."""
         if self.sizes is None:
-            start = self.initial if not self.steps else int(self.table[-1, AFTER])
-            return states[start : start + self.batch].copy()
+            return states[self._last : self._last + self.batch].copy()
         result = states[self.initial : self.initial + self.batch].copy()
         done = 0
         visits = self.table if self.reverse else self.table[::-1]
@@ -127,3 +139,9 @@ class Visits:
             lengths = (self.table[:, COUNT] > np.arange(self.batch)[:, None]).sum(axis=1)
             cuts = [0, *np.searchsorted(lengths.cumsum(), [self.rows * k / parts for k in range(1, parts)]), self.batch]
         return [(int(low), int(high)) for low, high in zip(cuts, cuts[1:], strict=False) if low < high]
+
+
+@functools.lru_cache(maxsize=16)
+def _visits(steps: int, batch: int, sizes: tuple[int, ...] | None, reverse: bool) -> Visits:
+    """Layers ask for the same ones over and over."""
+    return Visits(steps, batch, sizes, reverse)

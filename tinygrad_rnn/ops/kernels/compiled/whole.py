@@ -59,14 +59,14 @@ def strips(division: Division, *weights: Array | None, transposed: bool = False)
     results: list[Array] = []
     work = []
     for weight in weights:
-        if weight is not None and not transposed and weight.shape[1] <= WIDTH:
-            weight = plain(weight).reshape(-1)  # it is its only strip
-        elif weight is not None:
-            work.append((plain(weight), aligned_empty((weight.size,), weight)))
-            weight = work[-1][1]
+        if weight is not None:
+            weight = plain(weight)
+            if not transposed and weight.shape[1] <= WIDTH:
+                weight = weight.reshape(-1)  # it is its only strip
+            else:
+                work.append((weight, aligned_empty((weight.size,), weight)))
+                weight = work[-1][1]
         results.append(weight)
-    if not work:
-        return results
     if division.threads == 1 or sum([weight.nbytes for weight, _ in work]) <= NEAR:
         _strips(0, 1, 1, work, transposed)
     else:
@@ -96,14 +96,15 @@ def weight_gradients(division: Division, *work: tuple[Array, int, Array, Array |
     """
     wanted = [item for item in work if item[3] is not None]
     if wanted:
-        share(_columns, [(k, k + 1) for k in range(division.threads)], division.threads, wanted)
+        gemm = gemm_address(wanted[0][0].dtype) if multiplies_unpacked() else 0
+        ranges = [(k, k + 1) for k in range(division.threads)]
+        share(_columns, ranges, division.threads, gemm, wanted)
 
 
-def _columns(part: int, after: int, parts: int, work: list[tuple[Array, int, Array, Array]]) -> None:
+def _columns(part: int, after: int, parts: int, gemm: int, work: list[tuple[Array, int, Array, Array]]) -> None:
     for table, first, x, result in work:
-        low, high = (len(result) * k // parts for k in (part, after))
-        gemm = gemm_address(result.dtype)
-        if gemm and len(x) and multiplies_unpacked():
+        low, high = len(result) * part // parts, len(result) * after // parts
+        if gemm and len(x):
             multiply_transposed(low, high, gemm, table, first, x, result)
         else:
             np.matmul(table[:, first + low : first + high].T, x, out=result[low:high])
