@@ -1,7 +1,8 @@
 """CUDA kernels on the double of CuPy: compiled for the host by g++, their threads run one after the other.
 
-For kernels whose threads do not wait for each other.  Arguments go the way CuPy sends them: behind pointers, arrays
-by address, NumPy scalars and one-element arrays by value; one of another size than the kernel's parameter is refused.
+For kernels whose threads wait for nobody, or the last of a block for the others before it.  Arguments go the way CuPy
+sends them: behind pointers, arrays by address, NumPy scalars and one-element arrays by value; one of another size than
+the kernel's parameter is refused.
 """
 
 from __future__ import annotations
@@ -35,7 +36,10 @@ BEFORE = """
 #include <utility>
 using std::sqrt;
 #define __global__
+#define __device__ static
 #define __restrict__
+#define __shared__ static
+#define __syncthreads()
 struct Index { int x, y, z; };
 static Index threadIdx, blockIdx, blockDim, gridDim;
 """

@@ -104,7 +104,7 @@ class Flags:
 class ndarray:
     """A device array.  No subclass of ``numpy.ndarray``, as CuPy's is none."""
 
-    __slots__ = ("_a",)
+    __slots__ = ("__weakref__", "_a")
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
     _a: np.ndarray

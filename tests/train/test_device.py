@@ -101,7 +101,7 @@ def test_with_all_kernels_of_a_gpu_emulated_a_step_is_that_of_the_cpu(
         assert double.syncs == before
         losses.append([[loss.item(), norm.item()] for loss, norm in results])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
-    assert emulated.launches == ["gather", "scale", "sgd"] * 3
+    assert emulated.launches == ["squares", "root_of_sum", "scale", "sgd"] * 3
     assert [name for name, _ in gpu.launches] == (["persistent_forward"] * 2 + ["persistent_backward"] * 2) * 3
 
 
@@ -119,4 +119,4 @@ def test_with_kernels_that_take_all_parameters_the_curve_is_the_same(
         there = train(tmp_path / "cuda", text, *SMALL, "--optimizer", "adam", "--device", "cuda")
         kinds = list(emulated.launches)
     np.testing.assert_allclose(there, here, rtol=0, atol=CLOSE)
-    assert kinds == ["gather", "scale", "adam"] * 30
+    assert kinds == ["squares", "root_of_sum", "scale", "adam"] * 30

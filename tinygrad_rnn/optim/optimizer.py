@@ -12,6 +12,7 @@ import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
+from operator import is_
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -182,8 +183,8 @@ class Optimizer:
             return False
         if any(on_gpu(x) for x in numbers):  # which only the device knows
             return False
-        rows = [[a if all(a is not b for b in row[:k]) else None for k, a in enumerate(row)] for row in rows]
-        where = placed(rows)
+        kinds = list(zip(*rows, strict=True))
+        where = placed([None if any(all(map(is_, c, b)) for b in kinds[:k]) else c for k, c in enumerate(kinds)])
         return where is not None and kernel(where, numbers, switches)
 
     @staticmethod

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from .tensor import Tensor
 
-__all__ = ["Clock", "Write", "now", "overlap", "stamp_write", "writes"]
+__all__ = ["Clock", "Write", "now", "overlap", "stamp_write", "touch", "writes"]
 
 now: Callable[[], int] = itertools.count(1).__next__
 """The next tick of the one counter, for nodes and writes alike."""
@@ -116,6 +116,12 @@ def stamp_write(clock: Clock, place: Array | None = None, writer: str = "") -> N
     log.append(write)
     if len(log) > clock._limit:
         _shorten(clock)
+
+
+def touch(tensors: Iterable[Tensor]) -> None:
+    """Declare that the memory of all ``tensors`` was just written in place."""
+    for t in tensors:
+        stamp_write(t._clock or t._own_clock(), t._data)
 
 
 def _shorten(clock: Clock) -> None:

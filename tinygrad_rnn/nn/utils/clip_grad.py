@@ -7,14 +7,12 @@ clipping never waits for a GPU; only ``error_if_nonfinite=True`` has to look at 
 Norms are taken in the gradients' dtype (float16 in float32), as PyTorch does: a float32 norm beyond 1.8e19
 overflows to inf.
 
-On a GPU the gradients are gathered into one vector by one kernel, and scaled by another; ``foreach=False`` goes
-gradient by gradient.
+On a GPU one kernel sums the squares of all gradients and one scales them; ``foreach=False`` goes gradient by gradient.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 import types
 import warnings
@@ -25,7 +23,8 @@ import numpy as np
 
 from ...backend import array_device, array_module, on_gpu, to_device
 from ...errors import DtypeError, ShapeRuntimeError, TinygradRnnError
-from ...ops.kernels.many import OverMany, placed
+from ...ops.kernels.many import OverMany, norm, placed
+from ...tape.clock import touch
 from ...tape.tensor import Tensor, as_array, wrap
 from ...typing import Array
 
@@ -40,7 +39,6 @@ __all__ = [
 
 Tensors: TypeAlias = Tensor | Iterable[Tensor]
 
-GATHER = OverMany("gather", ("g", "place"), "place = g;", reads=("g",))
 SCALE = OverMany(
     "scale",
     ("g",),
@@ -87,7 +85,6 @@ def get_total_norm(
     return _total_norm(arrays, range(len(arrays)), "tensors", norm_type, error_if_nonfinite, foreach)
 
 
-@np.errstate(all="ignore")
 def clip_grads_with_norm_(
     parameters: Tensors, max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
@@ -102,10 +99,13 @@ def clip_grads_with_norm_(
         total_norm: as :func:`get_total_norm` gives it.
         foreach: on a GPU one kernel takes all gradients, unless it is False. On the CPU without effect.
     """
-    grads = [p.grad for p in _listed(parameters) if p.grad is not None]
-    if not grads:
-        return
-    total = total_norm._data
+    grads = [grad for p in _listed(parameters) if (grad := p.grad) is not None]
+    if grads:
+        _scale(grads, max_norm, total_norm._data, foreach)
+
+
+@np.errstate(all="ignore")
+def _scale(grads: list[Tensor], max_norm: float, total: Array, foreach: bool | None) -> None:
     if foreach is False or not _scaled_at_once([grad._data for grad in grads], float(max_norm), total):
         coefficient = np.minimum(float(max_norm) / (total + 1e-6), 1.0)
         factors: dict[Any, Array] = {}
@@ -115,14 +115,13 @@ def clip_grads_with_norm_(
             if place not in factors:
                 factors[place] = to_device(as_array(coefficient), place[1]).astype(g.dtype)
             np.multiply(g, factors[place], out=g)
-    for grad in grads:
-        grad._touch()
+    touch(grads)
 
 
 def _scaled_at_once(arrays: list[Array], largest: float, total: Array) -> bool:
     """Whether one kernel did it."""
     alike = on_gpu(arrays[0]) and on_gpu(total) and total.dtype == arrays[0].dtype
-    where = placed([[a] for a in arrays]) if alike else None
+    where = placed([arrays]) if alike else None
     return where is not None and SCALE(where, [largest], shared=[total])
 
 
@@ -163,10 +162,12 @@ def clip_grad_norm_(
     listed = _listed(parameters)
     if isinstance(parameters, types.GeneratorType) and not listed:
         warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=2)
-    places = [i for i, p in enumerate(listed) if p.grad is not None]
-    arrays = [p.grad._data for p in listed if p.grad is not None]
-    total = _total_norm(arrays, places, "parameters", norm_type, error_if_nonfinite, foreach)
-    clip_grads_with_norm_(listed, max_norm, total, foreach)
+    found = [(i, grad) for i, p in enumerate(listed) if (grad := p.grad) is not None]
+    grads = [grad for _, grad in found]
+    arrays = [grad._data for grad in grads]
+    total = _total_norm(arrays, [i for i, _ in found], "parameters", norm_type, error_if_nonfinite, foreach)
+    if grads:
+        _scale(grads, max_norm, total._data, foreach)
     return total
 
 
@@ -202,14 +203,13 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
     tensor([-1.0000,  0.5000,  1.0000])
     """
     bound = float(clip_value)
-    grads = [p.grad for p in _listed(parameters) if p.grad is not None]
-    where = placed([[grad._data] for grad in grads]) if foreach is not False else None
-    at_once = where is not None and CLAMP(where, [bound])
-    for grad in grads:
-        if not at_once:
+    grads = [grad for p in _listed(parameters) if (grad := p.grad) is not None]
+    where = placed([[grad._data for grad in grads]]) if foreach is not False else None
+    if where is None or not CLAMP(where, [bound]):
+        for grad in grads:
             np.maximum(grad._data, -bound, out=grad._data)
             np.minimum(grad._data, bound, out=grad._data)
-        grad._touch()
+    touch(grads)
 
 
 def _listed(tensors: Tensors) -> list[Tensor]:
@@ -251,14 +251,7 @@ def _at_once(arrays: Sequence[Array]) -> Array | None:
         if type(first) is np.ndarray and all(type(a) is np.ndarray and a.dtype == first.dtype for a in arrays):
             squares = np.array([np.vdot(a, a) for a in arrays])
             return np.asarray(np.sqrt(squares.sum()))
-        where = placed([[a] for a in arrays])
-        if where is None:
-            return None
-        flat = array_module(first).empty(sum(where.sizes), first.dtype)
-        starts = itertools.accumulate(where.sizes, initial=0)
-        pairs = [[at, flat.data.ptr + k * flat.itemsize] for (at,), k in zip(where.addresses, starts, strict=False)]
-        total: Array | None = np.sqrt(np.vdot(flat, flat)) if GATHER(where._replace(addresses=pairs)) else None
-        return total
+        return norm.of(arrays)
 
 
 def _norm(a: Array, p: float) -> Array:
