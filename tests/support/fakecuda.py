@@ -204,6 +204,14 @@ PROPERTIES: dict[str, Any] = {
 }
 
 
+def _memcpy2d(dst: int, dpitch: int, src: int, spitch: int, width: int, height: int, kind: int, stream: int) -> None:
+    if width > min(dpitch, spitch):
+        raise CUDARuntimeError("cudaErrorInvalidPitchValue: invalid pitch argument")
+    assert kind == 4 and stream == get_current_stream().ptr
+    for row in range(height):
+        ctypes.memmove(dst + row * dpitch, src + row * spitch, width)
+
+
 def _properties(device: int) -> dict[str, Any]:
     _checked(device)
     return dict(PROPERTIES)
@@ -273,6 +281,8 @@ def module() -> types.ModuleType:
         getDevice=get_device,
         getDeviceCount=lambda: DEVICES,
         getDeviceProperties=_properties,
+        memcpy2DAsync=_memcpy2d,
+        memcpyDefault=4,
         runtimeGetVersion=lambda: 13000,
         setDevice=set_device,
     )

@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..backend import array_module
+from ..backend.blocks import joined
 from ..errors import IndexOutOfRange, ShapeRuntimeError
-from ..typing import Value
+from ..tape.fused import fused
+from ..tape.tensor import Tensor
+from ..typing import Array, Value
 from .index import getitem
 from .shape import axis_of
 
-__all__ = ["chunk", "narrow", "select", "split", "tensor_split", "unbind"]
+__all__ = ["chunk", "entries", "narrow", "select", "split", "tensor_split", "unbind"]
 
 
 def _cut(a: Value, dim: int, start: int, stop: int) -> Value:
@@ -127,3 +131,25 @@ def unbind(a: Value, dim: int = 0) -> tuple[Value, ...]:
     dim = axis_of(dim, a.ndim)
     before = (slice(None),) * dim
     return tuple([getitem(a, (*before, k)) for k in range(a.shape[dim])])
+
+
+def _entries_vjp(gs: Sequence[Array | None], _: None, a: Array, *, needs: Sequence[bool]) -> list[Array | None]:
+    xp = array_module(a)
+    parts = [xp.zeros(a.shape[1:], a.dtype) if g is None else g for g in gs]
+    return [joined(xp, parts, 0).reshape(a.shape)]
+
+
+_entries = fused("entries", lambda a: (tuple(a), None), _entries_vjp, unbind, fresh=True)
+
+
+def entries(a: Tensor) -> tuple[Tensor, ...]:
+    """All entries along the first axis, to be read alone: the gradients of all are joined once.
+
+    Those of :func:`unbind`, which can be written to, are each added to zeros.
+    """
+    if a._node is None or a.ndim < 2 or not a._data.size:
+        return unbind(a)
+    found: tuple[Tensor, ...] = _entries(a)
+    for entry in found:
+        entry._clock = a._clock or a._own_clock()  # their memory is that of ``a``: a write to it makes them stale
+    return found

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import array_module
+from ..backend.blocks import joined
 from ..errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
@@ -328,11 +330,17 @@ def _stack_vjp(g: Value, y: Any, *parts: Any, needs: tuple[bool, ...], dim: int)
 
 def _stacked(*parts: Array, dim: int) -> Array:
     if dim == 0 and parts[0].ndim:  # in a third of the time
-        return np.concatenate(parts).reshape(len(parts), *parts[0].shape)
+        return _joined(*parts, dim=0).reshape(len(parts), *parts[0].shape)
     return np.stack(parts, dim)
 
 
-_cat = primitive("cat", lambda *parts, dim, sizes: np.concatenate(parts, dim), joint=_cat_vjp)
+def _joined(*parts: Array, dim: int, sizes: Shape = ()) -> Array:
+    if type(parts[0]) is ndarray:
+        return np.concatenate(parts, dim)
+    return joined(array_module(parts[0]), parts, dim)
+
+
+_cat = primitive("cat", _joined, joint=_cat_vjp)
 _stack = primitive("stack", _stacked, joint=_stack_vjp)
 
 

@@ -185,6 +185,12 @@ def _basic_item(draw: Any, /, n: int) -> Any:
     return slice(draw(edge), draw(edge), draw(st.sampled_from([None, 1, 2, -1])))
 
 
+@add_samples("entries")
+@st.composite
+def _entries(draw: Any, /) -> Call:
+    return Call((draw(arrays(draw(shapes(min_dims=2, min_side=1)))),))
+
+
 @add_samples("getitem")
 @st.composite
 def _getitem(draw: Any, /) -> Call:

@@ -18,6 +18,7 @@ from ...backend import array_module
 from ...errors import ArgumentTypeError, ShapeError
 from ...ops import cat, index_select, linear, sigmoid, stack
 from ...ops.packing import packed_places
+from ...ops.pieces import entries
 from ...ops.unroll import unroll
 from ...tape.tensor import Tensor, wrap
 from ...typing import Value
@@ -169,7 +170,7 @@ class Stack(Module):
             self._check_states(hx, input, batch)
             if count == 1:  # the gradient of a reshape is one, that of an entry is added to zeros
                 return [tuple([state.reshape(state.shape[1:]) for state in hx])]
-            return [tuple([state[k] for state in hx]) for k in range(count)]
+            return list(zip(*map(entries, hx), strict=True))
         if self.options.learn_state:
             learned = [getattr(self, f"initial_{name}") for name in self._state_names()]
             return [tuple(p[k].expand(batch, p.shape[1]) for p in learned) for k in range(count)]

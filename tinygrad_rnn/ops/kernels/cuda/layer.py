@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ....backend import array_module
+from ....backend.blocks import dense
 from ....backend.gemm import multiply
 from ....backend.kernels import KernelError, gpu
 from ....typing import Array
@@ -95,10 +96,9 @@ def forward(
     steps = x.shape[0] if sizes is None else len(sizes)
     rows = Rows(steps, batch, None if sizes is None else tuple(sizes), reverse)
     total, across, dtype = rows.total, cell.rows * size, x.dtype
-    dense = xp.ascontiguousarray
-    x, w_ih, w = map(dense, (x, w_ih, w_hh))
-    begin = tuple(map(dense, states))
-    biases = (None if b_ih is None else dense(b_ih), None if b_hh is None else dense(b_hh))
+    x, w_ih, w = [dense(xp, a) for a in (x, w_ih, w_hh)]
+    begin = tuple([dense(xp, a) for a in states])
+    biases = (None if b_ih is None else dense(xp, b_ih), None if b_hh is None else dense(xp, b_hh))
     projected = xp.empty((total, across), dtype)
     multiply(projected, x, w_ih, (total, across, x.shape[-1]), b_across=True)
     y = xp.empty((*x.shape[:-1], size), dtype)
@@ -133,10 +133,10 @@ def backward(
     """The gradients of x, the states, w_ih, w_hh, b_ih, b_hh; None where ``needs`` is false."""
     xp = array_module(x)
     cell, rows, saved = residual
-    x, w_ih, w = map(xp.ascontiguousarray, (x, w_ih, w_hh))
+    x, w_ih, w = [dense(xp, a) for a in (x, w_ih, w_hh)]
     batch, size = shape = states[0].shape
     inputs, total, across, dtype = x.shape[-1], rows.total, cell.rows * size, x.dtype
-    dy, *finals = [None if g is None else xp.ascontiguousarray(g) for g in gs[: 1 + len(states)]]
+    dy, *finals = [None if g is None else dense(xp, g) for g in gs[: 1 + len(states)]]
 
     def persistently(tiling: Tiling) -> tuple[Array, Array, tuple[Array, ...]]:
         return persistent.backward(xp, cell, rows, tiling, saved, w, dy, tuple(finals), shape)

@@ -34,6 +34,11 @@ def compiled(cell: Cell, tiling: Tiling, name: str) -> Kernel:
     return kernel(*_recipe(cell, tiling, name))
 
 
+@functools.lru_cache(maxsize=256)
+def _numbers(*numbers: int) -> tuple[np.int32, ...]:
+    return tuple(map(np.int32, numbers))
+
+
 def _run(xp: Any, run: Kernel, tiling: Tiling, rows: Rows, size: int, arguments: tuple[Any, ...], floats: int) -> None:
     """Launch all groups; where they must run at the same time, as many at once as fit.
 
@@ -51,11 +56,11 @@ def _run(xp: Any, run: Kernel, tiling: Tiling, rows: Rows, size: int, arguments:
         exchange = xp.empty(together * floats, np.float32)
         counters = xp.zeros((-(-groups // together), together * FLOATS_APART), np.uint32)
     tables = rows.tables(xp)
-    common = tuple(map(np.int32, (rows.steps, rows.batch, size, rows.reverse)))
+    common = _numbers(rows.steps, rows.batch, size, rows.reverse)
     for launch, first in enumerate(range(0, groups, together)):
         count = min(together, groups - first)
         meeting = None if counters is None else counters[launch]
-        where = (np.int32(first), np.int32(count))
+        where = _numbers(first, count)
         run(count * tiling.ctas, *arguments, exchange, meeting, *tables, *common, *where)
 
 
