@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support import arrays
 from tests.support.words import signature
 from tinygrad_rnn.errors import TinygradRnnError
+from tinygrad_rnn.optim import scalars
 
 SIGNATURES = Path(__file__).with_name("signatures.txt")
 PROMISED = dict(row.split("(", 1) for row in SIGNATURES.read_text(encoding="utf-8").splitlines())
@@ -142,3 +144,45 @@ def test_one_cycle_may_rise_all_the_time_or_never_and_names_what_does_not_fit() 
     for share in (-1e-9, 1 + 1e-9, 1):
         with pytest.raises(TinygradRnnError, match="Expected float between 0 and 1 pct_start"):
             made(pct_start=share)
+
+
+@pytest.mark.parametrize(
+    ("mode", "threshold_mode", "border"),
+    [("min", "rel", 1.5), ("min", "abs", 1.75), ("max", "rel", 2.5), ("max", "abs", 2.25)],
+)
+def test_a_measure_must_pass_the_threshold_to_be_better(mode: str, threshold_mode: str, border: float) -> None:
+    sign = 1 if mode == "max" else -1
+    for measure, better in ((border, False), (border + sign * 1e-9, True), (border - sign * 1e-9, False)):
+        p = leaf()
+        optimizer = tg.optim.SGD([p], lr=1.0)
+        schedule = tg.optim.lr_scheduler.ReduceLROnPlateau(
+            optimizer, mode, threshold=0.25, threshold_mode=threshold_mode, patience=0
+        )
+        schedule.step(2.0)
+        schedule.step(measure)
+        assert schedule.best == (measure if better else 2.0)
+        assert optimizer.param_groups[0]["lr"] == (1.0 if better else 0.1)
+
+
+CHANGING = SCHEDULES | {
+    "LambdaLR": {"lr_lambda": lambda epoch: 0.5**epoch},
+    "MultiplicativeLR": {"lr_lambda": lambda epoch: 0.5},
+    "OneCycleLR": {"max_lr": 1.0, "total_steps": 8},
+}
+
+
+@pytest.mark.parametrize("name", CHANGING)
+def test_every_schedule_warns_who_asks_for_the_next_rate_outside_a_step(name: str) -> None:
+    optimizer = tg.optim.SGD([leaf()], lr=1.0, momentum=0.5)
+    schedule = getattr(tg.optim.lr_scheduler, name)(optimizer, **CHANGING[name])
+    with pytest.warns(UserWarning, match="please use `get_last_lr"):
+        schedule.get_lr()
+
+
+def test_a_rate_on_the_device_stays_there_beside_an_array_of_the_device() -> None:
+    with arrays.module("double") as xp:
+        rate = xp.asarray(np.float64(0.5))
+        there = scalars.factor(rate, xp.ones(2, np.float32))
+        assert isinstance(there, xp.ndarray) and there.dtype == np.float32
+        assert type(scalars.factor(rate, np.ones(2, np.float32))) is float
+        assert scalars.enabled(rate) and not scalars.enabled(0.0) and scalars.enabled(1e-30)

@@ -21,9 +21,7 @@ class _Compound(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """The state of this scheduler and of those in it."""
-        state = {key: value for key, value in super().state_dict().items() if key != "_schedulers"}
-        state["_schedulers"] = [scheduler.state_dict() for scheduler in self._schedulers]
-        return state
+        return {**super().state_dict(), "_schedulers": [scheduler.state_dict() for scheduler in self._schedulers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state that :meth:`state_dict` gave."""
