@@ -315,3 +315,17 @@ def test_logits_of_any_size_give_finite_losses_and_gradients() -> None:
     z = tg.tensor([800.0, -800.0], requires_grad=True)
     F.binary_cross_entropy_with_logits(z, tg.tensor([0.0, 1.0])).backward()
     assert np.isfinite(z.grad.numpy()).all() and z.grad.numpy().any()  # type: ignore[union-attr]
+
+
+def test_what_a_layer_norm_gave_can_be_written_to() -> None:
+    """``Sequential(Linear, LayerNorm, ReLU(inplace=True))``: the gradient needs the unit vectors, not the result."""
+    x = tg.randn(4, 3, dtype=tg.float64, requires_grad=True)
+    w, b = tg.randn(3, dtype=tg.float64, requires_grad=True), tg.randn(3, dtype=tg.float64, requires_grad=True)
+    for weight, bias in ((w, b), (w, None), (None, None)):
+        wanted = [t for t in (x, weight, bias) if t is not None]
+        expected = tg.autograd.grad(tg.relu(tg.nn.functional.layer_norm(x, (3,), weight, bias)).square().sum(), wanted)
+        for recorded in (False, True):
+            y = tg.nn.functional.layer_norm(x, (3,), weight, bias)
+            y.relu_().square_()
+            for g, e in zip(tg.autograd.grad(y.sum(), wanted, create_graph=recorded), expected, strict=True):
+                np.testing.assert_allclose(g.detach().numpy(), e.numpy(), rtol=1e-11, atol=1e-13)

@@ -67,6 +67,7 @@ def fused(
     reference: Callable[..., tuple[Value, ...]],
     *,
     fresh: bool = False,
+    kept: bool = True,
     doc: str | None = None,
 ) -> Callable[..., tuple[Any, ...]]:
     """Declare a primitive with several outputs and one backward pass for all of its arguments.
@@ -80,6 +81,8 @@ def fused(
             itself recorded (``create_graph=True``), which gives every higher order.
         fresh: the cotangents that ``vjp`` gives are new arrays, none of which shares memory with another or with an
             argument: a leaf keeps them as its gradient, without a copy.
+        kept: the residual may share memory with the outputs, which then must not be written to before the backward
+            pass.
 
     An argument may be None (absent).  Returns a function that gives a tuple of outputs.
     """
@@ -106,7 +109,8 @@ def fused(
         parents = tuple([a._node if tensor else None for a, tensor in zip(args, tensors, strict=True)])
         if state.recording and any(node is not None for node in parents):
             y = results[0]._data
-            clocks = tuple([(t._clock or t._own_clock()) if isinstance(t, Tensor) else None for t in (*args, *results)])
+            watched = (*args, *results) if kept else args
+            clocks = tuple([(t._clock or t._own_clock()) if isinstance(t, Tensor) else None for t in watched])
             node = Node(p, parents, tuple(values), params, residual, clocks, y.shape, y.dtype)
             for watcher in state.watchers:
                 watcher.recorded(node, outputs)

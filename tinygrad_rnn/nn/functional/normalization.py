@@ -66,7 +66,7 @@ def _reference(x: Value, weight: Value, bias: Value, count: int, eps: float) -> 
     return (y if bias is None else y + bias,)
 
 
-_layer_norm = fused("layer_norm", _forward, _backward, _reference)
+_layer_norm = fused("layer_norm", _forward, _backward, _reference, kept=False)
 
 
 def _check(input: Tensor, normalized_shape: Shape, weight: Tensor | None, bias: Tensor | None) -> None:
