@@ -7,6 +7,7 @@ numbers.  So ``float32[3] * 2.0`` and ``float32[3] * float64[]`` are float32.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -167,3 +168,11 @@ def _low_bits(number: int, dtype: DType) -> int:
         return number
     low = number & (1 << bounds.bits) - 1
     return low if low <= bounds.max else low - (1 << bounds.bits)
+
+
+def whole(n: Any) -> int:
+    """A size: an int, or what is one by itself, such as a 0-d tensor of integers."""
+    try:
+        return operator.index(n)
+    except TypeError as error:
+        raise ArgumentTypeError(f"argument 'size' must be tuple of ints, not {type(n).__name__}: got {n!r}") from error

@@ -7,7 +7,6 @@ round, ``reshape`` of ``reshape``, ``permute`` of its inverse, ``split`` of ``ca
 from __future__ import annotations
 
 import functools
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +18,7 @@ from ..errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRun
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
-from .dtypes import cast, result_type
+from .dtypes import cast, result_type, whole
 
 __all__ = [
     "broadcast_to",
@@ -75,14 +74,7 @@ def sizes_of(sizes: tuple[Any, ...]) -> Shape:
     """A shape given as ``f(2, 3)`` or ``f((2, 3))``."""
     if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
         sizes = tuple(sizes[0])
-    return sizes if INTEGERS.issuperset(map(type, sizes)) else tuple([_whole(n) for n in sizes])
-
-
-def _whole(n: Any) -> int:
-    try:
-        return operator.index(n)
-    except TypeError as error:
-        raise ArgumentTypeError(f"argument 'size' must be tuple of ints, not {type(n).__name__}: got {n!r}") from error
+    return sizes if INTEGERS.issuperset(map(type, sizes)) else tuple([whole(n) for n in sizes])
 
 
 # broadcasting ----------------------------------------------------------------------------------------------------
