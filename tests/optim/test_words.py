@@ -123,6 +123,18 @@ def test_a_jump_to_an_epoch_gives_the_rate_that_going_there_gives(name: str) -> 
     assert len({tuple(made().get_last_lr()), tuple(going.get_last_lr())}) == 2 or name in ("CosineAnnealingLR",)
 
 
+def test_a_cosine_that_is_resumed_at_an_epoch_needs_no_rate_before() -> None:
+    def made(last_epoch: int, **given: float) -> Any:
+        optimizer = tg.optim.SGD([{"params": [leaf()], **given}], lr=1.0)
+        return tg.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4, 0.125, last_epoch)
+
+    going = made(-1)
+    for epoch in range(9):
+        going.step()
+        resumed = made(epoch, initial_lr=1.0, lr=77.0)
+        np.testing.assert_allclose(resumed.get_last_lr(), going.get_last_lr(), 1e-12)
+
+
 def test_one_cycle_may_rise_all_the_time_or_never_and_names_what_does_not_fit() -> None:
     def made(**options: Any) -> Any:
         optimizer = tg.optim.SGD([{"params": [leaf()]}, {"params": [leaf()]}], lr=1.0, momentum=0.5)
@@ -185,4 +197,5 @@ def test_a_rate_on_the_device_stays_there_beside_an_array_of_the_device() -> Non
         there = scalars.factor(rate, xp.ones(2, np.float32))
         assert isinstance(there, xp.ndarray) and there.dtype == np.float32
         assert type(scalars.factor(rate, np.ones(2, np.float32))) is float
-        assert scalars.enabled(rate) and not scalars.enabled(0.0) and scalars.enabled(1e-30)
+        assert scalars.enabled(rate) and not scalars.enabled(0.0)
+        assert scalars.enabled(1e-30) and scalars.enabled(1)
