@@ -165,6 +165,15 @@ def test_of_more_places_than_are_remembered_the_older_are_called_stale(monkeypat
         early.backward()
 
 
+def test_the_first_of_many_places_is_not_forgotten() -> None:
+    w, x = leaf(2), tg.zeros(300, 1, dtype=tg.float64)
+    y = x[0] * w
+    for t in range(300):
+        x[t] = t
+    with pytest.raises(InplaceError):
+        y.backward()
+
+
 def test_a_write_to_everything_is_not_forgotten_among_many_small_ones() -> None:
     w, x = leaf(2), tg.zeros(4, 1, dtype=tg.float64)
     y = x[0] * w
