@@ -26,8 +26,8 @@ __all__ = ["AnomalyError", "detect_anomaly", "is_anomaly_enabled", "set_detect_a
 STEP_NAMES = ("t", "time_step", "timestep", "time", "step")  # of a loop over time, the likeliest first
 TIME_FIRST = ("rnn", "lstm", "gru")  # fused layers: the first axis of their first argument and output is time
 _NOTES = hasattr(BaseException, "add_note")  # Python 3.11
-UNSAFE = ("sqrt", "rsqrt", "log", "log1p", "log2", "log10", "pow", "pow_number", "div", "reciprocal")
-UNSAFE += ("acos", "asin", "acosh", "atanh")
+UNSAFE = {"sqrt", "rsqrt", "log", "log1p", "log2", "log10", "pow", "pow_number", "div", "reciprocal"}
+UNSAFE |= {"acos", "asin", "acosh", "atanh"}
 
 
 class AnomalyError(GraphError):
