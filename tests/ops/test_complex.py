@@ -70,7 +70,7 @@ W = tg.tensor([1j, 2.0])
         lambda x: x * 1j, lambda x: 1j - x, lambda x: x / W, lambda x: W**x, lambda x: x.to(tg.complex64),
         lambda x: tg.cat([x, W]), lambda x: tg.stack([W, x]), lambda x: tg.where(x > 0, x, W),
         lambda x: x.sum(dtype=W.dtype),
-        lambda x: tg.einsum("i,i->", x, W), lambda x: np.multiply(x, W.numpy()), lambda x: x.masked_fill(x > 0, 1j),
+        lambda x: tg.einsum("i,i->", x, W), lambda x: np.multiply(x, W.numpy()),
         lambda x: tg.lerp(x, W, 0.5),
     ],
 )  # fmt: skip
@@ -84,3 +84,12 @@ def test_gradients_do_not_pass_where_real_numbers_become_complex(compute: Callab
     ):
         y.abs().sum().backward()
     assert x.grad is None
+
+
+def test_a_real_tensor_is_not_filled_with_complex_numbers() -> None:
+    """It keeps its dtype, as PyTorch's: so there is nowhere for the imaginary part to go."""
+    x = tg.tensor([1.0, 2.0])
+    for fill in (lambda: x.masked_fill(x > 1, 1j), lambda: x.fill_(1j)):
+        with pytest.raises(DtypeError, match="value cannot be converted to type float32 without overflow"):
+            fill()
+    assert W.masked_fill(x > 1, 3j).tolist() == [1j, 3j]
