@@ -123,18 +123,6 @@ def test_a_jump_to_an_epoch_gives_the_rate_that_going_there_gives(name: str) -> 
     assert len({tuple(made().get_last_lr()), tuple(going.get_last_lr())}) == 2 or name in ("CosineAnnealingLR",)
 
 
-def test_a_cosine_that_is_resumed_at_an_epoch_needs_no_rate_before() -> None:
-    def made(last_epoch: int, **given: float) -> Any:
-        optimizer = tg.optim.SGD([{"params": [leaf()], **given}], lr=1.0)
-        return tg.optim.lr_scheduler.CosineAnnealingLR(optimizer, 4, 0.125, last_epoch)
-
-    going = made(-1)
-    for epoch in range(9):
-        going.step()
-        resumed = made(epoch, initial_lr=1.0, lr=77.0)
-        np.testing.assert_allclose(resumed.get_last_lr(), going.get_last_lr(), 1e-12)
-
-
 def test_one_cycle_may_rise_all_the_time_or_never_and_names_what_does_not_fit() -> None:
     def made(**options: Any) -> Any:
         optimizer = tg.optim.SGD([{"params": [leaf()]}, {"params": [leaf()]}], lr=1.0, momentum=0.5)
@@ -189,6 +177,23 @@ def test_every_schedule_warns_who_asks_for_the_next_rate_outside_a_step(name: st
     schedule = getattr(tg.optim.lr_scheduler, name)(optimizer, **CHANGING[name])
     with pytest.warns(UserWarning, match="please use `get_last_lr"):
         schedule.get_lr()
+
+
+@pytest.mark.parametrize("name", CHANGING)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_next_rate_asked_for_outside_a_step_is_pytorchs(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    for last_epoch, steps in ((-1, 0), (-1, 2), (0, 0), (3, 0), (3, 1), (4, 0)):
+        found = []
+        for lib in (tg, torch):
+            group = {"params": [lib.zeros(1, requires_grad=True)], "lr": 0.75, "initial_lr": 1.0}
+            group |= {"max_lr": 1.0, "min_lr": 0.1, "max_momentum": 0.9, "base_momentum": 0.8}
+            optimizer = lib.optim.SGD([group], momentum=0.5)
+            schedule = getattr(lib.optim.lr_scheduler, name)(optimizer, **CHANGING[name], last_epoch=last_epoch)
+            for _ in range(steps):
+                schedule.step()
+            found.append([float(lr) for lr in (*schedule.get_lr(), *schedule.get_last_lr())])
+        np.testing.assert_allclose(found[0], found[1], 1e-12)
 
 
 def test_a_rate_on_the_device_stays_there_beside_an_array_of_the_device() -> None:
