@@ -34,6 +34,8 @@ BEFORE = """
 #include <cstddef>
 #include <type_traits>
 #include <utility>
+using std::exp;
+using std::log;
 using std::sqrt;
 #define __global__
 #define __device__ static

@@ -6,7 +6,8 @@ are class numbers ``(N, d1, ...)``, or, for cross entropy, probabilities of the 
 With weights w_c and target class y, a sample's loss is -w_y log p_y; the mean divides by the sum of the w_y.
 Samples whose target is ``ignore_index`` count nowhere: 0 in "none", nan for a mean over nothing.
 
-The usual case is one fused primitive: log-softmax and pick in one pass, gradient (p - onehot) c per sample.
+The usual case is one fused primitive: log-softmax and pick in one pass, gradient (p - onehot) c per sample.  On a GPU
+kernels do it, where the input is (N, C) and classes have no weights.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...backend import array_module
+from ...backend import array_module, on_gpu
 from ...errors import ArgumentError, ArgumentTypeError, DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ...ops import log_softmax, where
 from ...ops import sum as total
+from ...ops.kernels.likelihood import Likelihood, likelihood
 from ...tape.fused import fused
 from ...tape.growth import note_loss
 from ...tape.tensor import Tensor, wrap
@@ -84,13 +86,7 @@ def _name(t: Tensor) -> str:
     return TYPE_NAMES.get(str(t.dtype), str(t.dtype))
 
 
-def _case(op: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> _Case:
-    """Check a class target and work out the coefficients.
-
-    Raises:
-        IndexOutOfRange: a class that is not there (and not ``ignore_index``); on the host only, as the check would
-            make a GPU wait.
-    """
+def _check_classes(op: str, input: Tensor, target: Tensor) -> None:
     if not isinstance(target, Tensor):
         raise ArgumentTypeError(f"{op}(): argument 'target' (position 2) must be Tensor, not {type(target).__name__}")
     _check_shapes(input, target)
@@ -98,10 +94,23 @@ def _case(op: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_
         raise DtypeError(
             f"expected target dtype to be Long or Byte, but got {_name(target)}. Convert the target: target.long()"
         )
+
+
+def _case(op: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> _Case:
+    """Check a class target and work out the coefficients.
+
+    Raises:
+        IndexOutOfRange: a class that is not there (and not ``ignore_index``); on the host only, as the check would
+            make a GPU wait.
+    """
+    _check_classes(op, input, target)
+    _check_weight("", weight, input, input.shape[0 if input.ndim == 1 else 1])
+    return _coefficients(op, input, target._data, weight, ignore_index)
+
+
+def _coefficients(op: str, input: Value, classes: Array, weight: Tensor | None, ignore_index: int) -> _Case:
     axis = 0 if input.ndim == 1 else 1
     count = input.shape[axis]
-    _check_weight("", weight, input, count)
-    classes = target._data
     xp = array_module(classes)
     if input.ndim == 1:
         classes = classes.reshape(())
@@ -128,7 +137,27 @@ def _places(classes: Array) -> Any:
 # the fused case ---------------------------------------------------------------------------------------------
 
 
-def _forward(a: Array, case: _Case, reduction: str) -> tuple[tuple[Array], Any]:
+class _Target:
+    """A target on a GPU, whose coefficients are worked out only if no kernel takes it as it is."""
+
+    def __init__(self, classes: Array, ignored: int) -> None:
+        self.classes, self.ignored = classes, ignored
+        self._case: _Case | None = None
+
+    def case(self, a: Value) -> _Case:
+        """The coefficients, worked out once: who writes to the target later changes nothing."""
+        if self._case is None:
+            self._case = _coefficients("cross_entropy", a, self.classes, None, self.ignored)
+        return self._case
+
+
+def _forward(a: Array, case: _Case | _Target, reduction: str) -> tuple[tuple[Array], Any]:
+    if isinstance(case, _Target):
+        found = likelihood(a, case.classes, case.ignored, reduction)
+        if found is not None:
+            case.classes = found[1].classes
+            return (found[0],), found[1]
+        case = case.case(a)
     with np.errstate(invalid="ignore", divide="ignore"):
         shifted = a - a.max(axis=case.axis, keepdims=True)
         e = np.exp(shifted)
@@ -137,12 +166,14 @@ def _forward(a: Array, case: _Case, reduction: str) -> tuple[tuple[Array], Any]:
         loss = np.where(case.kept, loss, 0)
         if reduction != "none":
             loss = loss.sum() / case.divisor if reduction == "mean" else loss.sum()
-    return (loss,), (e, z)
+    return (loss,), (e, z, case)
 
 
-def _backward(gs: Any, residual: Any, a: Array, needs: Any, case: _Case, reduction: str) -> list[Array]:
+def _backward(gs: Any, residual: Any, a: Array, needs: Any, case: Any, reduction: str) -> list[Array]:
     """dL/da = (softmax(a) - onehot) times the coefficient of each sample."""
-    e, z = residual
+    if isinstance(residual, Likelihood):
+        return [residual.gradient(gs[0], a)]
+    e, z, case = residual
     with np.errstate(invalid="ignore", divide="ignore"):
         c = case.scale * (gs[0] / case.divisor if reduction == "mean" else gs[0])
         grad = e * np.expand_dims(c / z, case.axis)
@@ -150,7 +181,9 @@ def _backward(gs: Any, residual: Any, a: Array, needs: Any, case: _Case, reducti
     return [grad]
 
 
-def _reference(a: Value, case: _Case, reduction: str) -> tuple[Value]:
+def _reference(a: Value, case: _Case | _Target, reduction: str) -> tuple[Value]:
+    if isinstance(case, _Target):
+        case = case.case(a)
     return (_likelihood(log_softmax(a, case.axis), case, reduction),)
 
 
@@ -258,9 +291,14 @@ def cross_entropy(
         if ignore_index >= 0:
             raise OptionError("ignore_index is not supported for floating point target")
         return _soft(input, target, weight, reduction, label_smoothing)
-    case = _case("cross_entropy", input, target, weight, ignore_index)
-    if label_smoothing > 0:
-        return _smoothed(input, case, weight, reduction, label_smoothing)
+    case: _Case | _Target
+    if weight is None and label_smoothing == 0 and on_gpu(input._data):
+        _check_classes("cross_entropy", input, target)
+        case = _Target(target._data, ignore_index)
+    else:
+        case = _case("cross_entropy", input, target, weight, ignore_index)
+        if label_smoothing > 0:
+            return _smoothed(input, case, weight, reduction, label_smoothing)
     result: Tensor
     (result,) = _cross_entropy(input, case=case, reduction=reduction)
     note_loss(result._node)
