@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import tracemalloc
 import warnings
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ import pytest
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn  # noqa: F401
 from tests.support import arrays
+from tests.support.words import signature
 from tinygrad_rnn import errors
 from tinygrad_rnn.backend import aligned_empty
-from tinygrad_rnn.ops import recurrent
-from tinygrad_rnn.ops.kernels import conventions, plan
+from tinygrad_rnn.ops import pieces, recurrent
+from tinygrad_rnn.ops.kernels import conventions, plan, segments
 
 TABLE = Path(__file__).with_name("results.txt")
 ROWS = [row.split(" => ", 1) for row in TABLE.read_text(encoding="utf-8").splitlines()]
@@ -143,6 +145,8 @@ def test_what_is_new_lies_where_the_tensor_lies_unless_a_device_is_named() -> No
             assert isinstance(make()._data, xp.ndarray)
             assert type(make(device="cpu")._data) is np.ndarray
             assert isinstance(make(device="cuda")._data, xp.ndarray)
+        for index in (np.array([1, 0]), tg.tensor([1, 0]), tg.as_tensor(xp.asarray(np.array([1, 0]))), [1, 0]):
+            assert isinstance(x[index]._data, xp.ndarray) and tuple(x[index].shape) == (2, 2)
 
 
 def test_what_gives_an_array_on_demand_keeps_its_dtype() -> None:
@@ -197,3 +201,90 @@ def test_an_lstm_that_nobody_asks_for_its_cells_keeps_the_last_one_alone(monkeyp
             recurrent.lstm_sequence(*map(tg.tensor, (x, state, state, w, np.ones((4 * size, size)))), cells=cells)
         tables.append(sum(n >= steps * batch * size for n in asked))
     assert tables[1] == tables[0] + 1, "a table of all steps for c, if it is wanted"
+
+
+def test_whole_numbers_have_a_softmax_in_the_default_float() -> None:
+    """PyTorch has none."""
+    for f in (tg.softmax, tg.log_softmax, tg.logsumexp):
+        found, expected = f(tg.arange(3), 0), f(tg.arange(3).float(), 0)
+        assert found.dtype == tg.float32 and found.tolist() == expected.tolist()
+
+
+def test_raw_arrays_count_by_their_dtype() -> None:
+    assert tg.result_type(np.ones(2), tg.ones(2)) == tg.float64
+    assert tg.result_type(np.ones(2, np.float16), 2.5) == tg.float16
+
+
+def test_a_number_that_no_integer_type_holds_is_refused() -> None:
+    with pytest.raises(OverflowError):
+        tg.tensor([1], dtype=tg.int8) + 2**63
+
+
+@pytest.mark.parametrize("lacking", ["__dlpack__", "__dlpack_device__"])
+def test_half_of_the_dlpack_protocol_is_none(lacking: str) -> None:
+    class Half:
+        pass
+
+    setattr(Half, "__dlpack_device__" if lacking == "__dlpack__" else "__dlpack__", lambda self: (1, 0))
+    with pytest.raises(errors.ArgumentTypeError, match="expected an object with __dlpack__ and __dlpack_device__"):
+        tg.from_dlpack(Half())
+
+
+def test_a_recorded_write_in_place_copies_nothing_that_no_gradient_reads() -> None:
+    x, w = tg.ones(1 << 16, requires_grad=True), tg.ones(1 << 16, requires_grad=True)
+    for write in (lambda y: y.add_(w), lambda y: y.sub_(w), lambda y: y.add_(2.0), lambda y: y.neg_()):
+        y = x * 2
+        write(y)
+        tracemalloc.start()
+        write(y)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert x.nbytes <= peak < 1.5 * x.nbytes, "the result alone"
+
+
+def test_entries_taken_to_be_read_alone_are_stale_after_a_write() -> None:
+    x = tg.ones(2, 3, requires_grad=True)
+    y = x * 2
+    first, second = pieces.entries(y)
+    loss = (first * first).sum() + second.sum()
+    with tg.no_grad():
+        y.add_(1)
+    with pytest.raises(errors.InplaceError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_a_mask_of_bytes_warns_and_is_a_mask() -> None:
+    mask = tg.tensor([1, 0, 1], dtype=tg.uint8)
+    with pytest.warns(UserWarning, match="uint8"):
+        assert tg.arange(3)[mask].tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("wish", [None, 0, 1, 5, "auto"])
+def test_a_number_of_segments_changes_no_result(wish: Any) -> None:
+    segments.check_segments(wish)
+    rng = np.random.default_rng(1)
+    arrays = [rng.standard_normal(shape) for shape in ((6, 2, 3), (2, 4), (4, 3), (4, 4))]
+    found = []
+    for chosen in (wish, None):
+        inputs = [tg.tensor(a, requires_grad=True) for a in arrays]
+        with tg.backends.recurrent.only("numpy"):
+            y, h = recurrent.rnn_sequence(*inputs, segments=chosen)
+            ((y * y).sum() + h.sum()).backward()
+        found.append([y.detach(), h.detach(), *(x.grad for x in inputs)])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.numpy(), b.numpy(), 1e-12, 1e-13)
+
+
+@pytest.mark.parametrize("wish", [-1, True, 1.0, "all"])
+def test_what_is_no_number_of_segments_is_refused(wish: Any) -> None:
+    with pytest.raises(errors.ArgumentError, match="checkpoint_segments must be a number of segments"):
+        segments.check_segments(wish)
+
+
+def test_a_layer_reads_forward_fused_and_whole_unless_told() -> None:
+    shared = "sizes=None, reverse=False, {}impl='fused', segments=None)"
+    weights = "weight_ih, weight_hh, bias_ih=None, bias_hh=None"
+    assert signature(recurrent.rnn_sequence) == f"x, h0, {weights}, *, nonlinearity='tanh', {shared.format('')}"
+    assert signature(recurrent.gru_sequence) == f"x, h0, {weights}, *, {shared.format('')}"
+    cells = shared.format("cells=False, ")
+    assert signature(recurrent.lstm_sequence) == f"x, h0, c0, {weights}, weight_hr=None, *, {cells}"
