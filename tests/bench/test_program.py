@@ -66,7 +66,7 @@ def test_it_measures_and_writes(tmp_path: Path) -> None:
 def test_an_interrupt_leaves_what_was_measured(tmp_path: Path) -> None:
     target = tmp_path / "times.json"
     command = [*COMMAND, "--only", "imports,loops,layers,optimisers", "--json", str(target)]  # far from its end
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts in the background ignores it
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
     try:
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=HERE, start_new_session=True
