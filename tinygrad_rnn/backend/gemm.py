@@ -1,8 +1,8 @@
 """Products of matrices on a GPU with nothing in between: one call of cuBLAS.
 
-``cupy.matmul`` takes 19 us on the host where cuBLAS takes 5: it makes views, looks for broadcasting, asks which
-arithmetic to use.  Here arrays are memory: row-major, without gaps, of one dtype; how many rows and columns there are
-is said by the caller, so that nothing is reshaped before or after.
+``cupy.matmul`` took 20 to 25 us of the host beside an H200 where cuBLAS alone took 15: it makes views, looks for
+broadcasting, asks which arithmetic to use.  Here arrays are memory: row-major, without gaps, of one dtype; how many
+rows and columns there are is said by the caller, so that nothing is reshaped before or after.
 
 Products are those of cuBLAS's default mode: full float32 or float64, whatever ``CUPY_TF32`` says.
 """

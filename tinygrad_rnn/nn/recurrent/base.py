@@ -223,25 +223,20 @@ class RNNBase(Stack):
     def _check_input(self, input: Tensor, packed: bool) -> None:
         check_input(input, packed, self.input_size, getattr(self, self._flat_weights_names[0]))
 
-    def _weights(self, layer: int, direction: int) -> dict[str, Any]:
-        """The parameters of one layer and direction, by name without both, weight_hh dropped if asked for."""
-        names = self._all_weights[layer * self._directions + direction]
-        weights = {name.partition("_l" + str(layer))[0]: getattr(self, name) for name in names}
-        if self.weight_dropout:
-            weights["weight_hh"] = F.dropout(weights["weight_hh"], self.weight_dropout, self.training)
-        return weights
-
     def _used(self, layer: int, direction: int) -> list[Any]:
-        """What the operations in ``SEQUENCES`` take: weight_ih, weight_hh, bias_ih, bias_hh and, if there is one,
-        weight_hr."""
-        names = self._all_weights[layer * self._directions + direction]
+        """The parameters of one layer and direction in their order, weight_hh dropped if asked for."""
         parameters: dict[str, Any] = self._parameters  # by far faster than getattr
+        names = self._all_weights[layer * self._directions + direction]
         used = [parameters[name] if name in parameters else getattr(self, name) for name in names]
-        if not self.bias:
-            used[2:2] = [None, None]
         if self.weight_dropout:
             used[1] = F.dropout(used[1], self.weight_dropout, self.training)
         return used
+
+    def _weights(self, layer: int, direction: int) -> dict[str, Any]:
+        """The same by name, without layer and direction."""
+        names = self._all_weights[layer * self._directions + direction]
+        short = [name.partition(f"_l{layer}")[0] for name in names]
+        return dict(zip(short, self._used(layer, direction), strict=True))
 
     def _direction(
         self, layer: int, direction: int, x: Value, states: States, sizes: Sizes
@@ -249,6 +244,8 @@ class RNNBase(Stack):
         reverse, count = bool(direction), len(states)
         if not self._steps_differ:
             used = self._used(layer, direction)
+            if not self.bias:
+                used[2:2] = [None, None]  # before weight_hr, if there is one
             options: dict[str, Any] = {"cells": True} if self.return_cells else {}
             wish = self.options.checkpoint_segments
             if self.impl != "composed":
