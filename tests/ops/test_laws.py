@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -197,6 +198,14 @@ def test_a_scatter_of_two_values_to_one_place_gives_the_gradient_to_the_one_that
     y = tg.zeros(2).scatter(0, tg.tensor([0, 0, 1]), source)
     (y * tg.tensor([10.0, 100.0])).sum().backward()
     assert y.tolist() == [2, 3] and source.grad.tolist() == [0, 10, 100]
+
+
+@pytest.mark.parametrize("product", [lambda x: tg.cumprod(x, 0)[-1], lambda x: tg.prod(x)])
+def test_higher_derivatives_of_products_are_accurate_beside_zeros(product: Callable[[tg.Tensor], tg.Tensor]) -> None:
+    """From ``y / a`` they would be differences of terms as large as ``y / a^2``: here 1e9 and more."""
+    a, b, c = 1 / 3, 1.1e-9, 0.7
+    hessian = tg.autograd.functional.hessian(product, tg.tensor([a, b, c], dtype=tg.float64))
+    np.testing.assert_allclose(hessian.numpy(), [[0, c, b], [c, 0, a], [b, a, 0]], rtol=1e-14, atol=1e-20)
 
 
 def test_third_derivatives_of_products_with_zeros_are_exact() -> None:

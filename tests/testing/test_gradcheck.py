@@ -11,7 +11,7 @@ import pytest
 import tinygrad_rnn as tg
 from tests.support.wrong import times
 from tinygrad_rnn.autograd import GradcheckError, gradcheck, gradgradcheck
-from tinygrad_rnn.errors import TinygradRnnError
+from tinygrad_rnn.errors import ArgumentError, TinygradRnnError
 from tinygrad_rnn.tape.primitive import REGISTRY, Primitive, primitive, unary
 
 METHODS = ["central", "extrapolated", "complex", "auto"]
@@ -139,6 +139,13 @@ def test_a_function_that_draws_random_numbers() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(GradcheckError, match=r"func is not deterministic: called twice .* output 0 differs by up to"):
         gradcheck(lambda x: x * float(rng.random()), leaf(1.0))
+
+
+def test_a_function_whose_outputs_are_others_on_both_sides() -> None:
+    with pytest.raises(ArgumentError, match=r"shapes \[\(1,\)\] on one side .* and \[\(0,\)\] on the other"):
+        gradcheck(lambda x: x[x > 0] * 2, leaf(0.0))
+    with pytest.raises(ArgumentError, match=r"shapes \[\(1,\), \(1,\)\] on one side .* and \[\(1,\)\] on the other"):
+        gradcheck(lambda x: (x, x * 2) if x.item() > 0 else x, leaf(0.0))
 
 
 def test_a_gradient_of_the_wrong_shape(scrap: Any) -> None:

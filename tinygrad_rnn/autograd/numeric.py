@@ -109,8 +109,14 @@ class Problem:
 
 def central(f: Line, h: float) -> list[Any]:
     """The symmetric difference quotient of every output."""
+    ahead, behind = f(h), f(-h)
+    if [y.shape for y in ahead] != [y.shape for y in behind]:
+        raise ArgumentError(
+            f"the function gives outputs of shapes {[y.shape for y in ahead]} on one side of the inputs and "
+            f"{[y.shape for y in behind]} on the other, so no difference can be taken. Move the inputs away from there"
+        )
     with np.errstate(all="ignore"):
-        return [(ahead - behind) / (2 * h) for ahead, behind in zip(f(h), f(-h), strict=True)]
+        return [(y - z) / (2 * h) for y, z in zip(ahead, behind, strict=True)]
 
 
 def extrapolated(f: Line, h: float) -> tuple[list[Any], list[Any]]:

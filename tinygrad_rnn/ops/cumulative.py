@@ -106,12 +106,17 @@ def _products_before(a: Value, dim: int, reverse: bool = False) -> Value:
     return _cumprod(cat([kept, edge] if reverse else [edge, kept], dim), dim=dim, reverse=reverse)
 
 
-def _has_zero(a: Value) -> bool:
-    return bool((raw(a) == 0).any())
+def _divides(a: Value) -> bool:
+    """Whether ``y / a`` may stand for the product of the others: one pass, where ``a`` has no zero.
+
+    Not where a graph is recorded.  The quotient is accurate, but its derivatives subtract terms as large as
+    ``y / a^2`` that cancel; those of the products are polynomials, right at zeros and beside them.
+    """
+    return not isinstance(a, Tensor) and not (a == 0).any()
 
 
 def _cumprod_vjp(g: Value, y: Value, a: Value, dim: int, reverse: bool) -> Value:
-    if not _has_zero(a):
+    if _divides(a):
         return _cumsum(g * y, dim=dim, reverse=not reverse) / a
     return _products_before(a, dim, reverse) * _flow(g, a, dim, reverse)
 
@@ -128,7 +133,7 @@ def cumprod(a: Value, dim: int, *, dtype: Any = None) -> Value:
 
 
 def _prod_vjp(g: Value, y: Value, a: Value, dim: int, keepdims: bool) -> Value:
-    if not _has_zero(a):
+    if _divides(a):
         return spread(g * y, a.shape, (dim,)) / a
     return spread(g, a.shape, (dim,)) * (_products_before(a, dim) * _products_before(a, dim, reverse=True))
 
