@@ -44,6 +44,7 @@ using std::sqrt;
 #define __syncthreads()
 struct Index { int x, y, z; };
 static Index threadIdx, blockIdx, blockDim, gridDim;
+template <class T> inline T atomicAdd(T* at, T more) { const T before = *at; *at += more; return before; }
 """
 AFTER = """
 template <class... A, size_t... I>

@@ -5,18 +5,23 @@ broadcasting, asks which arithmetic to use.  Here arrays are memory: row-major, 
 rows and columns there are is said by the caller, so that nothing is reshaped before or after.
 
 Products are those of cuBLAS's default mode: full float32 or float64, whatever ``CUPY_TF32`` says.
+
+``product`` and ``sum_of_rows`` take any arrays and leave what cuBLAS cannot read as it is to CuPy.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
 from typing import Any
 
 import numpy as np
 
 from ..typing import Array
+from .arrays import array_module
+from .kernels import gpu
 
-__all__ = ["multiply"]
+__all__ = ["multiply", "product", "sum_of_rows"]
 
 _ONE = {char: np.ones(1, char) for char in "fd"}
 _ZERO = {char: np.zeros(1, char) for char in "fd"}
@@ -25,13 +30,21 @@ _FACTORS = {char: (_ONE[char].ctypes.data, _ZERO[char].ctypes.data) for char in 
 
 
 def multiply(
-    out: Array, a: Array, b: Array, sizes: tuple[int, int, int], *, a_across: bool = False, b_across: bool = False
+    out: Array,
+    a: Array,
+    b: Array,
+    sizes: tuple[int, int, int],
+    *,
+    a_across: bool = False,
+    b_across: bool = False,
+    add: bool = False,
 ) -> Array:
     """``out`` (m, n) = A (m, k) @ B (k, n), for ``sizes`` = (m, n, k), all at least 1.
 
     Args:
         out, a, b: C-contiguous CuPy arrays of float32 or float64, of any shape that has as many entries.
         a_across, b_across: ``a`` (``b``) holds A (B) transposed, as (k, m) or (n, k).
+        add: add the product to what is in ``out``.
     """
     cuda: Any = sys.modules["cupy"].cuda
     m, n, k = sizes
@@ -41,6 +54,46 @@ def multiply(
     # cuBLAS reads by columns, hence sees every matrix transposed: out^T = B^T A^T.  0: as it is, 1: across.
     run(
         cuda.get_cublas_handle(), int(b_across), int(a_across), n, m, k,
-        one, b.data.ptr, k if b_across else n, a.data.ptr, m if a_across else k, zero, out.data.ptr, n,
+        one, b.data.ptr, k if b_across else n, a.data.ptr, m if a_across else k, one if add else zero, out.data.ptr, n,
     )  # fmt: skip
     return out
+
+
+def _across(a: Any) -> bool | None:
+    """Whether a matrix lies in memory transposed; None if there are gaps between its entries."""
+    flags = a.flags
+    return False if flags.c_contiguous else True if flags.f_contiguous else None
+
+
+def product(a: Array, b: Array, onto: Array | None = None) -> Array:
+    """``a @ b`` of two matrices on a GPU, in new memory; or added to ``onto``, which is returned."""
+    simple = a.dtype.char in _FACTORS and a.dtype == b.dtype and a.shape[1] == b.shape[0] and a.size and b.size
+    if simple and (onto is None or (onto.flags.c_contiguous and onto.dtype == a.dtype)):
+        a_across, b_across = _across(a), _across(b)
+        here = gpu().number
+        if a_across is not None and b_across is not None and a.device.id == b.device.id == here:
+            shape = a.shape[0], b.shape[1]
+            out = type(a)(shape, a.dtype) if onto is None else onto
+            sizes = (*shape, a.shape[1])
+            return multiply(out, a, b, sizes, a_across=a_across, b_across=b_across, add=onto is not None)
+    if onto is None:
+        return a.dot(b)
+    onto += a.dot(b)
+    return onto
+
+
+@functools.lru_cache(maxsize=16)
+def _ones(make: Any, device: int, count: int, dtype: Any) -> Array:
+    """(2, count): a sum over rows is faster as a product, and this operand of it is always the same."""
+    return make((2, count), dtype)
+
+
+def sum_of_rows(a: Array, shape: tuple[int, ...]) -> Array:
+    """The sum of the rows of ``a``, of the ``shape`` (n,), or as often as ``shape`` = (times, n) says.
+
+    ``a`` is C-contiguous, on the current GPU, of float32 or float64, and has n entries at least in each row.
+    """
+    times, n = (1, *shape)[-2:]
+    rows = a.size // n
+    ones = _ones(array_module(a).ones, gpu().number, rows, a.dtype)
+    return multiply(type(a)(shape, a.dtype), ones, a, (times, n, rows))

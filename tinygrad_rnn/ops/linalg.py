@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 from weakref import ref
 
 import numpy as np
 
+from ..backend import on_gpu
+from ..backend.gemm import product
 from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ..tape.modes import state
-from ..tape.primitive import binary, primitive
+from ..tape.primitive import Part, binary, primitive
+from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
 from .shape import sum_to
 
@@ -56,10 +60,32 @@ def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
     return sum_to(g @ b.swapaxes(-1, -2), a.shape)
 
 
+class ProductPart(Part):
+    """``a^T @ g`` on a GPU: cuBLAS adds it to what other uses of a weight gave, which spares memory and a launch."""
+
+    __slots__ = ("a", "g")
+
+    def __init__(self, a: Array, g: Array) -> None:
+        self.a, self.g = a, g
+
+    def start(self) -> Array:
+        return product(self.a.T, self.g)
+
+    def add_to(self, total: Array) -> None:
+        product(self.a.T, self.g, onto=total)
+
+
+def _of_weight(g: Value, a: Value) -> Any:
+    """``a^T @ g`` of two matrices."""
+    if type(g) is ndarray and type(a) is ndarray:
+        return dot(a.T, g)
+    return ProductPart(a, g) if on_gpu(g) and on_gpu(a) else matmul(a.T, g)
+
+
 def _vjp_right(g: Value, y: Any, a: Value, b: Any) -> Value:
     """``a^T @ g``, written out for vectors, summed over batch axes that were broadcast."""
     if g.ndim == a.ndim == 2:
-        return dot(a.T, g) if type(g) is ndarray else matmul(a.T, g)
+        return _of_weight(g, a)
     if a.ndim == 1:
         return sum_to(a[:, None] * g[..., None, :], b.shape) if b.ndim > 1 else g * a
     if b.ndim == 1:
@@ -127,7 +153,9 @@ def _no_common_batch(left: Shape, right: Shape) -> Exception | None:
 
 def _product(a: Array, b: Array) -> Array:
     """``a @ b``; for two matrices by ``dot``, which does the same in half the time where they are small."""
-    return a.dot(b) if a.ndim == b.ndim == 2 else np.matmul(a, b)
+    if a.ndim == b.ndim == 2:
+        return a.dot(b) if type(a) is ndarray or not on_gpu(a) else product(a, b)
+    return np.matmul(a, b)
 
 
 matmul = binary(
@@ -151,13 +179,17 @@ matmul = binary(
 
 
 def _linear(x: Array, weight: Array, bias: Array | None) -> Array:
-    if x.ndim == 3:  # one product over all leading axes: NumPy would loop over the first
-        y = (rows_of(x) @ weight.T).reshape(*x.shape[:-1], len(weight))
-    else:
-        y = x @ weight.T
+    y = _over_rows(_product, x, weight.T)
     if bias is not None:
         y += bias
     return y
+
+
+def _over_rows(product: Callable[[Value, Value], Value], x: Value, matrix: Value) -> Value:
+    """``x @ matrix`` as one product over all leading axes of x: NumPy and CuPy would make many."""
+    if x.ndim < 3:
+        return product(x, matrix)
+    return product(rows_of(x), matrix).reshape(*x.shape[:-1], matrix.shape[1])
 
 
 def _linear_vjp_weight(g: Value, y: Any, x: Value, weight: Any, bias: Any) -> Value:
@@ -165,18 +197,24 @@ def _linear_vjp_weight(g: Value, y: Any, x: Value, weight: Any, bias: Any) -> Va
         return g[:, None] * x
     if x.ndim > 2:
         g, x = rows_of(g), rows_of(x)
-    return g.swapaxes(0, 1) @ x
+    return _of_weight(x, g)
+
+
+def _linear_vjp_bias(g: Value, y: Any, x: Any, weight: Any, bias: Any) -> Value:
+    found = sum_to(g, bias.shape)
+    return found if isinstance(g, Tensor) or found.size < g.size else found.copy()  # of one row the sum is that row
 
 
 _linear_primitive = primitive(
     "linear",
     _linear,
     (
-        lambda g, y, x, weight, bias: matmul(g, weight),
+        lambda g, y, x, weight, bias: _over_rows(matmul, g, weight),
         _linear_vjp_weight,
-        lambda g, y, x, weight, bias: sum_to(g, bias.shape),
+        _linear_vjp_bias,
     ),
     ("b", "a", ""),
+    fresh=True,
 )
 
 

@@ -12,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module
+from ..backend import array_module, on_gpu
 from ..backend.blocks import joined
+from ..backend.gemm import sum_of_rows
+from ..backend.kernels import gpu
 from ..errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
@@ -82,6 +84,11 @@ def sizes_of(sizes: tuple[Any, ...]) -> Shape:
 
 def _sum_to(a: Array, shape: Shape) -> Array:
     extra = a.ndim - len(shape)
+    if extra > 0 and len(shape) == 1 and a.shape[-1:] == shape and a.size and a.flags.c_contiguous:
+        if type(a) is ndarray:  # the gradient of a bias
+            return _sum_of_rows(a.reshape(-1, shape[0]))
+        if a.dtype.char in "fd" and on_gpu(a) and a.device.id == gpu().number:
+            return sum_of_rows(a, shape)
     if extra > 0:
         a = a.sum(axis=0 if extra == 1 else tuple(range(extra)))
     if 1 in shape and a.shape != shape:
@@ -100,14 +107,16 @@ def sum_to(a: Value, shape: Shape) -> Value:
     if full == shape:
         return a
     if type(a) is ndarray:
-        if len(full) == 2 and full[1:] == shape:  # the gradient of a bias
-            rows = full[0]
-            if rows == 1:
-                return a[0]  # in a tenth of the time
-            ones = _ones(rows, a.dtype.char)
-            return a.sum(axis=0) if ones is None else ones.dot(a)  # which takes a quarter of the time
-        return _sum_to(a, shape)
+        return _sum_of_rows(a) if len(full) == 2 and full[1:] == shape else _sum_to(a, shape)  # a bias' most often
     return _sum_to_primitive(a, shape=shape) if isinstance(a, Tensor) else _sum_to(a, shape)
+
+
+def _sum_of_rows(a: Array) -> Array:
+    rows = len(a)
+    if rows == 1:
+        return a[0]  # in a tenth of the time
+    ones = _ones(rows, a.dtype.char)
+    return a.sum(axis=0) if ones is None else ones.dot(a)  # which takes a quarter of the time
 
 
 @functools.lru_cache(maxsize=64)

@@ -70,7 +70,7 @@ class Primitive:
     """One row of the table of primitives.
 
     ``arity`` is 1 or 2 for those of one or two arguments and no parameters, which the sweep calls without loops:
-    with 0, for any other form, a node of an RNN step costs a third more.  ``fresh``: the cotangents that ``joint``
+    with 0, for any other form, a node of an RNN step costs a third more.  ``fresh``: the cotangents that it
     gives are arrays made for the purpose, each with memory of its own, which the sweep may keep and add into.
     ``passes``: the cotangent of the only argument is that of the result in another shape, owned by whoever owned that.
     """
@@ -339,6 +339,7 @@ def primitive(
     joint: Callable[..., Sequence[Value]] | None = None,
     view: bool = False,
     passes: bool = False,
+    fresh: bool = False,
     floating: bool = False,
     doc: str | None = None,
 ) -> Callable[..., Any]:
@@ -349,9 +350,10 @@ def primitive(
             ``joint(g, y, *args, needs, **params)``.  It reads no values, only shapes.
         view: the output may share memory with the first argument.
         passes: the cotangent of the only argument is that of the output in another shape.
+        fresh: the vjps give new arrays, which nobody else has: a leaf keeps them as its gradient, without a copy.
         floating: integer input is converted to the default float first.
     """
-    p = Primitive(name, forward, vjps, saves, view=view, joint=joint, passes=passes)
+    p = Primitive(name, forward, vjps, saves, view=view, joint=joint, passes=passes, fresh=fresh)
     if view:
         from .views import viewer  # which needs Tensor, as this file does, and the primitive only to remember it
 

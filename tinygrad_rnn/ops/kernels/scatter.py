@@ -4,7 +4,7 @@ On the CPU the values are added in their order.  NumPy's ``add.at`` is fast for 
 value), and seven times slower for anything else, so other indices become places in the flattened array first; except
 where many values share few rows: then they are sorted by row and summed in runs.
 
-On a GPU ``add.at`` is one kernel whose threads add in any order.  The deterministic form sorts the values by place and
+On a GPU one kernel adds, whose threads do so in any order.  The deterministic form sorts the values by place and
 sums each run by doubling: after the step of width w, an entry holds the sum of the last 2w values of its place up to
 it.  That is log2(n) passes, without a look at any value by the host.
 """
@@ -19,6 +19,7 @@ import numpy as np
 from ...backend import array_module
 from ...backend.determinism import are_deterministic_algorithms_enabled
 from ...typing import Array
+from .lookup import add_rows
 
 __all__ = ["add_at"]
 
@@ -48,7 +49,7 @@ def add_at(total: Array, index: Any, values: Array) -> None:
         _add_on_host(total, index, values)
     elif are_deterministic_algorithms_enabled():
         _by_flat_places(xp, total, index, values, _add_sorted)
-    else:
+    elif not add_rows(total, index, values):
         xp.add.at(total, index, values)
 
 

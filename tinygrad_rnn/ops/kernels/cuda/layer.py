@@ -8,14 +8,13 @@ done instead: without clusters, then step by step.
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ....backend import array_module
 from ....backend.blocks import dense
-from ....backend.gemm import multiply
+from ....backend.gemm import multiply, sum_of_rows
 from ....backend.kernels import KernelError, gpu
 from ....typing import Array
 from ..choice import KernelUnavailable
@@ -115,12 +114,6 @@ def forward(
     return (y, *finals), residual
 
 
-@functools.lru_cache(maxsize=16)
-def _ones(make: Any, device: int, count: int, dtype: Any) -> Array:
-    """(2, count): a sum over rows is faster as a product, and this operand of it is always the same."""
-    return make((2, count), dtype)
-
-
 def backward(
     gs: Sequence[Array | None],
     residual: Residual,
@@ -155,14 +148,10 @@ def backward(
     if need_w_hh:
         found[2] = multiply(xp.empty(w.shape, dtype), dz, saved.earlier, (across, size, total), a_across=True)
 
-    def sums(d: Array, count: int) -> Array:
-        """The sum over the rows of ``d``, several times."""
-        ones = _ones(xp.ones, gpu().number, total, dtype)
-        return multiply(xp.empty((count, across), dtype), ones, d, (count, across, total))
-
     if need_b_ih and need_b_hh and not cell.separate_input:
-        found[3:] = sums(dz, 2)
+        found[3:] = sum_of_rows(dz, (2, across))
     else:
-        found[3:] = [sums(d, 1)[0] if need else None for need, d in ((need_b_ih, dz_input), (need_b_hh, dz))]
+        pairs = ((need_b_ih, dz_input), (need_b_hh, dz))
+        found[3:] = [sum_of_rows(d, (across,)) if need else None for need, d in pairs]
     dx, *others = found
     return [dx, *(start if need else None for start, need in zip(starts, need_states, strict=True)), *others]
