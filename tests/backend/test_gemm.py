@@ -53,6 +53,8 @@ def test_sums_of_rows_are_those_of_the_host(shape: Any, dtype: str, xp: Any) -> 
         found = gemm.sum_of_rows(xp.asarray(a), given)
         assert found.shape == given and found.dtype == dtype
         np.testing.assert_allclose(to_numpy(found), np.broadcast_to(expected, given), rtol=1e-5, atol=1e-6)
+        assert gemm.sum_of_rows(xp.asarray(a), given, onto=found) is found
+        np.testing.assert_allclose(to_numpy(found), np.broadcast_to(2 * expected, given), rtol=1e-5, atol=1e-6)
 
 
 def gradients(xp: Any, build: Any) -> list[Any]:
@@ -76,6 +78,8 @@ BUILDS = {
     "one row": lambda W, b, x: tg.nn.functional.linear(x[:1], W, b).square().sum() + x.sum(),
     "a vector": lambda W, b, x: tg.nn.functional.linear(x[0], W, b).square().sum() + x.sum(),
     "first read as a whole": lambda W, b, x: (x @ W).square().sum() + (W * W).sum() + b.sum(),
+    "a bias alone": lambda W, b, x: ((x + b) * (b + x)).sum() + (W + b).exp().sum(),
+    "a bias read in another way first": lambda W, b, x: (b.flip(0) * b).sum() + (x + b).square().sum() + W.sum(),
     "transposed": lambda W, b, x: (x @ W.T + x @ W + b).square().sum(),
 }
 
@@ -102,7 +106,7 @@ def test_the_gradient_of_a_bias_shares_no_memory_with_the_cotangent(shape: Any) 
 
 
 def test_uses_of_a_weight_are_added_by_cublas(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of three uses the first makes the array, and the others are products onto it."""
+    """Of three uses of a weight and a bias the first makes the array, and the others are products onto it."""
     onto = []
     original = gemm.multiply
 
@@ -113,4 +117,4 @@ def test_uses_of_a_weight_are_added_by_cublas(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(gemm, "multiply", multiply)
     with arrays.module("double") as double:
         gradients(double, _loop)
-    assert onto.count(True) == 2
+    assert onto.count(True) == 4

@@ -88,12 +88,13 @@ def _ones(make: Any, device: int, count: int, dtype: Any) -> Array:
     return make((2, count), dtype)
 
 
-def sum_of_rows(a: Array, shape: tuple[int, ...]) -> Array:
+def sum_of_rows(a: Array, shape: tuple[int, ...], onto: Array | None = None) -> Array:
     """The sum of the rows of ``a``, of the ``shape`` (n,), or as often as ``shape`` = (times, n) says.
 
-    ``a`` is C-contiguous, on the current GPU, of float32 or float64, and has n entries at least in each row.
+    In new memory, or added to ``onto``.  Both are C-contiguous, on the current GPU, of float32 or float64.
     """
     times, n = (1, *shape)[-2:]
     rows = a.size // n
     ones = _ones(array_module(a).ones, gpu().number, rows, a.dtype)
-    return multiply(type(a)(shape, a.dtype), ones, a, (times, n, rows))
+    out = type(a)(shape, a.dtype) if onto is None else onto
+    return multiply(out, ones, a, (times, n, rows), add=onto is not None)

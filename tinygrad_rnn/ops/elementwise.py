@@ -18,7 +18,7 @@ from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Value
 from .dtypes import cast, fitting, get_default_dtype, promote, result_type
 from .kernels.slopes import slope
-from .shape import sum_to
+from .shape import share_of, sum_to
 
 __all__ = ["abs", "clone", "exp", "log", "maximum", "minimum", "mul", "neg", "positive", "pow", "reciprocal", "relu"]
 __all__ += ["rsqrt", "sigmoid", "sign", "sqrt", "square", "tanh", "where"]
@@ -113,8 +113,8 @@ add = binary(
     "add",
     np.add,
     (
-        lambda g, y, a, b: g if g.shape == a.shape else sum_to(g, a.shape),
-        lambda g, y, a, b: g if g.shape == b.shape else sum_to(g, b.shape),
+        lambda g, y, a, b: g if g.shape == a.shape else share_of(g, a.shape),
+        lambda g, y, a, b: g if g.shape == b.shape else share_of(g, b.shape),
     ),
     ("", ""),
     promote=promote,

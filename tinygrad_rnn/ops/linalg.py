@@ -16,7 +16,7 @@ from ..tape.modes import state
 from ..tape.primitive import Part, binary, primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
-from .shape import sum_to
+from .shape import share_of, sum_to
 
 __all__ = ["linear", "matmul"]
 
@@ -201,8 +201,10 @@ def _linear_vjp_weight(g: Value, y: Any, x: Value, weight: Any, bias: Any) -> Va
 
 
 def _linear_vjp_bias(g: Value, y: Any, x: Any, weight: Any, bias: Any) -> Value:
-    found = sum_to(g, bias.shape)
-    return found if isinstance(g, Tensor) or found.size < g.size else found.copy()  # of one row the sum is that row
+    found = share_of(g, bias.shape)
+    if isinstance(found, (Tensor, Part)) or found.size < g.size:
+        return found
+    return found.copy()  # of one row the sum is that row
 
 
 _linear_primitive = primitive(
