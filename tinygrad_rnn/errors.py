@@ -19,6 +19,7 @@ __all__ = [
     "IndexOutOfRange",
     "IndexRuntimeError",
     "InplaceError",
+    "NumberTooLarge",
     "ShapeError",
     "ShapeRuntimeError",
     "TinygradRnnError",
@@ -40,6 +41,10 @@ class ShapeRuntimeError(TinygradRnnError, RuntimeError):
 
 class ArgumentError(TinygradRnnError, ValueError):
     """An argument of the right type with a value that makes no sense."""
+
+
+class NumberTooLarge(ArgumentError, OverflowError):
+    """A Python number beyond what the dtype of a tensor holds."""
 
 
 class ArgumentRuntimeError(TinygradRnnError, RuntimeError):

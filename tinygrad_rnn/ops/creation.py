@@ -261,6 +261,9 @@ def arange(
         )
     floats = any(isinstance(v, float) for v in numbers)
     chosen = as_dtype(dtype) if dtype is not None else get_default_dtype() if floats else np.dtype(np.int64)
+    for number in () if floats else numbers:
+        if not -(1 << 63) <= number < 1 << 63:
+            raise ArgumentError(f"value cannot be converted to type int64 without overflow: arange() got {number}")
     length = math.ceil((numbers[1] - numbers[0]) / numbers[2])
     xp = module_of(device)
     working = np.float64 if floats else np.int64

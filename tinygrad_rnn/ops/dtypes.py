@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module
-from ..errors import ArgumentTypeError, DtypeError
+from ..errors import ArgumentTypeError, DtypeError, NumberTooLarge
 from ..tape.defaults import defaults
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, wrap
@@ -158,7 +158,10 @@ def _to(value: Any, dtype: DType, like: Any) -> Value:
         return value if value._data.dtype == dtype else cast(value, dtype=dtype)
     if dtype.kind in "iu" and isinstance(value, int):
         value = _low_bits(value, dtype)
-    return wrap(array_module(like._data if isinstance(like, Tensor) else like).asarray(value, dtype))
+    try:
+        return wrap(array_module(like._data if isinstance(like, Tensor) else like).asarray(value, dtype))
+    except OverflowError as error:
+        raise NumberTooLarge(f"Overflow when unpacking long long: {dtype} cannot hold {value}") from error
 
 
 def _low_bits(number: int, dtype: DType) -> int:

@@ -178,11 +178,11 @@ def getitem(a: Value, index: Any) -> Value:
             return getitem(getitem(a, steps[0]), steps[1])
     try:
         return shown(GETITEM, a, a._data[index], {"index": index}) if isinstance(a, Tensor) else a[index]
-    except IndexError as error:
+    except (IndexError, OverflowError) as error:
         raise _index_error(a, index, error) from error
 
 
-def _index_error(a: Value, index: Any, error: IndexError) -> Exception:
+def _index_error(a: Value, index: Any, error: IndexError | OverflowError) -> Exception:
     shape = tuple(a.shape)
     if isinstance(index, int):
         if not shape:

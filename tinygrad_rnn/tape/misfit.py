@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from ..backend import on_gpu
-from ..errors import DeviceError, DtypeError, ShapeRuntimeError
+from ..errors import DeviceError, DtypeError, NumberTooLarge, ShapeRuntimeError
 
 __all__ = ["fail"]
 
@@ -29,6 +29,9 @@ def _misfit(name: str, error: Exception, arrays: Sequence[Any]) -> Exception | N
     """The error for types that an operation cannot take, or for shapes that do not broadcast."""
     if isinstance(error, TypeError):
         return DtypeError(f"{name}() is not implemented for {', '.join(map(_kind, arrays))}: {error}")
+    if isinstance(error, OverflowError):
+        types = " and ".join([str(x.dtype) for x in arrays if hasattr(x, "dtype")])
+        return NumberTooLarge(f"Overflow when unpacking long long: {name}() got an integer that {types} cannot hold")
     if not isinstance(error, ValueError) or "broadcast" not in str(error):
         return None
     for left, right in itertools.combinations([tuple(getattr(x, "shape", ())) for x in arrays], 2):

@@ -289,7 +289,7 @@ def binary(
             y = here.quiet(forward, x, z)
         except RuntimeError as error:
             y = nested(error, forward, x, z)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             fail(name, error, x, z, mismatch=mismatch)
         if type(y) is not ndarray:
             y = as_array(y)
@@ -379,7 +379,7 @@ def primitive(
             y = here.quiet(forward, *values, **params)
         except RuntimeError as error:
             y = nested(error, forward, *values, **params)
-        except (TypeError, ValueError, AttributeError) as error:
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             fail(name, error, *values)
         if type(y) is not ndarray:
             y = as_array(y)
