@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import threading
 import tracemalloc
 from random import Random
 from typing import Any
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tg
 from tests.golden.recurrent_cases import random_layer_case, run_layer
 from tinygrad_rnn.backend.memory import release_memory
+from tinygrad_rnn.backend.threads import get_num_threads, set_num_threads
 from tinygrad_rnn.errors import ArgumentError, InplaceError
 from tinygrad_rnn.ops.kernels import choice
 from tinygrad_rnn.ops.kernels.segments import cut
@@ -162,13 +164,63 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_every_segment_but_the_last_runs_forward_twice(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x, seen = made(kind, 3), sequence(6), runs(monkeypatch)
     loss = layer(x)[0].sum()
     assert seen == [2, 2, 2]
     loss.backward()
     assert seen == [2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("kernel", ["numba", "numpy"])
+@pytest.mark.parametrize("batch", [2, 40])
+def test_of_a_plain_rnn_nothing_runs_twice(
+    kernel: str, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forty sequences of 300 units go through NumPy's kernels in two halves."""
+    if kernel == "numba":
+        pytest.importorskip("numba")
+    found = []
+    for segments in (3, None):
+        tg.manual_seed(0)
+        layer = tg.nn.RNN(2, 300, dtype=tg.float64, checkpoint_segments=segments)
+        x = sequence(24, batch)
+        with choice.only(kernel):
+            y, _ = layer(x)
+            seen = runs(monkeypatch)
+            y.square().sum().backward()
+        assert seen == []
+        found.append([t.numpy() for t in (y.detach(), x.grad, *[p.grad for p in layer.parameters()])])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-11 * np.abs(b).max())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_sequence_is_computed_again_a_segment_ahead(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    before, found, names = get_num_threads(), [], []
+    start = choice._start
+
+    def noted(*args: Any) -> Any:
+        names.append(threading.current_thread().name)
+        return start(*args)
+
+    set_num_threads(2)
+    try:
+        for segments in (5, None):
+            layer, x = made(kind, segments), sequence(30, 1)
+            with choice.only("numba"):
+                loss = layer(x)[0].square().sum()
+            names.clear()
+            monkeypatch.setattr(choice, "_start", noted)
+            loss.backward()
+            monkeypatch.undo()
+            found.append([t.numpy() for t in (x.grad, *[p.grad for p in layer.parameters()])])
+            assert names == ["tinygrad_rnn ahead"] * (0 if segments is None or kind == "RNN" else 4)
+    finally:
+        set_num_threads(before)
+    same(*found)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -26,11 +26,15 @@ from ...errors import ArgumentError, TinygradRnnError
 from ...typing import Array
 from .halves import Halves
 
-__all__ = ["KERNELS", "MODES", "STATES", "KernelUnavailable", "backward", "forward", "only", "reasons"]
+__all__ = ["KERNELS", "MODES", "STATES", "KernelUnavailable", "backward", "forward", "only", "reasons", "restorable"]
+__all__ += ["restore"]
 
 MODES = ("rnn", "gru", "lstm")
 KERNELS = ("cuda", "numba", "numpy")
 """From the one that is preferred to the one that never refuses."""
+
+RESTORED = {"numba": ("rnn",), "numpy": ("rnn",)}
+"""The modes whose residual a kernel can make from the output of the run forward."""
 
 STATES = {"rnn": 1, "gru": 1, "lstm": 2}
 """How many states a kernel of each mode takes and gives, beside its sequences."""
@@ -138,3 +142,15 @@ def backward(gs: Sequence[Array | None], residual: Any, *arrays: Array, needs: S
     """The backward run of the kernel that ran forward."""
     kernel, mode, left = residual
     return _module(kernel, mode).backward(gs, left, *arrays, needs=needs)
+
+
+def restorable(residual: Any) -> bool:
+    """Whether :func:`restore` can do it."""
+    kernel, mode, _ = residual
+    return mode in RESTORED.get(kernel, ())
+
+
+def restore(residual: Any, y: Array, *arrays: Array, save: bool = True, **params: Any) -> Any:
+    """What the kernel that left ``residual`` would leave of a run that gives ``y``, without the run."""
+    kernel, mode, _ = residual
+    return kernel, mode, _module(kernel, mode).restore(y, *arrays, **params)

@@ -54,6 +54,14 @@ class Halves:
         joined = [self._joined(k, *pair) for k, pair in enumerate(zip(outputs, others_outputs, strict=True))]
         return tuple(joined), None if left is None else (left, others_left)
 
+    def restore(self, y: Array, x: Array, *others: Array, **params: Any) -> Any:
+        """That of the kernel, if it has one."""
+        make = self.kernel.restore
+        if not _worthwhile(x, others[self.states - 1], params):
+            return make(y, x, *others, **params)
+        lefts = self._both(lambda half: make(y[:, half], x[:, half], *self._cut(others, half), **params), x.shape[1])
+        return tuple(lefts)
+
     def backward(
         self, gs: Sequence[Array | None], residual: Any, x: Array, *others: Array, needs: Sequence[bool]
     ) -> Sequence[Array | None]:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from ...backend import aligned_empty, array_module
 from ...typing import Array
 from .columns import Columns, Projection, gate_blocks
-from .plan import Blocks, Plan, Trail
+from .plan import Blocks, Part, Plan, Trail
 from .products import (
     bias_gradient,
     input_gradient,
@@ -27,7 +27,7 @@ from .products import (
     weight_gradient,
 )
 
-__all__ = ["Residual", "backward", "forward"]
+__all__ = ["Residual", "backward", "forward", "restore"]
 
 ORDER = (0,)
 SCALES = (1.0,)
@@ -90,6 +90,25 @@ def forward(
                 maximum(h_new, zero, out=h_new)
     y = hs.values.reshape(*x.shape[:-1], size)
     return (y, hs.final()), Residual(plan, nonlinearity, hs.values, hs.earlier) if save else None
+
+
+def restore(
+    y: Array,
+    x: Array,
+    h0: Array,
+    *weights: Array | None,
+    nonlinearity: str = "tanh",
+    sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+) -> Residual:
+    """The residual of a run forward that gave ``y``: the states are all that there is to it."""
+    plan = Plan.of(x, h0, sizes, reverse)
+    hs = Trail(plan, h0)
+    hs.values[:] = y.reshape(plan.rows, h0.shape[1])
+    if plan.packed:
+        for _ in plan.walk(Part(0, plan.steps, slice(0, plan.rows)), (hs,), []):
+            pass  # the walk itself notes what was before each visit
+    return Residual(plan, nonlinearity, hs.values, hs.earlier)
 
 
 def backward(

@@ -11,9 +11,10 @@ sequence (LSTM: S = 2H, R about 11H with the room of the backward run):
 
 to which come what the caller sees, as without segments: the input, the output and their gradients.  Time: one more
 run forward over all segments but the last visited, whose residual is kept.  That makes (2 F + B) / (F + B) of a
-forward run of time F and a backward run of time B, and less where the tables of a whole sequence do not fit into the
-caches: measured with T = 100,000, N = 1, H = 128, 0.9 to 1.1 for LSTM and GRU, and 1.4 for the plain RNN, which has
-small tables and the least to gain.
+forward run of time F and a backward run of time B.  It becomes less in two cases.  A compiled kernel has one thread
+for one sequence; then a second one computes a segment ahead (and R counts twice).  Of the plain RNN, on the CPU, the
+output is all that the backward run needs: it is kept, and nothing is computed twice.  Measured with T = 100,000,
+N = 1, H = 128, compiled: 1.0 to 1.25.
 
 Numbers: the same operations as without segments, step by step, so outputs, states and their gradients are the same
 bit for bit, unless the BLAS rounds a product of fewer rows in another way (seen where H is no multiple of 16).
@@ -34,9 +35,11 @@ from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from ...backend import array_module
+from ...backend.threads import get_num_threads
 from ...errors import ArgumentError
 from ...typing import Array
 from . import choice
+from .ahead import Ahead
 
 __all__ = ["Segment", "backward", "check_segments", "cut", "forward"]
 
@@ -60,6 +63,7 @@ class Residual(NamedTuple):
     segments: list[Segment]  # in the order of their visits
     borders: list[Outputs]  # the states before each
     last: tuple[str, str, Any]  # the name of the kernel, the mode, and the kernel's own residual of the last one
+    output: Array | None  # y, if that is all that it takes to make the residual of a segment
 
 
 def check_segments(wish: Any) -> None:
@@ -121,7 +125,8 @@ def forward(mode: str) -> Callable[..., tuple[Outputs, Any]]:
             series = series or [array_module(x).empty((*x.shape[:-1], p.shape[-1]), p.dtype) for p in pieces]
             for whole_series, piece in zip(series, pieces, strict=True):
                 whole_series[part.rows] = piece
-        return (series[0], *states, *series[1:]), Residual(parts, borders, left)
+        y = series[0] if choice.restorable(left) else None
+        return (series[0], *states, *series[1:]), Residual(parts, borders, left, y)
 
     return run
 
@@ -144,20 +149,31 @@ def backward(mode: str) -> Callable[..., Any]:
         dx = array_module(x).empty(x.shape, x.dtype) if needs[0] else None
         totals: list[Array | None] = [None] * (len(others) - count)
         (dy, *dstates), more = gs[: 1 + count], gs[1 + count :]
-        left: Any = residual.last
-        for part, states in zip(reversed(residual.segments), reversed(residual.borders), strict=True):
-            arrays = (x[part.rows], *states, *others[count:])
-            if left is None:
-                with choice.only(residual.last[0]):  # the kernel that ran forward
-                    _, left = again(*arrays, **params | {"sizes": part.sizes, "save": True})
-            given = [None if g is None else g[part.rows] for g in (dy, *more)]
-            wanted = (needs[0], *[True] * count, *needs[1 + count :])
-            found = choice.backward((given[0], *dstates, *given[1:]), left, *arrays, needs=wanted, **params)
-            left = None
-            if dx is not None:
-                dx[part.rows] = found[0]
-            dstates = found[1 : 1 + count]
-            totals = [_sum(total, new) for total, new in zip(totals, found[1 + count :], strict=True)]
+        wanted = (needs[0], *[True] * count, *needs[1 + count :])
+        y, kernel = residual.output, residual.last[0]
+
+        def computed_again(part: Segment, arrays: Sequence[Array]) -> Any:
+            options = params | {"sizes": part.sizes, "save": True}
+            if y is not None:
+                return choice.restore(residual.last, y[part.rows], *arrays, **options)
+            with choice.only(kernel):  # the one that ran forward
+                return again(*arrays, **options)[1]
+
+        back = list(zip(reversed(residual.segments), reversed(residual.borders), strict=True))
+        tasks = [(part, (x[part.rows], *states, *others[count:])) for part, states in back]
+        alone = kernel == "numba" and others[0].shape[0] == 1 and y is None  # one sequence leaves other threads idle
+        with Ahead(computed_again, tasks[1:], alone and get_num_threads() > 1) as ahead:
+            left: Any = residual.last
+            for part, arrays in tasks:
+                if left is None:
+                    left = ahead.next()
+                given = [None if g is None else g[part.rows] for g in (dy, *more)]
+                found = choice.backward((given[0], *dstates, *given[1:]), left, *arrays, needs=wanted, **params)
+                left = None
+                if dx is not None:
+                    dx[part.rows] = found[0]
+                dstates = found[1 : 1 + count]
+                totals = [_sum(total, new) for total, new in zip(totals, found[1 + count :], strict=True)]
         return [dx, *[d if need else None for d, need in zip(dstates, needs[1:], strict=False)], *totals]
 
     return run

@@ -22,7 +22,7 @@ from .threads import share
 from .visits import AFTER, BEFORE, COUNT, OLD, ROW, Visits
 from .whole import Division, strips, times_weight, weight_gradients
 
-__all__ = ["Residual", "backward", "forward"]
+__all__ = ["Residual", "backward", "forward", "restore"]
 
 
 class Residual(NamedTuple):
@@ -161,6 +161,24 @@ def forward(
     )
     y = visits.after(h).reshape(*x.shape[:-1], size)
     return (y, visits.final(h)), Residual(visits, division, relu, h) if save else None
+
+
+def restore(
+    y: Array,
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    *biases: Array | None,
+    nonlinearity: str = "tanh",
+    sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+) -> Residual:
+    """The residual of a run forward that gave ``y``: the states are all that there is to it."""
+    visits = Visits.of(x, len(h0), sizes, reverse)
+    h = visits.room(h0)
+    visits.after(h)[:] = y.reshape(visits.rows, h0.shape[1])
+    return Residual(visits, Division.of(visits, w_ih, w_hh), nonlinearity == "relu", h)
 
 
 def backward(

@@ -1,0 +1,69 @@
+"""Results that a second thread computes while the first one uses those before."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from ...backend.threads import one_blas_thread
+
+__all__ = ["Ahead"]
+
+
+class Ahead:
+    """``function(*arguments)`` for one tuple of arguments after the other, each a result ahead of who asks.
+
+    There are two results at a time: the one in use, and the next.  What the function raises, ``next`` raises.  Used as
+    a context, which the thread does not outlive; without ``threaded`` each result is computed when it is asked for.
+
+    >>> with Ahead(pow, [(2, 3), (2, 4)], threaded=True) as ahead:
+    ...     ahead.next(), ahead.next()
+    (8, 16)
+    """
+
+    def __init__(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], threaded: bool) -> None:
+        self._function = function
+        self._arguments = iter(arguments)
+        self._thread = threading.Thread(target=self._run, name="tinygrad_rnn ahead", daemon=True) if threaded else None
+        self._wanted: SimpleQueue[bool] = SimpleQueue()
+        self._results: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        self._state = np.geterr()  # which a thread does not take over from its maker
+
+    def __enter__(self) -> Ahead:
+        if self._thread is not None:
+            one_blas_thread.__enter__()
+            self._wanted.put(True)
+            self._thread.start()
+        return self
+
+    def next(self) -> Any:
+        """The next result."""
+        if self._thread is None:
+            return self._function(*next(self._arguments))
+        result, error = self._results.get()
+        if error is not None:
+            raise error
+        self._wanted.put(True)
+        return result
+
+    def __exit__(self, *error: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._thread is not None:
+            self._wanted.put(False)
+            self._thread.join()
+            one_blas_thread.__exit__()
+
+    def _run(self) -> None:
+        with np.errstate(**self._state):
+            while self._wanted.get():
+                self._results.put(self._one(self._arguments))
+
+    def _one(self, arguments: Iterator[tuple[Any, ...]]) -> tuple[Any, BaseException | None]:
+        try:
+            return self._function(*next(arguments)), None
+        except BaseException as error:
+            return None, error
