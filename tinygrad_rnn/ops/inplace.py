@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import fill as fills
 from ..errors import DtypeError, InplaceError, ShapeRuntimeError
 from ..tape.hooks import move_retained
 from ..tape.modes import quietly, state
@@ -186,31 +185,39 @@ def _reshaped(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
 # random numbers ------------------------------------------------------------------------------------------------
 
 
+def _filled(self: Tensor, kind: str, *how: Any) -> Tensor:
+    """Fill with random numbers; what draws them is loaded at the first."""
+    from ..backend import fill
+
+    draw = getattr(fill, f"fill_{kind}")
+    return assign.overwrite(self, lambda array: draw(array, *how), f"{kind}_")
+
+
 def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Tensor:
     """Fill with normal numbers."""
-    return assign.overwrite(self, lambda array: fills.fill_normal(array, mean, std, generator), "normal_")
+    return _filled(self, "normal", mean, std, generator)
 
 
 def uniform_(self: Tensor, a: float = 0.0, b: float = 1.0, *, generator: Any = None) -> Tensor:
     """Fill with numbers uniform on [a, b)."""
-    return assign.overwrite(self, lambda array: fills.fill_uniform(array, a, b, generator), "uniform_")
+    return _filled(self, "uniform", a, b, generator)
 
 
 def bernoulli_(self: Tensor, p: Any = 0.5, *, generator: Any = None) -> Tensor:
     """Fill with 1 with probability p (a number or a tensor that broadcasts), else 0."""
     odds = p._data if isinstance(p, Tensor) else p
-    return assign.overwrite(self, lambda array: fills.fill_bernoulli(array, odds, generator), "bernoulli_")
+    return _filled(self, "bernoulli", odds, generator)
 
 
 def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> Tensor:
     """Fill with exponential numbers of the given rate."""
-    return assign.overwrite(self, lambda array: fills.fill_exponential(array, lambd, generator), "exponential_")
+    return _filled(self, "exponential", lambd, generator)
 
 
 def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, generator: Any = None) -> Tensor:
     """Fill with whole numbers: ``random_()`` over the type's range, ``random_(to)`` or ``random_(from, to)``."""
     low, high = (None, from_) if to is None else (from_, to)
-    return assign.overwrite(self, lambda array: fills.fill_random(array, low, high, generator), "random_")
+    return _filled(self, "random", low, high, generator)
 
 
 def methods(table: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import random, to_device, to_numpy, wanted
+from ..backend import to_device, to_numpy, wanted
 from ..errors import ArgumentRuntimeError, ArgumentTypeError
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape
@@ -24,19 +24,28 @@ def _made(values: Array, device: Any, requires_grad: bool) -> Tensor:
     return finish(values if place is None else to_device(values, place), requires_grad)
 
 
-def _of_size(name: str, draw: Any, doc: str) -> Any:
+def _draws() -> Any:
+    """What draws, as arrays; loaded at the first draw."""
+    from ..backend import random
+
+    return random
+
+
+def _of_size(name: str, doc: str) -> Any:
     def make(
         *size: Any, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
     ) -> Tensor:
         chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
-        return _made(draw(sizes_of(size), chosen, generator), device, requires_grad)
+        values = getattr(_draws(), name)(sizes_of(size), chosen, generator)
+        return _made(values, device, requires_grad)
 
     def make_like(
         like: Tensor, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
     ) -> Tensor:
         chosen = like.dtype if dtype is None else as_dtype(dtype)
         place = like.device if device is None else device
-        return _made(draw(tuple(like.shape), chosen, generator), place, requires_grad)
+        values = getattr(_draws(), name)(tuple(like.shape), chosen, generator)
+        return _made(values, place, requires_grad)
 
     make.__name__ = make.__qualname__ = name
     make_like.__name__ = make_like.__qualname__ = f"{name}_like"
@@ -45,8 +54,8 @@ def _of_size(name: str, draw: Any, doc: str) -> Any:
     return make, make_like
 
 
-rand, rand_like = _of_size("rand", random.rand, "numbers uniform on [0, 1)")
-randn, randn_like = _of_size("randn", random.randn, "normal numbers of mean 0 and standard deviation 1")
+rand, rand_like = _of_size("rand", "numbers uniform on [0, 1)")
+randn, randn_like = _of_size("randn", "normal numbers of mean 0 and standard deviation 1")
 
 
 def randint(
@@ -73,7 +82,7 @@ def randint(
     if size is None or high is None:
         raise ArgumentTypeError("randint(): the size is missing: randint(high, size) or randint(low, high, size)")
     chosen = np.dtype(np.int64) if dtype is None else as_dtype(dtype)
-    return _made(random.randint(int(low), int(high), sizes_of((size,)), chosen, generator), device, requires_grad)
+    return _made(_draws().randint(int(low), int(high), sizes_of((size,)), chosen, generator), device, requires_grad)
 
 
 def randint_like(
@@ -83,12 +92,12 @@ def randint_like(
     low, high = (0, low) if high is None else (low, high)
     place = like.device if device is None else device
     chosen = like.dtype if dtype is None else as_dtype(dtype)
-    return _made(random.randint(low, high, tuple(like.shape), chosen, generator), place, False)
+    return _made(_draws().randint(low, high, tuple(like.shape), chosen, generator), place, False)
 
 
 def randperm(n: int, *, generator: Any = None, dtype: Any = np.int64, device: Any = None) -> Tensor:
     """The numbers 0, ..., n - 1 in a random order."""
-    return _made(random.randperm(n, as_dtype(dtype), generator), device, False)
+    return _made(_draws().randperm(n, as_dtype(dtype), generator), device, False)
 
 
 def normal(
@@ -106,13 +115,13 @@ def normal(
         if size is None:
             raise ArgumentTypeError("normal(): the size is missing: normal(mean, std, size) for two numbers")
         chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
-        values = random.normal(sizes_of((size,)), float(mean), float(std), chosen, generator)
+        values = _draws().normal(sizes_of((size,)), float(mean), float(std), chosen, generator)
         return _made(values, device, requires_grad)
     like = mean if isinstance(mean, Tensor) else std
     if isinstance(std, Tensor) and (to_numpy(std._data) < 0).any():
         raise ArgumentRuntimeError("normal expects all elements of std >= 0.0")
     shape: Shape = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
-    drawn = _made(random.normal(shape, 0.0, 1.0, like.dtype, generator), like.device, False)
+    drawn = _made(_draws().normal(shape, 0.0, 1.0, like.dtype, generator), like.device, False)
     out: Tensor = drawn * (std.detach() if isinstance(std, Tensor) else std)
     return out + (mean.detach() if isinstance(mean, Tensor) else mean)
 
@@ -120,11 +129,11 @@ def normal(
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
     """1 with the probability that each entry says (or all with probability ``p``), else 0.  It has no gradient."""
     if p is not None:
-        return _made(random.bernoulli(p, tuple(input.shape), input.dtype, generator), input.device, False)
-    return _made(random.bernoulli(to_numpy(input._data), None, input.dtype, generator), input.device, False)
+        return _made(_draws().bernoulli(p, tuple(input.shape), input.dtype, generator), input.device, False)
+    return _made(_draws().bernoulli(to_numpy(input._data), None, input.dtype, generator), input.device, False)
 
 
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:
     """Categories drawn with probabilities proportional to the weights: ``(K,)`` or ``(N, K)`` in, int64 out."""
-    chosen = random.multinomial(to_numpy(input._data), num_samples, replacement, generator)
+    chosen = _draws().multinomial(to_numpy(input._data), num_samples, replacement, generator)
     return _made(chosen, input.device, False)
