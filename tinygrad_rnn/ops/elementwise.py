@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module
+from ..backend import array_module, on_gpu
 from ..errors import ArgumentTypeError, DtypeError
 from ..tape.primitive import binary, primitive, unary
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Value
 from .dtypes import cast, fitting, get_default_dtype, promote, result_type
-from .kernels.slopes import slope
 from .shape import share_of, sum_to
 
 __all__ = ["abs", "clone", "exp", "log", "maximum", "minimum", "mul", "neg", "positive", "pow", "reciprocal", "relu"]
@@ -48,9 +47,18 @@ def _square(a: Array) -> Array:
     return np.square(a) if a.dtype.kind != "b" else a.astype(np.int64)
 
 
+def _slope(name: str, g: Value, y: Value) -> Array | None:
+    """The gradient of an activation by one kernel, where arrays lie on a GPU; else None."""
+    if not on_gpu(g):
+        return None
+    from .kernels.slopes import slope
+
+    return slope(name, g, y)
+
+
 def _tanh_vjp(g: Value, y: Value, a: Any) -> Value:
     """``g * (1 - y^2)``"""
-    if type(g) is not ndarray and (found := slope("tanh", g, y)) is not None:
+    if type(g) is not ndarray and (found := _slope("tanh", g, y)) is not None:
         return found
     t = g * y
     if type(t) is not ndarray:
@@ -60,7 +68,7 @@ def _tanh_vjp(g: Value, y: Value, a: Any) -> Value:
 
 def _sigmoid_vjp(g: Value, y: Value, a: Any) -> Value:
     """``g * y * (1 - y)``"""
-    if type(g) is not ndarray and (found := slope("sigmoid", g, y)) is not None:
+    if type(g) is not ndarray and (found := _slope("sigmoid", g, y)) is not None:
         return found
     return g * (y * (1 - y))
 
