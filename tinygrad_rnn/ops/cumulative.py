@@ -170,9 +170,8 @@ def _latest(a: Array, dim: int, ufunc: Any) -> Array:
 
 
 def _running(name: str, ufunc: Any, word: str) -> Any:
-    result = results(name, "values", "indices")
-
     def apply(a: Value, dim: int) -> Any:
+        result = results(name, "values", "indices")
         dim = axis_of(dim, a.ndim)
         if a.ndim == 0:
             return result(a.clone(), wrap(array_module(raw(a)).zeros((), np.int64)))

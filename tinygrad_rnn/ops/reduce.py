@@ -166,24 +166,19 @@ def _arg(name: str) -> Any:
 argmax = _arg("argmax")
 argmin = _arg("argmin")
 
-max_result = results("max", "values", "indices")
-min_result = results("min", "values", "indices")
-aminmax_result = results("aminmax", "min", "max")
-
-
-def _pick(a: Value, dim: int, keepdim: bool, locate: Any, result: Any) -> Any:
-    """The extreme entry along an axis and where it is; only that entry gets the gradient."""
+def _pick(a: Value, dim: int, keepdim: bool, name: str) -> Any:
+    """``max`` or ``min`` along an axis: the entry and where it is; only that entry gets the gradient."""
     from .index import gather
 
     if 0 in a.shape:
-        check_not_empty(result.__name__, a.shape, (axis_of(dim, a.ndim),))
-    indices = locate(a, dim, keepdim=True)
+        check_not_empty(name, a.shape, (axis_of(dim, a.ndim),))
+    indices = (argmax if name == "max" else argmin)(a, dim, keepdim=True)
     values = gather(a, axis_of(dim, a.ndim), indices)
     if not keepdim and a.ndim:
         place = axis_of(dim, a.ndim)
         shape = (*a.shape[:place], *a.shape[place + 1 :])
         values, indices = reshape(values, shape), reshape(indices, shape)
-    return result(values, indices)
+    return results(name, "values", "indices")(values, indices)
 
 
 def max(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
@@ -201,7 +196,7 @@ def max(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
         from .elementwise import maximum
 
         return maximum(a, dim)
-    return _pick(a, dim, keepdim, argmax, max_result)
+    return _pick(a, dim, keepdim, "max")
 
 
 def min(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
@@ -212,12 +207,12 @@ def min(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
         from .elementwise import minimum
 
         return minimum(a, dim)
-    return _pick(a, dim, keepdim, argmin, min_result)
+    return _pick(a, dim, keepdim, "min")
 
 
 def aminmax(a: Value, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """``(min, max)`` of all entries or along an axis; ties share the gradient evenly."""
-    return aminmax_result(amin(a, dim, keepdim), amax(a, dim, keepdim))
+    return results("aminmax", "min", "max")(amin(a, dim, keepdim), amax(a, dim, keepdim))
 
 
 # logic and counts --------------------------------------------------------------------------------------------------

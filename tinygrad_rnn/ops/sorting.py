@@ -23,12 +23,6 @@ from .shape import axis_of
 
 __all__ = ["argsort", "kthvalue", "median", "msort", "sort", "topk", "unique"]
 
-sort_result = results("sort", "values", "indices")
-topk_result = results("topk", "values", "indices")
-kthvalue_result = results("kthvalue", "values", "indices")
-median_result = results("median", "values", "indices")
-
-
 def _order(a: Value, dim: int, descending: bool) -> Tensor:
     """The places in order of their values; equal ones keep theirs, nan counts as the largest."""
     x: Array = raw(a)
@@ -53,7 +47,7 @@ def argsort(a: Value, dim: int = -1, descending: bool = False, stable: bool = Fa
 def sort(a: Value, dim: int = -1, descending: bool = False, stable: bool = False) -> Any:
     """``(values, indices)`` along an axis, in order; equal values keep their order, nan counts as the largest."""
     places = _order(a, dim, descending)
-    return sort_result(_picked(a, dim, places), places)
+    return results("sort", "values", "indices")(_picked(a, dim, places), places)
 
 
 def msort(a: Value) -> Value:
@@ -74,17 +68,18 @@ def topk(a: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = T
     places = _order(a, dim, largest)
     if a.ndim:
         places = places[(slice(None),) * axis_of(dim, a.ndim) + (slice(0, k),)]
-    return topk_result(_picked(a, dim, places), places)
+    return results("topk", "values", "indices")(_picked(a, dim, places), places)
 
 
-def _nth(a: Value, number: Any, dim: int, keepdim: bool, result: Any) -> Any:
+def _nth(a: Value, number: Any, dim: int, keepdim: bool, name: str) -> Any:
     """The entry that stands at a place of the order (one number for each line)."""
+    result = results(name, "values", "indices")
     if a.ndim == 0:
         places = wrap(array_module(raw(a)).zeros((), np.int64))
         return result(gather(a, dim, places), places)
     dim = axis_of(dim, a.ndim)
     if a.shape[dim] == 0:
-        raise IndexOutOfRange(f"{result.__name__}(): Expected reduction dim {dim} to have non-zero size.")
+        raise IndexOutOfRange(f"{name}(): Expected reduction dim {dim} to have non-zero size.")
     places = gather(_order(a, dim, False), dim, number(raw(a), dim))
     values = gather(a, dim, places)
     if not keepdim:
@@ -97,7 +92,7 @@ def kthvalue(a: Value, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     size = a.shape[axis_of(dim, a.ndim)] if a.ndim else 1
     if not 1 <= k <= size:
         raise ShapeRuntimeError(f"kthvalue(): selected number k out of range for dimension {dim}")
-    return _nth(a, lambda x, d: np.full_like(x.take([0], d), k - 1, dtype=np.int64), dim, keepdim, kthvalue_result)
+    return _nth(a, lambda x, d: np.full_like(x.take([0], d), k - 1, dtype=np.int64), dim, keepdim, "kthvalue")
 
 
 def _middle(x: Array, dim: int) -> Array:
@@ -125,7 +120,7 @@ _median_of_all = primitive("median", _median, (_median_vjp,), ("ya",))
 
 def median(a: Value, dim: int | None = None, keepdim: bool = False) -> Any:
     """The lower median: of all entries; or ``(values, indices)`` along an axis.  nan if there is one."""
-    return _median_of_all(a) if dim is None else _nth(a, _middle, dim, keepdim, median_result)
+    return _median_of_all(a) if dim is None else _nth(a, _middle, dim, keepdim, "median")
 
 
 # distinct values ---------------------------------------------------------------------------------------------------
