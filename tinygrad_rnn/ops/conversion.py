@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -185,6 +184,8 @@ def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
     if id(self) not in memo:
         memo[id(self)] = twin = wrap(self._data.copy()).requires_grad_(self.requires_grad)
         if self.grad is not None:
+            import copy
+
             twin.grad = copy.deepcopy(self.grad, memo)
     found: Tensor = memo[id(self)]
     return found

@@ -12,7 +12,6 @@ is no error, though all steps share one memory.
 from __future__ import annotations
 
 import itertools
-from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -72,7 +71,7 @@ class Clock:
     def first_overwrite(self, value: Array | None, index: int) -> Write | None:
         """A write after tick ``index`` to the memory of ``value`` (None: to any)."""
         log = self._log or []
-        later = bisect_right(log, index, key=lambda write: write.stamp)
+        later = _after(log, index)
         if value is None:
             return log[later]
         if isinstance(value, np.ndarray) and log[later].place is not None:
@@ -85,7 +84,7 @@ class Clock:
     def version_at(self, index: int) -> int | None:
         """How many writes there had been at tick ``index``; None if that is forgotten."""
         log = self._log or []
-        later = bisect_right(log, index, key=lambda write: write.stamp)
+        later = _after(log, index)
         if later:
             return log[later - 1].version
         return 0 if log and log[0].version == 1 else None
@@ -101,6 +100,13 @@ class Clock:
                 highest.append(max(high, highest[-1]) if highest else high)
             self._reach = self.stamp, lowest[::-1], highest[::-1]
         return self._reach[1:]
+
+
+def _after(log: list[Write], index: int) -> int:
+    """Where the writes later than tick ``index`` begin."""
+    from bisect import bisect_right  # not wanted where nothing is written in place
+
+    return bisect_right(log, index, key=lambda write: write.stamp)
 
 
 def stamp_write(clock: Clock, place: Array | None = None, writer: str = "") -> None:

@@ -16,7 +16,6 @@ RNN step this halves the time spent outside NumPy.  They fill their nodes themse
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -145,6 +144,8 @@ class Primitive:
 
     def with_joint(self, joint: Callable[..., Sequence[Value]]) -> Primitive:
         """This primitive, but that ``joint`` gives the cotangents of its arguments."""
+        import copy
+
         other = copy.copy(self)
         other.joint = other.recorded_joint = joint
         other.arity, other.fresh, other.passes = 0, False, False
