@@ -31,6 +31,7 @@ def _arguments(f: Any) -> tuple[str, ...]:
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
+@functools.cache  # the function of a name and the method are one
 def _accept(f: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(f)
     def call(*args: Any, **options: Any) -> Any:
