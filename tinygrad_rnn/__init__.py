@@ -17,22 +17,41 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import errors, legacy, ops
+from . import errors, ops
 from .absent import absent
 from .backend import Device as device
 from .backend import determinism, get_default_device, set_default_device
 from .backend.determinism import *  # noqa: F403
-from .backend.random import Generator, default_generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
-from .legacy import *  # noqa: F403
+from .backend.generator import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)
 from .ops import *  # noqa: F403
 from .tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from .tape.recording import Tape
 from .tape.tensor import Size, Tensor
 
 if TYPE_CHECKING:
     from . import accelerator, autograd, backends, cuda, nn, optim, serialization, testing, utils
     from .backend.threads import get_num_threads, set_num_threads
+    from .legacy import (
+        BoolTensor,
+        ByteTensor,
+        CharTensor,
+        DoubleTensor,
+        FloatTensor,
+        HalfTensor,
+        IntTensor,
+        LongTensor,
+        ShortTensor,
+    )
     from .serialization import load, save
+    from .tape.format import set_printoptions
+    from .tape.recording import Tape
 
 __version__ = "0.1.0"
 
@@ -43,8 +62,10 @@ __all__ += ["optim", "seed", "serialization", "set_grad_enabled", "set_rng_state
 __all__ += ["bool", "complex128", "complex64", "double", "float", "float16", "float32", "float64", "half", "int"]
 __all__ += ["int16", "int32", "int64", "int8", "long", "short", "uint8", "e", "inf", "nan", "pi"]
 __all__ += ["accelerator", "backends", "cuda", "dtype", "finfo", "get_num_threads", "iinfo", "load", "save"]
-__all__ += ["set_num_threads"]
-__all__ += determinism.__all__ + legacy.__all__ + ops.__all__
+__all__ += ["set_num_threads", "set_printoptions"]
+__all__ += ["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor"]
+__all__ += ["IntTensor", "LongTensor", "ShortTensor"]
+__all__ += determinism.__all__ + ops.__all__
 
 float16 = half = np.dtype(np.float16)
 float32 = float = np.dtype(np.float32)  # noqa: A001  (PyTorch's names)
@@ -59,10 +80,12 @@ bool = np.dtype(np.bool_)  # noqa: A001
 dtype, finfo, iinfo = np.dtype, np.finfo, np.iinfo
 inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 
-_SUBPACKAGES: tuple[str, ...] = ("accelerator", "autograd", "backend", "backends", "cuda", "diagnostics", "nn", "optim")
-_SUBPACKAGES += ("serialization", "testing", "train", "utils", "viz")
-_LAZY = {"load": "serialization", "save": "serialization"}
+_SUBPACKAGES: tuple[str, ...] = ("accelerator", "autograd", "backend", "backends", "cuda", "diagnostics", "legacy")
+_SUBPACKAGES += ("nn", "optim", "serialization", "testing", "train", "utils", "viz")
+_LAZY = {"Tape": "tape.recording", "load": "serialization", "save": "serialization", "set_printoptions": "tape.format"}
 _LAZY |= {"get_num_threads": "backend.threads", "set_num_threads": "backend.threads"}
+_LAZY |= dict.fromkeys(["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor"], "legacy")
+_LAZY |= dict.fromkeys(["HalfTensor", "IntTensor", "LongTensor", "ShortTensor"], "legacy")
 _ELSEWHERE = {
     "compile": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",
     "jit": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",
@@ -83,3 +106,8 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     return absent(__name__, __all__, _ELSEWHERE)(name)
+
+
+def __dir__() -> list[str]:
+    """What there is, loaded or not."""
+    return sorted({*globals(), *__all__, *_SUBPACKAGES})

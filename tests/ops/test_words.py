@@ -34,7 +34,7 @@ swapdims:swapaxes true_divide:div vdot:dot
 """
 OWN_NAMES = dict(pair.split(":") for pair in ALIASES.split())
 
-FUNCTIONS: dict[str, Callable[..., Any]] = {name: getattr(tg, name) for name in tg.ops.__all__}
+FUNCTIONS: dict[str, Callable[..., Any]] = {name: getattr(tg, name) for name in [*tg.ops.__all__, "set_printoptions"]}
 FUNCTIONS = {name: f for name, f in FUNCTIONS.items() if callable(f) and not isinstance(f, type)}
 PUBLIC = {f"Tensor.{name}": getattr(tg.Tensor, name) for name in METHODS if name not in FUNCTIONS}
 PUBLIC = FUNCTIONS | {name: f for name, f in PUBLIC.items() if callable(f)}

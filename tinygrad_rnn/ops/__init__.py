@@ -2,7 +2,6 @@
 
 # ruff: noqa: F403, F405
 
-from ..tape.format import set_printoptions
 from . import (
     arithmetic,
     comparison,
@@ -58,7 +57,7 @@ from .transcendental import *
 
 del methods
 
-__all__ = ["set_printoptions"]
+__all__: list[str] = []
 __all__ += elementwise.__all__
 __all__ += arithmetic.__all__
 __all__ += comparison.__all__

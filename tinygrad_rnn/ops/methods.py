@@ -7,13 +7,11 @@ right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..errors import ArgumentRuntimeError, ArgumentTypeError
 from ..tape import hooks
-from ..tape.backward import tensor_backward
-from ..tape.format import format_tensor, tensor_repr
 from ..tape.tensor import Tensor
 from ..typing import Value
 from . import (
@@ -29,7 +27,6 @@ from . import (
     inplace,
     linalg,
     numpy_names,
-    numpy_protocol,
     pieces,
     products,
     random_draws,
@@ -103,6 +100,70 @@ def _repeats(self: Tensor, other: Any) -> Any:
     return elementwise.mul(other, self)
 
 
+# what is loaded at the first call ---------------------------------------------------------------------------------
+
+
+def backward(
+    self: Tensor,
+    gradient: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Tensor | Sequence[Tensor] | None = None,
+) -> None:
+    """Add the gradient of this tensor with respect to every leaf to the leaf's ``.grad``.
+
+    Args:
+        gradient: the cotangent to start with, of this tensor's shape; may be left out for one entry (then 1).
+        retain_graph: keep saved values, so that the graph can be swept again; by default as ``create_graph``.
+        create_graph: record the sweep itself, so that the gradients can be differentiated.
+        inputs: accumulate into these tensors only.
+
+    Raises:
+        GraphError: nothing was recorded, ``gradient`` is missing or of a wrong shape, or the graph was freed.
+
+    >>> import tinygrad_rnn as tg
+    >>> w = tg.tensor(3.0, requires_grad=True)
+    >>> (w * w).backward()
+    >>> w.grad
+    tensor(6.)
+    """
+    from ..tape.backward import backward
+
+    backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+
+def _repr(self: Tensor) -> str:
+    """``tensor([1., 2.], requires_grad=True)``; see ``set_printoptions``."""
+    from ..tape.format import tensor_repr
+
+    return tensor_repr(self)
+
+
+def _format(self: Tensor, spec: str) -> str:
+    """A 0-d tensor formatted as its number, any other as its text."""
+    from ..tape.format import format_tensor
+
+    return format_tensor(self, spec)
+
+
+def _numpy_protocol() -> Any:
+    """What answers NumPy, and takes the places of the two functions below."""
+    from . import numpy_protocol
+
+    bind({"__array_ufunc__": numpy_protocol.array_ufunc, "__array_function__": numpy_protocol.array_function})
+    return numpy_protocol
+
+
+def _array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
+    """NEP 13: a ufunc, or a method of one, applied to arguments of which one is a Tensor."""
+    return _numpy_protocol().array_ufunc(self, ufunc, method, *inputs, out=out, **kwargs)
+
+
+def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+    """NEP 18: a function of NumPy's with a Tensor among its arguments."""
+    return _numpy_protocol().array_function(self, func, types, args, kwargs)
+
+
 METHODS: dict[str, Any] = {
     **{name: getattr(family, name) for family in FAMILIES for name in family.__all__ if name not in FUNCTIONS_ONLY},
     # operators
@@ -147,14 +208,14 @@ METHODS: dict[str, Any] = {
     "new_full": creation.new_full,
     # types, devices, memory; other libraries; text; the graph
     **conversion.METHODS,
-    "__array_ufunc__": numpy_protocol.array_ufunc,
-    "__array_function__": numpy_protocol.array_function,
+    "__array_ufunc__": _array_ufunc,
+    "__array_function__": _array_function,
     "__array_priority__": 1000,  # CuPy asks for it: array * tensor is the tensor's business
     "__dlpack__": dlpack.dlpack,
     "__dlpack_device__": dlpack.dlpack_device,
-    "__repr__": tensor_repr,
-    "__format__": format_tensor,
-    "backward": tensor_backward,
+    "__repr__": _repr,
+    "__format__": _format,
+    "backward": backward,
     **hooks.METHODS,
 }
 
@@ -162,10 +223,10 @@ METHODS.update(inplace.methods(METHODS))
 METHODS.update(numpy_names.accepting(METHODS))
 
 
-def bind() -> None:
-    """Give Tensor its operators and methods."""
-    for name, function in METHODS.items():
+def bind(table: dict[str, Any]) -> None:
+    """Give Tensor operators and methods."""
+    for name, function in table.items():
         setattr(Tensor, name, function)
 
 
-bind()
+bind(METHODS)

@@ -15,36 +15,9 @@ from .node import Leaf, Node
 from .sweep import AnyNode, sweep
 from .tensor import Tensor, as_array, wrap
 
-__all__ = ["backward", "grad", "tensor_backward"]
+__all__ = ["backward", "grad"]
 
 Tensors = Tensor | Sequence[Tensor]
-
-
-def tensor_backward(
-    self: Tensor,
-    gradient: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    inputs: Tensors | None = None,
-) -> None:
-    """Add the gradient of this tensor with respect to every leaf to the leaf's ``.grad``.
-
-    Args:
-        gradient: the cotangent to start with, of this tensor's shape; may be left out for one entry (then 1).
-        retain_graph: keep saved values, so that the graph can be swept again; by default as ``create_graph``.
-        create_graph: record the sweep itself, so that the gradients can be differentiated.
-        inputs: accumulate into these tensors only.
-
-    Raises:
-        GraphError: nothing was recorded, ``gradient`` is missing or of a wrong shape, or the graph was freed.
-
-    >>> import tinygrad_rnn as tg
-    >>> w = tg.tensor(3.0, requires_grad=True)
-    >>> (w * w).backward()
-    >>> w.grad
-    tensor(6.)
-    """
-    backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
 
 def backward(

@@ -6,7 +6,6 @@ puts its cotangent into that list, so to the sweep a fused primitive looks like 
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +14,6 @@ from ..typing import Array, Params, Value
 from .modes import quietly, state
 from .node import Node
 from .primitive import Part, Primitive, named, primitive
-from .sweep import cotangents
 from .tensor import Tensor, as_array, wrap
 
 __all__ = ["fused", "outputs_of"]
@@ -45,6 +43,8 @@ OUTPUT = Primitive("output", lambda a: a, (lambda g, y, a, number, count: Output
 @functools.lru_cache(maxsize=1024)
 def outputs_of(name: str) -> Primitive:
     """The primitive of the outputs of an operation with several, under the operation's own name."""
+    import copy
+
     p = copy.copy(OUTPUT)
     p.backward_name = name
     return p
@@ -88,6 +88,8 @@ def fused(
     """
 
     def recorded_vjp(gs: list[Value], residual: Any, *args: Value, needs: Sequence[bool], **params: Any) -> list[Value]:
+        from .sweep import cotangents
+
         # An alias per argument: a tensor given twice must get two cotangents, not twice their sum.
         inputs = [alias(a) if need else a for a, need in zip(args, needs, strict=True)]
         outputs = reference(*inputs, **params)
@@ -97,7 +99,6 @@ def fused(
         return [next(found) if need else None for need in needs]
 
     p = Primitive(name, forward, (), (), joint=vjp, recorded_joint=recorded_vjp, residual=True, fresh=fresh)
-    output = outputs_of(p.backward_name)
 
     def apply(*args: Any, **params: Any) -> tuple[Any, ...]:
         tensors = [isinstance(a, Tensor) for a in args]
@@ -114,6 +115,7 @@ def fused(
             node = Node(p, parents, tuple(values), params, residual, clocks, y.shape, y.dtype)
             for watcher in state.watchers:
                 watcher.recorded(node, outputs)
+            output = outputs_of(p.backward_name)
             for number, t in enumerate(results):
                 place: Params = {"number": number, "count": len(results)}
                 t._node = Node(output, (node,), (node,), place, None, (), t._data.shape, t._data.dtype)

@@ -29,7 +29,6 @@ from .node import Leaf, Node
 from .primitive import REGISTRY, Part, Primitive, primitive, unary
 from .tensor import Tensor, as_array, wrap
 from .views import ancestry, derive, region, unlock, views_of
-from .where import user_line
 
 __all__ = ["Erased", "check_memory", "check_write", "commit"]
 
@@ -200,7 +199,7 @@ def commit(t: Tensor, node: AnyNode | None, op: str, place: Array | None = None)
     """
     place = t._data if place is None else place
     here = state.here
-    stamp_write(t._own_clock(), place, f"{op}() at {user_line()}" if here.watchers else op + "()")
+    stamp_write(t._own_clock(), place, _writer(op) if here.watchers else op + "()")
     if not here.recording or (node is None and t._node is None and not t._is_view()):
         return t
     line = ancestry(t)
@@ -223,6 +222,12 @@ def commit(t: Tensor, node: AnyNode | None, op: str, place: Array | None = None)
         if id(view) not in relatives and (view._node is None or overlap(view._data, place)):
             _assign(view, derive(view))
     return t
+
+
+def _writer(op: str) -> str:
+    from .where import user_line
+
+    return f"{op}() at {user_line()}"
 
 
 def _assign(t: Tensor, node: AnyNode | None) -> None:
