@@ -18,25 +18,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import errors, ops
-from .absent import absent
 from .backend import Device as device
 from .backend import determinism, get_default_device, set_default_device
 from .backend.determinism import *  # noqa: F403
-from .backend.generator import (
-    Generator,
-    default_generator,
-    get_rng_state,
-    initial_seed,
-    manual_seed,
-    seed,
-    set_rng_state,
-)
 from .ops import *  # noqa: F403
 from .tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .tape.tensor import Size, Tensor
 
 if TYPE_CHECKING:
     from . import accelerator, autograd, backends, cuda, nn, optim, serialization, testing, utils
+    from .backend.generator import (
+        Generator,
+        default_generator,
+        get_rng_state,
+        initial_seed,
+        manual_seed,
+        seed,
+        set_rng_state,
+    )
     from .backend.threads import get_num_threads, set_num_threads
     from .legacy import (
         BoolTensor,
@@ -84,6 +83,8 @@ _SUBPACKAGES: tuple[str, ...] = ("accelerator", "autograd", "backend", "backends
 _SUBPACKAGES += ("nn", "optim", "serialization", "testing", "train", "utils", "viz")
 _LAZY = {"Tape": "tape.recording", "load": "serialization", "save": "serialization", "set_printoptions": "tape.format"}
 _LAZY |= {"get_num_threads": "backend.threads", "set_num_threads": "backend.threads"}
+_LAZY |= dict.fromkeys(["Generator", "default_generator", "initial_seed", "manual_seed", "seed"], "backend.generator")
+_LAZY |= {"get_rng_state": "backend.generator", "set_rng_state": "backend.generator"}
 _LAZY |= dict.fromkeys(["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor"], "legacy")
 _LAZY |= dict.fromkeys(["HalfTensor", "IntTensor", "LongTensor", "ShortTensor"], "legacy")
 _ELSEWHERE = {
@@ -105,9 +106,11 @@ def __getattr__(name: str) -> Any:
                 raise
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    from .absent import absent
+
     return absent(__name__, __all__, _ELSEWHERE)(name)
 
 
 def __dir__() -> list[str]:
     """What there is, loaded or not."""
-    return sorted({*globals(), *__all__, *_SUBPACKAGES})
+    return sorted({*globals(), *__all__})
