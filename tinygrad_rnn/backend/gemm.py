@@ -21,7 +21,7 @@ from ..typing import Array
 from .arrays import array_module
 from .kernels import gpu
 
-__all__ = ["multiply", "product", "sum_of_rows"]
+__all__ = ["multiply", "product", "readable", "sum_of_rows"]
 
 _ONE = {char: np.ones(1, char) for char in "fd"}
 _ZERO = {char: np.zeros(1, char) for char in "fd"}
@@ -86,6 +86,11 @@ def product(a: Array, b: Array, onto: Array | None = None) -> Array:
 def _ones(make: Any, device: int, count: int, dtype: Any) -> Array:
     """(2, count): a sum over rows is faster as a product, and this operand of it is always the same."""
     return make((2, count), dtype)
+
+
+def readable(a: Array) -> bool:
+    """Whether cuBLAS can read a GPU's array as it is, without gaps."""
+    return bool(a.dtype.char in _FACTORS and a.size and a.flags.c_contiguous and a.device.id == gpu().number)
 
 
 def sum_of_rows(a: Array, shape: tuple[int, ...], onto: Array | None = None) -> Array:

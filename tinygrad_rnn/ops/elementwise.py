@@ -17,7 +17,8 @@ from ..tape.primitive import binary, primitive, unary
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Value
 from .dtypes import cast, fitting, get_default_dtype, promote, result_type
-from .shape import share_of, sum_to
+from .shape import sum_to
+from .shares import share_of_bias
 
 __all__ = ["abs", "clone", "exp", "log", "maximum", "minimum", "mul", "neg", "positive", "pow", "reciprocal", "relu"]
 __all__ += ["rsqrt", "sigmoid", "sign", "sqrt", "square", "tanh", "where"]
@@ -121,8 +122,8 @@ add = binary(
     "add",
     np.add,
     (
-        lambda g, y, a, b: g if g.shape == a.shape else share_of(g, a.shape),
-        lambda g, y, a, b: g if g.shape == b.shape else share_of(g, b.shape),
+        lambda g, y, a, b: g if g.shape == a.shape else share_of_bias(g, a.shape),
+        lambda g, y, a, b: g if g.shape == b.shape else share_of_bias(g, b.shape),
     ),
     ("", ""),
     promote=promote,

@@ -18,7 +18,6 @@ from ..tape.tensor import Tensor
 from ..tape.views import shown
 from ..typing import Array, DType, Shape, Value
 from .dtypes import as_dtype
-from .kernels.lookup import rows_of_table
 from .kernels.scatter import add_at
 from .plain import plain
 from .shape import axis_of, broadcast_to, reshape
@@ -365,12 +364,15 @@ def _embedding_vjp(g: Value, y: Any, weight: Any, index: Array, padding_idx: int
     return read_vjp(g, None, weight, index)
 
 
-_embedding = primitive(
-    "embedding",
-    lambda weight, index, padding_idx: weight[index] if type(weight) is np.ndarray else rows_of_table(weight, index),
-    (_embedding_vjp,),
-    ("",),
-)
+def _looked_up(weight: Array, index: Array, padding_idx: int | None) -> Array:
+    if type(weight) is np.ndarray:
+        return weight[index]
+    from .kernels.lookup import rows_of_table  # not loaded without a GPU
+
+    return rows_of_table(weight, index)
+
+
+_embedding = primitive("embedding", _looked_up, (_embedding_vjp,), ("",))
 
 
 def embedding(index: Value, weight: Value, padding_idx: int | None = None) -> Value:

@@ -10,13 +10,13 @@ from weakref import ref
 import numpy as np
 
 from ..backend import on_gpu
-from ..backend.gemm import product
 from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ..tape.modes import state
 from ..tape.primitive import Part, binary, primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
-from .shape import share_of, sum_to
+from .shape import sum_to
+from .shares import gemm, share_of_bias, share_of_weight
 
 __all__ = ["linear", "matmul"]
 
@@ -60,32 +60,10 @@ def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
     return sum_to(g @ b.swapaxes(-1, -2), a.shape)
 
 
-class ProductPart(Part):
-    """``a^T @ g`` on a GPU: cuBLAS adds it to what other uses of a weight gave, which spares memory and a launch."""
-
-    __slots__ = ("a", "g")
-
-    def __init__(self, a: Array, g: Array) -> None:
-        self.a, self.g = a, g
-
-    def start(self) -> Array:
-        return product(self.a.T, self.g)
-
-    def add_to(self, total: Array) -> None:
-        product(self.a.T, self.g, onto=total)
-
-
-def _of_weight(g: Value, a: Value) -> Any:
-    """``a^T @ g`` of two matrices."""
-    if type(g) is ndarray and type(a) is ndarray:
-        return dot(a.T, g)
-    return ProductPart(a, g) if on_gpu(g) and on_gpu(a) else matmul(a.T, g)
-
-
 def _vjp_right(g: Value, y: Any, a: Value, b: Any) -> Value:
     """``a^T @ g``, written out for vectors, summed over batch axes that were broadcast."""
     if g.ndim == a.ndim == 2:
-        return _of_weight(g, a)
+        return share_of_weight(g, a)
     if a.ndim == 1:
         return sum_to(a[:, None] * g[..., None, :], b.shape) if b.ndim > 1 else g * a
     if b.ndim == 1:
@@ -154,7 +132,7 @@ def _no_common_batch(left: Shape, right: Shape) -> Exception | None:
 def _product(a: Array, b: Array) -> Array:
     """``a @ b``; for two matrices by ``dot``, which does the same in half the time where they are small."""
     if a.ndim == b.ndim == 2:
-        return a.dot(b) if type(a) is ndarray or not on_gpu(a) else product(a, b)
+        return a.dot(b) if type(a) is ndarray or not on_gpu(a) else gemm().product(a, b)
     return np.matmul(a, b)
 
 
@@ -197,11 +175,11 @@ def _linear_vjp_weight(g: Value, y: Any, x: Value, weight: Any, bias: Any) -> Va
         return g[:, None] * x
     if x.ndim > 2:
         g, x = rows_of(g), rows_of(x)
-    return _of_weight(x, g)
+    return share_of_weight(x, g)
 
 
 def _linear_vjp_bias(g: Value, y: Any, x: Any, weight: Any, bias: Any) -> Value:
-    found = share_of(g, bias.shape)
+    found = share_of_bias(g, bias.shape)
     if isinstance(found, (Tensor, Part)) or found.size < g.size:
         return found
     return found.copy()  # of one row the sum is that row

@@ -12,12 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, on_gpu
+from ..backend import array_module
 from ..backend.blocks import joined
-from ..backend.gemm import sum_of_rows
-from ..backend.kernels import gpu
 from ..errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
-from ..tape.primitive import Part, primitive
+from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
 from .dtypes import cast, result_type, whole
@@ -84,11 +82,6 @@ def sizes_of(sizes: tuple[Any, ...]) -> Shape:
 
 def _sum_to(a: Array, shape: Shape) -> Array:
     extra = a.ndim - len(shape)
-    if extra > 0 and len(shape) == 1 and a.shape[-1:] == shape and a.size and a.flags.c_contiguous:
-        if type(a) is ndarray:  # the gradient of a bias
-            return _sum_of_rows(a.reshape(-1, shape[0]))
-        if _by_cublas(a):
-            return sum_of_rows(a, shape)
     if extra > 0:
         a = a.sum(axis=0 if extra == 1 else tuple(range(extra)))
     if 1 in shape and a.shape != shape:
@@ -103,49 +96,17 @@ _sum_to_primitive = primitive(
 
 def sum_to(a: Value, shape: Shape) -> Value:
     """Sum over the axes along which ``shape`` was broadcast to ``a.shape``: the adjoint of ``broadcast_to``."""
-    full = a.shape
-    if full == shape:
+    if a.shape == shape:
         return a
-    if type(a) is ndarray:
-        return _sum_of_rows(a) if len(full) == 2 and full[1:] == shape else _sum_to(a, shape)  # a bias' most often
+    if type(a) is ndarray and a.shape[-1:] == shape and a.size and (a.ndim == 2 or a.flags.c_contiguous):
+        return _sum_of_rows(a if a.ndim == 2 else a.reshape(-1, shape[0]))  # the gradient of a bias
     return _sum_to_primitive(a, shape=shape) if isinstance(a, Tensor) else _sum_to(a, shape)
 
 
-def _by_cublas(a: Array) -> bool:
-    return a.dtype.char in "fd" and on_gpu(a) and a.device.id == gpu().number
-
-
-class SumPart(Part):
-    """The share of a bias on a GPU: cuBLAS adds the sum of its rows to what other uses of the bias gave."""
-
-    __slots__ = ("g", "shape")
-
-    def __init__(self, g: Array, shape: Shape) -> None:
-        self.g, self.shape = g, shape
-
-    def start(self) -> Array:
-        return sum_of_rows(self.g, self.shape)
-
-    def add_to(self, total: Array) -> None:
-        if total.flags.c_contiguous and total.dtype == self.g.dtype:
-            sum_of_rows(self.g, self.shape, onto=total)
-        else:
-            total += self.start()
-
-
-def share_of(g: Value, shape: Shape) -> Any:
-    """What a vjp gives an argument of ``shape`` that was broadcast to that of ``g``: :func:`sum_to`, or a part."""
-    if type(g) is not ndarray and len(shape) == 1 and g.shape[-1:] == shape and not isinstance(g, Tensor):
-        if g.ndim > 1 and g.size and g.flags.c_contiguous and _by_cublas(g):
-            return SumPart(g, shape)
-    return sum_to(g, shape)
-
-
 def _sum_of_rows(a: Array) -> Array:
-    rows = len(a)
-    if rows == 1:
+    if len(a) == 1:
         return a[0]  # in a tenth of the time
-    ones = _ones(rows, a.dtype.char)
+    ones = _ones(len(a), a.dtype.char)
     return a.sum(axis=0) if ones is None else ones.dot(a)  # which takes a quarter of the time
 
 

@@ -19,7 +19,6 @@ import numpy as np
 from ...backend import array_module
 from ...backend.determinism import are_deterministic_algorithms_enabled
 from ...typing import Array
-from .lookup import add_rows
 
 __all__ = ["add_at"]
 
@@ -49,8 +48,11 @@ def add_at(total: Array, index: Any, values: Array) -> None:
         _add_on_host(total, index, values)
     elif are_deterministic_algorithms_enabled():
         _by_flat_places(xp, total, index, values, _add_sorted)
-    elif not add_rows(total, index, values):
-        xp.add.at(total, index, values)
+    else:
+        from .lookup import add_rows
+
+        if not add_rows(total, index, values):
+            xp.add.at(total, index, values)
 
 
 def _is_basic(index: Any) -> bool:
