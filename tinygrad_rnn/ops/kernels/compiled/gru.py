@@ -154,7 +154,7 @@ def forward(
     w_in = w_ih if division.step_by_step else None
     w_n, w_rz, w_in = strips(division, w_hh[2 * size :], w_hh[: 2 * size], w_in, transposed=True)
     if w_in is None:
-        times_weight(division, rows_x, w_ih.T, gates[:, size : 4 * size])
+        times_weight(division, rows_x, 0, w_ih, gates, size, transposed=True)
     share(
         _forward,
         division.batch,
@@ -208,7 +208,7 @@ def backward(
     w_n, w_rz, w_in = strips(division, w_hh[2 * size :], w_hh[: 2 * size], w_in)
     share(
         _backward,
-        division.numbered_batch(),
+        division.numbered,
         gemm_address(dtype),
         visits.table,
         visits.initial,
@@ -224,7 +224,7 @@ def backward(
         given(dx, 2, dtype),
     )
     if dx is not None and w_in is None:
-        times_weight(division, da[:, size : 4 * size], w_ih, dx)
+        times_weight(division, da, size, w_ih, dx, 0)
     d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[2] else None
     d_rz, d_n = None, None
     if needs[3]:

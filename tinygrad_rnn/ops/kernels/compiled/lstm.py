@@ -163,7 +163,7 @@ def forward(
     gates = room(visits.rows, 4 * size, x)
     w, w_in = strips(division, w_hh, w_ih if division.step_by_step else None, transposed=True)
     if w_in is None:
-        times_weight(division, rows_x, w_ih.T, gates[:, : 4 * size])
+        times_weight(division, rows_x, 0, w_ih, gates, 0, transposed=True)
     share(
         _forward,
         division.batch,
@@ -204,14 +204,13 @@ def backward(
     dy, dh_n, dc_n, dc_all = (*gs, None)[:4]
     dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
     dc = np.zeros(c0.shape, dtype) if dc_n is None else dc_n.copy()
-    whole_dz = room(visits.rows, 4 * size, x)
-    dz = whole_dz[:, : 4 * size]
+    dz = aligned_empty(gates.shape, gates)
     d_bias = np.zeros((len(division.batch), 4 * size), dtype)
     dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs[0] else None
     w, w_in = strips(division, w_hh, w_ih if needs[0] and division.step_by_step else None)
     share(
         _backward,
-        division.numbered_batch(),
+        division.numbered,
         gemm_address(dtype),
         visits.table,
         visits.initial,
@@ -224,15 +223,15 @@ def backward(
         given(None if dc_all is None else visits.in_rows(dc_all), 2, dtype),
         dh,
         dc,
-        whole_dz,
+        dz,
         d_bias,
         given(dx, 2, dtype),
     )
     if dx is not None and w_in is None:
-        times_weight(division, dz, w_ih, dx)
+        times_weight(division, dz, 0, w_ih, dx, 0)
     d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[3] else None
     d_w_hh = aligned_empty(w_hh.shape, w_hh) if needs[4] else None
-    weight_gradients(division, (whole_dz, 0, visits.in_rows(x), d_w_ih), (whole_dz, 0, visits.before(h), d_w_hh))
+    weight_gradients(division, (dz, 0, visits.in_rows(x), d_w_ih), (dz, 0, visits.before(h), d_w_hh))
     d_bias = d_bias[0] if len(d_bias) == 1 else d_bias.sum(axis=0)
     return [
         None if dx is None else dx.reshape(x.shape),

@@ -181,7 +181,9 @@ def multiply_transposed(
     item = right.itemsize
     ld_left, ld_right, width = left.shape[1], right.shape[1], result.shape[1]
     pieces = max(-(-(high - low) // TALL), 1)
-    tall = -(-(high - low) // pieces)
+    tall = max(-(-(high - low) // pieces), 1)
+    if len(right) == 0:
+        result[low:high] = 0
     for k in range(0, len(right), DEEP):
         deep = min(DEEP, len(right) - k)
         beta = right.dtype.type(1 if k > 0 else 0)

@@ -144,7 +144,7 @@ def forward(
     h = visits.room(h0)
     w, w_in = strips(division, w_hh, w_ih if division.step_by_step else None, transposed=True)
     if w_in is None:
-        times_weight(division, rows_x, w_ih.T, visits.after(h))
+        times_weight(division, rows_x, 0, w_ih, visits.after(h), 0, transposed=True)
     relu = nonlinearity == "relu"
     share(
         _forward,
@@ -204,7 +204,7 @@ def backward(
     w, w_in = strips(division, w_hh, w_ih if needs[0] and division.step_by_step else None)
     share(
         _backward,
-        division.numbered_batch(),
+        division.numbered,
         gemm_address(dtype),
         visits.table,
         relu,
@@ -218,7 +218,7 @@ def backward(
         given(dx, 2, dtype),
     )
     if dx is not None and w_in is None:
-        times_weight(division, dz[:, :size], w_ih, dx)
+        times_weight(division, dz, 0, w_ih, dx, 0)
     d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[2] else None
     d_w_hh = aligned_empty(w_hh.shape, w_hh) if needs[3] else None
     weight_gradients(division, (dz, 0, visits.in_rows(x), d_w_ih), (dz, 0, visits.before(h), d_w_hh))

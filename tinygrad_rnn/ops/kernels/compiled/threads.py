@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from ....backend.threads import get_num_threads, one_blas_thread
+from ....backend.unpacked import multiplies_unpacked
 
 __all__ = ["evenly", "share", "threads_for"]
 
@@ -45,9 +46,12 @@ def evenly(count: int, parts: int) -> list[tuple[int, int]]:
 def share(function: Callable[..., object], ranges: Sequence[tuple[int, ...]], *arguments: Any) -> None:
     """Call ``function(*range, *arguments)`` for every range, each in a thread of its own, the first in this one."""
     if len(ranges) <= 1:
-        with one_blas_thread:
-            for only in ranges:
+        for only in ranges:
+            if multiplies_unpacked():  # small products are computed by their caller, whatever BLAS's number of threads
                 function(*only, *arguments)
+            else:
+                with one_blas_thread:
+                    function(*only, *arguments)
         return
     while len(_workers) < len(ranges) - 1:
         _workers.append(_start())

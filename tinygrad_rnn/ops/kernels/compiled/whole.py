@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +12,7 @@ from ....backend import aligned_empty
 from ....backend.unpacked import multiplies_unpacked
 from ....typing import Array
 from .arguments import plain
-from .products import WIDTH, fill_strips, gemm_address, multiply_transposed
+from .products import WIDTH, fill_strips, gemm_address, multiply, multiply_transposed
 from .threads import evenly, share, threads_for
 from .visits import Visits
 
@@ -32,26 +34,30 @@ class Division(NamedTuple):
     Attributes:
         threads: how many there are.
         batch: the sequences of each.
+        numbered: the same, each with its number.
         step_by_step: whether the input projection and its gradient are computed within the loop over time.
     """
 
     threads: int
     batch: list[tuple[int, int]]
+    numbered: list[tuple[int, int, int]]
     step_by_step: bool
 
     @classmethod
     def of(cls, visits: Visits, w_ih: Array, w_hh: Array) -> Division:
         """The division for so many rows, multiplied by these weights."""
         threads = threads_for(visits.rows * (w_ih.size + w_hh.size))
-        batch = visits.shares(threads)
-        near = w_ih.nbytes <= NEAR
-        rows = visits.batch // len(batch)
-        step_by_step = rows >= (ROWS_OF_A_STEP if near else ROWS_WHERE_FAR) and (near or multiplies_unpacked())
-        return cls(threads, batch, step_by_step)
+        if w_ih.nbytes <= NEAR:
+            return _division(visits, threads, ROWS_OF_A_STEP)
+        return _division(visits, threads, ROWS_WHERE_FAR if multiplies_unpacked() else sys.maxsize)
 
-    def numbered_batch(self) -> list[tuple[int, int, int]]:
-        """The ranges of ``batch`` with their numbers."""
-        return [(low, high, number) for number, (low, high) in enumerate(self.batch)]
+
+@functools.lru_cache(maxsize=16)
+def _division(visits: Visits, threads: int, least: int) -> Division:
+    """Layers ask for the same ones over and over.  ``least``: rows of a step that make it step by step."""
+    batch = visits.shares(threads)
+    numbered = [(low, high, number) for number, (low, high) in enumerate(batch)]
+    return Division(threads, batch, numbered, visits.batch // len(batch) >= least)
 
 
 def strips(division: Division, *weights: Array | None, transposed: bool = False) -> list[Array]:
@@ -59,16 +65,17 @@ def strips(division: Division, *weights: Array | None, transposed: bool = False)
     results: list[Array] = []
     work = []
     for weight in weights:
-        if weight is not None:
-            weight = plain(weight)
-            if not transposed and weight.shape[1] <= WIDTH:
-                weight = weight.reshape(-1)  # it is its only strip
-            else:
-                work.append((weight, aligned_empty((weight.size,), weight)))
-                weight = work[-1][1]
-        results.append(weight)
+        if weight is None:
+            results.append(weight)
+        elif not transposed and weight.shape[1] <= WIDTH:
+            results.append(plain(weight).reshape(-1))  # it is its only strip
+        else:
+            result = aligned_empty((weight.size,), weight)
+            work.append((plain(weight), result))
+            results.append(result)
     if division.threads == 1 or sum([weight.nbytes for weight, _ in work]) <= NEAR:
-        _strips(0, 1, 1, work, transposed)
+        for weight, result in work:
+            fill_strips(0, weight.size, weight, transposed, result)  # as many as there are
     else:
         share(_strips, [(k, k + 1) for k in range(division.threads)], division.threads, work, transposed)
     return results
@@ -80,9 +87,21 @@ def _strips(part: int, after: int, parts: int, work: list[tuple[Array, Array]], 
         fill_strips(count * part // parts, count * after // parts, weight, transposed, result)
 
 
-def times_weight(division: Division, x: Array, w: Array, out: Array) -> None:
-    """``out = x @ w``, (S, K) and (K, M), the rows of x in shares."""
-    share(_rows, evenly(len(x), division.threads), x, w, out)
+def times_weight(
+    division: Division, x: Array, first: int, weight: Array, out: Array, column: int, *, transposed: bool = False
+) -> None:
+    """``out[:, column : column + M] = x[:, first : first + K] @ W``, with W (K, M) a weight or its transpose.
+
+    The rows of x in shares.
+    """
+    depth, width = weight.shape[::-1] if transposed else weight.shape
+    gemm = gemm_address(weight.dtype) if division.threads == 1 and multiplies_unpacked() else 0
+    if gemm:
+        (w,) = strips(division, weight, transposed=transposed)
+        multiply(gemm, x, 0, first, len(x), w, width, out, 0, column, False)
+    else:
+        w = weight.T if transposed else weight
+        share(_rows, evenly(len(x), division.threads), x[:, first : first + depth], w, out[:, column : column + width])
 
 
 def _rows(low: int, high: int, x: Array, w: Array, out: Array) -> None:
@@ -94,17 +113,21 @@ def weight_gradients(division: Division, *work: tuple[Array, int, Array, Array |
 
     The rows of every result in shares; a result of None is not wanted.
     """
+    gemm = gemm_address(work[0][0].dtype) if multiplies_unpacked() else 0
+    if gemm and division.threads == 1:
+        for table, first, x, result in work:
+            if result is not None:
+                multiply_transposed(0, len(result), gemm, table, first, x, result)
+        return
     wanted = [item for item in work if item[3] is not None]
     if wanted:
-        gemm = gemm_address(wanted[0][0].dtype) if multiplies_unpacked() else 0
-        ranges = [(k, k + 1) for k in range(division.threads)]
-        share(_columns, ranges, division.threads, gemm, wanted)
+        share(_columns, [(k, k + 1) for k in range(division.threads)], division.threads, gemm, wanted)
 
 
 def _columns(part: int, after: int, parts: int, gemm: int, work: list[tuple[Array, int, Array, Array]]) -> None:
     for table, first, x, result in work:
         low, high = len(result) * part // parts, len(result) * after // parts
-        if gemm and len(x):
+        if gemm:
             multiply_transposed(low, high, gemm, table, first, x, result)
         else:
             np.matmul(table[:, first + low : first + high].T, x, out=result[low:high])
