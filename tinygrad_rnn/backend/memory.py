@@ -10,8 +10,9 @@ Only arrays of the host come from here: CuPy has a pool of its own.
 
 from __future__ import annotations
 
-import math
 from ctypes import addressof, c_char
+from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -30,7 +31,10 @@ MOST = 1 << 27
 """Bytes of idle memory that are kept."""
 
 UNALIGNED = 1 << 14
-"""Bytes below which an array is not worth aligning: a microsecond is what the calls alone cost there."""
+"""Bytes up to which an array is not worth aligning: a microsecond is what the calls alone cost there."""
+
+ndarray, empty, uint8 = np.ndarray, np.empty, np.dtype(np.uint8)
+from_buffer: Any = c_char.from_buffer  # with it the address of an array takes a fifth of the time of NumPy's own ways
 
 _idle: dict[int, list[tuple[Array, int]]] = {}
 """By size: memory, and the address of the first cache line in it."""
@@ -53,10 +57,6 @@ class _Lease:
             _idle.setdefault(size, []).append(self.memory)
 
 
-def _address(memory: Array) -> int:
-    return addressof(c_char.from_buffer(memory))  # a fifth of the time that NumPy's own ways take
-
-
 def release_memory() -> None:
     """Give all idle memory back to the system."""
     _idle.clear()
@@ -70,18 +70,20 @@ def aligned_empty(shape: tuple[int, ...], like: Array) -> Array:
     (see ``ops/kernels/columns.py``) ran at 125 GFLOP/s so and at 180 aligned.
     """
     dtype = like.dtype
-    size = math.prod(shape) * dtype.itemsize
-    if type(like) is not np.ndarray or size < UNALIGNED or dtype.hasobject:
+    if type(like) is not ndarray or dtype.hasobject:
         return array_module(like).empty(shape, dtype)
+    size = prod(shape) * dtype.itemsize
+    if size <= UNALIGNED:
+        return empty(shape, dtype)
     if size < SMALLEST:
-        memory = np.empty(size + CACHE_LINE, np.uint8)
-        return np.ndarray(shape, dtype, memory, -_address(memory) % CACHE_LINE)
+        memory = empty(size + CACHE_LINE, uint8)
+        return ndarray(shape, dtype, memory, -addressof(from_buffer(memory)) % CACHE_LINE)
     step = 1 << (size.bit_length() - 4)  # 8 sizes between a power of two and the next
     size = -(-size // step) * step + CACHE_LINE
     try:
         found = _idle[size].pop()
     except LookupError:
         memory = np.empty(size, np.uint8)
-        start = _address(memory)
+        start = addressof(from_buffer(memory))
         found = memory, start + -start % CACHE_LINE
     return np.asarray(_Lease(found, shape, dtype))
