@@ -142,6 +142,16 @@ def test_a_tensor_that_would_get_no_gradient() -> None:
         f(a, a)
 
 
+def test_the_vjp_of_one_tensor_still_gets_all_arguments() -> None:
+    @primitive(lambda g, y, a, b: 2 * g, saves=("",))
+    def doubled_plus(a: Any, b: Any) -> Any:
+        return 2 * a + b
+
+    (a,) = leaves([1.0, 2.0])
+    doubled_plus(a, np.array([3.0, 4.0])).sum().backward()
+    assert a.grad.tolist() == [2.0, 2.0]
+
+
 def test_a_vjp_that_reads_what_it_did_not_declare() -> None:
     f = primitive(lambda g, y, a: g * a, saves=("",), name="undeclared")(identity)
     (a,) = leaves(1.0)

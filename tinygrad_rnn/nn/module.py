@@ -157,14 +157,15 @@ class Module(Calling):
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters, or fill them with zeros."""
-        for parameter in self.parameters():
-            if parameter.grad is not None:
-                if set_to_none:
-                    parameter.grad = None
-                else:
-                    parameter.grad.detach_()
-                    parameter.grad._data[...] = 0
-                    parameter.grad._touch()
+        for module in self.modules():
+            for parameter in module._parameters.values():
+                if parameter is not None and parameter.grad is not None:
+                    if set_to_none:
+                        parameter.grad = None
+                    else:
+                        parameter.grad.detach_()
+                        parameter.grad._data[...] = 0
+                        parameter.grad._touch()
 
     # conversion ---------------------------------------------------------------------------------------------
 

@@ -54,8 +54,8 @@ def backward(
         if t is None or (t._node is None and not receivers):
             return  # the leaf itself is gone, or needs no gradient any more
         accumulate(t, total, owned, create_graph)
-        if isinstance(node, Leaf):
-            for hook in list((node.post_hooks or {}).values()):
+        if isinstance(node, Leaf) and node.post_hooks:
+            for hook in list(node.post_hooks.values()):
                 hook(t)
 
     sweep(seeds, deliver, keep=keep, record=create_graph, wanted=wanted)
@@ -193,7 +193,9 @@ def _seeds(outputs: tuple[Tensor, ...], gradients: Any, record: bool) -> list[tu
                     f"grad can be implicitly created only for scalar outputs, and this one has shape {t.shape}. "
                     "Reduce it first (loss.sum(), loss.mean()) or pass gradient="
                 )
-            g = wrap(array_module(t._data).ones_like(t._data))
+            ones = array_module(t._data).empty_like(t._data)  # ones_like is a function of Python
+            ones.fill(1)
+            g = wrap(ones)
         elif not isinstance(g, Tensor):
             g = wrap(np.asarray(g, t._data.dtype))
         if g._data.shape != t._data.shape:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..typing import Array, Params, Value
 from .modes import quietly, state
-from .node import Node
+from .node import Leaf, Node
 from .primitive import Part, Primitive, named, primitive
 from .tensor import Tensor, as_array, wrap
 
@@ -37,7 +37,9 @@ class OutputPart(Part):
         total[self.number] = self.g if before is None else before + self.g
 
 
-OUTPUT = Primitive("output", lambda a: a, (lambda g, y, a, number, count: OutputPart(number, count, g),), ("",))
+OUTPUT = Primitive(
+    "output", lambda a: a, (lambda g, y, a, number, count: OutputPart(number, count, g),), ("",), arity=1
+)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -101,19 +103,29 @@ def fused(
     p = Primitive(name, forward, (), (), joint=vjp, recorded_joint=recorded_vjp, residual=True, fresh=fresh)
 
     def apply(*args: Any, **params: Any) -> tuple[Any, ...]:
-        tensors = [isinstance(a, Tensor) for a in args]
-        values = [a._data if tensor else a for a, tensor in zip(args, tensors, strict=True)]
+        values: list[Any] = []
+        parents: list[Leaf | Node | None] = []
+        tensors = needed = False
+        for a in args:
+            if isinstance(a, Tensor):
+                tensors = True
+                needed = needed or a._node is not None
+                values.append(a._data)
+                parents.append(a._node)
+            else:
+                values.append(a)
+                parents.append(None)
         outputs, residual = quietly(forward, *values, **params)
-        if True not in tensors:
+        if not tensors:
             return tuple(outputs)
         results = tuple([wrap(as_array(y)) for y in outputs])
-        parents = tuple([a._node if tensor else None for a, tensor in zip(args, tensors, strict=True)])
-        if state.recording and any(node is not None for node in parents):
+        here = state.here
+        if needed and here.recording:
             y = results[0]._data
             watched = (*args, *results) if kept else args
             clocks = tuple([(t._clock or t._own_clock()) if isinstance(t, Tensor) else None for t in watched])
-            node = Node(p, parents, tuple(values), params, residual, clocks, y.shape, y.dtype)
-            for watcher in state.watchers:
+            node = Node(p, tuple(parents), tuple(values), params, residual, clocks, y.shape, y.dtype)
+            for watcher in here.watchers:
                 watcher.recorded(node, outputs)
             output = outputs_of(p.backward_name)
             for number, t in enumerate(results):

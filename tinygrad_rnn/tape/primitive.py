@@ -68,7 +68,7 @@ class Part:
 class Primitive:
     """One row of the table of primitives.
 
-    ``arity`` is 1 or 2 for those of one or two arguments and no parameters, which the sweep calls without loops:
+    ``arity`` is 1 for those of one argument, 2 for those of two and no parameters, which the sweep calls without loops:
     with 0, for any other form, a node of an RNN step costs a third more.  ``fresh``: the cotangents that it
     gives are arrays made for the purpose, each with memory of its own, which the sweep may keep and add into.
     ``passes``: the cotangent of the only argument is that of the result in another shape, owned by whoever owned that.
@@ -354,7 +354,8 @@ def primitive(
         fresh: the vjps give new arrays, which nobody else has: a leaf keeps them as its gradient, without a copy.
         floating: integer input is converted to the default float first.
     """
-    p = Primitive(name, forward, vjps, saves, view=view, joint=joint, passes=passes, fresh=fresh)
+    arity = 1 if len(vjps) == 1 and joint is None else 0
+    p = Primitive(name, forward, vjps, saves, view=view, joint=joint, arity=arity, passes=passes, fresh=fresh)
     if view:
         from .views import viewer  # which needs Tensor, as this file does, and the primitive only to remember it
 
