@@ -19,6 +19,7 @@ from ..tape.tensor import Tensor
 from ..typing import Value
 from .cells import gru_cell, lstm_cell, rnn_cell
 from .kernels import segments as kernel
+from .shape import unsqueeze
 from .unroll import unroll
 
 __all__ = ["gru_sequence", "lstm_sequence", "rnn_sequence"]
@@ -30,31 +31,37 @@ Segments = int | str | None
 
 
 def _rnn_composed(
-    x: Value, h: Value, *weights: Value, nonlinearity: str, sizes: Sizes, reverse: bool, **_: Any
+    x: Value, h: Value, *weights: Value, nonlinearity: str, sizes: Sizes, reverse: bool, stacked: bool, **_: Any
 ) -> tuple[Value, ...]:
     def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
         return (rnn_cell(x_t, *states, *weights, nonlinearity=nonlinearity),)
 
     (y,), states = unroll(step, x, (h,), sizes=sizes, reverse=reverse)
-    return y, *states
+    return y, *_as_wished(states, stacked)
 
 
 def _lstm_composed(
-    x: Value, h: Value, c: Value, *weights: Value, sizes: Sizes, reverse: bool, cells: bool = False, **_: Any
+    x: Value, h: Value, c: Value, *weights: Value, sizes: Sizes, reverse: bool, cells: bool, stacked: bool, **_: Any
 ) -> tuple[Value, ...]:
     def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
         return lstm_cell(x_t, *states, *weights)
 
     (y, *all_cells), states = unroll(step, x, (h, c), sizes=sizes, reverse=reverse, emit=(0, 1) if cells else (0,))
-    return y, *states, *all_cells
+    return y, *_as_wished(states, stacked), *all_cells
 
 
-def _gru_composed(x: Value, h: Value, *weights: Value, sizes: Sizes, reverse: bool, **_: Any) -> tuple[Value, ...]:
+def _gru_composed(
+    x: Value, h: Value, *weights: Value, sizes: Sizes, reverse: bool, stacked: bool, **_: Any
+) -> tuple[Value, ...]:
     def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
         return (gru_cell(x_t, *states, *weights),)
 
     (y,), states = unroll(step, x, (h,), sizes=sizes, reverse=reverse)
-    return y, *states
+    return y, *_as_wished(states, stacked)
+
+
+def _as_wished(states: Sequence[Value], stacked: bool) -> Sequence[Value]:
+    return [unsqueeze(state, 0) for state in states] if stacked else states
 
 
 # fused ---------------------------------------------------------------------------------------------------------------
@@ -69,8 +76,8 @@ def _apply(composed: Any, fused_form: Any, impl: str, args: tuple[Value, ...], p
         params["sizes"] = tuple(int(n) for n in params["sizes"])
     if impl == "composed":
         return composed(*args, **params)
-    recorded = is_grad_enabled() and any(isinstance(a, Tensor) and a._node is not None for a in args)
-    return fused_form(*args, **params, save=recorded)
+    params["save"] = is_grad_enabled() and any(isinstance(a, Tensor) and a._node is not None for a in args)
+    return fused_form(*args, **params)
 
 
 def rnn_sequence(
@@ -86,6 +93,7 @@ def rnn_sequence(
     reverse: bool = False,
     impl: str = "fused",
     segments: Segments = None,
+    stacked: bool = False,
 ) -> tuple[Value, Value]:
     """:func:`~tinygrad_rnn.ops.cells.rnn_cell` over a sequence: ``(y, h_n)``.
 
@@ -97,13 +105,15 @@ def rnn_sequence(
         segments: fused alone: how many pieces of the sequence to compute again in the backward pass, from the
             states at their borders, which are all that is kept; ``"auto"``: about sqrt(T); None: none, everything is
             kept.  See :mod:`~tinygrad_rnn.ops.kernels.segments`.
+        stacked: give the final states as (1, N, R), a stack of one layer, without an operation of their own for it.
 
     >>> import tinygrad_rnn as tg
     >>> y, h = rnn_sequence(tg.ones(3, 1, 1), tg.zeros(1, 1), tg.ones(1, 1), tg.zeros(1, 1), nonlinearity="relu")
     >>> y.shape, h
     (torch.Size([3, 1, 1]), tensor([[1.]]))
     """
-    params = {"nonlinearity": nonlinearity, "sizes": sizes, "reverse": reverse, "segments": segments}
+    options = {"sizes": sizes, "reverse": reverse, "segments": segments, "stacked": stacked}
+    params = {"nonlinearity": nonlinearity, **options}
     y, h = _apply(_rnn_composed, _rnn_fused, impl, (x, h0, weight_ih, weight_hh, bias_ih, bias_hh), params)
     return y, h
 
@@ -123,6 +133,7 @@ def lstm_sequence(
     cells: bool = False,
     impl: str = "fused",
     segments: Segments = None,
+    stacked: bool = False,
 ) -> tuple[Value, ...]:
     """:func:`~tinygrad_rnn.ops.cells.lstm_cell` over a sequence: ``(y, h_n, c_n)``.
 
@@ -132,7 +143,7 @@ def lstm_sequence(
     Others as above.
     """
     args = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr)
-    params = {"sizes": sizes, "reverse": reverse, "cells": cells, "segments": segments}
+    params = {"sizes": sizes, "reverse": reverse, "cells": cells, "segments": segments, "stacked": stacked}
     results: tuple[Value, ...] = _apply(_lstm_composed, _lstm_fused, impl, args, params)
     return results
 
@@ -149,9 +160,10 @@ def gru_sequence(
     reverse: bool = False,
     impl: str = "fused",
     segments: Segments = None,
+    stacked: bool = False,
 ) -> tuple[Value, Value]:
     """:func:`~tinygrad_rnn.ops.cells.gru_cell` over a sequence: ``(y, h_n)``; arguments as above."""
     args = (x, h0, weight_ih, weight_hh, bias_ih, bias_hh)
-    params = {"sizes": sizes, "reverse": reverse, "segments": segments}
+    params = {"sizes": sizes, "reverse": reverse, "segments": segments, "stacked": stacked}
     y, h = _apply(_gru_composed, _gru_fused, impl, args, params)
     return y, h

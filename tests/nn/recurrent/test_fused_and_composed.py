@@ -67,7 +67,8 @@ def test_second_order_agrees(mode: str, packed: bool, reverse: bool) -> None:
     args, sizes = arguments(mode, np.random.default_rng(0), packed, projected)
     found = []
     for impl in ("fused", "composed"):
-        outputs = SEQUENCES[mode](*args, sizes=sizes, reverse=reverse, impl=impl)
+        outputs = SEQUENCES[mode](*args, sizes=sizes, reverse=reverse, impl=impl, stacked=reverse)
+        assert [y.shape[:-1] for y in outputs[1:]] == [(1, 3) if reverse else (3,)] * len(CELLS[mode].states)
         first = tg.autograd.grad(sum((y * y * y).sum() for y in outputs), args, create_graph=True)
         second = tg.autograd.grad(sum((g * g).sum() for g in first), args)
         found.append([*first, *second])

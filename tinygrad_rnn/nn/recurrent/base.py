@@ -249,6 +249,7 @@ class RNNBase(Stack):
             options: dict[str, Any] = {"cells": True} if self.return_cells else {}
             wish = self.options.checkpoint_segments
             if self.impl != "composed":
+                options["stacked"] = self.num_layers * self._directions == 1
                 y, *rest = SEQUENCES[self.mode](
                     x, *states, *used, sizes=sizes, reverse=reverse, segments=wish, **options
                 )

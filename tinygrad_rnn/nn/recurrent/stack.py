@@ -16,7 +16,7 @@ from typing import Any
 
 from ...backend import array_module
 from ...errors import ArgumentTypeError, ShapeError
-from ...ops import cat, index_select, linear, sigmoid, stack
+from ...ops import cat, index_select, linear, sigmoid, stack, unsqueeze
 from ...ops.packing import packed_places
 from ...ops.pieces import entries
 from ...ops.unroll import unroll
@@ -174,8 +174,8 @@ class Stack(Module):
         if self.options.learn_state:
             learned = [getattr(self, f"initial_{name}") for name in self._state_names()]
             return [tuple(p[k].expand(batch, p.shape[1]) for p in learned) for k in range(count)]
-        xp = array_module(input._data)
-        zeros = tuple(wrap(xp.zeros((batch, size), input.dtype)) for size in self._state_sizes())
+        xp, dtype = array_module(input._data), input._data.dtype
+        zeros = tuple([wrap(xp.zeros((batch, size), dtype)) for size in self._state_sizes()])
         return [zeros] * count
 
     def _layers(self, x: Tensor, initial: Sequence[States], sizes: Sizes) -> tuple[list[Tensor], States]:
@@ -192,7 +192,7 @@ class Stack(Module):
             if layer < self.num_layers - 1:
                 y = self._drop(y, sizes, len(initial[0][0]))
             x = self._skip(layer, x, y)
-        return [x, *collected[1:]], tuple(_stacked(states) for states in zip(*finals, strict=True))
+        return [x, *collected[1:]], tuple([_stacked(states) for states in zip(*finals, strict=True)])
 
     def _drop(self, y: Tensor, sizes: Sizes, batch: int) -> Tensor:
         """Dropout between layers: a mask per entry, or per sequence and feature if locked."""
@@ -233,8 +233,10 @@ class Stack(Module):
 
 
 def _stacked(states: Sequence[Value]) -> Value:
-    """(N, R) of each layer and direction -> (L*D, N, R)."""
-    return states[0].unsqueeze(0) if len(states) == 1 else stack(states)
+    """(N, R) of each layer and direction, or (1, N, R) of a fused one that is alone -> (L*D, N, R)."""
+    if len(states) > 1:
+        return stack(states)
+    return states[0] if states[0].ndim == 3 else unsqueeze(states[0], 0)
 
 
 def _without_batch(state: Value) -> Value:

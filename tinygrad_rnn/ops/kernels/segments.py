@@ -104,10 +104,21 @@ def cut(shape: tuple[int, ...], sizes: Sequence[int] | None, reverse: bool, wish
 
 
 def forward(mode: str) -> Callable[..., tuple[Outputs, Any]]:
-    """``forward(*arrays, segments=None, **params)`` of the kernel that is chosen, run in segments if so wished."""
+    """``forward(*arrays, segments=None, stacked=False, **params)`` of the kernel that is chosen.
+
+    It runs in segments if so wished, and gives final states as (1, N, R) if they are to be ``stacked``.
+    """
     whole, count = choice.forward(mode), choice.STATES[mode]
 
-    def run(x: Array, *others: Array, segments: int | str | None = None, **params: Any) -> tuple[Outputs, Any]:
+    def run(
+        x: Array, *others: Array, segments: int | str | None = None, stacked: bool = False, **params: Any
+    ) -> tuple[Outputs, Any]:
+        outputs, left = in_pieces(x, *others, segments=segments, **params)
+        if stacked:
+            outputs = (outputs[0], *[state[None] for state in outputs[1 : 1 + count]], *outputs[1 + count :])
+        return outputs, left
+
+    def in_pieces(x: Array, *others: Array, segments: int | str | None, **params: Any) -> tuple[Outputs, Any]:
         if segments is None or not params.get("save", True):
             return whole(x, *others, **params)
         parts = cut(x.shape, params.get("sizes"), params.get("reverse", False), segments)
@@ -142,8 +153,11 @@ def backward(mode: str) -> Callable[..., Any]:
         *others: Array,
         needs: Sequence[bool],
         segments: int | str | None = None,
+        stacked: bool = False,
         **params: Any,
     ) -> Any:
+        if stacked:
+            gs = [gs[0], *[None if g is None else g[0] for g in gs[1 : 1 + count]], *gs[1 + count :]]
         if not isinstance(residual, Residual):
             return choice.backward(gs, residual, x, *others, needs=needs, **params)
         dx = array_module(x).empty(x.shape, x.dtype) if needs[0] else None
