@@ -119,6 +119,19 @@ def test_large_weights_are_multiplied_as_suits_the_blas(
     check(mode, (20, 9, 70, 201), "float64")  # more than a piece of the gradient each way
 
 
+@pytest.mark.parametrize("unpacked", [False, True])
+@pytest.mark.parametrize("mode", GATES)
+def test_one_thread_multiplies_as_suits_the_blas(mode: str, unpacked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (whole, threads):
+        monkeypatch.setattr(module, "multiplies_unpacked", lambda: unpacked)
+    check(mode, (6, 9, 70, 65), "float64")  # step by step
+    check(mode, (7, 3, 2, 5), "float64", reverse=True)  # all steps at once
+    check(mode, (7, 3, 2, 5), "float32", packed=True)
+    arrays = arrays_of(mode, (0, 2, 3, 4), "float64")
+    (_, gradients), (_, wanted) = (run(kernel, arrays) for kernel in kernels(mode))
+    assert_same(gradients[: len(arrays)], wanted[: len(arrays)], "float64")
+
+
 @pytest.mark.parametrize("mode", GATES)
 def test_without_openblas_plain_loops_do_the_work(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, _ = kernels(mode)
