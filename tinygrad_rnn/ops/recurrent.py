@@ -31,7 +31,14 @@ Segments = int | str | None
 
 
 def _rnn_composed(
-    x: Value, h: Value, *weights: Value, nonlinearity: str, sizes: Sizes, reverse: bool, stacked: bool, **_: Any
+    x: Value,
+    h: Value,
+    *weights: Value,
+    nonlinearity: str,
+    sizes: Sizes,
+    reverse: bool,
+    stacked: bool = False,
+    **_: Any,
 ) -> tuple[Value, ...]:
     def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
         return (rnn_cell(x_t, *states, *weights, nonlinearity=nonlinearity),)
@@ -41,7 +48,15 @@ def _rnn_composed(
 
 
 def _lstm_composed(
-    x: Value, h: Value, c: Value, *weights: Value, sizes: Sizes, reverse: bool, cells: bool, stacked: bool, **_: Any
+    x: Value,
+    h: Value,
+    c: Value,
+    *weights: Value,
+    sizes: Sizes,
+    reverse: bool,
+    cells: bool = False,
+    stacked: bool = False,
+    **_: Any,
 ) -> tuple[Value, ...]:
     def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
         return lstm_cell(x_t, *states, *weights)
@@ -51,7 +66,7 @@ def _lstm_composed(
 
 
 def _gru_composed(
-    x: Value, h: Value, *weights: Value, sizes: Sizes, reverse: bool, stacked: bool, **_: Any
+    x: Value, h: Value, *weights: Value, sizes: Sizes, reverse: bool, stacked: bool = False, **_: Any
 ) -> tuple[Value, ...]:
     def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
         return (gru_cell(x_t, *states, *weights),)
