@@ -59,10 +59,15 @@ class Family:
 
 
 class Place:
-    """What one tensor shows: positions in a family.  ``blind``: taken without recording, so without derivatives."""
+    """What one tensor shows: positions in a family.
 
-    def __init__(self, family: Family, positions: np.ndarray, blind: bool = False) -> None:
-        self.family, self.positions, self.blind = family, positions, blind
+    Attributes:
+        blind: taken without recording, so without derivatives.
+        repeated: a part of what shows a position twice, so that a write to it is one to its repetition, too.
+    """
+
+    def __init__(self, family: Family, positions: np.ndarray, blind: bool = False, repeated: bool = False) -> None:
+        self.family, self.positions, self.blind, self.repeated = family, positions, blind, repeated
 
     @classmethod
     def new(cls, dual: Dual, leaf: bool = False) -> Place:
@@ -87,7 +92,7 @@ class Place:
         return Dual(self.family.memory.numbers[self.positions], slopes if seen else np.zeros_like(slopes))
 
     def view(self, f: Callable[[np.ndarray], np.ndarray], recorded: bool) -> Place:
-        return Place(self.family, f(self.positions), self.blind or not recorded)
+        return Place(self.family, f(self.positions), self.blind or not recorded, self.repeated or self.repeats)
 
     def detached(self) -> Place:
         return Place(Family(self.family.memory, np.zeros_like(self.family.slopes)), self.positions)

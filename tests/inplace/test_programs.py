@@ -253,8 +253,8 @@ class Programs(RuleBasedStateMachine):
             with tg.set_grad_enabled(recorded):
                 on_ours(cell.ours)
         except InplaceError:
-            assert place.repeats or (recorded and (place.family.leaf or place.blind))
-            if self.torch and recorded and place.blind:
+            assert place.repeats or (recorded and (place.family.leaf or place.blind or place.repeated))
+            if self.torch and recorded and (place.blind or place.repeated):
                 self.torch = False  # PyTorch lets some of these pass
             return
         assert not place.repeats
