@@ -16,15 +16,17 @@ K rows and H columns of a weight, G gates, n rows of the left operand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...backend import aligned_empty, array_module
 from ...backend.blas import blas_threads
 from ...backend.unpacked import multiplies_unpacked
 from ...typing import Array
+from .beside import Beside, Task
+from .plan import Part
 
-__all__ = ["Columns", "Projection", "gate_blocks"]
+__all__ = ["Columns", "Projection", "gate_blocks", "projections"]
 
 UNPACKED = 10**6
 """Multiplications in a product, up to which OpenBLAS leaves out the packing."""
@@ -150,6 +152,24 @@ class Projection:
             _by_rows(x, self._columns, out)
         if self._bias is not None:
             self._xp.add(out, self._bias, out=out)
+
+
+def projections(
+    beside: Beside, project: Projection, x: Array, parts: Sequence[Part], rooms: Sequence[Array]
+) -> Iterator[Array]:
+    """For each of ``parts`` in turn its rows projected, (G, n, H); with two ``rooms``, the next ones meanwhile.
+
+    Args:
+        rooms: where they are written, by turns: (G, rows of the largest part, H) each.
+    """
+    begun: list[tuple[Task | None, Array]] = []
+    for k in range(len(parts)):
+        for part in parts[len(begun) : k + len(rooms)]:
+            out = rooms[len(begun) % len(rooms)][:, : part.size]
+            begun.append((beside.give(project, x[part.rows], out), out))
+        task, projected = begun[k]
+        beside.wait(task)
+        yield projected
 
 
 def _by_rows(x: Array, columns: Columns, out: Array) -> None:

@@ -21,12 +21,14 @@ from ...backend import aligned_empty
 from ...typing import Array
 from .columns import FEW
 from .plan import Part, Plan
-from .products import weight_gradient
 
 __all__ = ["Joined"]
 
 LARGEST = 3 << 18
 """Elements of a table."""
+
+LARGEST_BESIDE = 5 << 16
+"""The same where a second thread could project x beside the steps."""
 
 LINE = 16
 """Elements of which rows are a multiple, so that they begin alike."""
@@ -57,18 +59,20 @@ class Joined:
         self.earlier = block[before].reshape(plan.rows, width)
 
     @classmethod
-    def of(cls, plan: Plan, x: Array, initial: Array) -> Joined | None:
-        """The table for such a run, if it pays."""
+    def of(cls, plan: Plan, x: Array, initial: Array, helped: bool = False) -> Joined | None:
+        """The table for such a run, if it pays; ``helped``: there is a second thread, which could project x."""
         if type(x) is not np.ndarray or plan.packed or plan.steps < FEW or not plan.batch:
             return None
-        if (plan.rows + plan.batch) * (initial.shape[1] + x.shape[-1] + 1) > LARGEST:
+        if (plan.rows + plan.batch) * (initial.shape[1] + x.shape[-1] + 1) > (LARGEST_BESIDE if helped else LARGEST):
             return None
         return cls(plan, x, initial)
 
     @property
     def values(self) -> Array:
         """(T, N, R): the states after each step, a copy."""
-        return self._after.copy()
+        values = aligned_empty(self._after.shape, self._after)
+        values[...] = self._after
+        return values
 
     def views(self, part: Part) -> tuple[list[Array], list[Array]]:
         """What each visit of ``part`` reads, (N, K), and where it writes the state after it, (N, R)."""
@@ -95,8 +99,9 @@ class Joined:
             bias += b_hh
         return weight
 
-    def weight_gradients(self, dz: Array) -> tuple[Array, Array, Array]:
-        """Those of w_hh, w_ih and of a bias, from that of the products: (S, G*H)."""
-        total = weight_gradient(dz, self.earlier)
+    def split(self, gradient: Array | None) -> tuple[Array | None, Array | None, Array | None]:
+        """The gradient of the weight (G*H, K) as those of w_hh, w_ih and of a bias."""
+        if gradient is None:
+            return None, None, None
         size = self._size
-        return total[:, :size].copy(), total[:, size:-1].copy(), total[:, -1].copy()
+        return gradient[:, :size].copy(), gradient[:, size:-1].copy(), gradient[:, -1].copy()

@@ -18,25 +18,25 @@ gradients of both weights and of the bias.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 from ...backend import aligned_empty, array_module
 from ...typing import Array
-from .columns import Columns, Projection, gate_blocks
+from .beside import Beside
+from .columns import Columns, Projection, gate_blocks, projections
+from .gradients import RowGradients
 from .into_state import IntoState
 from .joined import Joined
 from .plan import Blocks, Part, Plan, Trail
 from .products import (
-    bias_gradient,
     half,
-    input_gradient,
     most_rows,
     one_minus_square,
     pack_bias,
     scratch_for,
     sum_of_blocks,
-    weight_gradient,
 )
 
 __all__ = ["Residual", "backward", "forward"]
@@ -87,54 +87,56 @@ def forward(
     size = c0.shape[1]
     plan = Plan.of(x, h0, sizes, reverse)
     rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
-    joined = Joined.of(plan, x, h0) if w_hr is None else None
+    beside = Beside(rows_x.size * len(w_ih), x)
+    joined = Joined.of(plan, x, h0, beside.helps) if w_hr is None else None
     hs: Any  # a Trail, or what does the same
     if joined is not None:
-        hs, project = joined, None
+        hs, beside = joined, Beside(0, x)
         weight = joined.weight(w_hh, w_ih, b_ih, b_hh)  # (4H, R + I + 1)
     else:
         hs, weight = Trail(plan, h0, "both" if save else "after"), w_hh
-        project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, pack_bias((b_ih, b_hh), ORDER, SCALES))
     w_rec = Columns([block.T for block in gate_blocks(weight, ORDER)], plan.batch, SCALES, plan.steps)  # 4 of (R, H)
     cs = Trail(plan, c0, "both" if save else "after" if cells else "last")
-
-    parts = plan.parts(most_rows(size, project.rows if project else plan.rows))
-    most = max((part.size for part in parts), default=0)
-    projected: Array = scratch_for(x, 4, most, size) if project else None  # (4, rows of a part, H)
     gates = Blocks(plan, 4, c0, keep=save)
     room = Blocks(plan, 4, c0, keep=False)
     matmul, add, multiply, tanh, point5 = xp.matmul, xp.add, xp.multiply, xp.tanh, half(x)
     main, rest = w_rec.main, w_rec.rest
-    for part in parts:
-        added: list[Array | None] = [None] * (part.last - part.first)
-        if project:
-            a_part = projected[:, : part.size]
-            project(rows_x[part.rows], out=a_part)
-            added = plan.split_part(a_part, part)
-        views = [
-            added,
-            *(gates.views(part, block) for block in (slice(None), slice(3), 0, 1, 2, 3)),
-            *(room.views(part, seen=seen) for seen in (None, w_rec.seen, w_rec.rest_of)),
-            room.views(part, 0),  # free once the products are added
-        ]
-        for h, h_new, c, c_new, a, z, sigmoids, i, f, o, g, product, into, into_rest, t in plan.walk(
-            part, (hs, cs), views
-        ):
-            matmul(h, main, out=into)  # into the product (4, n, H)
-            if rest is not None:
-                matmul(h, rest, out=into_rest)
-            if a is not None:
-                add(a, product, out=product)
-            tanh(product, out=z)
-            multiply(sigmoids, point5, out=sigmoids)
-            add(sigmoids, point5, out=sigmoids)
-            multiply(i, g, out=t)
-            multiply(f, c, out=c_new)
-            add(c_new, t, out=c_new)
-            tanh(c_new, out=t)
-            multiply(o, t, out=h_new if w_hr is None else t)
-            if w_hr is not None:
-                matmul(t, w_hr.T, out=h_new)
+    with beside:
+        if joined is not None:
+            parts = plan.parts(most_rows(size, plan.rows))
+            ahead: Iterator[Array | None] = repeat(None)
+        else:
+            biases = pack_bias((b_ih, b_hh), ORDER, SCALES)
+            project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, biases)
+            parts = plan.parts(most_rows(size, project.rows))
+            most = max((part.size for part in parts), default=0)
+            rooms = [scratch_for(x, 4, most, size) for _ in range(1 + beside.helps)]  # (4, rows of a part, H)
+            ahead = projections(beside, project, rows_x, parts, rooms)
+        for part, a_part in zip(parts, ahead, strict=False):
+            views = [
+                [None] * (part.last - part.first) if a_part is None else plan.split_part(a_part, part),
+                *(gates.views(part, block) for block in (slice(None), slice(3), 0, 1, 2, 3)),
+                *(room.views(part, seen=seen) for seen in (None, w_rec.seen, w_rec.rest_of)),
+                room.views(part, 0),  # free once the products are added
+            ]
+            for h, h_new, c, c_new, a, z, sigmoids, i, f, o, g, product, into, into_rest, t in plan.walk(
+                part, (hs, cs), views
+            ):
+                matmul(h, main, out=into)  # into the product (4, n, H)
+                if rest is not None:
+                    matmul(h, rest, out=into_rest)
+                if a is not None:
+                    add(a, product, out=product)
+                tanh(product, out=z)
+                multiply(sigmoids, point5, out=sigmoids)
+                add(sigmoids, point5, out=sigmoids)
+                multiply(i, g, out=t)
+                multiply(f, c, out=c_new)
+                add(c_new, t, out=c_new)
+                tanh(c_new, out=t)
+                multiply(o, t, out=h_new if w_hr is None else t)
+                if w_hr is not None:
+                    matmul(t, w_hr.T, out=h_new)
     y = hs.values.reshape(*x.shape[:-1], h0.shape[1])
     residual = Residual(plan, gates, cs.values, cs.earlier, hs.earlier, joined) if save else None
     outputs = (y, hs.final(), cs.final())
@@ -180,51 +182,57 @@ def backward(
     matmul, add, multiply, total = xp.matmul, xp.add, xp.multiply, sum_of_blocks(xp)
     main, rest = into_state.main, into_state.rest
 
-    for part in reversed(parts):
-        here = factors[:, : part.size]
-        _fill_factors(residual, part, here)
-        given = [
-            None if table is None else plan.split_part(table[part.rows], part) for table in (dy_rows, dc_rows, dh_all)
-        ]
-        views = [
-            *(plan.split_part(here[block], part) for block in (slice(3), 3, 4)),
-            *into_state.views(part, here[:4]),
-            residual.gates.views(part, 1),
-            room.views(part, 0),
-            *given,
-        ]
-        for (
-            d_ifg, d_o, slope, dz_t, into, into_rest, terms, f, t, dy_t, dc_t, dh_t, dh, dc,
-        ) in plan.walk_back(part, views, lists):  # fmt: skip
-            if dy_t is not None:
-                add(dh, dy_t, out=dh)
-            if dc_t is not None:
-                add(dc, dc_t, out=dc)
-            dm = dh  # of m = o * tanh(c)
-            if dh_t is not None:
-                dh_t[...] = dh
-                dm = matmul(dh, w_hr)
-            add(dc, multiply(dm, slope, out=t), out=dc)
-            multiply(d_ifg, dc, out=d_ifg)
-            multiply(d_o, dm, out=d_o)
-            multiply(dc, f, out=dc)
-            matmul(dz_t, main, out=into)
-            if rest is not None:
-                matmul(dz_t, rest, out=into_rest)
-            total(terms, 0, None, dh)
-        dz_gates[:, part.rows] = here[:4]
-
     rows_x = x.reshape(plan.rows, x.shape[-1])
     joined = residual.joined
-    d_w_ih = d_w_hh = d_bias = None
+    if joined is not None:
+        tables = [joined.earlier if any(needs[3:7]) else None]
+    else:
+        tables = [rows_x if needs[3] else None, residual.earlier if needs[4] else None]
+    with Beside(dz.size * (x.shape[-1] + h0.shape[1]), x) as beside:
+        bias = joined is None and any(needs[5:7])
+        large = RowGradients(beside, dz, tables, bias, w_ih if needs[0] else None)
+        for part in reversed(parts):
+            here = factors[:, : part.size]
+            _fill_factors(residual, part, here)
+            given = [
+                None if table is None else plan.split_part(table[part.rows], part)
+                for table in (dy_rows, dc_rows, dh_all)
+            ]
+            views = [
+                *(plan.split_part(here[block], part) for block in (slice(3), 3, 4)),
+                *into_state.views(part, here[:4]),
+                residual.gates.views(part, 1),
+                room.views(part, 0),
+                *given,
+            ]
+            for (
+                d_ifg, d_o, slope, dz_t, into, into_rest, terms, f, t, dy_t, dc_t, dh_t, dh, dc,
+            ) in plan.walk_back(part, views, lists):  # fmt: skip
+                if dy_t is not None:
+                    add(dh, dy_t, out=dh)
+                if dc_t is not None:
+                    add(dc, dc_t, out=dc)
+                dm = dh  # of m = o * tanh(c)
+                if dh_t is not None:
+                    dh_t[...] = dh
+                    dm = matmul(dh, w_hr)
+                add(dc, multiply(dm, slope, out=t), out=dc)
+                multiply(d_ifg, dc, out=d_ifg)
+                multiply(d_o, dm, out=d_o)
+                multiply(dc, f, out=dc)
+                matmul(dz_t, main, out=into)
+                if rest is not None:
+                    matmul(dz_t, rest, out=into_rest)
+                total(terms, 0, None, dh)
+            dz_gates[:, part.rows] = here[:4]
+            large.ready(part.rows)
+
     if joined is None:
-        d_w_ih = weight_gradient(dz, rows_x) if needs[3] else None
-        d_w_hh = weight_gradient(dz, residual.earlier) if needs[4] else None
-        d_bias = bias_gradient(dz) if needs[5] or needs[6] else None
-    elif any(needs[3:7]):
-        d_w_hh, d_w_ih, d_bias = joined.weight_gradients(dz)
+        d_w_ih, d_w_hh, d_bias = *large.weights, large.bias
+    else:
+        d_w_hh, d_w_ih, d_bias = joined.split(large.weights[0])
     return [
-        input_gradient(dz, w_ih).reshape(x.shape) if needs[0] else None,
+        large.x.reshape(x.shape) if large.x is not None else None,
         dh0 if needs[1] else None,
         dc0 if needs[2] else None,
         d_w_ih if needs[3] else None,

@@ -94,9 +94,9 @@ def bias_gradient(dz: Array) -> Array:
     return dz.sum(axis=0)
 
 
-def input_gradient(dz: Array, w: Array) -> Array:
+def input_gradient(dz: Array, w: Array, out: Array | None = None) -> Array:
     """``dz @ w``: (S, G*H), (G*H, I) -> (S, I)."""
-    return _product(dz, w, aligned_empty((dz.shape[0], w.shape[1]), dz))
+    return _product(dz, w, aligned_empty((dz.shape[0], w.shape[1]), dz) if out is None else out)
 
 
 def _product(left: Array, right: Array, out: Array) -> Array:
