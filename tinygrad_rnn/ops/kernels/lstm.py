@@ -33,7 +33,6 @@ from .plan import Blocks, Part, Plan, Trail
 from .products import (
     half,
     most_rows,
-    one_minus_square,
     pack_bias,
     scratch_for,
     sum_of_blocks,
@@ -252,14 +251,21 @@ def _fill_factors(residual: Residual, part: Part, factors: Array) -> None:
     gates = residual.gates.table(part)  # as all tables here: (4, steps, N, H), or packed (4, n, H)
     d_i, d_f, d_g, d_o, tanh_c = plan.by_step(factors, part)
     i, f, o, g = gates
+    multiply, subtract = xp.multiply, xp.subtract
     xp.tanh(plan.by_step(residual.cells[part.rows], part), out=tanh_c)
-    earlier_c = plan.by_step(residual.earlier_cells[part.rows], part)
-    for slope, sigmoid, seen in ((d_i, i, g), (d_f, f, earlier_c), (d_o, o, tanh_c)):
-        xp.subtract(1, sigmoid, out=slope)  # s (1 - s) times what the gate lets through
-        xp.multiply(slope, sigmoid, out=slope)
-        xp.multiply(slope, seen, out=slope)
-    xp.multiply(one_minus_square(g, out=d_g), i, out=d_g)
-    xp.multiply(one_minus_square(tanh_c, out=tanh_c), o, out=tanh_c)
+    multiply(i, g, out=d_g)
+    multiply(i, d_g, out=d_i)
+    subtract(d_g, d_i, out=d_i)  # i (1 - i) g
+    multiply(g, d_g, out=d_g)
+    subtract(i, d_g, out=d_g)  # i (1 - g^2)
+    multiply(f, f, out=d_f)
+    subtract(f, d_f, out=d_f)
+    multiply(d_f, plan.by_step(residual.earlier_cells[part.rows], part), out=d_f)  # f (1 - f) c of before
+    m = multiply(o, tanh_c)
+    multiply(o, m, out=d_o)
+    subtract(m, d_o, out=d_o)  # o (1 - o) tanh(c)
+    multiply(tanh_c, m, out=tanh_c)
+    subtract(o, tanh_c, out=tanh_c)  # o (1 - tanh(c)^2)
 
 
 def _projection_gradient(residual: Residual, dh_all: Array) -> Array:
