@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -80,20 +79,6 @@ def test_an_error_of_the_loop_leaves_what_is_not_begun(two_threads: None) -> Non
         raise ZeroDivisionError
     assert done in ([1], [1, 2])
     assert one_blas_thread.inside == 0
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads cannot be moved here")
-def test_the_caller_may_run_where_it_could_before() -> None:
-    allowed = os.sched_getaffinity(0)
-    ends: Any = threads.SimpleQueue()
-    with pytest.raises(KeyError), threads.lent([(lambda: None, (), ends)]):
-        inside = os.sched_getaffinity(0)
-        number = threads._workers[0].number
-        assert number is not None
-        assert len(allowed) == 1 or inside.isdisjoint(os.sched_getaffinity(number))
-        raise KeyError
-    ends.get()
-    assert os.sched_getaffinity(0) == allowed
 
 
 @pytest.mark.parametrize("sizes", [None, [5, 5, 4, 4, 3, 3, 2, 1]])

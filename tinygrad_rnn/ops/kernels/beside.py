@@ -15,7 +15,6 @@ Rules:
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
 from queue import Empty, SimpleQueue
@@ -25,7 +24,7 @@ import numpy as np
 
 from ...backend.threads import one_blas_thread
 from ...typing import Array
-from .compiled.threads import lent, threads_for
+from .compiled.threads import lend, threads_for
 
 __all__ = ["Beside", "Task"]
 
@@ -79,12 +78,11 @@ class Beside:
             self._tasks: SimpleQueue[Task | None] = SimpleQueue()
             self._end: SimpleQueue[BaseException | None] = SimpleQueue()
             self._given: list[Task] = []
-            self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Beside:
         if self.helps:
-            self._stack.enter_context(one_blas_thread)
-            self._stack.enter_context(lent([(self._serve, (np.geterr(),), self._end)]))
+            one_blas_thread.__enter__()
+            lend([(self._serve, (np.geterr(),), self._end)])
         return self
 
     def give(self, function: Callable[..., object], *arguments: Any) -> Task | None:
@@ -114,7 +112,7 @@ class Beside:
         finally:
             self._tasks.put(None)
             self._end.get()
-            self._stack.close()
+            one_blas_thread.__exit__()
         if kind is None:
             for task in self._given:
                 task.wait()

@@ -3,28 +3,20 @@
 They are Python's, and run code that lets go of Python's lock: compiled loops, and products.  They sleep between two
 pieces of work, so they take nothing from others; to wake one and to hear of its end costs about 50 us, which is why
 small pieces stay with the caller.  BLAS meanwhile uses one thread, that of its caller.
-
-A thread that is woken may begin on the core of who wakes it, and take turns with it while another core is idle: a
-virtual machine of two cores did so for milliseconds, and moved one that ran on to the core of the other.  So, as long
-as they work, workers keep off the core of their caller and the caller stays there; without that the time of a LSTM
-(64, 32, 64), whose gradients grow in a second thread, is 1.1 times as long.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import functools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
 from ....backend.threads import get_num_threads, one_blas_thread
 from ....backend.unpacked import multiplies_unpacked
 
-__all__ = ["evenly", "lent", "share", "threads_for"]
+__all__ = ["evenly", "lend", "share", "threads_for"]
 
 WORTHWHILE = 10_000_000
 """Multiplications and additions that one thread does in about 120 us; with fewer, a second one hardly helps."""
@@ -32,18 +24,7 @@ WORTHWHILE = 10_000_000
 Ends = SimpleQueue["BaseException | None"]
 Work = tuple[Callable[..., object], tuple[Any, ...], Ends]
 
-
-class _Worker:
-    """A thread, and the work that it is given."""
-
-    def __init__(self) -> None:
-        self.work: SimpleQueue[Work] = SimpleQueue()
-        thread = threading.Thread(target=_serve, args=(self.work,), name="tinygrad_rnn kernel", daemon=True)
-        thread.start()
-        self.number = thread.native_id
-
-
-_workers: list[_Worker] = []
+_workers: list[SimpleQueue[Work]] = []
 os.register_at_fork(after_in_child=_workers.clear)  # threads do not come along into a child process
 
 
@@ -74,7 +55,8 @@ def share(function: Callable[..., object], ranges: Sequence[tuple[int, ...]], *a
                     function(*only, *arguments)
         return
     ends: Ends = SimpleQueue()
-    with one_blas_thread, lent([(function, (*numbers, *arguments), ends) for numbers in ranges[1:]]):
+    with one_blas_thread:
+        lend([(function, (*numbers, *arguments), ends) for numbers in ranges[1:]])
         try:
             function(*ranges[0], *arguments)
         finally:
@@ -84,41 +66,18 @@ def share(function: Callable[..., object], ranges: Sequence[tuple[int, ...]], *a
             raise error
 
 
-@contextlib.contextmanager
-def lent(works: Sequence[Work]) -> Iterator[None]:
-    """Have each of ``works`` done by a thread of its own: a function, its arguments, and who is told of its end.
-
-    Within, the caller stays on its core and the others keep off it.
-    """
+def lend(works: Sequence[Work]) -> None:
+    """Have each of ``works`` done by a thread of its own: a function, its arguments, and who is told of its end."""
     while len(_workers) < len(works):
-        _workers.append(_Worker())
-    core = _core()
-    allowed = set() if core is None else os.sched_getaffinity(0)
-    here = set() if core is None else {core()}
-    apart = len(allowed) > 1 and here < allowed
-    if apart:
-        _move(0, here)
-    try:
-        for worker, work in zip(_workers, works, strict=False):
-            if apart and worker.number is not None:
-                _move(worker.number, allowed - here)
-            worker.work.put(work)
-        yield
-    finally:
-        if apart:
-            _move(0, allowed)
+        _workers.append(_start())
+    for worker, work in zip(_workers, works, strict=False):
+        worker.put(work)
 
 
-def _move(thread: int, cores: set[int]) -> None:
-    """Let a thread, 0 for this one, run on ``cores``, if we are permitted to say so."""
-    with contextlib.suppress(OSError):
-        os.sched_setaffinity(thread, cores)
-
-
-@functools.cache
-def _core() -> Any:
-    """The function that tells on which core its caller runs; None where there is none, or threads cannot be moved."""
-    return getattr(ctypes.CDLL(None), "sched_getcpu", None) if hasattr(os, "sched_setaffinity") else None
+def _start() -> SimpleQueue[Work]:
+    work: SimpleQueue[Work] = SimpleQueue()
+    threading.Thread(target=_serve, args=(work,), name="tinygrad_rnn kernel", daemon=True).start()
+    return work
 
 
 def _serve(work: SimpleQueue[Work]) -> None:
