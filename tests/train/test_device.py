@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import emulated, emulator, fakecupy
 from tinygrad_rnn.backends import recurrent
-from tinygrad_rnn.ops.kernels import likelihood
+from tinygrad_rnn.ops.kernels import likelihood, lookup
 from tinygrad_rnn.serialization import load
 from tinygrad_rnn.train.cli import main
 from tinygrad_rnn.train.config import Config
@@ -102,14 +102,14 @@ def test_with_all_kernels_of_a_gpu_emulated_a_step_is_that_of_the_cpu(
         assert double.syncs == before
         losses.append([[loss.item(), norm.item()] for loss, norm in results])
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
-    loss = ["row_losses", "all_losses", "logit_gradients"]
-    assert emulated.launches == [*loss, "squares", "root_of_sum", "scale", "sgd"] * 3
+    model = ["rows_of_table", "row_losses", "all_losses", "logit_gradients", "add_rows"]
+    assert emulated.launches == [*model, "squares", "root_of_sum", "scale", "sgd"] * 3
     assert [name for name, _ in gpu.launches] == (["persistent_forward"] * 2 + ["persistent_backward"] * 2) * 3
 
 
 def _module(inner: Any, code: str, **options: Any) -> Any:
     """Kernels over many arrays take a table by value, and their threads never wait; others are emulated in full."""
-    simple = "struct Table" in code or code == likelihood.SOURCE
+    simple = "struct Table" in code or code in (likelihood.SOURCE, lookup.SOURCE)
     return (emulated.RawModule if simple else inner)(code=code, **options)
 
 
@@ -122,7 +122,7 @@ def test_with_kernels_that_take_all_parameters_the_curve_is_the_same(
         there = train(tmp_path / "cuda", text, *SMALL, "--optimizer", "adam", "--device", "cuda")
         kinds = list(emulated.launches)
     np.testing.assert_allclose(there, here, rtol=0, atol=CLOSE)
-    of_losses = ["row_losses", "all_losses"]  # of updates, and of evaluations
+    of_losses = ["rows_of_table", "row_losses", "all_losses"]  # of updates, and of evaluations
     assert kinds.count("row_losses") == kinds.count("all_losses") > 30
-    step = ["logit_gradients", "squares", "root_of_sum", "scale", "adam"]
+    step = ["logit_gradients", "add_rows", "squares", "root_of_sum", "scale", "adam"]
     assert [kind for kind in kinds if kind not in of_losses] == step * 30
