@@ -282,7 +282,7 @@ def test_what_is_no_number_of_segments_is_refused(wish: Any) -> None:
 
 
 def test_a_layer_reads_forward_fused_and_whole_unless_told() -> None:
-    shared = "sizes=None, reverse=False, {}impl='fused', segments=None)"
+    shared = "sizes=None, reverse=False, {}impl='fused', segments=None, stacked=False)"
     weights = "weight_ih, weight_hh, bias_ih=None, bias_hh=None"
     assert signature(recurrent.rnn_sequence) == f"x, h0, {weights}, *, nonlinearity='tanh', {shared.format('')}"
     assert signature(recurrent.gru_sequence) == f"x, h0, {weights}, *, {shared.format('')}"
