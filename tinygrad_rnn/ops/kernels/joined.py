@@ -28,7 +28,8 @@ LARGEST = 3 << 18
 """Elements of a table."""
 
 LARGEST_BESIDE = 5 << 16
-"""The same where a second thread could project x beside the steps."""
+"""The same where a second thread could project x beside the steps: of an LSTM forward (64, 32, 128), elements 530,000,
+that took 0.81 of the time of joined products; at (64, 32, 64), elements 270,000, 1.1 to 1.2."""
 
 LINE = 16
 """Elements of which rows are a multiple, so that they begin alike."""

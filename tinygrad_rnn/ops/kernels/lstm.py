@@ -13,7 +13,8 @@ What backward needs, and no more: the activated gates, c, and the earlier h.  De
 for many steps at once, just ahead of the loop that uses them; only ``dz @ w_hh`` stays inside.
 
 Small layers read h and x as one (``joined.py``): a product per step less an addition, and one product for the
-gradients of both weights and of the bias.
+gradients of both weights and of the bias.  What no step waits for is done by a second thread meanwhile
+(``beside.py``): the gradients of the weights and of the input, and where h and x are read apart, x by its weights.
 """
 
 from __future__ import annotations
