@@ -17,7 +17,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from ..backend.environment import THREADS, described, fast
 from ..errors import UsageError
@@ -102,14 +102,27 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
 
 
 class Progress:
-    """One line on a terminal that says what is measured now; nothing elsewhere."""
+    """One line on a terminal that says what is measured now; nothing elsewhere.
+
+    Attributes:
+        interrupted: somebody has pressed Ctrl-C.  Libraries that are imported or called back just then may swallow the
+            exception, so whoever tells of progress gets it again.
+    """
 
     def __init__(self) -> None:
         self._width = 0
         self._on = sys.stderr.isatty()
+        self.interrupted = False
+
+    def interrupt(self, *_: Any) -> NoReturn:
+        """The handler of SIGINT."""
+        self.interrupted = True
+        raise KeyboardInterrupt
 
     def __call__(self, text: str) -> None:
         """Show ``text`` in place of what was shown before; an empty one removes it."""
+        if text and self.interrupted:
+            raise KeyboardInterrupt
         if self._on:
             print(f"\r{text[:100]:<{self._width}}" + "\r" * (not text), end="", file=sys.stderr, flush=True)
             self._width = len(text[:100])
@@ -121,8 +134,10 @@ def _child(only: str, threads: int, device: str, quick: bool, json: Path | None)
     if present("torch"):
         importlib.import_module("torch").set_num_threads(threads)
     facts = machine(threads)
-    print(_introduction(facts), flush=True)
     progress = Progress()
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, progress.interrupt)
+    print(_introduction(facts), flush=True)
     session = Session(quick, progress, waiting() if device == "cuda" else None)
     works = WORKS if device == "cpu" else CUDA_WORKS
     results: list[Result] = []
