@@ -303,7 +303,8 @@ class Tape:
         """What each use of ``t`` contributed to its gradient, in the order in which the sweep summed them.
 
         The gradient is ``((share0 + share1) + share2) + ...``, exactly, in this order and dtype; but where one use
-        read an entry of ``t`` twice (a token that occurs twice), to rounding: its parts are added one by one.
+        read an entry of ``t`` twice (a token that occurs twice), to rounding: its parts are added one by one; and on
+        a GPU, where products are added to the sum as they are formed.
 
         Raises:
             GraphError: no sweep was watched yet, or ``t`` had no part in it.
