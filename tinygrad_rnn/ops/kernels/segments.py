@@ -14,7 +14,7 @@ run forward over all segments but the last visited, whose residual is kept.  Tha
 forward run of time F and a backward run of time B.  It becomes less in two cases.  A compiled kernel has one thread
 for one sequence; then a second one computes a segment ahead (and R counts twice).  Of the plain RNN, on the CPU, the
 output is all that the backward run needs: it is kept, and nothing is computed twice.  Measured with T = 100,000,
-N = 1, H = 128, compiled: 1.0 to 1.25.
+N = 1, H = 128, compiled: 1.0 to 1.3.
 
 Numbers: the same operations as without segments, step by step, so outputs, states and their gradients are the same
 bit for bit, unless the BLAS rounds a product of fewer rows in another way (seen where H is no multiple of 16).
