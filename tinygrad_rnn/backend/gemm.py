@@ -6,7 +6,7 @@ rows and columns there are is said by the caller, so that nothing is reshaped be
 
 Products are those of cuBLAS's default mode: full float32 or float64, whatever ``CUPY_TF32`` says.
 
-``product`` and ``sum_of_rows`` take any arrays and leave what cuBLAS cannot read as it is to CuPy.
+``product`` takes any matrices, and leaves those that cuBLAS cannot read as they are to CuPy.
 """
 
 from __future__ import annotations

@@ -13,9 +13,14 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .cuda import module
 
-__all__ = ["Gpu", "Kernel", "KernelError", "Launch", "gpu", "kernel"]
+__all__ = ["REALS", "Gpu", "Kernel", "KernelError", "Launch", "gpu", "kernel"]
+
+REALS = {np.dtype(np.float32): ("-DREAL=float",), np.dtype(np.float64): ("-DREAL=double",)}
+"""The compiler's options for sources whose elements are ``REAL``, by dtype."""
 
 LARGE_SHARED_MEMORY = 48 * 1024
 PORTABLE_CLUSTER = 8

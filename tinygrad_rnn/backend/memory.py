@@ -83,7 +83,7 @@ def aligned_empty(shape: tuple[int, ...], like: Array) -> Array:
     try:
         found = _idle[size].pop()
     except LookupError:
-        memory = np.empty(size, np.uint8)
+        memory = empty(size, uint8)
         start = addressof(from_buffer(memory))
         found = memory, start + -start % CACHE_LINE
     return np.asarray(_Lease(found, shape, dtype))

@@ -7,6 +7,7 @@ vjp reads.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -48,13 +49,18 @@ def _square(a: Array) -> Array:
     return np.square(a) if a.dtype.kind != "b" else a.astype(np.int64)
 
 
+@functools.cache
+def _slopes() -> Any:
+    """The kernels of activations, loaded where there is a GPU."""
+    from .kernels import slopes
+
+    return slopes
+
+
 def _slope(name: str, g: Value, y: Value) -> Array | None:
     """The gradient of an activation by one kernel, where arrays lie on a GPU; else None."""
-    if not on_gpu(g):
-        return None
-    from .kernels.slopes import slope
-
-    return slope(name, g, y)
+    found: Array | None = _slopes().slope(name, g, y) if on_gpu(g) else None
+    return found
 
 
 def _tanh_vjp(g: Value, y: Value, a: Any) -> Value:

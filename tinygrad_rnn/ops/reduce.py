@@ -166,6 +166,7 @@ def _arg(name: str) -> Any:
 argmax = _arg("argmax")
 argmin = _arg("argmin")
 
+
 def _pick(a: Value, dim: int, keepdim: bool, name: str) -> Any:
     """``max`` or ``min`` along an axis: the entry and where it is; only that entry gets the gradient."""
     from .index import gather

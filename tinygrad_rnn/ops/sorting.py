@@ -23,6 +23,7 @@ from .shape import axis_of
 
 __all__ = ["argsort", "kthvalue", "median", "msort", "sort", "topk", "unique"]
 
+
 def _order(a: Value, dim: int, descending: bool) -> Tensor:
     """The places in order of their values; equal ones keep theirs, nan counts as the largest."""
     x: Array = raw(a)

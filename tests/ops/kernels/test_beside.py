@@ -3,26 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tinygrad_rnn.backend.threads import get_num_threads, one_blas_thread, set_num_threads
+from tinygrad_rnn.backend.threads import one_blas_thread, set_num_threads
 from tinygrad_rnn.ops.kernels import beside, joined, lstm
 from tinygrad_rnn.ops.kernels.beside import Beside
-from tinygrad_rnn.ops.kernels.compiled import threads
-
-
-@pytest.fixture
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every piece of work is worth a second thread."""
-    before = get_num_threads()
-    monkeypatch.setattr(threads, "WORTHWHILE", 1)
-    set_num_threads(2)
-    yield
-    set_num_threads(before)
 
 
 def test_all_that_was_given_is_done_by_two_threads_when_the_block_is_left(two_threads: None) -> None:

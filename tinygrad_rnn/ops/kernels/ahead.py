@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 from types import TracebackType
 from typing import Any
@@ -26,7 +26,7 @@ class Ahead:
     (8, 16)
     """
 
-    def __init__(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]], threaded: bool) -> None:
+    def __init__(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threaded: bool) -> None:
         self._function = function
         self._arguments = iter(arguments)
         self._thread = threading.Thread(target=self._run, name="tinygrad_rnn ahead", daemon=True) if threaded else None
@@ -60,10 +60,10 @@ class Ahead:
     def _run(self) -> None:
         with np.errstate(**self._state):
             while self._wanted.get():
-                self._results.put(self._one(self._arguments))
+                self._results.put(self._one())
 
-    def _one(self, arguments: Iterator[tuple[Any, ...]]) -> tuple[Any, BaseException | None]:
+    def _one(self) -> tuple[Any, BaseException | None]:
         try:
-            return self._function(*next(arguments)), None
+            return self._function(*next(self._arguments)), None
         except BaseException as error:
             return None, error

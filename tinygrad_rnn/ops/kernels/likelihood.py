@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import on_gpu
-from ...backend.kernels import KernelError, Launch, gpu, kernel
+from ...backend.kernels import REALS, KernelError, Launch, gpu, kernel
 from ...typing import Array
 
 __all__ = ["SOURCE", "Likelihood", "likelihood"]
@@ -26,7 +26,6 @@ ALL = Launch(threads=256)
 EACH = 4
 """Entries of the gradient per thread."""
 MOST_BLOCKS = 4096
-OPTIONS = {np.dtype(np.float32): ("-DREAL=float",), np.dtype(np.float64): ("-DREAL=double",)}
 
 SOURCE = """
 // One block per row.  classes: a copy of the targets, for the way back.
@@ -111,7 +110,7 @@ class Likelihood:
         g = g.astype(x.dtype, copy=False)
         if each and not g.flags.c_contiguous:
             g = g.copy()
-        run = kernel(SOURCE, "logit_gradients", OPTIONS[x.dtype], ALL)
+        run = kernel(SOURCE, "logit_gradients", REALS[x.dtype], ALL)
         run(
             blocks, x, self.classes, np.int64(self._ignored), np.int32(x.shape[1]), np.int64(x.size), self._lse, g,
             np.int32(each), divisor, dx,
@@ -131,7 +130,7 @@ def likelihood(x: Any, target: Any, ignored: int, reduction: str) -> tuple[Array
         reduction: "mean", "sum" or "none".
     """
     global _broken
-    if _broken or not on_gpu(x) or not on_gpu(target) or x.dtype not in OPTIONS or target.dtype != np.int64:
+    if _broken or not on_gpu(x) or not on_gpu(target) or x.dtype not in REALS or target.dtype != np.int64:
         return None
     here = gpu()
     if not here.capability or x.ndim != 2 or not 0 < x.size < 1 << 40 or not x.flags.c_contiguous:
@@ -141,7 +140,7 @@ def likelihood(x: Any, target: Any, ignored: int, reduction: str) -> tuple[Array
     if x.device.id != here.number or target.device.id != here.number or max(x.shape) >= 1 << 31:
         return None
     try:
-        rows, together = [kernel(SOURCE, name, OPTIONS[x.dtype], how) for name, how in FORWARD]
+        rows, together = [kernel(SOURCE, name, REALS[x.dtype], how) for name, how in FORWARD]
     except KernelError as error:
         _broken = True
         warnings.warn(

@@ -12,14 +12,13 @@ from typing import Any
 import numpy as np
 
 from ...backend import on_gpu
-from ...backend.kernels import Kernel, KernelError, Launch, gpu, kernel
+from ...backend.kernels import REALS, Kernel, KernelError, Launch, gpu, kernel
 from ...typing import Array
 
 __all__ = ["SOURCE", "add_rows", "rows_of_table"]
 
 LAUNCH = Launch(threads=256)
 MOST_BLOCKS = 4096
-OPTIONS = {np.dtype(np.float32): ("-DREAL=float",), np.dtype(np.float64): ("-DREAL=double",)}
 
 SOURCE = """
 __device__ long long entry(const long long* index, long long i, long long V, long long E)
@@ -53,7 +52,7 @@ _broken = False
 def _ready(name: str, table: Any, index: Any, size: int) -> Kernel | None:
     """The kernel, if it can be used for these arrays."""
     global _broken
-    if _broken or not on_gpu(table) or not on_gpu(index) or index.dtype != np.int64 or table.dtype not in OPTIONS:
+    if _broken or not on_gpu(table) or not on_gpu(index) or index.dtype != np.int64 or table.dtype not in REALS:
         return None
     here = gpu()
     if not here.capability or not size or table.ndim < 2 or not table.size:
@@ -63,7 +62,7 @@ def _ready(name: str, table: Any, index: Any, size: int) -> Kernel | None:
     if table.device.id != here.number or index.device.id != here.number:
         return None
     try:
-        return kernel(SOURCE, name, OPTIONS[table.dtype], LAUNCH)
+        return kernel(SOURCE, name, REALS[table.dtype], LAUNCH)
     except KernelError as error:
         _broken = True
         warnings.warn(f"rows are read on the GPU by CuPy from now on: {error}", RuntimeWarning, stacklevel=5)

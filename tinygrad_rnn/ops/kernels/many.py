@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...backend import array_module, on_gpu
-from ...backend.kernels import Kernel, KernelError, Launch, gpu, kernel
+from ...backend.kernels import REALS, Kernel, KernelError, Launch, gpu, kernel
 from ...typing import Array
 
 __all__ = ["ARRAYS", "OverMany", "Placed", "norm", "placed"]
@@ -37,8 +37,6 @@ LAUNCH = Launch(threads=256)
 EACH = 4
 """Elements per thread, where there are enough."""
 MOST_BLOCKS = 4096
-REALS = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
-OPTIONS = {dtype: (f"-DREAL={name}",) for dtype, name in REALS.items()}
 
 Column = Sequence[Any]
 
@@ -126,7 +124,7 @@ class OverMany:
         if self._broken:
             return None
         try:
-            return kernel(self.source, self.name, OPTIONS[dtype], LAUNCH)
+            return kernel(self.source, self.name, REALS[dtype], LAUNCH)
         except KernelError as error:
             self._broken = True
             warnings.warn(f"updates on the GPU go array by array from now on: {error}", RuntimeWarning, stacklevel=4)
@@ -200,7 +198,7 @@ class Norm(OverMany):
             here = of_block if first == 0 else of_block[first:]
             run(count * parts, self.table(where, start, count), np.int32(parts), here)
             first += count * parts
-        kernel(self.source, "root_of_sum", OPTIONS[where.dtype], LAUNCH)(1, of_block, np.int32(of_block.size), total)
+        kernel(self.source, "root_of_sum", REALS[where.dtype], LAUNCH)(1, of_block, np.int32(of_block.size), total)
         return total
 
 

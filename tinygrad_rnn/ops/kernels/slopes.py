@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import on_gpu
-from ...backend.kernels import KernelError, Launch, gpu, kernel
+from ...backend.kernels import REALS, KernelError, Launch, gpu, kernel
 from ...typing import Array
 
 __all__ = ["SOURCES", "slope"]
@@ -20,7 +20,6 @@ BODIES = {"tanh": "g[i] - g[i] * y[i] * y[i]", "sigmoid": "g[i] * (y[i] * (1 - y
 """What each activation's gradient is."""
 LAUNCH = Launch(threads=256)
 MOST_BLOCKS = 4096
-OPTIONS = {np.dtype(np.float32): ("-DREAL=float",), np.dtype(np.float64): ("-DREAL=double",)}
 
 SOURCE = """
 extern "C" __global__ void {name}_slope(const REAL* g, const REAL* y, REAL* out, long long size)
@@ -46,7 +45,7 @@ def slope(name: str, g: Any, y: Any) -> Array | None:
     if _broken or not on_gpu(g) or type(y) is not type(g):
         return None
     dtype, shape, here = g.dtype, g.shape, gpu()
-    options, number = OPTIONS.get(dtype), here.number
+    options, number = REALS.get(dtype), here.number
     if options is None or not here.capability or y.dtype != dtype or y.shape != shape or not g.size:
         return None
     if not (g.flags.c_contiguous and y.flags.c_contiguous and g.device.id == y.device.id == number):

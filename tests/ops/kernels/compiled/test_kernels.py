@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from itertools import combinations, product
 from typing import Any
 
 import numpy as np
 import pytest
-
-from tinygrad_rnn.backend.threads import get_num_threads, set_num_threads
 
 pytest.importorskip("numba")
 
@@ -29,16 +27,6 @@ MODES: list[tuple[str, dict[str, Any]]] = [
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 PACKED = {(7, 3): (3, 3, 2, 2, 1, 1, 1), (6, 9): (9, 9, 7, 7, 2, 1)}
 SHAPES = [(1, 1, 1, 1), (7, 3, 2, 5), (6, 9, 70, 65), (3, 2, 4, 130)]  # T, N, I, H: more than a strip, and no multiple
-
-
-@pytest.fixture
-def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Every piece of work is worth a second thread."""
-    before = get_num_threads()
-    monkeypatch.setattr(threads, "WORTHWHILE", 1)
-    set_num_threads(2)
-    yield
-    set_num_threads(before)
 
 
 def kernels(mode: str) -> tuple[Any, Any]:
