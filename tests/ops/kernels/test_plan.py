@@ -41,6 +41,19 @@ def test_parts_cover_the_visits_in_order_and_their_rows_once(plan: Plan, most_ro
         np.testing.assert_array_equal(got, expected)
 
 
+@given(plans(), st.sampled_from(["a table", "one row", "one number"]))
+def test_every_visit_adds_its_rows_of_a_gradient(plan: Plan, kind: str) -> None:
+    row = np.ones(2) if kind == "one number" else np.arange(2.0)
+    given = np.broadcast_to(row[:1] if kind == "one number" else row, (plan.rows, 2))
+    if kind == "a table":
+        given = np.random.default_rng(0).standard_normal((plan.rows, 2))
+    shaped = given if plan.packed else given.reshape(plan.steps, plan.batch, 2)
+    for got, expected in zip(plan.terms(shaped), plan.split(given), strict=True):
+        assert got is not None and (kind == "a table" or got.strides[-1] or not got.size)
+        np.testing.assert_array_equal(got, expected)
+    assert plan.terms(None) == [None] * plan.steps
+
+
 @given(plans(), st.sampled_from(["both", "after", "last"]), st.integers(1, 9))
 def test_a_trail_carries_each_sequence_through_its_own_steps(plan: Plan, keep: str, most_rows: int) -> None:
     """Counting steps: row n ends at its initial value plus the number of steps at which it runs."""

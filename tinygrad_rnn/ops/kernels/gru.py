@@ -31,7 +31,6 @@ from .products import (
     one_minus_square,
     pack_bias,
     scratch_for,
-    sum_of_blocks,
     weight_gradient,
 )
 
@@ -140,13 +139,11 @@ def backward(
     dh0 = xp.zeros(h0.shape, x.dtype) if dh_n is None else dh_n.copy()  # (N, H), carried from step to step
     da = aligned_empty((plan.rows, 4 * size), x)  # (S, 4H): q, r, z, n
     da_gates = da.reshape(plan.rows, 4, size).swapaxes(0, 1)  # (4, S, H), a view
-    dy_rows = None if dy is None else dy.reshape(plan.rows, size)  # (S, H)
     into_state = IntoState(plan, gate_blocks(w_hh, (2, 0, 1)))
     parts = plan.parts(most_rows(size))
     rooms = scratch_for(x, 4, max((part.size for part in parts), default=0), size)  # (4, rows of a part, H)
-    heads = plan.heads(dh0)
-    room = Blocks(plan, 1, h0, keep=False)
-    matmul, add, multiply, total = xp.matmul, xp.add, xp.multiply, sum_of_blocks(xp)
+    lists = (plan.heads(dh0), plan.terms(dy))
+    matmul, add, multiply = xp.matmul, xp.add, xp.multiply
     main, rest = into_state.main, into_state.rest
 
     for part in reversed(parts):
@@ -156,10 +153,8 @@ def backward(
             plan.split_part(da_part, part),
             *into_state.views(part, da_part[:3]),
             residual.gates.views(part, 1),
-            room.views(part, 0),
-            None if dy_rows is None else plan.split_part(dy_rows[part.rows], part),
         ]
-        for da_t, into_h, into, into_rest, terms, z, t, dy_t, dh in plan.walk_back(part, views, (heads,)):
+        for da_t, into_h, into, into_rest, terms, z, dh, dy_t in plan.walk_back(part, views, lists):
             if dy_t is not None:
                 add(dh, dy_t, out=dh)
             multiply(da_t, dh, out=da_t)
@@ -167,7 +162,8 @@ def backward(
             matmul(into_h, main, out=into)  # into terms
             if rest is not None:
                 matmul(into_h, rest, out=into_rest)
-            add(dh, total(terms, 0, None, t), out=dh)
+            for term in terms:
+                add(dh, term, out=dh)
         da_gates[:, part.rows] = da_part
 
     rows_x = x.reshape(plan.rows, x.shape[-1])

@@ -33,14 +33,14 @@ class IntoState:
             self.rest = self.rest[:, None]
 
     def views(self, part: Part, dz: Array) -> list[list[Any]]:
-        """For each visit of ``part``: left operand, its product with ``main`` and with ``rest``, and all terms.
+        """For each visit of ``part``: left operand, its product with ``main`` and with ``rest``, and each of the terms.
 
         Args:
             dz: (G, rows of the part, H).
         """
         columns, terms = self._columns, self._terms
         left = [columns.left(gates) for gates in self._plan.split_part(dz, part)]
-        return [left, *(terms.views(part, seen=seen) for seen in (columns.seen, self._rest_of, None))]
+        return [left, *(terms.views(part, seen=seen) for seen in (columns.seen, self._rest_of, tuple))]
 
     def _rest_of(self, out: Array) -> Array:
         """What ``matmul`` with ``rest`` gives: (G, 1, n, columns that fill no block)."""

@@ -106,6 +106,20 @@ class Plan:
             return [state] * self.steps
         return [state[..., :size, :] for size in self.sizes]
 
+    def terms(self, g: Array | None) -> list[Array | None]:
+        """What each visit adds of ``g``, the gradient of an output: (T, N, K), packed (S, K), or None.
+
+        That of a sum is one row repeated; then all visits get the same rows, in memory of their own, since NumPy takes
+        several times as long to add what it has to repeat.
+        """
+        if g is None:
+            return [None] * self.steps
+        if self.rows and not any(g.strides[:-1]):
+            one = aligned_empty((self.batch, g.shape[-1]), g)
+            one[...] = g.reshape(-1, g.shape[-1])[0]
+            return self.heads(one)
+        return self.split(g.reshape(self.rows, g.shape[-1]))
+
     def parts(self, most_rows: int) -> list[Part]:
         """The visits cut into parts of at most ``most_rows`` rows (or one step), in order."""
         if self.rows <= most_rows:

@@ -9,8 +9,7 @@ gates; the inner factor is folded into the rows of its weights (a power of two: 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -27,7 +26,6 @@ __all__ = [
     "one_minus_square",
     "pack_bias",
     "scratch_for",
-    "sum_of_blocks",
     "weight_gradient",
 ]
 
@@ -65,11 +63,6 @@ def scratch_for(x: Array, gates: int, rows: int, size: int) -> Array:
     reading all gates of a step then takes twice as long.
     """
     return aligned_empty((gates, rows + 1, size), x)[:, :rows]
-
-
-def sum_of_blocks(xp: Any) -> Callable[..., Array]:
-    """``f(terms, 0, None, out)``: the sum over blocks.  By position: names cost NumPy 0.6 us of 1.8."""
-    return np.add.reduce if xp is np else xp.sum
 
 
 def one_minus_square(y: Array, out: Array) -> Array:

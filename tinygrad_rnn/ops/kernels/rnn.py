@@ -133,11 +133,10 @@ def backward(
     plan, size = residual.plan, h0.shape[1]
     dy, dh_n = gs
     dh0 = xp.zeros(h0.shape, x.dtype) if dh_n is None else dh_n.copy()  # (N, H), carried from step to step
-    dy_rows = None if dy is None else dy.reshape(plan.rows, size)  # (S, H)
     dz = aligned_empty((plan.rows, size), x)  # (S, H): first the slopes, then times dh
     w_rec = Columns([w_hh], plan.batch, products=plan.steps)
     heads = plan.heads(dh0)
-    into_heads, rest_heads = ([seen(head) for head in heads] for seen in (w_rec.seen, w_rec.rest_of))
+    lists = (heads, *([seen(head) for head in heads] for seen in (w_rec.seen, w_rec.rest_of)), plan.terms(dy))
     matmul, add, multiply = xp.matmul, xp.add, xp.multiply
     main, rest = w_rec.main[0], None if w_rec.rest is None else w_rec.rest[0]
 
@@ -147,8 +146,7 @@ def backward(
             one_minus_square(residual.values[rows], out=dz[rows])
         else:
             dz[rows] = residual.values[rows] > 0
-        views = [plan.split_part(dz[rows], part), None if dy_rows is None else plan.split_part(dy_rows[rows], part)]
-        for dz_t, dy_t, dh, into, into_rest in plan.walk_back(part, views, (heads, into_heads, rest_heads)):
+        for dz_t, dh, into, into_rest, dy_t in plan.walk_back(part, [plan.split_part(dz[rows], part)], lists):
             if dy_t is not None:
                 add(dh, dy_t, out=dh)
             multiply(dz_t, dh, out=dz_t)
