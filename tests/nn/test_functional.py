@@ -308,6 +308,24 @@ def test_cross_entropy_is_one_record_and_equals_its_composed_form() -> None:
         np.testing.assert_allclose(fused.numpy(), x.grad.numpy(), rtol=1e-13, atol=1e-16)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("loss_of", [F.cross_entropy, F.nll_loss])
+def test_a_loss_can_be_divided_in_place(loss_of: Any, weighted: bool) -> None:
+    """As who adds up the gradients of several batches does: ``loss /= 4``."""
+    target = tg.tensor([0, 1, -100] if weighted else [0, 1, 0])
+    grads = []
+    for inplace in (False, True):
+        x = tg.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]], requires_grad=True)
+        loss = loss_of(x, target, tg.tensor([1.0, 3.0]) if weighted else None)
+        if inplace:
+            loss /= 4
+        else:
+            loss = loss / 4
+        loss.backward()
+        grads.append(x.grad.tolist())  # type: ignore[union-attr]
+    assert grads[0] == grads[1]
+
+
 def test_logits_of_any_size_give_finite_losses_and_gradients() -> None:
     x = tg.tensor([[800.0, -800.0], [1e30, 0.0]], requires_grad=True)
     F.cross_entropy(x, tg.tensor([0, 0])).backward()

@@ -77,7 +77,11 @@ def primitive(
         if called in _own:
             del REGISTRY[called]  # defined again, as in a notebook
         checked = tuple([None if vjp is None else _checked(called, k, vjp) for k, vjp in enumerate(vjps)])
-        apply = engine.primitive(called, forward, checked, wanted, doc=forward.__doc__)
+        reads = wanted
+        positional, any_number = _positional(forward)
+        if positional > len(vjps) or any_number:  # arguments without gradients: one None stands for all of them
+            checked, reads = (*checked, None), (*reads, "")
+        apply = engine.primitive(called, forward, checked, reads, doc=forward.__doc__)
         _own.add(called)
 
         @functools.wraps(forward)
@@ -106,6 +110,13 @@ def _letters(count: int) -> str:
     return "".join(chr(97 + k) for k in range(count))
 
 
+def _positional(forward: Callable[..., Any]) -> tuple[int, bool]:
+    """How many arguments by position it names, and whether it takes any number more."""
+    kinds = [p.kind for p in inspect.signature(forward).parameters.values()]
+    named = sum(kind in (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD) for kind in kinds)
+    return named, inspect.Parameter.VAR_POSITIONAL in kinds
+
+
 def _check_declaration(
     name: str, forward: Callable[..., Any], vjps: tuple[Vjp | None, ...], saves: tuple[str, ...]
 ) -> None:
@@ -113,9 +124,8 @@ def _check_declaration(
         raise ArgumentError(f"primitive(): there is an operation {name!r} already; choose another with name=")
     if not any(vjps):
         raise ArgumentError(f"primitive(): {name} has no vjp, so there is nothing to record; use the function as it is")
-    parameters = list(inspect.signature(forward).parameters.values())
-    positional = sum(p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) for p in parameters)
-    if len(vjps) > positional and not any(p.kind == p.VAR_POSITIONAL for p in parameters):
+    positional, any_number = _positional(forward)
+    if len(vjps) > positional and not any_number:
         raise ArgumentError(f"primitive(): {len(vjps)} vjps for {name}, which has {positional} positional argument(s)")
     if len(saves) != len(vjps):
         raise ArgumentError(

@@ -130,7 +130,7 @@ def result_type(*values: Any) -> DType:
         else:
             dtype, place = number_type(value), 2
         before = ranked[place]
-        ranked[place] = dtype if before is None else promote_types(before, dtype)
+        ranked[place] = dtype if before is None or before == dtype else promote_types(before, dtype)
     result = _combine(_combine(ranked[0], ranked[1]), ranked[2])
     assert result is not None
     return result

@@ -225,11 +225,22 @@ def whole_numbers(index: Value, op: str) -> Array:
     return raw.copy()
 
 
+def grid(index: Array) -> list[Array]:
+    """The coordinates of every entry of ``index``, an array per axis that broadcasts to its shape."""
+    xp, ndim = array_module(index), index.ndim
+    return [xp.arange(n).reshape((n,) + (1,) * (ndim - k - 1)) for k, n in enumerate(index.shape)]
+
+
 def places(index: Array, dim: int) -> tuple[Array, ...]:
     """For an index array along ``dim``, the coordinates of every place that it names, one array per axis."""
-    xp, ndim = array_module(index), index.ndim
-    grid = [xp.arange(n).reshape((1,) * k + (n,) + (1,) * (ndim - k - 1)) for k, n in enumerate(index.shape)]
-    return (*grid[:dim], index, *grid[dim + 1 :])
+    around = grid(index)
+    return (*around[:dim], index, *around[dim + 1 :])
+
+
+def picks(index: Array, dim: int) -> tuple[Array, ...]:
+    """The same, for an index array that lacks the axis ``dim``: one entry along it for each place of the others."""
+    around = grid(index)
+    return (*around[:dim], index, *around[dim:])
 
 
 _gather = primitive(
@@ -238,6 +249,11 @@ _gather = primitive(
     (read_vjp,),
     ("",),
 )
+
+
+def pick(a: Value, dim: int, index: Array) -> Value:
+    """One entry along ``dim`` for each place of the other axes; ``index`` is not looked at, nor copied."""
+    return _gather(a, index=picks(index, dim))
 
 
 def gather(a: Value, dim: int, index: Value) -> Value:

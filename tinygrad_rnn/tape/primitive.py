@@ -191,20 +191,26 @@ def unary(
 ) -> Callable[[Any], Any]:
     """Declare ``y = forward(a)``.  ``floating``: integer input is converted to the default float first."""
     p = Primitive(name, forward, (vjp,), (saves,), arity=1)
-    keep_input, keep_output = "a" in saves, "y" in saves
+    return named(p, _of_one(p, floating), doc)
 
-    def apply(a: Any) -> Any:
+
+def _of_one(p: Primitive, floating: bool) -> Callable[..., Any]:
+    """What applies a primitive of one argument, and of parameters that are not differentiated."""
+    name, forward = p.name, p.forward
+    keep_input, keep_output = "a" in p.saves[0], "y" in p.saves[0]
+
+    def apply(a: Any, **params: Any) -> Any:
         if not isinstance(a, Tensor):
-            return forward(a if type(a) is ndarray else raw_array(a, name))
+            return forward(a if type(a) is ndarray else raw_array(a, name), **params)
         x = a._data
         if floating and x.dtype.kind not in "fc":
             x = x.astype(defaults.dtype)
         here = state.here
         try:
-            y = here.quiet(forward, x)
+            y = here.quiet(forward, x, **params)
         except RuntimeError as error:
-            y = nested(error, forward, x)
-        except TypeError as error:
+            y = nested(error, forward, x, **params)
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
             fail(name, error, x)
         if type(y) is not ndarray:
             y = as_array(y)
@@ -212,7 +218,7 @@ def unary(
         out._data = y
         out._node = out._clock = None
         parent = a._node
-        if parent is not None and here.recording:
+        if parent is not None and here.recording and y.dtype.kind in "fc":  # no gradient passes an integer
             parents = args = (parent,)
             clocks, ans = NO_CLOCKS, None
             if keep_input or keep_output:
@@ -228,7 +234,7 @@ def unary(
             node.primitive = p
             node.parents = parents
             node.args = args
-            node.params = NO_PARAMS
+            node.params = params
             node.ans = ans
             node.clocks = clocks
             node.shape = y.shape
@@ -239,7 +245,7 @@ def unary(
                     watcher.recorded(node, y)
         return out
 
-    return named(p, apply, doc)
+    return apply
 
 
 def binary(
@@ -360,6 +366,8 @@ def primitive(
         from .views import viewer  # which needs Tensor, as this file does, and the primitive only to remember it
 
         return named(p, viewer(p), doc)
+    if arity == 1:
+        return named(p, _of_one(p, floating), doc)
 
     def apply(*args: Any, **params: Any) -> Any:
         values = []

@@ -136,7 +136,7 @@ def _to_leaves(seeds: Seeds, deliver: Deliver, keep: bool) -> None:
                 give(parent_a, vjp_a(g, ans, a, b), owned)
             if parent_b is not None:
                 give(parent_b, vjp_b(g, ans, a, b), owned)
-        elif arity == 1 and len(args) == 1:
+        elif arity == 1:
             vjp, params = primitive.vjps[0], node.params
             share = vjp(g, ans, args[0], **params) if params else vjp(g, ans, args[0])
             give(parents[0], share, owned, owned and primitive.passes)

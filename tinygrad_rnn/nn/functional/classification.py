@@ -21,6 +21,7 @@ from ...backend import array_module, on_gpu
 from ...errors import ArgumentError, ArgumentTypeError, DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ...ops import log_softmax, where
 from ...ops import sum as total
+from ...ops.index import picks
 from ...ops.kernels.likelihood import Likelihood, likelihood
 from ...tape.fused import fused
 from ...tape.growth import note_loss
@@ -37,14 +38,16 @@ class _Case(NamedTuple):
     """A checked target: for each sample its class and its coefficient, and what the sum is divided by."""
 
     classes: Array  # (N, d...) int64, 0 where ignored
-    scale: Array  # (N, d...), w_y, 0 where ignored
-    divisor: Array  # the sum of scale
+    scale: Array | None  # (N, d...), w_y, 0 where ignored; None: 1 for each
+    divisor: Array | int  # the sum of scale
     axis: int  # of the classes in the input
-    kept: Array  # (N, d...) bool, False where ignored
+    kept: Array | None  # (N, d...) bool, False where ignored; None: none is
 
 
 def _check_shapes(input: Tensor, target: Tensor) -> None:
     """PyTorch's checks, in its order."""
+    if input.ndim == 2 and input.shape[:1] == target.shape:
+        return
     expected, got = list(input.shape), list(target.shape)
     if input.ndim < 1:
         raise ArgumentError("Expected 1 or more dimensions (got 0)")
@@ -114,6 +117,8 @@ def _coefficients(op: str, input: Value, classes: Array, weight: Tensor | None, 
     xp = array_module(classes)
     if input.ndim == 1:
         classes = classes.reshape(())
+    if xp is np and weight is None and _all_there(classes, count, ignore_index):
+        return _Case(classes.astype(np.int64), None, classes.size, axis, None)
     kept = classes != ignore_index
     if xp is np and (wrong := kept & ((classes < 0) | (classes >= count))).any():
         raise IndexOutOfRange(
@@ -125,13 +130,11 @@ def _coefficients(op: str, input: Value, classes: Array, weight: Tensor | None, 
     return _Case(classes, scale, scale.sum(), axis, kept)
 
 
-def _places(classes: Array) -> Any:
-    """The index of each sample's class: ``(N, C, d...)[_places]`` has the shape ``(N, d...)``."""
-    if classes.ndim == 0:
-        return classes
-    xp, ndim = array_module(classes), classes.ndim
-    grid = [xp.arange(n).reshape([-1 if k == axis else 1 for k in range(ndim)]) for axis, n in enumerate(classes.shape)]
-    return (grid[0], classes, *grid[1:])
+def _all_there(classes: Array, count: int, ignore_index: int) -> bool:
+    """Whether these are classes and none is ignored, by one look: read as unsigned, negative ones are very large."""
+    if not classes.size or (classes.view(np.uint64) if classes.dtype == np.int64 else classes).max() >= count:
+        return False
+    return not (0 <= ignore_index < count and (classes == ignore_index).any())
 
 
 # the fused case ---------------------------------------------------------------------------------------------
@@ -158,15 +161,10 @@ def _forward(a: Array, case: _Case | _Target, reduction: str) -> tuple[tuple[Arr
             case.classes = found[1].classes
             return (found[0],), found[1]
         case = case.case(a)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shifted = a - a.max(axis=case.axis, keepdims=True)
-        e = np.exp(shifted)
-        z = e.sum(axis=case.axis)
-        loss = (np.log(z) - shifted[_places(case.classes)]) * case.scale
-        loss = np.where(case.kept, loss, 0)
-        if reduction != "none":
-            loss = loss.sum() / case.divisor if reduction == "mean" else loss.sum()
-    return (loss,), (e, z, case)
+    shifted = a - a.max(axis=case.axis, keepdims=True)
+    e = np.exp(shifted)
+    z = e.sum(axis=case.axis)
+    return (_collected(np.log(z) - shifted[picks(case.classes, 1)], case, reduction),), (e, z, case)
 
 
 def _backward(gs: Any, residual: Any, a: Array, needs: Any, case: Any, reduction: str) -> list[Array]:
@@ -174,11 +172,25 @@ def _backward(gs: Any, residual: Any, a: Array, needs: Any, case: Any, reduction
     if isinstance(residual, Likelihood):
         return [residual.gradient(gs[0], a)]
     e, z, case = residual
-    with np.errstate(invalid="ignore", divide="ignore"):
-        c = case.scale * (gs[0] / case.divisor if reduction == "mean" else gs[0])
-        grad = e * np.expand_dims(c / z, case.axis)
-    grad[_places(case.classes)] -= c
+    c = _coefficient(gs[0], case, reduction)
+    share = c / z
+    grad: Array = e * share.reshape(*share.shape[: case.axis], 1, *share.shape[case.axis :])
+    grad[picks(case.classes, 1)] -= c
     return [grad]
+
+
+def _coefficient(g: Array, case: _Case, reduction: str) -> Array:
+    """What the loss of each sample is multiplied by."""
+    if reduction == "mean":
+        g = g / case.divisor
+    return g if case.scale is None else case.scale * g
+
+
+def _collected(loss: Value, case: _Case, reduction: str) -> Value:
+    """The losses of the samples, weighted; or their sum or mean."""
+    if case.scale is not None:
+        loss = where(case.kept, loss * case.scale, 0)
+    return loss if reduction == "none" else loss.sum() / case.divisor if reduction == "mean" else loss.sum()
 
 
 def _reference(a: Value, case: _Case | _Target, reduction: str) -> tuple[Value]:
@@ -189,11 +201,28 @@ def _reference(a: Value, case: _Case | _Target, reduction: str) -> tuple[Value]:
 
 def _likelihood(log_p: Value, case: _Case, reduction: str) -> Value:
     """The composed form, from log-probabilities."""
-    loss = where(case.kept, -log_p[_places(case.classes)] * case.scale, 0)
-    return loss if reduction == "none" else total(loss) / case.divisor if reduction == "mean" else total(loss)
+    return _collected(-log_p[picks(case.classes, 1)], case, reduction)
 
 
-_cross_entropy = fused("cross_entropy", _forward, _backward, _reference)
+def _picked(log_p: Array, case: _Case, reduction: str) -> tuple[tuple[Array], None]:
+    return (_likelihood(log_p, case, reduction),), None
+
+
+def _to_picked(gs: Any, residual: Any, log_p: Array, needs: Any, case: _Case, reduction: str) -> list[Array]:
+    grad = np.zeros_like(log_p)
+    grad[picks(case.classes, 1)] = -_coefficient(gs[0], case, reduction)
+    return [grad]
+
+
+_cross_entropy = fused("cross_entropy", _forward, _backward, _reference, fresh=True, kept=False)
+_nll = fused(
+    "nll_loss",
+    _picked,
+    _to_picked,
+    lambda a, case, reduction: (_likelihood(a, case, reduction),),
+    fresh=True,
+    kept=False,
+)
 
 
 # public -----------------------------------------------------------------------------------------------------
@@ -230,7 +259,8 @@ def nll_loss(
     """
     reduction = reduction_name(reduction, size_average, reduce)
     case = _case("nll_loss", input, target, weight, ignore_index)
-    result: Tensor = _likelihood(input, case, reduction)
+    result: Tensor
+    (result,) = _nll(input, case=case, reduction=reduction)
     note_loss(result._node)
     return result
 
@@ -313,7 +343,8 @@ def _per_class(weight: Tensor | None, ndim: int, axis: int) -> Any:
 def _smoothed(input: Tensor, case: _Case, weight: Tensor | None, reduction: str, eps: float) -> Tensor:
     log_p = log_softmax(input, case.axis)
     spread = -total(log_p * _per_class(weight, input.ndim, case.axis), case.axis)
-    spread = where(wrap(case.kept), spread, 0)
+    if case.kept is not None:
+        spread = where(wrap(case.kept), spread, 0)
     if reduction != "none":
         spread = total(spread) / case.divisor if reduction == "mean" else total(spread)
     result: Tensor = (1 - eps) * _likelihood(log_p, case, reduction) + spread * (eps / input.shape[case.axis])
