@@ -84,6 +84,15 @@ def from_residual(replace: Callable[[Any], Any]) -> Callable[[Primitive], dict[s
     return lambda p: {"joint": change(p.joint)}  # type: ignore[arg-type]
 
 
+def from_cell(replace: Callable[..., Any]) -> Callable[[Primitive], dict[str, Any]]:
+    """The same for one step of a cell, which leaves a tuple."""
+
+    def change(right: Vjp) -> Vjp:
+        return lambda gs, residual, *args, **params: right(gs, replace(*residual), *args, **params)
+
+    return lambda p: {"joint": change(p.joint)}  # type: ignore[arg-type]
+
+
 def of_results(change: Callable[[list[Any]], list[Any]]) -> Callable[[Primitive], dict[str, Any]]:
     """A joint vjp whose results are changed."""
     return joint(lambda right: lambda *args, **params: change(list(right(*args, **params))))
@@ -161,6 +170,10 @@ def without_mean(right: Vjp) -> Vjp:
 
 def missing(k: int) -> Callable[[list[Any]], list[Any]]:
     return lambda found: [x if n != k or x is None else x * 0 for n, x in enumerate(found)]
+
+
+def one_bias_as_the_other(found: list[Any]) -> list[Any]:
+    return found if found[4] is None or found[5] is None else [*found[:5], found[4]]
 
 
 def scaled_by_place(found: list[Any]) -> list[Any]:
@@ -275,9 +288,16 @@ MUTANTS: list[Mutant] = [
     Mutant("gru", "h0 gets no gradient", of_results(missing(1))),
     Mutant("rnn", "stale: no earlier h", from_residual(lambda r: r._replace(earlier=r.earlier * 0))),
     Mutant("rnn", "the recurrent weight gets no gradient", of_results(missing(3))),
+    # cells
+    Mutant("rnn_cell", "the recurrent weight gets no gradient", of_results(missing(3))),
+    Mutant("lstm_cell", "c gets no gradient", of_results(missing(2))),
+    Mutant("lstm_cell", "stale: tanh(c') of nothing", from_cell(lambda gates, t: (gates, t * 0))),
+    Mutant("gru_cell", "the bias inside of the reset is as the other", of_results(one_bias_as_the_other)),
+    Mutant("gru_cell", "stale: what r multiplies", from_cell(lambda rz, n, q: (rz, n, q * 0))),
     # layers and losses
     Mutant("layer_norm", "the mean's share is wrong", joint(without_mean)),
     Mutant("cross_entropy", "not divided by the number of samples", of_results(lambda found: [x * 3 for x in found])),
+    Mutant("nll_loss", "not divided by the number of samples", of_results(lambda found: [x * 3 for x in found])),
     Mutant("gelu", "an approximation", only(0, lambda g, y, a: g * tg.sigmoid(1.702 * a))),
     Mutant("elu", "the exponential is forgotten", only(0, lambda g, y, a, alpha, scale, rate: g * scale)),
     Mutant("leaky_relu", "the slope is forgotten", only(0, lambda g, y, a, slope: tg.where(a > 0, g, 0))),

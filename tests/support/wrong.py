@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_rnn.tape.primitive import Part
+from tinygrad_rnn.tape.part import Part
 
 __all__ = ["mapped", "times"]
 

@@ -16,7 +16,7 @@ from ..backend import array_module
 from ..errors import GraphError, TinygradRnnError
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
-from ..tape.primitive import Part
+from ..tape.part import Part
 from ..tape.tensor import Tensor
 from ..tape.where import Line, user_frame
 from ..typing import Array, Value

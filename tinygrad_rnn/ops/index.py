@@ -13,7 +13,8 @@ import numpy as np
 
 from ..backend import array_module, is_array
 from ..errors import ArgumentTypeError, DtypeError, IndexOutOfRange, IndexRuntimeError, ShapeRuntimeError
-from ..tape.primitive import REGISTRY, Part, primitive
+from ..tape.part import Part
+from ..tape.primitive import REGISTRY, primitive
 from ..tape.tensor import Tensor
 from ..tape.views import shown
 from ..typing import Array, DType, Shape, Value

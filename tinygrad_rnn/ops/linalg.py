@@ -12,7 +12,8 @@ import numpy as np
 from ..backend import on_gpu
 from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ..tape.modes import state
-from ..tape.primitive import Part, binary, primitive
+from ..tape.part import Part
+from ..tape.primitive import binary, primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
 from .shape import sum_to

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import on_gpu
-from ..tape.primitive import Part
+from ..tape.part import Part
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
 from .shape import sum_to

@@ -13,7 +13,8 @@ from typing import Any
 from ..typing import Array, Params, Value
 from .modes import nested, state
 from .node import Leaf, Node
-from .primitive import Part, Primitive, named, primitive
+from .part import Part
+from .primitive import Primitive, named, primitive
 from .tensor import Tensor, as_array, wrap
 
 __all__ = ["fused", "outputs_of"]

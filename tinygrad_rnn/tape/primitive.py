@@ -9,8 +9,8 @@ A declaration says which values each vjp reads: "y" is the output, "a", "b", "c"
 is saved; in place of an argument that was not saved the vjp finds its node, which knows ``shape``, ``dtype``
 and ``ndim``.  Applying a primitive to raw arrays records nothing and costs one test.
 
-``unary`` and ``binary`` are ``primitive`` with the loops over arguments unrolled: per recorded operation of an
-RNN step this halves the time spent outside NumPy.  They fill their nodes themselves, which takes a third less than
+Those of one argument, and ``binary``, are applied with the loops over arguments unrolled: per recorded operation of
+an RNN step this halves the time spent outside NumPy.  They fill their nodes themselves, which takes a third less than
 ``Node(...)``, and assign line by line, because one assignment of eight values would first make a tuple of them.
 """
 
@@ -29,7 +29,7 @@ from .modes import nested, state
 from .node import Clock, Node, now
 from .tensor import Tensor, as_array, wrap
 
-__all__ = ["REGISTRY", "Part", "Primitive", "binary", "primitive", "record", "unary"]
+__all__ = ["REGISTRY", "Primitive", "binary", "primitive", "record", "unary"]
 
 ndarray = np.ndarray
 Vjp = Callable[..., Value]
@@ -39,30 +39,6 @@ _new = object.__new__
 
 REGISTRY: dict[str, Primitive] = {}
 """Every primitive by name: what the property tests run over."""
-
-
-class Part:
-    """A contribution that covers only part of its parent: it adds itself to a total, instead of being added.
-
-    The vjp of ``x[i]`` would else fill a whole array with zeros for every use of ``x``.
-    """
-
-    __slots__ = ()
-
-    def start(self) -> Any:
-        """A new total holding this part alone."""
-        raise AssertionError("a Part says how it starts a total")
-
-    def take(self) -> Any:
-        """As ``start``, where nobody else needs the cotangent that the part was made from: it may be written to."""
-        return self.start()
-
-    def add_to(self, total: Any) -> None:
-        """Add this part to a total that the sweep owns."""
-        raise AssertionError("a Part says how it is added")
-
-    together: Callable[[list[Any]], Any] | None = None
-    """In a sweep that is recorded, where nothing is added into: the sum of several parts as one operation."""
 
 
 class Primitive:
@@ -190,8 +166,7 @@ def unary(
     doc: str | None = None,
 ) -> Callable[[Any], Any]:
     """Declare ``y = forward(a)``.  ``floating``: integer input is converted to the default float first."""
-    p = Primitive(name, forward, (vjp,), (saves,), arity=1)
-    return named(p, _of_one(p, floating), doc)
+    return primitive(name, forward, (vjp,), (saves,), floating=floating, doc=doc)
 
 
 def _of_one(p: Primitive, floating: bool) -> Callable[..., Any]:

@@ -17,7 +17,7 @@ from ..errors import ArgumentError, ArgumentTypeError, GraphError
 from ..typing import Array, DType, Shape, Value
 from .backward import backward
 from .node import Leaf, Node
-from .primitive import Part
+from .part import Part
 from .table import table
 from .tensor import Tensor
 from .watcher import watching

@@ -26,7 +26,8 @@ from .clock import overlap, stamp_write
 from .hooks import move_retained
 from .modes import state
 from .node import Leaf, Node
-from .primitive import REGISTRY, Part, Primitive, primitive, unary
+from .part import Part
+from .primitive import REGISTRY, Primitive, primitive, unary
 from .tensor import Tensor, as_array, wrap
 from .views import ancestry, derive, region, unlock, views_of
 

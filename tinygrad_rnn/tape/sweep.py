@@ -27,7 +27,8 @@ from ..typing import Value
 from .hooks import run_hooks
 from .modes import state, sweeping
 from .node import Leaf, Node, writes
-from .primitive import Part, Primitive
+from .part import Part
+from .primitive import Primitive
 from .tensor import as_array, wrap
 from .watcher import Watcher, told
 

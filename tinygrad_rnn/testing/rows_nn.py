@@ -70,10 +70,9 @@ def _binary_cross_entropy(draw: Any, /) -> Call:
     return Call((p, draw(arrays(p.shape, low=0, high=1, layout=None))))
 
 
-@add_samples("cross_entropy")
 @st.composite
-def _cross_entropy(draw: Any, /) -> Call:
-    from ..nn.functional import cross_entropy
+def _of_classes(draw: Any, /, name: str) -> Call:
+    from ..nn import functional
 
     batch, classes = draw(st.integers(1, 3)), draw(st.integers(1, 4))
     rest = draw(shapes(0, 1, 1, 2))
@@ -82,7 +81,11 @@ def _cross_entropy(draw: Any, /) -> Call:
     options: dict[str, Any] = {"target": target, "reduction": draw(st.sampled_from(["mean", "sum", "none"]))}
     if draw(st.booleans()):
         options["weight"] = wrap(draw(arrays((classes,), low=0.5, high=2.0)))
-    return Call((a,), options, cross_entropy)
+    return Call((a,), options, getattr(functional, name))
+
+
+add_samples("cross_entropy")(lambda: _of_classes("cross_entropy"))
+add_samples("nll_loss")(lambda: _of_classes("nll_loss"))
 
 
 @add_samples("layer_norm")
@@ -123,3 +126,24 @@ add_samples("rnn")(lambda: _recurrent(1, 1, nonlinearity="tanh"))
 def _lstm(draw: Any, /) -> Call:
     args, params, _ = draw(_recurrent(4, 2))
     return Call((*args, None), params)
+
+
+# cells -------------------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def _cell(draw: Any, /, name: str, gates: int, states: int, **params: Any) -> Call:
+    """Input (N, I) or (I,), states, weights, and each bias or none."""
+    from ..ops import steps
+
+    size_in, hidden = draw(st.integers(1, 3)), draw(st.integers(1, 3))
+    batch = (draw(st.integers(1, 3)),) if draw(st.booleans()) else ()
+    shapes = [(*batch, size_in), *[(*batch, hidden)] * states, (gates * hidden, size_in), (gates * hidden, hidden)]
+    args = [draw(arrays(s, low=-1, high=1)) for s in shapes]
+    args += [draw(arrays((gates * hidden,), low=-1, high=1)) if draw(st.booleans()) else None for _ in range(2)]
+    return Call(tuple(args), params, getattr(steps, f"{name}_step"))
+
+
+add_samples("rnn_cell")(lambda: _cell("rnn", 1, 1, nonlinearity="tanh"))
+add_samples("lstm_cell")(lambda: _cell("lstm", 4, 2))
+add_samples("gru_cell")(lambda: _cell("gru", 3, 1))

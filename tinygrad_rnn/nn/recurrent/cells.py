@@ -11,8 +11,8 @@ from typing import Any
 
 from ...backend import array_module
 from ...errors import ArgumentError, ArgumentTypeError, GraphError
-from ...ops.cells import gru_cell, lstm_cell, rnn_cell
 from ...ops.kernels.conventions import GRU, LSTM, RNN_TANH, CellKind, parameter_shapes
+from ...ops.steps import gru_step, lstm_step, rnn_step
 from ...ops.variants import gru_variant, lstm_variant, rnn_variant
 from ...tape.tensor import Tensor, wrap
 from .. import init
@@ -165,7 +165,7 @@ class RNNCell(RNNCellBase):
             raise GraphError(f"Unknown nonlinearity: {self.nonlinearity}. Select from 'tanh' or 'relu'.")
         if self._is_variant:
             return rnn_variant(input, h, self._named_weights(), nonlinearity=self.nonlinearity)[0]  # type: ignore[no-any-return]
-        new: Tensor = rnn_cell(input, h, *self._weights(), nonlinearity=self.nonlinearity)
+        new: Tensor = rnn_step(input, h, *self._weights(), nonlinearity=self.nonlinearity)
         return new
 
 
@@ -218,7 +218,7 @@ class LSTMCell(RNNCellBase):
         if self._is_variant:
             h, c, *_ = lstm_variant(input, h, c, self._named_weights())
         else:
-            h, c = lstm_cell(input, h, c, *self._weights())
+            h, c = lstm_step(input, h, c, *self._weights())
         return h, c
 
 
@@ -258,5 +258,5 @@ class GRUCell(RNNCellBase):
         (h,) = self._states(input, hx, 1)
         if self._is_variant:
             return gru_variant(input, h, self._named_weights(), reset_after=self.reset_after)[0]  # type: ignore[no-any-return]
-        new: Tensor = gru_cell(input, h, *self._weights())
+        new: Tensor = gru_step(input, h, *self._weights())
         return new

@@ -1,0 +1,32 @@
+"""A contribution to a gradient that knows how to add itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+__all__ = ["Part"]
+
+
+class Part:
+    """A contribution that covers only part of its parent: it adds itself to a total, instead of being added.
+
+    The vjp of ``x[i]`` would else fill a whole array with zeros for every use of ``x``.
+    """
+
+    __slots__ = ()
+
+    def start(self) -> Any:
+        """A new total holding this part alone."""
+        raise AssertionError("a Part says how it starts a total")
+
+    def take(self) -> Any:
+        """As ``start``, where nobody else needs the cotangent that the part was made from: it may be written to."""
+        return self.start()
+
+    def add_to(self, total: Any) -> None:
+        """Add this part to a total that the sweep owns."""
+        raise AssertionError("a Part says how it is added")
+
+    together: Callable[[list[Any]], Any] | None = None
+    """In a sweep that is recorded, where nothing is added into: the sum of several parts as one operation."""
