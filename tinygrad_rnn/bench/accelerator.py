@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import cuda
+from .cells import cell_loop
 from .measure import OURS, Job
 
 __all__ = ["cell_jobs", "cuda_layer_jobs", "unavailable", "waiting"]
@@ -67,21 +68,8 @@ def cell_jobs(T: int, N: int, H: int) -> dict[str, Job]:
     """A loop of LSTMCell over T steps on the GPU: what many small operations cost, for us and for torch."""
     x = np.random.default_rng(0).standard_normal((T, N, H)).astype(np.float32)
     libs, cells = _pair(lambda lib: lib.nn.LSTMCell(H, H))
-
-    def job(lib: Any, cell: Any) -> Job:
-        given = lib.tensor(x).to("cuda")
-
-        def run() -> Any:
-            cell.zero_grad()
-            state: Any = None
-            for x_t in given:
-                state = cell(x_t, state)
-            state[0].sum().backward()
-            return cell.weight_hh.grad
-
-        return run
-
-    return _checked({name: job(lib, cell) for (name, lib), cell in zip(libs.items(), cells, strict=True)})
+    given = {name: lib.tensor(x).to("cuda") for name, lib in libs.items()}
+    return _checked({name: cell_loop(cell, given[name]) for name, cell in zip(libs, cells, strict=True)})
 
 
 def _pair(make: Callable[[Any], Any]) -> tuple[dict[str, Any], list[Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .cells import cell_jobs
 from .chain import chain_memory, chain_result, import_result, tiny_jobs
 from .layers import GRID, layer_goals, layer_jobs, products_alone, two_of_ours
 from .loops import loop_jobs
@@ -64,6 +65,14 @@ def loops(session: Session) -> Iterator[Result]:
         jobs = loop_jobs(T, N, H, [*present(*PEERS), "numpy"])
         work = f"composed RNN loop T={T} N={N} H={H}"
         yield session.measure(work, jobs, unit="us/step", scale=1e6 / T, seconds=6, goals=limits)
+
+
+def cells(session: Session) -> Iterator[Result]:
+    """Loops of one's own over RNNCell, GRUCell and LSTMCell, against torch.nn's."""
+    for kind in KINDS:
+        for T, N, H in ((64, 8, 32), (64, 32, 128))[: 1 if session.quick else 2]:
+            work = f"loop of {kind}Cell T={T} N={N} H={H}"
+            yield session.measure(work, cell_jobs(kind, T, N, H), unit="us/step", scale=1e6 / T)
 
 
 def layers(session: Session) -> Iterator[Result]:
@@ -173,19 +182,20 @@ def chain(session: Session) -> Iterator[Result]:
 
 
 WORKS: dict[str, Work] = {
-    work.__name__: work for work in (loops, layers, memory, segments, update, optimisers, overhead, imports, chain)
+    work.__name__: work
+    for work in (loops, cells, layers, memory, segments, update, optimisers, overhead, imports, chain)
 }
 
 
 def cuda_layers(session: Session) -> Iterator[Result]:
     """Layers on the GPU, against cuDNN's in full float32; and a loop of LSTM cells."""
-    from .accelerator import cell_jobs, cuda_layer_jobs
+    from . import accelerator
 
     for kind in KINDS:
         for T, N, H in GRID[:3] if session.quick else GRID:
-            yield session.measure(f"{kind} T={T} N={N} H={H} on the GPU", cuda_layer_jobs(kind, T, N, H))
+            yield session.measure(f"{kind} T={T} N={N} H={H} on the GPU", accelerator.cuda_layer_jobs(kind, T, N, H))
     T, N, H = 64, 32, 256
-    yield session.measure(f"LSTMCell loop T={T} N={N} H={H} on the GPU", cell_jobs(T, N, H))
+    yield session.measure(f"LSTMCell loop T={T} N={N} H={H} on the GPU", accelerator.cell_jobs(T, N, H))
 
 
 CUDA_WORKS: dict[str, Work] = {"layers": cuda_layers}

@@ -2,6 +2,9 @@
 
 Shapes: input (N, I) or (I,), states (N, H) or (H,), weight_ih (G*H, I), weight_hh (G*H, H), biases (G*H).  Nothing
 is broadcast: a state has as many rows as the input.
+
+A step is one record on the tape.  To see the operations that it is made of, apply the equations themselves, which are
+functions of :mod:`tinygrad_rnn.ops.cells`, to the parameters of a cell.
 """
 
 from __future__ import annotations

@@ -1,0 +1,50 @@
+"""A loop of one's own over a cell: ours against torch.nn's, forward and backward, from the same weights."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Any
+
+import numpy as np
+
+from .measure import OURS, Job
+
+__all__ = ["cell_jobs", "cell_loop"]
+
+
+def cell_loop(cell: Any, x: Any) -> Job:
+    """Carries a state through the steps of ``x`` (T, N, I), and goes back; gives the gradient of weight_hh."""
+
+    def run() -> Any:
+        cell.zero_grad()
+        state: Any = None
+        for x_t in x:
+            state = cell(x_t, state)
+        (state[0] if isinstance(state, tuple) else state).sum().backward()
+        return cell.weight_hh.grad
+
+    return run
+
+
+def cell_jobs(kind: str, T: int, N: int, H: int) -> dict[str, Job]:
+    """The loop over ``nn.<kind>Cell`` for us and, if it is there, for torch, checked to agree.
+
+    Raises:
+        AssertionError: the gradients of weight_hh differ by more than rounding explains.
+    """
+    import tinygrad_rnn as tg
+
+    x = np.random.default_rng(0).standard_normal((T, N, H)).astype(np.float32)
+    tg.manual_seed(0)
+    ours = getattr(tg.nn, f"{kind}Cell")(H, H)
+    jobs = {OURS: cell_loop(ours, tg.tensor(x))}
+    if importlib.util.find_spec("torch") is not None:
+        torch: Any = importlib.import_module("torch")
+        theirs = getattr(torch.nn, f"{kind}Cell")(H, H)
+        theirs.load_state_dict({name: torch.tensor(value.numpy()) for name, value in ours.state_dict().items()})
+        jobs["torch"] = cell_loop(theirs, torch.tensor(x))
+        one, other = (np.asarray(job()) for job in jobs.values())
+        error = np.abs(one - other).max() / np.abs(one).max()
+        assert error < 1e-4, f"{kind}Cell: the gradients differ by {error:.1e}"
+    return jobs
