@@ -121,3 +121,14 @@ def test_a_write_looks_once_at_each_view_of_a_chain(monkeypatch: pytest.MonkeyPa
     assert 3000 <= looked < 30000
     (x + y).sum().backward()
     assert w.grad is not None and w.grad.tolist() == [10, 10]
+
+
+def test_a_view_that_repeats_memory_may_change_its_shape_again_and_again() -> None:
+    """Nothing is written."""
+    x = tg.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]], requires_grad=True)
+    y = (x * 2)[0].expand(2, 3)
+    y.unsqueeze_(-1).unsqueeze_(-1).squeeze_().t_()
+    (y * tg.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [[6.0, 14.0, 22.0], [0.0, 0.0, 0.0]]
+    with pytest.raises(tg.errors.InplaceError, match="more than one element"):
+        y.mul_(2)

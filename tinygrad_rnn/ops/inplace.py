@@ -162,7 +162,7 @@ def _reshaped(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
     """The tensor becomes the view ``f(tensor)`` of a twin that takes its former place."""
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        check_write(self, name, False)
+        check_write(self, name, False, shape_only=True)
         if not state.recording and not self.is_leaf:
             raise InplaceError(f"{name}(): under no_grad() the shape of a tensor with a history cannot change")
         out = f(self, *args, **kwargs)

@@ -159,7 +159,9 @@ def _repeats(data: Array) -> bool:
     return np.unique(addresses).size < addresses.size
 
 
-def check_write(t: Tensor, op: str, recorded: bool, place: Array | None = None) -> None:
+def check_write(
+    t: Tensor, op: str, recorded: bool, place: Array | None = None, *, shape_only: bool = False
+) -> None:
     """Refuse a write after which a gradient would be wrong.
 
     Args:
@@ -167,6 +169,7 @@ def check_write(t: Tensor, op: str, recorded: bool, place: Array | None = None) 
         op: the name of what writes.
         recorded: the new value has a history.
         place: the part of the memory of ``t`` that is written, if not all.
+        shape_only: no memory is written, the tensor gets another shape.
 
     Raises:
         InplaceError: ``t`` or what it is a view of is a leaf that requires grad, was taken without recording, or
@@ -182,7 +185,7 @@ def check_write(t: Tensor, op: str, recorded: bool, place: Array | None = None) 
     if not recorded and all(relative._node is None for relative in line):
         return
     for relative in line[1:]:  # of which a part would be written, and its repetitions along with it, unrecorded
-        if not relative._data.flags.c_contiguous and _repeats(relative._data):
+        if not shape_only and not relative._data.flags.c_contiguous and _repeats(relative._data):
             raise InplaceError(OVERLAPPING.format(op=op, shape=list(relative._data.shape)))
     for relative in line[:-1]:
         if not relative._view[3]:
