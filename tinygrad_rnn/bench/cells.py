@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from typing import Any
 
 import numpy as np
 
+from .agreement import agree, twin
 from .measure import OURS, Job
 
 __all__ = ["cell_jobs", "cell_loop"]
@@ -39,12 +38,8 @@ def cell_jobs(kind: str, T: int, N: int, H: int) -> dict[str, Job]:
     tg.manual_seed(0)
     ours = getattr(tg.nn, f"{kind}Cell")(H, H)
     jobs = {OURS: cell_loop(ours, tg.tensor(x))}
-    if importlib.util.find_spec("torch") is not None:
-        torch: Any = importlib.import_module("torch")
-        theirs = getattr(torch.nn, f"{kind}Cell")(H, H)
-        theirs.load_state_dict({name: torch.tensor(value.numpy()) for name, value in ours.state_dict().items()})
+    if (found := twin(ours, H, H)) is not None:
+        torch, theirs = found
         jobs["torch"] = cell_loop(theirs, torch.tensor(x))
-        one, other = (np.asarray(job()) for job in jobs.values())
-        error = np.abs(one - other).max() / np.abs(one).max()
-        assert error < 1e-4, f"{kind}Cell: the gradients differ by {error:.1e}"
+    agree(f"{kind}Cell", jobs, 1e-4)
     return jobs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..ops.kernels.conventions import CELLS
+from .agreement import agree, twin
 from .measure import NUMPY_KERNELS, OURS, PRODUCTS, Goals, Job
 
 __all__ = ["GRID", "layer_goals", "layer_jobs", "lengths", "products_alone", "two_of_ours", "with_numpy_kernels"]
@@ -60,15 +60,9 @@ def layer_jobs(kind: str, T: int, N: int, H: int, *, packed: bool = False, **opt
     jobs = {OURS: _job(tg, ours, x, sizes)}
     if two_of_ours():
         jobs[NUMPY_KERNELS] = with_numpy_kernels(jobs[OURS])
-    if importlib.util.find_spec("torch"):
-        torch: Any = importlib.import_module("torch")
-        theirs = getattr(torch.nn, kind)(H, H, **options)
-        theirs.load_state_dict({name: torch.tensor(value.numpy()) for name, value in ours.state_dict().items()})
-        jobs["torch"] = _job(torch, theirs, x, sizes)
-    expected = np.array(jobs[OURS]())
-    for name, job in jobs.items():
-        error = np.abs(np.asarray(job()) - expected).max() / np.abs(expected).max()
-        assert error < 1e-3, f"{kind}: {name} does not compute the same: relative difference {error:.1e}"
+    if (found := twin(ours, H, H, **options)) is not None:
+        jobs["torch"] = _job(*found, x, sizes)
+    agree(kind, jobs, 1e-3)
     return jobs
 
 

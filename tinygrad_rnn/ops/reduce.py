@@ -37,12 +37,12 @@ def spread(g: Value, shape: Shape, axes: tuple[int, ...]) -> Value:
     return broadcast_to(reshape(g, kept_shape(shape, axes)), shape)
 
 
-_add: Any = np.add.reduce
+_add: Any = np.add.reduce  # whose declared types want to know keepdims beforehand
 
 
 def _sum_of(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     if type(a) is np.ndarray:  # without NumPy's Python layer, in half of the time
-        return _add(a, axes, None, None, keepdims)
+        return _add(a, axis=axes, keepdims=keepdims)
     return a.sum(axis=axes, keepdims=keepdims)
 
 

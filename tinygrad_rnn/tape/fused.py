@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..typing import Array, Params, Value
-from .modes import nested, state
+from .modes import quietly, state
 from .node import Leaf, Node
 from .part import Part
 from .primitive import Primitive, named, primitive
@@ -116,14 +116,11 @@ def fused(
             else:
                 values.append(a)
                 parents.append(None)
-        here = state.here
-        try:
-            outputs, residual = here.quiet(forward, *values, **params)
-        except RuntimeError as error:
-            outputs, residual = nested(error, forward, *values, **params)
+        outputs, residual = quietly(forward, *values, **params)
         if not tensors:
             return tuple(outputs)
         results = tuple([wrap(as_array(y)) for y in outputs])
+        here = state.here
         if needed and here.recording:
             y = results[0]._data
             watched = (*args, *results) if kept else args

@@ -56,8 +56,6 @@ class _State(local):
     def __init__(self) -> None:
         self.here = Here()
 
-    quiet = property(lambda self: self.here.quiet)
-
     @property
     def recording(self) -> bool:
         return self.here.recording
@@ -79,7 +77,7 @@ state = _State()
 
 
 def nested(error: RuntimeError, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """``f(...)`` again, if ``state.quiet(f, ...)`` failed because this thread was inside it already."""
+    """``f(...)`` again, if ``here.quiet(f, ...)`` failed because this thread was inside it already."""
     if "cannot enter context" not in str(error):
         raise error
     with np.errstate(all="ignore"):
@@ -89,7 +87,7 @@ def nested(error: RuntimeError, f: Callable[..., Any], *args: Any, **kwargs: Any
 def quietly(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """``f(...)`` without warnings of NumPy's; ``f`` may itself apply operations."""
     try:
-        return state.quiet(f, *args, **kwargs)
+        return state.here.quiet(f, *args, **kwargs)
     except RuntimeError as error:
         return nested(error, f, *args, **kwargs)
 

@@ -159,9 +159,7 @@ def _repeats(data: Array) -> bool:
     return np.unique(addresses).size < addresses.size
 
 
-def check_write(
-    t: Tensor, op: str, recorded: bool, place: Array | None = None, *, shape_only: bool = False
-) -> None:
+def check_write(t: Tensor, op: str, recorded: bool, place: Array | None = None, *, shape_only: bool = False) -> None:
     """Refuse a write after which a gradient would be wrong.
 
     Args:
