@@ -1,4 +1,4 @@
-"""What all tests share: hypothesis profiles, array modules, and a watch on global state."""
+"""What all tests share: array modules, and a watch on global state."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tests.support import arrays, measured, profiles
 from tinygrad_rnn.tape.defaults import defaults
 from tinygrad_rnn.tape.modes import state
 
-profiles.load()
 defaults.warned_of_float = True  # it comes once in a process: a test of it switches it on again
 
 

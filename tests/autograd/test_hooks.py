@@ -64,6 +64,18 @@ def test_hooks_are_differentiated(lib: Any) -> None:
     assert (first.item(), second.item()) == (24.0, 36.0)
 
 
+def test_a_hook_on_a_tensor_that_is_read_by_index_sees_one_gradient_in_a_recorded_sweep(lib: Any) -> None:
+    """Contributions of reads by index arrive as parts; a hook is given their sum, as a tensor that can be recorded."""
+    seen: list[Any] = []
+    w = leaf(lib, 1.0, 2.0)
+    x = w * 2
+    x.register_hook(lambda g: (seen.append(g.tolist()), g * 3)[1])
+    (first,) = lib.autograd.grad(x[0] * x[0] + x[1], w, create_graph=True)
+    assert seen == [[4.0, 1.0]] and first.tolist() == [24.0, 6.0]
+    (second,) = lib.autograd.grad(first.sum(), w)  # the hook runs in this sweep, too: 3 * (8, 0), times 3
+    assert second.tolist() == [72.0, 0.0] and seen[1:] == [[12.0, 0.0]]
+
+
 def test_retain_grad_keeps_what_the_tensors_hooks_left(lib: Any) -> None:
     x = leaf(lib, 1.0)
     h = x * 2
