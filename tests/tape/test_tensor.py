@@ -83,6 +83,31 @@ def test_numpy_shares_memory_and_copies_only_when_asked() -> None:
     assert np.shares_memory(t.__array__(np.float32), t.numpy())
 
 
+def test_an_array_in_another_dtype_is_a_copy_that_can_be_forbidden() -> None:
+    t = tg.tensor([1.0, 2.0])
+    assert np.shares_memory(np.asarray(t, copy=False), t.numpy())
+    assert not np.shares_memory(np.asarray(t, copy=True), t.numpy())
+    assert not np.shares_memory(np.asarray(t, np.float32, copy=True), t.numpy())
+    with pytest.raises(ValueError, match="Unable to avoid copy while creating an array as requested"):
+        np.asarray(t, np.float64, copy=False)
+
+
+@pytest.mark.parametrize("mode", [tg.no_grad, tg.inference_mode, lambda: tg.set_grad_enabled(False)])
+def test_where_nothing_is_recorded_a_tensor_that_requires_grad_gives_its_array(mode: Any) -> None:
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    y = w * 2
+    for f in (lambda t: t.numpy(), np.asarray, np.array, lambda t: np.asarray(t, np.float64)):
+        for t, values in ((w, [1.0, 2.0]), (y, [2.0, 4.0])):
+            with pytest.raises(RuntimeError, match=r"Can't call numpy\(\) on Tensor that requires grad"):
+                f(t)
+            with mode():
+                assert type(f(t)) is np.ndarray and f(t).tolist() == values
+                with tg.enable_grad(), pytest.raises(RuntimeError, match="requires grad"):
+                    f(t)
+    with mode():
+        assert np.shares_memory(w.numpy(), w.numpy(force=True)) and not np.shares_memory(np.array(w), w.numpy())
+
+
 def test_switching_gradients_on_and_off() -> None:
     x = tg.tensor([1.0])
     assert x.requires_grad_() is x and x.requires_grad and x.is_leaf and x.grad_fn is None and x.grad is None

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backend import Device, array_device, array_module, is_array, to_numpy
-from ..errors import ArgumentTypeError, DtypeError, GraphError, ShapeRuntimeError
+from ..errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeRuntimeError
 from ..typing import Array, DType, Params
 from .defaults import defaults
+from .modes import state
 from .node import Clock, Leaf, Node, stamp_write
 
 if TYPE_CHECKING:
@@ -268,11 +269,12 @@ class Tensor:
         """The values as a NumPy array, sharing memory on the host.
 
         Raises:
-            GraphError: the tensor requires grad (``force=True`` detaches it and copies from a GPU).
+            GraphError: the tensor requires grad and operations are recorded: what is computed with the array would
+                not be (``force=True`` detaches it and copies from a GPU).
             ArgumentTypeError: the tensor is on a GPU.
         """
         if not force:
-            if self._node is not None:
+            if self._node is not None and state.recording:
                 raise GraphError(
                     "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
                 )
@@ -334,10 +336,20 @@ class Tensor:
         return len(self._data)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        """What ``np.asarray`` takes: as :meth:`numpy`, in another dtype or as a copy where that is asked for.
+
+        Raises:
+            ArgumentError: ``copy=False``, but another dtype needs a copy.
+        """
         values = self.numpy()
-        if dtype is not None and values.dtype != dtype:
-            return values.astype(dtype)
-        return values.copy() if copy else values
+        if dtype is None or values.dtype == dtype:
+            return values.copy() if copy else values
+        if copy is False:
+            raise ArgumentError(
+                f"Unable to avoid copy while creating an array as requested: the tensor is {values.dtype}, and "
+                f"{np.dtype(dtype)} was asked for. Leave out copy=False"
+            )
+        return values.astype(dtype)
 
     __hash__ = object.__hash__
 
