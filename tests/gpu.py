@@ -21,10 +21,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.gpu.families import FAMILIES
 from tinygrad_rnn.backend import cuda
-from tinygrad_rnn.bench.gpu.families import FAMILIES
 
-BENCH = "tinygrad_rnn.bench.gpu"
+BENCH = "benchmarks.gpu"
 ROOT = Path(__file__).parents[1]
 LIMITS = {"tests": 165.0, "times": 240.0, "sanitizer": 45.0}
 """Seconds; the first two parts may use what the ones before left."""

@@ -13,23 +13,11 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from benchmarks.gpu import bounds, check, clock, families, latency, program, reference, sanitize, tables, tilings
+from benchmarks.gpu.places import Places
+from benchmarks.gpu.rows import Rows
 from tests.support import arrays, emulated, emulator, nvrtc
 from tinygrad_rnn.backend import kernels
-from tinygrad_rnn.bench import program as bench
-from tinygrad_rnn.bench.gpu import (
-    bounds,
-    check,
-    clock,
-    families,
-    latency,
-    program,
-    reference,
-    sanitize,
-    tables,
-    tilings,
-)
-from tinygrad_rnn.bench.gpu.places import Places
-from tinygrad_rnn.bench.gpu.rows import Rows
 from tinygrad_rnn.errors import UsageError
 
 ON_DOUBLE = Places(ours="cuda", theirs="cpu", dry=True)
@@ -171,16 +159,6 @@ def test_a_family_that_hangs_is_stopped_and_said(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(program, "DRY_SECONDS", 0)
     assert program.run(tmp_path, "loops", False, True, 100.0) == 1
     assert "| loops | stopped after 0 s" in (tmp_path / "gpu.md").read_text()
-
-
-def test_the_bench_command_hands_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = []
-    monkeypatch.setattr(program, "run", lambda *args: asked.append(args) or 0)
-    assert bench.main(["--device", "cuda", "--out", str(tmp_path), "--only", "lstm,job", "--quick"]) == 0
-    assert bench.main(["--device", "cuda", "--out", str(tmp_path)]) == 0
-    assert asked == [(tmp_path, "lstm,job", True), (tmp_path, ",".join(families.FAMILIES), False)]
-    with pytest.raises(UsageError, match="--out belongs to --device cuda"):
-        bench.run(None, 1, "cpu", False, None, False, tmp_path)
 
 
 def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

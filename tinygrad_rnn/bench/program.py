@@ -40,14 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default cpu)")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, less time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every number to FILE")
-    everything = "with --device cuda: all that a GPU is measured for, each part in a process of its own; tables in DIR"
-    parser.add_argument("--out", type=Path, metavar="DIR", help=everything)
     parser.add_argument("--list", action="store_true", help="say what the works are, and leave")
 
 
-def run(
-    only: str | None, threads: int, device: str, quick: bool, json: Path | None, list: bool, out: Path | None = None
-) -> int:
+def run(only: str | None, threads: int, device: str, quick: bool, json: Path | None, list: bool) -> int:
     """Run the works named in ``only`` in a new process with ``threads`` threads for everybody.
 
     Returns:
@@ -56,12 +52,6 @@ def run(
     Raises:
         UsageError: an unknown work, no threads, a file that cannot be written, or no GPU.
     """
-    if out is not None:
-        if device == "cpu":
-            raise UsageError("--out belongs to --device cuda; on the CPU, --json writes the numbers")
-        from .gpu import families, program  # imported where they are wanted: a hundredth of a second
-
-        return program.run(out, only or ",".join(families.FAMILIES), quick)
     works = WORKS if device == "cpu" else CUDA_WORKS
     if list:
         for name, work in works.items():

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.backend.random import fork_rng
 
-from ...backend.random import fork_rng
 from .clock import synchronize
 from .places import Places
 from .reference import host

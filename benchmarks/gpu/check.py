@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.ops.kernels.cuda import describe, explain
 
-from ...ops.kernels.cuda import describe, explain
 from .places import Places, poison
 from .reference import Work, distance, layer, prepared, reference, uneven
 from .rows import Rows

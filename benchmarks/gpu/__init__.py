@@ -1,6 +1,6 @@
 """What only a GPU can tell: every fused path against float64 and against PyTorch, and what everything costs.
 
-    python -m tinygrad_rnn.bench.gpu --out DIR [--only layers,job] [--quick]
+    python -m benchmarks.gpu --out DIR [--only layers,job] [--quick]
 
 Each family of measurements runs in a process of its own with a time limit, so that a hang or a fault loses one family
 only, and saves every row when it is there.  ``DIR`` gets a log and the rows of each family, and ``gpu.md`` and

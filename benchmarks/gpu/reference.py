@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.backend import to_numpy
 
-from ...backend import to_numpy
 from .places import Places
 
 __all__ = ["Work", "distance", "layer", "prepared", "reference"]

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.backend import cuda
+from tinygrad_rnn.backend.gemm import multiply
+from tinygrad_rnn.backend.kernels import gpu
 
-from ...backend import cuda
-from ...backend.gemm import multiply
-from ...backend.kernels import gpu
 from .clock import milliseconds, synchronize
 from .places import Places
 from .rows import Rows

@@ -1,4 +1,4 @@
-"""``python -m tinygrad_rnn.bench.gpu``."""
+"""``python -m benchmarks.gpu``."""
 
 import sys
 

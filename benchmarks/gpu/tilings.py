@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
-
-from ...backend.clusters import clusters_at_once
-from ...backend.kernels import KernelError, gpu
-from ...ops.kernels.cuda.cells import CELLS, Cell
-from ...ops.kernels.cuda.layer import BEFORE_CLUSTERS
-from ...ops.kernels.cuda.persistent import compiled
-from ...ops.kernels.cuda.tilings import (
+from tinygrad_rnn.backend.clusters import clusters_at_once
+from tinygrad_rnn.backend.kernels import KernelError, gpu
+from tinygrad_rnn.ops.kernels.cuda.cells import CELLS, Cell
+from tinygrad_rnn.ops.kernels.cuda.layer import BEFORE_CLUSTERS
+from tinygrad_rnn.ops.kernels.cuda.persistent import compiled
+from tinygrad_rnn.ops.kernels.cuda.tilings import (
     BARRIER,
     COUNTER,
     MESSAGES,
@@ -32,6 +31,7 @@ from ...ops.kernels.cuda.tilings import (
     step_time,
     using,
 )
+
 from .clock import milliseconds
 from .places import Places
 from .reference import Work, distance, prepared, reference

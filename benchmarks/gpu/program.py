@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from ...backend import cuda
-from ...errors import UsageError
+from tinygrad_rnn.backend import cuda
+from tinygrad_rnn.errors import UsageError
+
 from .families import FAMILIES
 from .places import Places
 from .rows import Rows
@@ -57,6 +58,7 @@ def run(out: Path, only: str, quick: bool, dry_run: bool = False, seconds: float
     end = time.monotonic() + seconds
     found: dict[str, dict[str, Any]] = {}
     notes: dict[str, str] = {}
+
     def one(name: str) -> None:
         begin = time.monotonic()
         left = end - begin
@@ -105,7 +107,7 @@ def _child(name: str, out: Path, quick: bool, dry_run: bool, seconds: float) -> 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The program by itself."""
-    parser = argparse.ArgumentParser(prog="python -m tinygrad_rnn.bench.gpu", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", allow_abbrev=False)
     add_arguments(parser)
     parser.add_argument("--family", choices=list(FAMILIES), help=argparse.SUPPRESS)
     options = vars(parser.parse_args(arguments))

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.backend import cuda
+from tinygrad_rnn.backend.kernels import Launch, gpu, kernel
 
-from ...backend import cuda
-from ...backend.kernels import Launch, gpu, kernel
 from .clock import milliseconds
 from .places import Places
 from .rows import Rows

@@ -1,6 +1,6 @@
 """A little of everything that has kernels of its own, in small sizes: to be run under compute-sanitizer.
 
-    compute-sanitizer --tool memcheck python -m tinygrad_rnn.bench.gpu.sanitize
+compute-sanitizer --tool memcheck python -m benchmarks.gpu.sanitize
 """
 
 from __future__ import annotations
