@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from tests.mutation.cover import ROOT
-from tests.mutation.equivalents import Equivalents
-from tests.mutation.mutate import mutations
-from tests.mutation.swap import Functions, changed_codes, compiled
+from tools.mutation.cover import ROOT
+from tools.mutation.equivalents import Equivalents
+from tools.mutation.mutate import Mutation, mutations
+from tools.mutation.swap import Functions, changed_codes, compiled
 
 SOURCE = '''
 """A module."""
@@ -153,26 +153,46 @@ def test_the_code_of_living_functions_is_exchanged_closures_lambdas_and_methods_
     }
 
 
-def test_an_equivalent_mutant_is_found_again_by_the_text_of_its_line_and_has_a_reason() -> None:
-    (first, *_) = mutations("x = 1\n")
-    listed = Equivalents("# nobody reads x\na.py :: x = 1 :: 1 -> 2\na.py :: y = 1 :: 1 -> 2\n")
-    assert listed.reason("a.py", first) == "nobody reads x" and listed.reason("b.py", first) is None
-    (moved, *_) = mutations("\n\nx = 1\n")
-    assert listed.reason("a.py", moved) == "nobody reads x"
-    assert listed.lost({"a.py"}) == ["a.py :: y = 1 :: 1 -> 2"] and listed.lost({"b.py"}) == []
+def mutant(source: str, change: str) -> Mutation:
+    return next(m for m in mutations(source) if m.change == change)
+
+
+def test_an_equivalent_mutant_outlives_a_rename_and_has_a_reason() -> None:
+    line = "return least if value <= least else value"
+    rows = ["# at the bound both are one", f"a.py :: f :: {line} :: LtE -> Lt", "a.py :: f :: y = 1 :: 1 -> 2"]
+    listed = Equivalents("\n".join(rows))
+    found = mutant(f"def f(value, least):\n    {line}\n", "LtE -> Lt")
+    assert listed.lost() == rows[1:]
+    assert listed.reason("a.py", found) == "at the bound both are one" and listed.lost() == rows[2:]
+    assert listed.reason("renamed.py", found) and listed.reason("a.py", found._replace(scope="renamed"))
+    assert not listed.reason("renamed.py", found._replace(scope="renamed"))
+    names = mutant("def f(x, low):\n    return low if x <= low else x\n", "LtE -> Lt")
+    assert listed.reason("a.py", names) and not listed.reason("b.py", names)
+    other = mutant("def f(x, low):\n    return low if x <= low else low\n", "LtE -> Lt")
+    assert not listed.reason("a.py", other)
     with pytest.raises(ValueError, match="line 1: no reason is given"):
-        Equivalents("a.py :: x = 1 :: 1 -> 2")
+        Equivalents("a.py :: f :: x = 1 :: 1 -> 2")
 
 
-def test_the_list_of_equivalent_mutants_can_be_read() -> None:
-    assert all(Equivalents().reasons.values())
+def test_a_short_line_is_found_in_its_own_function_only() -> None:
+    listed = Equivalents("# as good\na.py :: f :: return a :: return None\n")
+    found = mutant("def f(a):\n    return a\n", "return None")
+    assert listed.reason("moved.py", found) and not listed.reason("a.py", found._replace(scope="g"))
+
+
+def test_every_equivalent_mutant_of_the_list_still_exists() -> None:
+    listed = Equivalents()
+    for path in (ROOT / "tinygrad_rnn").rglob("*.py"):
+        for mutation in mutations(path.read_text(encoding="utf-8")):
+            listed.reason(path.relative_to(ROOT / "tinygrad_rnn").as_posix(), mutation)
+    assert listed.lost() == []
 
 
 TRIED = """
 import pathlib, sys
 import pytest
-from tests.mutation import trial
-from tests.mutation.mutate import mutations
+from tools.mutation import trial
+from tools.mutation.mutate import mutations
 
 file = "ops/kernels/gru.py"
 source = pathlib.Path("tinygrad_rnn", file).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""How many small mistakes in the package would the tests notice?  ``python -m tests.mutation tape ops``
+"""How many small mistakes in the package would the tests notice?  ``python -m tools.mutation tape ops``
 
 Each mutant is one small change to one file.  The tests that run the changed line are run on it until one fails.  First
 a traced run of the suite finds which tests run which lines; it is kept, and brought up to date for what was edited.
@@ -36,10 +36,10 @@ from collections import defaultdict
 
 import pytest
 
-from tests.mutation.cover import PACKAGE, ROOT, Cover, Map
-from tests.mutation.equivalents import Equivalents
-from tests.mutation.mutate import Mutation, mutations
-from tests.mutation.trial import ELSEWHERE, KILLED, QUIET, TIMED_OUT, UNCHANGED, Result, run
+from tools.mutation.cover import PACKAGE, ROOT, Cover, Map
+from tools.mutation.equivalents import Equivalents
+from tools.mutation.mutate import Mutation, mutations
+from tools.mutation.trial import ELSEWHERE, KILLED, QUIET, TIMED_OUT, UNCHANGED, Result, run
 
 PARTS = ["tape", "ops", "autograd", "optim"]
 COMPILED = ("ops/kernels/compiled", "ops/kernels/cuda")  # what runs there is no Python; --file asks for it
@@ -54,7 +54,7 @@ def in_a_copy(arguments: list[str]) -> int:
         shutil.copytree(ROOT, copy, ignore=ignored)
         places = {COPY: str(ROOT / ".mutation" / "map.json"), "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        command = [sys.executable, "-m", "tests.mutation", *arguments]
+        command = [sys.executable, "-m", "tools.mutation", *arguments]
         return subprocess.run(command, cwd=copy, env={**os.environ, **threads, **places}).returncode
 
 
@@ -131,7 +131,7 @@ def _dead(results: list[Result]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.mutation")
+    parser = argparse.ArgumentParser(prog="python -m tools.mutation")
     parser.add_argument("parts", nargs="*", default=["tape", "ops"])
     parser.add_argument("--sample", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
@@ -170,9 +170,6 @@ def main(arguments: list[str]) -> int:
     noticed = sum(r.outcome == KILLED for r in results if r.mutation.change == UNCHANGED)
     report([r for r in results if r.mutation.change != UNCHANGED], same, sizes)
     print(f"control: tests failed at {noticed} of {len(control)} programs without any change")
-    if not args.sample and args.again is None:
-        for entry in equivalents.lost({file for file, _ in queue}):
-            print(f"equivalent.txt, no such mutant any more: {entry}")
     return 0
 
 

@@ -24,9 +24,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.mutation.cover import PACKAGE, ROOT, Map
-from tests.mutation.mutate import Mutation
-from tests.mutation.swap import Functions, changed_codes, compiled
+from tools.mutation.cover import PACKAGE, ROOT, Map
+from tools.mutation.mutate import Mutation
+from tools.mutation.swap import Functions, changed_codes, compiled
 
 __all__ = ["ELSEWHERE", "KILLED", "QUIET", "SURVIVED", "TIMED_OUT", "UNCHANGED", "UNTESTED"]
 __all__ += ["Result", "run"]

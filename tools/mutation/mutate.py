@@ -18,6 +18,7 @@ class Mutation(NamedTuple):
         line, end: where the change is; ``end`` is the last line of the top-level statement around it.
         start: the first line of that statement.
         names: what that statement defines, and the words that it hands on: tests are named after them.
+        scope: the function or class that the change is in, such as ``Tensor.sum``, or ``<module>``.
         text: the line as it stands there, without its indentation.
         change: what was changed, in words.
         build: makes the whole changed module.
@@ -28,6 +29,7 @@ class Mutation(NamedTuple):
     start: int
     end: int
     names: frozenset[str]
+    scope: str
     text: str
     change: str
     build: Callable[[], ast.Module]
@@ -153,6 +155,17 @@ def _names(top: ast.stmt, line: int) -> frozenset[str]:
     return frozenset(found)
 
 
+def _scope(tree: ast.Module, way: Any) -> str:
+    """The qualified name of the innermost function or class on the way to a node."""
+    found: Any = tree
+    inside = []
+    for step in way:
+        if isinstance(found, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            inside.append(found.name)
+        found = getattr(found, step) if isinstance(step, str) else getattr(found, step[0])[step[1]]
+    return ".".join(inside) or "<module>"
+
+
 def mutations(source: str) -> Iterator[Mutation]:
     """All single changes of a module, in the order of its text."""
     tree = ast.parse(source)
@@ -172,5 +185,6 @@ def mutations(source: str) -> Iterator[Mutation]:
             line = getattr(node, "lineno", top.lineno)
             text = rows[line - 1].strip()
             names = _names(top, line)
-            yield Mutation(number, line, top.lineno, top.end_lineno or top.lineno, names, text, change, build)
+            scope = _scope(tree, way)
+            yield Mutation(number, line, top.lineno, top.end_lineno or top.lineno, names, scope, text, change, build)
             number += 1
