@@ -51,7 +51,7 @@ class Launch(NamedTuple):
 
 _gpus: dict[tuple[int, Any], Gpu] = {}
 _modules: dict[tuple[Any, ...], Any] = {}
-_kernels: dict[tuple[Any, ...], Kernel | KernelError] = {}
+_kernels: dict[tuple[Any, ...], Kernel | str] = {}
 
 
 def _cupy() -> Any:
@@ -133,10 +133,10 @@ def kernel(source: str, name: str, options: Sequence[str], launch: Launch) -> Ke
                 )
             found = Kernel(_modules[module_key].get_function(name), launch, device.multiprocessors)
         except Exception as error:
-            found = KernelError(f"{name} does not compile or load: {_short(error)}")
+            found = f"{name} does not compile or load: {_short(error)}"  # an error would hold its first caller
         _kernels[key] = found
-    if isinstance(found, KernelError):
-        raise found
+    if isinstance(found, str):
+        raise KernelError(found)
     return found
 
 

@@ -219,7 +219,10 @@ def pow(a: Value, b: Value) -> Value:
         dtype = result_type(a, exponent)
         error = _whole_powers(a._data, exponent)
         if error is not None:
-            raise error
+            try:
+                raise error
+            finally:
+                del error  # which holds this frame
         if dtype.kind == "b":
             return cast(_pow_number(cast(a, dtype=np.dtype(np.int64)), exponent=int(exponent)), dtype=dtype)
         a = a if a._data.dtype == dtype else cast(a, dtype=dtype)

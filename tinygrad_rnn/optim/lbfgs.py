@@ -98,6 +98,11 @@ class LBFGS(Optimizer):
             return _Minimization(self, closure).run()
 
 
+def _raw(x: Any) -> Any:
+    """Arrays for tensors, in lists too; [()] makes a scalar of a 0-d one, with which float32 stays float32."""
+    return [_raw(v) for v in x] if isinstance(x, list) else x._data[()] if isinstance(x, Tensor) else x
+
+
 class _Minimization:
     """One call of ``step``: the optimiser's state taken apart into raw arrays, and put back at the end."""
 
@@ -111,12 +116,7 @@ class _Minimization:
         self.state = optimizer.state[self.params[0]]
         self.xp = array_module(self.params[0]._data)
         self.history = int(group["history_size"])
-
-        def raw(x: Any) -> Any:
-            return [raw(v) for v in x] if isinstance(x, list) else x._data[()] if isinstance(x, Tensor) else x
-
-        # [()] makes a NumPy scalar of a 0-d array, with which float32 stays float32
-        self.memory = {k: raw(v) for k, v in self.state.items()}
+        self.memory = {k: _raw(v) for k, v in self.state.items()}
 
     def evaluate(self) -> tuple[Any, float, Array]:
         """The closure's loss, as it is and as a float, and the flat gradient."""

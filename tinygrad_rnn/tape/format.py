@@ -136,21 +136,33 @@ def _entries(data: Array, indent: int) -> str:
     data = to_numpy(data)
     spell, width = _number_format(data)
     per_line = max(1, (options.linewidth - indent - ndim + 1) // (width + 2))
+    return _nested(data, 0, _Layout(indent, per_line, edge, shortened, spell))
 
-    def nested(data: Array, level: int) -> str:
-        rank = ndim - level  # of what is left to print
-        if rank == 0:
-            return spell(data.item())
-        items = [spell(x) for x in data.tolist()] if rank == 1 else [nested(part, level + 1) for part in data]
-        if shortened[level]:
-            items.insert(edge, " ..." if rank == 1 and edge else "...")
-        newline = "\n" + " " * (indent + level + 1)
-        if rank > 1:
-            return "[" + ("," + "\n" * (rank - 2) + newline).join(items) + "]"
-        lines = [", ".join(items[k : k + per_line]) for k in range(0, len(items), per_line)]
-        return "[" + ("," + newline).join(lines) + "]"
 
-    return nested(data, 0)
+class _Layout(NamedTuple):
+    """How the entries of an array are written: see ``_entries``."""
+
+    indent: int
+    per_line: int
+    edge: int
+    shortened: list[bool]
+    spell: Spell
+
+
+def _nested(data: Array, level: int, layout: _Layout) -> str:
+    """The brackets of one entry of axis ``level - 1``; no closure, which would be a cycle of references."""
+    rank: int = data.ndim  # of what is left to print
+    spell = layout.spell
+    if rank == 0:
+        return spell(data.item())
+    items = [spell(x) for x in data.tolist()] if rank == 1 else [_nested(part, level + 1, layout) for part in data]
+    if layout.shortened[level]:
+        items.insert(layout.edge, " ..." if rank == 1 and layout.edge else "...")
+    newline = "\n" + " " * (layout.indent + level + 1)
+    if rank > 1:
+        return "[" + ("," + "\n" * (rank - 2) + newline).join(items) + "]"
+    lines = [", ".join(items[k : k + layout.per_line]) for k in range(0, len(items), layout.per_line)]
+    return "[" + ("," + newline).join(lines) + "]"
 
 
 def _number_format(data: Array) -> tuple[Spell, int]:

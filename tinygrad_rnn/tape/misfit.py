@@ -14,15 +14,20 @@ __all__ = ["fail"]
 
 def fail(name: str, error: Exception, *arrays: Any, mismatch: Any = None) -> NoReturn:
     """Raise what a failed forward means in the user's terms, or its own error where that is not known."""
-    if len({on_gpu(x) for x in arrays if hasattr(x, "dtype") and hasattr(x, "shape")}) > 1:
-        raise DeviceError(
-            "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! "
-            f"In {name}(): move one of them with .to(device)"
-        ) from error
-    explained = (mismatch(*arrays) if mismatch is not None else None) or _misfit(name, error, arrays)
-    if explained is None:
-        raise error
-    raise explained from error
+    raised = error
+    try:
+        if len({on_gpu(x) for x in arrays if hasattr(x, "dtype") and hasattr(x, "shape")}) > 1:
+            raised = DeviceError(
+                "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! "
+                f"In {name}(): move one of them with .to(device)"
+            )
+        else:
+            raised = (mismatch(*arrays) if mismatch is not None else None) or _misfit(name, error, arrays) or error
+        if raised is error:
+            raise error
+        raise raised from error
+    finally:
+        del error, raised  # an error holds this frame: if the frame held it too, both would wait for the collector
 
 
 def _misfit(name: str, error: Exception, arrays: Sequence[Any]) -> Exception | None:

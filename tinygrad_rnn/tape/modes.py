@@ -79,7 +79,10 @@ state = _State()
 def nested(error: RuntimeError, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """``f(...)`` again, if ``here.quiet(f, ...)`` failed because this thread was inside it already."""
     if "cannot enter context" not in str(error):
-        raise error
+        try:
+            raise error
+        finally:
+            del error  # which holds this frame
     with np.errstate(all="ignore"):
         return f(*args, **kwargs)
 
@@ -145,6 +148,8 @@ def _driven(mode: _RecordingMode, body: Generator[Any, Any, Any]) -> Generator[A
                 out = resume(*values)
         except StopIteration as end:
             return end.value
+        finally:
+            values = ()  # an error that was thrown in holds this frame
         try:
             resume, values = body.send, ((yield out),)
         except GeneratorExit:

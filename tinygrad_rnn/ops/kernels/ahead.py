@@ -46,8 +46,11 @@ class Ahead:
         if self._thread is None:
             return self._function(*next(self._arguments))
         result, error = self._results.get()
-        if error is not None:
-            raise error
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # which holds this frame
         self._wanted.put(True)
         return result
 

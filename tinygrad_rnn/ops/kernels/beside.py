@@ -57,8 +57,12 @@ class Task:
     def wait(self) -> None:
         """Return when it is done, and raise its error if there was one."""
         with self._unfinished:
-            if self.error is not None:
-                raise self.error
+            error, self.error = self.error, None  # which holds this frame and the task
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error
 
 
 class Beside:
@@ -113,9 +117,10 @@ class Beside:
             self._tasks.put(None)
             self._end.get()
             one_blas_thread.__exit__()
-        if kind is None:
-            for task in self._given:
+        for task in self._given:
+            if kind is None:
                 task.wait()
+            task.error = None
 
     def _next(self) -> Task | None:
         try:

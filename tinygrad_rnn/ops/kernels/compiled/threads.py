@@ -61,9 +61,12 @@ def share(function: Callable[..., object], ranges: Sequence[tuple[int, ...]], *a
             function(*ranges[0], *arguments)
         finally:
             errors = [ends.get() for _ in ranges[1:]]
-    for error in errors:
+    error = next(filter(None, errors), None)
+    try:
         if error is not None:
             raise error
+    finally:
+        del error, errors  # which hold this frame
 
 
 def lend(works: Sequence[Work]) -> None:
