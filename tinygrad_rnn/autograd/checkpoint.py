@@ -24,7 +24,8 @@ from ..errors import ArgumentError, GraphError, InplaceError
 from ..tape.modes import _RecordingMode, state
 from ..tape.node import Leaf, Node, now
 from ..tape.primitive import Primitive
-from ..tape.standin import contributions, replace_primitive
+from ..tape.standin import replace_primitive
+from ..tape.sweep import contributions
 from ..tape.tensor import Tensor
 from ..tape.watcher import watching
 from ..typing import Params, Value
@@ -180,7 +181,7 @@ def _arrive(g: Value, ticket: Ticket, *args: Value, needs: Sequence[bool], **par
     node = ticket.node()
     assert node is not None
     ticket.segment.refill()
-    return contributions(node, ticket.primitive, g, needs, state.recording)
+    return contributions(node, ticket.primitive, g, tuple(needs), state.recording)
 
 
 def fingerprint(result: Any) -> list[Any]:

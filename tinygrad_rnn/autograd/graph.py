@@ -9,7 +9,8 @@ from ..backend import to_numpy
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
 from ..tape.primitive import Primitive
-from ..tape.standin import contributions, stand_in
+from ..tape.standin import stand_in
+from ..tape.sweep import contributions
 from ..tape.tensor import Tensor, wrap
 from ..typing import Value
 from .context import FunctionCtx, Packed

@@ -298,7 +298,8 @@ def register_node_hook(node: Node, hook: Callable[[tuple[Any, ...], tuple[Any, .
     >>> y.backward()
     2 (tensor(1.),)
     """
-    from .standin import contributions, stand_in
+    from .standin import stand_in
+    from .sweep import contributions
 
     node = _whole(node)
     table: HookTable | None = getattr(node, "after", None)

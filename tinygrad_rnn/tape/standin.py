@@ -14,30 +14,10 @@ from ..typing import Value
 from .modes import state
 from .node import Node
 from .primitive import Primitive
-from .sweep import node_inputs
-from .tensor import wrap
 
-__all__ = ["Pull", "contributions", "replace_primitive", "stand_in"]
+__all__ = ["Pull", "replace_primitive", "stand_in"]
 
 Pull = Callable[[Node, Primitive, Value, "tuple[bool, ...]", bool], "Sequence[Value]"]
-
-
-def contributions(node: Node, primitive: Primitive, g: Value, needs: Sequence[bool], record: bool) -> list[Value]:
-    """What ``primitive``'s vjps contribute to each parent of ``node``: what the sweep would do there."""
-    assert node.args is not None
-    args, ans = node_inputs(node)[0] if record else node.args, node.ans
-    if primitive.joint is not None:
-        pull = primitive.recorded_joint if record else primitive.joint
-        assert pull is not None
-        return list(pull(g, ans, *args, needs=tuple(needs), **node.params))
-    if record and ans is not None:
-        ans = wrap(ans, node)
-        ans._clock = node.clocks[-1]
-    found: list[Value] = []
-    for position, need in enumerate(needs):
-        vjp = primitive.vjps[position] if need else None
-        found.append(None if vjp is None else vjp(g, ans, *args, **node.params))
-    return found
 
 
 def stand_in(node: Node, pull: Pull) -> None:
