@@ -19,7 +19,7 @@ import numpy as np
 
 from . import errors, ops
 from .backend import Device as device
-from .backend import determinism, get_default_device, set_default_device
+from .backend import determinism, dtype, get_default_device, set_default_device
 from .backend.determinism import *  # noqa: F403
 from .ops import *  # noqa: F403
 from .tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -58,25 +58,26 @@ __all__ = ["Generator", "Size", "Tape", "Tensor", "autograd", "default_generator
 __all__ += ["get_default_device", "set_default_device"]
 __all__ += ["get_rng_state", "inference_mode", "initial_seed", "is_grad_enabled", "manual_seed", "nn", "no_grad"]
 __all__ += ["optim", "seed", "serialization", "set_grad_enabled", "set_rng_state", "testing", "utils"]
-__all__ += ["bool", "complex128", "complex64", "double", "float", "float16", "float32", "float64", "half", "int"]
-__all__ += ["int16", "int32", "int64", "int8", "long", "short", "uint8", "e", "inf", "nan", "pi"]
-__all__ += ["accelerator", "backends", "cuda", "dtype", "finfo", "get_num_threads", "iinfo", "load", "save"]
+__all__ += ["bool", "cdouble", "cfloat", "complex128", "complex64", "double", "float", "float16", "float32", "float64"]
+__all__ += ["half", "int", "int16", "int32", "int64", "int8", "long", "short", "uint16", "uint32", "uint64", "uint8"]
+__all__ += ["e", "inf", "nan", "pi"]
+__all__ += ["accelerator", "backends", "cuda", "dtype", "get_num_threads", "load", "save"]
 __all__ += ["set_num_threads", "set_printoptions"]
 __all__ += ["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor"]
 __all__ += ["IntTensor", "LongTensor", "ShortTensor"]
 __all__ += determinism.__all__ + ops.__all__
 
-float16 = half = np.dtype(np.float16)
-float32 = float = np.dtype(np.float32)  # noqa: A001  (PyTorch's names)
-float64 = double = np.dtype(np.float64)
-complex64, complex128 = np.dtype(np.complex64), np.dtype(np.complex128)
-uint8 = np.dtype(np.uint8)
-int8 = np.dtype(np.int8)
-int16 = short = np.dtype(np.int16)
-int32 = int = np.dtype(np.int32)  # noqa: A001
-int64 = long = np.dtype(np.int64)
-bool = np.dtype(np.bool_)  # noqa: A001
-dtype, finfo, iinfo = np.dtype, np.finfo, np.iinfo
+float16 = half = dtype("float16")
+float32 = float = dtype("float32")  # noqa: A001  (PyTorch's names)
+float64 = double = dtype("float64")
+complex64 = cfloat = dtype("complex64")
+complex128 = cdouble = dtype("complex128")
+uint8, uint16, uint32, uint64 = dtype("uint8"), dtype("uint16"), dtype("uint32"), dtype("uint64")
+int8 = dtype("int8")
+int16 = short = dtype("int16")
+int32 = int = dtype("int32")  # noqa: A001
+int64 = long = dtype("int64")
+bool = dtype("bool")  # noqa: A001
 inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 
 _SUBPACKAGES: tuple[str, ...] = ("accelerator", "autograd", "backend", "backends", "cuda", "diagnostics", "legacy")

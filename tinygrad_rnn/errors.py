@@ -23,6 +23,7 @@ __all__ = [
     "ShapeError",
     "ShapeRuntimeError",
     "TinygradRnnError",
+    "UnsupportedDtype",
     "UsageError",
 ]
 
@@ -65,6 +66,10 @@ class IndexRuntimeError(IndexOutOfRange, RuntimeError):
 
 class DtypeError(TinygradRnnError, RuntimeError):
     """Element types that do not fit together, or that an operation cannot take."""
+
+
+class UnsupportedDtype(DtypeError, NotImplementedError):
+    """An element type that a function has no answer for, such as complex numbers in ``max``."""
 
 
 class DeviceError(TinygradRnnError, RuntimeError):

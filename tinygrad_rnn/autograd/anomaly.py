@@ -199,8 +199,8 @@ def _nans_of(node: Node, position: int, value: Array) -> str:
 
 def _range(x: Array) -> str:
     if not x.size or x.dtype.kind not in "fiu":
-        return f"{x.dtype}{list(x.shape)}"
-    return f"{x.dtype}{list(x.shape)} from {float(x.min()):.4g} to {float(x.max()):.4g}"
+        return f"{x.dtype.name}{list(x.shape)}"
+    return f"{x.dtype.name}{list(x.shape)} from {float(x.min()):.4g} to {float(x.max()):.4g}"
 
 
 # switching it on ---------------------------------------------------------------------------------------------------

@@ -40,8 +40,8 @@ class Packed:
             raise ArgumentTypeError(f"saved_tensors_hooks: unpack returned {type(t).__name__}, expected a Tensor")
         if t._data.shape != self.shape or t._data.dtype != self.dtype:
             raise ShapeRuntimeError(
-                f"saved_tensors_hooks: unpack returned {t.dtype}{list(t.shape)} for a value that was saved as "
-                f"{self.dtype}{list(self.shape)}"
+                f"saved_tensors_hooks: unpack returned {t.dtype.name}{list(t.shape)} for a value that was saved as "
+                f"{self.dtype.name}{list(self.shape)}"
             )
         return t._data
 

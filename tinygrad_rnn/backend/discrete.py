@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..typing import Array, DType
 from .continuous import exponential, floating, fractions, shape_of, source_of
+from .dtypes import scalar_name
 from .generator import Generator, RandomError
 
 if TYPE_CHECKING:
@@ -210,7 +211,9 @@ def multinomial(
     source = source_of(generator)
     weights = np.asarray(weights)
     if weights.dtype.kind != "f":
-        raise DtypeError(f"multinomial only supports floating-point dtypes for input, got: {weights.dtype}")
+        raise DtypeError(
+            f"multinomial only supports floating-point dtypes for input, got: {scalar_name(weights.dtype)}"
+        )
     if weights.ndim not in (1, 2):
         raise RandomError(f"prob_dist must be 1 or 2 dim, got shape {weights.shape}")
     if num_samples <= 0:

@@ -9,7 +9,8 @@ import numpy as np
 
 from ..backend import Device, is_array, to_device, wanted
 from ..errors import ArgumentTypeError, GraphError
-from ..ops import as_dtype, get_default_dtype
+from ..ops import as_dtype
+from ..tape.defaults import defaults
 from ..tape.tensor import Tensor, as_array
 
 __all__ = ["Parameter", "UninitializedParameter", "empty", "is_lazy"]
@@ -34,7 +35,7 @@ class Parameter(Tensor):
 
     def __init__(self, data: Any = None, requires_grad: bool = True) -> None:
         if data is None:
-            data = np.empty(0, get_default_dtype())
+            data = np.empty(0, defaults.dtype)
         if isinstance(data, Tensor):
             self._data = data._data
             self._clock = data._own_clock()  # the memory is shared, so writes by either must be seen by both
@@ -108,6 +109,6 @@ def is_lazy(parameter: object) -> bool:
 
 def empty(shape: Sequence[int], device: Any = None, dtype: Any = None) -> Any:
     """A raw array with unset values, in the default dtype, on the host unless told otherwise."""
-    values = np.empty(tuple(shape), get_default_dtype() if dtype is None else as_dtype(dtype))
+    values = np.empty(tuple(shape), defaults.dtype if dtype is None else as_dtype(dtype))
     place = wanted(device)
     return values if place is None else to_device(values, Device(place))

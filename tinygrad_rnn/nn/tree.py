@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..backend import scalar_name
 from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
 from ..tape.tensor import Tensor
 from .parameter import Parameter
@@ -27,23 +28,10 @@ class RegistrationError(TinygradRnnError, KeyError):
         return str(self.args[0])  # KeyError would show the message in quotes
 
 
-TYPE_NAMES = {
-    "float16": "Half",
-    "float32": "Float",
-    "float64": "Double",
-    "int16": "Short",
-    "int32": "Int",
-    "int64": "Long",
-    "uint8": "Byte",
-    "int8": "Char",
-    "bool": "Bool",
-}
-
-
 def typename(value: object) -> str:
     """A type as PyTorch names it in messages: ``torch.FloatTensor`` for a tensor, ``list`` for a list."""
     if isinstance(value, Tensor):
-        return f"torch.{TYPE_NAMES.get(str(value.dtype), str(value.dtype))}Tensor"
+        return f"torch.{scalar_name(value.dtype)}Tensor"
     kind = type(value)
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 

@@ -11,7 +11,7 @@ from ..tape.misfit import fail
 from ..tape.modes import quietly
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
-from .dtypes import result_type
+from .dtypes import mixed_type
 from .plain import plain, raw
 
 __all__ = ["allclose", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift"]
@@ -28,7 +28,7 @@ def _compare(name: str, ufunc: Any, doc: str, typed: bool = True) -> Any:
         z = b._data if isinstance(b, Tensor) else raw_array(b, name)
         tensors = isinstance(a, Tensor) or isinstance(b, Tensor)
         if tensors and typed and not _comparable(x, z):
-            dtype = result_type(a, b)
+            dtype = mixed_type(a, b)
             x, z = _as(dtype, x, z), _as(dtype, z, x)
         try:
             result = quietly(ufunc, x, z)

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Device, array_module, is_pinned, pinned, to_device
+from ..backend import Device, array_module, is_pinned, pinned, scalar_name, to_device
 from ..errors import ArgumentRuntimeError, ArgumentTypeError, GraphError, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, wrap
 from ..typing import Value
-from .dtypes import as_dtype, cast
+from .dtypes import NUMBERS, as_dtype, cast
 from .elementwise import clone
 from .shape import axis_of, reshape, sizes_of
 
@@ -62,25 +62,20 @@ def _names_dtype(name: str) -> bool:
 
 def _to_dtype(dtype: Any) -> Callable[[Tensor], Tensor]:
     def convert(self: Tensor) -> Tensor:
-        return to(self, dtype=np.dtype(dtype))
+        return to(self, dtype=dtype)
 
-    convert.__doc__ = f"This tensor in {np.dtype(dtype)}; itself if it is that already."
+    convert.__doc__ = f"This tensor in {dtype.__name__.rstrip('_')}; itself if it is that already."
     return convert
-
-
-LEGACY = {"float16": "Half", "float32": "Float", "float64": "Double", "uint8": "Byte", "int8": "Char"}
-LEGACY |= {"int16": "Short", "int32": "Int", "int64": "Long", "bool": "Bool"}
-LEGACY |= {"complex64": "ComplexFloat", "complex128": "ComplexDouble"}
 
 
 def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """This tensor in another dtype; without one the name of PyTorch's tensor type, ``"torch.FloatTensor"``."""
     place = "torch.cuda." if self.is_cuda else "torch."
     if dtype is None:
-        return f"{place}{LEGACY.get(str(self.dtype), str(self.dtype))}Tensor"
+        return f"{place}{scalar_name(self.dtype)}Tensor"
     if isinstance(dtype, str) and dtype.endswith("Tensor"):
         word = dtype.rpartition(".")[2].removesuffix("Tensor")
-        names = [name for name, legacy in LEGACY.items() if legacy == word]
+        names = [known for known in NUMBERS if scalar_name(known) == word]
         if not names:
             raise ArgumentTypeError(f"invalid type: '{dtype}'")
         dtype = names[0]
@@ -256,8 +251,6 @@ def get_device(self: Tensor) -> int:
     """The number of the GPU, -1 on the host."""
     index = self.device.index
     return -1 if index is None else index
-
-
 
 
 METHODS: dict[str, Any] = {

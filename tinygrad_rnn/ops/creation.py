@@ -11,9 +11,10 @@ import numpy as np
 
 from ..backend import Device, array_module, cuda, is_array, to_device, wanted
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, ShapeRuntimeError
+from ..tape.defaults import defaults
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, DType, Value
-from .dtypes import as_dtype, fitting, get_default_dtype, number_type, promote_types
+from .dtypes import as_dtype, common_type, fitting, number_type
 from .shape import sizes_of
 
 __all__ = ["arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_numpy", "full", "full_like"]
@@ -73,10 +74,10 @@ def _values(data: Any, dtype: Any) -> Array:
     if dtype is not None:
         return _converted(values, as_dtype(dtype))
     if isinstance(data, (list, tuple)) and _holds_arrays(data):
-        return values.astype(functools.reduce(promote_types, dict.fromkeys(_types(data))), copy=False)
+        return values.astype(functools.reduce(common_type, dict.fromkeys(_types(data))), copy=False)
     if values.dtype.kind == "f":
-        return values.astype(get_default_dtype())
-    return values.astype(np.result_type(get_default_dtype(), np.complex64)) if values.dtype.kind == "c" else values
+        return values.astype(defaults.dtype)
+    return values.astype(np.result_type(defaults.dtype, np.complex64)) if values.dtype.kind == "c" else values
 
 
 def _check_numbers(dtype: DType) -> None:
@@ -186,7 +187,7 @@ def from_numpy(array: Any) -> Tensor:
 
 def _filled(name: str, doc: str) -> Any:
     def make(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
+        chosen = defaults.dtype if dtype is None else as_dtype(dtype)
         shape = sizes_of(size)
         if any(n < 0 for n in shape):
             raise ShapeRuntimeError(f"{name}: Dimension size must be non-negative. Got {list(shape)}")
@@ -260,7 +261,7 @@ def arange(
             f"upper bound and lower bound inconsistent with step sign: arange({', '.join(map(str, numbers))})"
         )
     floats = any(isinstance(v, float) for v in numbers)
-    chosen = as_dtype(dtype) if dtype is not None else get_default_dtype() if floats else np.dtype(np.int64)
+    chosen = as_dtype(dtype) if dtype is not None else defaults.dtype if floats else np.dtype(np.int64)
     for number in () if floats else numbers:
         if not -(1 << 63) <= number < 1 << 63:
             raise ArgumentError(f"value cannot be converted to type int64 without overflow: arange() got {number}")
@@ -277,7 +278,7 @@ def linspace(
     """``steps`` evenly spaced values from ``start`` to ``end``, both included."""
     if steps < 0:
         raise ShapeRuntimeError(f"number of steps must be non-negative, got {steps}")
-    chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
+    chosen = defaults.dtype if dtype is None else as_dtype(dtype)
     return finish(module_of(device).linspace(float(start), float(end), steps).astype(chosen), requires_grad)
 
 
@@ -292,7 +293,7 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """``base`` to the powers from ``start`` to ``end``, evenly spaced."""
-    chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
+    chosen = defaults.dtype if dtype is None else as_dtype(dtype)
     powers = module_of(device).linspace(float(start), float(end), steps)
     return finish((float(base) ** powers).astype(chosen), requires_grad)
 
@@ -306,7 +307,7 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     for name, size in (("n", n), ("m", m)):
         if size is not None and size < 0:
             raise ShapeRuntimeError(f"{name} must be greater or equal to 0, got {size} in eye()")
-    chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
+    chosen = defaults.dtype if dtype is None else as_dtype(dtype)
     return finish(module_of(device).eye(n, m, dtype=chosen), requires_grad)
 
 

@@ -13,43 +13,157 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module
+from ..backend import DTYPES, array_module, dtype
 from ..errors import ArgumentTypeError, DtypeError, NumberTooLarge
 from ..tape.defaults import defaults
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, wrap
 from ..typing import DType, Value
 
-__all__ = ["as_dtype", "cast", "fitting", "get_default_dtype", "promote", "promote_types", "result_type"]
-__all__ += ["set_default_dtype"]
+__all__ = ["as_dtype", "can_cast", "cast", "finfo", "fitting", "get_default_dtype", "iinfo", "promote"]
+__all__ += ["promote_types", "result_type", "set_default_dtype"]
 
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 
-def get_default_dtype() -> DType:
+NUMBERS = frozenset(DTYPES)
+"""The types that tensors have: numbers and bool in the machine's byte order, as NumPy's dtypes."""
+
+
+def get_default_dtype() -> dtype:
     """The float type of ``tensor(1.0)``, ``zeros(3)``, and of integers that meet a float number."""
-    return defaults.dtype
+    return dtype(defaults.dtype)
 
 
-def set_default_dtype(dtype: Any) -> None:
+def set_default_dtype(d: Any) -> None:
     """Set the default float type.
 
     Raises:
         ArgumentTypeError: not a floating-point type.
     """
-    dtype = as_dtype(dtype)
-    if dtype.kind != "f":
-        raise ArgumentTypeError(f"only floating-point types are supported as the default type, got {dtype}")
-    defaults.dtype = dtype
+    chosen = as_dtype(d)
+    if chosen.kind != "f":
+        raise ArgumentTypeError(f"only floating-point types are supported as the default type, got {dtype(chosen)}")
+    defaults.dtype = chosen
 
 
-def as_dtype(dtype: Any) -> DType:
-    """A NumPy dtype from a dtype, a NumPy scalar type, a name: Python's ``float`` is float64, ``int`` int64."""
+def as_dtype(d: Any, op: str = "") -> np.dtype[Any]:
+    """NumPy's dtype of one of ours or NumPy's, a NumPy scalar type, a name: Python's ``float`` is float64.
+
+    Raises:
+        ArgumentTypeError: it is none, or not of numbers: object, str, longdouble, another byte order.
+
+    >>> as_dtype("float32"), as_dtype(int)
+    (dtype('float32'), dtype('int64'))
+    """
+    if isinstance(d, dtype):
+        d = d.dtype
+    found: Any = None
+    if isinstance(d, (np.dtype, str)) or isinstance(d, type) and issubclass(d, _NUMBER_TYPES):
+        try:
+            found = DTYPES.get(np.dtype(d))
+        except TypeError:
+            pass
+    if found is None or found.dtype not in NUMBERS:
+        got = d.__name__ if isinstance(d, type) else repr(str(d)) if isinstance(d, (str, np.dtype)) else ""
+        raise ArgumentTypeError(
+            f"{op + '(): ' if op else ''}argument 'dtype' must be torch.dtype, not {type(d).__name__}"
+            f"{got and ': got ' + got}. Use tinygrad_rnn.float32, int64, bool ..."
+        )
+    of_numpy: np.dtype[Any] = found.dtype
+    return of_numpy
+
+
+_NOT_GIVEN: Any = object()
+_NUMBER_TYPES = (np.generic, bool, int, float, complex)
+
+
+class _Limits:
+    """What ``finfo`` and ``iinfo`` have in common: facts about one type, which print as PyTorch's do."""
+
+    __slots__ = ("bits", "dtype", "max", "min")
+    dtype: str
+    _shown: tuple[str, ...]
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.dtype == other.dtype
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        values = [f"{name}={getattr(self, name):.6g}" for name in self._shown]
+        return f"{type(self).__name__}({', '.join(values)}, dtype={self.dtype})"
+
+
+class finfo(_Limits):  # noqa: N801  (PyTorch's name)
+    """The limits of a floating-point type, by default the default type; of a complex type those of its parts.
+
+    Attributes:
+        bits: of one number. dtype: the name of the type.
+        min, max: the least and the largest finite number.
+        eps: the distance from 1 to the next number.
+        tiny, smallest_normal: the smallest positive number of full precision.
+        resolution: the decimal resolution, ``10 ** -digits``.
+
+    Raises:
+        ArgumentTypeError: no floating-point type.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.finfo(tg.float16).max, tg.finfo().dtype, tg.finfo(tg.float64).resolution
+    (65504.0, 'float32', 1e-15)
+    """
+
+    __slots__ = ("eps", "resolution", "smallest_normal", "tiny")
+    _shown = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
+
+    def __init__(self, type: Any = _NOT_GIVEN) -> None:
+        of_numpy = defaults.dtype if type is _NOT_GIVEN else _of_argument(type, "finfo")
+        if of_numpy.kind not in "fc":
+            raise ArgumentTypeError(
+                f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{dtype(of_numpy)}'"
+            )
+        facts = np.finfo(of_numpy)
+        self.bits, self.dtype = facts.bits, facts.dtype.name
+        self.min, self.max, self.eps = float(facts.min), float(facts.max), float(facts.eps)
+        self.tiny = self.smallest_normal = float(facts.smallest_normal)
+        self.resolution = float(f"1e-{facts.precision}")
+
+
+class iinfo(_Limits):  # noqa: N801  (PyTorch's name)
+    """The limits of an integer type.
+
+    Attributes:
+        bits: of one number. dtype: the name of the type. min, max: the least and the largest number.
+
+    Raises:
+        ArgumentTypeError: no integer type.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.iinfo(tg.int8)
+    iinfo(min=-128, max=127, dtype=int8)
+    """
+
+    __slots__ = ()
+    _shown = ("min", "max")
+
+    def __init__(self, type: Any) -> None:
+        of_numpy = _of_argument(type, "iinfo")
+        if of_numpy.kind == "b":
+            raise ArgumentTypeError("torch.bool is not supported by torch.iinfo")
+        if of_numpy.kind not in "iu":
+            raise ArgumentTypeError(
+                f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{dtype(of_numpy)}'"
+            )
+        facts = np.iinfo(of_numpy)
+        self.bits, self.dtype, self.min, self.max = facts.bits, of_numpy.name, int(facts.min), int(facts.max)
+
+
+def _of_argument(value: Any, op: str) -> np.dtype[Any]:
     try:
-        found: DType = np.dtype(dtype)
-    except TypeError as error:
-        raise ArgumentTypeError(f"{dtype!r} is not a dtype. Use tinygrad_rnn.float32, int64, bool ...") from error
-    return found
+        return as_dtype(value)
+    except ArgumentTypeError:
+        kind = type(value).__name__
+        raise ArgumentTypeError(f"{op}(): argument 'type' (position 1) must be torch.dtype, not {kind}") from None
 
 
 def fitting(value: Any, dtype: DType, op: str) -> Any:
@@ -96,47 +210,72 @@ cast: Callable[..., Value] = primitive(
 )
 
 
-def promote_types(type1: Any, type2: Any) -> DType:
-    """The type of a mixture of two tensors of these types."""
-    a, b = as_dtype(type1), as_dtype(type2)
+def promote_types(type1: Any, type2: Any) -> dtype:
+    """The type of a mixture of two tensors of these types.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.promote_types(tg.float16, tg.int64), tg.promote_types(tg.int8, tg.uint8)
+    (torch.float16, torch.int16)
+    """
+    return dtype(common_type(as_dtype(type1, "promote_types"), as_dtype(type2, "promote_types")))
+
+
+def can_cast(from_: Any, to: Any) -> bool:
+    """Whether a result of the first type may be written to a tensor of the second: its kind is not higher.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.can_cast(tg.float64, tg.float16), tg.can_cast(tg.float32, tg.int64), tg.can_cast(tg.int8, tg.uint8)
+    (True, False, True)
+    """
+    return _RANK[as_dtype(from_, "can_cast").kind] <= _RANK[as_dtype(to, "can_cast").kind]
+
+
+def common_type(a: DType, b: DType) -> np.dtype[Any]:
+    """What ``promote_types`` tells, of NumPy's dtypes and as one."""
     if _RANK[a.kind] == _RANK[b.kind]:
         return np.promote_types(a, b)
     high, low = (a, b) if _RANK[a.kind] > _RANK[b.kind] else (b, a)
-    return np.dtype(np.complex128) if high.kind == "c" and low == np.float64 else high
+    return np.dtype(np.complex128) if high.kind == "c" and low == np.float64 else np.dtype(high)
 
 
-def _combine(higher: DType | None, lower: DType | None) -> DType | None:
+def _combine(higher: np.dtype[Any] | None, lower: np.dtype[Any] | None) -> np.dtype[Any] | None:
     """Priority first, kind second: ``lower`` matters only where its kind is higher."""
     if higher is None or lower is None:
         return lower if higher is None else higher
-    return higher if _RANK[higher.kind] >= _RANK[lower.kind] else promote_types(higher, lower)
+    return higher if _RANK[higher.kind] >= _RANK[lower.kind] else common_type(higher, lower)
 
 
-def result_type(*values: Any) -> DType:
+def result_type(*values: Any) -> dtype:
     """The dtype of an operation on these tensors and Python numbers.
 
     >>> import tinygrad_rnn as tg
     >>> result_type(tg.ones(3), 2.5), result_type(tg.arange(3), 2.5), result_type(tg.arange(3), tg.tensor(True))
-    (dtype('float32'), dtype('float32'), dtype('int64'))
+    (torch.float32, torch.float32, torch.int64)
     """
-    ranked: list[DType | None] = [None, None, None]  # tensors with axes, 0-d tensors, numbers
+    return dtype(mixed_type(*values))
+
+
+def mixed_type(*values: Any) -> np.dtype[Any]:
+    """What ``result_type`` tells, as NumPy's dtype."""
+    ranked: list[np.dtype[Any] | None] = [None, None, None]  # tensors with axes, 0-d tensors, numbers
     for value in values:
         if isinstance(value, np.generic):
             value = value.item()  # NumPy's scalars count as Python numbers
-        if isinstance(value, Tensor) or hasattr(value, "dtype"):
-            dtype, place = value.dtype, 0 if value.ndim else 1
-            if dtype.kind not in _RANK:
-                raise ArgumentTypeError(f"new(): invalid data type '{dtype}': a tensor holds numbers")
+        raw = value._data if isinstance(value, Tensor) else value
+        if hasattr(raw, "ndim"):
+            found, place = raw.dtype, 0 if raw.ndim else 1
+            if found.kind not in _RANK:
+                raise ArgumentTypeError(f"new(): invalid data type '{found}': a tensor holds numbers")
         else:
-            dtype, place = number_type(value), 2
+            found, place = number_type(value), 2
         before = ranked[place]
-        ranked[place] = dtype if before is None or before == dtype else promote_types(before, dtype)
+        ranked[place] = found if before is None or before == found else common_type(before, found)
     result = _combine(_combine(ranked[0], ranked[1]), ranked[2])
     assert result is not None
     return result
 
 
-def number_type(value: Any) -> DType:
+def number_type(value: Any) -> np.dtype[Any]:
     """The type that a Python number counts as."""
     if isinstance(value, bool):
         return np.dtype(bool)
@@ -149,8 +288,8 @@ def number_type(value: Any) -> DType:
 
 def promote(a: Any, b: Any) -> tuple[Value, Value]:
     """Both operands as tensors of their common dtype, converted by recorded casts."""
-    dtype = result_type(a, b)
-    return _to(a, dtype, b), _to(b, dtype, a)
+    found = mixed_type(a, b)
+    return _to(a, found, b), _to(b, found, a)
 
 
 def _to(value: Any, dtype: DType, like: Any) -> Value:

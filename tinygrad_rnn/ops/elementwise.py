@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, on_gpu
+from ..backend import array_module, on_gpu, scalar_name
 from ..errors import ArgumentTypeError, DtypeError
+from ..tape.defaults import defaults
 from ..tape.primitive import binary, primitive, unary
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Value
-from .dtypes import cast, fitting, get_default_dtype, promote, result_type
+from .dtypes import cast, fitting, mixed_type, promote
 from .shape import sum_to
 from .shares import share_of_bias
 
@@ -162,7 +163,7 @@ def promote_floating(a: Any, b: Any) -> tuple[Value, Value]:
 
 def floating(a: Value) -> Value:
     """``a``, in the default float if it is of integers or bools."""
-    return cast(a, dtype=get_default_dtype()) if isinstance(a, Tensor) and a._data.dtype.kind in "biu" else a
+    return cast(a, dtype=defaults.dtype) if isinstance(a, Tensor) and a._data.dtype.kind in "biu" else a
 
 
 _true_divide = binary(
@@ -216,7 +217,7 @@ def pow(a: Value, b: Value) -> Value:
         return _pow(*promote(a, b)) if isinstance(b, Tensor) else _pow(a, b)  # a number as base needs a dtype, too
     exponent = b.item() if isinstance(b, np.generic) else b
     if a._data.dtype.kind in "biu":
-        dtype = result_type(a, exponent)
+        dtype = mixed_type(a, exponent)
         error = _whole_powers(a._data, exponent)
         if error is not None:
             try:
@@ -290,11 +291,11 @@ def where(condition: Value, a: Value = None, b: Value = None) -> Any:
         if getattr(condition, "dtype", np.bool_) not in (np.bool_, np.uint8):
             raise DtypeError(
                 "where expected condition to be a boolean tensor, but got a tensor with dtype "
-                f"{condition.dtype}. Compare it: condition != 0"
+                f"{scalar_name(condition.dtype)}. Compare it: condition != 0"
             )
         if a is None or b is None:
             raise ArgumentTypeError("where(): give both values, or the condition alone")
-        dtype = result_type(a, b)
+        dtype = mixed_type(a, b)
         a, b = _typed(a, dtype, condition), _typed(b, dtype, condition)
         if not isinstance(condition, Tensor) and hasattr(condition, "copy"):
             condition = condition.copy()  # it is read again by the vjp

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import scalar_name
 from ..errors import DtypeError, InplaceError, ShapeRuntimeError
 from ..tape.hooks import move_retained
 from ..tape.modes import quietly, state
@@ -23,7 +24,6 @@ from ..tape.tensor import Tensor, wrap
 from ..tape.views import become_view, leave_family
 from ..typing import Array
 from . import assign
-from .conversion import LEGACY
 from .dtypes import cast
 
 __all__ = ["in_place", "methods"]
@@ -147,15 +147,11 @@ def _fitted(self: Tensor, out: Tensor, name: str) -> Tensor:
         return out
     if _RANK[out._data.dtype.kind] > _RANK[self._data.dtype.kind]:
         raise DtypeError(
-            f"result type {_torch_name(out._data.dtype)} can't be cast to the desired output type "
-            f"{_torch_name(self._data.dtype)}. {name}() writes into this tensor, whose dtype stays; convert it first"
+            f"result type {scalar_name(out._data.dtype)} can't be cast to the desired output type "
+            f"{scalar_name(self._data.dtype)}. {name}() writes into this tensor, whose dtype stays; convert it first"
         )
     converted: Tensor = cast(out, dtype=self._data.dtype)
     return converted
-
-
-def _torch_name(dtype: Any) -> str:
-    return LEGACY.get(str(dtype), str(dtype))
 
 
 def _reshaped(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:

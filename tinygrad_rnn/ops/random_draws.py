@@ -8,10 +8,11 @@ import numpy as np
 
 from ..backend import to_device, to_numpy, wanted
 from ..errors import ArgumentRuntimeError, ArgumentTypeError
+from ..tape.defaults import defaults
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape
 from .creation import finish
-from .dtypes import as_dtype, get_default_dtype
+from .dtypes import as_dtype
 from .plain import raw
 from .shape import sizes_of
 
@@ -35,7 +36,7 @@ def _of_size(name: str, doc: str) -> Any:
     def make(
         *size: Any, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
     ) -> Tensor:
-        chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
+        chosen = defaults.dtype if dtype is None else as_dtype(dtype)
         values = getattr(_draws(), name)(sizes_of(size), chosen, generator)
         return _made(values, device, requires_grad)
 
@@ -114,7 +115,7 @@ def normal(
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         if size is None:
             raise ArgumentTypeError("normal(): the size is missing: normal(mean, std, size) for two numbers")
-        chosen = get_default_dtype() if dtype is None else as_dtype(dtype)
+        chosen = defaults.dtype if dtype is None else as_dtype(dtype)
         values = _draws().normal(sizes_of((size,)), float(mean), float(std), chosen, generator)
         return _made(values, device, requires_grad)
     like = mean if isinstance(mean, Tensor) else std

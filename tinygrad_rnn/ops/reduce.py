@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module
+from ..backend import array_module, scalar_name
 from ..errors import DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
@@ -92,7 +92,7 @@ def mean(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None)
     if a.dtype.kind not in "fc":
         raise DtypeError(
             f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "
-            f"Got: {a.dtype}. Convert it: x.float()"
+            f"Got: {scalar_name(a.dtype)}. Convert it: x.float()"
         )
     return _mean(a, axes=axes_of(dim, a.ndim), keepdims=keepdim)
 
@@ -117,9 +117,7 @@ def check_not_empty(name: str, shape: Shape, axes: tuple[int, ...] | None) -> No
             raise IndexOutOfRange(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
 
 
-def _extremum_vjp(
-    g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims: bool, nans: bool = False
-) -> Value:
+def _extremum_vjp(g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims: bool, nans: bool = False) -> Value:
     """Ties share the gradient evenly; so do nans if they count as equal."""
     top = reshape(y, kept_shape(a.shape, axes))
     ties = cast((a == top) | ((a != a) & (top != top)) if nans else a == top, dtype=g.dtype)

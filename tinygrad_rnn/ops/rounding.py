@@ -10,7 +10,7 @@ from ..errors import ArgumentRuntimeError
 from ..tape.primitive import binary, primitive, unary
 from ..tape.tensor import Tensor
 from ..typing import Array, Value
-from .dtypes import cast, promote, result_type
+from .dtypes import cast, mixed_type, promote
 from .elementwise import div, where, zeros_of
 from .shape import sum_to
 
@@ -127,7 +127,7 @@ def clamp(a: Value, min: Any = None, max: Any = None) -> Value:
     if min is None and max is None:
         raise ArgumentRuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     bounds = [bound for bound in (min, max) if bound is not None]
-    dtype = result_type(a, *bounds)
+    dtype = mixed_type(a, *bounds)
     a = a if a.dtype == dtype else cast(a, dtype=dtype)
     if not any(isinstance(bound, Tensor) or hasattr(bound, "shape") for bound in bounds):
         return _clamp(a, low=min, high=max)

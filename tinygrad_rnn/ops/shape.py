@@ -18,7 +18,7 @@ from ..errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRun
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
-from .dtypes import cast, result_type, whole
+from .dtypes import cast, mixed_type, whole
 
 __all__ = [
     "broadcast_to",
@@ -415,6 +415,6 @@ def _same_type(name: str, tensors: Sequence[Value]) -> list[Value]:
             )
     first = parts[0].dtype
     if any(part.dtype != first for part in parts):
-        dtype = result_type(*parts)
+        dtype = mixed_type(*parts)
         parts = [part if part.dtype == dtype else cast(part, dtype=dtype) for part in parts]
     return parts

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import scalar_name
 from ..errors import ArgumentError, DtypeError
 from ..tape.primitive import primitive, unary
 from ..typing import Array, Shape, Value
@@ -120,8 +121,8 @@ def norm(a: Value, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype
         a = cast(a, dtype=as_dtype(dtype))
     if a.dtype.kind not in "fc":
         raise DtypeError(
-            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {a.dtype}. Convert it: "
-            "x.float()"
+            f"linalg.vector_norm: Expected a floating point or complex tensor as input. "
+            f"Got {scalar_name(a.dtype)}. Convert it: x.float()"
         )
     p = 2.0 if p in ("fro", None) else p
     if isinstance(p, str):

@@ -19,7 +19,7 @@ _HOST_SCALARS = frozenset({"step", "eta", "mu"})
 def describe(x: object) -> str:
     """What a value is, for an error: "Tensor (float32, shape (2, 3))" or "int"."""
     if isinstance(x, Tensor):
-        return f"{type(x).__name__} ({x.dtype}, shape {tuple(x.shape)})"
+        return f"{type(x).__name__} ({x.dtype.name}, shape {tuple(x.shape)})"
     kind = type(x)
     return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
 

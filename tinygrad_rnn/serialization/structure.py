@@ -37,7 +37,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..backend import Device, is_array
+from ..backend import Device, dtype, is_array
 from ..errors import ArgumentTypeError
 from ..nn import Module, Parameter, UninitializedParameter
 from ..tape.tensor import Size, Tensor, wrap
@@ -99,7 +99,7 @@ class _Flattener:
             return {"complex": [self.encode(value.real, path), self.encode(value.imag, path)]}
         if kind is bytes:
             return {"bytes": value.hex()}
-        if isinstance(value, np.dtype):
+        if isinstance(value, (np.dtype, dtype)):
             return {"dtype": value.name}
         if isinstance(value, Device):
             return {"device": str(value)}
@@ -228,7 +228,7 @@ def unflatten(data: Any, arrays: dict[str, npt.NDArray[Any]], place: Place = lam
         "complex": lambda parts: complex(*(decode(part) for part in parts)),
         "bytes": bytes.fromhex,
         "scalar": scalar,
-        "dtype": np.dtype,
+        "dtype": dtype,
         "device": Device,
         "array": lambda name: array(name, lambda stored: stored, lambda stored: stored),
         "tensor": tensor(lambda stored: stored.detach()),

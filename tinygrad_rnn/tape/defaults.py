@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from ..typing import DType
+import numpy as np
 
 __all__ = ["defaults"]
 
@@ -17,7 +17,7 @@ class _Defaults:
         warned_of_float: whether the one warning about ``float(t)`` where ``t`` requires grad was given.
     """
 
-    dtype: DType = np.dtype(np.float32)
+    dtype: np.dtype[Any] = np.dtype(np.float32)
     warned_of_float = False
 
 

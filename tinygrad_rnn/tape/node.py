@@ -18,7 +18,7 @@ import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ..backend import is_array
+from ..backend import is_array, scalar_name
 from ..errors import InplaceError
 from ..typing import Array, DType, Params, Shape, Value
 from .clock import Clock, Write, now, stamp_write, writes
@@ -170,5 +170,4 @@ class Node:
 
 
 def _type_name(x: Any) -> str:
-    names = {"float32": "FloatTensor", "float64": "DoubleTensor", "int64": "LongTensor", "bool": "BoolTensor"}
-    return "torch." + names.get(str(x.dtype), f"{x.dtype}Tensor")
+    return f"torch.{scalar_name(x.dtype)}Tensor"

@@ -12,9 +12,9 @@ from typing import Any, overload
 
 import numpy as np
 
-from ..backend import is_array, to_numpy
+from ..backend import dtype, is_array, to_numpy
 from ..errors import ArgumentError, ArgumentTypeError, GraphError
-from ..typing import Array, DType, Shape, Value
+from ..typing import Array, Shape, Value
 from .backward import backward
 from .node import Leaf, Node
 from .part import Part
@@ -60,11 +60,11 @@ class Record:
         return self.node.shape
 
     @property
-    def dtype(self) -> DType:
-        return self.node.dtype
+    def dtype(self) -> dtype:
+        return dtype(self.node.dtype)
 
     def __repr__(self) -> str:
-        return f"%{self.number} = {self.name}({', '.join(self.inputs)}) : {self.dtype}{list(self.shape)}"
+        return f"%{self.number} = {self.name}({', '.join(self.inputs)}) : {self.dtype.name}{list(self.shape)}"
 
 
 class Contribution:
@@ -248,7 +248,7 @@ class Tape:
         cells: dict[str, Callable[[Record], str]] = {
             "record": lambda r: f"%{r.number}",
             "operation": lambda r: f"{r.name}({', '.join(r.inputs)})",
-            "result": lambda r: f"{r.dtype}{list(r.shape)}",
+            "result": lambda r: f"{r.dtype.name}{list(r.shape)}",
             "saved bytes": lambda r: str(r.saved_bytes),
             "value": lambda r: _short(r.value),
             "line": lambda r: f"{r.line}  {r.line.text}" if r.line else "",

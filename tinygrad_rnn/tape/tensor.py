@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend import Device, array_device, array_module, is_array, to_numpy
+from ..backend import DTYPES, Device, array_device, array_module, dtype, is_array, to_numpy
 from ..errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeRuntimeError
 from ..typing import Array, DType, Params
 from .defaults import defaults
@@ -93,9 +93,11 @@ class Tensor:
         return Size(self._data.shape)
 
     @property
-    def dtype(self) -> DType:
-        dtype: DType = self._data.dtype
-        return dtype
+    def dtype(self) -> dtype:
+        try:
+            return DTYPES[self._data.dtype]
+        except KeyError:
+            return dtype(self._data.dtype)
 
     @property
     def device(self) -> Device:
@@ -117,7 +119,8 @@ class Tensor:
 
     @property
     def itemsize(self) -> int:
-        return self.dtype.itemsize
+        itemsize: int = self._data.itemsize
+        return itemsize
 
     @property
     def _version(self) -> int:

@@ -179,7 +179,7 @@ def _compare_numbers(actual: Any, expected: Any, where: tuple[Any, ...], options
 
 def _compare_tensors(actual: Any, expected: Any, where: tuple[Any, ...], options: _Options) -> None:
     first, second = (x if isinstance(x, Tensor) else wrap(as_array(x)) for x in (actual, expected))
-    rtol, atol = options.tolerances(where, str(first.dtype), str(second.dtype))
+    rtol, atol = options.tolerances(where, first.dtype.name, second.dtype.name)
     for name, checked, get in ATTRIBUTES:
         if (checked is None or options.checks[checked]) and get(first) != get(second):
             raise options.fail(
@@ -207,8 +207,6 @@ ATTRIBUTES: list[tuple[str, str | None, Callable[[Tensor], Any]]] = [
 
 
 def _show(value: Any) -> str:
-    if isinstance(value, np.dtype):
-        return f"torch.{value}"
     return repr(value) if isinstance(value, Size) else str(value)
 
 

@@ -273,7 +273,8 @@ class _Run:
         for position, g, t in zip(self.wanted, found, self.leaves, strict=True):
             if g is not None and (g.shape, g.dtype) != (t.shape, t.dtype):
                 raise CheckFailed(
-                    f"the gradient of input {position} is {g.dtype}{list(g.shape)}, the input {t.dtype}{list(t.shape)}"
+                    f"the gradient of input {position} is {g.dtype.name}{list(g.shape)}, "
+                    f"the input {t.dtype.name}{list(t.shape)}"
                 )
         return [np.zeros(t.shape) if g is None else to_host(g._data) for g, t in zip(found, self.leaves, strict=True)]
 

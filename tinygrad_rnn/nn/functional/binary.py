@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ...backend import scalar_name
 from ...errors import ArgumentError, DtypeError
 from ...ops import exp, log, maximum, where
 from ...tape.primitive import primitive
@@ -67,8 +68,10 @@ def binary_cross_entropy(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. "
             "Please ensure they have the same size."
         )
-    if target.dtype != input.dtype:
-        raise DtypeError(f"Found dtype {target.dtype} but expected {input.dtype}. Convert the target to that of input")
+    if target._data.dtype != input._data.dtype:
+        raise DtypeError(
+            f"Found dtype {scalar_name(target.dtype)} but expected {scalar_name(input.dtype)}. Convert the target"
+        )
     for name, t in (("input", input), ("target", target)):
         if not bool(((t._data >= 0) & (t._data <= 1)).all()):
             raise OptionError(

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...backend import array_module, on_gpu
+from ...backend import array_module, not_implemented, on_gpu, scalar_name
 from ...errors import ArgumentError, ArgumentTypeError, DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ...ops import log_softmax, where
 from ...ops import sum as total
@@ -27,7 +27,6 @@ from ...tape.fused import fused
 from ...tape.growth import note_loss
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array, Value
-from ..tree import TYPE_NAMES
 from .errors import OptionError
 from .reduction import reduction_name
 
@@ -79,23 +78,21 @@ def _check_weight(op: str, weight: Tensor | None, input: Tensor, classes: int) -
             f"{op}weight tensor should be defined either for all {classes} classes or no classes but got weight "
             f"tensor of shape: {list(weight.shape)}"
         )
-    if weight.dtype != input.dtype:
+    if weight._data.dtype != input._data.dtype:
         raise DtypeError(
-            f"expected scalar type {_name(input)} but found {_name(weight)}. Convert weight to {input.dtype}"
+            f"expected scalar type {scalar_name(input.dtype)} but found {scalar_name(weight.dtype)}. "
+            f"Convert weight to {input.dtype}"
         )
-
-
-def _name(t: Tensor) -> str:
-    return TYPE_NAMES.get(str(t.dtype), str(t.dtype))
 
 
 def _check_classes(op: str, input: Tensor, target: Tensor) -> None:
     if not isinstance(target, Tensor):
         raise ArgumentTypeError(f"{op}(): argument 'target' (position 2) must be Tensor, not {type(target).__name__}")
     _check_shapes(input, target)
-    if target.dtype not in (np.int64, np.uint8):
+    if target._data.dtype not in (np.int64, np.uint8):
         raise DtypeError(
-            f"expected target dtype to be Long or Byte, but got {_name(target)}. Convert the target: target.long()"
+            f"expected target dtype to be Long or Byte, but got {scalar_name(target.dtype)}. "
+            "Convert the target: target.long()"
         )
 
 
@@ -311,11 +308,12 @@ def cross_entropy(
     if not 0.0 <= label_smoothing <= 1.0:
         raise OptionError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if input.dtype.kind != "f":
-        raise DtypeError(f'"cross_entropy" not implemented for {input.dtype}. Convert the input: x.float()')
+        raise not_implemented("cross_entropy", input.dtype, "x.float()")
     if input.shape == target.shape:
         if target.dtype.kind != "f":
             raise DtypeError(
-                f"Expected floating point type for target with class probabilities, got {_name(target)}. "
+                f"Expected floating point type for target with class probabilities, got "
+                f"{scalar_name(target.dtype)}. "
                 "A target of the input's shape holds probabilities; class numbers have no class axis"
             )
         if ignore_index >= 0:

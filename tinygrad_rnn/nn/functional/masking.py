@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...backend import scalar_name
 from ...backend.fill import dropout_like
 from ...backend.random import Generator
 from ...errors import ArgumentError, DtypeError, ShapeRuntimeError
@@ -43,7 +44,8 @@ def dropout(
     if not training or p == 0 or input.numel() == 0:
         return input
     if input.dtype.kind != "f":
-        raise DtypeError(f"result type Float can't be cast to the desired output type {input.dtype}: use x.float()")
+        name = scalar_name(input.dtype)
+        raise DtypeError(f"result type Float can't be cast to the desired output type {name}: use x.float()")
     return applied("dropout", _masked, input, inplace, mask=dropout_like(input._data, p, generator))
 
 

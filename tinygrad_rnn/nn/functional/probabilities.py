@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ...backend import random
+from ...backend import not_implemented, random
 from ...backend.fill import fill_exponential
-from ...errors import DtypeError
 from ...tape.tensor import Tensor, wrap
 from ..caution import caution
 
@@ -28,7 +27,7 @@ def _axis(name: str, ndim: int, dim: int | None) -> int:
 
 def _floating(name: str, input: Tensor, dtype: Any) -> None:
     if dtype is None and input.dtype.kind != "f":
-        raise DtypeError(f'"{name}" not implemented for {input.dtype}. Convert the input: x.float()')
+        raise not_implemented(name, input.dtype, "x.float()")
 
 
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:

@@ -6,7 +6,8 @@ their mean or their sum, as ``reduction`` says.
 
 from __future__ import annotations
 
-from ...errors import ArgumentError, DtypeError
+from ...backend import not_implemented
+from ...errors import ArgumentError
 from ...ops import abs, square, where
 from ...tape.tensor import Tensor
 from .errors import OptionError
@@ -39,7 +40,7 @@ def mse_loss(
 
     Raises:
         ArgumentError: an unknown reduction, or weights of another shape.
-        DtypeError: neither tensor is floating.
+        UnsupportedDtype: neither tensor is floating.
 
     >>> import tinygrad_rnn as tg
     >>> mse_loss(tg.tensor([1.0, 2.0]), tg.tensor([0.0, 0.0])).item()
@@ -48,7 +49,7 @@ def mse_loss(
     same_size_warning(input, target)
     reduction = reduction_name(reduction, size_average, reduce)
     if input.dtype.kind not in "fc" and target.dtype.kind not in "fc":
-        raise DtypeError(f'"mse_loss" not implemented for {input.dtype}. Convert the input: x.float()')
+        raise not_implemented("mse_loss", input.dtype, "x.float()")
     loss = square(input - target)
     return reduced(loss, reduction) if weight is None else _weighted(loss, input, weight, reduction, True)
 

@@ -80,7 +80,7 @@ def embedding(
     """
     if weight.ndim != 2:
         raise ShapeRuntimeError(f"'weight' must be 2-D, got {weight.ndim} axes")
-    if input.dtype not in (np.int64, np.int32):
+    if input._data.dtype not in (np.int64, np.int32):
         raise DtypeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; "
             f"but got {input.dtype} instead (while checking arguments for embedding). Convert it: input.long()"

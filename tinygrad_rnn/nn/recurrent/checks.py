@@ -10,13 +10,11 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from ...backend import on_gpu
+from ...backend import on_gpu, scalar_name
 from ...errors import ArgumentError, ArgumentTypeError, DeviceError, DtypeError, ShapeError, ShapeRuntimeError
 from ...tape.tensor import Tensor
 
 __all__ = ["check_cell", "check_constructor", "check_input", "check_states", "check_states_ndim"]
-
-NAMES = {"float16": "Half", "float32": "Float", "float64": "Double", "int64": "Long", "int32": "Int", "bool": "Bool"}
 
 
 def check_constructor(
@@ -67,8 +65,8 @@ def check_input(input: Tensor, packed: bool, input_size: int, weight: Tensor) ->
     values, weights = input._data, weight._data
     if values.dtype != weights.dtype:
         raise ArgumentError(
-            f"RNN input dtype (torch.{input.dtype}) does not match weight dtype (torch.{weight.dtype}). Convert input: "
-            f"input.to(torch.{weight.dtype}), or convert model: model.to(torch.{input.dtype})"
+            f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert input: "
+            f"input.to({weight.dtype}), or convert model: model.to({input.dtype})"
         )
     if type(values) is not type(weights) and on_gpu(values) != on_gpu(weights):
         raise DeviceError(
@@ -123,7 +121,7 @@ def check_states(states: Sequence[Tensor], shapes: Sequence[tuple[int, ...]], in
         if values.dtype != dtype:
             raise DtypeError(
                 "mat1 and mat2 must have the same dtype, but got "
-                f"{NAMES.get(str(state.dtype), state.dtype)} and {NAMES.get(str(input.dtype), input.dtype)}. "
+                f"{scalar_name(state.dtype)} and {scalar_name(input.dtype)}. "
                 f"The initial state has dtype {state.dtype}, the input {input.dtype}: hx.to(input.dtype) converts it"
             )
         if on_gpu(values) != there:

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ...backend import array_device, array_module, on_gpu, to_device
+from ...backend import array_device, array_module, on_gpu, scalar_name, to_device
 from ...errors import DtypeError, ShapeRuntimeError, TinygradRnnError
 from ...ops.kernels.many import OverMany, norm, placed
 from ...tape.clock import touch
@@ -257,7 +257,9 @@ def _at_once(arrays: Sequence[Array]) -> Array | None:
 def _norm(a: Array, p: float) -> Array:
     """The p-norm of all entries, as a 0-d array of the same dtype on the same device."""
     if a.dtype.kind not in "fc":
-        raise DtypeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {a.dtype}")
+        raise DtypeError(
+            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {scalar_name(a.dtype)}"
+        )
     if a.size == 0 and (p < 0 or math.isinf(p)):
         raise ShapeRuntimeError(
             f"linalg.vector_norm cannot compute the {p:g} norm on an empty tensor because the operation does not have "

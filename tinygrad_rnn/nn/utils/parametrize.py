@@ -107,7 +107,8 @@ def register_parametrization(
     if not unsafe and (result.shape != weight.shape or result.dtype != weight.dtype):
         raise ShapeError(
             f"Registering a parametrization may not change the shape or the dtype of the tensor, unless unsafe=True: "
-            f"{tensor_name} is {weight.dtype}{list(weight.shape)}, and became {result.dtype}{list(result.shape)}"
+            f"{tensor_name} is {weight.dtype.name}{list(weight.shape)}, "
+            f"and became {result.dtype.name}{list(result.shape)}"
         )
     if not is_parametrized(module):
         module.parametrizations = ModuleDict()

@@ -1,0 +1,144 @@
+"""Element types as PyTorch's users and NumPy's users know them: one object for both.
+
+``np.dtype`` cannot be subclassed, and has neither ``is_floating_point`` nor ``torch.float32`` as its text.  So a
+:class:`dtype` here holds NumPy's, and NumPy takes it wherever it takes a dtype, because it asks an object for
+``__numpy_dtype__`` (from 2.4) or ``dtype``.  Inside, arrays keep NumPy's; ``Tensor.dtype`` looks ours up by it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from ..errors import DtypeError, UnsupportedDtype
+
+__all__ = ["DTYPES", "dtype", "not_implemented", "scalar_name"]
+
+_NUMPY_NAMES: tuple[str, ...] = ("kind", "char", "num", "str", "name", "type", "itemsize", "alignment", "byteorder")
+_NUMPY_NAMES += ("flags", "hasobject", "isnative", "isbuiltin", "descr", "fields", "names", "subdtype", "newbyteorder")
+"""What a program in NumPy's style reads of a dtype.  Not ``shape`` and ``ndim``: what has them counts as an array."""
+
+
+DType: TypeAlias = "dtype"  # for annotations in the class, where the word is an attribute
+
+_SCALAR_NAMES = {"b1": "Bool", "u1": "Byte", "i1": "Char", "i2": "Short", "i4": "Int", "i8": "Long", "f2": "Half"}
+_SCALAR_NAMES |= {"f4": "Float", "f8": "Double", "c8": "ComplexFloat", "c16": "ComplexDouble"}
+_SCALAR_NAMES |= {"u2": "UInt16", "u4": "UInt32", "u8": "UInt64"}
+
+
+def scalar_name(dtype: Any) -> str:
+    """PyTorch's word for a type, as its errors and legacy tensor types say it.
+
+    >>> scalar_name(np.dtype("float32")), scalar_name(np.dtype("int64"))
+    ('Float', 'Long')
+    """
+    return _SCALAR_NAMES.get(f"{dtype.kind}{dtype.itemsize}") or str(dtype.name)
+
+
+def not_implemented(op: str, dtype: Any, remedy: str = "") -> UnsupportedDtype:
+    """PyTorch's error where it has no kernel for a type: ``"max_all" not implemented for 'ComplexFloat'``."""
+    more = remedy and f". Convert it: {remedy}"
+    return UnsupportedDtype(f"\"{op}\" not implemented for '{scalar_name(dtype)}'{more}")
+
+
+class dtype:  # noqa: N801  (PyTorch's name)
+    """The type of a tensor's entries: ``tinygrad_rnn.float32``.
+
+    There is one object for each, made once: ``x.dtype is tg.float32``.  It equals NumPy's dtype, in both directions
+    and as the key of a dict, and NumPy takes it as a dtype.  Called, it gives that object for whatever NumPy
+    understands as a dtype.
+
+    Attributes:
+        dtype: NumPy's dtype.
+        is_floating_point: whether the entries are real floating-point numbers.
+        is_complex: whether they are complex numbers.
+        is_signed: whether there are negative ones.
+        itemsize: the bytes of one entry.
+        abbr: the letter of the kind, and the bits: ``"f32"``.
+        kind, char, num, name, type, str ...: as on NumPy's dtype.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.float32, tg.float32.is_floating_point, tg.float32.itemsize
+    (torch.float32, True, 4)
+    >>> tg.float32 == np.dtype("float32"), {np.dtype("float32"): 1}[tg.float32], np.zeros(2, tg.float32).dtype
+    (True, 1, dtype('float32'))
+    >>> tg.dtype("float32") is tg.float32
+    True
+    """
+
+    __slots__ = ("__numpy_dtype__", "abbr", "dtype", "is_complex", "is_floating_point", "is_signed", *_NUMPY_NAMES)
+
+    dtype: np.dtype[Any]
+    is_floating_point: bool
+    is_complex: bool
+    is_signed: bool
+    itemsize: int
+    kind: str
+    name: str
+
+    def __new__(cls, dtype: Any) -> DType:
+        of_numpy = np.dtype(dtype)
+        found = DTYPES.get(of_numpy)
+        if found is None:
+            found = DTYPES[of_numpy] = object.__new__(cls)
+            facts = {name: getattr(of_numpy, name) for name in _NUMPY_NAMES}
+            facts |= {"dtype": of_numpy, "__numpy_dtype__": of_numpy, "is_floating_point": of_numpy.kind == "f"}
+            facts |= {"is_complex": of_numpy.kind == "c", "is_signed": of_numpy.kind in "ifc"}
+            facts["abbr"] = f"{of_numpy.name[0]}{8 * of_numpy.itemsize}"
+            for name, value in facts.items():
+                object.__setattr__(found, name, value)
+        return found
+
+    def __setattr__(self, name: Any, *value: Any) -> None:
+        raise AttributeError(f"attribute '{name}' of 'torch.dtype' objects is not writable")
+
+    __delattr__ = __setattr__
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or bool(self.dtype == (other.dtype if isinstance(other, dtype) else other))
+
+    def __hash__(self) -> int:
+        return hash(self.dtype)
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dtype, (self.name if self.isbuiltin == 1 and self.isnative else self.dtype,)
+
+    if TYPE_CHECKING:  # the other facts, as NumPy's dtype types them
+
+        def __getattr__(self, name: str) -> Any: ...
+
+    def to_complex(self) -> DType:
+        """The complex type whose parts have this type; itself if it is complex.
+
+        Raises:
+            DtypeError: there is none: of integers, and (as NumPy has no complex32) of float16.
+
+        >>> import tinygrad_rnn as tg
+        >>> tg.float64.to_complex(), tg.complex64.to_complex()
+        (torch.complex128, torch.complex64)
+        """
+        if self.is_complex:
+            return self
+        if self.kind != "f" or self.itemsize < 4:
+            raise DtypeError(f"Unknown Complex ScalarType for {scalar_name(self)}: only float32 and float64 have one")
+        return dtype("complex64" if self.itemsize == 4 else "complex128")
+
+    def to_real(self) -> DType:
+        """The type of the parts of a complex number; itself if it is real.
+
+        >>> import tinygrad_rnn as tg
+        >>> tg.complex128.to_real(), tg.float16.to_real()
+        (torch.float64, torch.float16)
+        """
+        return dtype("float64" if self.itemsize == 16 else "float32") if self.is_complex else self
+
+
+DTYPES: dict[np.dtype[Any], dtype] = {}
+"""The object of each of NumPy's dtypes; those that tensors have are there from the start."""
+for _of_numpy in "bool uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 float32 float64".split():
+    dtype(_of_numpy)
+dtype("complex64"), dtype("complex128")
