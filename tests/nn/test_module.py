@@ -188,7 +188,7 @@ def test_to_converts_floats_in_place_with_their_gradients_and_keeps_identity() -
     model(tg.tensor([1, 2])).sum().backward()
     assert model.double() is model
     assert [id(p) for p in model.parameters()] == [id(p) for p in parameters]
-    assert {str(p.dtype) for p in parameters} == {str(p.grad.dtype) for p in parameters} == {"float64"}  # type: ignore[union-attr]
+    assert {p.dtype for p in parameters} == {p.grad.dtype for p in parameters} == {tg.float64}  # type: ignore[union-attr]
     assert model.steps.dtype == np.int64 and model.seen.dtype == np.float64
     assert model.head.weight is model.embed.weight
     model(tg.tensor([1])).sum().backward()

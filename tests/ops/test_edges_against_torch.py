@@ -37,7 +37,7 @@ def plain(x: Any) -> Any:
         return tuple(x)
     if isinstance(x, (tuple, list)):
         return tuple(plain(item) for item in x)
-    return str(x).removeprefix("torch.") if isinstance(x, (np.dtype, torch.dtype)) else x
+    return str(x).removeprefix("torch.") if isinstance(x, (np.dtype, tg.dtype, torch.dtype)) else x
 
 
 def same(a: Any, b: Any) -> None:
