@@ -156,7 +156,7 @@ def test_a_gradient_of_the_wrong_shape(scrap: Any) -> None:
 
 def test_a_gradient_of_the_wrong_dtype(scrap: Any) -> None:
     bad = unary("wrong_dtype", lambda a: a * 2.0, lambda g, y, a: (g * 2).astype(np.float32))
-    with pytest.raises(GradcheckError, match="Gradient has dtype mismatch: torch.float32 for an input of torch.float64"):
+    with pytest.raises(GradcheckError, match="dtype mismatch: torch.float32 for an input of torch.float64"):
         gradcheck(bad, leaf(1.0), check_grad_dtypes=True)
 
 

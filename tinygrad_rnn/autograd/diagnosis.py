@@ -168,7 +168,7 @@ def explain(table: Jacobians, output: int, order: int, eps: float) -> GradcheckE
         analytical_jacobian=a,
         numerical_jacobian=n,
         wrong_entries=bad,
-        coarse=str(dtype) if (dtype := problem.inputs[position].dtype).itemsize < 8 else None,
+        coarse=dtype.name if (dtype := problem.inputs[position].dtype).itemsize < 8 else None,
     )
     first = (
         f"Jacobian mismatch for output {output} with respect to input {position},\n"

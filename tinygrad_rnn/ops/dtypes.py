@@ -189,7 +189,7 @@ def fitting(value: Any, dtype: DType, op: str) -> Any:
             return value
     except (OverflowError, TypeError, ValueError):
         pass
-    raise DtypeError(f"value cannot be converted to type {dtype} without overflow: {op}() got {value}")
+    raise DtypeError(f"value cannot be converted to type {dtype.name} without overflow: {op}() got {value}")
 
 
 def _cast_vjp(g: Value, y: Value, a: Value, dtype: DType) -> Value:

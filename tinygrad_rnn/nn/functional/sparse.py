@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ... import ops
-from ...backend import array_module
+from ...backend import array_module, scalar_name
 from ...errors import ArgumentError, DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ...tape.primitive import primitive
 from ...tape.tensor import Tensor, wrap
@@ -83,7 +83,8 @@ def embedding(
     if input._data.dtype not in (np.int64, np.int32):
         raise DtypeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; "
-            f"but got {input.dtype} instead (while checking arguments for embedding). Convert it: input.long()"
+            f"but got torch.{scalar_name(input.dtype)}Tensor instead (while checking arguments for embedding). "
+            "Convert it: input.long()"
         )
     padding_idx = padding_row(padding_idx, weight.shape[0])
     if max_norm is not None:
