@@ -18,12 +18,12 @@ defaults.warned_of_float = True  # it comes once in a process: a test of it swit
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests marked ``thorough`` run where they are asked for; tests marked ``gpu`` where there is one."""
-    asked = profiles.THOROUGH or "thorough" in (config.option.markexpr or "")
+    """Tests marked ``thorough`` are left out unless they are asked for; those marked ``gpu`` need one."""
+    if not profiles.THOROUGH and "thorough" not in (config.option.markexpr or ""):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("thorough")])
+        items[:] = [item for item in items if not item.get_closest_marker("thorough")]
     no_gpu = arrays.no_gpu_reason() if any(item.get_closest_marker("gpu") for item in items) else None
     for item in items:
-        if item.get_closest_marker("thorough") and not asked:
-            item.add_marker(pytest.mark.skip(reason="thorough: HYPOTHESIS_PROFILE=thorough runs it"))
         if item.get_closest_marker("gpu") and no_gpu:
             item.add_marker(pytest.mark.skip(reason=no_gpu))
 

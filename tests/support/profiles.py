@@ -1,6 +1,6 @@
 """How many examples a property test tries: few in ``make test``, very many in the thorough profile.
 
-``HYPOTHESIS_PROFILE=thorough pytest tests/registry`` runs it; tests marked ``thorough`` run there only.
+``HYPOTHESIS_PROFILE=thorough pytest tests/registry`` runs it; tests marked ``thorough`` are left out elsewhere.
 """
 
 from __future__ import annotations
