@@ -82,6 +82,7 @@ FAILING: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "mse_loss": (F.mse_loss, (w, (4,))),
     "layer_norm": (lambda a, b: F.layer_norm(a, (7,)), (w, w)),
     "pack_padded_sequence": (lambda a, b: nn.utils.rnn.pack_padded_sequence(a, [1, 2, 3]), (w, w)),
+    "module hook that raises": (lambda a, b: _module_hook(a), (w, w)),
     "gradcheck": (lambda a, b: tg.autograd.gradcheck(lambda x: x.detach() * x, [a.double().detach()]), (w, w)),
     "function": (lambda a, b: _Broken.apply(a).sum().backward(), (w, w)),
     "absent name": (lambda a, b: tg.no_such_name(a, b), (w, w)),
@@ -101,6 +102,12 @@ def _hooked(a: Any, b: Any) -> None:
     h = a * b
     h.register_hook(lambda g: 1 / 0)
     h.sum().backward()
+
+
+def _module_hook(a: Any) -> None:
+    layer = nn.Linear(3, 2)
+    layer.register_full_backward_hook(lambda module, before, after: 1 / 0)
+    layer(a).sum().backward()
 
 
 class _Broken(tg.autograd.Function):

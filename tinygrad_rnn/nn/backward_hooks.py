@@ -7,119 +7,232 @@ A border is an identity with one record for all its tensors, so that it sees all
 
 The right border shows the gradients of the outputs to the pre-hooks and remembers them; the left one shows the
 gradients of the inputs, with those of the outputs, to the hooks.  A module whose inputs need no gradient has no left
-border: its hooks run at the right one.
+border: its hooks run at the right one.  What is no tensor (a number, None, a tuple, a packed sequence, a dictionary)
+passes beside the border, and stands as None among the gradients.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..backend import array_module
 from ..errors import TinygradRnnError
 from ..tape.fused import OUTPUT
+from ..tape.hooks import checked
 from ..tape.modes import state
 from ..tape.node import Node
 from ..tape.primitive import Primitive
-from ..tape.tensor import Tensor, wrap
+from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Value
 from .caution import caution
 
 if TYPE_CHECKING:
     from .module import Module
 
-__all__ = ["BackwardHookError", "called_between_borders"]
+__all__ = ["BackwardHookError", "Borders", "hook_last_node"]
 
 Grads = tuple[Tensor | None, ...]
+Hook = Callable[..., Any]
 
 
 class BackwardHookError(TinygradRnnError, RuntimeError):
-    """A hook that returned what cannot replace the gradients."""
+    """A hook that returned what cannot replace the gradients, or that does not go with those that are there."""
 
 
-def _pass_back(gs: Sequence[Value], ans: Any, *args: Any, needs: Any, notify: Callable[[Grads], Grads]) -> list[Value]:
+def _pass_back(gs: Sequence[Value], ans: Any, *args: Any, notify: Any, needs: Sequence[bool]) -> list[Value]:
     raw = not any(isinstance(g, Tensor) for g in gs)
-    grads = notify(tuple([wrap(g) if raw and g is not None else g for g in gs]))
+    grads = notify([wrap(as_array(g).copy()) if raw and g is not None else g for g in gs])
     return [g._data if raw and g is not None else g for g in grads]
 
 
 BORDER = Primitive("module_border", lambda *arrays: arrays, (), (), joint=_pass_back, listed=False)
 
 
-def _border(tensors: list[Tensor], notify: Callable[[Grads], Grads]) -> list[Tensor]:
-    """The tensors again, copied: a write inside the module must not reach what was given to it."""
-    copies = [wrap(t._data.copy()) for t in tensors]
+def _border(values: Sequence[Any], notify: Callable[..., Sequence[Any]]) -> list[Any] | None:
+    """The values again, their tensors with a new history and copied: a write inside must not reach what was given.
+
+    Returns:
+        None if there is nothing to be seen: no tensor requires grad, or nothing is recorded.
+    """
+    tensors = [v for v in values if isinstance(v, Tensor)]
+    if not (state.recording and any(t.requires_grad for t in tensors)):
+        return None
     parents = tuple([t._node for t in tensors])
-    first = copies[0]._data
+    first = tensors[0]._data
     node = Node(BORDER, parents, parents, {"notify": notify}, None, (), first.shape, first.dtype)
     for watcher in state.watchers:
-        watcher.recorded(node, tuple([t._data for t in copies]))
-    for number, t in enumerate(copies):
-        if parents[number] is not None:
-            place = {"number": number, "count": len(copies)}
-            t._node = Node(OUTPUT, (node,), (node,), place, None, (), t._data.shape, t._data.dtype)
-    return copies
+        watcher.recorded(node, tuple([t._data for t in tensors]))
+    passed: list[Any] = []
+    number = 0
+    for value in values:
+        if isinstance(value, Tensor):
+            if value.requires_grad:
+                place = {"number": number, "count": len(tensors)}
+                data = value._data.copy()
+                value = wrap(data, Node(OUTPUT, (node,), (node,), place, None, (), data.shape, data.dtype))
+            number += 1
+        passed.append(value)
+    return passed
 
 
-def called_between_borders(
-    module: Module, args: tuple[Any, ...], call: Callable[[tuple[Any, ...]], Any], pre: list[Any], hooks: list[Any]
-) -> Any:
-    """``call(args)`` between two borders.
+class Borders:
+    """The two borders of one call of a module.
 
     Args:
         module: passed on to the hooks.
         pre: ``hook(module, grad_output)``, may return other gradients of the outputs.
         hooks: ``hook(module, grad_input, grad_output)``, may return other gradients of the inputs.
     """
-    if not state.recording:
-        return call(args)
-    seen: list[Grads] = []
-    places = [k for k, a in enumerate(args) if isinstance(a, Tensor)]
-    needed = any(args[k].requires_grad for k in places)
 
-    def at_inputs(grads: Grads) -> Grads:
-        if not seen:  # the sweep came by another way than the outputs, as the second one of a gradient of a gradient
+    def __init__(self, module: Module, pre: Sequence[Hook], hooks: Sequence[Hook]) -> None:
+        self.module, self.pre, self.hooks = module, pre, hooks
+        self.after: Grads | None = None  # the gradients of the outputs, between the two borders
+        self.inputs: list[Any] = []  # for each argument, and for each output: shape and dtype, None if it is no tensor
+        self.outputs: list[Any] = []
+        self.left = False  # whether there is a border there
+
+    def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arguments, on the inside of the left border."""
+        inside = _border(args, self.at_inputs)
+        self.inputs = _places(args)
+        self.left = inside is not None
+        return args if inside is None else tuple(inside)
+
+    def leave(self, result: Any) -> Any:
+        """The result, on the outside of the right border."""
+        if not isinstance(result, (Tensor, tuple)):
+            caution(
+                "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
+                f"but received {type(result)}"
+            )
+            return result
+        outputs = result if isinstance(result, tuple) else (result,)
+        self.outputs = _places(outputs)
+        outside = _border(outputs, self.at_outputs)
+        if outside is None:
+            return result
+        return _tuple_like(result, outside) if isinstance(result, tuple) else outside[0]
+
+    def at_outputs(self, grads: Sequence[Any]) -> Sequence[Any]:
+        after = _spread(grads, self.outputs)
+        for hook in self.pre:
+            after = _replaced(hook, hook(self.module, after), after, "Backward pre hook", "grad_output")
+        if self.left:
+            self.after = after
+        elif self.hooks:
+            self._without_inputs(after)
+        return [g for g, place in zip(after, self.outputs, strict=True) if place is not None]
+
+    def at_inputs(self, grads: Sequence[Any]) -> Sequence[Any]:
+        like = array_module(next(g for g in grads if g is not None)._data)
+        tensors = [place for place in self.inputs if place is not None]
+        grads = [wrap(like.zeros(*t)) if g is None else g for g, t in zip(grads, tensors, strict=True)]
+        after, self.after = self.after, None
+        if (
+            after is None
+        ):  # the sweep came by another way than the outputs, as the second one of a gradient of a gradient
             return grads
-        after = seen.pop()
-        shown: list[Any] = [None] * len(args)
-        for k, g in zip(places, grads, strict=True):
-            shown[k] = g
-        for hook in hooks:
-            shown = list(_replaced(hook(module, tuple(shown), after), shown, "input"))
-        return tuple([shown[k] for k in places])
+        before = _spread(grads, self.inputs)
+        for hook in self.hooks:
+            before = _replaced(hook, hook(self.module, before, after), before, "Backward hook", "grad_input")
+        return [g for g, place in zip(before, self.inputs, strict=True) if place is not None]
 
-    def at_outputs(grads: Grads) -> Grads:
-        for hook in pre:
-            grads = _replaced(hook(module, grads), grads, "output")
-        seen[:] = [grads]
-        if not needed:
-            for hook in hooks:
-                hook(module, (None,) * len(args), grads)
-        return grads
-
-    if needed:
-        inside = dict(zip(places, _border([args[k] for k in places], at_inputs), strict=True))
-        args = tuple([inside.get(k, a) for k, a in enumerate(args)])
-    result = call(args)
-    outputs = list(result) if isinstance(result, tuple) else [result]
-    if not all(isinstance(t, Tensor) for t in outputs):
+    def _without_inputs(self, after: Grads) -> None:
         caution(
-            "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
-            f"but received {type(result)}"
+            "Full backward hook is firing when gradients are computed with respect to module outputs since no inputs "
+            "require gradients. The gradients of the inputs are None"
         )
-        return result
-    if not any(t.requires_grad for t in outputs):
-        return result
-    outputs = _border(outputs, at_outputs)
-    return tuple(outputs) if isinstance(result, tuple) else outputs[0]
+        for hook in self.hooks:
+            given = hook(self.module, (None,) * len(self.inputs), after)
+            if given is not None and not (isinstance(given, tuple) and all(g is None for g in given)):
+                raise BackwardHookError(
+                    "Backward hook for Modules where no input requires gradient should always return None or None for "
+                    "all gradients."
+                )
 
 
-def _replaced(given: Any, before: Sequence[Any], which: str) -> Grads:
-    """What a hook returned in place of the gradients, or these if it returned None."""
+def _places(values: Sequence[Any]) -> list[Any]:
+    """Of each value shape and dtype; None for what is no tensor."""
+    return [(v._data.shape, v._data.dtype) if isinstance(v, Tensor) else None for v in values]
+
+
+def _spread(grads: Sequence[Any], places: Sequence[Any]) -> Grads:
+    """The gradients of the tensors, with None in the places of all else."""
+    rest = iter(grads)
+    return tuple([None if place is None else next(rest) for place in places])
+
+
+def _tuple_like(kind: tuple[Any, ...], items: list[Any]) -> tuple[Any, ...]:
+    """A tuple of the class of ``kind``: a named one, or a packed sequence, stays one."""
+    if type(kind) is tuple:
+        return tuple(items)
+    make = getattr(kind, "_make", None)
+    remade: tuple[Any, ...] = make(items) if make is not None else type(kind)(*items)
+    return remade
+
+
+def _replaced(hook: Hook, given: Any, before: Grads, who: str, what: str) -> Grads:
+    """What a hook returned in place of the gradients, or these if it returned None.
+
+    Raises:
+        BackwardHookError: another number of them.
+        ArgumentTypeError, ShapeRuntimeError, DtypeError: one that cannot stand for what it replaces.
+    """
     if given is None:
-        return tuple(before)
-    grads = given if isinstance(given, tuple) else (given,)
+        return before
+    grads = tuple(given) if isinstance(given, (tuple, list)) else (given,)
     if len(grads) != len(before):
         raise BackwardHookError(
-            f"Backward hook returned an invalid number of grad_{which}, got {len(grads)}, but expected {len(before)}"
+            f"{who} returned an invalid number of {what}, got {len(grads)}, but expected {len(before)}"
         )
-    return grads
+    return tuple([new if new is None else checked(hook, new, old) for new, old in zip(grads, before, strict=True)])
+
+
+def hook_last_node(module: Module, hooks: Sequence[Hook], args: tuple[Any, ...], result: Any) -> None:
+    """Let ``hook(module, grad_input, grad_output)`` see the operation that made the (first) output.
+
+    That is all that the hooks of ``register_backward_hook`` have ever seen: of a module of several operations, or with
+    several outputs, the rest is missing.
+    """
+    first = result
+    while first is not None and not isinstance(first, Tensor):
+        first = _first_of(first)
+    if first is None or not isinstance(first._node, Node):
+        return
+    for hook in hooks:
+        first._node.register_hook(partial(hook, module))
+    for values, what, where, missing in ((result, "return", "", "output"), (args, "take", "as input ", "input")):
+        if not isinstance(values, Tensor) and not (
+            isinstance(values, tuple) and all(isinstance(v, Tensor) for v in values)
+        ):
+            caution(
+                f"Using non-full backward hooks on a Module that does not {what} {where}a single Tensor or a tuple of "
+                "Tensors is deprecated and will be removed in future versions. This hook will be missing some of the "
+                f"grad_{missing}. Please use register_full_backward_hook to get the documented behavior.",
+                FutureWarning,
+            )
+            return
+    makers = {t.grad_fn for t in (result if isinstance(result, tuple) else (result,))} - {None}
+    if len(makers) > 1:
+        caution(
+            "Using a non-full backward hook when outputs are generated by different autograd Nodes is deprecated and "
+            "will be removed in future versions. This hook will be missing some grad_output. Please use "
+            "register_full_backward_hook to get the documented behavior.",
+            FutureWarning,
+        )
+    elif {t.grad_fn for t in args} - {None} != {parent for parent, _ in first._node.next_functions}:
+        caution(
+            "Using a non-full backward hook when the forward contains multiple autograd Nodes is deprecated and will "
+            "be removed in future versions. This hook will be missing some grad_input. Please use "
+            "register_full_backward_hook to get the documented behavior.",
+            FutureWarning,
+        )
+
+
+def _first_of(values: Any) -> Any:
+    """The first member, of a dictionary the first tensor; None if there is none."""
+    if isinstance(values, dict):
+        return next((v for v in values.values() if isinstance(v, Tensor)), None)
+    return values[0] if isinstance(values, (tuple, list)) and values else None

@@ -16,6 +16,7 @@ from ..ops import as_dtype
 from ..tape.modes import no_grad
 from ..tape.tensor import Tensor
 from .calling import Calling
+from .hooks import empty_tables, registered
 from .parameter import Parameter
 from .tree import typename
 
@@ -47,13 +48,7 @@ class Module(Calling):
             _buffers={},
             _non_persistent_buffers_set=set(),
             _modules={},
-            _forward_hooks=OrderedDict(),
-            _forward_hooks_with_kwargs=OrderedDict(),
-            _forward_hooks_always_called=OrderedDict(),
-            _forward_pre_hooks=OrderedDict(),
-            _forward_pre_hooks_with_kwargs=OrderedDict(),
-            _backward_hooks=OrderedDict(),
-            _backward_pre_hooks=OrderedDict(),
+            **empty_tables(),
             _state_dict_hooks=OrderedDict(),
             _state_dict_pre_hooks=OrderedDict(),
             _load_state_dict_pre_hooks=OrderedDict(),
@@ -93,7 +88,7 @@ class Module(Calling):
             if name in self._parameters:
                 raise ArgumentTypeError(_refusal(value, "parameter", name, "torch.nn.Parameter"))
             self._forget(name, "_buffers")
-            self._modules[name] = value
+            self._modules[name] = registered("module", self, name, value)
         elif "_parameters" not in held:
             object.__setattr__(self, name, value)
         elif name in self._parameters:
@@ -103,11 +98,11 @@ class Module(Calling):
         elif name in self._modules:
             if value is not None:
                 raise ArgumentTypeError(_refusal(value, "child module", name, "torch.nn.Module"))
-            self._modules[name] = None
+            self._modules[name] = registered("module", self, name, None)
         elif name in self._buffers:
             if value is not None and not isinstance(value, Tensor):
                 raise ArgumentTypeError(_refusal(value, "buffer", name, "torch.nn.Buffer, torch.Tensor"))
-            self._buffers[name] = value
+            self._buffers[name] = registered("buffer", self, name, value)
         else:
             object.__setattr__(self, name, value)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..backend import scalar_name
 from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
 from ..tape.tensor import Tensor
+from .hooks import registered
 from .parameter import Parameter
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Tree:
                     f"explicitly. To express '{name}' as a function of another Tensor, compute the value in the "
                     "forward() method."
                 )
-        self._parameters[name] = param
+        self._parameters[name] = param if param is None else registered("parameter", self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Hold a tensor that is part of the state but not learned.
@@ -104,7 +105,7 @@ class Tree:
             raise ArgumentTypeError(
                 f"cannot assign '{typename(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
             )
-        self._buffers[name] = tensor
+        self._buffers[name] = registered("buffer", self, name, tensor)
         (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
@@ -117,7 +118,7 @@ class Tree:
         if not isinstance(module, Tree) and module is not None:
             raise ArgumentTypeError(f"{typename(module)} is not a Module subclass")
         self._check_name("module", name, "_modules")
-        self._modules[name] = module
+        self._modules[name] = registered("module", self, name, module)
 
     def register_module(self, name: str, module: Module | None) -> None:
         """The same as ``add_module``."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .primitive import Primitive
     from .tensor import Tensor
 
-__all__ = ["METHODS", "HookTable", "RemovableHandle", "move_retained", "run_hooks"]
+__all__ = ["METHODS", "HookTable", "RemovableHandle", "checked", "move_retained", "run_hooks"]
 
 _ids = itertools.count(1)
 RETAIN = 1 << 60  # after every hook of the tensor ...
@@ -211,7 +211,7 @@ def run_hooks(node: Leaf | Node, g: Value, record: bool) -> Value:
         if key < NODE:
             replaced = hook(ts[0])
             if replaced is not None:
-                ts = [_checked(hook, replaced, ts[0])]
+                ts = [checked(hook, replaced, ts[0])]
         else:
             ts = _replaced(hook, hook(tuple(ts)), ts)
     values = ts if record else [None if t is None else t._data for t in ts]
@@ -229,7 +229,7 @@ def _name(hook: Any) -> str:
     return getattr(hook, "__name__", type(hook).__name__)
 
 
-def _checked(hook: Any, new: Any, old: Tensor | None) -> Tensor:
+def checked(hook: Any, new: Any, old: Tensor | None) -> Tensor:
     from .tensor import Tensor
 
     if not isinstance(new, Tensor):
@@ -259,7 +259,7 @@ def _replaced(hook: Any, new: Any, old: Sequence[Tensor | None]) -> list[Any]:
         raise GraphError(
             f"hook '{_name(hook)}' has returned an incorrect number of values (got {len(new)}, but expected {len(old)})"
         )
-    return [None if n is None else _checked(hook, n, o) for n, o in zip(new, old, strict=True)]
+    return [None if n is None else checked(hook, n, o) for n, o in zip(new, old, strict=True)]
 
 
 # methods of Node and Leaf ----------------------------------------------------------------------------------------
