@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ..absent import absent
 from .allowed import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
-from .atomic import atomic_write, remove_leftovers
+from .atomic import atomic_write, is_leftover, remove_leftovers
 from .checkpoint import FORMAT, VERSION, load, save
 from .interchange import load_file, save_file, to_arrays
 from .onnx_order import from_onnx, to_onnx
@@ -26,6 +26,7 @@ __all__ = [
     "clear_safe_globals",
     "from_onnx",
     "get_safe_globals",
+    "is_leftover",
     "load",
     "load_arrays",
     "load_file",

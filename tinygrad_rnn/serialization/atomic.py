@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_write", "remove_leftovers"]
+__all__ = ["atomic_write", "is_leftover", "remove_leftovers"]
 
 
 def atomic_write(path: str | os.PathLike[str], chunks: Iterable[Any]) -> None:
@@ -47,14 +48,26 @@ def atomic_write(path: str | os.PathLike[str], chunks: Iterable[Any]) -> None:
     _sync_folder(target.parent)
 
 
+def is_leftover(entry: Path, path: Path) -> bool:
+    """Whether the name of ``entry`` is one that :func:`atomic_write` gives a file while it writes ``path``.
+
+    >>> is_leftover(Path(".a.0123abcd.tmp"), Path("a")), is_leftover(Path(".a.tmp"), Path("a"))
+    (True, False)
+    """
+    return re.fullmatch(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp", entry.name) is not None
+
+
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
     """Remove the temporary files that a process killed while it wrote ``path`` left beside it.
 
-    Call it only where no other process can be writing ``path``.
+    One that cannot be removed stays: it takes room, and does no harm.  Call it only where no other process can be
+    writing ``path``.
     """
     target = Path(os.path.realpath(path))
-    for leftover in target.parent.glob(f".{target.name}.*.tmp"):
-        leftover.unlink()
+    for entry in target.parent.iterdir():
+        if is_leftover(entry, target):
+            with contextlib.suppress(OSError):
+                entry.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

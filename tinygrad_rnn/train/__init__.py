@@ -9,7 +9,7 @@ Nothing else in the package imports this; it uses the public API as any other pr
     evaluation.py    bits per character on the validation text
     sampling.py      text out of the model
     run_folder.py    the files that a run leaves, and how they stay consistent
-    interrupt.py     Ctrl-C, once and twice
+    interrupt.py     Ctrl-C, kill, a closed terminal
     loop.py          all of it together
     plot.py          the picture of a run (matplotlib, if it is there)
     commands.py      what the two commands do

@@ -1,7 +1,7 @@
 """The command line: ``tinygrad-rnn train``, ``sample``, ``doctor`` and ``bench``.
 
 Exit status: 0 done; 1 training diverged; 2 a mistake of the user's, told in one line, with nothing overwritten;
-130 and 143 stopped by Ctrl-C or SIGTERM.
+130, 143 and 129 stopped by Ctrl-C, SIGTERM or SIGHUP (a closed terminal).
 """
 
 from __future__ import annotations

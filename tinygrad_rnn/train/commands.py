@@ -5,8 +5,11 @@ Everything that can be wrong with the options is looked at before anything is ma
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from ..backend import to_device
 from ..errors import UsageError
 from ..serialization import load
 from .config import Config
+from .interrupt import Interrupted
 from .loop import sample_of, train_until_done
 from .plot import draw_curve
 from .restart import what_was_set
@@ -28,19 +32,25 @@ __all__ = ["sample", "train"]
 
 
 def train(*, out: str | None = None, resume: str | None = None, quiet: bool = False, **options: Any) -> None:
-    """Start a run, or go on with one, until its end; ``options`` are the fields of Config that were given."""
+    """Start a run, or go on with one, until its end; ``options`` are the fields of Config that were given.
+
+    Raises:
+        Interrupted: it was asked to stop; the message says what is saved.
+    """
     if options.get("text") is not None:
         options["text"] = os.path.abspath(options["text"])
     if resume is None:
         trainer = _trainer(Config.from_options(options))
-        with RunFolder.create(out) as folder:
+        folder = RunFolder.create(out)
+        with _says_what_is_saved(folder), folder:
             folder.open_logs()
             folder.save(trainer.state_dict())  # a run can be resumed from its first moment on
             _run(trainer, folder, quiet)
         return
     if out is not None:
         raise UsageError("--resume goes on in the folder of the run: give it or --out, not both")
-    with RunFolder.open(resume) as folder:
+    folder = RunFolder.open(resume)
+    with _says_what_is_saved(folder), folder:
         saved = folder.load()
         config = saved_config(saved, str(folder.checkpoint)).changed(options)
         if saved["update"] > config.updates:
@@ -51,6 +61,18 @@ def train(*, out: str | None = None, resume: str | None = None, quiet: bool = Fa
         trainer.load_state_dict(saved)
         folder.open_logs(trainer.update, saved["samples_bytes"])
         _run(trainer, folder, quiet)
+
+
+@contextlib.contextmanager
+def _says_what_is_saved(folder: RunFolder) -> Iterator[None]:
+    """Outside the loop Ctrl-C stops at once: what a resumed run would begin with is in the checkpoint itself."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not folder.checkpoint.exists():
+            raise Interrupted(signal.SIGINT, "interrupted before anything was saved") from None
+        saved = f"interrupted; saved is update {folder.load()['update']}"
+        raise Interrupted(signal.SIGINT, f"{saved}. Go on with: {folder.resume_command()}") from None
 
 
 def sample(*, run: str, prompt: str | None, length: int, temperature: float, seed: int) -> None:

@@ -1,17 +1,28 @@
-"""Ctrl-C: the first asks the loop to stop when its update is done, the second stops at once."""
+"""Ctrl-C, ``kill`` and a closed terminal: a request to stop, which the loop obeys when it has saved.
+
+The first request waits until the update is done, and its evaluation if one is due.  A second Ctrl-C gives that
+evaluation up, which the resumed run makes up for.  A third stops at once: what was done since the last checkpoint is
+lost.  SIGTERM and SIGHUP are no sign of impatience however often they come: ``timeout`` and closed terminals send them
+twice.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
 __all__ = ["Interrupted", "StopRequest"]
 
+# SIGINT last: when the handlers are put back, nothing can come between that leaves some of them.
+SIGNALS = [getattr(signal, name) for name in ("SIGHUP", "SIGTERM", "SIGINT") if hasattr(signal, name)]
+
 
 class Interrupted(Exception):
-    """The run was asked to stop, and has saved its state.
+    """The run was asked to stop; the message says what is saved.
 
     Attributes:
         status: the exit status that tells a shell which signal it was, 128 + its number.
@@ -23,10 +34,11 @@ class Interrupted(Exception):
 
 
 class StopRequest:
-    """Within ``with StopRequest() as stop:``, SIGINT and SIGTERM only set ``stop.signal`` to their number.
+    """Within ``with StopRequest() as stop:``, SIGINT, SIGTERM and SIGHUP only set ``stop.signal`` to their number.
 
-    A second one raises KeyboardInterrupt, wherever the program is.  The handlers that were there before come back
-    at the end.  In a thread other than the main one signals are left alone: Python delivers them elsewhere.
+    The third SIGINT raises KeyboardInterrupt, wherever the program is; see ``patience``.  A signal that was ignored
+    before, as SIGHUP is under ``nohup``, stays so.  The handlers that were there before come back at the end.  In a
+    thread other than the main one signals are left alone: Python delivers them elsewhere.
 
     >>> with StopRequest() as stop:
     ...     signal.raise_signal(signal.SIGINT)
@@ -38,21 +50,47 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.signal: int | None = None
+        self._presses = 0
+        self._patience: float = 3
         self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._request)
+            try:
+                for number in SIGNALS:
+                    if signal.getsignal(number) is not signal.SIG_IGN:
+                        self._before[number] = signal.getsignal(number)
+                        signal.signal(number, self._request)
+            except BaseException:  # Ctrl-C, before its own handler was there
+                self._restore()
+                raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        self._restore()
+
+    @contextlib.contextmanager
+    def patience(self, presses: float) -> Iterator[None]:
+        """Within this, it is the ``presses``-th Ctrl-C that raises KeyboardInterrupt; ``math.inf``: none."""
+        before, self._patience = self._patience, presses
+        try:
+            self._hurry()
+            yield
+        finally:
+            self._patience = before
 
     def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.signal is not None:
+        self.signal = self.signal or number
+        if number == signal.SIGINT:
+            self._presses += 1
+            self._hurry()
+
+    def _hurry(self) -> None:
+        if self._presses >= self._patience:
             raise KeyboardInterrupt
-        self.signal = number
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

@@ -36,33 +36,40 @@ def train_until_done(trainer: Trainer, folder: RunFolder, quiet: bool = False) -
     """Train until ``trainer.config.updates``, keeping the files of ``folder`` up to date.
 
     Raises:
-        Interrupted: by Ctrl-C or SIGTERM, after the state was saved.
+        Interrupted: by Ctrl-C, SIGTERM or SIGHUP, after the state was saved.
+        KeyboardInterrupt: by the third Ctrl-C, at once.
         Diverged: a loss, gradient norm or weight is not finite.
     """
     config = trainer.config
     read_every = READ_EVERY[config.device.partition(":")[0]]
     quiet_overflow = np.errstate(over="ignore", invalid="ignore")  # every number is looked at below
     with quiet_overflow, StopRequest() as stop, _Progress(trainer, quiet) as progress:
+        if trainer.owes_evaluation():
+            _make_up_for_evaluation(trainer, folder, stop)
+        stopped = stop.signal is not None
         pending = _Pending(trainer)
-        while trainer.update < config.updates:
+        while not stopped and trainer.update < config.updates:
             pending.add(*trainer.step())
-            stopping = stop.signal is not None or trainer.update == config.updates
             evaluating = trainer.update % config.eval_every == 0
-            saving = stopping or trainer.update % config.checkpoint_every == 0
-            if evaluating or saving or len(pending) >= read_every:
-                records = pending.read(folder)
-                if evaluating:
-                    records[-1]["validation"] = _evaluate(trainer, folder)
-                for record in records:
-                    folder.log(record)
-                progress.show(records)
+            records = pending.read(folder) if evaluating or len(pending) >= read_every else []
+            if evaluating:
+                _evaluate(trainer, folder, stop, records[-1])
+            # The one look at whether to stop: what comes after it is for the next update.
+            saving = stop.signal is not None or trainer.update == config.updates
+            saving = saving or trainer.update % config.checkpoint_every == 0
             if saving:
-                _save(trainer, folder)
+                records += pending.read(folder)
+            for record in records:
+                folder.log(record)
+            progress.show(records)
+            if saving:
+                _save(trainer, folder, stop)
+                stopped = stop.signal is not None  # the loop is left only here, where all is saved
             if evaluating or saving:
                 pending.restart_clock()
-            if stop.signal is not None and trainer.update < config.updates:
-                done = f"stopped after update {trainer.update}, everything is saved"
-                raise Interrupted(stop.signal, f"{done}. Go on with: {folder.resume_command()}")
+    if stop.signal is not None:
+        done = f"stopped after update {trainer.update}, everything is saved"
+        raise Interrupted(stop.signal, f"{done}. Go on with: {folder.resume_command()}")
 
 
 def sample_of(trainer: Trainer) -> str:
@@ -93,6 +100,8 @@ class _Pending:
 
     def read(self, folder: RunFolder) -> list[dict[str, Any]]:
         """One record per update.  Raises Diverged at the first number that is not finite."""
+        if not self._tensors:
+            return []
         first = self._trainer.update - len(self._tensors) + 1
         numbers = tg.stack([number for pair in self._tensors for number in pair]).tolist()  # one wait for all
         values = list(zip(numbers[::2], numbers[1::2], strict=True))
@@ -130,6 +139,8 @@ class _Progress:
         self._bar.close()
 
     def show(self, records: list[dict[str, Any]]) -> None:
+        if not records:
+            return
         last = records[-1]
         self._seconds = 0.9 * self._seconds + 0.1 * last["seconds"] if self._seconds else last["seconds"]
         speed = self._characters / max(self._seconds, 1e-9)
@@ -138,17 +149,32 @@ class _Progress:
         self._bar.update(len(records))
 
 
-def _evaluate(trainer: Trainer, folder: RunFolder) -> float:
-    bits = trainer.evaluate()
+def _evaluate(trainer: Trainer, folder: RunFolder, stop: StopRequest, record: dict[str, Any]) -> bool:
+    """Measure on the validation text, and keep the result in ``record`` too; False if that was given up."""
+    try:
+        with stop.patience(2):
+            bits, sample = trainer.evaluate(), sample_of(trainer)
+    except KeyboardInterrupt:  # the evaluation has changed nothing
+        return False
     trainer.validation.append([trainer.update, bits])
-    folder.add_sample(f"--- update {trainer.update}, {bits:.4f} bits per character ---\n{sample_of(trainer)}\n\n")
-    return bits
+    record["validation"] = bits
+    folder.add_sample(f"--- update {trainer.update}, {bits:.4f} bits per character ---\n{sample}\n\n")
+    return True
 
 
-def _save(trainer: Trainer, folder: RunFolder) -> None:
+def _make_up_for_evaluation(trainer: Trainer, folder: RunFolder, stop: StopRequest) -> None:
+    """Do the evaluation that was given up when the run was stopped; all is saved afterwards as it was before."""
+    record = folder.last_record()
+    if _evaluate(trainer, folder, stop, record):
+        folder.replace_last_record(record)
+        _save(trainer, folder, stop)
+
+
+def _save(trainer: Trainer, folder: RunFolder, stop: StopRequest) -> None:
     if not trainer.is_finite():
         raise Diverged(_diverged(trainer, folder, "a weight is not a finite number", trainer.update))
-    folder.save(trainer.state_dict())
+    with stop.patience(math.inf):
+        folder.save(trainer.state_dict())
 
 
 def _diverged(trainer: Trainer, folder: RunFolder, what: str, update: int) -> str:

@@ -13,6 +13,7 @@ ahead of it, by what a killed run did after its last checkpoint: going on from t
 
 from __future__ import annotations
 
+import collections
 import itertools
 import json
 import os
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..errors import UsageError
-from ..serialization import atomic_write, load, remove_leftovers, save
+from ..serialization import atomic_write, is_leftover, load, remove_leftovers, save
 
 __all__ = ["RunFolder"]
 
@@ -32,9 +33,13 @@ CHECKPOINT = "checkpoint.safetensors"
 
 
 class RunFolder:
-    """A run's folder, open for training: no other process can have it open at the same time."""
+    """A run's folder.  Within ``with folder:`` it is open for training, and no other process can have it so.
 
-    def __init__(self, path: Path) -> None:
+    Raises:
+        UsageError: from ``with``, if another process is training in the folder, or a new one is not empty.
+    """
+
+    def __init__(self, path: Path, new: bool = False) -> None:
         self.path = path
         self.checkpoint = path / CHECKPOINT
         self.config = path / "config.json"
@@ -42,18 +47,21 @@ class RunFolder:
         self.samples = path / "samples.txt"
         self.result = path / "result.json"
         self.curve = path / "curve.png"
-        self._lock = _lock(path)
+        self._new = new
         self._metrics: IO[str] | None = None
         self._samples: IO[str] | None = None
+        self._lock: int | None = None
 
     # making and finding --------------------------------------------------------------------------------------
 
     @classmethod
     def create(cls, path: str | None, parent: str = "runs") -> RunFolder:
-        """A new folder: ``path``, which must not exist or be empty; for None the next free number in ``parent``.
+        """A new folder: ``path``, or for None the next free number in ``parent``.
+
+        ``path`` must not exist, be empty, or hold no more than a run that was killed before its first save leaves.
 
         Raises:
-            UsageError: there is something already.
+            UsageError: it is a file.
             OSError: it cannot be made.
         """
         if path is None:
@@ -61,17 +69,15 @@ class RunFolder:
         folder = Path(path)
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"--out {path} is a file, not a folder")
-        if folder.is_dir() and any(folder.iterdir()):
-            raise UsageError(f"--out {path} exists and is not empty: give another, or go on with --resume {path}")
         folder.mkdir(parents=True, exist_ok=True)
-        return cls(folder)
+        return cls(folder, new=True)
 
     @classmethod
     def open(cls, path: str) -> RunFolder:
         """The existing run folder ``path``.
 
         Raises:
-            UsageError: no such folder, no checkpoint in it, or another process is training in it.
+            UsageError: no such folder, or no checkpoint in it.
         """
         return cls(cls.find(path).parent)
 
@@ -86,14 +92,47 @@ class RunFolder:
         if not folder.is_dir():
             raise UsageError(f"there is no run folder {path}")
         if not (folder / CHECKPOINT).is_file():
-            raise UsageError(f"the folder {path} has no {CHECKPOINT}: it is not a run, or ended before its first save")
+            raise UsageError(
+                f"the folder {path} has no {CHECKPOINT}: it is not a run, or ended before its first save "
+                f"(then begin again with --out {path})"
+            )
         return folder / CHECKPOINT
 
     def __enter__(self) -> RunFolder:
-        return self
+        try:
+            self._take()
+            if self._new and not all(self._is_of_a_stillborn(entry) for entry in self.path.iterdir()):
+                there = f"--out {self.path} exists and is not empty"
+                raise UsageError(f"{there}: give another, or go on with --resume {self.path}")
+            return self
+        except BaseException:
+            self.close()
+            raise
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+    def _take(self) -> None:
+        """Lock the folder for this process; the operating system unlocks it when the process ends, however it ends."""
+        try:
+            import fcntl
+        except ImportError:  # Windows
+            return
+        self._lock = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(f"another process is training in {self.path}") from error
+        except OSError:  # a file system without locks
+            pass
+
+    def _is_of_a_stillborn(self, entry: Path) -> bool:
+        """Whether this is what a run leaves that ends before its first save: logs without a line, half a checkpoint."""
+        if entry.is_symlink() or not entry.is_file():
+            return False
+        if is_leftover(entry, self.checkpoint):
+            return True
+        return entry in (self.metrics, self.samples) and not entry.stat().st_size
 
     # while training ------------------------------------------------------------------------------------------
 
@@ -110,6 +149,19 @@ class RunFolder:
         """Append one line to the metrics."""
         assert self._metrics is not None
         self._metrics.write(json.dumps(record) + "\n")
+
+    def last_record(self) -> dict[str, Any]:
+        """The last line of the metrics; empty if there is none."""
+        return next(iter(collections.deque(self.records(), maxlen=1)), {})
+
+    def replace_last_record(self, record: dict[str, Any]) -> None:
+        """Put ``record`` in the place of the last line of the metrics, which is never missing meanwhile."""
+        assert self._metrics is not None
+        lines = self.metrics.read_bytes().splitlines(keepends=True)
+        self._metrics.close()
+        if lines:
+            atomic_write(self.metrics, [*lines[:-1], (json.dumps(record) + "\n").encode()])
+        self._metrics = self.metrics.open("a", encoding="utf-8", buffering=1)
 
     def add_sample(self, text: str) -> None:
         """Append ``text`` to the samples."""
@@ -172,23 +224,6 @@ def _numbered(parent: Path) -> Path:
         except FileExistsError:
             continue
     raise AssertionError("unreachable")
-
-
-def _lock(folder: Path) -> int | None:
-    """Lock a folder for this process; the operating system unlocks it when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise UsageError(f"another process is training in {folder}") from error
-    except OSError:  # a file system without locks
-        pass
-    return descriptor
 
 
 def _bytes_of_updates(path: Path, updates: int) -> int:

@@ -86,6 +86,11 @@ class Trainer:
         """Bits per character on the validation text."""
         return bits_per_character(self.model, self.corpus.validation, self.config.device)
 
+    def owes_evaluation(self) -> bool:
+        """Whether the evaluation that is due after this update was not done: it was given up to stop."""
+        due = self.update > 0 and self.update % self.config.eval_every == 0
+        return due and (not self.validation or self.validation[-1][0] != self.update)
+
     def is_finite(self) -> bool:
         """Whether every weight is a finite number."""
         return all(bool(np.isfinite(to_numpy(parameter._data)).all()) for parameter in self.parameters)
