@@ -41,7 +41,7 @@ def catches(name: str, tool: str) -> bool:
         try:
             if tool == "laws":
                 assert_laws(apply, inputs)
-            assert_gradients(apply, inputs, order=2)
+            assert_gradients(apply, inputs, order=2, min_signal=0)  # what is flat is not caught for it
         except (GradcheckError, CheckFailed) as error:
             raise Caught from error
 

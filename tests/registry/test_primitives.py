@@ -58,7 +58,7 @@ def test_gradients_of_first_and_second_order_are_right(name: str, record_propert
     @given(samples(name))
     def check(call: Call) -> None:
         nonlocal worst, orders, tried, signal
-        report = assert_gradients(*application(name, *call), order=2)
+        report = assert_gradients(*application(name, *call), order=2, min_signal=0)
         worst = [max(pair) for pair in zip_longest(worst, report.by_order, fillvalue=0.0)]
         orders, tried, signal = max(orders, len(report.by_order)), tried + 1, max(signal, report.signal)
 
@@ -80,7 +80,7 @@ def test_gradients_of_third_order_are_right(name: str) -> None:
     @settings(max_examples=50)
     @given(samples(name))
     def check(call: Call) -> None:
-        assert_gradients(*application(name, *call), order=3, rtol=1e-6)
+        assert_gradients(*application(name, *call), order=3, rtol=1e-6, min_signal=0)
 
     check()
 

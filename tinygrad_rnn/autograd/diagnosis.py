@@ -10,8 +10,7 @@ A mismatch between analytical and numerical Jacobian has few causes, and each le
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,11 +18,11 @@ import numpy as np
 
 from ..errors import TinygradRnnError
 from ..tape.tensor import Tensor, wrap
-from .localise import Suspect, first_wrong
+from .localise import TOLERANCE, Suspect, input_names, search
 from .numeric import Problem
 from .slopes import Slopes, slopes
 
-__all__ = ["GradcheckError", "Jacobians", "Mismatch", "explain", "input_names"]
+__all__ = ["GradcheckError", "Jacobians", "Mismatch", "explain"]
 
 __tracebackhide__ = True  # pytest shows the line that called us, not ours
 
@@ -33,7 +32,8 @@ class Mismatch:
     """What ``gradcheck`` found.
 
     Attributes:
-        output, input: which output and which input.
+        output, input: which output and which input, by number.
+        output_name, place: the same in words: ``output 0`` and ``input 1``, or ``output[1][0]`` in a container.
         input_name: the parameter's or argument's name, or None.
         output_index, input_index: multi-indices of the worst entry.
         numerical, analytical: the derivative there, both ways.
@@ -44,10 +44,13 @@ class Mismatch:
         suspect: the first operation on the tape that is wrong by itself, or None.
         analytical_jacobian, numerical_jacobian, wrong_entries: all of it, ``(input entries, output entries)``.
         coarse: the type of the input where it is too coarse for differences, or None.
+        unchecked: names of the operations that could not be checked by themselves.
     """
 
     output: int
     input: int
+    output_name: str
+    place: str
     input_name: str | None
     output_index: tuple[int, ...]
     input_index: tuple[int, ...]
@@ -64,10 +67,11 @@ class Mismatch:
     numerical_jacobian: Any
     wrong_entries: Any
     coarse: str | None = None
+    unchecked: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         name = f" '{self.input_name}'" if self.input_name else ""
-        by = f"output {self.output}{_at(self.output_index)} by input {self.input}{name}{_at(self.input_index)}"
+        by = f"{_entry(self.output_name, '', self.output_index)} by {_entry(self.place, name, self.input_index)}"
         lines = [
             f"worst entry: {by}",
             f"    numerical  {self.numerical:.12g}",
@@ -80,7 +84,12 @@ class Mismatch:
         if self.coarse:
             lines.append(COARSE.format(self.coarse))
         lines.append(str(self.slopes))
-        lines.append(str(self.suspect) if self.suspect else CLEAN)
+        if self.suspect:
+            lines.append(str(self.suspect))
+        elif self.unchecked:
+            lines.append(UNCHECKED.format(", ".join(sorted(set(self.unchecked)))))
+        else:
+            lines.append(CLEAN)
         return "\n".join(lines)
 
 
@@ -91,6 +100,10 @@ COARSE = (
 CLEAN = (
     "tape: every recorded operation is right by itself, so values left the tape on the way: look for detach(), .data, "
     "no_grad(), numpy(), or a constant computed from the inputs"
+)
+UNCHECKED = (
+    "tape: the recorded operations that can be run by themselves are right, and {} cannot: look there first, and then "
+    "for detach(), .data, no_grad(), numpy(), or a constant computed from the inputs"
 )
 
 
@@ -117,8 +130,9 @@ class Jacobians:
         numerical: Sequence[Sequence[Any]],
         atol: float,
         rtol: float,
+        names: Sequence[str],
     ) -> None:
-        self.problem, self.atol, self.rtol = problem, atol, rtol
+        self.problem, self.atol, self.rtol, self.names = problem, atol, rtol, names
         self.shapes = [tuple(y.shape) for y in outputs]
         self._analytical, self._numerical = analytical, numerical
 
@@ -136,8 +150,15 @@ class Jacobians:
         return not self.wrong(output, order).any()
 
 
-def explain(table: Jacobians, output: int, order: int, eps: float) -> GradcheckError:
-    """The error for a Jacobian that disagrees, with all that can be found out about it."""
+def explain(table: Jacobians, output: int, order: int, eps: float, tolerance: float | None = None) -> GradcheckError:
+    """The error for a Jacobian that disagrees, with all that can be found out about it.
+
+    Args:
+        tolerance: the relative error to look for in the operations, by default a tenth of that of the check, and no
+            more than 1e-5.
+    """
+    if tolerance is None:
+        tolerance = min(TOLERANCE, max(0.1 * table.rtol, 1e-9))
     problem = table.problem
     position = problem.wanted[order]
     a, n = table.pair(output, order)
@@ -147,13 +168,16 @@ def explain(table: Jacobians, output: int, order: int, eps: float) -> GradcheckE
         excess = np.where(bad, np.where(np.isnan(excess), np.inf, excess), -np.inf)
     row, column = (int(k) for k in np.unravel_index(int(np.argmax(excess)), excess.shape))
     shape = tuple(problem.inputs[position].shape)
+    suspect, unchecked = search(problem, tolerance)
     input_index = _multi(row, shape)
     numerical, analytical = float(n[row, column]), float(a[row, column])
     absolute = abs(analytical - numerical)
     mismatch = Mismatch(
         output=output,
         input=position,
-        input_name=input_names(problem.func, problem.inputs)[position],
+        output_name=table.names[output],
+        place=problem.input_name(position),
+        input_name=input_names(problem)[position],
         output_index=_multi(column, table.shapes[output]),
         input_index=input_index,
         numerical=numerical,
@@ -164,14 +188,15 @@ def explain(table: Jacobians, output: int, order: int, eps: float) -> GradcheckE
         entries=bad.size,
         pattern=_pattern(a[bad], n[bad]),
         slopes=_slopes_at(table, output, position, input_index, column, eps),
-        suspect=first_wrong(problem),
+        suspect=suspect,
         analytical_jacobian=a,
         numerical_jacobian=n,
         wrong_entries=bad,
         coarse=dtype.name if (dtype := problem.inputs[position].dtype).itemsize < 8 else None,
+        unchecked=tuple(unchecked),
     )
     first = (
-        f"Jacobian mismatch for output {output} with respect to input {position},\n"
+        f"Jacobian mismatch for {mismatch.output_name} with respect to {mismatch.place},\n"
         f"numerical:{wrap(n)!r}\nanalytical:{wrap(a)!r}\n"
     )
     return GradcheckError(f"{first}\n{mismatch}", mismatch)
@@ -213,40 +238,8 @@ def _multi(flat: int, shape: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(k) for k in np.unravel_index(flat, shape)) if shape else ()
 
 
-def _at(index: tuple[int, ...]) -> str:
-    return f"[{', '.join(map(str, index))}]" if index else ""
-
-
-def input_names(func: Callable[..., Any], inputs: Sequence[Any]) -> list[str | None]:
-    """Names for the inputs: of parameters if ``func`` is a module or a method of one, else of the arguments."""
-    given = getattr(func, "names", None)
-    if isinstance(given, list):
-        return given
-    names: list[str | None] = [None] * len(inputs)
-    try:
-        arguments = [
-            p.name
-            for p in inspect.signature(func).parameters.values()
-            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
-        names[: len(arguments)] = arguments[: len(inputs)]
-    except (TypeError, ValueError):
-        pass  # a built-in without a signature
-    for owner in _owners(func):
-        parameters = {id(p): name for name, p in owner.named_parameters()}
-        names = [parameters.get(id(t), name) for t, name in zip(inputs, names, strict=True)]
-    return names
-
-
-def _owners(func: Any) -> list[Any]:
-    """Modules that a function belongs to or closes over."""
-    cells = [cell.cell_contents for cell in getattr(func, "__closure__", None) or () if _filled(cell)]
-    return [x for x in (func, getattr(func, "__self__", None), *cells) if hasattr(x, "named_parameters")]
-
-
-def _filled(cell: Any) -> bool:
-    try:
-        cell.cell_contents  # noqa: B018
-    except ValueError:
-        return False
-    return True
+def _entry(place: str, name: str, index: tuple[int, ...]) -> str:
+    """One entry of an output or input: ``input 0 'x'[2]``, ``output[1][0] at [2]``."""
+    if not index:
+        return place + name
+    return f"{place}{name}{' at ' if place.endswith(']') and not name else ''}[{', '.join(map(str, index))}]"

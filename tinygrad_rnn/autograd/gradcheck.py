@@ -14,11 +14,11 @@ import numpy as np
 
 from ..backend import to_device
 from ..errors import ArgumentError
-from ..tape.backward import grad
 from ..tape.tensor import Tensor, wrap
 from .checks import Check, check_inputs
-from .diagnosis import GradcheckError, input_names
-from .numeric import Problem
+from .diagnosis import GradcheckError
+from .localise import gradients_of
+from .numeric import Problem, as_tuple
 
 __all__ = ["GradcheckError", "gradcheck", "gradgradcheck"]
 
@@ -50,9 +50,10 @@ def gradcheck(
     ``|analytical - numerical| <= atol + rtol * |numerical|``, entry by entry.  Inputs should be float64.
 
     Args:
-        func: takes the inputs, gives a tensor or a tuple of them.  A module, or a bound method of one, is fine: its
-            parameters may be passed among the inputs after those that it reads, or be the inputs of a closure.
-        inputs: tensors, and anything else that ``func`` takes.
+        func: takes the inputs, gives a tensor, or tensors in tuples, lists, dicts and dataclasses to any depth.  A
+            module, or a bound method of one, is fine: its parameters may be passed among the inputs after those that
+            it reads, or be the inputs of a closure.
+        inputs: tensors, containers of tensors, and anything else that ``func`` takes.
         eps: the step of the differences.
         raise_exception: raise on failure, or give False.
         nondet_tol: by how much two backward passes over the same graph may differ.
@@ -71,6 +72,7 @@ def gradcheck(
     Raises:
         GradcheckError: a gradient is wrong.  Its ``mismatch`` attribute holds the findings.
         ArgumentError: no input requires grad (a ValueError), or an unknown method.
+        NotTensors: ``func`` gives something that is no tensor (an AttributeError), which would go unchecked.
 
     >>> import tinygrad_rnn as tg
     >>> x = tg.tensor([0.1, -0.7], dtype=tg.float64, requires_grad=True)
@@ -79,7 +81,7 @@ def gradcheck(
     """
     if check_batched_grad or check_batched_forward_grad:
         raise ArgumentError("gradcheck(): batched gradients need vmap, which this package does not have")
-    problem = Problem(func, _as_tuple(inputs))
+    problem = Problem(func, as_tuple(inputs))
     check_inputs(problem)
     try:
         check = Check(problem, eps, atol, rtol, nondet_tol, check_grad_dtypes, fast_mode, method)
@@ -125,28 +127,17 @@ def gradgradcheck(
     >>> tg.autograd.gradgradcheck(tg.tanh, x)
     True
     """
-    given = _as_tuple(inputs)
-    problem = Problem(func, given)
+    problem = Problem(func, as_tuple(inputs))
     check_inputs(problem)
     outputs = [y for y in problem.outputs() if y.requires_grad]
     if grad_outputs is None:
         seeds = tuple(_random_like(y, k, gen_non_contig_grad_outputs) for k, y in enumerate(outputs))
     else:
-        seeds = _as_tuple(grad_outputs)
-    count = len(given)
-
-    def gradients(*args: Any) -> tuple[Tensor, ...]:
-        again = Problem(func, args[:count])
-        ys = [y for y in again.outputs() if y.requires_grad]
-        leaves = [args[k] for k in again.wanted]
-        found = grad(ys, leaves, list(args[count:]), create_graph=True, allow_unused=True)
-        return tuple(g for g in found if g is not None)
-
-    gradients.names = [*input_names(func, given), *(f"grad_outputs[{k}]" for k in range(len(seeds)))]  # type: ignore[attr-defined]
-    gradients.second_order = True  # type: ignore[attr-defined]
+        seeds = as_tuple(grad_outputs)
+    derived = gradients_of(problem, seeds)
     return gradcheck(
-        gradients,
-        (*given, *seeds),
+        derived.func,
+        derived.args,
         eps=eps,
         atol=atol,
         rtol=rtol,
@@ -161,10 +152,6 @@ def gradgradcheck(
         masked=masked,
         method=method,
     )
-
-
-def _as_tuple(inputs: Any) -> tuple[Any, ...]:
-    return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
 
 
 def _random_like(y: Tensor, number: int, strided: bool) -> Tensor:

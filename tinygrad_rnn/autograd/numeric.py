@@ -15,25 +15,30 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backend import array_module, to_numpy
 from ..errors import ArgumentError, TinygradRnnError
 from ..tape.backward import grad
+from ..tape.nested import leaves
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 
 __all__ = [
     "METHODS",
     "WIDER",
+    "NotTensors",
     "Problem",
+    "Projection",
+    "as_tuple",
     "central",
     "choose",
     "complex_step",
     "differentiate",
     "extrapolated",
+    "project",
     "push_forward",
     "to_host",
 ]
@@ -43,28 +48,57 @@ METHODS = ("central", "extrapolated", "complex", "auto")
 COMPLEX_STEP = 1e-30
 WIDER = 2000.0  # the first step of the extrapolation, in units of eps: rounding counts less, truncation cancels
 
+ROUNDING = 1e-11  # of <v, f> in a difference at the smallest step, 5e-4: 2e-16 / 5e-4, with room for sums
+NEGLIGIBLE = 1e-12  # of inputs and directions of size 1: where all terms cancel, only rounding is left
+
 Line = Callable[[Any], list[Any]]
+
+
+class NotTensors(TinygradRnnError, AttributeError):
+    """A function gave something beside tensors, or none at all, where its gradients are to be checked."""
 
 
 class Problem:
     """A function together with the inputs at which it is looked at.
 
     Attributes:
-        func: takes ``inputs``, gives a tensor or a tuple or list with tensors in it.
-        inputs: tensors and anything else.
+        func: takes ``args``; gives tensors, by themselves or in containers (see ``tape.nested``).
+        args: tensors, containers of tensors, and anything else.
+        inputs: the arguments with the tensors of a container in place of the container.
         wanted: positions of the inputs that require grad.
     """
 
-    def __init__(self, func: Callable[..., Any], inputs: Sequence[Any]) -> None:
+    def __init__(self, func: Callable[..., Any], args: Sequence[Any]) -> None:
         self.func = func
-        self.inputs = tuple(inputs)
+        self.args = tuple(args)
+        flat = [
+            (f"[{k}]{path}", leaf) for k, argument in enumerate(self.args) for path, leaf in _tensors_or_self(argument)
+        ]
+        self.inputs = tuple([leaf for _, leaf in flat])
+        self.paths = tuple([path for path, _ in flat])
         self.wanted = [k for k, t in enumerate(self.inputs) if isinstance(t, Tensor) and t.requires_grad]
 
     def outputs(self) -> tuple[Tensor, ...]:
-        """The floating-point tensors that the function gives."""
-        result = self.func(*self.inputs)
-        items = result if isinstance(result, (tuple, list)) else (result,)
-        return tuple(y for y in items if isinstance(y, Tensor) and y._data.dtype.kind in "fc")
+        """The floating-point tensors that the function gives, whatever containers they are in.
+
+        Raises:
+            NotTensors: it gives something else than tensors, or nothing.
+        """
+        result = self.func(*self.args)
+        found = [result] if isinstance(result, Tensor) else [y for _, y in _only_tensors(result)]
+        return tuple([y for y in found if y._data.dtype.kind in "fc"])
+
+    def named_outputs(self) -> list[tuple[str, Tensor]]:
+        """``outputs()`` with what to call each: ``output 1``, or ``output[1][0]`` in a container."""
+        return [(name, y) for name, y in self.named_tensors() if y._data.dtype.kind in "fc"]
+
+    def named_tensors(self) -> list[tuple[str, Tensor]]:
+        """All tensors that the function gives, integers too, with what to call each."""
+        return [(place("output", path), y) for path, y in _only_tensors(self.func(*self.args))]
+
+    def input_name(self, position: int) -> str:
+        """What to call an input: ``input 1``, or ``input[1][0]`` in a container."""
+        return place("input", self.paths[position])
 
     def values(self) -> list[Any]:
         """Copies of the outputs' values on the host: an output may be a view of an input that is about to move."""
@@ -105,6 +139,41 @@ class Problem:
                     t._data = array
 
         return at
+
+
+def as_tuple(inputs: Any) -> tuple[Any, ...]:
+    """Arguments that were given as a tuple or list, or one that was given by itself."""
+    return tuple(inputs) if isinstance(inputs, (tuple, list)) else (inputs,)
+
+
+def place(kind: str, path: str) -> str:
+    """A name for what is at a path: by its number where there is no nesting."""
+    number = path[1:-1] if path else "0"
+    return f"{kind} {number}" if number.isdigit() else f"{kind}{path}"
+
+
+def _tensors_or_self(argument: Any) -> list[tuple[str, Any]]:
+    """The tensors in a container with their paths; an argument that holds none stands for itself."""
+    return [(path, leaf) for path, leaf in leaves(argument) if isinstance(leaf, Tensor)] or [("", argument)]
+
+
+def _only_tensors(result: Any) -> list[tuple[str, Tensor]]:
+    """The tensors of a result with their paths: what else it holds would go unchecked without a word."""
+    found = list(leaves(result))
+    for path, leaf in found:
+        if not isinstance(leaf, Tensor):
+            kind = type(leaf).__name__
+            raise NotTensors(
+                f"'{kind}' object has no attribute 'requires_grad': func gave a {kind} as {place('output', path)}, and "
+                "only tensors can be checked (by themselves, or in tuples, lists, dicts and dataclasses). Check a "
+                "function that returns the tensors alone, such as lambda *args: func(*args)[0]"
+            )
+    if not found:
+        raise NotTensors(
+            f"'{type(result).__name__}' object has no attribute 'requires_grad': func gave {result!r}, in which there "
+            "is no tensor to check"
+        )
+    return found
 
 
 def central(f: Line, h: float) -> list[Any]:
@@ -178,9 +247,79 @@ def choose(problem: Problem, method: str, eps: float, rng: np.random.Generator) 
                 return "extrapolated"
             raise ArgumentError(
                 f"gradcheck(): method='complex' needs a function that is analytic and computes with complex values; "
-                f"for input {position} it is not or does not. Use method='extrapolated', or 'auto'"
+                f"for {problem.input_name(position)} it is not or does not. Use method='extrapolated', or 'auto'"
             )
     return "complex"
+
+
+class Projection(NamedTuple):
+    """``<v, J u>`` by one input, computed in two ways.
+
+    Attributes:
+        analytical: ``<v J, u>`` with the gradient.
+        numerical: from differences or complex steps.
+        size: ``sum |v J| |u|``, the size of the terms before they cancel; errors are measured in it.
+        change: how much the last refinement of the differences changed them.
+        noise: what rounding may have done to them.
+        weight: ``sum |v y|``, the size of the values that were subtracted.
+    """
+
+    analytical: float
+    numerical: float
+    size: float
+    change: float
+    noise: float
+    weight: float
+
+    @property
+    def gap(self) -> float:
+        return abs(self.analytical - self.numerical)
+
+    def agrees(self, rtol: float) -> bool:
+        """Whether both are equal, as far as the differences can tell.  A nan never is."""
+        return self.gap <= rtol * self.size + 4 * self.change + self.noise
+
+    @property
+    def settled(self) -> bool:
+        """Whether the differences have converged: at a kink within their reach they do not."""
+        return self.change <= 1e-4 * self.size + 1e3 * self.noise
+
+
+def project(
+    problem: Problem, position: int, g: Any, u: Any, vs: Sequence[Any], method: str, eps: float = 1e-6
+) -> Projection:
+    """Compare a gradient with the numerical derivative along one direction.
+
+    Args:
+        g: the gradient of ``sum <v, y>`` by the input, or None for zeros.
+        u: the direction, of the input's shape.
+        vs: for each output its cotangent, of its shape.
+        method: settled with ``choose``.
+        eps: the unit of the steps.
+    """
+    terms = np.zeros(np.shape(u)) if g is None else g * u
+    numerical, change, weight = _along(problem, position, u, vs, method, eps)
+    analytical, size = float(terms.sum()), float(np.abs(terms).sum())
+    size = max(size, abs(numerical))
+    return Projection(analytical, numerical, size, change, ROUNDING * weight + NEGLIGIBLE, weight)
+
+
+def _along(
+    problem: Problem, position: int, u: Any, vs: Sequence[Any], method: str, eps: float
+) -> tuple[float, float, float]:
+    """``<v, J u>``, how far it has settled, and the size of the values that were subtracted."""
+    if method == "complex":
+        exact = complex_step(problem.complex_line(position, u))
+        if exact is not None:
+            return float(sum((v * d).sum() for v, d in zip(vs, exact, strict=True))), 0.0, 0.0
+    line = problem.line(position, u)
+
+    def weighted(t: float) -> list[Any]:
+        return [np.asarray(sum((v * y).sum() for v, y in zip(vs, line(t), strict=True)))]
+
+    found, change = extrapolated(weighted, WIDER * eps)
+    weight = float(sum(np.abs(v * y).sum() for v, y in zip(vs, problem.values(), strict=True)))
+    return float(found[0]), float(change[0]), weight
 
 
 def push_forward(problem: Problem, tangents: Sequence[Any]) -> list[Any]:
