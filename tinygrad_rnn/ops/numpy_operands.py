@@ -1,0 +1,94 @@
+"""What NumPy's functions take and give, in our terms: tensors out of whatever stands for an array, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..backend import array_module, is_array
+from ..tape.tensor import Tensor, as_array, wrap
+from ..typing import Array, Value
+from . import shape
+from .dtypes import cast
+from .elementwise import sign
+
+__all__ = ["alike", "each", "flat", "operand", "raw", "shown", "tensor_of", "tensors_in"]
+
+
+def tensors_in(value: Any) -> list[Tensor]:
+    """The Tensors among arguments, also inside lists, tuples and dicts."""
+    if isinstance(value, Tensor):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return [t for item in items for t in tensors_in(item)]
+
+
+def each(value: Any, f: Callable[[Any], Any]) -> Any:
+    """``f`` of whatever lists, tuples and dicts hold, in containers of the same kind."""
+    if isinstance(value, dict):
+        return {key: each(item, f) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        items = [each(item, f) for item in value]
+        return value._make(items) if hasattr(value, "_make") else type(value)(items)
+    return f(value)
+
+
+def raw(value: Any) -> Any:
+    """Arguments with the arrays of tensors in their place."""
+    return each(value, lambda x: x._data if isinstance(x, Tensor) else x)
+
+
+def shown(result: Any, tensors: list[Tensor]) -> Any:
+    """A result of NumPy's with tensors in place of arrays.
+
+    One over the memory of an argument shares its clock: a write to either is seen by whoever saved the other.
+    """
+
+    def show(x: Any) -> Any:
+        if not is_array(x) or x.dtype.kind not in "biufc":
+            return x
+        out = wrap(as_array(x))
+        for t in tensors:
+            if array_module(t._data).may_share_memory(t._data, out._data):
+                out._clock = t._own_clock()
+        return out
+
+    return each(result, show)
+
+
+def operand(x: Any) -> Any:
+    """Tensors and numbers as they are; what else NumPy takes for an array as a tensor."""
+    return x if isinstance(x, (Tensor, int, float, complex, np.generic)) else tensor_of(x)
+
+
+def tensor_of(x: Any, like: Tensor | None = None) -> Any:
+    """A tensor of what NumPy takes for an array: of memory that nobody else writes to, in the dtype NumPy gives it.
+
+    A list with tensors in it is stacked, so that gradients flow to them.
+    """
+    if isinstance(x, Tensor):
+        return x
+    if isinstance(x, (list, tuple)) and tensors_in(x):
+        return shape.stack(alike(*x))
+    xp: Any = array_module(like._data) if like is not None else np
+    return wrap(as_array(x).copy() if is_array(x) else xp.array(x))
+
+
+def alike(*values: Any, dtype: Any = None) -> list[Any]:
+    """Tensors of one dtype: that which NumPy gives to a mixture of them, or the one that is asked for.
+
+    A Python number leaves the width to the others, as in NumPy's ufuncs.
+    """
+    first = next(iter(tensors_in(list(values))), None)
+    tensors = [tensor_of(value, first) for value in values]
+    weak = (bool, int, float, complex)
+    kinds: list[Any] = [v if type(v) in weak else t.dtype for v, t in zip(values, tensors, strict=True)]
+    common = np.dtype(np.result_type(*kinds) if dtype is None else dtype)
+    return [t if t.dtype == common else cast(t, dtype=common) for t in tensors]
+
+
+def flat(values: Array, a: Value) -> Value:
+    """``values``, computed from ``a`` by a function whose derivative is 0 wherever it has one."""
+    return tensor_of(values) + cast(sign(a), dtype=values.dtype) * 0
