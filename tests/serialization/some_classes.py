@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import tinygrad_rnn as tg
@@ -70,3 +72,31 @@ class Tagger(tg.nn.Module):
         for module in self.stack:
             h = module(h)
         return self.decoder(self.act(h) * self.scale)
+
+
+class Color(Enum):
+    """An enumeration."""
+
+    RED = 1
+    BLUE = 2
+
+
+class Slot:
+    """Has a slot."""
+
+    __slots__ = ("slot",)
+
+
+class Shy(Slot):
+    """An object with methods, a property, a slot and a cached property."""
+
+    def method(self) -> int:
+        return 1
+
+    @property
+    def value(self) -> int:
+        return 2
+
+    @cached_property
+    def count_of(self) -> int:
+        return 3

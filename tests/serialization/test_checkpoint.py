@@ -118,11 +118,11 @@ def test_arrays_are_named_by_the_path_that_leads_to_them(path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "where"),
     [
-        ({"a": [1, {2, 3}]}, "a.1 is a builtins.set"),
+        ({"a": [1, memoryview(b"")]}, "a.1 is a builtins.memoryview"),
         (object(), "the value is a builtins.object"),
         ({"f": print}, "f is a builtins.builtin_function_or_method"),
         ({"x": np.array([None])}, "array 'x' of dtype object"),
-        ({"x": np.zeros(2, np.complex128)}, "array 'x' of dtype complex128"),
+        ({"x": np.zeros(2, np.longdouble)}, "array 'x' of dtype float128|array 'x' of dtype longdouble"),
     ],
 )
 def test_what_cannot_be_saved_is_refused_with_its_place(path: Path, value: Any, where: str) -> None:
@@ -193,7 +193,7 @@ def test_a_plain_safetensors_file_is_refused_as_such(path: Path) -> None:
 
 def test_another_version_of_the_format_is_named(path: Path) -> None:
     save_arrays({}, path, {"format": "tinygrad_rnn", "version": "7"})
-    with pytest.raises(CheckpointError, match="has version 7 of the format; this tinygrad_rnn reads version 1"):
+    with pytest.raises(CheckpointError, match="has version 7 of the format; this tinygrad_rnn reads version 1 and"):
         load(path)
 
 

@@ -14,22 +14,25 @@ are refused: NumPy has no such types).
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import math
 import os
-from collections.abc import Mapping
-from pathlib import Path
+import reprlib
+import stat
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 
 from ..backend import to_numpy
-from ..errors import ArgumentTypeError, CheckpointError
+from ..errors import ArgumentError, ArgumentTypeError, CheckpointError
 from ..typing import Array
 from .atomic import atomic_write
 
-__all__ = ["decode", "encode", "load_arrays", "parse_header", "save_arrays"]
+__all__ = ["Reader", "decode", "encode", "load_arrays", "opened", "printable", "save_arrays", "stored_bytes"]
 
 NAMES = {
     "bool": "BOOL",
@@ -50,6 +53,7 @@ DTYPES = {name: np.dtype(numpy_name).newbyteorder("<") for numpy_name, name in N
 LONGEST_HEADER = 100_000_000  # the format's own limit
 ALIGNMENT = 8  # the data starts at a multiple of this, so that arrays can be mapped in place
 METADATA = "__metadata__"
+CHUNK = 1 << 24  # bytes read at a time
 
 
 def save_arrays(
@@ -59,6 +63,7 @@ def save_arrays(
 
     Raises:
         ArgumentTypeError: an array whose dtype the format does not have.
+        ArgumentError: more names and metadata than the format allows.
         OSError: the file cannot be written; an older file of that name is untouched.
     """
     header, buffers = encode(arrays, metadata or {})
@@ -73,13 +78,16 @@ def load_arrays(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
         OSError: the file cannot be read.
 
     >>> import tempfile
+    >>> from pathlib import Path
     >>> path = Path(tempfile.mkdtemp()) / "weights.safetensors"
     >>> save_arrays({"w": np.eye(2, dtype=np.float32)}, path)
     >>> load_arrays(path)
     {'w': array([[1., 0.],
            [0., 1.]], dtype=float32)}
     """
-    return decode(Path(path).read_bytes(), str(path))[0]
+    with opened(path) as reader:
+        table, _ = reader.header()
+        return reader.arrays(table)
 
 
 def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> tuple[bytes, list[npt.NDArray[np.uint8]]]:
@@ -92,56 +100,183 @@ def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> tuple[by
         array = host[name]
         end = begin + array.nbytes
         table[name] = {"dtype": NAMES[array.dtype.name], "shape": list(array.shape), "data_offsets": [begin, end]}
-        buffers.append(array.reshape(-1).view(np.uint8))
+        buffers.append(stored_bytes(array))
         begin = end
     header = json.dumps(table, separators=(",", ":"), allow_nan=False).encode()
+    if len(header) > LONGEST_HEADER - ALIGNMENT:
+        raise ArgumentError(
+            f"save(): all that is no array takes {len(header):,} bytes, and a safetensors file may have "
+            f"{LONGEST_HEADER:,}. Put long lists of numbers or words into arrays"
+        )
     header += b" " * (-len(header) % ALIGNMENT)
     return len(header).to_bytes(8, "little") + header, buffers
 
 
+class Reader:
+    """Reads the bytes of a file once, from front to end, and no more of them than the file says it has.
+
+    Args:
+        file: open for reading bytes.
+        source: its name, for errors.
+        size: how long it is, if that is known; then nothing is read, or made, for arrays that it cannot hold.
+    """
+
+    def __init__(self, file: Any, source: str, size: int | None = None) -> None:
+        self.file = file
+        self.source = source
+        self.size = size
+        self.start = b""  # the length of the header, and the header
+        self.length = 0
+
+    def looks_alike(self) -> bool:
+        """Whether the first nine bytes are those of a safetensors file."""
+        self.start = self._take(9)
+        self.length = int.from_bytes(self.start[:8], "little")
+        return self.start[8:] == b"{" and self.length <= LONGEST_HEADER
+
+    def header(self) -> tuple[dict[str, Any], dict[str, str]]:
+        """The table of arrays, by their place in the file, and the metadata; every rule of the format is checked.
+
+        Raises:
+            CheckpointError: a rule is broken.
+        """
+        if not self.start:
+            self.looks_alike()
+        if len(self.start) < 9 or self.length > LONGEST_HEADER or self._lacks(8 + self.length):
+            self._refuse(f"it is cut short or not a safetensors file (header of {self.length} bytes)")
+        if self.start[8:] != b"{":
+            self._refuse("its header does not start with '{'")
+        self.start += self._take(self.length - 1)
+        if len(self.start) != 8 + self.length:
+            self._refuse(f"it is cut short: of the header of {self.length} bytes there are {len(self.start) - 8}")
+        try:
+            text = self.start[8:].rstrip(b" ").decode()
+            table = json.loads(text, object_pairs_hook=_no_repeats, parse_constant=_no_constant)
+        except (ValueError, RecursionError) as error:
+            self._refuse(f"its header is not valid JSON ({error})", error)
+        metadata = table.pop(METADATA, {})
+        if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+            self._refuse(f"{METADATA} is not a table of strings")
+        for name, entry in table.items():
+            if not _is_entry(entry):  # cut before it is made into text: it may be as long as the file
+                shown = reprlib.repr(entry)
+                self._refuse(f"the entry of array {_name(name)} is malformed or has an unknown dtype: {shown}")
+        table = dict(sorted(table.items(), key=lambda item: item[1]["data_offsets"]))
+        expected = 0
+        for name, entry in table.items():
+            (begin, end), count = entry["data_offsets"], math.prod(entry["shape"])
+            size = count * DTYPES[entry["dtype"]].itemsize
+            if begin != expected:
+                self._refuse(f"array {_name(name)} begins at byte {begin} of the data, not at {expected}")
+            if end - begin != size:
+                self._refuse(f"array {_name(name)} has {end - begin} bytes, not those of its shape")
+            if self._lacks(len(self.start) + end):
+                self._refuse(f"it is cut short: array {_name(name)} ends at byte {end} of the data, the file before")
+            expected = end
+        if self.size is not None and self.size != len(self.start) + expected:
+            self._refuse(f"{self.size - len(self.start) - expected} bytes follow the last array")
+        return table, metadata
+
+    def arrays(self, table: dict[str, Any]) -> dict[str, npt.NDArray[Any]]:
+        """The arrays of the table that ``header`` gave, in its order, each one writable and on its own.
+
+        Raises:
+            CheckpointError: the file ends before they do, or after them.
+        """
+        arrays = {}
+        for name, entry in table.items():
+            dtype, (begin, end) = DTYPES[entry["dtype"]], entry["data_offsets"]
+            stored = self._bytes(end - begin)
+            if stored.size != end - begin:
+                self._refuse(f"it is cut short: array {_name(name)} has {stored.size} bytes of {end - begin}")
+            try:
+                arrays[name] = stored.view(dtype).reshape(entry["shape"]).astype(dtype.newbyteorder("="), copy=False)
+            except ValueError as error:  # an empty array with an axis longer than NumPy can count
+                self._refuse(f"array {_name(name)} has an impossible shape {entry['shape']}", error)
+        if self._read(1):
+            self._refuse("bytes follow the last array")
+        return arrays
+
+    def _lacks(self, end: int) -> bool:
+        return self.size is not None and end > self.size
+
+    def _bytes(self, count: int) -> npt.NDArray[np.uint8]:
+        """The next ``count`` bytes, or fewer at the end of the file, in memory of their own."""
+        if self.size is None:  # nobody knows whether the file has as many
+            return np.frombuffer(bytearray(self._take(count)), np.uint8)
+        stored = np.empty(count, np.uint8)
+        filled = 0
+        while filled < count and (chunk := self._read(min(count - filled, CHUNK))):
+            stored[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
+            filled += len(chunk)
+        return stored[:filled]
+
+    def _take(self, count: int) -> bytes:
+        chunks, missing = [], count
+        while missing > 0 and (chunk := self._read(min(missing, CHUNK))):
+            chunks.append(chunk)
+            missing -= len(chunk)
+        return b"".join(chunks)
+
+    def _read(self, count: int) -> bytes:
+        chunk = self.file.read(count)
+        if not isinstance(chunk, (bytes, bytearray, memoryview)):
+            raise ArgumentTypeError(
+                f"{printable(self.source)} gives {type(chunk).__name__} when it is read: open it for reading bytes, "
+                'with mode "rb"'
+            )
+        return bytes(chunk)
+
+    def _refuse(self, reason: str, cause: BaseException | None = None) -> NoReturn:
+        raise CheckpointError(f"{printable(self.source)} is damaged: {printable(reason)}") from cause
+
+
+@contextlib.contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[Reader]:
+    """A file on the disk, to be read: a regular file, since a device or a pipe may give bytes for ever, or none.
+
+    Raises:
+        CheckpointError: it is something else.
+        OSError: it cannot be read.
+    """
+    source = str(os.fspath(path))
+    _check_regular(os.stat(path), source)  # before it is opened: to open some devices is to act on them
+    with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+        found = os.fstat(file.fileno())
+        _check_regular(found, source)
+        yield Reader(file, source, found.st_size)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe that came meanwhile waits for its writer
+
+
+def _check_regular(found: os.stat_result, source: str) -> None:
+    if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):  # to open a folder is an OSError
+        raise CheckpointError(f"{printable(source)} is no regular file, but a device, a pipe or a socket: not read")
+
+
 def decode(blob: bytes, source: str) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
     """The arrays and the metadata of the bytes of a file; ``source`` names it in errors."""
-    table, metadata, start = parse_header(blob, source)
-    arrays, expected = {}, 0
-    for name, entry in sorted(table.items(), key=lambda item: item[1]["data_offsets"]):
-        dtype, (begin, end) = DTYPES[entry["dtype"]], entry["data_offsets"]
-        if begin != expected:
-            _refuse(source, f"array {name!r} begins at byte {begin} of the data, not at {expected}")
-        count = math.prod(entry["shape"])
-        if end - begin != count * dtype.itemsize:
-            _refuse(source, f"array {name!r} has {end - begin} bytes, not the {count * dtype.itemsize} of its shape")
-        if start + end > len(blob):
-            _refuse(source, f"it is cut short: array {name!r} ends at byte {start + end}, the file at {len(blob)}")
-        try:
-            flat = np.frombuffer(blob, dtype, count, offset=start + begin) if count else np.empty(0, dtype)
-            arrays[name] = flat.reshape(entry["shape"]).astype(dtype.newbyteorder("="))
-        except ValueError as error:  # an empty array with an axis longer than NumPy can count
-            _refuse(source, f"array {name!r} has an impossible shape {entry['shape']}", error)
-        expected = end
-    if start + expected != len(blob):
-        _refuse(source, f"{len(blob) - start - expected} bytes follow the last array")
-    return arrays, metadata
+    reader = Reader(io.BytesIO(blob), source, len(blob))
+    table, metadata = reader.header()
+    return reader.arrays(table), metadata
 
 
-def parse_header(blob: bytes, source: str) -> tuple[dict[str, Any], dict[str, str], int]:
-    """The table of arrays, the metadata, and where the data starts; each entry checked on its own."""
-    length = int.from_bytes(blob[:8], "little")
-    if len(blob) < 8 or length > len(blob) - 8 or length > LONGEST_HEADER:
-        _refuse(source, f"it is cut short or not a safetensors file ({len(blob)} bytes, header of {length})")
-    text = blob[8 : 8 + length]
-    if not text.startswith(b"{"):
-        _refuse(source, "its header does not start with '{'")
-    try:
-        table = json.loads(text.rstrip(b" ").decode(), object_pairs_hook=_no_repeats, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        _refuse(source, f"its header is not valid JSON ({error})", error)
-    metadata = table.pop(METADATA, {})
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        _refuse(source, f"{METADATA} is not a table of strings")
-    for name, entry in table.items():
-        if not _is_entry(entry):
-            _refuse(source, f"the entry of array {name!r} is malformed or has an unknown dtype: {str(entry)[:200]}")
-    return table, metadata, 8 + length
+def printable(text: str, longest: int = 1000) -> str:
+    """``text`` without control characters, which could command a terminal, and not too long.
+
+    >>> printable("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    cut = text if len(text) <= longest else text[: longest - 3] + "..."
+    return "".join([c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut])
+
+
+def stored_bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """The bytes of an array as they stand in a file."""
+    stored = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
+    return stored.reshape(-1).view(np.uint8)
 
 
 def _is_entry(entry: Any) -> bool:
@@ -162,14 +297,13 @@ def _are_sizes(value: Any) -> bool:
 
 
 def _storable(name: str, array: Array) -> npt.NDArray[Any]:
-    host = to_numpy(array)
+    host: npt.NDArray[Any] = to_numpy(array)
     if name == METADATA or host.dtype.name not in NAMES:
         raise ArgumentTypeError(
             f"save(): array {name!r} of dtype {host.dtype} cannot be stored in a safetensors file. "
             f"Convert it to one of {', '.join(NAMES)}"
         )
-    stored: npt.NDArray[Any] = host.astype(host.dtype.newbyteorder("<"), order="C", copy=False)
-    return stored
+    return host
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -183,5 +317,5 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not JSON")
 
 
-def _refuse(source: str, reason: str, cause: BaseException | None = None) -> NoReturn:
-    raise CheckpointError(f"{source} is damaged: {reason}") from cause
+def _name(name: str) -> str:
+    return repr(name if len(name) <= 200 else name[:200] + "...")
