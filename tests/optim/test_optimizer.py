@@ -494,7 +494,28 @@ def test_a_nonfinite_gradient_passes_without_numpy_warnings() -> None:
         optimizer = getattr(tg.optim, kind)([p])
         optimizer.step()
         optimizer.step()
-        assert np.isnan(p.detach().numpy()[0])
+        first = p.detach().numpy()[0]
+        assert first == 1 if kind == "Rprop" else np.isnan(first)  # which steps by signs, and nan has none
+
+
+@pytest.mark.parametrize("maximize", [False, True])
+def test_rprop_steps_by_the_signs_that_there_are(maximize: bool) -> None:
+    """nan has no sign: the weight stays, and the next gradient counts as no change.  Values of PyTorch."""
+    nan, inf = np.nan, np.inf
+    for grads, expected in (
+        ([nan, 1.0, 1.0], [1.0, 0.99, 0.978]),
+        ([inf, 1.0, -1.0], [0.99, 0.978, 0.978]),
+        ([1.0, nan, 1.0], [0.99, 0.99, 0.98]),
+        ([-inf, -inf, inf, 1.0], [1.01, 1.022, 1.022, 1.016]),
+        ([1.0, inf, -1.0, -1.0], [0.99, 0.978, 0.978, 0.984]),
+        ([0.0, nan, 0.0], [1.0, 1.0, 1.0]),
+    ):
+        p = leaf(1.0)
+        optimizer = tg.optim.Rprop([p], lr=0.01, maximize=maximize)
+        for g, value in zip(grads, expected, strict=True):
+            p.grad = tg.tensor(np.array([-g if maximize else g]))
+            optimizer.step()
+            np.testing.assert_allclose(p.detach().numpy(), value, rtol=1e-12)
 
 
 def test_a_name_that_is_absent_says_what_there_is() -> None:

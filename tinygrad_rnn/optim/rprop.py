@@ -27,7 +27,7 @@ class Rprop(Optimizer):
         q <- g
 
     A weight whose gradient changed its sign stays where it is for one step, and the next one counts as no change
-    (the variant called iRprop-).
+    (the variant called iRprop-).  A gradient of nan counts as 0, and an infinite one by its sign.
 
     Args:
         params: Tensors, (name, Tensor) pairs, or dicts of parameter groups that override the options.
@@ -104,14 +104,15 @@ class Rprop(Optimizer):
         for p, g, q, d, a, trend in self._workspace.blocks(rows, scratch=2):
             if maximize:
                 g = np.negative(g, out=a)
-            np.sign(np.multiply(g, q, out=trend), out=trend)
-            grew, turned, still = trend > 0, trend < 0, trend == 0
+            np.multiply(g, q, out=trend)
+            grew, turned = trend > 0, trend < 0
+            np.copyto(trend, 1)  # also where g q is nan
             np.copyto(trend, up, where=grew)
             np.copyto(trend, down, where=turned)
-            np.copyto(trend, 1, where=still)
             np.multiply(d, trend, out=d)
             np.maximum(np.minimum(d, largest, out=d), smallest, out=d)
             np.copyto(q, g)
             np.copyto(q, 0, where=turned)
             np.sign(q, out=a)
+            np.copyto(a, 0, where=q != q)  # nan has no sign: the weight stays
             np.subtract(p, np.multiply(a, d, out=a), out=p)
