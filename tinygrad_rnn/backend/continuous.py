@@ -6,6 +6,7 @@ Each equals PyTorch's on the CPU bit for bit.  float16 is drawn as float32 and r
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,8 @@ from .generator import Generator, RandomError, default_generator
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["exponential", "floating", "fractions", "normal", "rand", "randn", "shape_of", "source_of", "uniform"]
+__all__ = ["exponential", "floating", "fractions", "in_memory_order", "memory_order", "normal", "rand", "randn"]
+__all__ += ["shape_of", "source_of", "uniform"]
 
 
 def source_of(generator: Generator | None) -> Generator:
@@ -45,6 +47,26 @@ def shape_of(shape: Any) -> Shape:
         if size < 0:
             raise ShapeRuntimeError(f"Trying to create tensor with negative dimension {size}: {list(sizes)}")
     return sizes
+
+
+def memory_order(array: Array) -> tuple[int, ...]:
+    """The axes from the one with the longest stride to the one with the shortest; as they are where strides
+    do not tell (broadcast or reversed axes).
+
+    >>> memory_order(np.empty((2, 3, 4)).transpose(2, 0, 1))
+    (1, 2, 0)
+    """
+    axes = range(array.ndim)
+    if any(stride <= 0 for stride, size in zip(array.strides, array.shape, strict=True) if size > 1):
+        return tuple(axes)
+    return tuple(sorted(axes, key=lambda axis: -array.strides[axis]))
+
+
+def in_memory_order(draw: Callable[[Shape], Array], array: Array) -> Array:
+    """``draw(shape)`` with the axes of ``array`` from longest to shortest stride, given back in its own order."""
+    order = memory_order(array)
+    values = draw(tuple(array.shape[axis] for axis in order))
+    return values.transpose(np.argsort(order)) if array.ndim > 1 else values
 
 
 def fractions(count: int, double: bool, source: Generator) -> Array:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..typing import Array, DType
-from .continuous import exponential, floating, fractions, shape_of, source_of
+from .continuous import exponential, floating, fractions, in_memory_order, shape_of, source_of
 from .dtypes import scalar_name
 from .generator import Generator, RandomError
 
@@ -229,10 +229,10 @@ def multinomial(
     _check_weights(weights, replacement and num_samples > 1)
     if replacement and num_samples > 1:
         return _with_replacement(weights, num_samples, source)
-    race = weights / exponential(weights.shape, 1.0, weights.dtype, source)
+    race = weights / in_memory_order(lambda shape: exponential(shape, 1.0, weights.dtype, source), weights)
     if num_samples == 1:
         return race.argmax(axis=-1, keepdims=True)
-    return np.argsort(-race, axis=-1, kind="stable")[..., :num_samples]
+    return np.ascontiguousarray(np.argsort(-race, axis=-1, kind="stable")[..., :num_samples])
 
 
 def _check_weights(weights: Array, replacement: bool) -> None:

@@ -7,43 +7,23 @@ are made in blocks only where memory has no gaps.  Arrays on a GPU get the numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..typing import Array, Shape
 from .arrays import array_module
-from .continuous import exponential, normal, uniform
+from .continuous import exponential, in_memory_order, memory_order, normal, uniform
 from .discrete import bernoulli, dropout_mask, random_
 from .generator import Generator
 
-__all__ = ["dropout_like", "fill_bernoulli", "fill_exponential", "fill_normal", "fill_random", "fill_uniform", "put"]
+__all__ = ["dropout_like", "fill_bernoulli", "fill_exponential", "fill_normal", "fill_random", "fill_uniform"]
+__all__ += ["in_memory_order", "memory_order", "put"]
 
 
 def put(array: Array, values: Any) -> None:
     """Write host values into an array, wherever it lives."""
     array[...] = array_module(array).asarray(values)
-
-
-def memory_order(array: Array) -> tuple[int, ...]:
-    """The axes from the one with the longest stride to the one with the shortest; as they are where strides
-    do not tell (broadcast or reversed axes).
-
-    >>> memory_order(np.empty((2, 3, 4)).transpose(2, 0, 1))
-    (1, 2, 0)
-    """
-    axes = range(array.ndim)
-    if any(stride <= 0 for stride, size in zip(array.strides, array.shape, strict=True) if size > 1):
-        return tuple(axes)
-    return tuple(sorted(axes, key=lambda axis: -array.strides[axis]))
-
-
-def in_memory_order(draw: Callable[[Shape], Array], array: Array) -> Array:
-    """``draw(shape)`` with the axes of ``array`` from longest to shortest stride, given back in its own order."""
-    order = memory_order(array)
-    values = draw(tuple(array.shape[axis] for axis in order))
-    return values.transpose(np.argsort(order)) if array.ndim > 1 else values
 
 
 def fill_uniform(array: Array, low: float = 0.0, high: float = 1.0, generator: Generator | None = None) -> None:

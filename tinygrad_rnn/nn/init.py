@@ -110,7 +110,7 @@ def trunc_normal_(
         caution(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect."
         )
-    return _written(tensor, truncated_normal(tensor.shape, tensor.dtype, mean, std, a, b, generator))
+    return _written(tensor, truncated_normal(tensor._data, mean, std, a, b, generator))
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:

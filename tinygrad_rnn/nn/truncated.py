@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.fill import in_memory_order, memory_order
 from ..backend.random import Generator, normal, rand, uniform
 from ..typing import Array, DType, Shape
 
@@ -20,29 +21,39 @@ ENOUGH = 0.3
 
 
 def truncated_normal(
-    shape: Shape, dtype: DType, mean: float, std: float, low: float, high: float, generator: Generator | None
+    like: Array, mean: float, std: float, low: float, high: float, generator: Generator | None
 ) -> Array:
-    """Numbers from the normal distribution, given that they lie in [low, high].
+    """Numbers from the normal distribution, given that they lie in [low, high], for an array to hold.
 
-    >>> x = truncated_normal((1000,), np.dtype("float32"), 0.0, 1.0, 3.0, 4.0, None)
+    They are dealt out in the order of its memory, and normal ones made in blocks where it has neither gaps nor turned
+    axes; those drawn anew come from memory without gaps.
+
+    >>> x = truncated_normal(np.empty(1000), 0.0, 1.0, 3.0, 4.0, None)
     >>> bool((x >= 3).all() and (x <= 4).all())
     True
     """
+    dtype = like.dtype
     if _below(high, mean, std) - _below(low, mean, std) > ENOUGH:
-        return _from_normal(shape, dtype, mean, std, low, high, generator)
-    return _from_uniform(shape, dtype, mean, std, low, high, generator)
+        straight = memory_order(like) == tuple(range(like.ndim))
+        first = bool(like.flags.c_contiguous)
+        return in_memory_order(
+            lambda shape: _from_normal(shape, dtype, mean, std, low, high, generator, first, straight), like
+        )
+    return in_memory_order(lambda shape: _from_uniform(shape, dtype, mean, std, low, high, generator), like)
 
 
 def _below(x: float, mean: float, std: float) -> float:
     return (1.0 + math.erf((x - mean) / std / math.sqrt(2.0))) / 2.0
 
 
-def _from_normal(shape: Shape, dtype: DType, mean: float, std: float, low: Any, high: Any, generator: Any) -> Array:
+def _from_normal(
+    shape: Shape, dtype: DType, mean: float, std: float, low: Any, high: Any, generator: Any, first: bool, again: bool
+) -> Array:
     low, high = dtype.type(low), dtype.type(high)
-    values = normal(shape, mean, std, dtype, generator)
+    values = normal(shape, mean, std, dtype, generator, blocks=first)
     while ((values < low) | (values > high)).any():
         outside = (values < low) | (values > high)
-        values = np.where(outside, normal(shape, mean, std, dtype, generator), values)
+        values = np.where(outside, normal(shape, mean, std, dtype, generator, blocks=again), values)
     return values
 
 
