@@ -57,8 +57,8 @@ def roll(a: Value, shifts: int | Sequence[int], dims: int | Sequence[int] | None
 
 def flip(a: Value, *dims: Any) -> Value:
     """Entries in reverse order along the given axes, as a copy."""
-    axes = axes_of(sizes_of(dims), a.ndim) if dims and dims != ((),) else ()
-    return _flip(a, dims=axes)
+    axes = sizes_of(dims)
+    return _flip(a, dims=axes_of(axes, a.ndim) if axes else ())
 
 
 def fliplr(a: Value) -> Value:

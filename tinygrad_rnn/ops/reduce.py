@@ -15,7 +15,7 @@ from ..typing import Array, Shape, Value
 from .dtypes import as_dtype, cast
 from .plain import plain, raw
 from .results import results
-from .shape import axes_of, axis_of, broadcast_to, reshape
+from .shape import axes_of, axis_of, broadcast_to, no_axis, reshape
 
 __all__ = ["all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "min"]
 __all__ += ["nansum", "sum"]
@@ -234,7 +234,7 @@ def _logic(name: str, doc: str) -> Any:
         return decided.astype(np.uint8) if a.dtype == np.uint8 else decided
 
     def reduce(a: Value, dim: Dim = None, keepdim: bool = False) -> Value:
-        return decide(a, axes_of(dim, a.ndim), keepdim)
+        return decide(a, () if no_axis(dim) else axes_of(dim, a.ndim), keepdim)
 
     reduce.__name__ = reduce.__qualname__ = name
     reduce.__doc__ = doc

@@ -67,6 +67,11 @@ def axes_of(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     return axes if axes and ndim else tuple(range(ndim))
 
 
+def no_axis(dim: Any) -> bool:
+    """Whether it says "along no axis": an empty sequence, where that is not another word for all of them."""
+    return isinstance(dim, (tuple, list)) and not dim
+
+
 INTEGERS = frozenset({int})
 
 
@@ -276,9 +281,9 @@ def reverse_axes(a: Value) -> Value:
 
 
 def squeeze(a: Value, dim: int | Sequence[int] | None = None) -> Value:
-    """``a`` without its size-1 axes, or without those of ``dim`` that have size 1."""
+    """``a`` without its size-1 axes, or without those of ``dim`` that have size 1 (none for an empty sequence)."""
     shape = a.shape
-    drop = axes_of(dim, len(shape)) if dim is not None else range(len(shape))
+    drop = () if no_axis(dim) else axes_of(dim, len(shape))
     return _reshape(a, shape=tuple([n for k, n in enumerate(shape) if not (n == 1 and k in drop)]))
 
 
@@ -362,7 +367,10 @@ def _joinable(parts: list[Value], dim: int) -> list[Value]:
             raise ShapeRuntimeError(
                 f"zero-dimensional tensor (at position {position}) cannot be concatenated: use stack()"
             )
-    parts = [part for part in parts if part.shape != (0,)] or parts[:1]  # torch skips such empty tensors
+    whole = [part for part in parts if part.shape != (0,)] or parts[:1]  # torch skips such empty tensors
+    if len(whole) < len(parts) and whole[0].ndim > dim:  # not in the record: their gradient is empty, too
+        empty = (*whole[0].shape[:dim], 0, *whole[0].shape[dim + 1 :])
+        parts = [reshape(part, empty) if part.shape == (0,) else part for part in parts]
     for position, part in enumerate(parts):
         if part.ndim != parts[0].ndim:
             raise ShapeRuntimeError(
