@@ -19,6 +19,7 @@ __all__ = [
     "IndexOutOfRange",
     "IndexRuntimeError",
     "InplaceError",
+    "NoDerivative",
     "NumberTooLarge",
     "ShapeError",
     "ShapeRuntimeError",
@@ -78,6 +79,10 @@ class DeviceError(TinygradRnnError, RuntimeError):
 
 class GraphError(TinygradRnnError, RuntimeError):
     """A backward pass that cannot be done: no graph, a freed graph, an unused input, a wrong cotangent."""
+
+
+class NoDerivative(GraphError, NotImplementedError):
+    """A derivative that is not implemented."""
 
 
 class InplaceError(GraphError):

@@ -214,7 +214,7 @@ MUTANTS: list[Mutant] = [
     Mutant("expm1", "the 1 is forgotten", only(0, lambda g, y, a: g * y)),
     Mutant("log1p", "the 1 is forgotten", only(0, lambda g, y, a: g / a)),
     Mutant("log2", "the factor log 2 is forgotten", only(0, lambda g, y, a: g / a)),
-    Mutant("clamp", "also outside", only(0, lambda g, y, a, low, high: g)),
+    Mutant("clamp_number", "also outside", only(0, lambda g, y, a, low, high: g)),
     Mutant("pow_number", "the exponent is not lowered", only(0, lambda g, y, a, exponent: g * exponent * a**exponent)),
     Mutant("pow_number", "the factor is forgotten", only(0, lambda g, y, a, exponent: g * a ** (exponent - 1.0))),
     # two arguments, broadcasting
@@ -301,6 +301,10 @@ MUTANTS: list[Mutant] = [
     Mutant("gelu", "an approximation", only(0, lambda g, y, a: g * tg.sigmoid(1.702 * a))),
     Mutant("elu", "the exponential is forgotten", only(0, lambda g, y, a, alpha, scale, rate: g * scale)),
     Mutant("leaky_relu", "the slope is forgotten", only(0, lambda g, y, a, slope: tg.where(a > 0, g, 0))),
+    Mutant("constant_in", "nothing flows on", only(0, lambda h, y, g, a: 0 * h)),
+    Mutant("prelu", "the slope's share where x > 0", only(1, lambda g, y, a, slope: sum_to(g * a, slope.shape))),
+    Mutant("huber", "not cut off", only(0, lambda g, y, d, delta: g * d)),
+    Mutant("clamp", "the lower bound gets nothing", only(1, lambda g, y, a, low, high: 0 * low)),
     Mutant("dropout", "the mask is forgotten", only(0, lambda g, y, a, mask: g)),
     # manners
     Mutant("mul", "adds a constant: not linear", every(added)),

@@ -100,7 +100,7 @@ CURVED: dict[str, tuple[Callable[..., Array], list[Callable[..., Array]]]] = {  
     "expm1": (np.expm1, [np.exp]),
     "log1p": (np.log1p, [lambda a: 1 / (1 + a)]),
     "log2": (np.log2, [lambda a: 1 / (a * np.log(2))]),
-    "clamp": (lambda a, low, high: np.clip(a, low, high), [lambda a, low, high: 1.0 * ((a > low) & (a < high))]),
+    "clamp_number": (lambda a, low, high: np.clip(a, low, high), [lambda a, low, high: 1.0 * ((a > low) & (a < high))]),
     "logaddexp": (np.logaddexp, [lambda a, b: 1 / (1 + np.exp(b - a)), lambda a, b: 1 / (1 + np.exp(a - b))]),
     "atan2": (np.arctan2, [lambda a, b: b / (a**2 + b**2), lambda a, b: -a / (a**2 + b**2)]),
     "div": (np.divide, [lambda a, b: 1 / b + 0 * a, lambda a, b: -a / b**2]),

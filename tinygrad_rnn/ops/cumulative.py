@@ -20,6 +20,7 @@ from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
 from .dtypes import as_dtype, cast
+from .elementwise import clone, constant_in
 from .index import gather
 from .plain import raw
 from .reduce import kept_shape, spread
@@ -116,6 +117,8 @@ def _divides(a: Value) -> bool:
 
 
 def _cumprod_vjp(g: Value, y: Value, a: Value, dim: int, reverse: bool) -> Value:
+    if a.shape[dim] == 1:
+        return g
     if _divides(a):
         return _cumsum(g * y, dim=dim, reverse=not reverse) / a
     return _products_before(a, dim, reverse) * _flow(g, a, dim, reverse)
@@ -135,7 +138,8 @@ def cumprod(a: Value, dim: int, *, dtype: Any = None) -> Value:
 def _prod_vjp(g: Value, y: Value, a: Value, dim: int, keepdims: bool) -> Value:
     if _divides(a):
         return spread(g * y, a.shape, (dim,)) / a
-    return spread(g, a.shape, (dim,)) * (_products_before(a, dim) * _products_before(a, dim, reverse=True))
+    others = _products_before(a, dim) * _products_before(a, dim, reverse=True)
+    return spread(constant_in(g, y), a.shape, (dim,)) * others
 
 
 _prod = primitive("prod", lambda a, dim, keepdims: a.prod(axis=dim, keepdims=keepdims), (_prod_vjp,), ("ya",))
@@ -151,9 +155,11 @@ def prod(a: Value, dim: int | None = None, keepdim: bool = False, *, dtype: Any 
     tensor([0., 6., 0.])
     """
     a = _summed(a, dtype)
-    if dim is None or a.ndim == 0:
+    if a.ndim == 0:
+        return clone(a)
+    if dim is None:
         out = _prod(reshape(a, (-1,)), dim=0, keepdims=False)
-        return reshape(out, kept_shape(a.shape, tuple(range(a.ndim)))) if keepdim and dim is None else out
+        return reshape(out, kept_shape(a.shape, tuple(range(a.ndim)))) if keepdim else out
     return _prod(a, dim=axis_of(dim, a.ndim), keepdims=keepdim)
 
 

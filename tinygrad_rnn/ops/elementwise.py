@@ -34,6 +34,30 @@ def zeros_of(g: Value) -> Value:
     return wrap(np.zeros_like(g._data)) if isinstance(g, Tensor) else np.zeros_like(g)
 
 
+def _nothing(h: Value, y: Any, g: Any, a: Any) -> Value:
+    zeros = array_module(h._data if isinstance(h, Tensor) else h).zeros(a.shape, h.dtype)
+    return wrap(zeros) if isinstance(h, Tensor) else zeros
+
+
+_constant_in = primitive(
+    "constant_in",
+    lambda g, a: g.copy(),
+    (lambda h, y, g, a: constant_in(h, a), _nothing),
+    ("b", ""),
+    doc="g, which does not vary with a, recorded as a function of both.",
+)
+
+
+def constant_in(g: Value, a: Value) -> Value:
+    """A vjp's result ``g``, on which the saved value ``a`` has no influence but by the choice of a branch.
+
+    Where it is recorded, it is recorded as a function of ``a``, so that one may go on: the next derivative is 0, and
+    not an error that says that ``a`` was not used.  The vjps of PyTorch's kernels for polynomials and piecewise linear
+    functions are such functions of what they saved; those that it composes of a mask (clamp, maximum) are not.
+    """
+    return _constant_in(g, a) if isinstance(g, Tensor) else g
+
+
 def _sigmoid(a: Array) -> Array:
     if a.dtype.itemsize == 2:  # exp of a float16 is infinite where the result is not yet 0
         return _sigmoid(a.astype(np.float32)).astype(a.dtype)
@@ -81,6 +105,13 @@ def _sigmoid_vjp(g: Value, y: Value, a: Any) -> Value:
     return g * (y * (1 - y))
 
 
+def _relu_vjp(g: Value, y: Value, a: Any) -> Value:
+    """``g`` where y > 0 or is nan, else 0."""
+    if type(g) is ndarray:
+        return np.where(y <= 0, 0, g)
+    return constant_in(where(y <= 0, 0, g), y)
+
+
 # one argument ----------------------------------------------------------------------------------------------------
 
 neg = unary("neg", np.negative, lambda g, y, a: -g, doc="-a")
@@ -89,7 +120,7 @@ log = unary("log", np.log, lambda g, y, a: g / a, "a", floating=True, doc="The n
 tanh = unary("tanh", np.tanh, _tanh_vjp, "y", floating=True, doc="The hyperbolic tangent.")
 sigmoid = unary("sigmoid", _sigmoid, _sigmoid_vjp, "y", floating=True, doc="1 / (1 + exp(-a))")
 sqrt = unary("sqrt", np.sqrt, lambda g, y, a: g / (2 * y), "y", floating=True, doc="The square root.")
-square = unary("square", _square, lambda g, y, a: g * (2 * a), "a", doc="a * a")
+square = unary("square", _square, lambda g, y, a: g * (2 * _power(a, 1)), "a", doc="a * a")
 sign = unary("sign", _sign, lambda g, y, a: zeros_of(g), doc="-1, 0 or 1, and 0 for nan; its derivative is 0.")
 abs = unary("abs", np.abs, lambda g, y, a: g * sign(a), "a", doc="|a|; its derivative at 0 is 0.")
 clone = unary("clone", np.copy, lambda g, y, a: g, doc="A copy that gradients flow through.")
@@ -97,13 +128,7 @@ reciprocal = unary("reciprocal", np.reciprocal, lambda g, y, a: -g * (y * y), "y
 rsqrt = unary(
     "rsqrt", lambda a: 1 / np.sqrt(a), lambda g, y, a: g * (-0.5 * y**3), "y", floating=True, doc="1 / sqrt(a)"
 )
-relu = unary(
-    "relu",
-    lambda a: np.maximum(a, 0),
-    lambda g, y, a: where(y <= 0, 0, g),
-    "y",
-    doc="max(a, 0); its derivative at 0 is 0.",
-)
+relu = unary("relu", lambda a: np.maximum(a, 0), _relu_vjp, "y", doc="max(a, 0); its derivative at 0 is 0.")
 
 
 def positive(a: Value) -> Value:
@@ -230,12 +255,17 @@ def pow(a: Value, b: Value) -> Value:
     return _pow_number(a, exponent=exponent)
 
 
+def _power(a: Value, exponent: Any) -> Value:
+    """``a`` to a power, for a vjp; to the power 1 an array is itself, and a tensor is recorded."""
+    return a if exponent == 1 and not isinstance(a, Tensor) else a**exponent
+
+
 def _pow_number_vjp(g: Value, y: Any, a: Value, exponent: Any) -> Value:
     if exponent == 0:
         return zeros_of(g)
-    if exponent == 1:
+    if exponent == 1 and not isinstance(a, Tensor):
         return g
-    return g * (exponent * (a if exponent == 2 else a ** (exponent - 1)))
+    return g * (exponent * _power(a, exponent - 1))
 
 
 _pow_number = primitive("pow_number", lambda a, exponent: a**exponent, (_pow_number_vjp,), ("a",))

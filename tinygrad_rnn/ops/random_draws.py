@@ -13,7 +13,8 @@ from ..tape.tensor import Tensor
 from ..typing import Array, Shape
 from .creation import finish
 from .dtypes import as_dtype
-from .plain import raw
+from .elementwise import constant_in
+from .plain import raw, without_derivative
 from .shape import sizes_of
 
 __all__ = ["bernoulli", "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like"]
@@ -32,6 +33,23 @@ def _draws() -> Any:
     return random
 
 
+def _fills() -> Any:
+    """What fills memory in its order."""
+    from ..backend import fill
+
+    return fill
+
+
+FILLED_BY = {"rand": "uniform", "randn": "normal"}
+
+
+def _room_like(like: Tensor, dtype: Any) -> Array:
+    """Memory for a tensor of the same size, its axes in the order in which those of ``like`` lie in memory."""
+    order = _fills().memory_order(like._data)
+    room: Array = np.empty([like.shape[axis] for axis in order], like.dtype if dtype is None else as_dtype(dtype))
+    return room.transpose(sorted(range(len(order)), key=order.__getitem__))
+
+
 def _of_size(name: str, doc: str) -> Any:
     def make(
         *size: Any, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
@@ -43,10 +61,9 @@ def _of_size(name: str, doc: str) -> Any:
     def make_like(
         like: Tensor, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
     ) -> Tensor:
-        chosen = like.dtype if dtype is None else as_dtype(dtype)
-        place = like.device if device is None else device
-        values = getattr(_draws(), name)(tuple(like.shape), chosen, generator)
-        return _made(values, place, requires_grad)
+        values = _room_like(like, dtype)
+        getattr(_fills(), f"fill_{FILLED_BY[name]}")(values, generator=generator)
+        return _made(values, like.device if device is None else device, requires_grad)
 
     make.__name__ = make.__qualname__ = name
     make_like.__name__ = make_like.__qualname__ = f"{name}_like"
@@ -92,8 +109,9 @@ def randint_like(
     """Whole numbers uniform on low, ..., high - 1, of the size and dtype of ``like``."""
     low, high = (0, low) if high is None else (low, high)
     place = like.device if device is None else device
-    chosen = like.dtype if dtype is None else as_dtype(dtype)
-    return _made(_draws().randint(low, high, tuple(like.shape), chosen, generator), place, False)
+    values = _room_like(like, dtype)
+    _fills().fill_random(values, low, high, generator)
+    return _made(values, place, False)
 
 
 def randperm(n: int, *, generator: Any = None, dtype: Any = np.int64, device: Any = None) -> Tensor:
@@ -111,7 +129,10 @@ def normal(
     device: Any = None,
     requires_grad: bool = False,
 ) -> Tensor:
-    """Normal numbers: of one mean and deviation and a size, or of a mean or deviation for each entry."""
+    """Normal numbers: of one mean and deviation and a size, or of a mean or deviation for each entry.
+
+    Their derivative by means and deviations is 0: write ``mean + std * randn_like(std)`` for one that is not.
+    """
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         if size is None:
             raise ArgumentTypeError("normal(): the size is missing: normal(mean, std, size) for two numbers")
@@ -123,15 +144,34 @@ def normal(
         raise ArgumentRuntimeError("normal expects all elements of std >= 0.0")
     shape: Shape = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
     drawn = _made(_draws().normal(shape, 0.0, 1.0, like.dtype, generator), like.device, False)
-    out: Tensor = drawn * (std.detach() if isinstance(std, Tensor) else std)
-    return out + (mean.detach() if isinstance(mean, Tensor) else mean)
+    out = drawn * (std.detach() if isinstance(std, Tensor) else std)
+    out = out + (mean.detach() if isinstance(mean, Tensor) else mean)
+    for of in (mean, std):
+        if isinstance(of, Tensor):
+            out = _drawn_from(out, of)
+    return out
 
 
 def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -> Tensor:
-    """1 with the probability that each entry says (or all with probability ``p``), else 0.  It has no gradient."""
+    """1 with the probability that each entry says (or all with probability ``p``), else 0.
+
+    Its derivative by the probabilities is 0.
+    """
     if p is not None:
-        return _made(_draws().bernoulli(p, tuple(input.shape), input.dtype, generator), input.device, False)
-    return _made(_draws().bernoulli(to_numpy(input._data), None, input.dtype, generator), input.device, False)
+        drawn = _draws().bernoulli(p, tuple(input.shape), input.dtype, generator)
+        return _of_a_number(_made(drawn, input.device, False), input)
+    drawn = _draws().bernoulli(to_numpy(input._data), None, input.dtype, generator)
+    return _drawn_from(_made(drawn, input.device, False), input)
+
+
+def _drawn_from(values: Tensor, parameter: Tensor) -> Tensor:
+    """What was drawn, which requires grad where a parameter of the distribution does; the derivative is 0."""
+    return constant_in(values, parameter) if parameter.requires_grad else values
+
+
+_of_a_number = without_derivative(
+    "bernoulli", "derivative for aten::bernoulli is not implemented. Draw on x.detach(): what it holds does not matter"
+)
 
 
 def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, generator: Any = None) -> Tensor:

@@ -11,7 +11,7 @@ from ..tape.primitive import binary, primitive, unary
 from ..tape.tensor import Tensor
 from ..typing import Array, Value
 from .dtypes import cast, mixed_type, promote
-from .elementwise import div, where, zeros_of
+from .elementwise import _typed, div, where, zeros_of
 from .shape import sum_to
 
 __all__ = ["ceil", "clamp", "clamp_max", "clamp_min", "clip", "divide_rounded", "fix", "floor", "floor_divide", "fmod"]
@@ -78,20 +78,20 @@ remainder = binary(
     promote=promote,
     doc="a - b * floor(a / b), of the sign of b.",
 )
-fmod = binary(
-    "fmod",
-    _checked(np.fmod),
-    (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g * trunc(a / b), b.shape)),
-    ("", "ab"),
-    promote=promote,
-    doc="a - b * trunc(a / b), of the sign of a.",
-)
 _truncated_divide = binary(
     "truncated_divide",
     _checked(_truncated),
     (lambda g, y, a, b: sum_to(zeros_of(g), a.shape), lambda g, y, a, b: sum_to(zeros_of(g), b.shape)),
     ("", ""),
     promote=promote,
+)
+fmod = binary(
+    "fmod",
+    _checked(np.fmod),
+    (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g * _truncated_divide(a, b), b.shape)),
+    ("", "ab"),
+    promote=promote,
+    doc="a - b * trunc(a / b), of the sign of a.",
 )
 
 
@@ -115,7 +115,24 @@ def _inside(g: Value, y: Any, a: Value, low: Any, high: Any) -> Value:
     return where(inside, g, 0)
 
 
-_clamp = primitive("clamp", lambda a, low, high: np.clip(a, low, high), (_inside,), ("a",))
+_clamp_number = primitive("clamp_number", lambda a, low, high: np.clip(a, low, high), (_inside,), ("a",))
+
+
+def _below(g: Value, y: Any, a: Value, low: Value, high: Any) -> Value:
+    return sum_to(where(a < low if high is None else (a < low) & (low < high), g, 0), low.shape)
+
+
+def _above(g: Value, y: Any, a: Value, low: Any, high: Value) -> Value:
+    return sum_to(where(a > high if low is None else (a > high) | (low > high), g, 0), high.shape)
+
+
+_clamp = primitive(
+    "clamp",
+    lambda a, low, high: np.clip(a, low, high),
+    (lambda g, y, a, low, high: sum_to(_inside(g, y, a, low, high), a.shape), _below, _above),
+    ("abc", "abc", "abc"),
+    doc="a, kept between two tensors, one of which may be None; nan if one of the three is nan.",
+)
 
 
 def clamp(a: Value, min: Any = None, max: Any = None) -> Value:
@@ -130,10 +147,9 @@ def clamp(a: Value, min: Any = None, max: Any = None) -> Value:
     dtype = mixed_type(a, *bounds)
     a = a if a.dtype == dtype else cast(a, dtype=dtype)
     if not any(isinstance(bound, Tensor) or hasattr(bound, "shape") for bound in bounds):
-        return _clamp(a, low=min, high=max)
-    if min is not None:
-        a = where(a < min, min, a)
-    return a if max is None else where(a > max, max, a)
+        return _clamp_number(a, low=min, high=max)
+    min, max = [b if b is None else _typed(b, dtype, a) for b in (min, max)]
+    return _clamp(a, min, max)
 
 
 clip = clamp

@@ -9,7 +9,7 @@ import numpy as np
 from ..tape.primitive import primitive
 from ..typing import Array, Value
 from .dtypes import as_dtype, cast
-from .elementwise import clone, exp
+from .elementwise import exp
 from .reduce import kept_shape, sum
 from .shape import axes_of, axis_of, reshape
 
@@ -17,12 +17,16 @@ __all__ = ["log_softmax", "logsumexp", "softmax"]
 
 
 def _softmax(a: Array, dim: int) -> Array:
+    if not a.size:
+        return a.copy()
     e = np.exp(a - a.max(axis=dim, keepdims=True))
     e /= e.sum(axis=dim, keepdims=True)
     return e
 
 
 def _log_softmax(a: Array, dim: int) -> Array:
+    if not a.size:
+        return a.copy()
     shifted = a - a.max(axis=dim, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
     return shifted
@@ -56,8 +60,6 @@ def log_softmax(a: Value, dim: int, dtype: Any = None) -> Value:
 def _along(f: Any, a: Value, dim: int, dtype: Any) -> Value:
     a = a if dtype is None else cast(a, dtype=as_dtype(dtype))
     dim = axis_of(dim, a.ndim)
-    if 0 in a.shape:
-        return clone(a)
     return f(a, dim=dim) if a.ndim else reshape(f(reshape(a, (1,)), dim=0), ())
 
 

@@ -16,7 +16,7 @@ from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
 from .dtypes import cast
 from .index import gather, getitem
-from .plain import raw
+from .plain import raw, without_derivative
 from .reduce import spread, sum
 from .results import results
 from .shape import axis_of
@@ -127,6 +127,12 @@ def median(a: Value, dim: int | None = None, keepdim: bool = False) -> Any:
 # distinct values ---------------------------------------------------------------------------------------------------
 
 
+_unique = without_derivative("unique2", "the derivative for '_unique2' is not implemented. Call unique() on x.detach()")
+_unique_slices = without_derivative(
+    "unique_dim", "the derivative for 'unique_dim' is not implemented. Call unique() on x.detach()"
+)
+
+
 def unique(
     a: Value, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
@@ -146,4 +152,6 @@ def unique(
     if return_counts:
         given.append(counts)
     tensors = tuple([wrap(as_array(x)) for x in given])
+    if isinstance(a, Tensor):
+        (_unique if dim is None else _unique_slices)(tensors[0], a)
     return tensors if len(tensors) > 1 else tensors[0]

@@ -106,6 +106,15 @@ def std_mean(
     return root(variance), mean(a, None if isinstance(dim, bool) else dim, keepdim)
 
 
+_count = primitive(
+    "norm_of_order_0",
+    lambda a, axes, keepdims: (a != 0).sum(axis=axes, keepdims=keepdims).astype(a.dtype),
+    (lambda g, y, a, axes, keepdims: None,),
+    ("",),
+    doc="How many entries are not 0; it has no gradient, though it requires one, as PyTorch's.",
+)
+
+
 def norm(a: Value, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Value:
     """The p-norm over ``dim``, all axes together: ``sum(|a|**p) ** (1/p)``; its derivative at 0 is 0.
 
@@ -136,7 +145,7 @@ def norm(a: Value, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype
     if p == 1:
         return sum(size, axes, keepdim)
     if p == 0:
-        return sum(cast(a != 0, dtype=a.dtype), axes, keepdim)
+        return _count(a, axes=axes, keepdims=keepdim)
     if p < 0:
         return sum(size**p, axes, keepdim) ** (1 / p)
     zero = size == 0  # kept away from powers, whose derivative there is 0 * inf

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ..tape.primitive import binary, primitive, unary
+from ..tape.tensor import Tensor
 from ..typing import Array, Value
 from .elementwise import both_floating, promote_floating, sigmoid, where
 from .shape import sum_to
@@ -91,10 +93,18 @@ def _softplus(a: Array, beta: float, threshold: float) -> Array:
     return np.where(scaled > threshold, a, (np.log1p(np.exp(-np.abs(scaled))) + np.maximum(scaled, 0)) / beta)
 
 
+def _softplus_vjp(g: Value, y: Any, a: Value, beta: float, threshold: float) -> Value:
+    scaled = a * beta
+    linear = scaled > threshold
+    if isinstance(scaled, Tensor):
+        scaled = where(scaled >= threshold, threshold, scaled)  # so that the second derivative at the seam is 0
+    return where(linear, g, g * sigmoid(scaled))
+
+
 _softplus_primitive = primitive(
     "softplus",
     _softplus,
-    (lambda g, y, a, beta, threshold: where(a * beta > threshold, g, g * sigmoid(a * beta)),),
+    (_softplus_vjp,),
     ("a",),
     floating=True,
 )

@@ -41,6 +41,7 @@ add_samples("reciprocal")(elementwise(away_from=(0.0,), gap=0.4))
 add_samples("add", "sub", "mul")(pairs())
 add_samples("div")(pairs(second={"away_from": (0.0,), "gap": 0.4}))
 add_samples("pow")(pairs(first=POSITIVE))
+add_samples("constant_in")(lambda: broadcast_arrays().map(lambda found: Call(tuple(found))))
 add_samples("maximum", "minimum")(lambda: apart().map(lambda found: Call(tuple(found))))
 
 
@@ -84,6 +85,8 @@ def _corrected(call: Call) -> Call:
 
 add_samples("sum")(lambda: _reduction())
 add_samples("mean")(lambda: _reduction(min_side=1))
+inexact("norm_of_order_0", "it has no gradient, though it requires one")
+add_samples("norm_of_order_0")(lambda: _reduction(away_from=(0.0,)))
 add_samples("amax", "amin")(lambda: _reduction(min_side=1, min_axes=1, distinct=True))
 add_samples("var")(lambda: _reduction(min_side=2, min_axes=1, min_dims=1).map(_corrected))
 

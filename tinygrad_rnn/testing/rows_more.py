@@ -6,9 +6,10 @@ import string
 from typing import Any
 
 import numpy as np
+from hypothesis import assume
 from hypothesis import strategies as st
 
-from .sampling import Call, add_samples, any_axes, elementwise, pairs, values, with_axis
+from .sampling import Call, add_samples, any_axes, broadcast_arrays, elementwise, pairs, values, with_axis
 from .strategies import arrays, shapes
 
 __all__: list[str] = []
@@ -49,11 +50,21 @@ def _quotients(draw: Any, /) -> Call:
     return Call((np.asarray((whole + part) * divisor), np.full(draw(st.sampled_from([(), (1,)])), divisor)))
 
 
+@add_samples("clamp_number")
+@st.composite
+def _clamp_number(draw: Any, /) -> Call:
+    low, high = draw(st.sampled_from([(-1.0, 0.5), (None, 0.5), (-1.0, None)]))
+    return Call((draw(values(away_from=(-1.0, 0.5))),), {"low": low, "high": high})
+
+
 @add_samples("clamp")
 @st.composite
 def _clamp(draw: Any, /) -> Call:
-    low, high = draw(st.sampled_from([(-1.0, 0.5), (None, 0.5), (-1.0, None)]))
-    return Call((draw(values(away_from=(-1.0, 0.5))),), {"low": low, "high": high})
+    a, low, width = draw(broadcast_arrays(3, each=({}, {}, {"low": 0.5})))
+    high = np.asarray(low + width)
+    assume(all(np.abs(np.subtract(*np.broadcast_arrays(a, bound))).min(initial=1) > 0.1 for bound in (low, high)))
+    kept = draw(st.sampled_from(["both", "low", "high"]))
+    return Call((a, None if kept == "high" else low, None if kept == "low" else high))
 
 
 # along an axis ------------------------------------------------------------------------------------------------------

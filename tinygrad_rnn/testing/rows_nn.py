@@ -32,6 +32,41 @@ def _leaky_relu(draw: Any, /) -> Call:
     return Call((draw(values(away_from=(0.0,))),), {"slope": draw(st.sampled_from([0.0, 0.01, 0.5]))})
 
 
+@add_samples("prelu")
+@st.composite
+def _prelu(draw: Any, /) -> Call:
+    a = draw(values(away_from=(0.0,)))
+    return Call((a, draw(arrays(draw(st.sampled_from([(1,) * a.ndim, a.shape[-1:]]))))))
+
+
+@add_samples("threshold")
+@st.composite
+def _threshold(draw: Any, /) -> Call:
+    return Call((draw(values(away_from=(0.5,))),), {"bound": 0.5, "value": 2.0})
+
+
+@add_samples("hardshrink", "softshrink")
+@st.composite
+def _shrink(draw: Any, /) -> Call:
+    return Call((draw(values(away_from=(-0.5, 0.5))),), {"width": 0.5})
+
+
+add_samples("hardsigmoid", "hardswish")(elementwise(low=-5.0, high=5.0, away_from=(-3.0, 3.0)))
+add_samples("squared_error")(elementwise())
+
+
+@add_samples("huber")
+@st.composite
+def _huber(draw: Any, /) -> Call:
+    return Call((draw(values(away_from=(-0.5, 0.5))),), {"delta": 0.5})
+
+
+@add_samples("smooth_l1")
+@st.composite
+def _smooth_l1(draw: Any, /) -> Call:
+    return Call((draw(values(away_from=(-0.5, 0.5))),), {"beta": 0.5})
+
+
 @add_samples("softplus")
 @st.composite
 def _softplus(draw: Any, /) -> Call:

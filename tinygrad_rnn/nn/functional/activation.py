@@ -12,6 +12,8 @@ import numpy as np
 from ... import ops
 from ...errors import ArgumentError, ShapeRuntimeError
 from ...ops import exp, sigmoid, tanh, where
+from ...ops.elementwise import constant_in, zeros_of
+from ...ops.shape import sum_to
 from ...tape.primitive import primitive, unary
 from ...tape.tensor import Tensor
 from ...typing import Array, Value
@@ -34,7 +36,7 @@ def _elu(a: Array, alpha: float, scale: float, rate: float) -> Array:
 
 
 def _elu_vjp(g: Value, y: Any, a: Value, alpha: float, scale: float, rate: float) -> Value:
-    return where(a > 0, g * scale, g * (exp(where(a > 0, 0, a) * rate) * (rate * alpha * scale)))
+    return where(a <= 0, g * (exp(where(a < 0, a, 0) * rate) * (rate * alpha * scale)), g * scale)
 
 
 log_sigmoid = unary(
@@ -48,16 +50,65 @@ _elu_primitive = primitive("elu", _elu, (_elu_vjp,), ("a",))
 _leaky_relu = primitive(
     "leaky_relu",
     lambda a, slope: np.where(a > 0, a, a * slope),
-    (lambda g, y, a, slope: where(a > 0, g, g * slope),),
+    (lambda g, y, a, slope: constant_in(where(a > 0, g, g * slope), a),),
     ("a",),
+)
+
+
+def _prelu_vjp(g: Value, y: Any, a: Value, slope: Value) -> Value:
+    share = where(a > 0, g, g * slope)
+    return share + constant_in(zeros_of(g), a) if isinstance(g, Tensor) else share  # what follows for g is not of a
+
+
+_prelu = primitive(
+    "prelu",
+    lambda a, slope: np.where(a > 0, a, a * slope),
+    (
+        _prelu_vjp,
+        lambda g, y, a, slope: sum_to(where(a > 0, 0, g * a), slope.shape),
+    ),
+    ("ab", "a"),
 )
 _silu = unary("silu", lambda a: a * sigmoid(a), lambda g, y, a: g * (sigmoid(a) * (1 + a * (1 - sigmoid(a)))), "a")
 _clip = primitive(
     "clip_open",
     lambda a, low, high: np.clip(a, low, high),
-    (lambda g, y, a, low, high: where(a > low, where(a < high, g, 0), 0),),
+    (lambda g, y, a, low, high: constant_in(where((a <= low) | (a >= high), 0, g), a),),
     ("a",),
     doc="a, kept within [low, high]; its derivative at the two bounds is 0.",
+)
+_threshold = primitive(
+    "threshold",
+    lambda a, bound, value: np.where(a <= bound, a.dtype.type(value), a),
+    (lambda g, y, a, bound, value: constant_in(where(a <= bound, 0, g), a),),
+    ("a",),
+)
+
+
+def _shrink_vjp(g: Value, y: Any, a: Value, width: float) -> Value:
+    return constant_in(where((a >= -width) & (a <= width), 0, g), a)
+
+
+_hardshrink = primitive(
+    "hardshrink", lambda a, width: np.where((a >= -width) & (a <= width), 0, a), (_shrink_vjp,), ("a",)
+)
+_softshrink = primitive(
+    "softshrink",
+    lambda a, width: np.where(a > width, a - width, np.where(a < -width, a + width, a * 0)),
+    (_shrink_vjp,),
+    ("a",),
+)
+_hardsigmoid = primitive(
+    "hardsigmoid",
+    lambda a: np.clip(a + 3, 0, 6) / 6,
+    (lambda g, y, a: constant_in(where((a > -3) & (a < 3), g * (1 / 6), 0), a),),
+    ("a",),
+)
+_hardswish = primitive(
+    "hardswish",
+    lambda a: np.where(a <= -3, a * 0, np.where(a >= 3, a, a * (a + 3) / 6)),
+    (lambda g, y, a: where(a <= -3, 0, where(a < 3, g * (where(abs(a) < 3, a, 0) / 3 + 0.5), g)),),
+    ("a",),
 )
 
 
@@ -90,7 +141,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
                 f"Found parameter numbers = {weight.numel()} and channel size = {channels}."
             )
         weight = weight.reshape((1, -1) + (1,) * (input.ndim - 2))
-    result: Tensor = where(input > 0, input, weight * input)
+    result: Tensor = _prelu(input, weight)
     return result
 
 
@@ -179,22 +230,22 @@ def relu6(input: Tensor, inplace: bool = False) -> Tensor:
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
     """x/6 + 1/2, kept within [0, 1]."""
-    return applied("hardsigmoid", lambda x: _clip(x, low=-3.0, high=3.0) / 6 + 0.5, input, inplace)
+    return applied("hardsigmoid", _hardsigmoid, input, inplace)
 
 
 def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
     """x hardsigmoid(x); the derivative is 0 at -3 and 1 at 3."""
-    return applied("hardswish", lambda x: where(x <= -3, x * 0, where(x >= 3, x, x * (x + 3) / 6)), input, inplace)
+    return applied("hardswish", _hardswish, input, inplace)
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
-    """x where x > threshold, else ``value``."""
-    return applied("threshold", lambda x: where(x > threshold, x, value), input, inplace)
+    """``value`` where x <= threshold, else x; nan stays nan."""
+    return applied("threshold", _threshold, input, inplace, bound=threshold, value=value)
 
 
 def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x where |x| > lambd, else 0."""
-    result: Tensor = where(abs(input) <= lambd, 0, input)
+    result: Tensor = _hardshrink(input, width=lambd)
     return result
 
 
@@ -206,7 +257,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """
     if lambd < 0:
         raise OptionError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
-    result: Tensor = where(input > lambd, input - lambd, where(input < -lambd, input + lambd, input * 0))
+    result: Tensor = _softshrink(input, width=lambd)
     return result
 
 

@@ -6,14 +6,44 @@ their mean or their sum, as ``reduction`` says.
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from ...backend import not_implemented
 from ...errors import ArgumentError
-from ...ops import abs, square, where
+from ...ops import abs
+from ...ops.rounding import _clamp_number
+from ...tape.primitive import primitive, unary
 from ...tape.tensor import Tensor
+from ...typing import Array, Value
 from .errors import OptionError
 from .reduction import reduced, reduction_name, same_size_warning
 
 __all__ = ["huber_loss", "l1_loss", "mse_loss", "smooth_l1_loss"]
+
+
+# of the residual d = x - t; their second derivative does not depend on d, and is not recorded as if it did
+
+_squared = unary("squared_error", np.square, lambda g, y, d: g * (2 * d), "a", doc="d * d")
+
+
+def _huber(d: Array, delta: float) -> Array:
+    size = np.abs(d)
+    return np.where(size <= delta, np.square(size) * 0.5, (size - 0.5 * delta) * delta)
+
+
+def _smooth_l1(d: Array, beta: float) -> Array:
+    size = np.abs(d)
+    return np.where(size < beta, np.square(size) * (0.5 / beta), size - 0.5 * beta)
+
+
+def _smooth_l1_vjp(g: Value, y: Any, d: Value, beta: float) -> Value:
+    return g * _clamp_number(d / beta, low=-1, high=1)
+
+
+_huber_of = primitive("huber", _huber, (lambda g, y, d, delta: g * _clamp_number(d, low=-delta, high=delta),), ("a",))
+_smooth_l1_of = primitive("smooth_l1", _smooth_l1, (_smooth_l1_vjp,), ("a",))
 
 
 def _weighted(loss: Tensor, input: Tensor, weight: Tensor, reduction: str, mean_of_weights: bool) -> Tensor:
@@ -50,7 +80,7 @@ def mse_loss(
     reduction = reduction_name(reduction, size_average, reduce)
     if input.dtype.kind not in "fc" and target.dtype.kind not in "fc":
         raise not_implemented("mse_loss", input.dtype, "x.float()")
-    loss = square(input - target)
+    loss = _squared(input - target)
     return reduced(loss, reduction) if weight is None else _weighted(loss, input, weight, reduction, True)
 
 
@@ -88,10 +118,8 @@ def smooth_l1_loss(
     reduction = reduction_name(reduction, size_average, reduce)
     if beta < 0:
         raise OptionError(f"smooth_l1_loss does not support negative values for beta. Got {beta}")
-    distance = abs(input - target)
-    if beta == 0:
-        return reduced(distance, reduction)
-    return reduced(where(distance < beta, square(distance) * (0.5 / beta), distance - 0.5 * beta), reduction)
+    d = input - target
+    return reduced(abs(d) if beta == 0 else _smooth_l1_of(d, beta=beta), reduction)
 
 
 def huber_loss(
@@ -112,6 +140,5 @@ def huber_loss(
     reduction = reduction_name(reduction)
     if delta <= 0:
         raise OptionError(f"huber_loss does not support non-positive values for delta. Got {delta}")
-    distance = abs(input - target)
-    loss = where(distance <= delta, square(distance) * 0.5, (distance - 0.5 * delta) * delta)
+    loss = _huber_of(input - target, delta=delta)
     return reduced(loss, reduction) if weight is None else _weighted(loss, input, weight, reduction, False)
