@@ -53,6 +53,20 @@ class RandomError(TinygradRnnError, RuntimeError):
     """A draw with impossible parameters, or a state that is none; PyTorch raises RuntimeError."""
 
 
+class _Process:
+    """``fork``: how many forks lie between this process and the first one that drew."""
+
+    fork = 0
+
+    def count(self) -> None:
+        self.fork += 1
+
+
+_process = _Process()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_process.count)
+
+
 class Generator:
     """A random stream of one's own: the same numbers for the same seed, here and in PyTorch on the CPU.
 
@@ -67,12 +81,13 @@ class Generator:
     [0.8303, 0.1261, 0.9075]
     """
 
-    __slots__ = ("_engine", "_fresh", "_seed", "next_normal")
+    __slots__ = ("_engine", "_fork", "_fresh", "_seed", "next_normal")
 
     def __init__(self, device: Device | str = "cpu") -> None:
         if Device(device).type != "cpu":
             raise DeviceError(f"Generator(): random streams live on the CPU, got device {device!s}. Use Generator()")
         self._engine: np.random.RandomState | None = None
+        self._fork = _process.fork
         self.next_normal: float | None = None  # the second of a Box-Muller pair, kept for the next small draw
         self.manual_seed(UNSEEDED)
 
@@ -101,6 +116,11 @@ class Generator:
         """The engine, made at the first draw: ``numpy.random`` is a tenth of what importing NumPy costs."""
         if self._engine is None:
             self._engine = np.random.RandomState(self._seed % 2**32)
+        elif self._fork != _process.fork:  # the engine's lock may be held by a thread that the child has not
+            state = dict(self._engine._bit_generator.state)  # get_state() would wait for the lock
+            self._engine = np.random.RandomState()
+            self._engine.set_state(state)
+        self._fork = _process.fork
         return self._engine
 
     def seed(self) -> int:

@@ -24,10 +24,14 @@ def _wished() -> int:
 
 
 class _OneBlasThread:
-    """See :func:`one_blas_thread`.  Entered by several threads at a time, it is left when the last of them leaves."""
+    """See :func:`one_blas_thread`.  Entered by several threads at a time, it is left when the last of them leaves.
+
+    BLAS has one thread only while somebody is ``inside``, at every moment: a process may fork at any.  It forks with
+    the lock held, since OpenBLAS hangs if it is told a number of threads meanwhile.
+    """
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # a signal's handler may fork while its thread holds it
         self.inside = 0
         self.count = 0  # of BLAS's threads outside
 
@@ -35,18 +39,34 @@ class _OneBlasThread:
         with self.lock:
             if not self.inside:
                 self.count = blas_threads() or _wished()
-                set_blas_threads(1)
             self.inside += 1
+            if self.inside == 1:
+                set_blas_threads(1)
 
     def __exit__(self, *error: object) -> None:
         with self.lock:
-            self.inside -= 1
-            if not self.inside:
+            if self.inside == 1:
                 set_blas_threads(self.count)
+            if self.inside:  # a child process begins with none
+                self.inside -= 1
+
+    def forget(self) -> None:
+        """In a child process, which the threads that were inside do not come along to."""
+        self.lock = threading.RLock()
+        if self.inside:
+            self.inside = 0
+            set_blas_threads(self.count)
 
 
 one_blas_thread = _OneBlasThread()
 """Within, BLAS uses one thread: its callers are several threads already.  Costs about a microsecond."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: one_blas_thread.lock.acquire(),
+        after_in_parent=lambda: one_blas_thread.lock.release(),
+        after_in_child=one_blas_thread.forget,
+    )
 
 _others = 0  # the number of threads where BLAS does not tell its own
 

@@ -7,6 +7,7 @@ first time that somebody asks for it; before that, the maximum reserved is given
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -47,7 +48,14 @@ class _Peaks:
             cupy.cuda.set_allocator(allocate)
 
 
+    def forget(self) -> None:
+        """In a child process, which the thread that holds the lock did not come along to."""
+        self._lock = threading.Lock()
+
+
 _peaks = _Peaks()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_peaks.forget)
 
 
 def memory_allocated(device: Device | str | int | None = None) -> int:

@@ -25,7 +25,8 @@ Ends = SimpleQueue["BaseException | None"]
 Work = tuple[Callable[..., object], tuple[Any, ...], Ends]
 
 _workers: list[SimpleQueue[Work]] = []
-os.register_at_fork(after_in_child=_workers.clear)  # threads do not come along into a child process
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_workers.clear)  # threads do not come along into a child process
 
 
 def threads_for(products: int) -> int:

@@ -1,0 +1,77 @@
+"""A process that forks while another of its threads computes: the child has nothing of what that thread was at."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+FORKS = 20
+
+PROGRAM = """
+import os, signal, sys, threading
+import tinygrad_rnn as tg
+from tinygrad_rnn.backend.threads import one_blas_thread
+
+work, forks = sys.argv[1], int(sys.argv[2])
+tg.set_num_threads(2)
+layer, x = tg.nn.LSTM(64, 64), tg.ones(12, 64, 64)
+mine = tg.Generator().manual_seed(1)
+
+def run():
+    if work == "layer":
+        layer(x)[0].sum().backward()
+    elif work == "lock":
+        with one_blas_thread:
+            pass
+    else:
+        tg.rand(100_000), tg.rand(100_000, generator=mine)
+
+def loop():
+    while going:
+        run()
+
+def in_child():
+    signal.alarm(20)                      # a child that hangs dies
+    if tg.get_num_threads() != 2:
+        return 3
+    run()
+    tg.set_num_threads(3)
+    if tg.get_num_threads() != 3 or one_blas_thread.inside:
+        return 4
+    return 0
+
+run()
+going, ends = True, []
+others = [threading.Thread(target=loop, daemon=True) for _ in range(2)]
+for other in others:
+    other.start()
+for _ in range(forks):
+    child = os.fork()
+    if not child:
+        code = 5
+        try:
+            code = in_child()
+        finally:
+            os._exit(code)
+    ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    if ends[-1]:
+        break
+going = False
+for other in others:
+    other.join()
+print(*ends)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+@pytest.mark.parametrize("work", ["layer", "lock", "draws"])
+def test_a_child_of_a_process_whose_threads_compute_is_whole(work: str) -> None:
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAM, work, str(FORKS)]
+    done = subprocess.run(command, env=environment, cwd=ROOT, timeout=120, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()) == (0, ["0"] * FORKS), done.stderr
