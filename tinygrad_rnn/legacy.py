@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .backend import dtype
 from .errors import ArgumentTypeError
 from .ops import tensor, zeros
 from .tape.tensor import Size, Tensor
@@ -49,9 +50,9 @@ class _Legacy(type):
         return made
 
 
-def _constructor(name: str, dtype: type[np.generic]) -> Any:
-    doc = f"Tensors of {np.dtype(dtype)}: of given values, or of a given shape."
-    return _Legacy(name, (), {"dtype": np.dtype(dtype), "__doc__": doc, "__module__": __name__})
+def _constructor(name: str, of: type[np.generic]) -> Any:
+    doc = f"Tensors of {dtype(of).name}: of given values, or of a given shape."
+    return _Legacy(name, (), {"dtype": dtype(of), "__doc__": doc, "__module__": __name__})
 
 
 HalfTensor = _constructor("HalfTensor", np.float16)

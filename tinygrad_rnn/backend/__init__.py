@@ -3,16 +3,19 @@
 from . import cuda
 from .arrays import array_module, is_array, is_pinned, on_gpu, pinned, raw_array, to_numpy
 from .device import CPU, Device, array_device, get_default_device, set_default_device, to_device, wanted
-from .dtypes import DTYPES, dtype, not_implemented, scalar_name
+from .dtypes import DTYPES, NUMBERS, as_dtype, check_numbers, dtype, not_implemented, scalar_name
 from .memory import aligned_empty
 
 __all__ = [
     "CPU",
     "DTYPES",
     "Device",
+    "NUMBERS",
     "aligned_empty",
     "array_device",
     "array_module",
+    "as_dtype",
+    "check_numbers",
     "cuda",
     "dtype",
     "get_default_device",

@@ -70,7 +70,10 @@ def raw_array(x: object, op: str) -> Array:
     Raises:
         ArgumentTypeError: for anything else, such as a list, which NumPy would quietly turn into an array.
     """
-    if isinstance(x, (int, float, complex, np.ndarray, np.generic)) or on_gpu(x):
+    if isinstance(x, np.generic):
+        if x.dtype.kind in "biufc":
+            return x
+    elif isinstance(x, (int, float, complex, np.ndarray)) or on_gpu(x):
         return x
     kind = type(x).__name__ if type(x).__name__ != "Tensor" else f"{type(x).__module__}.Tensor"  # of another library
     raise ArgumentTypeError(

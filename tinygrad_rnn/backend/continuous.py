@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ..typing import Array, DType, Shape
 from .box_muller import fma, libm, normal_pair32, normal_pair64
+from .dtypes import as_dtype
 from .generator import Generator, RandomError, default_generator
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def source_of(generator: Generator | None) -> Generator:
 
 def floating(dtype: Any, op: str) -> DType:
     """``dtype`` if it is floating; ``op`` is named in the error if it is not."""
-    floating: DType = np.dtype(dtype)
+    floating: DType = as_dtype(dtype, op)
     if floating.kind != "f":
         raise DtypeError(f'"{op}" not implemented for {floating}: draw a floating point dtype and convert it')
     return floating

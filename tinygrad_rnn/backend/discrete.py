@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..typing import Array, DType
 from .continuous import exponential, floating, fractions, in_memory_order, shape_of, source_of
-from .dtypes import scalar_name
+from .dtypes import as_dtype, scalar_name
 from .generator import Generator, RandomError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def random_(
 
     Ranges below 2**28 use 32 bits for each number, larger ones 64.
     """
-    dtype, shape, source = np.dtype(dtype), shape_of(shape), source_of(generator)
+    dtype, shape, source = as_dtype(dtype, "randint"), shape_of(shape), source_of(generator)
     count = math.prod(shape)
     if low is None and high is None:
         return _whole_dtype(count, dtype, source).astype(dtype).reshape(shape)
@@ -106,7 +106,7 @@ def randperm(n: int, dtype: Any = np.int64, generator: Generator | None = None) 
         ShapeRuntimeError: n < 0.
         RandomError: n - 1 does not fit the dtype.
     """
-    dtype, source = np.dtype(dtype), source_of(generator)
+    dtype, source = as_dtype(dtype, "randperm"), source_of(generator)
     if n < 0:
         raise ShapeRuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
     if n - 1 > _bounds(dtype)[1]:
@@ -179,7 +179,7 @@ def dropout_mask(shape: Any, p: float, dtype: Any = np.float32, generator: Gener
     """
     if not 0 <= p <= 1:
         raise ArgumentError(f"dropout probability has to be between 0 and 1, but got {p}")
-    dtype, shape = np.dtype(dtype), shape_of(shape)
+    dtype, shape = as_dtype(dtype, "dropout"), shape_of(shape)
     if p == 1:
         return np.zeros(shape, dtype)
     keep = _coins(math.prod(shape), 1.0 - p, source_of(generator)).reshape(shape)

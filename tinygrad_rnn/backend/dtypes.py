@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..errors import DtypeError, UnsupportedDtype
+from ..errors import ArgumentError, ArgumentTypeError, DtypeError, UnsupportedDtype
 
-__all__ = ["DTYPES", "dtype", "not_implemented", "scalar_name"]
+__all__ = ["DTYPES", "NUMBERS", "as_dtype", "check_numbers", "dtype", "not_implemented", "scalar_name"]
 
 _NUMPY_NAMES: tuple[str, ...] = ("kind", "char", "num", "str", "name", "type", "itemsize", "alignment", "byteorder")
 _NUMPY_NAMES += ("flags", "hasobject", "isnative", "isbuiltin", "descr", "fields", "names", "subdtype", "newbyteorder")
@@ -142,3 +142,56 @@ DTYPES: dict[np.dtype[Any], dtype] = {}
 for _of_numpy in "bool uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 float32 float64".split():
     dtype(_of_numpy)
 dtype("complex64"), dtype("complex128")
+NUMBERS = frozenset(DTYPES)
+"""The types that tensors have: numbers and bool in the machine's byte order."""
+
+_NUMBER_TYPES = (np.generic, bool, int, float, complex)
+
+
+def as_dtype(d: Any, op: str = "") -> np.dtype[Any]:
+    """NumPy's dtype of one of ours or NumPy's, a NumPy scalar type, a name: Python's ``float`` is float64.
+
+    Args:
+        d: what a user gave as a dtype.
+        op: the function that it was given to, for the error.
+
+    Raises:
+        ArgumentTypeError: it is none, or not of numbers: object, str, longdouble, another byte order.
+
+    >>> as_dtype("float32"), as_dtype(int)
+    (dtype('float32'), dtype('int64'))
+    """
+    found: Any = d.dtype if isinstance(d, dtype) else None
+    if found is None and (isinstance(d, (np.dtype, str)) or isinstance(d, type) and issubclass(d, _NUMBER_TYPES)):
+        try:
+            found = np.dtype(d)
+        except TypeError:
+            pass
+    if found is None or found not in NUMBERS:
+        where = f"{op}(): " if op else ""
+        kind, got = type(d).__name__, d.__name__ if isinstance(d, type) else repr(d)
+        raise ArgumentTypeError(
+            f"{where}argument 'dtype' must be torch.dtype, not {kind}: got {got}. Use float32, int64, bool ..."
+        )
+    return DTYPES[found].dtype
+
+
+def check_numbers(dtype: np.dtype[Any]) -> None:
+    """Refuse what is no array of numbers as this machine computes with them.
+
+    Raises:
+        ArgumentTypeError: object, str, longdouble, dates, records.
+        ArgumentError: another byte order.
+    """
+    if dtype in NUMBERS:
+        return
+    if not dtype.isnative and dtype.newbyteorder("=") in NUMBERS:
+        raise ArgumentError(
+            "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
+            "currently not supported. array.astype(array.dtype.newbyteorder('=')) converts it"
+        )
+    raise ArgumentTypeError(
+        f"can't convert np.ndarray of type numpy.{dtype.type.__name__}. The only supported types are: float64, "
+        "float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and "
+        "bool."
+    )

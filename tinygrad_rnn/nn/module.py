@@ -10,9 +10,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from ..backend import Device
+from ..backend import Device, as_dtype
 from ..errors import ArgumentTypeError
-from ..ops import as_dtype
 from ..tape.modes import no_grad
 from ..tape.tensor import Tensor
 from .calling import Calling
@@ -203,7 +202,7 @@ class Module(Calling):
         Only floating values are converted, integers keep their dtype.
 
         Raises:
-            ArgumentTypeError: a dtype that is not floating.
+            ArgumentTypeError: a dtype that is not floating, or no dtype.
             DeviceError: a device that is not there.
         """
         for arg in args:
@@ -215,16 +214,16 @@ class Module(Calling):
                 device = arg
             elif arg is not None and not isinstance(arg, bool):
                 dtype = arg
-        target = None if dtype is None else as_dtype(dtype)
+        target = None if dtype is None else as_dtype(dtype, "to")
         if target is not None and target.kind not in "fc":
             raise ArgumentTypeError(
-                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={target}"
+                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype=torch.{target.name}"
             )
         return self._apply(lambda t: t.to(device=device, dtype=target if t.dtype.kind in "fc" else None))
 
     def type(self: Self, dst_type: Any) -> Self:
-        """All parameters and buffers in another dtype."""
-        return self._apply(lambda t: t.to(dtype=as_dtype(dst_type)))
+        """All parameters and buffers in another dtype, given as to :meth:`Tensor.type`."""
+        return self._apply(lambda t: t.type(dst_type))
 
     def float(self: Self) -> Self:
         """All floating values in float32."""

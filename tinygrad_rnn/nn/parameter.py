@@ -7,9 +7,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..backend import Device, is_array, to_device, wanted
+from ..backend import Device, as_dtype, check_numbers, is_array, to_device, wanted
 from ..errors import ArgumentTypeError, GraphError
-from ..ops import as_dtype
 from ..tape.defaults import defaults
 from ..tape.tensor import Tensor, as_array
 
@@ -40,6 +39,7 @@ class Parameter(Tensor):
             self._data = data._data
             self._clock = data._own_clock()  # the memory is shared, so writes by either must be seen by both
         elif is_array(data):
+            check_numbers(data.dtype)
             self._data = as_array(data)
             self._clock = None
         else:
@@ -109,6 +109,6 @@ def is_lazy(parameter: object) -> bool:
 
 def empty(shape: Sequence[int], device: Any = None, dtype: Any = None) -> Any:
     """A raw array with unset values, in the default dtype, on the host unless told otherwise."""
-    values = np.empty(tuple(shape), defaults.dtype if dtype is None else as_dtype(dtype))
+    values = np.empty(tuple(shape), defaults.dtype if dtype is None else as_dtype(dtype, "empty"))
     place = wanted(device)
     return values if place is None else to_device(values, Device(place))

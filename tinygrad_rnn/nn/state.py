@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import array_device, is_array, to_device
+from ..backend import NUMBERS, array_device, is_array, to_device
 from ..errors import ArgumentTypeError, CheckpointError
 from ..tape.tensor import Size, Tensor, wrap
 from .hooks import HookTable, RemovableHandle
@@ -213,6 +213,9 @@ class State(Tree):
                 f"checkpoint but received {type(value)}"
             )
         source = value if isinstance(value, Tensor) else wrap(value if is_array(value) else np.asarray(value))
+        if source._data.dtype.newbyteorder("=") not in NUMBERS:
+            kind = source.dtype.name
+            return f'While copying the parameter named "{key}", expected numbers, but the array holds {kind}'
         if isinstance(held, UninitializedParameter):
             held.materialize(source.shape)
         if held.shape == () and source.shape == (1,):

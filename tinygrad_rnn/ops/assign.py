@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, is_array, on_gpu, to_device
+from ..backend import NUMBERS, array_module, is_array, on_gpu, scalar_name, to_device
 from ..errors import ArgumentTypeError, InplaceError, ShapeRuntimeError
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
@@ -137,8 +137,11 @@ def _converted(self: Tensor, value: Any, op: str) -> tuple[Any, Any]:
         return value, value
     if isinstance(value, (list, tuple)) or is_array(value):
         values = to_device(np.asarray(value) if not is_array(value) else value, self.device)
-        return value, values.astype(data.dtype)
-    raise ArgumentTypeError(f"can't assign a {type(value).__name__} to a tensor of {data.dtype}")
+        if values.dtype.newbyteorder("=") in NUMBERS:
+            return value, values.astype(data.dtype)
+    kind = type(value)
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    raise ArgumentTypeError(f"can't assign a {name} to a torch.{scalar_name(data.dtype)}Tensor")
 
 
 def _is_basic(index: Any) -> bool:

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Device, array_module, is_pinned, pinned, scalar_name, to_device
-from ..errors import ArgumentRuntimeError, ArgumentTypeError, GraphError, ShapeRuntimeError
+from ..backend import NUMBERS, Device, array_module, as_dtype, dtype, is_pinned, pinned, scalar_name, to_device
+from ..errors import ArgumentError, ArgumentRuntimeError, ArgumentTypeError, GraphError, ShapeRuntimeError
+from ..tape.defaults import defaults
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, wrap
 from ..typing import Value
-from .dtypes import NUMBERS, as_dtype, cast
+from .dtypes import cast
 from .elementwise import clone
 from .shape import axis_of, reshape, sizes_of
 
@@ -43,8 +44,8 @@ def to(self: Tensor, *args: Any, device: Any = None, dtype: Any = None, copy: bo
     out = self
     if device is not None and not _there(self.device, Device(device)):
         out = _move(out, device=str(Device(device)), source=str(out.device))
-    if dtype is not None and as_dtype(dtype) != out._data.dtype:
-        out = cast(out, dtype=as_dtype(dtype))
+    if dtype is not None and as_dtype(dtype, "to") != out._data.dtype:
+        out = cast(out, dtype=as_dtype(dtype, "to"))
     return clone(out) if copy and out is self else out
 
 
@@ -69,17 +70,42 @@ def _to_dtype(dtype: Any) -> Callable[[Tensor], Tensor]:
 
 
 def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """This tensor in another dtype; without one the name of PyTorch's tensor type, ``"torch.FloatTensor"``."""
+    """This tensor in another dtype; without one the name of PyTorch's tensor type, ``"torch.FloatTensor"``.
+
+    Args:
+        dtype: a dtype, the name of a tensor type, or the class of one: ``FloatTensor``; ``Tensor`` stands for the
+            default float type.
+
+    Raises:
+        ArgumentError: another class or name. ArgumentTypeError: nothing of these.
+    """
     place = "torch.cuda." if self.is_cuda else "torch."
     if dtype is None:
         return f"{place}{scalar_name(self.dtype)}Tensor"
-    if isinstance(dtype, str) and dtype.endswith("Tensor"):
-        word = dtype.rpartition(".")[2].removesuffix("Tensor")
-        names = [known for known in NUMBERS if scalar_name(known) == word]
-        if not names:
-            raise ArgumentTypeError(f"invalid type: '{dtype}'")
-        dtype = names[0]
-    return to(self, dtype=as_dtype(dtype))
+    chosen, device = _named_type(dtype)
+    return to(self, dtype=chosen, device=device)
+
+
+def _named_type(given: Any) -> tuple[Any, str | None]:
+    """The dtype that a user named, and the place if the name has one: ``"torch.cuda.FloatTensor"``."""
+    if isinstance(given, str) and given.endswith("Tensor"):
+        words = {"": defaults.dtype} | {scalar_name(known): known for known in NUMBERS}
+        for place, prefix in (("cuda", "torch.cuda."), ("cpu", "torch.")):
+            word = given.removeprefix(prefix).removesuffix("Tensor")
+            if given.startswith(prefix) and word in words:
+                return words[word], place
+    elif isinstance(given, type) and not issubclass(given, np.generic):
+        if issubclass(given, Tensor):
+            return defaults.dtype, None
+        legacy = getattr(given, "dtype", None)
+        if isinstance(legacy, dtype):
+            return legacy, "cpu"
+    elif given is None or isinstance(given, (str, type, dtype, np.dtype)):
+        return as_dtype(given, "type"), None
+    else:
+        raise ArgumentTypeError(f"dtype must be a type, str, or dtype object: type() got {given!r}")
+    name = given if isinstance(given, str) else given.__name__
+    raise ArgumentError(f"invalid type: '{name}'. Types are tinygrad_rnn.float32, \"torch.FloatTensor\" ...")
 
 
 def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:

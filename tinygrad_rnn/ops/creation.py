@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Device, array_module, cuda, is_array, to_device, wanted
+from ..backend import Device, array_module, as_dtype, check_numbers, cuda, is_array, to_device, wanted
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, ShapeRuntimeError
 from ..tape.defaults import defaults
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, DType, Value
-from .dtypes import as_dtype, common_type, fitting, number_type
+from .dtypes import common_type, fitting, number_type
 from .shape import sizes_of
 
 __all__ = ["arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_numpy", "full", "full_like"]
@@ -61,38 +61,26 @@ def _values(data: Any, dtype: Any) -> Array:
     elif isinstance(data, np.ndarray) or (hasattr(data, "__array__") and not is_array(data)):
         data = np.asarray(data)  # a plain array also of a matrix, whose sums and products mean something else
     if is_array(data):
-        _check_numbers(data.dtype)
-        return data if dtype is None else data.astype(as_dtype(dtype))
+        check_numbers(data.dtype)
+        return data if dtype is None else data.astype(as_dtype(dtype, "tensor"))
     try:
         values = np.array(data)
     except ValueError as error:
         raise ArgumentError(f"{_ragged(data)}: the rows of a nested list must have equal lengths") from error
-    if values.dtype == np.object_ and _odd_type(data) == "object" or values.dtype == np.uint64 and dtype is None:
+    if values.dtype == np.object_ and _odd_type(data) == "object" or _beyond_int64(values, data, dtype):
         raise ArgumentError(f"Overflow when unpacking long long: the integers of a tensor have 64 bits, got {data}")
     if values.dtype.kind not in "biufc":
         raise ArgumentTypeError(f"new(): invalid data type '{_odd_type(data)}': a tensor holds numbers")
     if dtype is not None:
-        return _converted(values, as_dtype(dtype))
+        return _converted(values, as_dtype(dtype, "tensor"))
     if isinstance(data, (list, tuple)) and _holds_arrays(data):
-        return values.astype(functools.reduce(common_type, dict.fromkeys(_types(data))), copy=False)
+        types = [t.newbyteorder("=") for t in dict.fromkeys(_types(data))]
+        for t in types:
+            check_numbers(t)
+        return values.astype(functools.reduce(common_type, types), copy=False)
     if values.dtype.kind == "f":
         return values.astype(defaults.dtype)
     return values.astype(np.result_type(defaults.dtype, np.complex64)) if values.dtype.kind == "c" else values
-
-
-def _check_numbers(dtype: DType) -> None:
-    """Refuse what is no array of numbers as this machine computes with them."""
-    if dtype.kind not in "biufc":
-        raise ArgumentTypeError(
-            f"can't convert np.ndarray of type numpy.{dtype.type.__name__}. The only supported types are: float64, "
-            "float32, float16, complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and "
-            "bool."
-        )
-    if not dtype.isnative:
-        raise ArgumentError(
-            "given numpy array has byte order different from the native byte order. Conversion between byte orders is "
-            "currently not supported. array.astype(array.dtype.newbyteorder('=')) converts it"
-        )
 
 
 def _converted(values: Array, dtype: DType) -> Array:
@@ -114,6 +102,11 @@ def _ragged(data: Any, axis: int = 0) -> str:
     return _ragged([row for item in data for row in item], axis + 1)
 
 
+def _beyond_int64(values: Array, data: Any, dtype: Any) -> bool:
+    """Whether Python's integers were too large for int64: then NumPy takes uint64, as it does of arrays of it."""
+    return values.dtype == np.uint64 and dtype is None and not _holds_arrays(data)
+
+
 def _odd_type(data: Any) -> str:
     """The type of the first thing in a nested list that is no number."""
     if isinstance(data, (list, tuple)):
@@ -128,7 +121,7 @@ def _plain(data: Any) -> Any:
     return data._data if isinstance(data, Tensor) else data
 
 
-def _types(data: Any) -> Iterator[DType]:
+def _types(data: Any) -> Iterator[np.dtype[Any]]:
     """The type of each array and number in a nested list."""
     for item in data if isinstance(data, (list, tuple)) else [data]:
         if isinstance(item, (list, tuple)):
@@ -181,13 +174,13 @@ def from_numpy(array: Any) -> Tensor:
     """A tensor over a NumPy array, sharing its memory."""
     if not isinstance(array, np.ndarray):
         raise ArgumentTypeError(f"expected np.ndarray (got {type(array).__name__})")
-    _check_numbers(array.dtype)
+    check_numbers(array.dtype)
     return wrap(np.asarray(array))
 
 
 def _filled(name: str, doc: str) -> Any:
     def make(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
-        chosen = defaults.dtype if dtype is None else as_dtype(dtype)
+        chosen = defaults.dtype if dtype is None else as_dtype(dtype, name)
         shape = sizes_of(size)
         if any(n < 0 for n in shape):
             raise ShapeRuntimeError(f"{name}: Dimension size must be non-negative. Got {list(shape)}")
@@ -195,7 +188,7 @@ def _filled(name: str, doc: str) -> Any:
 
     def make_like(like: Value, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
         raw = like._data if isinstance(like, Tensor) else like
-        chosen = raw.dtype if dtype is None else as_dtype(dtype)
+        chosen = raw.dtype if dtype is None else as_dtype(dtype, make_like.__name__)
         xp = array_module(raw) if device is None else module_of(device)
         return finish(getattr(xp, name)(raw.shape, dtype=chosen), requires_grad)
 
@@ -214,7 +207,7 @@ empty, empty_like = _filled("empty", "with unset values")
 def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of the given size full of one value; its dtype follows the value."""
     value = fill_value._data if isinstance(fill_value, Tensor) else fill_value
-    chosen = _values(value, None).dtype if dtype is None else as_dtype(dtype)
+    chosen = _values(value, None).dtype if dtype is None else as_dtype(dtype, "full")
     value = fitting(value, chosen, "full") if isinstance(value, (int, float)) else value
     return finish(module_of(device).full(sizes_of((size,)), value, dtype=chosen), requires_grad)
 
@@ -225,7 +218,7 @@ def full_like(
     """A tensor of the size and dtype of ``like`` full of one value."""
     raw = like._data if isinstance(like, Tensor) else like
     xp = array_module(raw) if device is None else module_of(device)
-    chosen = raw.dtype if dtype is None else as_dtype(dtype)
+    chosen = raw.dtype if dtype is None else as_dtype(dtype, "full_like")
     value = fitting(fill_value, chosen, "full_like") if isinstance(fill_value, (int, float)) else fill_value
     return finish(xp.full(raw.shape, value, dtype=chosen), requires_grad)
 
@@ -261,7 +254,7 @@ def arange(
             f"upper bound and lower bound inconsistent with step sign: arange({', '.join(map(str, numbers))})"
         )
     floats = any(isinstance(v, float) for v in numbers)
-    chosen = as_dtype(dtype) if dtype is not None else defaults.dtype if floats else np.dtype(np.int64)
+    chosen = as_dtype(dtype, "arange") if dtype is not None else defaults.dtype if floats else np.dtype(np.int64)
     for number in () if floats else numbers:
         if not -(1 << 63) <= number < 1 << 63:
             raise ArgumentError(f"value cannot be converted to type int64 without overflow: arange() got {number}")
@@ -278,7 +271,7 @@ def linspace(
     """``steps`` evenly spaced values from ``start`` to ``end``, both included."""
     if steps < 0:
         raise ShapeRuntimeError(f"number of steps must be non-negative, got {steps}")
-    chosen = defaults.dtype if dtype is None else as_dtype(dtype)
+    chosen = defaults.dtype if dtype is None else as_dtype(dtype, "linspace")
     return finish(module_of(device).linspace(float(start), float(end), steps).astype(chosen), requires_grad)
 
 
@@ -293,7 +286,7 @@ def logspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """``base`` to the powers from ``start`` to ``end``, evenly spaced."""
-    chosen = defaults.dtype if dtype is None else as_dtype(dtype)
+    chosen = defaults.dtype if dtype is None else as_dtype(dtype, "logspace")
     powers = module_of(device).linspace(float(start), float(end), steps)
     return finish((float(base) ** powers).astype(chosen), requires_grad)
 
@@ -307,7 +300,7 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     for name, size in (("n", n), ("m", m)):
         if size is not None and size < 0:
             raise ShapeRuntimeError(f"{name} must be greater or equal to 0, got {size} in eye()")
-    chosen = defaults.dtype if dtype is None else as_dtype(dtype)
+    chosen = defaults.dtype if dtype is None else as_dtype(dtype, "eye")
     return finish(module_of(device).eye(n, m, dtype=chosen), requires_grad)
 
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, to_numpy
+from ..backend import array_module, as_dtype, to_numpy
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
-from .dtypes import as_dtype, cast
+from .dtypes import cast
 from .elementwise import clone, constant_in
 from .index import gather
 from .plain import raw

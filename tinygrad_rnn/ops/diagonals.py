@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module
+from ..backend import array_module, as_dtype
 from ..errors import ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, wrap
@@ -109,11 +109,13 @@ def triu(a: Value, diagonal: int = 0) -> Value:
     return where(_lower(a, diagonal - 1), False, a)
 
 
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = np.int64) -> Tensor:
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None) -> Tensor:
     """The coordinates on and below a diagonal, in row order: (2, n)."""
-    return wrap(np.stack(np.nonzero(np.tri(row, col, offset, dtype=np.bool_))).astype(dtype))
+    chosen = np.int64 if dtype is None else as_dtype(dtype, "tril_indices")
+    return wrap(np.stack(np.nonzero(np.tri(row, col, offset, dtype=np.bool_))).astype(chosen))
 
 
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = np.int64) -> Tensor:
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None) -> Tensor:
     """The coordinates on and above a diagonal, in row order: (2, n)."""
-    return wrap(np.stack(np.nonzero(~np.tri(row, col, offset - 1, dtype=np.bool_))).astype(dtype))
+    chosen = np.int64 if dtype is None else as_dtype(dtype, "triu_indices")
+    return wrap(np.stack(np.nonzero(~np.tri(row, col, offset - 1, dtype=np.bool_))).astype(chosen))

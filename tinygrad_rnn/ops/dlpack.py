@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import cuda
+from ..backend import check_numbers, cuda
 from ..errors import ArgumentTypeError, ExportError
 from ..tape.tensor import Tensor, as_array, wrap
 
@@ -56,7 +56,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor over the memory of another library's array, on the host or a GPU.
 
     Raises:
-        ArgumentTypeError: the object does not speak the protocol.
+        ArgumentTypeError: the object does not speak the protocol, or has no numbers.
 
     >>> import numpy as np
     >>> array = np.zeros(2)
@@ -66,6 +66,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     tensor([5., 0.], dtype=torch.float64)
     """
     if isinstance(ext_tensor, np.ndarray):
+        check_numbers(ext_tensor.dtype)
         return wrap(ext_tensor)  # the protocol of NumPy before 2.1 would make it read-only
     if type(ext_tensor).__name__ == "PyCapsule":
         ext_tensor = _Capsule(ext_tensor)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import DTYPES, array_module, dtype
+from ..backend import NUMBERS, array_module, as_dtype, check_numbers, dtype
 from ..errors import ArgumentTypeError, DtypeError, NumberTooLarge
 from ..tape.defaults import defaults
 from ..tape.primitive import primitive
@@ -24,10 +24,6 @@ __all__ = ["as_dtype", "can_cast", "cast", "finfo", "fitting", "get_default_dtyp
 __all__ += ["promote_types", "result_type", "set_default_dtype"]
 
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
-
-
-NUMBERS = frozenset(DTYPES)
-"""The types that tensors have: numbers and bool in the machine's byte order, as NumPy's dtypes."""
 
 
 def get_default_dtype() -> dtype:
@@ -47,35 +43,7 @@ def set_default_dtype(d: Any) -> None:
     defaults.dtype = chosen
 
 
-def as_dtype(d: Any, op: str = "") -> np.dtype[Any]:
-    """NumPy's dtype of one of ours or NumPy's, a NumPy scalar type, a name: Python's ``float`` is float64.
-
-    Raises:
-        ArgumentTypeError: it is none, or not of numbers: object, str, longdouble, another byte order.
-
-    >>> as_dtype("float32"), as_dtype(int)
-    (dtype('float32'), dtype('int64'))
-    """
-    if isinstance(d, dtype):
-        d = d.dtype
-    found: Any = None
-    if isinstance(d, (np.dtype, str)) or isinstance(d, type) and issubclass(d, _NUMBER_TYPES):
-        try:
-            found = DTYPES.get(np.dtype(d))
-        except TypeError:
-            pass
-    if found is None or found.dtype not in NUMBERS:
-        got = d.__name__ if isinstance(d, type) else repr(str(d)) if isinstance(d, (str, np.dtype)) else ""
-        raise ArgumentTypeError(
-            f"{op + '(): ' if op else ''}argument 'dtype' must be torch.dtype, not {type(d).__name__}"
-            f"{got and ': got ' + got}. Use tinygrad_rnn.float32, int64, bool ..."
-        )
-    of_numpy: np.dtype[Any] = found.dtype
-    return of_numpy
-
-
 _NOT_GIVEN: Any = object()
-_NUMBER_TYPES = (np.generic, bool, int, float, complex)
 
 
 class _Limits:
@@ -259,13 +227,14 @@ def mixed_type(*values: Any) -> np.dtype[Any]:
     """What ``result_type`` tells, as NumPy's dtype."""
     ranked: list[np.dtype[Any] | None] = [None, None, None]  # tensors with axes, 0-d tensors, numbers
     for value in values:
-        if isinstance(value, np.generic):
-            value = value.item()  # NumPy's scalars count as Python numbers
         raw = value._data if isinstance(value, Tensor) else value
-        if hasattr(raw, "ndim"):
+        if isinstance(raw, np.generic):  # counts as a Python number
+            found, place = number_type(raw.item()), 2
+        elif hasattr(raw, "ndim"):
             found, place = raw.dtype, 0 if raw.ndim else 1
-            if found.kind not in _RANK:
-                raise ArgumentTypeError(f"new(): invalid data type '{found}': a tensor holds numbers")
+            if found not in NUMBERS:
+                found = found.newbyteorder("=")  # another byte order is no hindrance: the cast converts it
+                check_numbers(found)
         else:
             found, place = number_type(value), 2
         before = ranked[place]
@@ -281,7 +250,7 @@ def number_type(value: Any) -> np.dtype[Any]:
         return np.dtype(bool)
     if isinstance(value, int):
         return np.dtype(np.int64)
-    if isinstance(value, complex):
+    if isinstance(value, (complex, np.complexfloating)):  # a long double stays one as an item
         return np.result_type(defaults.dtype, np.complex64)
     return defaults.dtype
 

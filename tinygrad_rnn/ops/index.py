@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, is_array, scalar_name
+from ..backend import array_module, as_dtype, is_array, scalar_name
 from ..errors import ArgumentTypeError, DtypeError, IndexOutOfRange, IndexRuntimeError, ShapeRuntimeError
 from ..tape.part import Part
 from ..tape.primitive import REGISTRY, primitive
 from ..tape.tensor import Tensor
 from ..tape.views import shown
 from ..typing import Array, DType, Shape, Value
-from .dtypes import as_dtype
 from .kernels.scatter import add_at
 from .plain import plain
 from .shape import axis_of, broadcast_to, reshape

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import as_dtype
 from ..errors import ArgumentTypeError
 from ..tape.tensor import wrap
 from ..typing import Value
@@ -37,7 +38,7 @@ def _linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retst
     line = a + steps * step if parts > 0 else a + steps * (b - a)
     if endpoint and num > 1:
         line = where(steps == num - 1, b, line)
-    line = rearrange.movedim(line if dtype is None else cast(line, dtype=np.dtype(dtype)), 0, axis)
+    line = rearrange.movedim(line if dtype is None else cast(line, dtype=as_dtype(dtype)), 0, axis)
     return (line, step) if retstep else line
 
 
@@ -46,7 +47,7 @@ def _logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base:
     if np.ndim(raw(base)):
         raise ArgumentTypeError("np.logspace(base=): several bases have no form here that records. Call it for each")
     line = elementwise.pow(tensor_of(base), _linspace(start, stop, num, endpoint, axis=axis))
-    return line if dtype is None else cast(line, dtype=np.dtype(dtype))
+    return line if dtype is None else cast(line, dtype=as_dtype(dtype))
 
 
 def _geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Value:
@@ -54,7 +55,7 @@ def _geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtyp
     parts = max((num - 1) if endpoint else num, 1)
     share: Any = wrap((np.arange(num, dtype=a.dtype) / parts).reshape(-1, *(1,) * a.ndim))
     line = where(share == 1, b, a * (b / a) ** share)
-    return rearrange.movedim(line if dtype is None else cast(line, dtype=np.dtype(dtype)), 0, axis)
+    return rearrange.movedim(line if dtype is None else cast(line, dtype=as_dtype(dtype)), 0, axis)
 
 
 # differences and integrals -------------------------------------------------------------------------------------------

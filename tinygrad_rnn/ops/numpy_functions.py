@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import as_dtype
 from ..errors import ArgumentTypeError
 from ..tape.tensor import Tensor, wrap
 from ..typing import Value
@@ -85,7 +86,7 @@ def _as_array(a: Any, dtype: Any = None, order: Any = None, *, device: Any = Non
               requirements: Any = None) -> Value:  # fmt: skip
     x = tensor_of(a)
     if dtype is not None and x.dtype != dtype:
-        return cast(x, dtype=np.dtype(dtype))
+        return cast(x, dtype=as_dtype(dtype))
     return elementwise.clone(x) if copy else x
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, is_array
+from ..backend import NUMBERS, array_module, as_dtype, check_numbers, is_array
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
 from . import shape
@@ -47,7 +47,7 @@ def shown(result: Any, tensors: list[Tensor]) -> Any:
     """
 
     def show(x: Any) -> Any:
-        if not is_array(x) or x.dtype.kind not in "biufc":
+        if not is_array(x) or x.dtype not in NUMBERS:
             return x
         out = wrap(as_array(x))
         for t in tensors:
@@ -73,7 +73,11 @@ def tensor_of(x: Any, like: Tensor | None = None) -> Any:
     if isinstance(x, (list, tuple)) and tensors_in(x):
         return shape.stack(alike(*x))
     xp: Any = array_module(like._data) if like is not None else np
-    return wrap(as_array(x).copy() if is_array(x) else xp.array(x))
+    values = as_array(x).copy() if is_array(x) else xp.array(x)
+    if values.dtype not in NUMBERS:
+        values = values.astype(values.dtype.newbyteorder("="))
+        check_numbers(values.dtype)
+    return wrap(values)
 
 
 def alike(*values: Any, dtype: Any = None) -> list[Any]:
@@ -85,7 +89,7 @@ def alike(*values: Any, dtype: Any = None) -> list[Any]:
     tensors = [tensor_of(value, first) for value in values]
     weak = (bool, int, float, complex)
     kinds: list[Any] = [v if type(v) in weak else t.dtype for v, t in zip(values, tensors, strict=True)]
-    common = np.dtype(np.result_type(*kinds) if dtype is None else dtype)
+    common = as_dtype(np.result_type(*kinds) if dtype is None else dtype)
     return [t if t.dtype == common else cast(t, dtype=common) for t in tensors]
 
 

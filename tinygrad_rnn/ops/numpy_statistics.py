@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import as_dtype
 from ..errors import ArgumentTypeError
 from ..tape.tensor import wrap
 from ..typing import Array, Value
@@ -29,7 +30,7 @@ where, isnan = elementwise.where, np.isnan
 def _prepared(a: Any, axis: Any, dtype: Any = None) -> tuple[Value, Any]:
     """``a`` in a dtype, and the axes; over none of them means over a new one of size 1."""
     a = tensor_of(a)
-    a = a if dtype is None or a.dtype == dtype else cast(a, dtype=np.dtype(dtype))
+    a = a if dtype is None or a.dtype == dtype else cast(a, dtype=as_dtype(dtype))
     if isinstance(axis, (tuple, list)):
         return (a, tuple(axis)) if len(axis) else (shape.unsqueeze(a, -1), -1)
     return a, axis

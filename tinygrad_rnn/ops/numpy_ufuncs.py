@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import as_dtype
 from ..errors import ArgumentTypeError
 from ..tape.tensor import wrap
 from ..typing import Value
@@ -166,7 +167,7 @@ ACCUMULATIONS: dict[Any, Callable[..., Any]] = {
 
 
 def _typed(a: Value, dtype: Any) -> Value:
-    return a if dtype is None else cast(a, dtype=np.dtype(dtype))
+    return a if dtype is None else cast(a, dtype=as_dtype(dtype))
 
 
 def _reduce(ufunc: Any) -> Callable[..., Any] | None:

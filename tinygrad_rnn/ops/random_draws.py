@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import to_device, to_numpy, wanted
+from ..backend import as_dtype, to_device, to_numpy, wanted
 from ..errors import ArgumentRuntimeError, ArgumentTypeError
 from ..tape.defaults import defaults
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape
 from .creation import finish
-from .dtypes import as_dtype
 from .elementwise import constant_in
 from .plain import raw, without_derivative
 from .shape import sizes_of
@@ -43,10 +42,11 @@ def _fills() -> Any:
 FILLED_BY = {"rand": "uniform", "randn": "normal"}
 
 
-def _room_like(like: Tensor, dtype: Any) -> Array:
+def _room_like(like: Tensor, dtype: Any, op: str) -> Array:
     """Memory for a tensor of the same size, its axes in the order in which those of ``like`` lie in memory."""
     order = _fills().memory_order(like._data)
-    room: Array = np.empty([like.shape[axis] for axis in order], like.dtype if dtype is None else as_dtype(dtype))
+    chosen = like._data.dtype if dtype is None else as_dtype(dtype, op)
+    room: Array = np.empty([like.shape[axis] for axis in order], chosen)
     return room.transpose(sorted(range(len(order)), key=order.__getitem__))
 
 
@@ -54,14 +54,14 @@ def _of_size(name: str, doc: str) -> Any:
     def make(
         *size: Any, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
     ) -> Tensor:
-        chosen = defaults.dtype if dtype is None else as_dtype(dtype)
+        chosen = defaults.dtype if dtype is None else as_dtype(dtype, name)
         values = getattr(_draws(), name)(sizes_of(size), chosen, generator)
         return _made(values, device, requires_grad)
 
     def make_like(
         like: Tensor, *, generator: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
     ) -> Tensor:
-        values = _room_like(like, dtype)
+        values = _room_like(like, dtype, make_like.__name__)
         getattr(_fills(), f"fill_{FILLED_BY[name]}")(values, generator=generator)
         return _made(values, like.device if device is None else device, requires_grad)
 
@@ -99,7 +99,7 @@ def randint(
         low, high = 0, low if high is None else high
     if size is None or high is None:
         raise ArgumentTypeError("randint(): the size is missing: randint(high, size) or randint(low, high, size)")
-    chosen = np.dtype(np.int64) if dtype is None else as_dtype(dtype)
+    chosen = np.dtype(np.int64) if dtype is None else as_dtype(dtype, "randint")
     return _made(_draws().randint(int(low), int(high), sizes_of((size,)), chosen, generator), device, requires_grad)
 
 
@@ -109,14 +109,15 @@ def randint_like(
     """Whole numbers uniform on low, ..., high - 1, of the size and dtype of ``like``."""
     low, high = (0, low) if high is None else (low, high)
     place = like.device if device is None else device
-    values = _room_like(like, dtype)
+    values = _room_like(like, dtype, "randint_like")
     _fills().fill_random(values, low, high, generator)
     return _made(values, place, False)
 
 
-def randperm(n: int, *, generator: Any = None, dtype: Any = np.int64, device: Any = None) -> Tensor:
+def randperm(n: int, *, generator: Any = None, dtype: Any = None, device: Any = None) -> Tensor:
     """The numbers 0, ..., n - 1 in a random order."""
-    return _made(_draws().randperm(n, as_dtype(dtype), generator), device, False)
+    chosen = np.dtype(np.int64) if dtype is None else as_dtype(dtype, "randperm")
+    return _made(_draws().randperm(n, chosen, generator), device, False)
 
 
 def normal(
@@ -136,7 +137,7 @@ def normal(
     if not isinstance(mean, Tensor) and not isinstance(std, Tensor):
         if size is None:
             raise ArgumentTypeError("normal(): the size is missing: normal(mean, std, size) for two numbers")
-        chosen = defaults.dtype if dtype is None else as_dtype(dtype)
+        chosen = defaults.dtype if dtype is None else as_dtype(dtype, "normal")
         values = _draws().normal(sizes_of((size,)), float(mean), float(std), chosen, generator)
         return _made(values, device, requires_grad)
     like = mean if isinstance(mean, Tensor) else std

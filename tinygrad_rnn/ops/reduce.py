@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, scalar_name
+from ..backend import array_module, as_dtype, scalar_name
 from ..errors import DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
-from .dtypes import as_dtype, cast
+from .dtypes import cast
 from .plain import plain, raw
 from .results import results
 from .shape import axes_of, axis_of, broadcast_to, no_axis, reshape
@@ -58,7 +58,7 @@ def sum(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) 
     """The sum over ``dim`` (an axis, several, or all)."""
     x = a._data if isinstance(a, Tensor) else a
     if dtype is not None:
-        a = cast(a, dtype=as_dtype(dtype))
+        a = cast(a, dtype=as_dtype(dtype, "sum"))
     elif x.dtype.kind in "biu" and x.dtype.itemsize < 8:
         a = cast(a, dtype="int64")
     return _sum(a, axes=axes_of(dim, x.ndim), keepdims=keepdim)
@@ -88,7 +88,7 @@ _mean = primitive("mean", _mean_of, (_mean_vjp,), ("",))
 def mean(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
     """The mean over ``dim`` (an axis, several, or all); nan over no entries."""
     if dtype is not None:
-        a = cast(a, dtype=as_dtype(dtype))
+        a = cast(a, dtype=as_dtype(dtype, "mean"))
     if a.dtype.kind not in "fc":
         raise DtypeError(
             f"mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. "

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import as_dtype
 from ..tape.primitive import primitive
 from ..typing import Array, Value
-from .dtypes import as_dtype, cast
+from .dtypes import cast
 from .elementwise import exp
 from .reduce import kept_shape, sum
 from .shape import axes_of, axis_of, reshape

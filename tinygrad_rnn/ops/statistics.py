@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import scalar_name
+from ..backend import as_dtype, scalar_name
 from ..errors import ArgumentError, DtypeError
 from ..tape.primitive import primitive, unary
 from ..typing import Array, Shape, Value
-from .dtypes import as_dtype, cast
+from .dtypes import cast
 from .elementwise import abs, square, where
 from .reduce import amax, amin, count, mean, spread, sum
 from .shape import axes_of
@@ -127,7 +127,7 @@ def norm(a: Value, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype
     tensor(5.)
     """
     if dtype is not None:
-        a = cast(a, dtype=as_dtype(dtype))
+        a = cast(a, dtype=as_dtype(dtype, "norm"))
     if a.dtype.kind not in "fc":
         raise DtypeError(
             f"linalg.vector_norm: Expected a floating point or complex tensor as input. "

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module
+from ..backend import array_module, check_numbers
 from ..errors import ArgumentError, ArgumentTypeError, GraphError, ShapeRuntimeError
 from ..typing import Value
 from .growth import note_backward
@@ -197,7 +197,9 @@ def _seeds(outputs: tuple[Tensor, ...], gradients: Any, record: bool) -> list[tu
             ones.fill(1)
             g = wrap(ones)
         elif not isinstance(g, Tensor):
-            g = wrap(np.asarray(g, t._data.dtype))
+            values = np.asarray(g)
+            check_numbers(values.dtype)
+            g = wrap(values.astype(t._data.dtype, copy=False) if values.dtype.kind != "c" else values)
         if g._data.shape != t._data.shape:
             raise ShapeRuntimeError(
                 f"Mismatch in shape: grad_output[{position}] has a shape of {g.shape} and output[{position}] has a "

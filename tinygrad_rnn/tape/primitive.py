@@ -386,6 +386,7 @@ def named(p: Primitive, apply: Callable[..., Any], doc: str | None) -> Callable[
 def _admit(name: str, promote: Any, t: Tensor, other: Any) -> Any:
     """What to do with an operand that is no Tensor: None if it can be used as it is, else the promoted pair."""
     if isinstance(other, np.generic):  # counts as a Python number, also np.float64, which NumPy finds strong
+        raw_array(other, name)
         return (t, wrap(np.asarray(other))) if promote is None else promote(t, other.item())
     if isinstance(other, (bool, int, float, complex)):
         kind = t._data.dtype.kind

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend import DTYPES, Device, array_device, array_module, dtype, is_array, to_numpy
+from ..backend import DTYPES, Device, array_device, array_module, check_numbers, dtype, is_array, to_numpy
 from ..errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeRuntimeError
 from ..typing import Array, DType, Params
 from .defaults import defaults
@@ -74,6 +74,7 @@ class Tensor:
 
     def __init__(self, *args: Any) -> None:
         if len(args) == 1 and is_array(args[0]):
+            check_numbers(args[0].dtype)
             self._data = as_array(args[0]).astype(np.float32, copy=False)
         elif len(args) == 1 and isinstance(args[0], Size):
             self._data = np.empty(args[0], np.float32)
@@ -234,7 +235,12 @@ class Tensor:
         """Other memory, shared with ``value``.  What was saved of the old stays as it was, and so do views of it."""
         from .views import leave_family
 
-        if isinstance(self._node, Leaf):
+        if isinstance(self._node, Leaf) and value._data.dtype.kind != "f":
+            if value._data.dtype.kind != "c":
+                raise DtypeError(
+                    "data set to a tensor that requires gradients must be floating point or complex dtype, and this "
+                    f"one is {value.dtype}. Switch them off first: requires_grad_(False)"
+                )
             _check_differentiable(value._data.dtype)
         leave_family(self)
         self._data, self._clock = value._data, value._own_clock()
