@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, CheckpointError
-from tinygrad_rnn.serialization import from_onnx, load_file, save_file, to_arrays, to_onnx
+from tinygrad_rnn.serialization import OnnxLayer, from_onnx, load_file, save_file, to_arrays, to_onnx
 
 safetensors_numpy = pytest.importorskip("safetensors.numpy")
 
@@ -195,6 +196,59 @@ def test_onnx_weights_that_do_not_fit_are_refused_and_nothing_is_written() -> No
     del first["B"]
     from_onnx(layer, [first, second])
     assert not layer.bias_ih_l0.any() and layer.bias_ih_l1.any()
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_an_operator_with_its_attributes_fills_the_layer_that_computes_the_same_and_no_other(name: str) -> None:
+    operators = to_onnx(LAYERS[name]())
+    for other in LAYERS:
+        layer = LAYERS[other]()
+        before = to_arrays(layer.state_dict())
+        if other == name:
+            from_onnx(layer, operators)
+            for found, given in zip(to_onnx(layer), operators, strict=True):
+                assert np.array_equal(found.inputs["W"], given.inputs["W"])
+        else:
+            with pytest.raises(CheckpointError, match=r"^from_onnx\(\): "):
+                from_onnx(layer, operators)
+            assert all(np.array_equal(value, before[key]) for key, value in to_arrays(layer.state_dict()).items())
+
+
+def test_the_two_grus_of_onnx_are_told_apart() -> None:
+    (old,) = to_onnx(nn.GRU(3, 4, reset_after=False))
+    with pytest.raises(CheckpointError, match="operator 0 has linear_before_reset=0, the layer 1. 1 is nn.GRU"):
+        from_onnx(nn.GRU(3, 4), [old])
+    (new,) = to_onnx(nn.GRU(3, 4))
+    with pytest.raises(CheckpointError, match="operator 0 has linear_before_reset=1, the layer 0"):
+        from_onnx(nn.GRU(3, 4, reset_after=False), new)
+    with pytest.raises(CheckpointError, match="operator 0 has linear_before_reset=0, the layer 1"):
+        from_onnx(nn.GRU(3, 4), OnnxLayer("GRU", new.inputs, {"hidden_size": 4}))  # ONNX's default
+    from_onnx(nn.GRU(3, 4), [old.inputs])  # weights alone do not tell
+
+
+DIFFERENT: dict[str, Any] = {
+    "hidden_size": 5, "direction": b"reverse", "activations": [b"Sigmoid", b"Tanh", b"Relu"], "clip": 3.0, "layout": 1,
+    "input_forget": 1, "linear_before_reset": 1, "something_new": 0,
+}  # fmt: skip
+EQUAL: dict[str, Any] = {
+    "hidden_size": np.int64(4), "direction": b"forward", "activations": [b"sigmoid", "Tanh", "TANH"], "clip": math.inf,
+    "layout": 0, "input_forget": 0, "activation_alpha": [0.01], "activation_beta": [],
+}  # fmt: skip
+
+
+def test_every_attribute_that_differs_is_refused_and_those_that_agree_are_not() -> None:
+    (operator,) = to_onnx(nn.LSTM(3, 4))
+    from_onnx(nn.LSTM(3, 4), operator._replace(attributes=EQUAL))
+    for name, value in DIFFERENT.items():
+        with pytest.raises(CheckpointError, match=f"operator 0 has (the attribute )?'?{name}"):
+            from_onnx(nn.LSTM(3, 4), [operator._replace(attributes={**EQUAL, name: value})])
+    with pytest.raises(CheckpointError, match="operator 0 is a 'GRU', the layer a LSTM"):
+        from_onnx(nn.LSTM(3, 4), [operator._replace(op_type="GRU")])
+    from_onnx(nn.LSTM(3, 4, batch_first=True), [operator._replace(attributes={**EQUAL, "layout": 1})])
+    from_onnx(nn.LSTM(3, 4, batch_first=True), [operator])
+    (relu,) = to_onnx(nn.RNN(3, 4, nonlinearity="relu"))
+    with pytest.raises(CheckpointError, match=r"has activations=\['Relu'\], the layer \['Tanh'\]"):
+        from_onnx(nn.RNN(3, 4), [relu])
 
 
 def test_what_onnx_lacks_is_refused() -> None:

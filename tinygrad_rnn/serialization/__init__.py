@@ -15,11 +15,12 @@ from .allowed import add_safe_globals, clear_safe_globals, get_safe_globals, saf
 from .atomic import atomic_write, is_leftover, remove_leftovers
 from .checkpoint import FORMAT, VERSION, load, save
 from .interchange import load_file, save_file, to_arrays
-from .onnx_order import from_onnx, to_onnx
+from .onnx_order import OnnxLayer, from_onnx, to_onnx
 from .safetensors import load_arrays, save_arrays
 
 __all__ = [
     "FORMAT",
+    "OnnxLayer",
     "VERSION",
     "add_safe_globals",
     "atomic_write",

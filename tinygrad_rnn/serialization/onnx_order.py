@@ -22,6 +22,7 @@ Source: the operators' specification, https://onnx.ai/onnx/operators/onnx__LSTM.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -39,6 +40,21 @@ ORDER = {
     "RNN_RELU": ("h",),
     "LSTM": ("i", "o", "f", "g"),  # ONNX writes c for g
     "GRU": ("z", "r", "n"),  # ONNX writes h for n
+}
+ACTIVATIONS = {
+    "RNN_TANH": ["Tanh"],
+    "RNN_RELU": ["Relu"],
+    "LSTM": ["Sigmoid", "Tanh", "Tanh"],
+    "GRU": ["Sigmoid", "Tanh"],
+}
+"""Of one direction."""
+IDLE = {"activation_alpha", "activation_beta", "output_sequence"}
+"""Attributes that change nothing: parameters of other activations, and what an operator hands out."""
+REMEDIES = {
+    "linear_before_reset": "1 is nn.GRU(..., reset_after=True), 0 reset_after=False",
+    "layout": "1 is batch_first=True",
+    "direction": "'bidirectional' is bidirectional=True; there is no layer that reads from the end alone",
+    "activations": "['Relu'] is nn.RNN(..., nonlinearity='relu'); other activations are not available",
 }
 PEEPHOLES = (("i", "f", "o"), ("i", "o", "f"))
 Arrays = dict[str, npt.NDArray[Any]]
@@ -69,25 +85,40 @@ def to_onnx(layer: RNNBase) -> list[OnnxLayer]:
     return [OnnxLayer(_op_type(layer), _inputs(layer, k), _attributes(layer)) for k in range(layer.num_layers)]
 
 
-def from_onnx(layer: RNNBase, inputs: Sequence[Mapping[str, Any]]) -> None:
-    """Copy ONNX weights into a layer: for each layer of the stack a mapping with W, R, and B and P if there are any.
+def from_onnx(layer: RNNBase, inputs: Sequence[OnnxLayer | Mapping[str, Any]] | OnnxLayer) -> None:
+    """Copy ONNX weights into a layer.
+
+    Args:
+        layer: to be filled.
+        inputs: for each layer of the stack an :class:`OnnxLayer`, whose attributes must say what the layer does;
+            or, where these are known to agree, a mapping with its W, R, and B and P if there are any.  ONNX's own
+            default for an attribute that is not given is not always that of PyTorch: ``linear_before_reset`` is 0.
 
     Raises:
         ArgumentError: the layer has what ONNX lacks.
-        CheckpointError: shapes or the number of layers differ, or the weights have a P where the layer has no
-            peepholes (or a B that is not zero where it has no bias), or the reverse.
+        CheckpointError: the operator computes something else than the layer; shapes or the number of layers differ;
+            or the weights have a P where the layer has no peepholes (or a B that is not zero where it has no bias),
+            or the reverse.  Nothing has been written.
 
     >>> import tinygrad_rnn as tg
     >>> a, b = tg.nn.LSTM(3, 4), tg.nn.LSTM(3, 4)
-    >>> from_onnx(b, [operator.inputs for operator in to_onnx(a)])
+    >>> from_onnx(b, to_onnx(a))
     >>> tg.equal(a.weight_hh_l0, b.weight_hh_l0)
     True
+    >>> from_onnx(tg.nn.GRU(3, 4), to_onnx(tg.nn.GRU(3, 4, reset_after=False)))
+    Traceback (most recent call last):
+        ...
+    tinygrad_rnn.errors.CheckpointError: from_onnx(): operator 0 has linear_before_reset=0, the layer 1...
     """
     _check(layer)
-    if len(inputs) != layer.num_layers:
-        raise CheckpointError(f"from_onnx(): {len(inputs)} layers of weights for a stack of {layer.num_layers}")
+    operators = [inputs] if isinstance(inputs, (OnnxLayer, Mapping)) else inputs
+    if len(operators) != layer.num_layers:
+        raise CheckpointError(f"from_onnx(): {len(operators)} layers of weights for a stack of {layer.num_layers}")
     values: Arrays = {}
-    for k, given in enumerate(inputs):
+    for k, operator in enumerate(operators):
+        given: Mapping[str, Any] = operator.inputs if isinstance(operator, OnnxLayer) else operator
+        if isinstance(operator, OnnxLayer):
+            _compare(layer, k, operator)
         values.update(_values(layer, k, {name: to_numpy(array) for name, array in given.items()}))
     for name, value in values.items():
         parameter = getattr(layer, name)
@@ -154,6 +185,43 @@ def _attributes(layer: RNNBase) -> dict[str, Any]:
     if layer.mode == "RNN_RELU":
         attributes["activations"] = ["Relu"] * (2 if layer.bidirectional else 1)
     return attributes
+
+
+def _compare(layer: RNNBase, k: int, operator: OnnxLayer) -> None:
+    """Refuse an operator that computes something else than the layer."""
+    if _text(operator.op_type) != _op_type(layer):
+        raise CheckpointError(f"from_onnx(): operator {k} is a {_text(operator.op_type)!r}, the layer a {layer.mode}")
+    directions = 2 if layer.bidirectional else 1
+    ours = {"activations": ACTIVATIONS[layer.mode] * directions, "linear_before_reset": 0, "input_forget": 0}
+    ours |= {"direction": "forward", "layout": 0, "clip": None, "hidden_size": layer.hidden_size, **_attributes(layer)}
+    theirs = {"activations": ACTIVATIONS[layer.mode.replace("RELU", "TANH")] * directions, "linear_before_reset": 0}
+    theirs |= {"direction": "forward", **{name: _text(value) for name, value in operator.attributes.items()}}
+    for name, value in theirs.items():
+        if name in IDLE or (name == "layout" and value == int(layer.batch_first)):
+            continue
+        if name not in ours:
+            raise CheckpointError(f"from_onnx(): operator {k} has the attribute {name!r}, which no layer has")
+        if _folded(value) != _folded(ours[name]) and not (name == "clip" and value == math.inf):
+            remedy = f". {REMEDIES[name]}" if name in REMEDIES else ""
+            raise CheckpointError(
+                f"from_onnx(): operator {k} has {name}={value!r}, the layer {ours[name]!r}{remedy}"[:500]
+            )
+
+
+def _text(value: Any) -> Any:
+    """An attribute as plain data: ONNX's own objects give strings as bytes, and NumPy's numbers may stand there."""
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, (list, tuple)):
+        return [_text(item) for item in value]
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _folded(value: Any) -> Any:
+    """Names of activations are the same in capitals and small letters."""
+    if isinstance(value, list):
+        return [_folded(item) for item in value]
+    return value.lower() if isinstance(value, str) else value
 
 
 def _check(layer: RNNBase) -> None:
