@@ -59,6 +59,7 @@ class Ahead:
             self._wanted.put(False)
             self._thread.join()
             one_blas_thread.__exit__()
+            self._results = SimpleQueue()  # an error that nobody asked for holds this object, by its frames
 
     def _run(self) -> None:
         with np.errstate(**self._state):
