@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from ..absent import absent
 from .allowed import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
-from .atomic import atomic_write, is_leftover, remove_leftovers
+from .atomic import atomic_file, atomic_write, is_leftover, remove_leftovers
 from .checkpoint import FORMAT, VERSION, load, save
 from .interchange import load_file, save_file, to_arrays
 from .onnx_order import OnnxLayer, from_onnx, to_onnx
@@ -23,6 +23,7 @@ __all__ = [
     "OnnxLayer",
     "VERSION",
     "add_safe_globals",
+    "atomic_file",
     "atomic_write",
     "clear_safe_globals",
     "from_onnx",

@@ -11,11 +11,11 @@ import contextlib
 import os
 import re
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-__all__ = ["atomic_write", "is_leftover", "remove_leftovers"]
+__all__ = ["atomic_file", "atomic_write", "is_leftover", "remove_leftovers"]
 
 
 def atomic_write(path: str | os.PathLike[str], chunks: Iterable[Any]) -> None:
@@ -30,22 +30,42 @@ def atomic_write(path: str | os.PathLike[str], chunks: Iterable[Any]) -> None:
     >>> [p.name for p in folder.iterdir()], (folder / "greeting").read_bytes()
     (['greeting'], b'good day')
     """
-    target = Path(os.path.realpath(path))
+    with atomic_file(path) as file:
+        for chunk in chunks:
+            file.write(chunk)
+
+
+@contextlib.contextmanager
+def atomic_file(path: str | os.PathLike[str], *, follow_links: bool = True) -> Iterator[IO[bytes]]:
+    """A file open for writing that becomes ``path`` at the end of the ``with`` block, if that ends without an error.
+
+    Args:
+        path: the file to make or to replace.
+        follow_links: where ``path`` is a symbolic link, write the file that it names; False: replace the link.
+
+    Raises:
+        OSError: as :func:`atomic_write`; its ``filename`` is ``path``.
+    """
+    target = Path(os.path.realpath(path) if follow_links else path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    # Not tempfile.mkstemp: its files are private (mode 0600), and the rename would make the target so.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
-        with open(descriptor, "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+        # Not tempfile.mkstemp: its files are private (mode 0600), and the rename would make the target so.
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+        try:
+            with open(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                temporary.unlink()
+            raise
+        _sync_folder(target.parent)
+    except OSError as error:  # a full disk names no file, and nobody knows the temporary one
+        if error.filename in (None, temporary, os.fspath(temporary)):
+            error.filename, error.filename2 = os.fspath(path), None
         raise
-    _sync_folder(target.parent)
 
 
 def is_leftover(entry: Path, path: Path) -> bool:

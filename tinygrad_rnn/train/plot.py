@@ -5,23 +5,31 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from ..serialization import atomic_write
 from .run_folder import RunFolder
 
 __all__ = ["draw_curve"]
 
 
-def draw_curve(folder: RunFolder, clip: float) -> bool:
-    """Draw ``curve.png`` from the metrics; False if matplotlib is not installed."""
+def draw_curve(folder: RunFolder, clip: float) -> str | None:
+    """Draw ``curve.png`` from the metrics; if that cannot be done, why not."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        return False
+        return "matplotlib is not installed; pip install 'tinygrad-rnn[plot]'"
+    except Exception as error:
+        return f"matplotlib cannot be imported ({error})"
+    try:
+        _draw(Figure(figsize=(8, 6), layout="constrained"), folder, clip)
+    except Exception as error:  # a picture is no reason for a run that is done and saved to end with an error
+        return str(error) or type(error).__name__
+    return None
+
+
+def _draw(figure: Any, folder: RunFolder, clip: float) -> None:
     records = list(folder.records())
     updates = [record["update"] for record in records]
     evaluated = [record for record in records if "validation" in record]
 
-    figure = Figure(figsize=(8, 6), layout="constrained")
     loss, norm = figure.subplots(2, 1, sharex=True)
     loss.plot(updates, [record["loss"] for record in records], color="tab:blue", alpha=0.3, linewidth=0.8)
     loss.plot(updates, _smooth([record["loss"] for record in records]), color="tab:blue", label="training, smoothed")
@@ -34,7 +42,7 @@ def draw_curve(folder: RunFolder, clip: float) -> bool:
 
     norms = [record["gradient_norm"] for record in records]
     norm.plot(updates, norms, color="tab:green", linewidth=0.8)
-    if min(norms) > 0 and max(norms) > 30 * min(norms):
+    if norms and min(norms) > 0 and max(norms) > 30 * min(norms):
         norm.set_yscale("log")
     norm.set_ylabel("gradient norm before clipping")
     norm.set_xlabel("update")
@@ -45,8 +53,7 @@ def draw_curve(folder: RunFolder, clip: float) -> bool:
 
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
-    atomic_write(folder.curve, [image.getvalue()])
-    return True
+    folder.write(folder.curve, image.getvalue())
 
 
 def _smooth(values: list[float], keep: float = 0.9) -> list[Any]:

@@ -14,29 +14,42 @@ ahead of it, by what a killed run did after its last checkpoint: going on from t
 from __future__ import annotations
 
 import collections
+import contextlib
 import itertools
 import json
 import os
 import shlex
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ..errors import UsageError
-from ..serialization import atomic_write, is_leftover, load, remove_leftovers, save
+from ..serialization import atomic_file, is_leftover, load, remove_leftovers, save
 
 __all__ = ["RunFolder"]
 
 CHECKPOINT = "checkpoint.safetensors"
+
+LONGEST_LINE = 1 << 16  # of the metrics, a hundred times what is written
+
+KINDS = (
+    (stat.S_ISLNK, "a symbolic link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 class RunFolder:
     """A run's folder.  Within ``with folder:`` it is open for training, and no other process can have it so.
 
     Raises:
-        UsageError: from ``with``, if another process is training in the folder, or a new one is not empty.
+        UsageError: from ``with``, if another process is training in the folder, a new one is not empty, or a file that
+            a run writes is a link or something else than a file.
     """
 
     def __init__(self, path: Path, new: bool = False) -> None:
@@ -48,8 +61,8 @@ class RunFolder:
         self.result = path / "result.json"
         self.curve = path / "curve.png"
         self._new = new
-        self._metrics: IO[str] | None = None
-        self._samples: IO[str] | None = None
+        self._metrics: _Log | None = None
+        self._samples: _Log | None = None
         self._lock: int | None = None
 
     # making and finding --------------------------------------------------------------------------------------
@@ -104,6 +117,7 @@ class RunFolder:
             if self._new and not all(self._is_of_a_stillborn(entry) for entry in self.path.iterdir()):
                 there = f"--out {self.path} exists and is not empty"
                 raise UsageError(f"{there}: give another, or go on with --resume {self.path}")
+            self.require_own_files()
             return self
         except BaseException:
             self.close()
@@ -134,21 +148,59 @@ class RunFolder:
             return True
         return entry in (self.metrics, self.samples) and not entry.stat().st_size
 
+    def require_own_files(self) -> None:
+        """Check that every file that a run writes is a regular one where it is there already.
+
+        A folder that came from elsewhere may hold a link in its place, and what it names would be overwritten.
+
+        Raises:
+            UsageError: one is a link, a folder, a pipe or a device.
+        """
+        for path in self._known():
+            with contextlib.suppress(FileNotFoundError):
+                mode = path.lstat().st_mode
+                if not stat.S_ISREG(mode):
+                    kind = next((name for is_kind, name in KINDS if is_kind(mode)), "a device")
+                    raise UsageError(f"{path} is {kind}, not a file: a run writes only files of its own. Move it away")
+
     # while training ------------------------------------------------------------------------------------------
 
-    def open_logs(self, updates: int = 0, samples: int = 0) -> None:
-        """Open the appended files, keeping what belongs to the first ``updates`` updates: ``samples`` bytes of text."""
+    def lines_until(self, updates: int) -> int:
+        """How many lines of the metrics belong to the first ``updates`` updates.
+
+        That is one for each, or, if the file was moved away once, one for each since then.
+
+        Raises:
+            UsageError: one is damaged or missing; the message names it.
+        """
+        lines, last, remedy = 0, 0, "Mend it, or move it away to go on without"
+        try:
+            for record in self.records() if updates else ():
+                if not _is_record(record) or lines and record["update"] != last + 1:
+                    raise ValueError(f"not the record of update {last + 1}")
+                if record["update"] > updates:
+                    break
+                lines, last = lines + 1, record["update"]
+                if last == updates:
+                    break
+        except (ValueError, RecursionError) as error:
+            raise UsageError(f"{self.metrics} is damaged in line {lines + 1} ({error}). {remedy}") from error
+        if lines and last < updates:
+            ends = f"{self.metrics} ends after update {last}, but the checkpoint is of update {updates}"
+            raise UsageError(f"{ends}. {remedy}")
+        return lines
+
+    def open_logs(self, lines: int = 0, samples: int = 0) -> None:
+        """Open the appended files, keeping the first ``lines`` of the metrics and ``samples`` bytes of text."""
         for path in (self.checkpoint, self.config, self.result, self.curve):
             remove_leftovers(path)
-        _cut(self.metrics, _bytes_of_updates(self.metrics, updates))
-        _cut(self.samples, samples)
-        self._metrics = self.metrics.open("a", encoding="utf-8", buffering=1)  # to be followed while it grows
-        self._samples = self.samples.open("a", encoding="utf-8", newline="\n")
+        self._metrics = _Log(self.metrics, _bytes_of_lines(self.metrics, lines))
+        self._samples = _Log(self.samples, samples)
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to the metrics."""
         assert self._metrics is not None
-        self._metrics.write(json.dumps(record) + "\n")
+        self._metrics.append(_line(record))
 
     def last_record(self) -> dict[str, Any]:
         """The last line of the metrics; empty if there is none."""
@@ -157,24 +209,21 @@ class RunFolder:
     def replace_last_record(self, record: dict[str, Any]) -> None:
         """Put ``record`` in the place of the last line of the metrics, which is never missing meanwhile."""
         assert self._metrics is not None
-        lines = self.metrics.read_bytes().splitlines(keepends=True)
-        self._metrics.close()
-        if lines:
-            atomic_write(self.metrics, [*lines[:-1], (json.dumps(record) + "\n").encode()])
-        self._metrics = self.metrics.open("a", encoding="utf-8", buffering=1)
+        if lines := self.metrics.read_bytes().splitlines(keepends=True):
+            self._metrics.replace([*lines[:-1], _line(record)])
 
     def add_sample(self, text: str) -> None:
         """Append ``text`` to the samples."""
         assert self._samples is not None
-        self._samples.write(text)
+        self._samples.append(text.encode("utf-8", "surrogatepass"))
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the checkpoint ``state``; the appended files are on the disk before it is."""
         assert self._metrics is not None and self._samples is not None
-        for file in (self._metrics, self._samples):
-            file.flush()
-            os.fsync(file.fileno())
-        save({**state, "samples_bytes": self.samples.stat().st_size}, self.checkpoint)
+        self._metrics.force()
+        self._samples.force()
+        with atomic_file(self.checkpoint, follow_links=False) as file:
+            save({**state, "samples_bytes": self.samples.stat().st_size}, file)
 
     def load(self) -> Any:
         """What ``save`` wrote."""
@@ -182,20 +231,25 @@ class RunFolder:
 
     def write_json(self, path: Path, values: dict[str, Any]) -> None:
         """Write a small file for people and scripts to read."""
-        atomic_write(path, [(json.dumps(values, indent=2) + "\n").encode()])
+        self.write(path, (json.dumps(values, indent=2) + "\n").encode())
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Write one of the files of the folder, atomically."""
+        with atomic_file(path, follow_links=False) as file:
+            file.write(content)
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """The lines of the metrics."""
-        if self._metrics is not None:
-            self._metrics.flush()
-        with self.metrics.open(encoding="utf-8") as file:
-            for line in file:
+        """The lines of the metrics; none if the file is not there.  Raises ValueError at one that is not JSON."""
+        with contextlib.suppress(FileNotFoundError), self.metrics.open(encoding="utf-8") as file:
+            while line := file.readline(LONGEST_LINE):
                 yield json.loads(line)
+
+    def _known(self) -> tuple[Path, ...]:
+        return self.config, self.metrics, self.checkpoint, self.samples, self.result, self.curve
 
     def files(self) -> list[Path]:
         """What is there for the user to look at."""
-        known = (self.config, self.metrics, self.checkpoint, self.samples, self.result, self.curve)
-        return [path for path in known if path.exists()]
+        return [path for path in self._known() if path.exists()]
 
     def resume_command(self) -> str:
         """What to type to go on with this run, given how this program was started."""
@@ -226,16 +280,80 @@ def _numbered(parent: Path) -> Path:
     raise AssertionError("unreachable")
 
 
-def _bytes_of_updates(path: Path, updates: int) -> int:
-    """Where the line of update ``updates`` ends in a metrics file; a line may be damaged only after that."""
+class _Log:
+    """A file that is appended to, and is never longer or shorter than what was written to it.
+
+    Nothing waits in a buffer: the file can be followed while it grows, and closing it cannot fail.
+
+    Args:
+        path: the file; a regular one, or none yet.
+        length: what is kept of it.  A file with a second name (a hard link: a copy made by ``cp -al``) becomes one of
+            its own, and the other stays as it was.
+    """
+
+    def __init__(self, path: Path, length: int) -> None:
+        self._path = path
+        self._file = self._open()
+        with self._named():
+            there = os.fstat(self._file.fileno())
+            if there.st_nlink > 1:
+                self.replace([path.read_bytes()[:length]])
+            elif there.st_size > length:
+                self._file.truncate(length)
+
+    def append(self, content: bytes) -> None:
+        """Write ``content``, all of it, at the end."""
+        with self._named():
+            while content:
+                content = content[self._file.write(content) :]
+
+    def replace(self, chunks: list[bytes]) -> None:
+        """Let the file hold ``chunks`` instead of what it holds: always the one or the other."""
+        with atomic_file(self._path, follow_links=False) as file:
+            file.writelines(chunks)
+        self._file.close()
+        self._file = self._open()
+
+    def force(self) -> None:
+        """Force what was written to the disk."""
+        with self._named():
+            os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _open(self) -> FileIO:
+        # Neither the file that a link names, nor, for ever, a pipe that nobody reads.
+        careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        return FileIO(self._path, "ab", opener=lambda path, flags: os.open(path, flags | careful, 0o666))
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        """A full disk is told without the name of the file."""
+        try:
+            yield
+        except OSError as error:
+            error.filename = error.filename or os.fspath(self._path)
+            raise
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    return (json.dumps(record) + "\n").encode()
+
+
+def _is_record(record: Any) -> bool:
+    if not isinstance(record, dict) or type(record.get("update")) is not int:
+        return False
+    numbers = [record.get("loss"), record.get("gradient_norm"), record.get("validation", 0.0)]
+    return all(type(number) in (int, float) for number in numbers)
+
+
+def _bytes_of_lines(path: Path, lines: int) -> int:
+    """Where line number ``lines`` ends; the file may be damaged after that, by a run that was killed."""
     end = 0
-    if updates and path.exists():
+    if lines:
         with path.open("rb") as file:
-            for line in itertools.islice(file, updates):
+            for line in itertools.islice(file, lines):
                 end += len(line)
     return end
-
-
-def _cut(path: Path, length: int) -> None:
-    if path.exists() and path.stat().st_size > length:
-        os.truncate(path, length)
