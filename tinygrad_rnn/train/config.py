@@ -16,9 +16,18 @@ OPTIMIZERS = tuple(DEFAULT_LR)
 
 # What may be given anew when a run is resumed; the rest would make it another run.  (The text may have moved;
 # the checkpoint knows whether it is the same text.)
-CHANGEABLE = frozenset({"text", "updates", "device", "eval_every", "checkpoint_every", "lr", "clip"})
+CHANGEABLE = frozenset({"text", "encoding", "updates", "device", "eval_every", "checkpoint_every", "lr", "clip"})
 
 LARGEST = 2**31 - 1
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (float, int),
+    "str": (str,),
+    "str | None": (str, type(None)),
+    "str | tuple[str, ...] | None": (str, tuple, type(None)),
+}
+"""By the annotation of a field, what its value may be: a configuration may come from a file."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +35,8 @@ class Config:
     """Everything that determines the numbers of a run, apart from the text itself.
 
     Attributes:
-        text: path of the text file; None stands for the language reference that CPython carries.
+        text: path of the text file, or of several; None stands for the language reference that CPython carries.
+        encoding: of the text; None: UTF-8, or what a byte order mark says.
         cell: ``rnn`` (tanh), ``lstm`` or ``gru``.
         layers: recurrent layers on top of each other.
         embedding: size of a character's vector.
@@ -53,7 +63,8 @@ class Config:
     tinygrad_rnn.errors.UsageError: --hidden must be a whole number of at least 1, got 0
     """
 
-    text: str | None = None
+    text: str | tuple[str, ...] | None = None
+    encoding: str | None = None
     cell: str = "lstm"
     layers: int = 1
     embedding: int = 64
@@ -72,6 +83,11 @@ class Config:
     checkpoint_every: int = 100
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            kinds = KINDS[str(field.type)]
+            self._require(type(getattr(self, field.name)) in kinds, field.name, f"of type {field.type}")
+        for path in self.texts:
+            self._require(type(path) is str and "\0" not in path, "text", "a path")
         for name in ("layers", "embedding", "hidden", "batch", "bptt", "updates", "eval_every", "checkpoint_every"):
             value = getattr(self, name)
             self._require(type(value) is int and value >= 1, name, "a whole number of at least 1")
@@ -87,9 +103,14 @@ class Config:
         known = self.device in ("cpu", "cuda") or (kind == "cuda" and number.isdecimal())
         self._require(known, "device", "cpu, cuda or cuda:<number>")
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The paths of the text files; none: the language reference."""
+        return (self.text,) if isinstance(self.text, str) else self.text or ()
+
     def _require(self, holds: bool, name: str, expected: str) -> None:
         if not holds:
-            raise UsageError(f"{option(name)} must be {expected}, got {getattr(self, name)}")
+            raise UsageError(f"{option(name)} must be {expected}, got {str(getattr(self, name))[:100]}")
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> Config:
@@ -119,7 +140,10 @@ class Config:
     def from_dict(cls, values: dict[str, Any]) -> Config:
         """The inverse of ``as_dict``; a field that an older version did not have gets its default."""
         known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        given = {name: value for name, value in values.items() if name in known}
+        if isinstance(given.get("text"), list):
+            given["text"] = tuple(given["text"])
+        return cls(**given)
 
 
 def option(name: str) -> str:

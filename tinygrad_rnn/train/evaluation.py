@@ -11,6 +11,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 import tinygrad_rnn as tg
 
 from .model import CharModel, State
@@ -32,8 +34,8 @@ def bits_per_character(model: CharModel, text: Indices, device: str = "cpu") -> 
     try:
         with tg.no_grad():
             for begin in range(0, len(inputs), STEPS):
-                x = tg.tensor(inputs[begin : begin + STEPS], device=device)
-                y = tg.tensor(targets[begin : begin + STEPS].reshape(-1), device=device)
+                x = tg.tensor(inputs[begin : begin + STEPS].astype(np.int64), device=device)
+                y = tg.tensor(targets[begin : begin + STEPS].reshape(-1).astype(np.int64), device=device)
                 logits, state = model(x, state)
                 loss = tg.nn.functional.cross_entropy(logits.reshape(len(y), -1), y, reduction="sum")
                 total = loss.double() + total  # on the device: the text is read without a wait
