@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from tinygrad_rnn.backend.random import fork_rng
+from tinygrad_rnn.train.cli import main
 
 SMALL = "--hidden 8 --embedding 4 --batch 4 --bptt 8 --updates 30 --eval-every 10 --checkpoint-every 7 --quiet".split()
 
@@ -64,3 +66,38 @@ def run(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., tuple[int,
         return process.returncode, output, errors
 
     return run
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    return {str(path): path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
+
+
+@pytest.fixture
+def mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run the program in an empty folder, assert that it refuses properly, and return what it said."""
+    monkeypatch.chdir(tmp_path)
+
+    def mistake(*arguments: object) -> str:
+        before = contents(tmp_path)
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == 2
+        output, errors = capsys.readouterr()
+        assert contents(tmp_path) == before
+        assert output == ""
+        assert errors.startswith("tinygrad-rnn: error: ") and errors.endswith("\n") and errors.count("\n") == 1
+        return errors
+
+    return mistake
+
+
+@pytest.fixture(scope="session")
+def a_finished_run(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    assert main(["train", "--text", str(text), "--out", str(folder), *SMALL]) == 0
+    return folder
+
+
+@pytest.fixture
+def finished(a_finished_run: Path, tmp_path: Path) -> Path:
+    """The folder of a finished run, to be spoilt."""
+    return shutil.copytree(a_finished_run, tmp_path / "finished")

@@ -14,6 +14,7 @@ that is shorter than ``T`` is skipped.
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import numpy as np
@@ -21,17 +22,19 @@ import numpy as np
 import tinygrad_rnn as tg
 
 from ..backend import to_numpy
+from ..backend.blas import blas
 from ..backend.random import get_rng_state, manual_seed, set_rng_state
-from ..errors import CheckpointError, UsageError
+from ..bench.machine import version
+from ..errors import UsageError
+from ..ops.kernels import choice
 from ..tape.tensor import Tensor
 from .config import Config
 from .evaluation import bits_per_character
 from .model import CharModel, State, detached
-from .text import Alphabet, Corpus, streams
+from .saved import PROGRAM, damaged, saved_config
+from .text import Alphabet, Corpus, laid_out
 
-__all__ = ["Trainer", "restored_model", "saved_config"]
-
-PROGRAM = "tinygrad-rnn train"
+__all__ = ["Trainer", "computed_with", "differs", "restored_model"]
 
 
 class Trainer:
@@ -50,10 +53,9 @@ class Trainer:
         self.model = CharModel(len(corpus.alphabet), config).to(config.device)
         self.parameters = list(self.model.parameters())
         self.optimizer = _optimizer(self.parameters, config)
-        inputs, targets = streams(corpus.train, config.batch)
-        self.inputs = tg.tensor(inputs, device=config.device)  # (L, N)
-        self.targets = tg.tensor(targets, device=config.device)
-        self.chunks = len(inputs) // config.bptt
+        text = tg.from_numpy(laid_out(corpus.train, config.batch)).to(config.device)  # (L + 1, N)
+        self.inputs, self.targets = text[:-1], text[1:]
+        self.chunks = len(self.inputs) // config.bptt
         self.chunk = 0  # the next one to read
         self.state: State = None
         self.update = 0
@@ -70,9 +72,9 @@ class Trainer:
             self.chunk, self.state = 0, None
         begin = self.chunk * self.config.bptt
         end = begin + self.config.bptt
-        logits, state = self.model(self.inputs[begin:end], self.state)
+        logits, state = self.model(self.inputs[begin:end].long(), self.state)
         flat = logits.reshape(-1, len(self.corpus.alphabet))
-        loss = tg.nn.functional.cross_entropy(flat, self.targets[begin:end].reshape(-1))
+        loss = tg.nn.functional.cross_entropy(flat, self.targets[begin:end].reshape(-1).long())
         self.optimizer.zero_grad()
         loss.backward()
         norm = tg.nn.utils.clip_grad_norm_(self.parameters, self.config.clip or math.inf)
@@ -99,6 +101,7 @@ class Trainer:
         """All that the next updates depend on; what ``load_state_dict`` takes."""
         return {
             "program": PROGRAM,
+            "computed_with": computed_with(self.config.device),
             "config": self.config.as_dict(),
             "alphabet": self.corpus.alphabet.characters,
             "text_digest": self.corpus.digest,
@@ -111,46 +114,76 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
         }
 
-    def load_state_dict(self, saved: dict[str, Any]) -> None:
+    def load_state_dict(self, saved: dict[str, Any], source: str = "the checkpoint") -> None:
         """Go on where the trainer that made ``saved`` stood, with the learning rate of this one's configuration.
+
+        Args:
+            saved: what ``state_dict`` gave, looked at by ``saved_config`` if it comes from a file.
+            source: names that file in errors.
 
         Raises:
             UsageError: it was trained on another text.
+            CheckpointError: it stands at no place of the text, or its random state is none.
         """
         if saved["text_digest"] != self.corpus.digest:
-            source = self.config.text or "the language reference of this Python"
-            raise UsageError(f"the run was trained on another text than {source}: resume it with the same text")
+            text = ", ".join(self.config.texts) or "the language reference of this Python"
+            raise UsageError(f"the run was trained on another text than {text}: resume it with the same text")
+        if saved["chunk"] > self.chunks or saved["alphabet"] != self.corpus.alphabet.characters:
+            raise damaged(source, "it does not fit its text")
         self.model.load_state_dict(saved["model"])
-        self.optimizer.load_state_dict(saved["optimizer"])
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.config.lr
+        # How it steps is said by the configuration, which may have another learning rate now.
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": saved["optimizer"]["state"], "param_groups": groups})
         self.update, self.chunk, self.validation = saved["update"], saved["chunk"], saved["validation"]
         self.state = _moved(saved["state"], self.config.device)
-        set_rng_state(saved["random_state"])
-
-
-def saved_config(saved: Any, source: str) -> Config:
-    """The configuration of the run whose state ``saved`` is.
-
-    Raises:
-        CheckpointError: ``saved``, read from ``source``, is not the state of a training run.
-    """
-    if not isinstance(saved, dict) or saved.get("program") != PROGRAM:
-        raise CheckpointError(f"{source} is not the checkpoint of a training run")
-    return Config.from_dict(saved["config"])
+        try:
+            set_rng_state(saved["random_state"])
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise damaged(source, f"its 'random_state': {error}") from error
 
 
 def restored_model(saved: Any, source: str) -> tuple[CharModel, Alphabet]:
     """The model in a checkpoint, on the CPU, and its alphabet.
 
     Raises:
-        CheckpointError: ``saved``, read from ``source``, is not the state of a training run.
+        CheckpointError: ``saved``, read from ``source``, is not the state of a training run, or its parts do not fit.
     """
-    config = saved_config(saved, source)
+    config = saved_config(saved, source, whole=False)
     alphabet = Alphabet(saved["alphabet"])
     model = CharModel(len(alphabet), config)
     model.load_state_dict(saved["model"])
     return model, alphabet
+
+
+def computed_with(device: str) -> dict[str, str]:
+    """What the last bits of the numbers of a run depend on, apart from the run itself."""
+    place = device.partition(":")[0]
+    if place == "cuda":
+        return {"device": place, "recurrent kernels": os.environ.get(choice.VARIABLE, "auto")}
+    library = blas()
+    return {
+        "device": place,
+        "NumPy": np.__version__,
+        "BLAS": f"{library.name}, kernels for {library.kernel or 'unknown'}",
+        "Numba": version("numba") or "none",
+        "recurrent kernels": os.environ.get(choice.VARIABLE, "auto"),
+    }
+
+
+def differs(saved: dict[str, Any], device: str) -> str | None:
+    """One line on what makes the numbers of a resumed run other ones than those of a run left alone; None: nothing."""
+    before, now = saved.get("computed_with"), computed_with(device)
+    if not isinstance(before, dict):  # of an older version
+        return None
+    changed = [
+        f"{name} {before.get(name)}, now {now.get(name)}"
+        for name in dict.fromkeys([*before, *now])
+        if before.get(name) != now.get(name)
+    ]
+    if not changed:
+        return None
+    begun = f"until now the run was computed with {'; '.join(changed)}"
+    return f"{begun}. From here on its numbers are other ones in the last digits than if nothing had changed"
 
 
 def _optimizer(parameters: list[Any], config: Config) -> Any:
