@@ -13,7 +13,13 @@ tensor(-0.0142)
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+if sys.orig_argv[1:3] == ["-m", __name__] or sys.orig_argv[1:2] and sys.orig_argv[1].endswith("/tinygrad-rnn"):
+    from . import ctrl_c  # we are the program, not a library: what follows takes a moment
+
+    ctrl_c.end_until_heeded()
 
 import numpy as np
 

@@ -7,12 +7,12 @@ Exit status: 0 done; 1 training diverged; 2 a mistake of the user's, told in one
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 from importlib import metadata
 from typing import Any, NoReturn
 
+from .. import ctrl_c
 from ..bench.program import add_arguments as add_bench_arguments
 from ..bench.program import run as bench
 from ..errors import CheckpointError, DeviceError, UsageError
@@ -22,6 +22,7 @@ from .doctor import doctor
 from .interrupt import Interrupted
 from .loop import Diverged
 from .restart import restart_with_settings
+from .terminal import has_output, open_missing_streams, say, settle, told
 
 __all__ = ["entry", "main"]
 
@@ -33,47 +34,49 @@ class _Parser(argparse.ArgumentParser):
 
 def entry() -> int:
     """What the installed program runs: ``main``, with the settings that NumPy must find when it is loaded."""
+    open_missing_streams()
     if sys.argv[1:2] not in (
         ["doctor"],
         ["bench"],
     ):  # the one looks at the settings as they are, the other makes its own
         restart_with_settings()
-    return main()
+    with ctrl_c.heeded():
+        return main()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with ``arguments`` (those of the process by default) and return its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a sample may hold what the terminal cannot show
     try:
+        for stream in (sys.stdout, sys.stderr):
+            if hasattr(stream, "reconfigure"):
+                stream.reconfigure(errors="backslashreplace")  # a sample may hold what the terminal cannot show
         options = vars(_parser().parse_args(arguments))
         command = options.pop("command")
         del options["name"]
         status: int | None = command(**options)
-        sys.stdout.flush()
+        if has_output():
+            sys.stdout.flush()
         return status or 0
     except Interrupted as error:
-        return _say(error, error.status)
+        return _end(error, error.status)
     except KeyboardInterrupt:
-        return _say("interrupted", 130)
+        return _end("interrupted", 130)
     except Diverged as error:
-        return _say(error, 1)
+        return _end(error, 1)
     except BrokenPipeError:  # whoever read our output has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        settle(sys.stdout)
         return 141
     except (UsageError, CheckpointError, DeviceError) as error:
-        return _say(error, 2)
+        return _end(error, 2)
     except MemoryError:
-        return _say("not enough memory for a model or batch of this size", 2)
+        return _end("not enough memory for a model or batch of this size", 2)
     except OSError as error:
-        place = f": {error.filename}" if error.filename else ""
-        return _say(f"{error.strerror or error}{place}", 2)
+        settle(sys.stdout)
+        return _end(told(error), 2)
 
 
-def _say(message: object, status: int) -> int:
-    kind = "error: " if status in (1, 2) else ""
-    print(f"tinygrad-rnn: {kind}{' '.join(str(message).splitlines())}", file=sys.stderr)
+def _end(message: object, status: int) -> int:
+    say(f"{'error: ' if status in (1, 2) else ''}{message}")
     return status
 
 
@@ -109,10 +112,13 @@ def _train_options(commands: Any) -> None:
     def add(group: Any, flag: str, kind: type, text: str, default: Any = None, **more: Any) -> None:
         name = flag[2:].replace("-", "_")
         shown = getattr(defaults, name, None) if default is None else default
-        group.add_argument(flag, type=kind, help=text + (f" (default {shown})" if shown is not None else ""), **more)
+        shown = "" if shown is None else f" (default {shown})"
+        group.add_argument(flag, type=kind, help=text + shown, **more)
 
     run = parser.add_argument_group("the run")
-    add(run, "--text", str, "UTF-8 text to learn, in place of the language reference", metavar="FILE")
+    text = "text to learn, in place of the language reference; several, one --text each, are learned in this order"
+    add(run, "--text", str, text, metavar="FILE", action="append")
+    add(run, "--encoding", str, "of the text", "UTF-8, or what a byte order mark says", metavar="NAME")
     add(run, "--out", str, "run folder to make", "runs/001, runs/002, ...", metavar="DIR")
     add(run, "--resume", str, "go on with the run in this folder", metavar="DIR")
     add(run, "--updates", int, "optimiser steps in all", metavar="N")

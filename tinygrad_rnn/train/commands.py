@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_device
-from ..errors import UsageError
+from ..errors import CheckpointError, UsageError
 from ..serialization import load
 from .config import Config
 from .interrupt import Interrupted
@@ -25,20 +26,34 @@ from .plot import draw_curve
 from .restart import what_was_set
 from .run_folder import RunFolder
 from .sampling import continue_text, default_prompt
+from .saved import saved_config
+from .terminal import has_output, patient_streams, printable, say, told
 from .text import Corpus, read_text
-from .trainer import Trainer, restored_model, saved_config
+from .trainer import Trainer, differs, restored_model
 
 __all__ = ["sample", "train"]
 
 
-def train(*, out: str | None = None, resume: str | None = None, quiet: bool = False, **options: Any) -> None:
-    """Start a run, or go on with one, until its end; ``options`` are the fields of Config that were given.
+def train(*, quiet: bool = False, **options: Any) -> None:
+    """Start a run, or go on with one, until its end, whether or not there is anybody to read what it prints.
+
+    Args:
+        quiet: no progress bar, only the result.
+        options: ``out`` or ``resume``, a folder, and the fields of Config that were given.
 
     Raises:
         Interrupted: it was asked to stop; the message says what is saved.
     """
-    if options.get("text") is not None:
-        options["text"] = os.path.abspath(options["text"])
+    with patient_streams() as output:
+        _train(quiet=quiet, **options)
+    if isinstance(output.error, OSError) and not isinstance(output.error, BrokenPipeError):
+        say(f"what was to be printed could not be written ({told(output.error)}); the run is done and saved")
+
+
+def _train(*, quiet: bool, out: str | None = None, resume: str | None = None, **options: Any) -> None:
+    if options.get("text"):
+        paths = [os.path.abspath(path) for path in options["text"]]
+        options["text"] = paths[0] if len(paths) == 1 else tuple(paths)
     if resume is None:
         trainer = _trainer(Config.from_options(options))
         folder = RunFolder.create(out)
@@ -51,15 +66,18 @@ def train(*, out: str | None = None, resume: str | None = None, quiet: bool = Fa
         raise UsageError("--resume goes on in the folder of the run: give it or --out, not both")
     folder = RunFolder.open(resume)
     with _says_what_is_saved(folder), folder:
-        saved = folder.load()
-        config = saved_config(saved, str(folder.checkpoint)).changed(options)
+        saved, source = folder.load(), str(folder.checkpoint)
+        config = saved_config(saved, source).changed(options)
         if saved["update"] > config.updates:
             raise UsageError(
                 f"the run has done {saved['update']} updates already, more than --updates {config.updates}"
             )
+        lines = folder.lines_until(saved["update"])
         trainer = _trainer(config)
-        trainer.load_state_dict(saved)
-        folder.open_logs(trainer.update, saved["samples_bytes"])
+        trainer.load_state_dict(saved, source)
+        folder.open_logs(lines, saved["samples_bytes"])
+        if changed := differs(saved, config.device):
+            say(changed)
         _run(trainer, folder, quiet)
 
 
@@ -69,23 +87,37 @@ def _says_what_is_saved(folder: RunFolder) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if not folder.checkpoint.exists():
-            raise Interrupted(signal.SIGINT, "interrupted before anything was saved") from None
-        saved = f"interrupted; saved is update {folder.load()['update']}"
-        raise Interrupted(signal.SIGINT, f"{saved}. Go on with: {folder.resume_command()}") from None
+        raise Interrupted(signal.SIGINT, f"interrupted; {_saved(folder)}") from None
+
+
+def _saved(folder: RunFolder) -> str:
+    """What a run that ends now leaves: the checkpoint is asked, which knows best."""
+    if not folder.checkpoint.exists():
+        return "nothing was saved yet"
+    try:
+        update = folder.load()["update"]
+    except (CheckpointError, OSError, TypeError, LookupError):
+        return f"{folder.checkpoint} is as it was"
+    return f"saved is update {update}. Go on with: {folder.resume_command()}"
 
 
 def sample(*, run: str, prompt: str | None, length: int, temperature: float, seed: int) -> None:
     """Print ``prompt`` and ``length`` characters that the model of ``run`` puts after it."""
+    if not has_output():
+        raise UsageError("standard output is closed: there is nothing to write the sample to")
     checkpoint = Path(run) if Path(run).is_file() else RunFolder.find(run)
     model, alphabet = restored_model(load(checkpoint), str(checkpoint))
     start = default_prompt(alphabet) if prompt is None else prompt
-    print(start + continue_text(model, alphabet, start, length, temperature, seed))
+    text = start + continue_text(model, alphabet, start, length, temperature, seed)
+    print(printable(text) if sys.stdout.isatty() else text)
 
 
 def _trainer(config: Config) -> Trainer:
-    corpus = Corpus.of(read_text(config.text))
-    corpus.require(config.batch, config.bptt, f"the text {config.text}" if config.text else "the default text")
+    if config.encoding is not None and not config.texts:
+        raise UsageError("--encoding is that of a --text, which was not given")
+    corpus = Corpus.of(*[read_text(path, config.encoding) for path in config.texts or [None]])
+    name = f"the text {', '.join(config.texts)}" if config.texts else "the default text"
+    corpus.require(config.batch, config.bptt, name)
     _require_device(config.device)
     return Trainer(config, corpus)
 
@@ -100,25 +132,28 @@ def _require_device(device: str) -> None:
 def _run(trainer: Trainer, folder: RunFolder, quiet: bool) -> None:
     folder.write_json(folder.config, trainer.config.as_dict())
     if not quiet:
-        print(_introduction(trainer, folder), flush=True)
+        print(printable(_introduction(trainer, folder)), flush=True)
     began, first = time.perf_counter(), trainer.update
-    train_until_done(trainer, folder, quiet)
+    try:
+        train_until_done(trainer, folder, quiet)
+    except OSError as error:  # a full disk
+        raise UsageError(f"{told(error)}; {_saved(folder)}") from error
     seconds = time.perf_counter() - began
 
     last_update, bits = trainer.validation[-1] if trainer.validation else (None, 0.0)
     if last_update != trainer.update:
         bits = trainer.evaluate()
     folder.write_json(folder.result, {"updates": trainer.update, "validation_bits_per_character": bits})
-    drawn = draw_curve(folder, trainer.config.clip)
+    no_picture = draw_curve(folder, trainer.config.clip)
 
     now = f", the last {trainer.update - first:,} of them in {seconds:.0f} s" if trainer.update > first else ""
     print(f"\nvalidation loss: {bits:.4f} bits per character after {trainer.update:,} updates{now}\n")
     print("a sample:\n")
-    print(sample_of(trainer), end="\n\n")
+    print(printable(sample_of(trainer)), end="\n\n")
     print("the files:\n")
-    print("\n".join(f"  {path}" for path in folder.files()))
-    if not drawn:
-        print("  (no picture of the loss: matplotlib is not installed; pip install 'tinygrad-rnn[plot]')")
+    print(printable("\n".join(f"  {path}" for path in folder.files())))
+    if no_picture:
+        print(printable(f"  (no picture of the loss: {no_picture})"))
 
 
 def _introduction(trainer: Trainer, folder: RunFolder) -> str:

@@ -119,13 +119,17 @@ class _Pending:
         return records
 
 
+class _Bar(tqdm):  # type: ignore[misc]
+    monitor_interval = 0  # no thread that draws: what goes wrong with the terminal is for this one
+
+
 class _Progress:
     """The progress bar: bits per character, gradient norm before clipping, characters per second."""
 
     def __init__(self, trainer: Trainer, quiet: bool) -> None:
         config = trainer.config
         self._characters = config.batch * config.bptt
-        self._bar = tqdm(
+        self._bar = _Bar(
             total=config.updates, initial=trainer.update, unit=" updates", disable=quiet, dynamic_ncols=True
         )
         if not self._bar.disable and not self._bar.fp.isatty():
