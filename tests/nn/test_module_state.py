@@ -84,6 +84,12 @@ def test_misfits_are_all_listed_in_pytorchs_words(misfit: str) -> None:
         assert tuple(keys) == tuple(theirs.load_state_dict(other, strict=False))
 
 
+def test_keys_of_a_strange_state_cannot_command_the_terminal() -> None:
+    with pytest.raises(CheckpointError) as caught:
+        tg.nn.Linear(1, 1).load_state_dict({"\x1b[2J": tg.ones(1), "schön": tg.ones(1)})
+    assert r'Unexpected key(s) in state_dict: "\x1b[2J", "schön"' in str(caught.value)
+
+
 def test_a_state_that_is_no_mapping_is_refused() -> None:
     with pytest.raises(ArgumentTypeError, match="Expected state_dict to be dict-like"):
         nn.Linear(1, 1).load_state_dict([1])  # type: ignore[arg-type]

@@ -23,6 +23,7 @@ import pytest
 import tinygrad_rnn as tg
 from tests.serialization.some_classes import Color, Settings, Shy, Tagger
 from tinygrad_rnn import nn, optim, serialization
+from tinygrad_rnn.backend.dtypes import DTYPES
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, CheckpointError
 from tinygrad_rnn.serialization.safetensors import encode
 
@@ -71,7 +72,7 @@ def world() -> list[Any]:
     classes = [value for package in packages for value in vars(package).values() if isinstance(value, type)]
     classes += [tg.Tensor, tg.Generator, tg.Size, Tagger, Settings, Color]
     settings = [tg.get_default_dtype(), tg.is_grad_enabled(), serialization.get_safe_globals()]
-    settings += [np.geterr(), tg.default_generator.initial_seed()]
+    settings += [np.geterr(), tg.default_generator.initial_seed(), len(DTYPES)]
     return [*settings, *[(kind, {name: id(value) for name, value in vars(kind).items()}) for kind in classes]]
 
 
@@ -273,6 +274,10 @@ def test_a_view_that_does_not_fit_is_refused(views: str) -> None:
         read(forged({"array": "w"}, W, views=views))
     with pytest.raises(CheckpointError, match="damaged"):
         read(forged({"array": "w"}, {"w": np.full((2, 3), 2**32 - 1, np.uint32)}, views='{"w": "U3"}'))
+
+
+def test_a_dtype_that_a_file_names_is_not_kept() -> None:
+    assert read(forged([{"dtype": "U17"}, {"dtype": "float32"}])) == [np.dtype("U17"), tg.float32]
 
 
 @pytest.mark.parametrize("part", ["format", "version", "crc32", "structure"])

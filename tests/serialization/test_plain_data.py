@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import pickle
 import types
 from collections import Counter, OrderedDict, UserDict, UserList, defaultdict, deque
 from datetime import date, datetime, time, timedelta, timezone
@@ -308,13 +309,21 @@ def test_files_of_the_first_version_come_back() -> None:
     assert shared.tolist() == [1, 2]
 
 
-def test_the_arguments_of_pytorchs_save_and_load_are_accepted() -> None:
+def test_the_arguments_of_pytorchs_save_and_load_are_taken_as_there(tmp_path: Path) -> None:
     file = io.BytesIO()
     tg.save(1, file, pickle_module=None, pickle_protocol=4, _use_new_zipfile_serialization=False)
-    for options in ({"mmap": True}, {"encoding": "latin1"}, {"pickle_module": None}, {"weights_only": False}):
+    for options in ({"mmap": False}, {"encoding": "latin1"}, {"pickle_module": pickle}, {"weights_only": False}):
         file.seek(0)
         assert tg.load(file, **options) == 1  # type: ignore[arg-type]
     file.seek(0)
     assert tg.load(file, None, None) == 1
+    tg.save(1, tmp_path / "file")
+    assert tg.load(tmp_path / "file", mmap=True) == 1
+    with pytest.raises(ValueError, match="f must be a file path in order to use the mmap argument"):
+        tg.load(file, mmap=True)
+    with pytest.raises(RuntimeError, match="Can not safely load weights when explicit pickle_module is specified"):
+        tg.load(file, weights_only=True, pickle_module=pickle)
+    with pytest.raises(ArgumentTypeError, match='with mode "wb"'):
+        tg.save(1, io.StringIO())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="nonsense"):
         tg.load(file, nonsense=1)  # type: ignore[call-arg]

@@ -140,7 +140,7 @@ class State(Tree):
         self._load(OrderedDict(state_dict), "", metadata, assign, keys, errors)
         if strict:
             wrong = (("Missing", keys.missing_keys), ("Unexpected", keys.unexpected_keys))
-            listed = [(word, ", ".join(f'"{name}"' for name in names)) for word, names in wrong if names]
+            listed = [(word, ", ".join(f'"{_shown(name)}"' for name in names)) for word, names in wrong if names]
             errors = [f"{word} key(s) in state_dict: {names}. " for word, names in listed] + errors
         if errors:
             raise CheckpointError(
@@ -243,6 +243,11 @@ class State(Tree):
     def register_load_state_dict_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """``hook(module, incompatible_keys)`` runs after, and may change the lists in place."""
         return _register(self._load_state_dict_post_hooks, hook)
+
+
+def _shown(name: str) -> str:
+    """A key in an error: one that comes from a file could command the terminal."""
+    return name if name.isprintable() else name.encode("unicode_escape").decode()
 
 
 def _register(table: HookTable, hook: Callable[..., Any]) -> RemovableHandle:

@@ -9,6 +9,7 @@ in a file is ever executed.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zlib
@@ -18,7 +19,7 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 
 from ..backend import Device, to_device
-from ..errors import ArgumentError, ArgumentTypeError, CheckpointError
+from ..errors import ArgumentError, ArgumentRuntimeError, ArgumentTypeError, CheckpointError
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .atomic import atomic_write
@@ -81,6 +82,8 @@ def save(
     is_path = isinstance(f, (str, os.PathLike))
     if not is_path and not hasattr(f, "write"):
         raise ArgumentTypeError(f"save(): f must be a path or a file open for writing, not {type(f).__name__}")
+    if isinstance(f, io.TextIOBase):
+        raise ArgumentTypeError('save(): f is open for writing text: open it for bytes, with mode "wb"')
     try:
         data, arrays = flatten(obj)
         structure = json.dumps(data, separators=(",", ":"), allow_nan=False)
@@ -120,7 +123,7 @@ def load(
         pickle_module: accepted for PyTorch's signature: nothing is unpickled.
         weights_only: PyTorch's switch.  Nothing in a file is ever executed, so both values mean the same: classes
             other than this package's are built only if they are allowed (:func:`add_safe_globals`).
-        mmap: accepted for PyTorch's signature: every array is read into memory of its own.
+        mmap: accepted for PyTorch's signature, for a path: every array is read into memory of its own.
         encoding: this and the next two are options of pickle, accepted likewise.
         errors: likewise.
         fix_imports: likewise.
@@ -129,11 +132,18 @@ def load(
         CheckpointError: the file is damaged, was not written by :func:`save`, has another version, or names a class
             that is not allowed.
         DeviceError: ``map_location`` names a device that is not there.
+        ArgumentError, ArgumentRuntimeError: ``mmap`` with an open file, ``pickle_module`` with ``weights_only``.
         OSError: the file cannot be read.
     """
+    if weights_only and pickle_module is not None:
+        raise ArgumentRuntimeError(
+            "Can not safely load weights when explicit pickle_module is specified. Leave it out: nothing is unpickled"
+        )
     if isinstance(f, (str, os.PathLike)):
         with opened(f) as reader:
             return _load(reader, map_location)
+    if mmap:
+        raise ArgumentError("f must be a file path in order to use the mmap argument")
     if not hasattr(f, "read"):
         raise ArgumentTypeError(f"load(): f must be a path or a file open for reading, not {type(f).__name__}")
     return _load(Reader(f, str(getattr(f, "name", "the file"))), map_location)
