@@ -28,6 +28,7 @@ from .backend import Device as device
 from .backend import determinism, dtype, get_default_device, set_default_device
 from .backend.determinism import *  # noqa: F403
 from .ops import *  # noqa: F403
+from .ops import arguments
 from .tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .tape.tensor import Size, Tensor
 
@@ -72,6 +73,8 @@ __all__ += ["set_num_threads", "set_printoptions"]
 __all__ += ["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor"]
 __all__ += ["IntTensor", "LongTensor", "ShortTensor"]
 __all__ += determinism.__all__ + ops.__all__
+
+globals().update(arguments.guarded({name: globals()[name] for name in ops.__all__}))
 
 float16 = half = dtype("float16")
 float32 = float = dtype("float32")  # noqa: A001  (PyTorch's names)

@@ -21,6 +21,7 @@ __all__ = [
     "InplaceError",
     "NoDerivative",
     "NumberTooLarge",
+    "OutOfMemory",
     "ShapeError",
     "ShapeRuntimeError",
     "TinygradRnnError",
@@ -75,6 +76,10 @@ class UnsupportedDtype(DtypeError, NotImplementedError):
 
 class DeviceError(TinygradRnnError, RuntimeError):
     """A device that is not there, or arrays of two devices in one operation."""
+
+
+class OutOfMemory(TinygradRnnError, RuntimeError, MemoryError):
+    """There is not the memory that a result needs."""
 
 
 class GraphError(TinygradRnnError, RuntimeError):

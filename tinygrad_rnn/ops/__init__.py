@@ -16,7 +16,6 @@ from . import (
     index,
     linalg,
     methods,
-    numpy_names,
     pieces,
     products,
     random_draws,
@@ -82,5 +81,3 @@ __all__ += softmaxes.__all__
 __all__ += sorting.__all__
 __all__ += statistics.__all__
 __all__ += transcendental.__all__
-
-globals().update(numpy_names.accepting({name: globals()[name] for name in __all__}))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable
+from typing import Any
 
+from ..tape import misfit
 from ..typing import Value
 from . import elementwise
 from .elementwise import abs, neg
@@ -14,10 +16,16 @@ from .rounding import divide_rounded
 __all__ = ["absolute", "add", "div", "divide", "multiply", "negative", "rsub", "sub", "subtract", "true_divide"]
 
 
-def _scaled(operation: Callable[[Value, Value], Value], doc: str) -> Callable[..., Value]:
-    @functools.wraps(operation)
-    def apply(a: Value, b: Value, *, alpha: float = 1) -> Value:
+def _scaled(operation: Callable[..., Value], doc: str) -> Callable[..., Value]:
+    def scaled(a: Value, b: Value, alpha: float = 1) -> Value:
         return operation(a, b if alpha == 1 else b * alpha)
+
+    @functools.wraps(operation)
+    def apply(input: Value = None, other: Value = None, *, alpha: float = 1, out: Any = None) -> Value:
+        if alpha == 1 and out is None:
+            return operation(input, other)
+        given = {"alpha": alpha} if out is None else {"alpha": alpha, "out": out}
+        return misfit.bind(operation.__name__, scaled, (input, other), given)  # type: ignore[misc]
 
     apply.__doc__ = doc
     apply.__signature__ = inspect.signature(apply, follow_wrapped=False)  # type: ignore[attr-defined]

@@ -180,6 +180,8 @@ def from_numpy(array: Any) -> Tensor:
 
 def _filled(name: str, doc: str) -> Any:
     def make(*size: Any, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+        if not size:
+            raise ArgumentTypeError(f'{name}() missing 1 required positional arguments: "size"')
         chosen = defaults.dtype if dtype is None else as_dtype(dtype, name)
         shape = sizes_of(size)
         if any(n < 0 for n in shape):

@@ -281,6 +281,7 @@ def _extremum(name: str, ufunc: Any, worse: Any) -> Any:
         (lambda g, y, a, b: sum_to(share(g, a, b), a.shape), lambda g, y, a, b: sum_to(share(g, b, a), b.shape)),
         ("ab", "ab"),
         promote=promote,
+        binds=False,
         doc=f"The {name} of a and b, entry by entry; at a tie each gets half of the gradient.",
     )
 

@@ -15,6 +15,7 @@ from ..tape import hooks
 from ..tape.tensor import Tensor
 from ..typing import Value
 from . import (
+    arguments,
     arithmetic,
     comparison,
     conversion,
@@ -26,7 +27,6 @@ from . import (
     index,
     inplace,
     linalg,
-    numpy_names,
     pieces,
     products,
     random_draws,
@@ -220,7 +220,7 @@ METHODS: dict[str, Any] = {
 }
 
 METHODS.update(inplace.methods(METHODS))
-METHODS.update(numpy_names.accepting(METHODS))
+METHODS.update(arguments.guarded(METHODS, "method"))
 
 
 def bind(table: dict[str, Any]) -> None:

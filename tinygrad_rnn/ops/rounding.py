@@ -91,6 +91,7 @@ fmod = binary(
     (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g * _truncated_divide(a, b), b.shape)),
     ("", "ab"),
     promote=promote,
+    binds=False,
     doc="a - b * trunc(a / b), of the sign of a.",
 )
 

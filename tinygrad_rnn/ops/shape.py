@@ -408,6 +408,11 @@ def _shapes(parts: list[Value]) -> list[Shape]:
 
 
 def _same_type(name: str, tensors: Sequence[Value]) -> list[Value]:
+    if isinstance(tensors, Tensor):
+        raise ArgumentTypeError(
+            f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}. A "
+            "tensor is not joined along its first axis: flatten it"
+        )
     parts = list(tensors)
     if not parts:
         if name == "cat":

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from ..backend import on_gpu
 from ..errors import DeviceError, DtypeError, NumberTooLarge, ShapeRuntimeError
 
-__all__ = ["fail"]
+__all__ = ["bind", "fail", "is_of_dtypes"]
+
+bind: Callable[[str, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any] | None = None
+"""What binds a call that a primitive cannot take as it is; given by ``ops``, which knows the signatures."""
 
 
 def fail(name: str, error: Exception, *arrays: Any, mismatch: Any = None) -> NoReturn:
@@ -32,7 +35,7 @@ def fail(name: str, error: Exception, *arrays: Any, mismatch: Any = None) -> NoR
 
 def _misfit(name: str, error: Exception, arrays: Sequence[Any]) -> Exception | None:
     """The error for types that an operation cannot take, or for shapes that do not broadcast."""
-    if isinstance(error, TypeError):
+    if isinstance(error, TypeError) and is_of_dtypes(error):
         return DtypeError(f"{name}() is not implemented for {', '.join(map(_kind, arrays))}: {error}")
     if isinstance(error, OverflowError):
         types = " and ".join([str(x.dtype) for x in arrays if hasattr(x, "dtype")])
@@ -48,6 +51,12 @@ def _misfit(name: str, error: Exception, arrays: Sequence[Any]) -> Exception | N
                     f"{list(right)} do not broadcast"
                 )
     return None
+
+
+def is_of_dtypes(error: Exception) -> bool:
+    """Whether NumPy complains about element types, and not Python about arguments."""
+    text = str(error)
+    return "ufunc" in text or "numpy boolean" in text or "dtype" in text or "Cannot interpret" in text
 
 
 def _kind(x: Any) -> str:

@@ -23,9 +23,10 @@ import numpy as np
 
 from ..backend import array_module, is_array, raw_array
 from ..typing import Array, Params, Value
+from . import misfit
 from .defaults import defaults
 from .misfit import fail
-from .modes import nested, state
+from .modes import nested, quietly, state
 from .node import Clock, Node, now
 from .tensor import Tensor, as_array, wrap
 
@@ -36,6 +37,8 @@ Vjp = Callable[..., Value]
 NO_PARAMS: Params = {}
 NO_CLOCKS: tuple[Clock | None, ...] = ()
 _new = object.__new__
+INSIDE = (TypeError, ValueError, AttributeError, OverflowError, MemoryError)
+"""What a forward raises for arguments that it cannot use."""
 
 REGISTRY: dict[str, Primitive] = {}
 """Every primitive by name: what the property tests run over."""
@@ -165,18 +168,24 @@ def unary(
     floating: bool = False,
     doc: str | None = None,
 ) -> Callable[[Any], Any]:
-    """Declare ``y = forward(a)``.  ``floating``: integer input is converted to the default float first."""
-    return primitive(name, forward, (vjp,), (saves,), floating=floating, doc=doc)
+    """Declare ``y = forward(a)``.  ``floating``: integer input is converted to the default float first.
+
+    Users call it as it is: what it cannot take it hands to ``misfit.bind``, which knows PyTorch's signatures.
+    """
+    p = Primitive(name, forward, (vjp,), (saves,), arity=1)
+    return _binding(named(p, _of_one(p, floating, bare=True), doc))
 
 
-def _of_one(p: Primitive, floating: bool) -> Callable[..., Any]:
-    """What applies a primitive of one argument, and of parameters that are not differentiated."""
+def _of_one(p: Primitive, floating: bool, bare: bool = False) -> Callable[..., Any]:
+    """What applies a primitive of one argument, and, if it is not ``bare``, of parameters without gradients."""
     name, forward = p.name, p.forward
     keep_input, keep_output = "a" in p.saves[0], "y" in p.saves[0]
 
-    def apply(a: Any, **params: Any) -> Any:
-        if not isinstance(a, Tensor):
-            return forward(a if type(a) is ndarray else raw_array(a, name), **params)
+    def apply(a: Any = None, **params: Any) -> Any:
+        if not isinstance(a, Tensor) or (bare and params):
+            if not bare or (type(a) is ndarray and not params):
+                return forward(a if type(a) is ndarray else raw_array(a, name), **params)
+            return _unusual(p, apply, () if a is None and params else (a,), params)
         x = a._data
         if floating and x.dtype.kind not in "fc":
             x = x.astype(defaults.dtype)
@@ -185,7 +194,7 @@ def _of_one(p: Primitive, floating: bool) -> Callable[..., Any]:
             y = here.quiet(forward, x, **params)
         except RuntimeError as error:
             y = nested(error, forward, x, **params)
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        except INSIDE as error:
             fail(name, error, x)
         if type(y) is not ndarray:
             y = as_array(y)
@@ -223,6 +232,22 @@ def _of_one(p: Primitive, floating: bool) -> Callable[..., Any]:
     return apply
 
 
+def _binding(apply: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a function that users call as it is, since it has what it cannot take bound itself."""
+    vars(apply)["binds"] = True
+    return apply
+
+
+def _unusual(p: Primitive, apply: Callable[..., Any], args: tuple[Any, ...], params: Params) -> Any:
+    """A primitive applied to what is no tensor: raw arrays, or what a user gave and has to be bound first."""
+    if misfit.bind is not None and (params or not any(is_array(a) for a in args)):
+        bound = misfit.bind(p.name, apply, args, params)
+        if bound is not NotImplemented:
+            return bound
+    raw = [a if type(a) is ndarray else raw_array(a, p.name) for a in args]
+    return p.forward(*raw, **params) if state.here.memo is not None else quietly(p.forward, *raw, **params)
+
+
 def binary(
     name: str,
     forward: Callable[[Array, Array], Array],
@@ -231,47 +256,50 @@ def binary(
     *,
     promote: Callable[[Any, Any], tuple[Any, Any]] | None = None,
     mismatch: Callable[[Any, Any], Exception | None] | None = None,
+    binds: bool = True,
     doc: str | None = None,
 ) -> Callable[[Any, Any], Any]:
     """Declare ``y = forward(a, b)``.
 
     Where the dtypes of the arguments differ, ``promote(a, b)`` brings both to the dtype of the result by
     recorded casts, so that forward and vjps see one dtype.  ``mismatch(a, b)`` is the error for shapes that do
-    not fit, or None; by default that they do not broadcast.
+    not fit, or None; by default that they do not broadcast.  ``binds``: users call it as it is, see ``unary``.
     """
     p = Primitive(name, forward, vjps, saves, arity=2)
     saving = p.frees
     keeps = [p.keeps(needs) for needs in ((False, False), (True, False), (False, True), (True, True))]
 
-    def apply(a: Any, b: Any) -> Any:
-        if isinstance(a, Tensor):
-            x, parent_a = a._data, a._node
-            if isinstance(b, Tensor):
-                z, parent_b = b._data, b._node
+    def apply(input: Any = None, other: Any = None, *, out: Any = None) -> Any:
+        if out is not None:
+            return _unusual(p, apply, (input, other), {"out": out})
+        if isinstance(input, Tensor):
+            x, parent_a = input._data, input._node
+            if isinstance(other, Tensor):
+                z, parent_b = other._data, other._node
                 if x.dtype is not z.dtype and promote is not None and x.dtype != z.dtype:
-                    return apply(*promote(a, b))
+                    return apply(*promote(input, other))
             else:
-                z, parent_b = b, None
+                z, parent_b = other, None
                 if type(z) is not float or x.dtype.kind != "f":
                     if type(z) is ndarray or promote is not None:
-                        promoted = _admit(name, promote, a, z)
+                        promoted = _admit(name, promote, input, z)
                         if promoted is not None:
                             return apply(*promoted)
-        elif isinstance(b, Tensor):
-            x, parent_a = a, None
-            z, parent_b = b._data, b._node
+        elif isinstance(other, Tensor):
+            x, parent_a = input, None
+            z, parent_b = other._data, other._node
             if type(x) is not float or z.dtype.kind != "f":
-                promoted = _admit(name, promote, b, x)
+                promoted = _admit(name, promote, other, x)
                 if promoted is not None:
                     return apply(promoted[1], promoted[0])
         else:
-            return forward(a, b)
+            return _unusual(p, apply, (input, other), {})
         here = state.here
         try:
             y = here.quiet(forward, x, z)
         except RuntimeError as error:
             y = nested(error, forward, x, z)
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        except INSIDE as error:
             fail(name, error, x, z, mismatch=mismatch)
         if type(y) is not ndarray:
             y = as_array(y)
@@ -289,8 +317,8 @@ def binary(
                     ans = y
                     out._clock = clock_y = Clock()
                 clocks = (
-                    (a._clock or a._own_clock()) if keep_a and isinstance(a, Tensor) else None,
-                    (b._clock or b._own_clock()) if keep_b and isinstance(b, Tensor) else None,
+                    (input._clock or input._own_clock()) if keep_a and isinstance(input, Tensor) else None,
+                    (other._clock or other._own_clock()) if keep_b and isinstance(other, Tensor) else None,
                     clock_y,
                 )
             out._node = node = _new(Node)
@@ -309,7 +337,7 @@ def binary(
                     watcher.recorded(node, y)
         return out
 
-    return named(p, apply, doc)
+    return _binding(named(p, apply, doc)) if binds else named(p, apply, doc)
 
 
 def primitive(
@@ -364,7 +392,7 @@ def primitive(
             y = here.quiet(forward, *values, **params)
         except RuntimeError as error:
             y = nested(error, forward, *values, **params)
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        except INSIDE as error:
             fail(name, error, *values)
         if type(y) is not ndarray:
             y = as_array(y)
@@ -395,6 +423,8 @@ def _admit(name: str, promote: Any, t: Tensor, other: Any) -> Any:
         if kind in "iu" and isinstance(other, int):
             return None if 0 <= other < 128 else promote(t, other)  # others may not fit, then their low bits count
         return promote(t, other)
+    if not is_array(other) and misfit.bind is not None:
+        misfit.bind(name, REGISTRY[name].apply, (t, other), {})  # which refuses it
     raw_array(other, name)
     pair = t, wrap(array_module(other).array(other))  # a copy: the vjp may read it, and the user may write to his
     return pair if promote is None or pair[0]._data.dtype == pair[1]._data.dtype else promote(*pair)

@@ -1,6 +1,8 @@
 """The functions behind the layers: activations, losses, look-ups, normalisation, dropout.  PyTorch's names."""
 
 from ...absent import absent
+from ...ops import arguments
+from . import signatures
 from .activation import (
     celu,
     elu,
@@ -89,5 +91,8 @@ __all__ = [
     "tanhshrink",
     "threshold",
 ]
+
+arguments.declare("nn.functional", signatures.FUNCTIONS)
+globals().update(arguments.guarded({name: globals()[name] for name in __all__}, "nn.functional"))
 
 __getattr__ = absent(__name__, __all__)

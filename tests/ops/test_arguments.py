@@ -1,0 +1,411 @@
+"""Arguments of public functions: PyTorch's names and sentences, NumPy's names and integers, and ``out=``."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn import nn
+from tinygrad_rnn.errors import (
+    ArgumentTypeError,
+    DtypeError,
+    GraphError,
+    InplaceError,
+    OutOfMemory,
+    TinygradRnnError,
+)
+from tinygrad_rnn.ops import signatures
+from tinygrad_rnn.ops.arguments import overloads
+from tinygrad_rnn.ops.methods import METHODS
+
+F, rnn = nn.functional, nn.utils.rnn
+X = tg.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
+
+UNTYPED_METHODS = frozenset(
+    """
+    backward bool byte cdouble cfloat char cuda double float half int is_pinned long new_tensor pin_memory register_hook
+    register_post_accumulate_grad_hook retain_grad short to type
+    """.split()
+)
+"""Methods that look at their arguments themselves, or have none."""
+
+
+FUNCTIONS = sorted(n for n in set(tg.ops.__all__) - signatures.OWN if not isinstance(getattr(tg, n), type))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_every_function_has_a_signature(name: str) -> None:
+    assert overloads("function", name), f"add {name} to ops/signatures.py"
+
+
+@pytest.mark.parametrize("name", sorted(F.__all__))
+def test_every_function_of_nn_has_a_signature(name: str) -> None:
+    assert overloads("nn.functional", name), f"add {name} to nn/functional/signatures.py"
+
+
+@pytest.mark.parametrize(
+    "name", sorted(n for n, f in METHODS.items() if callable(f) and n[0] != "_" and n not in signatures.OWN)
+)
+def test_every_method_has_a_signature(name: str) -> None:
+    assert overloads("method", name) or name in UNTYPED_METHODS, f"add {name} to ops/signatures.py"
+
+
+# names --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: tg.sum(input=X), 21),
+        (lambda: tg.tanh(input=X * 0).sum(), 0),
+        (lambda: tg.add(input=X, other=X).sum(), 42),
+        (lambda: tg.add(input=X, other=X, alpha=2).sum(), 63),
+        (lambda: tg.mul(input=X, other=2).sum(), 42),
+        (lambda: tg.matmul(input=X, other=X.T)[0, 0], 14),
+        (lambda: tg.mm(input=X, mat2=X.T)[0, 0], 14),
+        (lambda: tg.softmax(input=X, dim=0).sum(), 3),
+        (lambda: tg.pow(input=X, exponent=2)[0, 1], 4),
+        (lambda: tg.pow(2, X)[0, 1], 4),
+        (lambda: tg.clamp(input=X, max=1).sum(), 6),
+        (lambda: tg.transpose(input=X, dim0=0, dim1=1)[2, 0], 3),
+        (lambda: tg.swapaxes(X, axis0=0, axis1=1)[2, 0], 3),
+        (lambda: tg.arange(start=1, end=4).sum(), 6),
+        (lambda: tg.arange(end=4).sum(), 6),
+        (lambda: tg.full(size=(2,), fill_value=3.0).sum(), 6),
+        (lambda: tg.zeros(size=(2, 3)).numel(), 6),
+        (lambda: tg.take(input=X, index=tg.tensor([5]))[0], 6),
+        (lambda: tg.outer(input=tg.ones(2), vec2=tg.ones(2)).sum(), 4),
+        (lambda: X.sum(axis=1, keepdims=True)[1, 0], 15),
+        (lambda: tg.std(X, unbiased=False) ** 2, 35 / 12),
+        (lambda: F.cross_entropy(input=X * 0, target=tg.tensor([0, 1])), np.log(3)),
+        (lambda: F.pad(input=X, pad=(1, 0)).sum(), 21),
+        (lambda: X.reshape(shape=(6,))[5], 6),
+        (lambda: X.view(size=(6,))[5], 6),
+        (lambda: tg.zeros(1).uniform_(to=0.0), 0),
+    ],
+)
+def test_pytorchs_names(call: Any, expected: float) -> None:
+    assert float(call()) == pytest.approx(expected, rel=1e-6)  # sums of six float32 numbers
+
+
+# numbers of NumPy and of tensors ------------------------------------------------------------------------------------
+
+ONES = [np.int64(1), np.int32(1), np.uint8(1), np.asarray(1), tg.tensor(1), tg.tensor(1, dtype=tg.int32)]
+USES: dict[str, Any] = {
+    "sum": lambda n: X.sum(n),
+    "sum of several": lambda n: X.sum((0, n)),
+    "mean": lambda n: tg.mean(X, n),
+    "softmax": lambda n: tg.softmax(X, n),
+    "argmax": lambda n: X.argmax(n),
+    "max": lambda n: X.max(n).values,
+    "flip": lambda n: X.flip(n),
+    "cat": lambda n: tg.cat([X, X], n),
+    "stack": lambda n: tg.stack([X, X], n),
+    "split": lambda n: X.split(n)[0],
+    "split along": lambda n: X.split(2, n)[1],
+    "tensor_split": lambda n: X.tensor_split(n)[0],
+    "chunk": lambda n: X.chunk(n)[0],
+    "unbind": lambda n: X.unbind(n)[2],
+    "transpose": lambda n: X.transpose(0, n),
+    "permute": lambda n: X.permute(n, 0),
+    "unsqueeze": lambda n: X.unsqueeze(n),
+    "select": lambda n: X.select(n, n),
+    "narrow": lambda n: X.narrow(n, n, n),
+    "roll": lambda n: X.roll(n, n),
+    "cumsum": lambda n: X.cumsum(n),
+    "topk": lambda n: X.topk(n).values,
+    "sort": lambda n: X.sort(n).values,
+    "zeros": lambda n: tg.zeros(n, 2),
+    "reshape": lambda n: X.reshape(n, 6),
+    "view": lambda n: X.view(6, n),
+    "expand": lambda n: X.expand(n, 2, 3),
+    "repeat": lambda n: X.repeat(n, 2),
+    "repeat_interleave": lambda n: X.repeat_interleave(n),
+    "tril": lambda n: X.tril(n),
+    "eye": lambda n: tg.eye(n),
+    "diff": lambda n: X.diff(n),
+    "gather": lambda n: X.gather(n, tg.tensor([[0], [1]])),
+    "logsumexp": lambda n: X.logsumexp(n),
+    "one_hot": lambda n: F.one_hot(tg.tensor([0]), n),
+    "glu": lambda n: F.glu(X[:, :2], n),
+    "size": lambda n: tg.tensor(X.size(n)),
+    "layer_norm": lambda n: F.layer_norm(X[:, :1], (n,)),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("one", ONES, ids=[f"{type(n).__name__}-{n.dtype}" for n in ONES])
+def test_an_integer_of_numpy_or_of_a_tensor_is_an_int(use: str, one: Any) -> None:
+    if use == "max" and isinstance(one, tg.Tensor):
+        pytest.skip("the entry-wise maximum of two tensors")
+    assert tg.equal(USES[use](one), USES[use](1))
+
+
+@pytest.mark.parametrize("use", sorted(set(USES) - {"size", "layer_norm"}))
+@pytest.mark.parametrize("wrong", [1.0, np.float64(1), tg.tensor(1.0), "1", tg.tensor([1, 1]), np.asarray([1.0])])
+def test_what_is_no_integer_is_refused(use: str, wrong: Any) -> None:
+    if use in ("repeat_interleave", "max", "tensor_split") and isinstance(wrong, (tg.Tensor, np.ndarray)):
+        pytest.skip("a tensor means something else here")
+    if use == "split" and isinstance(wrong, (tg.Tensor, np.ndarray)) and wrong.dtype == tg.int64:
+        pytest.skip("sizes")
+    with pytest.raises(TinygradRnnError) as caught:
+        USES[use](wrong)
+    assert isinstance(caught.value, (TypeError, RuntimeError)), repr(caught.value)
+
+
+# refusals -----------------------------------------------------------------------------------------------------------
+
+STATE = nn.LSTM(3, 2)(X)
+PACKED = rnn.pack_sequence([tg.ones(2, 3)])
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: F.linear((1, 2), X), "linear(): argument 'input' (position 1) must be Tensor, not tuple"),
+        (
+            lambda: nn.Sequential(nn.LSTM(3, 2), nn.Linear(2, 1))(X),
+            "linear(): argument 'input' (position 1) must be Tensor, not tuple. nn.LSTM, nn.GRU and nn.RNN return "
+            "(output, state): take [0]",
+        ),
+        (
+            lambda: nn.Dropout(0.5)(PACKED),
+            "dropout(): argument 'input' (position 1) must be Tensor, not PackedSequence. Its values are in .data",
+        ),
+        (
+            lambda: nn.Embedding(3, 2)([1, 2]),
+            "embedding(): argument 'indices' (position 2) must be Tensor, not list. Make one with tinygrad_rnn.tensor",
+        ),
+        (lambda: nn.LayerNorm(2)(STATE), "layer_norm(): argument 'input' (position 1) must be Tensor, not tuple"),
+        (lambda: nn.CrossEntropyLoss()(STATE, X), "cross_entropy(): argument 'input' (position 1) must be Tensor, not"),
+        (lambda: nn.MSELoss()(X, 0), "mse_loss(): argument 'target' (position 2) must be Tensor, not int"),
+        (lambda: nn.Tanh()(STATE), "tanh(): argument 'input' (position 1) must be Tensor, not tuple"),
+        (lambda: nn.Softmax(-1)([1.0]), "softmax(): argument 'input' (position 1) must be Tensor, not list"),
+        (lambda: F.relu(3), "relu(): argument 'input' (position 1) must be Tensor, not int"),
+        (lambda: tg.tanh(3), "tanh(): argument 'input' (position 1) must be Tensor, not int"),
+        (lambda: tg.mean(3), "mean(): argument 'input' (position 1) must be Tensor, not int"),
+        (lambda: tg.mm(X, 3), "mm(): argument 'mat2' (position 2) must be Tensor, not int"),
+        (lambda: X.mm(mat2=3), "mm(): argument 'mat2' must be Tensor, not int"),
+        (lambda: X.mm(), 'mm() missing 1 required positional arguments: "mat2"'),
+        (lambda: X.mul_(), 'mul_() missing 1 required positional arguments: "other"'),
+        (lambda: tg.sigmoid(X, bogus=1), "sigmoid() got an unexpected keyword argument 'bogus'"),
+        (lambda: X.cumsum(0, bogus=1), "cumsum() got an unexpected keyword argument 'bogus'"),
+        (lambda: tg.softmax(X, -0.5), "softmax(): argument 'dim' (position 2) must be int, not float"),
+        (lambda: tg.softmax(X, "a"), "softmax(): argument 'dim' (position 2) must be int, not str"),
+        (lambda: X.unsqueeze(None), "unsqueeze(): argument 'dim' (position 1) must be int, not NoneType"),
+        (lambda: X.softmax(True), "softmax(): argument 'dim' (position 1) must be int, not bool"),
+        (lambda: X.transpose(0), 'transpose() missing 1 required positional arguments: "dim1"'),
+        (lambda: X.reshape(2.5), "reshape(): argument 'shape' (position 1) must be tuple of ints, "),
+        (
+            lambda: X.permute((0, 1.5)),
+            "permute(): argument 'dims' (position 1) must be tuple of ints, but found element of type float at pos 1",
+        ),
+        (lambda: tg.cat(3), "cat(): argument 'tensors' (position 1) must be tuple of Tensors, not int"),
+        (lambda: tg.stack(X), "stack(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor"),
+        (lambda: tg.cat([X, 3]), "expected Tensor as element 1 in argument 0, but got int"),
+        (lambda: X.max("a"), "max() received an invalid combination of arguments - got (str), but expected one of:\n"),
+        (lambda: tg.max(3), "max(): argument 'input' (position 1) must be Tensor, not int"),
+        (lambda: tg.ones(), 'ones() missing 1 required positional arguments: "size"'),
+        (lambda: tg.rand(), 'rand() missing 1 required positional arguments: "size"'),
+        (lambda: tg.sort(0, stable=True), "sort(): argument 'input' (position 1) must be Tensor, not int"),
+        (lambda: X.sum(axis=0, dim=1), "sum() got both axis and dim"),
+        (lambda: X.sum(0, 1, 2, 3), "sum() takes "),
+        (lambda: tg.mul(X, "a"), "mul(): argument 'other' (position 2) must be Tensor, not str"),
+        (lambda: X + "a", "add(): argument 'other' (position 2) must be Tensor, not str"),
+    ],
+)
+def test_pytorchs_sentence(call: Any, sentence: str) -> None:
+    with pytest.raises(ArgumentTypeError) as caught:
+        call()
+    assert str(caught.value).startswith(sentence), str(caught.value)
+
+
+ODD: list[Any] = [None, 3, 0.5, "a", [1.0], (X, X), STATE, PACKED, {}, object()]
+TAKE_LISTS = frozenset("as_tensor asarray broadcast_shapes is_tensor tensor".split())
+
+
+def _refusals() -> list[tuple[str, str]]:
+    found = [("function", n) for n in tg.ops.__all__] + [("nn.functional", n) for n in F.__all__]
+    return [
+        (where, name)
+        for where, name in found
+        if (forms := overloads(where, name)) and all(s.parameters[0].kind == "Tensor" for s in forms)
+    ]
+
+
+@pytest.mark.parametrize(("where", "name"), _refusals(), ids=lambda text: text)
+def test_what_is_no_tensor_is_refused_by_name(where: str, name: str) -> None:
+    function = getattr(tg if where == "function" else F, name)
+    form = overloads(where, name)[0]
+    rest = [X for p in form.parameters[1:] if not p.optional]
+    for odd in ODD:
+        with pytest.raises(ArgumentTypeError, match=rf"must be Tensor, not {type(odd).__name__}|combination"):
+            function(odd, *rest)
+
+
+def test_arguments_in_place_are_looked_at_before_the_leaf() -> None:
+    w = tg.ones(2, requires_grad=True)
+    with pytest.raises(ArgumentTypeError, match=re.escape('sub_() missing 1 required positional arguments: "other"')):
+        w.sub_()
+    with pytest.raises(ArgumentTypeError, match="must be Tensor, not str"):
+        w.mul_("a")
+    with pytest.raises(InplaceError):
+        w.sub_(1.0)
+
+
+def test_what_python_and_numpy_say_is_told_as_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tinygrad_rnn.ops.arguments import Callee
+
+    for raised, ours in [
+        (AttributeError("x"), TypeError),
+        (ZeroDivisionError("x"), RuntimeError),
+        (AssertionError(), RuntimeError),
+        (IndexError("x"), IndexError),
+        (MemoryError("x"), OutOfMemory),
+        (TypeError("ufunc 'x' not supported for the input types"), DtypeError),
+    ]:
+
+        def fails(a: Any, raised: Exception = raised) -> None:
+            raise raised
+
+        with pytest.raises(TinygradRnnError) as caught:
+            Callee("trace", fails, "function").call((X,), {})
+        assert isinstance(caught.value, ours)
+        assert str(caught.value).startswith("trace(): ") and "float32[2, 3]" in str(caught.value)
+        assert caught.value.__cause__ is raised
+
+
+# out ----------------------------------------------------------------------------------------------------------------
+
+OUTS: dict[str, Any] = {
+    "exp": lambda **o: tg.exp(X, **o),
+    "add": lambda **o: tg.add(X, 1, **o),
+    "mul": lambda **o: tg.mul(X, X, **o),
+    "matmul": lambda **o: tg.matmul(X, X.T, **o),
+    "sum": lambda **o: tg.sum(X, 0, **o),
+    "mean": lambda **o: tg.mean(X, 1, **o),
+    "cat": lambda **o: tg.cat([X, X], **o),
+    "stack": lambda **o: tg.stack([X, X], **o),
+    "clamp": lambda **o: tg.clamp(X, 2, 4, **o),
+    "cumsum": lambda **o: tg.cumsum(X, 0, **o),
+    "zeros": lambda **o: tg.zeros(2, 2, **o),
+    "arange": lambda **o: tg.arange(3.0, **o),
+    "linear": lambda **o: F.linear(X, X, **o),
+    "gelu": lambda **o: F.gelu(X, **o),
+}
+
+
+@pytest.mark.parametrize("name", OUTS)
+def test_out_is_written_and_returned(name: str) -> None:
+    expected = OUTS[name]()
+    out = tg.empty(expected.shape).fill_(-7)
+    view, version = out[...], out._version
+    assert OUTS[name](out=out) is out
+    assert tg.equal(out, expected) and tg.equal(view, expected)
+    assert out._version > version
+    fresh = tg.empty(0)
+    assert tg.equal(OUTS[name](out=fresh), expected) and fresh.shape == expected.shape
+
+
+def test_out_of_several_results_is_a_tuple() -> None:
+    values, indices = tg.empty(2), tg.empty(2, dtype=tg.int64)
+    result = tg.max(X, 1, out=(values, indices))
+    assert result.values is values and result.indices is indices
+    assert values.tolist() == [3, 6] and indices.tolist() == [2, 2]
+    assert tg.sort(X, 1, True, out=(tg.empty(0), tg.empty(0, dtype=tg.int64))).values.tolist() == [[3, 2, 1], [6, 5, 4]]
+    with pytest.raises(ArgumentTypeError, match="argument 'out' must be tuple of 2 Tensors"):
+        tg.max(X, 1, out=values)
+
+
+def test_out_has_no_gradient() -> None:
+    w = tg.ones(2, requires_grad=True)
+    out = tg.zeros(2)
+    sentence = "functions with out=... arguments don't support automatic differentiation, but one of the arguments"
+    with pytest.raises(GraphError, match=re.escape(f"exp(): {sentence} requires grad.")):
+        tg.exp(w, out=out)
+    assert out.tolist() == [0, 0]
+    with tg.no_grad():
+        tg.exp(w, out=out)
+    assert out.tolist() == pytest.approx([np.e, np.e], rel=1e-6)  # float32
+
+
+def test_a_saved_value_that_out_overwrites_is_noticed() -> None:
+    w, saved = tg.ones(2, requires_grad=True), tg.ones(2)
+    loss = (w * saved).sum()
+    tg.add(saved, 1, out=saved)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_out_of_another_dtype_or_shape() -> None:
+    assert tg.add(tg.tensor([1]), 1, out=tg.empty(1)).dtype == tg.float32
+    with pytest.raises(DtypeError, match="result type Float can't be cast to the desired output type Long"):
+        tg.exp(X, out=tg.empty(2, 3, dtype=tg.int64))
+    with pytest.warns(UserWarning, match="An output with one or more elements was resized"):
+        assert tg.exp(X, out=tg.empty(5)).shape == (2, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        tg.exp(X, out=tg.empty(0))
+
+
+@pytest.mark.parametrize("name", ["relu", "clone", "isnan", "trace", "flip", "softmax_absent"])
+def test_functions_without_out_say_so(name: str) -> None:
+    if name == "softmax_absent":
+        with pytest.raises(TypeError, match="unexpected keyword argument 'out'"):
+            F.leaky_relu(X, out=tg.empty(0))
+        return
+    args = (X, 0) if name == "flip" else (X,)
+    with pytest.raises(TypeError, match=re.escape(f"{name}() got an unexpected keyword argument 'out'")):
+        getattr(tg, name)(*args, out=tg.empty(0))
+
+
+# against PyTorch ----------------------------------------------------------------------------------------------------
+
+OURS = {
+    "unfold": {"dimension"},
+    "tril_indices": {"requires_grad"},
+    "embedding": {"input"},
+    "nonzero": {"as_tuple"},
+    "as_tensor": {"copy", "requires_grad"},
+    "asarray": {"data", "copy"},
+    "from_numpy": {"array"},
+    "tensor_split": {"indices_or_sections"},
+    "unique": {"input", "sorted", "return_inverse", "return_counts", "dim"},
+}
+"""Names that PyTorch's messages and schemas do not show, or that only we take."""
+
+
+def _names_of(torch: Any, name: str) -> set[str]:
+    """Every name that a schema, a signature or a message of PyTorch's has for an argument of a function."""
+    import inspect
+
+    found: set[str] = set()
+    for schema in torch._C._jit_get_schemas_for_operator(f"aten::{name}"):
+        found |= {"input" if a.name == "self" else a.name for a in schema.arguments}
+    function = getattr(torch, name, None) or getattr(torch.Tensor, name)
+    try:
+        found |= set(inspect.signature(function).parameters)
+    except ValueError:
+        pass
+    for args in ((object(),) * 9, (), (object(),)):
+        try:
+            function(*args)
+        except Exception as error:
+            found |= set(re.findall(r"[\w ]+? (\w+)(?: = [^,)]+)?[,)]", str(error)))
+    return found
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_the_names_are_pytorchs(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    if not hasattr(torch, name) and not hasattr(torch.Tensor, name):
+        pytest.skip("PyTorch has it in nn.functional")
+    theirs = _names_of(torch, name) | OURS.get(name, set()) | {"out", "device", "layout", "pin_memory", "dtype"}
+    for form in overloads("function", name):
+        wrong = {p.name for p in form.parameters} - theirs - {"requires_grad", "memory_format", "generator"}
+        assert not wrong, f"PyTorch's {name} has no {wrong}, but {theirs}"

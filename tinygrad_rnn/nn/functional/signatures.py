@@ -1,0 +1,52 @@
+"""What PyTorch's functions of ``nn.functional`` take: in the notation of ``ops/signatures.py``."""
+
+from __future__ import annotations
+
+__all__ = ["FUNCTIONS"]
+
+FUNCTIONS = """
+bilinear (Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None)
+binary_cross_entropy (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, bool? reduce=None,
+    str reduction='mean')
+binary_cross_entropy_with_logits (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None,
+    bool? reduce=None, str reduction='mean', Tensor? pos_weight=None)
+celu elu (Tensor input, float alpha=1.0, any inplace=False)
+cosine_similarity (Tensor x1, Tensor x2, int dim=1, float eps=1e-08)
+cross_entropy (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100,
+    bool? reduce=None, str reduction='mean', float label_smoothing=0.0)
+dropout dropout1d (Tensor input, float p=0.5, bool training=True, any inplace=False, Generator? generator=None)
+embedding (Tensor input@indices:2, Tensor weight@weight:1, int? padding_idx=None, float? max_norm=None,
+    float norm_type=2.0, bool scale_grad_by_freq=False, bool sparse=False)
+embedding_bag (Tensor input, Tensor weight, Tensor? offsets=None, float? max_norm=None, float norm_type=2,
+    bool scale_grad_by_freq=False, str mode='mean', bool sparse=False, Tensor? per_sample_weights=None,
+    bool include_last_offset=False, int? padding_idx=None)
+gelu (Tensor input, str approximate='none', *, out)
+glu (Tensor input, int dim=-1)
+gumbel_softmax (Tensor logits, float tau=1, bool hard=False, float eps=1e-10, int dim=-1, Generator? generator=None)
+hardshrink softshrink (Tensor input, Number lambd=0.5, *, out)
+hardsigmoid hardswish mish relu relu6 selu silu (Tensor input, any inplace=False)
+hardtanh (Tensor input, float min_val=-1.0, float max_val=1.0, any inplace=False)
+huber_loss (Tensor input, Tensor target, str reduction='mean', float delta=1.0, Tensor? weight=None)
+kl_div (Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean',
+    bool log_target=False)
+l1_loss mse_loss (Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean',
+    Tensor? weight=None)
+layer_norm (Tensor input, ints normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05)
+leaky_relu (Tensor input, float negative_slope=0.01, any inplace=False)
+linear (Tensor input, Tensor weight, Tensor? bias=None, *, out)
+log_softmax softmax softmin (Tensor input, int? dim=None, any _stacklevel=3, dtype? dtype=None)
+logsigmoid (Tensor input, *, out)
+nll_loss (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100,
+    bool? reduce=None, str reduction='mean')
+normalize (Tensor input, float p=2.0, int/ints dim=1, float eps=1e-12, out)
+one_hot (Tensor input, int num_classes=-1)
+pad (Tensor input, ints pad, str mode='constant', float? value=None)
+pairwise_distance (Tensor x1, Tensor x2, float p=2.0, float eps=1e-06, bool keepdim=False)
+prelu (Tensor input, Tensor weight)
+relu_ sigmoid softsign tanh tanhshrink (Tensor input)
+rms_norm (Tensor input, ints normalized_shape, Tensor? weight=None, float? eps=None)
+smooth_l1_loss (Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean',
+    float beta=1.0)
+softplus (Tensor input, Number beta=1, Number threshold=20, *, out)
+threshold (Tensor input, float threshold, float value, any inplace=False)
+"""
