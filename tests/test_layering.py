@@ -19,7 +19,7 @@ NAME = ROOT.name
 LAYERS = {
     "errors": 0,
     "absent": 0,
-    "ctrl_c": 0,
+    "terminal": 0,
     "typing": 0,
     "backend": 1,
     "tape": 2,

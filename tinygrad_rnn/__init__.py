@@ -17,9 +17,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if sys.orig_argv[1:3] == ["-m", __name__] or sys.orig_argv[1:2] and sys.orig_argv[1].endswith("/tinygrad-rnn"):
-    from . import ctrl_c  # we are the program, not a library: what follows takes a moment
+    from . import terminal  # we are the program, not a library: what follows takes a moment
 
-    ctrl_c.end_until_heeded()
+    terminal.ctrl_c_ends()
 
 import numpy as np
 

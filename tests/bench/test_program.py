@@ -63,7 +63,8 @@ def test_it_measures_and_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals of a process group")
-def test_an_interrupt_leaves_what_was_measured(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_leaves_what_was_measured(tmp_path: Path, number: signal.Signals) -> None:
     target = tmp_path / "times.json"
     command = [*COMMAND, "--only", "imports,loops,layers,optimisers", "--json", str(target)]  # far from its end
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background
@@ -78,11 +79,26 @@ def test_an_interrupt_leaves_what_was_measured(tmp_path: Path) -> None:
         if line.startswith("loops"):
             break
     time.sleep(0.1)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)  # as a terminal does
+    else:
+        process.send_signal(number)  # as `kill` does: the process that measures is another one
     output, errors = process.communicate(timeout=60)
-    assert process.returncode == 130 and errors == ""
+    assert process.returncode == 128 + number and errors == ""
     assert "interrupted; what was measured until then:" in output and "import in a new interpreter" in output
     assert json.loads(target.read_text())["complete"] is False
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a POSIX shell")
+def test_streams_that_nobody_reads_end_no_measuring_that_is_written(tmp_path: Path) -> None:
+    command = " ".join([*COMMAND, "--only", "imports", "--quick"])
+    lines = {"--json a 2>&- | head -c 1; exit ${PIPESTATUS[0]}": 0, "--json b > /dev/full 2>&1": 0, "> /dev/full": 2}
+    for line, status in lines.items():
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {line}"], cwd=tmp_path, env=HERE, capture_output=True, text=True
+        )
+        assert done.returncode == status and "Traceback" not in done.stderr, (line, done.stderr)
+    assert all(json.loads((tmp_path / name).read_text())["complete"] for name in "ab")
 
 
 def test_everybody_gets_the_same_threads(monkeypatch: pytest.MonkeyPatch) -> None:

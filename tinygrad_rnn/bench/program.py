@@ -10,6 +10,7 @@ by binding the process to as many cores, which XLA, having no variable, goes by.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import signal
@@ -17,10 +18,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from ..backend.environment import THREADS, described, fast
 from ..errors import UsageError
+from ..terminal import Outlet, patient_streams, settle, told
 from .accelerator import unavailable, waiting
 from .machine import cores, machine, processor
 from .measure import Result
@@ -30,7 +33,7 @@ from .works import CUDA_WORKS, PEERS, WORKS, Session, present
 __all__ = ["add_arguments", "main", "run"]
 
 MARK = "TINYGRAD_RNN_BENCH_CHILD"
-INTERRUPTED = 130
+STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +50,7 @@ def run(only: str | None, threads: int, device: str, quick: bool, json: Path | N
     """Run the works named in ``only`` in a new process with ``threads`` threads for everybody.
 
     Returns:
-        the exit status; 130 if the run was interrupted.
+        the exit status; 130, 143 or 129 if the run was interrupted.
 
     Raises:
         UsageError: an unknown work, no threads, a file that cannot be written, or no GPU.
@@ -83,38 +86,51 @@ def _environment(threads: int) -> dict[str, str]:
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
     """Its exit status.  An interrupt from the keyboard reaches the child too, which then has something to say."""
-    while True:
-        try:
-            status = child.wait()
-        except KeyboardInterrupt:
-            continue
-        return INTERRUPTED if status == -signal.SIGINT else status
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        child.send_signal(number)  # which `kill` has sent to us alone
+
+    before = {number: signal.getsignal(number) for number in STOPPING[1:]}
+    with contextlib.suppress(ValueError):  # in a thread, which gets no signals
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is signal.SIG_IGN else pass_on)
+    try:
+        while True:
+            try:
+                status = child.wait()
+            except KeyboardInterrupt:
+                continue
+            return status if status >= 0 else 128 - status
+    finally:
+        with contextlib.suppress(ValueError):
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 class Progress:
     """One line on a terminal that says what is measured now; nothing elsewhere.
 
     Attributes:
-        interrupted: somebody has pressed Ctrl-C.  Libraries that are imported or called back just then may swallow the
-            exception, so whoever tells of progress gets it again.
+        interrupted: the signal that was to end it: Ctrl-C, ``kill`` or a closed terminal; 0 if none.  Libraries that
+            are imported or called back just then may swallow the exception, so whoever tells of progress gets it again.
     """
 
     def __init__(self) -> None:
         self._width = 0
-        self._on = sys.stderr.isatty()
-        self.interrupted = False
+        self._stream: Any = Outlet(sys.stderr)
+        self.interrupted = 0
 
-    def interrupt(self, *_: Any) -> NoReturn:
-        """The handler of SIGINT."""
-        self.interrupted = True
+    def interrupt(self, number: int, *_: Any) -> NoReturn:
+        """The handler of the signals."""
+        self.interrupted = number
         raise KeyboardInterrupt
 
     def __call__(self, text: str) -> None:
         """Show ``text`` in place of what was shown before; an empty one removes it."""
         if text and self.interrupted:
             raise KeyboardInterrupt
-        if self._on:
-            print(f"\r{text[:100]:<{self._width}}" + "\r" * (not text), end="", file=sys.stderr, flush=True)
+        if self._stream.isatty():
+            print(f"\r{text[:100]:<{self._width}}" + "\r" * (not text), end="", file=self._stream, flush=True)
             self._width = len(text[:100])
 
 
@@ -125,8 +141,9 @@ def _child(only: str, threads: int, device: str, quick: bool, json: Path | None)
         importlib.import_module("torch").set_num_threads(threads)
     facts = machine(threads)
     progress = Progress()
-    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, progress.interrupt)
+    for number in STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, progress.interrupt)
     print(_introduction(facts), flush=True)
     session = Session(quick, progress, waiting() if device == "cuda" else None)
     works = WORKS if device == "cpu" else CUDA_WORKS
@@ -140,10 +157,11 @@ def _child(only: str, threads: int, device: str, quick: bool, json: Path | None)
                 progress("")
                 print(describe(result), flush=True)
     except KeyboardInterrupt:
-        status = INTERRUPTED
+        status = 128 + (progress.interrupted or signal.SIGINT)
         progress("")
         print("\ninterrupted; what was measured until then:")
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the table is a matter of milliseconds
+    for number in STOPPING:
+        signal.signal(number, signal.SIG_IGN)  # the table is a matter of milliseconds
     if results:
         print("\nRatios (ours / theirs: median and quartiles over rounds; goal where there is one)")
         print(summary(results))
@@ -174,9 +192,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if MARK in os.environ:
         try:
-            return _child(options.only, options.threads, options.device, options.quick, options.json)
+            # With a file to write, what is printed is only half of it, and may be lost.
+            with patient_streams() if options.json is not None else contextlib.nullcontext():
+                return _child(options.only, options.threads, options.device, options.quick, options.json)
         except KeyboardInterrupt:  # before anything was measured
-            return INTERRUPTED
+            return 128 + signal.SIGINT
+        except BrokenPipeError:
+            settle(sys.stdout)
+            return 141
+        except OSError as error:
+            settle(sys.stdout)
+            print(f"tinygrad-rnn bench: error: {told(error)}", file=Outlet(sys.stderr))
+            return 2
     try:
         return run(**vars(options))
     except UsageError as error:

@@ -11,7 +11,6 @@ Nothing else in the package imports this; it uses the public API as any other pr
     run_folder.py    the files that a run leaves, and how they stay consistent
     saved.py         what a checkpoint must hold, looked at before anything is built of it
     interrupt.py     Ctrl-C, kill, a closed terminal
-    terminal.py      standard output and standard error that may be closed, full, or a terminal
     loop.py          all of it together
     plot.py          the picture of a run (matplotlib, if it is there)
     commands.py      what the two commands do

@@ -12,17 +12,16 @@ from collections.abc import Sequence
 from importlib import metadata
 from typing import Any, NoReturn
 
-from .. import ctrl_c
 from ..bench.program import add_arguments as add_bench_arguments
 from ..bench.program import run as bench
 from ..errors import CheckpointError, DeviceError, UsageError
+from ..terminal import has_output, heeding_ctrl_c, open_missing_streams, say, settle, told
 from .commands import sample, train
 from .config import CELLS, DEFAULT_LR, OPTIMIZERS, Config
 from .doctor import doctor
 from .interrupt import Interrupted
 from .loop import Diverged
 from .restart import restart_with_settings
-from .terminal import has_output, open_missing_streams, say, settle, told
 
 __all__ = ["entry", "main"]
 
@@ -40,7 +39,7 @@ def entry() -> int:
         ["bench"],
     ):  # the one looks at the settings as they are, the other makes its own
         restart_with_settings()
-    with ctrl_c.heeded():
+    with heeding_ctrl_c():
         return main()
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from ..backend import to_device
 from ..errors import CheckpointError, UsageError
 from ..serialization import load
+from ..terminal import has_output, patient_streams, printable, say, told
 from .config import Config
 from .interrupt import Interrupted
 from .loop import sample_of, train_until_done
@@ -27,7 +28,6 @@ from .restart import what_was_set
 from .run_folder import RunFolder
 from .sampling import continue_text, default_prompt
 from .saved import saved_config
-from .terminal import has_output, patient_streams, printable, say, told
 from .text import Corpus, read_text
 from .trainer import Trainer, differs, restored_model
 

@@ -1,6 +1,10 @@
-"""Standard output and standard error of a program that must not end because of them, and text that is safe to show.
+"""What a program has to do with its terminal: streams that must not end it, text that is safe to show, Ctrl-C.
 
 A terminal is closed, a disk that a log goes to is full, ``| head`` has had enough: training goes on and saves.
+
+Python turns SIGINT into KeyboardInterrupt, which a program can answer in a line of its own; but only while its own code
+runs.  Before that, some tenths of a second of imports, and after it, the operating system's answer is the better one:
+the program is over at once, and without a traceback.
 """
 
 from __future__ import annotations
@@ -8,12 +12,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from typing import IO, Any
 
-__all__ = ["Outlet", "has_output", "open_missing_streams", "patient_streams", "printable", "say", "settle"]
-__all__ += ["told"]
+__all__ = ["Outlet", "ctrl_c_ends", "has_output", "heeding_ctrl_c", "open_missing_streams", "patient_streams"]
+__all__ += ["printable", "say", "settle", "told"]
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 """All but newline and tab; and those that turn the direction of what follows."""
@@ -134,3 +139,23 @@ def open_missing_streams() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+
+
+def ctrl_c_ends() -> None:
+    """Leave Ctrl-C to the operating system, which ends the program; a parent that ignores it is obeyed."""
+    _change_ctrl_c(signal.default_int_handler, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def heeding_ctrl_c() -> Iterator[None]:
+    """Within it Ctrl-C raises KeyboardInterrupt; afterwards it ends the program."""
+    _change_ctrl_c(signal.SIG_DFL, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        ctrl_c_ends()
+
+
+def _change_ctrl_c(before: object, after: signal.Handlers | object) -> None:
+    if signal.getsignal(signal.SIGINT) is before:
+        signal.signal(signal.SIGINT, after)  # type: ignore[arg-type]
