@@ -81,14 +81,8 @@ class Color(Enum):
     BLUE = 2
 
 
-class Slot:
-    """Has a slot."""
-
-    __slots__ = ("slot",)
-
-
-class Shy(Slot):
-    """An object with methods, a property, a slot and a cached property."""
+class Shy:
+    """An object with methods, a property and a cached property."""
 
     def method(self) -> int:
         return 1
@@ -100,3 +94,13 @@ class Shy(Slot):
     @cached_property
     def count_of(self) -> int:
         return 3
+
+
+class Slot:
+    """Has a slot, and its class below a ``__dict__`` beside it."""
+
+    __slots__ = ("slot",)
+
+
+class SlotAndDict(Slot):
+    """Attributes alone do not tell what it holds."""

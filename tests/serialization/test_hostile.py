@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tests.serialization.some_classes import Color, Settings, Shy, Tagger
+from tests.serialization.some_classes import Color, Settings, Shy, SlotAndDict, Tagger
 from tinygrad_rnn import nn, optim, serialization
 from tinygrad_rnn.backend.dtypes import DTYPES
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, CheckpointError
@@ -401,10 +401,12 @@ def test_an_allowed_class_keeps_its_methods_and_properties() -> None:
         for state in ({"__eq__": 1}, {"__post_init__": 1}, {"__class__": {"type": "int"}}):
             with pytest.raises(CheckpointError, match="in the file (replaces|has the name)"):
                 read(forged(allowed("Settings", **state)))
-        for name in ("method", "value", "slot", "count_of"):
+        for name in ("method", "value", "count_of"):
             with pytest.raises(CheckpointError, match="in the file replaces what the class Shy defines"):
                 read(forged(allowed("Shy", **{name: 1})))
         assert read(forged(allowed("Shy", other=1))).other == 1
+        with serialization.safe_globals([SlotAndDict]), pytest.raises(CheckpointError, match="not run, or slots"):
+            read(forged(allowed("SlotAndDict", other=1)))
         with pytest.raises(CheckpointError, match="has no member"):
             read(forged({"enum": [f"{HERE}.Color", "__class__"]}))
         assert read(forged({"enum": [f"{HERE}.Color", "RED"]})) is Color.RED

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 import io
 import pickle
+import threading
 import types
-from collections import Counter, OrderedDict, UserDict, UserList, defaultdict, deque
+from collections import ChainMap, Counter, OrderedDict, UserDict, UserList, defaultdict, deque
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -17,7 +19,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tests.serialization.some_classes import Color, Pair, Settings, Shy, Tagger, half
+from tests.serialization.some_classes import Color, Pair, Settings, Shy, SlotAndDict, Tagger, half
 from tinygrad_rnn import nn, optim, serialization
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, CheckpointError
 
@@ -44,7 +46,8 @@ EAST = timezone(timedelta(hours=5, minutes=30), "IST")
 PLAIN = [
     {1, 2}, {"b", "a"}, set(), frozenset({(1, "x"), None}), Counter("aab"), OrderedDict(b=1, a=2),
     defaultdict(list, {1: [2]}), defaultdict(None, a=1), defaultdict(Counter, x=Counter("aa")), deque([1, [2]], 3),
-    deque(), range(3, 9, 2), slice(1, None, -1), Path("runs") / "001", PurePosixPath("/a"), PureWindowsPath("c:/a"),
+    deque(), ..., ChainMap({1: 2}, {3: 4}),
+    range(3, 9, 2), slice(1, None, -1), Path("runs") / "001", PurePosixPath("/a"), PureWindowsPath("c:/a"),
     datetime(2024, 2, 29, 23, 59, 59, 999999), datetime(2024, 1, 1, tzinfo=timezone.utc, fold=1),
     datetime(1, 1, 1, tzinfo=EAST), date(2024, 2, 29), time(1, 2, 3, 4, tzinfo=EAST, fold=1), timedelta(-3, 4, 5), EAST,
     UserDict(a=1), UserList([1, 2]), argparse.Namespace(lr=0.1, layers=[1, 2]), types.SimpleNamespace(a={1}),
@@ -57,7 +60,7 @@ PLAIN = [
     np.array(["2020-01-01", "NaT"], "M8[D]"),
     np.array([1, 2], "m8[ns]"), np.zeros((0, 3), "U2"), np.array(["a", "b", "c"])[::-2],
     tg.float32, tg.complex128, np.dtype("float64"), np.dtype("U3"), np.dtype("M8[ns]"),
-    np.float32, int, float, dict, tg.device("cuda:1"),
+    np.float32, np.bool_, np.str_, bool, int, float, dict, tg.device("cuda:1"),
     {"nested": [({1}, Counter(a=1)), {2: deque([Path("a")])}]}, {range(3): 1, Fraction(1, 2): 2, np.float32(1): 3},
 ]  # fmt: skip
 
@@ -250,6 +253,10 @@ def test_a_module_may_know_the_module_around_it() -> None:
         (defaultdict(lambda: 1), r"default_factory is a builtins.function"),
         (type("Odd", (dict,), {})(), r"Odd, which cannot be saved. Make it a dict"),
         (np.ma.array([1]), "is masked"),
+        (np.tanh, "is a numpy.ufunc"),
+        (SlotAndDict(), "SlotAndDict, which cannot be saved"),
+        (threading.Lock(), "lock, which cannot be saved"),
+        (partial(half, 1), "is a functools.partial"),
         (np.array([(1, 2)], "i4,i4"), "of dtype"),
         (np.longdouble(1), "is a numpy.longdouble"),
         (np.dtype("i4,i4"), "cannot be saved"),

@@ -3,7 +3,7 @@
 A file holds names, never code.  A name is looked up in a table made of objects that are loaded already; nothing is
 imported because a file says so.  Always allowed are
 
-* layers (classes of ``tinygrad_rnn.nn``), optimisers and schedules, and four plain holders of attributes from the
+* layers (classes of ``tinygrad_rnn.nn``), optimisers and schedules, and five plain holders of attributes from the
   standard library;
 * the functions that layers hold: those of ``tinygrad_rnn.nn.functional``, and the operations in ``HELD``.  All of
   them make tensors from tensors; none changes the state of the program.
@@ -49,7 +49,7 @@ true_divide trunc unsqueeze var where
 """.split()
 """Operations that a layer may hold as an attribute."""
 
-HOLDERS = (collections.UserDict, collections.UserList, argparse.Namespace, types.SimpleNamespace)
+HOLDERS = (collections.UserDict, collections.UserList, collections.ChainMap, argparse.Namespace, types.SimpleNamespace)
 
 _always: dict[str, Any] = {}
 _names: dict[int, str] = {}  # of the values of the former, by id

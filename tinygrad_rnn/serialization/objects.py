@@ -112,10 +112,16 @@ def take_apart(value: Any, where: str) -> Parts | None:
 
 
 def _is_plain(kind: Any) -> bool:
-    """Whether an empty object of this class can be made without a constructor of its own."""
+    """Whether an empty object of this class can be made without a constructor, and has attributes alone.
+
+    What is written in C, and slots, make its objects larger than their pointers to a dict and to weak references.
+    """
     if kind is types.SimpleNamespace:
         return True
-    return isinstance(kind, type) and getattr(kind, "__new__", None) is object.__new__
+    if not isinstance(kind, type) or getattr(kind, "__new__", None) is not object.__new__:
+        return False
+    pointers = (kind.__dictoffset__ > 0) + (kind.__weakrefoffset__ > 0)  # negative: outside of the object
+    return kind.__basicsize__ == object.__basicsize__ + pointers * tuple.__itemsize__
 
 
 def _empty(kind: Any) -> Any:
@@ -205,7 +211,7 @@ class Builder:
             damaged(f"an object without the name of its class: {reprlib.repr(parts)}")
         kind = find(parts["class"], {"module": Module, "optimizer": Optimizer}.get(tag, object))
         if tag == "object" and (not _is_plain(kind) or issubclass(kind, (Module, Optimizer))):
-            raise CheckpointError(f"{parts['class']!r} has a constructor of its own, which is not run")
+            raise CheckpointError(f"{parts['class']!r} has a constructor of its own, which is not run, or slots")
         if tag == "module":
             return self._module(kind, parts, table)
         return self._optimizer(kind, parts, table) if tag == "optimizer" else self._object(kind, parts, table)

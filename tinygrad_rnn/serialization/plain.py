@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["KINDS", "MAKERS", "TYPES", "scalar_of", "scalar_parts"]
+__all__ = ["KINDS", "MAKERS", "NAMES_OF_TYPES", "TYPES", "scalar_of", "scalar_parts"]
 
 LONGEST_FRACTION = 1 << 14  # bits: a fraction is reduced when it is made, in quadratic time
 
@@ -104,6 +104,7 @@ def _parts_of_path(value: pathlib.PurePath) -> Sequence[Any]:
 KINDS: dict[type, Kind] = {
     complex: Kind("complex", lambda value: (value.real, value.imag), _complex),
     range: Kind("range", lambda value: (value.start, value.stop, value.step), range),
+    type(...): Kind("ellipsis", lambda value: (), lambda: ...),
     slice: Kind("slice", lambda value: (value.start, value.stop, value.step), slice),
     deque: Kind("deque", lambda value: (list(value), value.maxlen), _deque),
     Decimal: Kind("decimal", lambda value: (str(value),), _decimal),
@@ -129,12 +130,15 @@ SCALARS = (
 )  # fmt: skip
 """NumPy's types of numbers that are the same on every machine."""
 
-TYPES: dict[str, type] = {np.dtype(name).type.__name__: np.dtype(name).type for name in SCALARS}
+TYPES: dict[str, type] = {f"numpy.{name}": np.dtype(name).type for name in SCALARS}
+TYPES |= {f"numpy.{kind.__name__}": kind for kind in (np.str_, np.bytes_, np.datetime64, np.timedelta64)}
 TYPES |= {
     kind.__name__: kind
     for kind in (bool, bytearray, bytes, complex, deque, dict, float, int, list, set, str, tuple, Counter, OrderedDict)
 }
 """Classes that stand in a file by their own name; a defaultdict may make one of nothing."""
+
+NAMES_OF_TYPES = {kind: name for name, kind in TYPES.items()}
 
 
 def scalar_parts(value: np.generic) -> tuple[str, Any] | None:

@@ -16,7 +16,7 @@ which says what it is:
     {"complex": [re, im]}, {"range": [...]}   and other kinds of plain data with parts: see ``plain``
     {"scalar": ["float32", 0.5]}              a NumPy scalar
     {"dtype": "float32"}, {"device": "cpu"}   a dtype, a Device; {"numpy_dtype": "float32"} one of NumPy's
-    {"type": "float"}, {"type": "float32"}    a class of plain data, or of NumPy scalars
+    {"type": "float"}, {"type": "numpy.int8"} a class of plain data, or of NumPy scalars
     {"array": "name"}, {"tensor": "name"}     an array, a Tensor
     {"leaf": "name"}                          a Tensor that requires grad
     {"parameter": "name"}, {"fixed": "name"}  a Parameter that requires grad, or does not
@@ -53,7 +53,7 @@ from ..tape.tensor import Size, Tensor
 from ..typing import Array
 from .allowed import full_name, name_of
 from .objects import importable, take_apart
-from .plain import KINDS, TYPES, scalar_parts
+from .plain import KINDS, NAMES_OF_TYPES, scalar_parts
 from .safetensors import printable
 
 __all__ = ["DEEPEST", "Arrays", "Comparisons", "flatten"]
@@ -214,8 +214,8 @@ class _Flattener:
 
     def object(self, value: Any, path: str) -> Any:
         if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
-            if isinstance(value, type) and TYPES.get(value.__name__) is value:
-                return {"type": value.__name__}
+            if isinstance(value, type) and value in NAMES_OF_TYPES:
+                return {"type": NAMES_OF_TYPES[value]}
             if name := name_of(value) or importable(value):
                 return {"global": name}
             self.refuse(value, path)
