@@ -158,7 +158,7 @@ class Check:
                 f"Analytical gradient has incorrect size: {list(g.shape)} for an input of shape {list(t.shape)}"
             )
         if self.check_grad_dtypes and g.dtype != t.dtype:
-            raise GradcheckError(f"Gradient has dtype mismatch: {g.dtype.name} for an input of {t.dtype.name}")
+            raise GradcheckError(f"Gradient has dtype mismatch: {g.dtype} for an input of {t.dtype}")
         return to_host(g._data)
 
     def _analytical(self, y: Tensor) -> list[Any]:

@@ -231,7 +231,7 @@ class _Attempt:
             if g is not None and g.shape != t.shape:
                 return GradientFailure(f"Analytical gradient has incorrect size: {list(g.shape)} for {list(t.shape)}")
             if g is not None and g.dtype != t.dtype:
-                return GradientFailure(f"Gradient has dtype mismatch: {g.dtype.name} for an input of {t.dtype.name}")
+                return GradientFailure(f"Gradient has dtype mismatch: {g.dtype} for an input of {t.dtype}")
             u = self.rng.standard_normal(t.shape)
             raw = None if g is None else to_host(g._data)
             seen = project(self.problem, position, raw, u, vs, self.method, EPS)
