@@ -207,7 +207,7 @@ def test_an_error_relative_to_nothing_is_infinite_and_a_number_has_no_index() ->
     found = mismatch_of(0.0, 1.0, 0.0)
     assert (found.relative, found.absolute, found.numerical, found.analytical) == (float("inf"), 1.0, 0.0, 1.0)
     assert found.input_index == found.output_index == () and (found.wrong, found.entries) == (1, 1)
-    assert "worst entry: output 0 by input 0\n" in str(found) and "1 absolute, inf relative" in str(found)
+    assert "worst entry: output 0 by input 0 'x'\n" in str(found) and "1 absolute, inf relative" in str(found)
     assert found.slopes.left == found.slopes.right == 0.0
 
 

@@ -24,6 +24,7 @@ from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor, wrap
 from ..tape.watcher import watching
 from ..tape.where import Line, user_line
+from .function import Function
 from .numeric import Problem, project, to_host
 from .slopes import slopes
 
@@ -284,12 +285,16 @@ def input_names(problem: Problem) -> list[str | None]:
     given = getattr(problem.func, "names", None)
     if isinstance(given, list):
         return given
+    func, skip = problem.func, 0
+    owner = getattr(func, "__self__", None)
+    if isinstance(owner, type) and issubclass(owner, Function) and func == owner.apply:
+        func, skip = owner.forward, int(owner.setup_context is Function.setup_context)  # its first one is ctx
     try:
         arguments = [
             p.name
-            for p in inspect.signature(problem.func).parameters.values()
+            for p in inspect.signature(func).parameters.values()
             if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
+        ][skip:]
     except (TypeError, ValueError):
         arguments = []  # a built-in without a signature
     names: list[str | None] = []

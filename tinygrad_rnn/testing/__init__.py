@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from .program import Program, Step, assert_program, programs
     from .recurrent import RecurrentCase, recurrent_layers
     from .sampling import Call, add_samples, inexact, samples
-    from .strategies import Sequences, arrays, broadcastable_shapes, layouts, sequences, shapes, tensors
+    from .strategies import Sequences, arrays, broadcastable_shapes, laid_out, layouts, sequences, shapes, tensors
 
 __all__ = [
     "Call",
@@ -58,6 +58,7 @@ __all__ = [
     "gradcheck",
     "gradgradcheck",
     "inexact",
+    "laid_out",
     "layouts",
     "programs",
     "recurrent_layers",
@@ -68,7 +69,16 @@ __all__ = [
 ]
 
 _WITH_HYPOTHESIS = {
-    "strategies": ("Sequences", "arrays", "broadcastable_shapes", "layouts", "sequences", "shapes", "tensors"),
+    "strategies": (
+        "Sequences",
+        "arrays",
+        "broadcastable_shapes",
+        "laid_out",
+        "layouts",
+        "sequences",
+        "shapes",
+        "tensors",
+    ),
     "recurrent": ("RecurrentCase", "recurrent_layers"),
     "sampling": ("Call", "add_samples", "inexact", "samples"),
     "program": ("Program", "Step", "assert_program", "programs"),

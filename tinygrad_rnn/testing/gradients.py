@@ -12,11 +12,9 @@ make each call ten times slower, is paused.
 
 from __future__ import annotations
 
-import sys
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +30,9 @@ from ..errors import ArgumentError, DtypeError
 from ..tape.backward import grad
 from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor, wrap
+from ..tape.where import user_line
 from .close import CheckFailed
+from .untraced import untraced
 
 __all__ = ["GradientFailure", "GradientReport", "application", "assert_gradients", "assert_primitive"]
 
@@ -127,11 +127,11 @@ def assert_gradients(
     """
     problem = Problem(func, as_tuple(inputs))
     _check_inputs(problem)
-    with _unwatched():
+    with untraced():
         found = _checked(problem, order, rtol, min_signal, projections, seed, method)
-    if isinstance(found, GradientFailure):
-        raise found  # from here only: hypothesis takes another line for another failure
-    return found
+        if isinstance(found, GradientFailure):
+            raise found  # from here only: hypothesis takes another line for another failure
+        return found
 
 
 def _check_inputs(problem: Problem) -> None:
@@ -258,13 +258,21 @@ class _Attempt:
             f"random direction\nnumerical:{seen.numerical!r}\nanalytical:{seen.analytical!r}"
         )
 
+        here = user_line()
+
         def look() -> tuple[str, Mismatch | None]:
             now = [array.copy() for _, array, _ in self.before]
             try:
                 for _, array, kept in self.before:
                     array[...] = kept
-                with _unwatched():
-                    return self._diagnosis(position, u, vs, seen, sentence)
+                with untraced():
+                    text, mismatch = self._diagnosis(position, u, vs, seen, sentence)
+                suspect = mismatch.suspect if mismatch is not None else None
+                if suspect is None or mismatch is None or suspect.line != user_line():
+                    return text, mismatch
+                # It runs in func itself, and the line that called func is not the one that asks for the message now.
+                rightly = replace(suspect, line=here)
+                return text.replace(str(suspect), str(rightly)), replace(mismatch, suspect=rightly)
             finally:
                 for (_, array, _), values in zip(self.before, now, strict=True):
                     array[...] = values
@@ -371,36 +379,6 @@ def _elsewhere(problem: Problem, rng: np.random.Generator, far: float | None) ->
     finally:
         for t, kept in zip(leaves, before, strict=True):
             t._data[...] = kept
-
-
-@contextmanager
-def _unwatched() -> Iterator[None]:
-    """Pause the tracer with which hypothesis, once a test has failed, notes every line that runs.
-
-    Its notes are about the lines of the test; what it costs are the lines of this package, at ten times their time.
-    """
-    if hasattr(sys, "monitoring"):
-        monitoring = sys.monitoring
-        tool = next((k for k in range(6) if monitoring.get_tool(k) == "scrutineer"), None)
-        events = 0 if tool is None else monitoring.get_events(tool)
-        if tool is None or not events:
-            yield
-            return
-        monitoring.set_events(tool, 0)
-        try:
-            yield
-        finally:
-            monitoring.set_events(tool, events)
-        return
-    tracer = sys.gettrace()
-    if type(getattr(tracer, "__self__", None)).__module__ != "hypothesis.internal.scrutineer":
-        yield
-        return
-    sys.settrace(None)
-    try:
-        yield
-    finally:
-        sys.settrace(tracer)
 
 
 def assert_primitive(

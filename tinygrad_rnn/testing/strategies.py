@@ -1,8 +1,12 @@
 """Hypothesis strategies for shapes, arrays and tensors.
 
-Values lie on a lattice of ``step`` (1/512 unless said otherwise), so that a failing example shrinks to numbers one
-can read, and is free of subnormals and other oddities that have nothing to do with a gradient.  Kinks are kept at a
-distance with ``away_from``, ties with ``distinct``.
+Values lie on a lattice of ``step`` (1/256 unless said otherwise), which prints exactly and is free of subnormals and
+other oddities that have nothing to do with a gradient.  A failing example shrinks to 1, to other whole numbers, to
+halves, quarters, and so on: to numbers one can read, and at which a wrong gradient is far from the right one (at 0 many
+agree, and many functions have their kink there).  It is printed as a line that can be pasted, and hypothesis does so
+for any Tensor once this module is loaded.
+
+Kinks are kept at a distance with ``away_from``, ties with ``distinct``.
 
 >>> from hypothesis import given
 >>> @given(tensors(shape=shapes(min_dims=1), away_from=(0.0,), requires_grad=True))
@@ -21,11 +25,14 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from hypothesis.vendor.pretty import for_type_by_name
 
+from ..errors import ArgumentError
 from ..tape.tensor import Tensor, wrap
 from ..typing import Shape
+from .untraced import untraced
 
-__all__ = ["Sequences", "arrays", "broadcastable_shapes", "layouts", "sequences", "shapes", "tensors"]
+__all__ = ["Sequences", "arrays", "broadcastable_shapes", "laid_out", "layouts", "sequences", "shapes", "tensors"]
 
 T = TypeVar("T")
 Draw = Any
@@ -63,7 +70,7 @@ def arrays(
     gap: float = 0.05,
     distinct: bool = False,
     step: float | None = None,
-    layout: str | None = "contiguous",
+    layout: str | None = None,
 ) -> Any:
     """NumPy arrays of finite values.
 
@@ -74,30 +81,94 @@ def arrays(
         away_from: no value within ``gap`` of any of these (kinks, poles).
         distinct: no value twice; the step is then 1/32, so that values are apart.
         step: the lattice; values are multiples of it.
-        layout: ``contiguous``, ``fortran``, ``strided``, ``reversed``, ``offset``, or None for any of them.
+        layout: how they lie in memory: ``contiguous``, ``fortran``, ``strided``, ``reversed``, ``offset``, or None for
+            any of them.
+
+    Raises:
+        ArgumentError: the range holds no multiple of ``step``.
     """
+    with untraced():
+        return _drawn(draw, shape, np.dtype(dtype), low, high, away_from, gap, distinct, step, layout)
+
+
+def _drawn(
+    draw: Draw,
+    shape: Any,
+    dtype: np.dtype[Any],
+    low: float,
+    high: float,
+    away_from: Sequence[float],
+    gap: float,
+    distinct: bool,
+    step: float | None,
+    layout: str | None,
+) -> Any:
     shape = draw(shapes() if shape is None else shape) if not isinstance(shape, tuple) else shape
-    dtype = np.dtype(dtype)
     if dtype.kind == "b":
         array = draw(hnp.arrays(bool, shape))
     else:
         if dtype.kind in "iu":
             step = 1
         elif step is None:
-            step = 1 / 32 if distinct else 1 / 512
-        ticks = st.integers(math.ceil(low / step), math.floor(high / step))
+            step = 1 / 32 if distinct else 1 / 256
+        lowest, highest = math.ceil(low / step), math.floor(high / step)
+        if lowest > highest:
+            raise ArgumentError(f"arrays(): there is no multiple of {step} between {low} and {high}")
+        if dtype.kind in "iu":
+            ticks = st.integers(lowest, highest)
+        else:
+            ticks = _readable(lowest, highest, step)
         if away_from:
             ticks = ticks.filter(lambda k: all(abs(k * step - kink) >= gap for kink in away_from))
         whole = draw(hnp.arrays(np.int64, shape, elements=ticks, unique=distinct))
         array = (whole * step).astype(dtype)
     array = np.asarray(array)
-    return laid_out(array, draw(st.sampled_from(LAYOUTS)) if layout is None else layout)
+    if layout is None:
+        layout = draw(layouts()) if array.ndim and array.size > 1 else "contiguous"
+    return laid_out(array, layout)
+
+
+def _readable(lowest: int, highest: int, step: float) -> Strategy[int]:
+    """Numbers of ticks that shrink to easy values: to 1, then to other whole numbers, to halves, quarters, and so on.
+
+    A distance from 1 is drawn, and how far to round what it leads to.  Both shrink by themselves: the rounding to
+    whole numbers, so that an example gets readable before it gets simple.  Most draws are not rounded.
+    """
+    per = round(1 / step)
+    spacings = [per if per >= 1 and abs(per * step - 1) < 1e-9 else 1]  # else no number of steps makes 1
+    while spacings[-1] > 1:
+        spacings.append(spacings[-1] // 2 if spacings[-1] % 2 == 0 else 1)
+    start = min(max(spacings[0], lowest), highest)
+
+    def tick(drawn: tuple[int, int]) -> int:
+        found = start + drawn[1]
+        for spacing in spacings[drawn[0] :]:
+            rounded = round(found / spacing) * spacing
+            rounded += spacing * ((rounded < lowest) - (rounded > highest))
+            if lowest <= rounded <= highest:
+                return rounded
+        return found
+
+    rounding = st.integers(0, 3 * len(spacings))
+    return st.tuples(rounding, st.integers(lowest - start, highest - start)).map(tick)
 
 
 def laid_out(array: Any, layout: str) -> Any:
-    """An equal array whose memory is laid out as ``layout`` says."""
-    if layout == "contiguous" or array.ndim == 0:
+    """An equal array or tensor whose memory is laid out as ``layout`` says.
+
+    Args:
+        layout: ``contiguous``; ``fortran``, the first axis next to each other in memory; ``strided``, every second
+            entry of a wider array; ``reversed``, the first axis backwards; ``offset``, a part of a larger array.
+
+    >>> laid_out(np.eye(3), "reversed").strides
+    (-24, 8)
+    """
+    if isinstance(array, Tensor):
+        return wrap(laid_out(array._data, layout))
+    if array.ndim == 0:
         return array
+    if layout == "contiguous":
+        return np.ascontiguousarray(array)
     if layout == "fortran":
         return np.asfortranarray(array)
     if layout == "strided":
@@ -112,8 +183,33 @@ def laid_out(array: Any, layout: str) -> Any:
 
 
 def layouts() -> st.SearchStrategy[str]:
-    """Names of memory layouts, for ``arrays(layout=...)``."""
+    """Names of memory layouts, for ``arrays(layout=...)`` and ``laid_out``."""
     return st.sampled_from(LAYOUTS)
+
+
+def _print(t: Tensor, printer: Any, cycle: bool) -> None:
+    """A tensor of a failing example as Python that makes it again, to the last bit."""
+    if not t.is_leaf or t.device.type != "cpu":
+        printer.text(repr(t))
+        return
+    data = t._data
+    grad = ", requires_grad=True" if t.requires_grad else ""
+    text = f"tg.tensor({_spelled(data)}, dtype=tg.{data.dtype.name}"
+    layout = next((name for name in LAYOUTS if laid_out(data, name).strides == data.strides), None)
+    if layout in (None, "contiguous") or data.size < 2:
+        printer.text(f"{text}{grad})")
+    else:
+        printer.text(f'laid_out({text}), "{layout}"){".requires_grad_()" if grad else ""}')
+
+
+def _spelled(data: Any) -> str:
+    """The entries as nested lists; what has no literal in Python, by name; what a list cannot say, by its shape."""
+    if 0 in data.shape[:-1]:
+        return f"np.empty({data.shape})"
+    return repr(data.tolist()).replace("inf", "tg.inf").replace("nan", "tg.nan")
+
+
+for_type_by_name(Tensor.__module__, Tensor.__name__, _print)
 
 
 @st.composite

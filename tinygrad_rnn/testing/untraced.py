@@ -1,0 +1,40 @@
+"""Pause the tracer with which hypothesis, once a property test has failed, notes every line that runs.
+
+Its notes are about the lines of the test.  What they cost is the time of all others: the lines of this package and of
+hypothesis itself take ten times as long.  Other tracers (coverage, debuggers) are left alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+__all__ = ["untraced"]
+
+
+@contextmanager
+def untraced() -> Iterator[None]:
+    """Run what is inside without hypothesis' tracer."""
+    if hasattr(sys, "monitoring"):
+        monitoring = sys.monitoring
+        tool = next((k for k in range(6) if monitoring.get_tool(k) == "scrutineer"), None)
+        events = 0 if tool is None else monitoring.get_events(tool)
+        if tool is None or not events:
+            yield
+            return
+        monitoring.set_events(tool, 0)
+        try:
+            yield
+        finally:
+            monitoring.set_events(tool, events)
+        return
+    tracer = sys.gettrace()
+    if type(getattr(tracer, "__self__", None)).__module__ != "hypothesis.internal.scrutineer":
+        yield
+        return
+    sys.settrace(None)
+    try:
+        yield
+    finally:
+        sys.settrace(tracer)
