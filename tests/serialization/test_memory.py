@@ -152,3 +152,12 @@ def test_a_parametrised_module_is_freed_though_its_class_waits_for_the_collector
     held = [weakref.ref(layer), weakref.ref(layer.bias)]
     del layer
     assert [ref() for ref in held] == [None] * 2
+
+
+def test_loaded_arrays_own_their_memory(tmp_path: Path) -> None:
+    tg.save([np.arange(6), np.arange(4, dtype=np.int8)], tmp_path / "file")
+    with open(tmp_path / "file", "rb") as file:
+        for array in [*tg.load(file), *tg.load(tmp_path / "file")]:
+            assert array.flags.owndata and array.flags.writeable
+            array.resize(3, refcheck=False)
+            assert array.tolist() == [0, 1, 2]

@@ -186,13 +186,16 @@ class Reader:
         arrays = {}
         for name, entry in table.items():
             dtype, (begin, end) = DTYPES[entry["dtype"]], entry["data_offsets"]
-            stored = self._bytes(end - begin)
-            if stored.size != end - begin:
-                self._refuse(f"it is cut short: array {_name(name)} has {stored.size} bytes of {end - begin}")
+            there = None if self.size is not None else self._take(end - begin)  # nobody knows whether it has as many
+            if there is not None and len(there) != end - begin:
+                self._refuse(f"it is cut short: array {_name(name)} has {len(there)} bytes of {end - begin}")
             try:
-                arrays[name] = stored.view(dtype).reshape(entry["shape"]).astype(dtype.newbyteorder("="), copy=False)
+                array = np.empty(entry["shape"], dtype)
             except ValueError as error:  # an empty array with an axis longer than NumPy can count
                 self._refuse(f"array {_name(name)} has an impossible shape {entry['shape']}", error)
+            if not self._fill(array.reshape(-1).view(np.uint8), there):
+                self._refuse(f"it is cut short: the file ends in array {_name(name)}")
+            arrays[name] = array.astype(dtype.newbyteorder("="), copy=False)
         if self._read(1):
             self._refuse("bytes follow the last array")
         return arrays
@@ -200,16 +203,16 @@ class Reader:
     def _lacks(self, end: int) -> bool:
         return self.size is not None and end > self.size
 
-    def _bytes(self, count: int) -> npt.NDArray[np.uint8]:
-        """The next ``count`` bytes, or fewer at the end of the file, in memory of their own."""
-        if self.size is None:  # nobody knows whether the file has as many
-            return np.frombuffer(bytearray(self._take(count)), np.uint8)
-        stored = np.empty(count, np.uint8)
+    def _fill(self, memory: npt.NDArray[np.uint8], there: bytes | None) -> bool:
+        """Put the next bytes of the file, or those that are ``there``, into memory; whether there are enough."""
         filled = 0
-        while filled < count and (chunk := self._read(min(count - filled, CHUNK))):
-            stored[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
+        while filled < memory.size:
+            chunk = self._read(min(memory.size - filled, CHUNK)) if there is None else there
+            if not chunk:
+                return False
+            memory[filled : filled + len(chunk)] = np.frombuffer(chunk, np.uint8)
             filled += len(chunk)
-        return stored[:filled]
+        return True
 
     def _take(self, count: int) -> bytes:
         chunks, missing = [], count
