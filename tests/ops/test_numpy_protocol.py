@@ -245,3 +245,82 @@ def test_arguments_mean_what_they_mean_in_numpy(expression: str) -> None:
         assert found == expected if isinstance(found, (int, bool, tuple)) else isinstance(found, tg.Tensor)
     np.testing.assert_allclose(np.asarray(found), expected, rtol=1e-12)
     assert np.asarray(found).dtype == np.asarray(expected).dtype
+
+
+def test_the_layout_in_memory_counts_where_numpy_says_so() -> None:
+    array = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    for grad in (False, True):
+        t = tg.from_numpy(array).requires_grad_(grad)
+        same(np.ravel(t, "K"), np.ravel(array, "K"), "ravel")
+        same(np.ravel(t, "A"), np.ravel(array, "A"), "ravel")
+        same(np.reshape(t, (3, 2), "A"), np.reshape(array, (3, 2), "A"), "reshape")
+        same(np.reshape(t, (3, 2)), np.reshape(array, (3, 2)), "reshape")
+
+
+def test_a_nan_bound_makes_a_nan_as_in_numpy_and_in_pytorch() -> None:
+    x, bound = tg.tensor([1.0, 2.0]), tg.tensor([np.nan, 0.0])
+    np.testing.assert_array_equal(tg.clamp(x, min=bound).numpy(), [np.nan, 2])
+    np.testing.assert_array_equal(tg.clamp(x, max=bound).numpy(), [np.nan, 0])
+    np.testing.assert_array_equal(np.clip(x.requires_grad_(), bound, 5.0).detach().numpy(), [np.nan, 2])
+
+
+def test_complex_numbers_are_computed_and_never_taken_for_their_real_part() -> None:
+    values = np.array([1 + 2j, 3 - 1j])
+    for f in (np.real, np.imag, np.angle, np.conjugate, np.real_if_close, np.sum, np.mean, np.var, np.linalg.norm):
+        same(f(tg.tensor(values)), np.asarray(f(values)), f.__name__)
+    w = tg.tensor([1.0, 2.0], requires_grad=True)
+    for f in (np.real, np.imag, np.angle, np.conjugate):
+        with pytest.raises(TinygradRnnError, match=rf"np\.{f.__name__} .* complex numbers"):
+            f(w + 1j)
+
+
+def test_a_result_over_the_memory_of_a_tensor_is_known_to_be() -> None:
+    x = tg.tensor([[1.0, 2.0], [3.0, 4.0]])
+    w = tg.tensor([2.0, 3.0], requires_grad=True)
+    for view in (np.real, np.squeeze, np.atleast_2d, np.transpose, np.asarray, np.rollaxis):
+        seen = view(x, like=x) if view is np.asarray else view(x, 1) if view is np.rollaxis else view(x)
+        y = (w * x).sum()
+        seen.mul_(1.0)
+        with pytest.raises(tg.errors.InplaceError):
+            y.backward()
+
+
+@pytest.mark.parametrize("name", ["copyto", "fill_diagonal", "nan_to_num"])
+def test_numpys_writes_to_a_tensor_are_counted(name: str) -> None:
+    x, w = tg.ones(2, 2), tg.tensor([2.0, 3.0], requires_grad=True)
+    y = (w * x).sum()
+    np.nan_to_num(x, copy=False) if name == "nan_to_num" else getattr(np, name)(x, 5.0)
+    with pytest.raises(tg.errors.InplaceError, match="modified by an inplace operation"):
+        y.backward()
+
+
+def test_what_numpy_computes_from_a_list_of_floats_is_not_rounded() -> None:
+    t = tg.tensor([0.5], dtype=tg.float64)
+    for grad in (False, True):
+        t = t.detach().requires_grad_(grad)
+        assert np.concatenate([t, [0.1]]).tolist() == [0.5, 0.1]
+        assert np.maximum(t, [0.7]).tolist() == [0.7]
+
+
+def test_an_array_of_tensors_is_refused_with_what_to_do() -> None:
+    w = tg.tensor(2.0, requires_grad=True)
+    with pytest.raises(RuntimeError, match=r"use tg\.stack\(\[x, y\]\)"):
+        np.array([w, w])
+    stacked = np.array([[w, 1.0], [2.0, w * w]], like=w)
+    assert stacked.tolist() == [[2, 1], [2, 4]]
+    np.sum(stacked).backward()
+    assert w.grad.item() == 5
+
+
+@pytest.mark.parametrize("q", [0.5, [0.1, 0.5, 0.8]])
+def test_what_has_a_gradient_has_the_dtype_of_what_has_none(q: Any) -> None:
+    x = np.array([0.3, -0.2, 0.9, 0.1], np.float32)
+    for f in (
+        lambda t: np.quantile(t, q), np.cov, np.vander, lambda t: np.geomspace(np.abs(t), 5.0, 3), np.median,
+        lambda t: np.gradient(t, np.array([0.0, 1.0, 1.5, 4.0])), lambda t: np.emath.power(np.abs(t), 1.5), np.sinc,
+        lambda t: np.dot(t, 2.0), lambda t: np.setdiff1d(t, np.array([9.0])), lambda t: np.copysign(t, 1.0),
+    ):  # fmt: skip
+        expected = np.asarray(f(x))
+        found = f(tg.tensor(x, requires_grad=True))
+        assert found.requires_grad and found.dtype == expected.dtype == f(tg.tensor(x)).dtype
+        np.testing.assert_allclose(found.detach().numpy(), expected, 1e-5)

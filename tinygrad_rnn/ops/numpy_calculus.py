@@ -13,7 +13,7 @@ from ..backend import as_dtype
 from ..errors import ArgumentTypeError
 from ..tape.tensor import wrap
 from ..typing import Value
-from . import cumulative, elementwise, linalg, pieces, rearrange, reduce, rounding, scattering, shape, transcendental
+from . import cumulative, elementwise, pieces, rearrange, reduce, rounding, scattering, shape, transcendental
 from .dtypes import cast
 from .numpy_operands import alike, raw, tensor_of
 from .shape import expand, reshape
@@ -51,7 +51,9 @@ def _logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base:
 
 
 def _geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Value:
-    a, b = rearrange.broadcast_tensors(*alike(start, stop))
+    a, b = alike(start, stop)
+    a, b = rearrange.broadcast_tensors(*alike(a, b, dtype=np.result_type(a.dtype, np.float64)))
+    np.geomspace(a._data, b._data, 2)  # raises if there is a 0
     parts = max((num - 1) if endpoint else num, 1)
     share: Any = wrap((np.arange(num, dtype=a.dtype) / parts).reshape(-1, *(1,) * a.ndim))
     line = where(share == 1, b, a * (b / a) ** share)
@@ -120,7 +122,7 @@ def _slope(f: Value, axis: int, spacing: Any, edge_order: int) -> Value:
     lines = cumulative.diff(f, 1, axis) / h
     start, stop = lines[_along(axis, slice(0, 1))], lines[_along(axis, slice(n - 2, None))]
     if n == 2:
-        return shape.cat([start, stop], axis)
+        return cast(shape.cat([start, stop], axis), dtype=f.dtype)
     before, after = h[:-1], h[1:]
     first, second = lines[_along(axis, slice(None, -1))], lines[_along(axis, slice(1, None))]
     inside = (first * after + second * before) / (before + after)
@@ -128,27 +130,27 @@ def _slope(f: Value, axis: int, spacing: Any, edge_order: int) -> Value:
         bend = (second - first) / (before + after)
         start = start - bend[_along(axis, slice(0, 1))] * h[:1]
         stop = stop + bend[_along(axis, slice(n - 3, None))] * h[-1:]
-    return shape.cat([start, inside, stop], axis)
+    return cast(shape.cat([start, inside, stop], axis), dtype=f.dtype)
 
 
 def _unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * math.pi) -> Value:
     p = tensor_of(p)
-    return p + wrap(np.asarray(np.unwrap(p._data, discont, axis, period=period) - p._data))
+    straight = np.unwrap(p._data, discont, axis, period=period)
+    return p + wrap(np.where(straight == p._data, 0, straight - p._data))
 
 
 def _convolve(a: Any, v: Any, mode: str = "full") -> Value:
-    """Windows of the longer one, between zeros, times the shorter one from its end."""
-    a, v = alike(tensor_of(a), tensor_of(v))
-    a, v = [reshape(x, (-1,)) for x in (a, v)]
+    """All products, row j of them moved by j places, summed."""
+    a, v = [reshape(x, (-1,)) for x in alike(tensor_of(a), tensor_of(v))]
     if a.shape[0] < v.shape[0]:
         a, v = v, a
     n, m = a.shape[0], v.shape[0]
     checked: Any = np.convolve
     size = checked(np.arange(n), np.ones(m), mode).size  # raises if it is illegal
-    edge = wrap(np.zeros(m - 1, a.dtype))
-    full = linalg.matmul(rearrange.unfold(shape.cat([edge, a, edge]), 0, m, 1), rearrange.flip(v, 0))
+    rows = shape.cat([shape.unsqueeze(v, 1) * a, wrap(np.zeros((m, m), a.dtype))], 1)
+    moved = reshape(reshape(rows, (-1,))[: m * (n + m - 1)], (m, n + m - 1))  # each row begins one place earlier
     start = (n + m - 1 - size) // 2
-    return full[start : start + size]
+    return reduce.sum(moved, 0)[start : start + size]
 
 
 def _correlate(a: Any, v: Any, mode: str = "valid") -> Value:
@@ -201,6 +203,7 @@ def _polyval(p: Any, x: Any) -> Value:
 
 def _vander(x: Any, N: int | None = None, increasing: bool = False) -> Value:
     x = tensor_of(x)
+    x = cast(x, dtype=np.promote_types(x.dtype, np.int64))
     powers = np.arange(x.shape[0] if N is None else N)
     return shape.unsqueeze(x, 1) ** wrap((powers if increasing else powers[::-1]).astype(x.dtype))
 

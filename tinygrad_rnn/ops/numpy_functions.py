@@ -36,14 +36,16 @@ where = elementwise.where
 
 def _reshape(a: Any, shape: Any, order: str = "C", *, copy: bool | None = None) -> Value:
     a = tensor_of(a)
-    if order == "F":
+    if order == "F" or (order == "A" and not a.is_contiguous()):
         return moved(np.reshape, "a")(a, shape, order)
     shaped = reshape(a, np.reshape(np.broadcast_to(0, a.shape), raw(shape)).shape)
     return elementwise.clone(shaped) if copy else shaped
 
 
 def _ravel(a: Any, order: str = "C") -> Value:
-    return moved(np.ravel, "a")(tensor_of(a), order) if order == "F" else reshape(tensor_of(a), (-1,))
+    a = tensor_of(a)
+    plain = order == "C" or (order in "AK" and a.is_contiguous())
+    return reshape(a, (-1,)) if plain else moved(np.ravel, "a")(a, order)
 
 
 def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Value:
@@ -114,9 +116,17 @@ def _of_reals(f: Form, own: Form) -> Form:
     def real(*args: Any) -> Value:
         if np.iscomplexobj(f(*raw(args))):
             raise ArgumentTypeError(f"np.emath.{f.__name__}(): the result is complex, and no gradient flows there")
-        return own(*[tensor_of(x) for x in args])
+        return own(*alike(*[tensor_of(x) for x in args]))
 
     return real
+
+
+def _real(x: Any) -> Any:
+    """A tensor of real numbers, of which alone gradients are known here."""
+    x = tensor_of(x)
+    if x.dtype.kind == "c":
+        raise ArgumentTypeError("no gradient flows through complex numbers here")
+    return x
 
 
 # choice, limits ------------------------------------------------------------------------------------------------------
@@ -209,10 +219,10 @@ FUNCTIONS: dict[Any, Form] = {
     **dict.fromkeys((np.asarray, np.asanyarray, np.ascontiguousarray, np.asfortranarray), _as_array),
     np.require: lambda a, dtype=None, requirements=None: _as_array(a, dtype),
     np.copy: lambda a, order="K": elementwise.clone(tensor_of(a)),
-    np.real: lambda val: tensor_of(val),
-    np.real_if_close: lambda a, tol=100: tensor_of(a),
-    np.imag: lambda val: flat(np.imag(raw(val)), val),
-    np.angle: lambda z, deg=False: flat(np.asarray(np.angle(raw(z), deg)), z),
+    np.real: lambda val: _real(val),
+    np.real_if_close: lambda a, tol=100: _real(a),
+    np.imag: lambda val: flat(np.imag(_real(val)._data), val),
+    np.angle: lambda z, deg=False: flat(np.asarray(np.angle(_real(z)._data, deg)), z),
     np.full_like: _full_like,
     # choice, rounding
     np.where: _where,
@@ -261,6 +271,6 @@ BINNED = frozenset({np.histogram, np.histogram2d, np.histogramdd})
 
 REASONS: dict[str, str] = {
     "numpy.linalg": "is a decomposition or a solver, of which there is none here that records",
-    "numpy.fft": "gives complex numbers, through which no gradient flows here",
+    "numpy.fft": "computes with complex numbers, through which no gradient flows here",
 }
 """By module, why its functions are refused where a gradient is wanted."""

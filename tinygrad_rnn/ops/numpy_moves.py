@@ -64,10 +64,13 @@ def moved(function: Any, *names: str, zeros: bool = False) -> Form:
 
         def number(x: Any) -> Any:
             nonlocal count
-            sources.append(tensor_of(x))
-            size, start = sources[-1]._data.size, count
-            count += size
-            return np.arange(start, count).reshape(sources[-1].shape)
+            source = tensor_of(x)
+            sources.append(source)
+            strides = np.argsort([-step for step in source._data.strides], kind="stable")  # it lies so in memory
+            numbers = np.empty([source.shape[k] for k in strides], np.int64).transpose(np.argsort(strides))
+            numbers[...] = np.arange(count, count + numbers.size).reshape(numbers.shape)
+            count += numbers.size
+            return numbers
 
         for name in names:
             if name in bound.arguments:
@@ -125,6 +128,14 @@ def _trim_zeros(filt: Any, *args: Any, **kwargs: Any) -> Value:
     first = (kept.ctypes.data - values.ctypes.data) // values.itemsize if kept.size else 0
     starts = np.unravel_index(first, values.shape) if values.size else (0,) * values.ndim
     return a[tuple([slice(int(start), int(start) + n) for start, n in zip(starts, kept.shape, strict=True)])]
+
+
+def _places_of_parts(a: Any, kth: Any, axis: int = -1, *args: Any, **kwargs: Any) -> Any:
+    """Where the entries of ``np.partition`` stood, in its own order: ``np.argpartition`` has another."""
+    order = np.argsort(np.partition(a, kth, axis, *args, **kwargs), axis, kind="stable")
+    places = np.empty_like(order)
+    np.put_along_axis(places, order, np.argsort(a, axis, kind="stable"), axis)
+    return places
 
 
 # cutting -----------------------------------------------------------------------------------------------------------
@@ -225,7 +236,7 @@ def _of_sets(function: Any) -> Form:
         found = function(sources[0]._data, sources[1]._data, *args, **kwargs)
         if isinstance(found, tuple):
             return (_first_places(found[0], sources), *[wrap(part) for part in found[1:]])
-        return _first_places(found, sources)
+        return cast(_first_places(found, sources), dtype=found.dtype)
 
     return combine
 
@@ -279,7 +290,7 @@ MOVED: dict[Any, Form] = {
     np.insert: _insert,
     np.meshgrid: _meshgrid,
     np.pad: _pad,
-    np.partition: _by_order(np.partition, np.argpartition),
+    np.partition: _by_order(np.partition, _places_of_parts),
     np.repeat: flattened(np.repeat),
     np.resize: flattened(np.resize),
     np.roll: flattened(np.roll),
@@ -290,6 +301,8 @@ MOVED: dict[Any, Form] = {
     np.take_along_axis: flattened(np.take_along_axis),
     np.tile: flattened(np.tile),
     np.trim_zeros: _trim_zeros,
+    np.fft.fftshift: flattened(np.fft.fftshift),
+    np.fft.ifftshift: flattened(np.fft.ifftshift),
     np.lib.stride_tricks.sliding_window_view: flattened(np.lib.stride_tricks.sliding_window_view),
 }
 SPLIT: dict[Any, Form] = {

@@ -61,6 +61,10 @@ def wanted(value: Any) -> bool:
     return state.recording and any(t.requires_grad for t in tensors_in(value))
 
 
+def _complex(value: Any) -> bool:
+    return any(t._data.dtype.kind == "c" for t in tensors_in(value))
+
+
 def _given(kwargs: dict[str, Any]) -> dict[str, Any]:
     """The keywords that say something."""
     silent = {"out": (None,), "where": (True,), "dtype": (None,), "signature": (None,)}
@@ -188,10 +192,13 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = 
     if method == "at":
         return form(*inputs)  # type: ignore[misc]
     want = wanted([inputs, kwargs]) and ufunc not in PREDICATES
+    if want and ufunc not in OPERATORS and _complex(inputs):
+        raise _refusal(name, REASONS["numpy.fft"])
     if want and outputs:
         raise _refusal(name, "would write a result with a history into an array", REMEDIES["out"])
-    whole = ufunc not in OPERATORS and all(t._data.dtype.kind in "biu" for t in tensors_in(inputs))
-    if not want and (form is None or given or outputs or whole or method != "__call__"):
+    kinds = {t._data.dtype.kind for t in tensors_in(inputs)}
+    other = ufunc not in OPERATORS and (kinds <= {*"biu"} or "c" in kinds)  # our forms are for real numbers
+    if not want and (form is None or given or outputs or other or method != "__call__"):
         return _by_numpy(name, getattr(ufunc, method), inputs, {**given, **({"out": out} if outputs else {})})
     if form is None:
         raise _refusal(name, _why(ufunc))
@@ -224,6 +231,8 @@ def array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) 
         want = wanted([args[4:], given.get("weights")])
     if want and out is not None:
         raise _unknown(name, ["out"])
+    if want and _complex([args, given]):
+        raise _refusal(name, REASONS["numpy.fft"])
     writes = func in IN_PLACE and isinstance([*args, *given.values()][0], Tensor)
     if form is not None and (want or writes or (func in VIEWS and out is None)):
         return _recorded(name, func, form, args, given, want)

@@ -217,7 +217,9 @@ def _quantile(name: str, scale: float = 1, nan: bool = False) -> Form:
         whole, size, count = np.asarray(raw(q)) / scale, x.shape[-1], (~isnan(x._data)).sum(-1)
         sizes, which = np.unique(count if nan else np.full(count.shape, size), return_inverse=True)
         spots = np.stack([_places(int(n), whole, method) for n in sizes], -1)[..., which.reshape(count.shape)]
-        found = _interpolated(line, spots, whole.ndim)
+        found = _interpolated(line, spots, np.maximum(count if nan else np.full_like(count, size), 1) - 1, method)
+        if np.ndim(raw(q)) or isinstance(raw(q), np.generic):  # of one number the width does not count
+            found = cast(found, dtype=np.result_type(x.dtype, whole.dtype))
         missing = (count == 0) if nan else (count < size)
         found = where(wrap(np.broadcast_to(missing, found.shape).copy()), math.nan, found)
         return shape.reshape(found, whole.shape + kept) if keep else found
@@ -228,30 +230,39 @@ def _quantile(name: str, scale: float = 1, nan: bool = False) -> Form:
 def _lines(a: Value, axes: tuple[int, ...]) -> Value:
     """``a`` with the axes that are reduced as one, the last."""
     rest = [k for k in range(a.ndim) if k not in axes]
-    return shape.reshape(shape.permute(a, *rest, *axes), (*[a.shape[k] for k in rest], -1))
+    return shape.reshape(
+        shape.permute(a, *rest, *axes), (*[a.shape[k] for k in rest], math.prod([a.shape[k] for k in axes]))
+    )
 
 
 def _places(n: int, q: Array, method: str) -> Array:
-    places: Array = np.asarray(np.quantile(np.arange(float(n)), q, method=method) if n else np.zeros(q.shape))  # type: ignore[call-overload]
+    by: Any = "linear" if method == "mean" else method
+    places: Array = np.asarray(np.quantile(np.arange(float(n)), q, method=by) if n else np.zeros(q.shape))
     return places
 
 
-def _interpolated(line: Value, spots: Array, new: int) -> Value:
-    """The sorted entries at places between them, the places' own axes first."""
+DISCRETE = frozenset({"lower", "higher", "nearest", "inverted_cdf", "closest_observation"})
+"""Methods that choose an entry, and compute nothing."""
+
+
+def _interpolated(line: Value, spots: Array, end: Array, method: str) -> Value:
+    """The sorted entries at places between them, the places' own axes first; ``end`` is the last place of a line."""
+    new = spots.ndim - end.ndim
     low = np.floor(spots)
     share = cast(wrap(np.asarray(spots - low)), dtype=line.dtype)
     last = np.moveaxis(low.reshape(-1, *low.shape[new:]), 0, -1).astype(np.int64)
     take = flattened(np.take_along_axis)
-    below, above = [take(line, np.minimum(last + k, line.shape[-1] - 1), -1) for k in (0, 1)]
+    below, above = [take(line, np.minimum(last + k, end[..., None]), -1) for k in (0, 1)]
     below, above = [shape.reshape(shape.permute(x, x.ndim - 1, *range(x.ndim - 1)), low.shape) for x in (below, above)]
-    between = share > 0  # elsewhere the upper one does not count, not even as inf - inf
-    return below + where(between, (where(between, above, 0) - where(between, below, 0)) * share, 0)
+    if method == "mean":  # the median's own: of two infinite entries it is infinite, and not inf - inf
+        return where(share == 0, below, (below + above) / 2)
+    return below if method in DISCRETE else below + (above - below) * share
 
 
 def _median(name: str, nan: bool = False) -> Form:
     quantile = _quantile(name, nan=nan)
     return lambda a, axis=None, out=None, overwrite_input=False, keepdims=False: quantile(
-        a, 0.5, axis, keepdims=keepdims
+        a, 0.5, axis, method="mean", keepdims=keepdims
     )
 
 
@@ -265,7 +276,7 @@ def _average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fal
         total: Any = wrap(np.full(mean.shape, a._data.size / max(mean._data.size, 1), mean.dtype))
         return (mean, total) if returned else mean
     a, w = alike(a, weights)
-    np.average(np.zeros(a.shape), axis, np.ones(w.shape))  # raises if the shapes do not fit
+    np.average(a._data, axis, w._data)  # raises if the shapes do not fit, or the weights sum to 0
     if w.shape != a.shape:
         axes = shape.axes_of(axis, a.ndim)
         w = shape.permute(w, *np.argsort(axes).tolist())
@@ -277,7 +288,9 @@ def _average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fal
 
 def _cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: Any = None, fweights: Any = None,
          aweights: Any = None, *, dtype: Any = None) -> Value:  # fmt: skip
-    x, *others = alike(m, *([] if y is None else [y]), dtype=dtype)
+    given = [tensor_of(t) for t in ([m] if y is None else [m, y])]
+    dtype = np.result_type(*[t.dtype for t in given], np.float64) if dtype is None else dtype
+    x, *others = alike(*given, dtype=dtype)
     rows = [_rows(t, rowvar) for t in (x, *others)]
     x = shape.cat(rows, 0) if len(rows) > 1 else rows[0]
     ddof = (0 if bias else 1) if ddof is None else ddof
@@ -285,15 +298,17 @@ def _cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: A
     if fweights is not None:
         w = tensor_of(np.asarray(raw(fweights), x.dtype))
     if aweights is not None:
-        given = cast(tensor_of(aweights), dtype=x.dtype)
-        w = given if w is None else w * given
+        importance = cast(tensor_of(aweights), dtype=x.dtype)
+        w = importance if w is None else w * importance
     if w is None:
-        mean, freedom = reduce.mean(x, 1, keepdim=True), x.shape[1] - ddof
+        mean, freedom = reduce.mean(x, 1, keepdim=True), wrap(np.asarray(max(x.shape[1] - ddof, 0), x.dtype))
         weighted = x - mean
     else:
+        np.average(x._data, 1, w._data)  # raises if the weights sum to 0
         total = reduce.sum(w)
         mean = shape.unsqueeze(reduce.sum(x * w, 1) / total, 1)
-        freedom = total - (ddof if aweights is None else ddof * reduce.sum(w * given) / total)
+        freedom = total - (ddof if aweights is None else ddof * reduce.sum(w * importance) / total)
+        freedom = where(freedom > 0, freedom, 0)
         weighted = (x - mean) * w
     return shape.squeeze(matmul(weighted, shape.t(x - mean)) / freedom)
 

@@ -14,7 +14,7 @@ from ..tape.tensor import wrap
 from ..typing import Value
 from . import comparison, cumulative, elementwise, linalg, reduce, rounding, shape, softmaxes, transcendental
 from .dtypes import cast
-from .numpy_operands import alike, raw, tensor_of
+from .numpy_operands import alike, flat, raw, tensor_of
 from .numpy_statistics import STATISTICS
 
 __all__ = ["METHODS", "OPERATORS", "UFUNCS", "WITHOUT_GRADIENT"]
@@ -47,7 +47,8 @@ def _heaviside(a: Value, b: Value) -> Value:
 
 def _copysign(a: Value, b: Value) -> Value:
     a, b = alike(a, b)
-    return elementwise.abs(a) * (where(comparison.signbit(b), -1.0, 1.0) + 0 * elementwise.sign(b))
+    direction = np.where(np.signbit(raw(b)), -1, 1).astype(a.dtype)
+    return elementwise.abs(a) * flat(direction, b)
 
 
 def _ldexp(a: Value, exponent: Any) -> Value:

@@ -348,8 +348,14 @@ class Tensor:
         """What ``np.asarray`` takes: as :meth:`numpy`, in another dtype or as a copy where that is asked for.
 
         Raises:
+            GraphError: as :meth:`numpy`; so also of tensors inside a list that NumPy makes an array of.
             ArgumentError: ``copy=False``, but another dtype needs a copy.
         """
+        if self._node is not None and state.recording:
+            raise GraphError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead. NumPy asked for "
+                "the values, and an array of them has no history: for np.array([x, y]) of tensors use tg.stack([x, y])"
+            )
         values = self.numpy()
         if dtype is None or values.dtype == dtype:
             return values.copy() if copy else values
