@@ -147,6 +147,7 @@ HOSTILE: dict[str, tuple[Any, dict[str, Any]]] = {
     "module that is a list": ({"module": [LINEAR]}, {}),
     "module of a function": ({"module": {"class": "tinygrad_rnn.tanh"}}, {}),
     "optimiser as an object": ({"object": {"class": SGD}}, {}),
+    "parameter as an object": ({"object": {"class": "tinygrad_rnn.nn.Parameter"}}, {}),
     "module as an object": ({"object": {"class": LINEAR}}, {}),
     "module with a list of parameters": (module(parameters=[1]), {}),
     "module with a tensor as its parameter": (module(parameters={"weight": {"tensor": "w"}}), W),

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.serialization import some_classes
 from tests.serialization.some_classes import Color, Pair, Settings, Shy, SlotAndDict, Tagger, half
 from tinygrad_rnn import nn, optim, serialization
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, CheckpointError
@@ -230,6 +231,23 @@ def test_what_would_replace_a_method_is_refused_before_anything_is_written() -> 
     model.drop = model
     with pytest.raises(ArgumentTypeError, match="a module that has itself among its modules"):
         back({"net": model})
+
+
+def test_a_parametrised_module_is_refused_in_pytorchs_words_and_its_state_dict_is_not() -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
+    with pytest.raises(RuntimeError, match=r"^Serialization of parametrized modules is only supported through state_d"):
+        back({"net": nn.Sequential(layer)})
+    other = nn.utils.parametrizations.weight_norm(nn.Linear(2, 2))
+    other.load_state_dict(back(layer.state_dict()))
+    assert tg.equal(layer.weight, other.weight)
+
+
+def test_a_class_that_was_defined_anew_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    old = Settings(1, [])
+    anew = type("Settings", (), {"__module__": Settings.__module__, "__qualname__": "Settings"})
+    monkeypatch.setattr(some_classes, "Settings", anew)
+    with serialization.safe_globals([anew]):
+        assert type(back(old)) is anew
 
 
 def test_a_module_may_know_the_module_around_it() -> None:

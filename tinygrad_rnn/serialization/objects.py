@@ -19,22 +19,22 @@ from __future__ import annotations
 
 import functools
 import reprlib
-import sys
 import types
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any, NoReturn
 
-from ..errors import ArgumentTypeError, CheckpointError
+from ..errors import ArgumentRuntimeError, ArgumentTypeError, CheckpointError
 from ..nn import Module, Parameter
+from ..nn.utils.parametrize import is_parametrized
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
 from ..tape.tensor import Tensor
 from .allowed import full_name, name_of, named
 from .safetensors import printable
 
-__all__ = ["Builder", "damaged", "find", "importable", "take_apart"]
+__all__ = ["Builder", "damaged", "find", "own_name", "take_apart"]
 
 KINDS = {"parameters": Parameter, "buffers": Tensor, "modules": Module}
 TABLES = {"parameters": "_parameters", "buffers": "_buffers", "modules": "_modules"}
@@ -73,14 +73,14 @@ def find(name: Any, base: type | None = None) -> Any:
     return found
 
 
-def importable(value: Any) -> str | None:
-    """The name under which a class or function of the program can be found again; None if there is none."""
+def own_name(value: Any) -> str | None:
+    """The name of a class or function of the program's own, by which it can be allowed; None if it has none.
+
+    It need not be found under that name: the reader looks in the list of what is allowed, and imports nothing.
+    """
     if not isinstance(value, (type, types.FunctionType)) or value.__module__ == "builtins":
         return None
-    found: Any = sys.modules.get(value.__module__)
-    for part in value.__qualname__.split("."):
-        found = getattr(found, part, None)
-    return full_name(value) if found is value else None
+    return None if "<" in value.__qualname__ else full_name(value)  # <lambda>, or <locals> of another function
 
 
 # taking apart ---------------------------------------------------------------------------------------------------
@@ -94,16 +94,22 @@ def take_apart(value: Any, where: str) -> Parts | None:
     Raises:
         ArgumentTypeError: a module with hooks, or of a class that could not be named when reading; an attribute that
             would replace one of the class.
+        ArgumentRuntimeError: a parametrised module, whose class is made as it is needed.
     """
     kind = type(value)
-    name = name_of(kind) or importable(kind)
+    name = name_of(kind) or own_name(kind)
     if isinstance(value, Module):
-        if name is None and "<" in kind.__qualname__:
+        if is_parametrized(value):
+            raise ArgumentRuntimeError(
+                "Serialization of parametrized modules is only supported through state_dict(): save "
+                f"{where}.state_dict(), or first call nn.utils.parametrize.remove_parametrizations"
+            )
+        if name is None:
             raise ArgumentTypeError(
                 f"save(): {where} is a {full_name(kind)}, a class made inside a function: nobody can name it when the "
                 "file is read. Define the class at the top of a file, or save the state_dict()"
             )
-        return "module", {"class": name or full_name(kind), **_module_tables(value, where)}
+        return "module", {"class": name, **_module_tables(value, where)}
     if name is None or not hasattr(value, "__dict__") or not _is_plain(kind):
         return None
     if isinstance(value, Optimizer):

@@ -52,7 +52,7 @@ from ..nn import Parameter, UninitializedParameter
 from ..tape.tensor import Size, Tensor
 from ..typing import Array
 from .allowed import full_name, name_of
-from .objects import importable, take_apart
+from .objects import own_name, take_apart
 from .plain import KINDS, NAMES_OF_TYPES, scalar_parts
 from .safetensors import printable
 
@@ -216,12 +216,12 @@ class _Flattener:
         if isinstance(value, (type, types.FunctionType, types.BuiltinFunctionType)):
             if isinstance(value, type) and value in NAMES_OF_TYPES:
                 return {"type": NAMES_OF_TYPES[value]}
-            if name := name_of(value) or importable(value):
+            if name := name_of(value) or own_name(value):
                 return {"global": name}
             self.refuse(value, path)
         if isinstance(value, Enum):
             kind = type(value)
-            name = name_of(kind) or importable(kind)
+            name = name_of(kind) or own_name(kind)
             if name is None or value.name not in kind.__members__:
                 self.refuse(value, path)
             return {"enum": [name, value.name]}
