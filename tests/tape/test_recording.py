@@ -17,7 +17,6 @@ from tinygrad_rnn.tape.modes import state
 from tinygrad_rnn.tape.recording import Share
 from tinygrad_rnn.tape.table import table
 from tinygrad_rnn.tape.tensor import wrap
-from tinygrad_rnn.tape.watcher import watching
 from tinygrad_rnn.testing import Program, programs
 
 
@@ -315,8 +314,8 @@ def test_a_write_is_listed_with_what_it_makes_of_the_family() -> None:
 
 def test_of_equal_watchers_the_innermost_goes() -> None:
     first, second, third = tg.Tape(), tg.Tape(), tg.Tape()
-    with watching(first), watching(second), watching(third):
-        with watching(first):
+    with first, second, third:
+        with first:
             assert state.watchers == (first, second, third, first)
         assert state.watchers == (first, second, third)
 

@@ -75,6 +75,9 @@ class _Watcher:
     # the sweep -----------------------------------------------------------------------------------------------------
 
     def sweep_begins(self) -> None:
+        if state.here.memo is None:  # no sweep within a sweep; what an interrupt left is over
+            self.swept.clear()
+            self.passes.clear()
         self.swept.append(None)
 
     def sweep_ends(self, error: BaseException | None) -> None:
@@ -210,9 +213,26 @@ def _watchers() -> tuple[Any, ...]:
     return tuple([watcher for watcher in state.watchers if isinstance(watcher, _Watcher)])
 
 
-def _install(watchers: tuple[Any, ...]) -> None:
-    others = tuple([watcher for watcher in state.watchers if not isinstance(watcher, _Watcher)])
-    state.watchers = others + watchers
+def _with(*ours: _Watcher) -> tuple[Any, ...]:
+    return (*[watcher for watcher in state.watchers if not isinstance(watcher, _Watcher)], *ours)
+
+
+class _Switch:
+    """The watchers of this thread with others of anomaly mode in place of those that are there, and back again."""
+
+    def __init__(self) -> None:
+        self._before: tuple[Any, Any, Any] | None = None  # what was before, what is now, and the same of the outer use
+
+    def __exit__(self, *exc: Any) -> None:
+        if self._before is None:
+            return
+        here = state.here
+        before, now, self._before = self._before
+        if here.watchers is now:  # without a call, before which a signal could come
+            here.watchers = before
+        else:  # others came or went inside
+            others = [watcher for watcher in here.watchers if not isinstance(watcher, _Watcher)]
+            here.watchers = (*others, *[watcher for watcher in before if isinstance(watcher, _Watcher)])
 
 
 def is_anomaly_enabled() -> bool:
@@ -220,7 +240,7 @@ def is_anomaly_enabled() -> bool:
     return bool(_watchers())
 
 
-class detect_anomaly:
+class detect_anomaly(_Switch):
     """Inside ``with``, a backward pass that gives a nan raises, naming the operation and the line that recorded it.
 
     The forward pass must run inside as well, for the lines to be known.  Errors of other kinds in a backward pass (a
@@ -247,26 +267,24 @@ class detect_anomaly:
     """
 
     def __init__(self, check_nan: bool = True, check_forward: bool = False) -> None:
+        super().__init__()
         self._check = check_nan, check_forward
-        self._before: list[tuple[Any, ...]] = []
 
     def __enter__(self) -> None:
-        self._before.append(_watchers())
-        _install((_Watcher(*self._check),))
+        here = state.here
+        now = _with(_Watcher(*self._check))
+        self._before = here.watchers, now, self._before
+        here.watchers = now
 
-    def __exit__(self, *exc: Any) -> None:
-        _install(self._before.pop())
 
-
-class set_detect_anomaly:
+class set_detect_anomaly(_Switch):
     """Anomaly mode on or off from now on; used in ``with``, until its end.  It is a setting of the thread."""
 
     def __init__(self, mode: bool, check_nan: bool = True, check_forward: bool = False) -> None:
-        self._before = _watchers()
-        _install((_Watcher(check_nan, check_forward),) if mode else ())
+        super().__init__()
+        now = _with(*[_Watcher(check_nan, check_forward)] * bool(mode))
+        self._before = state.watchers, now, None
+        state.here.watchers = now
 
     def __enter__(self) -> None:
         """The switch was thrown when the object was made."""
-
-    def __exit__(self, *exc: Any) -> None:
-        _install(self._before)

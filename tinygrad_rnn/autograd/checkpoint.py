@@ -17,17 +17,15 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
+from ..backend.quiet import unreported
 from ..backend.random import default_generator
 from ..errors import ArgumentError, GraphError, InplaceError
-from ..tape.modes import _RecordingMode, state
+from ..tape.modes import state, watched
 from ..tape.node import Leaf, Node, now
 from ..tape.primitive import Primitive
 from ..tape.standin import replace_primitive
 from ..tape.sweep import contributions
 from ..tape.tensor import Tensor
-from ..tape.watcher import watching
 from ..typing import Params, Value
 
 __all__ = ["checkpoint", "checkpoint_sequential"]
@@ -81,15 +79,15 @@ class Segment:
         self._check_inputs()
         run = Rerun()
         before = default_generator.get_state() if self.random is not None else None
-        watchers = state.watchers
-        if self.random is not None:
-            default_generator.set_state(self.random)
-        state.watchers = (run,)  # the user's tape and anomaly mode have seen these operations before
-        try:
-            with _RecordingMode(True):
-                result = function(*self.args, **self.kwargs)
+        here = state.here
+        watchers, recording = here.watchers, here.recording
+        try:  # the user's tape and anomaly mode have seen these operations before
+            here.watchers, here.recording = (run,), True
+            if self.random is not None:
+                default_generator.set_state(self.random)
+            result = function(*self.args, **self.kwargs)
         finally:
-            state.watchers = watchers
+            here.watchers, here.recording = watchers, recording
             if before is not None:
                 default_generator.set_state(before)
         self._check_run(run, result)
@@ -184,11 +182,11 @@ def _arrive(g: Value, ticket: Ticket, *args: Value, needs: Sequence[bool], **par
     return contributions(node, ticket.primitive, g, tuple(needs), state.recording)
 
 
+@unreported
 def fingerprint(result: Any) -> list[Any]:
     """Dtypes and sums of what a function gave: enough to tell another computation, and nothing to keep alive."""
     items = result if isinstance(result, (tuple, list)) else (result,)
-    with np.errstate(all="ignore"):
-        return [(t._data.dtype, t._data.sum()) for t in items if isinstance(t, Tensor)]
+    return [(t._data.dtype, t._data.sum()) for t in items if isinstance(t, Tensor)]
 
 
 def _equal(first: list[Any], second: list[Any]) -> bool:
@@ -230,8 +228,7 @@ def checkpoint(
     if not state.recording or any(isinstance(watcher, Rerun) for watcher in state.watchers):
         return function(*args, **kwargs)  # a second run must not forget again what it is there to find
     segment = Segment(function, args, kwargs, preserve_rng_state, determinism_check == "default")
-    with watching(segment):
-        result = function(*args, **kwargs)
+    result = watched(segment, function, *args, **kwargs)
     segment.result = fingerprint(result)
     return result
 

@@ -39,6 +39,7 @@ CONSTANT = (
 )
 
 
+@enable_grad()
 def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
     """The function's outputs, and the product of ``v`` with its Jacobian: ``v J``, shaped as the inputs.
 
@@ -55,22 +56,21 @@ def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     >>> vjp(lambda x: x * x, tg.tensor([1.0, 2.0]), tg.tensor([1.0, 10.0]))
     (tensor([1., 4.]), tensor([ 2., 40.]))
     """
-    with enable_grad():
-        given, single = _run_inputs(inputs, "vjp", create_graph)
-        outputs, single_output = _run(func, given, "vjp", strict)
-        if v is not None:
-            seeds = _vectors(v, outputs, single_output, "vjp")
-        elif len(outputs) == 1 and outputs[0]._data.size == 1:
-            seeds = (_ones(outputs[0]),)
-        else:
-            raise GraphError(
-                "The vector v can only be None if the user-provided function returns a single Tensor with a single "
-                "element."
-            )
-        found = _pull(outputs, given, seeds, create_graph, strict)
+    given, single = _run_inputs(inputs, "vjp", create_graph)
+    outputs, single_output = _run(func, given, "vjp", strict)
+    if v is not None:
+        seeds = _vectors(v, outputs, single_output, "vjp")
+    elif len(outputs) == 1 and outputs[0]._data.size == 1:
+        seeds = (_ones(outputs[0]),)
+    else:
+        raise GraphError(
+            "The vector v can only be None if the user-provided function returns a single Tensor with a single element."
+        )
+    found = _pull(outputs, given, seeds, create_graph, strict)
     return _given(outputs, single_output, create_graph), _given(found, single, create_graph)
 
 
+@enable_grad()
 def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
     """The function's outputs, and the product of its Jacobian with ``v``: ``J v``, shaped as the outputs.
 
@@ -83,25 +83,25 @@ def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     >>> jvp(lambda x: x.sum() * x, tg.tensor([1.0, 2.0]), tg.tensor([1.0, 0.0]))
     (tensor([3., 6.]), tensor([4., 2.]))
     """
-    with enable_grad():
-        given, single = _run_inputs(inputs, "jvp", create_graph)
-        if v is not None:
-            direction = _vectors(v, given, single, "jvp")
-        elif len(given) == 1 and given[0]._data.size == 1:
-            direction = (_ones(given[0]),)
-        else:
-            raise GraphError(
-                "The vector v can only be None if the input to the user-provided function is a single Tensor with a "
-                "single element."
-            )
-        outputs, single_output = _run(func, given, "jvp", strict)
-        push = _pushforward(outputs, given, strict)
-        found = push(direction, create_graph)
-        if strict and create_graph:
-            _must_depend(found, CONSTANT)
+    given, single = _run_inputs(inputs, "jvp", create_graph)
+    if v is not None:
+        direction = _vectors(v, given, single, "jvp")
+    elif len(given) == 1 and given[0]._data.size == 1:
+        direction = (_ones(given[0]),)
+    else:
+        raise GraphError(
+            "The vector v can only be None if the input to the user-provided function is a single Tensor with a "
+            "single element."
+        )
+    outputs, single_output = _run(func, given, "jvp", strict)
+    push = _pushforward(outputs, given, strict)
+    found = push(direction, create_graph)
+    if strict and create_graph:
+        _must_depend(found, CONSTANT)
     return _given(outputs, single_output, create_graph), _given(found, single_output, create_graph)
 
 
+@enable_grad()
 def jacobian(
     func: Callable[..., Any],
     inputs: Any,
@@ -131,14 +131,13 @@ def jacobian(
             'function has more outputs than inputs, "forward-mode" tends to be more performant. Otherwise, prefer to '
             'use "reverse-mode".'
         )
-    with enable_grad():
-        given, single = _run_inputs(inputs, "jacobian", create_graph)
-        outputs, single_output = _run(func, given, "jacobian", strict)
-        by = _columns if strategy == "forward-mode" else _rows
-        table = by(outputs, given, create_graph, strict)
-        if strict and create_graph:
-            for row in table:
-                _must_depend(row, CONSTANT)
+    given, single = _run_inputs(inputs, "jacobian", create_graph)
+    outputs, single_output = _run(func, given, "jacobian", strict)
+    by = _columns if strategy == "forward-mode" else _rows
+    table = by(outputs, given, create_graph, strict)
+    if strict and create_graph:
+        for row in table:
+            _must_depend(row, CONSTANT)
     return _given([_given(row, single, create_graph) for row in table], single_output, True)
 
 
@@ -191,24 +190,24 @@ def hvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     return _hessian_product(func, inputs, v, create_graph, strict, "hvp")
 
 
+@enable_grad()
 def _hessian_product(func: Callable[..., Any], inputs: Any, v: Any, create_graph: bool, strict: bool, name: str) -> Any:
-    with enable_grad():
-        given, single = _run_inputs(inputs, name, create_graph)
-        if v is not None:
-            direction = _vectors(v, given, single, name)
-        elif len(given) == 1 and given[0]._data.size == 1:
-            direction = (_ones(given[0]),)
-        else:
-            raise GraphError(
-                "The vector v can only be None if the input to the user-provided function is a single Tensor with a "
-                "single element."
-            )
-        outputs, _ = _run(func, given, name, strict)
-        value = _one_value(outputs[0] if len(outputs) == 1 else outputs, name)
-        gradient = _pull((value,), given, (_ones(value),), True, strict)
-        if strict:
-            _must_depend(gradient, LINEAR)
-        found = _pull(gradient, given, direction, create_graph, strict)
+    given, single = _run_inputs(inputs, name, create_graph)
+    if v is not None:
+        direction = _vectors(v, given, single, name)
+    elif len(given) == 1 and given[0]._data.size == 1:
+        direction = (_ones(given[0]),)
+    else:
+        raise GraphError(
+            "The vector v can only be None if the input to the user-provided function is a single Tensor with a "
+            "single element."
+        )
+    outputs, _ = _run(func, given, name, strict)
+    value = _one_value(outputs[0] if len(outputs) == 1 else outputs, name)
+    gradient = _pull((value,), given, (_ones(value),), True, strict)
+    if strict:
+        _must_depend(gradient, LINEAR)
+    found = _pull(gradient, given, direction, create_graph, strict)
     return _given((value,), True, create_graph), _given(found, single, create_graph)
 
 

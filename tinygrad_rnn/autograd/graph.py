@@ -12,13 +12,14 @@ from ..tape.primitive import Primitive
 from ..tape.standin import stand_in
 from ..tape.sweep import contributions
 from ..tape.tensor import Tensor, wrap
+from ..tape.watcher import Watching
 from ..typing import Value
 from .context import FunctionCtx, Packed
 
 __all__ = ["Leaf", "Node", "save_on_cpu", "saved_tensors_hooks"]
 
 
-class saved_tensors_hooks:
+class saved_tensors_hooks(Watching):
     """Inside ``with``, what an operation saves goes through ``pack``, and comes back through ``unpack`` when needed.
 
     Args:
@@ -39,13 +40,6 @@ class saved_tensors_hooks:
     def __init__(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]) -> None:
         self.pack_hook, self.unpack_hook = pack_hook, unpack_hook
 
-    def __enter__(self) -> None:
-        state.watchers = (*state.watchers, self)
-
-    def __exit__(self, *exc: Any) -> None:
-        innermost = max(k for k, watcher in enumerate(state.watchers) if watcher is self)
-        state.watchers = state.watchers[:innermost] + state.watchers[innermost + 1 :]
-
     def recorded(self, node: Node, output: Value) -> None:
         """Pack what a node has just saved, and have it unpacked when the sweep comes."""
         if isinstance(node.ans, FunctionCtx):
@@ -61,11 +55,13 @@ class saved_tensors_hooks:
         """An array as the pack hook leaves it; anything else as it is."""
         if not hasattr(value, "nbytes") or not hasattr(value, "dtype"):
             return value
-        watchers, state.watchers = state.watchers, ()
+        here = state.here
+        watchers = here.watchers
         try:
+            here.watchers = ()
             return Packed(self.pack_hook(wrap(value)), self.unpack_hook, value.shape, value.dtype)
         finally:
-            state.watchers = watchers
+            here.watchers = watchers
 
     def sweep_begins(self) -> None: ...
 

@@ -19,10 +19,10 @@ import numpy as np
 from ..backend import to_device
 from ..errors import TinygradRnnError
 from ..tape.backward import grad
+from ..tape.modes import watched
 from ..tape.node import Leaf, Node
 from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor, wrap
-from ..tape.watcher import watching
 from ..tape.where import Line, user_line
 from .function import Function
 from .numeric import Problem, project, to_host
@@ -135,8 +135,8 @@ def first_wrong(problem: Problem, tolerance: float = TOLERANCE) -> Suspect | Non
 def search(problem: Problem, tolerance: float = TOLERANCE) -> tuple[Suspect | None, list[str]]:
     """The first wrong record, and the names of those that could not be checked by themselves."""
     recorder = _Recorder()
-    with _saving_everything(), watching(recorder):
-        outputs = problem.outputs()
+    with _saving_everything():
+        outputs = watched(recorder, problem.outputs)
     reachable = _reachable([y._node for y in outputs if y._node is not None])
     values = {node.index: output for node, output, _ in recorder.records}
     unchecked: list[str] = []

@@ -12,6 +12,7 @@ from ..typing import Array, DType
 from .continuous import exponential, floating, fractions, in_memory_order, shape_of, source_of
 from .dtypes import as_dtype, scalar_name
 from .generator import Generator, RandomError
+from .quiet import unreported
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -34,6 +35,7 @@ def randint(low: int, high: int, shape: Any, dtype: Any = np.int64, generator: G
     return random_(shape, low, high, dtype, generator)
 
 
+@unreported
 def random_(
     shape: Any,
     low: int | None = None,
@@ -66,8 +68,8 @@ def random_(
     else:
         offsets = source.words64(count)
         offsets = offsets if size == 2**64 else offsets % np.uint64(size)
-    with np.errstate(over="ignore"):  # two's complement, as the sum wraps in C
-        values = offsets.astype(np.uint64) + np.uint64(start % 2**64)
+    # two's complement, as the sum wraps in C
+    values = offsets.astype(np.uint64) + np.uint64(start % 2**64)
     return (values if dtype == np.uint64 else values.view(np.int64)).astype(dtype).reshape(shape)
 
 

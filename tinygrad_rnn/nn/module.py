@@ -178,22 +178,22 @@ class Module(Calling):
         fn(self)
         return self
 
+    @no_grad()
     def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         """Replace the values of all parameters, their gradients and the buffers by ``fn`` of them."""
         if recurse:
             for module in self.children():
                 module._apply(fn)
-        with no_grad():
-            for parameter in self._parameters.values():
-                if parameter is not None:
-                    grad, new = parameter.grad, fn(parameter)
-                    if new is not parameter:
-                        parameter.grad = None
-                        parameter.data = new
-                        parameter.grad = None if grad is None else fn(grad)
-            for name, buffer in self._buffers.items():
-                if buffer is not None:
-                    self._buffers[name] = fn(buffer)
+        for parameter in self._parameters.values():
+            if parameter is not None:
+                grad, new = parameter.grad, fn(parameter)
+                if new is not parameter:
+                    parameter.grad = None
+                    parameter.data = new
+                    parameter.grad = None if grad is None else fn(grad)
+        for name, buffer in self._buffers.items():
+            if buffer is not None:
+                self._buffers[name] = fn(buffer)
         return self
 
     def to(self: Self, *args: Any, device: Any = None, dtype: Any = None, non_blocking: bool = False) -> Self:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..backend.fill import in_memory_order, memory_order
+from ..backend.quiet import unreported
 from ..backend.random import Generator, normal, rand, uniform
 from ..typing import Array, DType, Shape
 
@@ -57,6 +58,7 @@ def _from_normal(
     return values
 
 
+@unreported
 def _from_uniform(shape: Shape, dtype: DType, mean: float, std: float, low: Any, high: Any, generator: Any) -> Array:
     log_peak = -0.5 * ((max(low, min(mean, high)) - mean) / std) ** 2
     values = np.zeros(shape, dtype)
@@ -65,6 +67,5 @@ def _from_uniform(shape: Shape, dtype: DType, mean: float, std: float, low: Any,
         candidates = uniform(shape, low, high, dtype, generator)
         values = np.where(pending, candidates, values)
         log_ratio = ((candidates - dtype.type(mean)) / dtype.type(std)) ** 2 * dtype.type(-0.5) - dtype.type(log_peak)
-        with np.errstate(divide="ignore"):
-            pending &= np.log(rand(shape, dtype, generator)) > log_ratio
+        pending &= np.log(rand(shape, dtype, generator)) > log_ratio
     return values

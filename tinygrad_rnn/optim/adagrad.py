@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.quiet import unreported
 from ..ops.kernels.many import OverMany
 from ..tape.tensor import Tensor
 from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
@@ -121,7 +122,7 @@ class Adagrad(Optimizer):
                 self._descend(group, rows, t)
         return loss
 
-    @np.errstate(all="ignore")
+    @unreported
     def _descend(self, group: Group, rows: list[Row], t: float) -> None:
         lr = factor(number(group["lr"]) / (1 + (t - 1) * group["lr_decay"]), rows[0][0])
         eps, decay, maximize = group["eps"], group["weight_decay"], group["maximize"]

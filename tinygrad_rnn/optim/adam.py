@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.quiet import unreported
 from ..errors import ArgumentError
 from ..ops.kernels.many import OverMany
 from ..tape.tensor import Tensor
@@ -136,7 +137,7 @@ class Adam(Optimizer):
                 self._descend(group, rows, t)
         return loss
 
-    @np.errstate(all="ignore")
+    @unreported
     def _descend(self, group: Group, rows: list[Row], t: float) -> None:
         value = rows[0][0]
         lr, (beta1, beta2) = number(group["lr"]), map(number, group["betas"])

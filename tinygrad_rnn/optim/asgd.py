@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import on_gpu
+from ..backend.quiet import unreported
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
@@ -101,7 +102,7 @@ class ASGD(Optimizer):
                 p._touch()
         return loss
 
-    @np.errstate(all="ignore")
+    @unreported
     def _descend(self, group: Group, value: Array, grad: Array, state: dict[str, Tensor]) -> None:
         np.add(state["step"]._data, 1, out=state["step"]._data)
         t, mu = state["step"]._data.item(), state["mu"]._data.item()  # on the host: no wait

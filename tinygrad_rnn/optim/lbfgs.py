@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from ..backend import array_module, is_array
+from ..backend.quiet import unreported
 from ..errors import ArgumentError, ArgumentTypeError
-from ..tape.modes import enable_grad
+from ..tape.modes import within
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .line_search import Trial, strong_wolfe
@@ -88,14 +87,15 @@ class LBFGS(Optimizer):
                 f"got {len(self.param_groups)} groups; give all parameters in one list"
             )
 
+    @unreported
     def step(self, closure: Closure | None = None) -> Any:
         if closure is None:
             raise ArgumentTypeError(
                 "LBFGS.step() missing 1 required positional argument: 'closure', a function that clears the gradients, "
                 "evaluates the loss, calls backward() and returns the loss"
             )
-        with np.errstate(all="ignore"):  # infinite and undefined intermediate values are decided on, not reported
-            return _Minimization(self, closure).run()
+        # infinite and undefined intermediate values are decided on, not reported
+        return _Minimization(self, closure).run()
 
 
 def _raw(x: Any) -> Any:
@@ -120,8 +120,7 @@ class _Minimization:
 
     def evaluate(self) -> tuple[Any, float, Array]:
         """The closure's loss, as it is and as a float, and the flat gradient."""
-        with enable_grad():
-            loss = self.closure()
+        loss = within(True, self.closure)
         flat = [self.xp.zeros(p._data.size, p._data.dtype) if p.grad is None else p.grad._data for p in self.params]
         value: Any = getattr(loss, "_data", loss)
         return loss, float(value), self.xp.concatenate([g.reshape(-1) for g in flat])

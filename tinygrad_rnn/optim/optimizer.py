@@ -20,7 +20,7 @@ import numpy as np
 from ..backend import array_module, on_gpu
 from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
 from ..ops.kernels.many import OverMany, placed
-from ..tape.modes import enable_grad
+from ..tape.modes import within
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .hooks import RemovableHandle
@@ -161,8 +161,7 @@ class Optimizer:
     def _evaluate(self, closure: Closure | None) -> Any:
         if closure is None:
             return None
-        with enable_grad():
-            return closure()
+        return within(True, closure)
 
     def _trained(self, group: Group) -> Iterator[tuple[Tensor, Array, Array]]:
         """The parameters of a group that have a gradient: Tensor, raw value, raw gradient."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.quiet import unreported
 from ..ops.kernels.many import OverMany
 from ..tape.tensor import Tensor
 from .moments import average_square_, lerp_
@@ -142,7 +143,7 @@ class RMSprop(Optimizer):
                 self._descend(group, rows)
         return loss
 
-    @np.errstate(all="ignore")
+    @unreported
     def _descend(self, group: Group, rows: list[Row]) -> None:
         lr = factor(number(group["lr"]), rows[0][0])
         alpha, eps, momentum, decay = group["alpha"], group["eps"], group["momentum"], group["weight_decay"]

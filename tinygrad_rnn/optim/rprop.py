@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.quiet import unreported
 from ..errors import ArgumentError
 from ..tape.tensor import Tensor
 from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
@@ -97,7 +98,7 @@ class Rprop(Optimizer):
                 self._descend(group, rows)
         return loss
 
-    @np.errstate(all="ignore")
+    @unreported
     def _descend(self, group: Group, rows: list[Row]) -> None:
         (down, up), (smallest, largest) = group["etas"], group["step_sizes"]
         maximize = group["maximize"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.quiet import unreported
 from ..errors import ArgumentError
 from ..ops.kernels.many import OverMany
 from ..tape.tensor import Tensor
@@ -133,7 +134,7 @@ class SGD(Optimizer):
                 self._descend(group, rows, first)
         return loss
 
-    @np.errstate(all="ignore")
+    @unreported
     def _descend(self, group: Group, rows: list[Row], first: bool) -> None:
         like = rows[0][0]
         lr, decay = factor(number(group["lr"]), like), factor(number(group["weight_decay"]), like)

@@ -2,6 +2,15 @@
 
 Each mode is a context manager, a decorator and safe against exceptions; each thread starts with recording on.  One
 mode object may be used by several threads at once, within itself, and by generators that are resumed out of order.
+
+An interrupt (Ctrl-C) may come at any moment, and must not leave a mode on.  Python looks for signals when a function
+of Python is entered, when a loop goes round, and after a call.  Hence, here and wherever state is put back:
+
+* it is put back by plain assignments in a ``finally``, before which nothing is called: no signal can come between.
+  (The last call in the ``try`` is an assignment, too, not a ``return``, whose value waits outside of the ``try``);
+* functions and decorators do so; a ``with`` of ours does so too, but for the one moment at which its ``__exit__`` is
+  entered, which no class of Python can close (nor does PyTorch's).  A decorator, ``@no_grad()``, has no such moment;
+  ``set_grad_enabled(...)``, which switches at once, has more until the block begins.
 """
 
 from __future__ import annotations
@@ -10,20 +19,18 @@ import contextvars
 import functools
 import inspect
 from _thread import _local as local  # threading's own, without the 0.5 ms that the rest of it takes to load
-from _thread import get_ident
 from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
+from ..backend.quiet import QUIET, numpy_errors
 from ..errors import ArgumentTypeError
 
 if TYPE_CHECKING:
     from .watcher import Watcher
 
 __all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "nested", "no_grad", "quietly", "set_grad_enabled"]
-__all__ += ["state", "sweeping"]
+__all__ += ["state", "watched", "within"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -43,7 +50,7 @@ class Here:
 
     def __init__(self) -> None:
         context = contextvars.Context()
-        context.run(np.seterr, all="ignore")
+        context.run(numpy_errors.set, QUIET)
         self.quiet = context.run
         self.memo: dict[Any, Any] | None = None
         self.recording = True
@@ -83,8 +90,13 @@ def nested(error: RuntimeError, f: Callable[..., Any], *args: Any, **kwargs: Any
             raise error
         finally:
             del error  # which holds this frame
-    with np.errstate(all="ignore"):
-        return f(*args, **kwargs)
+    before = numpy_errors.get()
+    try:
+        numpy_errors.set(QUIET)
+        result = f(*args, **kwargs)
+    finally:
+        numpy_errors.set(before)
+    return result
 
 
 def quietly(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -100,36 +112,70 @@ def is_grad_enabled() -> bool:
     return state.recording
 
 
+def within(recording: bool, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """``function(...)`` with recording on or off."""
+    here = state.here
+    before = here.recording
+    try:
+        here.recording = recording
+        result = function(*args, **kwargs)
+    finally:
+        here.recording = before
+    return result
+
+
+def watched(watcher: Watcher, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """``function(...)`` while ``watcher`` sees what this thread records and sweeps."""
+    here = state.here
+    before = here.watchers
+    try:
+        here.watchers = (*before, watcher)
+        result = function(*args, **kwargs)
+    finally:
+        here.watchers = before
+    return result
+
+
 class _RecordingMode:
     """Sets recording inside ``with`` (or inside a decorated function) and puts back what was before."""
 
     def __init__(self, recording: bool) -> None:
         self._recording = recording
-        self._before: dict[int, list[bool]] = {}  # by thread: an object may be shared
+        self._before: dict[Here, tuple[bool, Any]] = {}  # by thread: what was before, and the same of the outer use
 
     def __enter__(self) -> None:
-        self._before.setdefault(get_ident(), []).append(state.recording)
-        state.recording = self._recording
+        here = state.here
+        outer = self._before.get(here)
+        self._before[here] = here.recording, outer
+        here.recording = self._recording
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        state.recording = self._before[get_ident()].pop()
+        here = state.here
+        if here not in self._before:
+            if not self._before:
+                return
+            here = next(iter(self._before))  # of a generator that another thread finishes: the thread that entered
+        here.recording, outer = self._before[here]
+        if outer is None:
+            del self._before[here]
+        else:
+            self._before[here] = outer
 
     def __call__(self, function: F) -> F:
         """The function with this mode inside; of a generator or coroutine, only while its own body runs."""
-        mode = _RecordingMode(self._recording)
+        recording = self._recording
 
         @functools.wraps(function)
         def inside(*args: Any, **kwargs: Any) -> Any:
-            with mode:
-                return function(*args, **kwargs)
+            return within(recording, function, *args, **kwargs)
 
         @functools.wraps(function)
         def generator(*args: Any, **kwargs: Any) -> Any:
-            return (yield from _driven(mode, function(*args, **kwargs)))
+            return (yield from _driven(recording, function(*args, **kwargs)))
 
         @functools.wraps(function)
         async def coroutine(*args: Any, **kwargs: Any) -> Any:
-            return await _Awaited(mode, function(*args, **kwargs))
+            return await _Awaited(recording, function(*args, **kwargs))
 
         if inspect.isgeneratorfunction(function):
             return generator  # type: ignore[return-value]
@@ -138,23 +184,25 @@ class _RecordingMode:
         return inside  # type: ignore[return-value]
 
 
-def _driven(mode: _RecordingMode, body: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
-    """Hand everything through to ``body`` and back, with ``mode`` on whenever ``body`` itself runs."""
+def _driven(recording: bool, body: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Hand everything through to ``body`` and back, with recording on or off whenever ``body`` itself runs."""
     resume: Callable[..., Any] = body.send
     values: tuple[Any, ...] = (None,)
     while True:
+        here = state.here  # of the thread that resumes
+        before = here.recording
         try:
-            with mode:
-                out = resume(*values)
+            here.recording = recording
+            out = resume(*values)
         except StopIteration as end:
             return end.value
         finally:
+            here.recording = before
             values = ()  # an error that was thrown in holds this frame
         try:
             resume, values = body.send, ((yield out),)
         except GeneratorExit:
-            with mode:
-                body.close()
+            within(recording, body.close)
             raise
         except BaseException as error:  # thrown in by the caller: the body decides what it means
             resume, values = body.throw, (error,)
@@ -163,27 +211,11 @@ def _driven(mode: _RecordingMode, body: Generator[Any, Any, Any]) -> Generator[A
 class _Awaited:
     """A coroutine whose steps run in a mode, which does not leak to what runs while it waits."""
 
-    def __init__(self, mode: _RecordingMode, body: Any) -> None:
-        self._mode, self._body = mode, body
+    def __init__(self, recording: bool, body: Any) -> None:
+        self._recording, self._body = recording, body
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return _driven(self._mode, self._body.__await__())
-
-
-class sweeping:
-    """Around a sweep: nothing is recorded unless the sweep is, and its vjps have a memo of their own."""
-
-    def __init__(self, record: bool) -> None:
-        self._record = record
-
-    def __enter__(self) -> None:
-        here = state.here
-        self._before = here.recording, here.memo
-        here.recording, here.memo = self._record, {}
-
-    def __exit__(self, *exc: Any) -> None:
-        here = state.here
-        here.recording, here.memo = self._before
+        return _driven(self._recording, self._body.__await__())
 
 
 class no_grad(_RecordingMode):
@@ -239,16 +271,17 @@ class set_grad_enabled(_RecordingMode):
                 f"set_grad_enabled(): argument 'enabled' (position 1) must be bool, not {type(mode).__name__}"
             )
         super().__init__(mode)
-        self._replaced = state.recording
-        state.recording = mode
+        here = state.here
+        self._replaced = here.recording
+        here.recording = mode
 
     def __enter__(self) -> None:
         """The switch was thrown when the object was made."""
-        state.recording = self._recording
+        state.here.recording = self._recording
 
     def __exit__(self, *exc: Any) -> None:
-        state.recording = self._replaced
+        state.here.recording = self._replaced
 
     def __call__(self, function: F) -> F:
-        state.recording = self._replaced
+        state.here.recording = self._replaced
         return super().__call__(function)

@@ -16,11 +16,12 @@ from ..backend import dtype, is_array, to_numpy
 from ..errors import ArgumentError, ArgumentTypeError, GraphError
 from ..typing import Array, Shape, Value
 from .backward import backward
+from .modes import state, watched
 from .node import Leaf, Node
 from .part import Part
 from .table import table
 from .tensor import Tensor
-from .watcher import watching
+from .watcher import Watching
 from .where import Line, user_frame, user_line
 
 __all__ = ["Contribution", "Record", "Share", "Step", "Tape"]
@@ -130,7 +131,7 @@ class Share:
         return f"{_short(self.value)} from {source}"
 
 
-class Tape:
+class Tape(Watching):
     """Everything recorded inside ``with``, in order; then the sweep, step by step.
 
     >>> import tinygrad_rnn as tg
@@ -151,19 +152,9 @@ class Tape:
         self.steps: list[Step] = []
         self._numbers: dict[int, int] = {}
         self._leaf_names: dict[int, str] = {}
-        self._watch: list[watching] = []
         self._under_way: list[Step | None] = []  # the last step of each sweep that has not ended
 
     # recording -----------------------------------------------------------------------------------------------
-
-    def __enter__(self) -> Tape:
-        watch = watching(self)
-        watch.__enter__()
-        self._watch.append(watch)
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        self._watch.pop().__exit__(*exc)
 
     def name(self, module: Any = None, /, **tensors: Tensor) -> Tape:
         """Give leaves the names under which the tape shows them: ``tape.name(model)`` or ``tape.name(W=W)``."""
@@ -274,13 +265,13 @@ class Tape:
 
     def backward(self, tensors: Any, gradient: Any = None, **options: Any) -> list[Step]:
         """``tensors.backward(gradient)``, watched: fills ``.grad`` and returns the steps of the sweep, in order."""
-        with watching(self):
-            backward(tensors, gradient, **options)
+        watched(self, backward, tensors, gradient, **options)
         return self.steps
 
     def sweep_begins(self) -> None:
-        if not self._under_way:  # a vjp that is recorded may itself sweep: its steps come in between
+        if state.here.memo is None:  # else a vjp that is recorded sweeps, too: its steps come in between
             self.steps = []
+            self._under_way = []
         self._under_way.append(None)
 
     def sweep_ends(self, error: BaseException | None) -> None:

@@ -18,17 +18,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop
 
-import numpy as np
-
+from ..backend.quiet import QUIET, numpy_errors
 from ..errors import GraphError
 from ..typing import Value
 from .hooks import run_hooks
-from .modes import state, sweeping
+from .modes import state
 from .node import Leaf, Node, writes
 from .primitive import Primitive
 from .sums import Parts, Totals, adding_arrays, adding_tensors
 from .tensor import wrap
-from .watcher import told
+from .watcher import Watcher
 
 __all__ = ["FREED", "Seeds", "contributions", "cotangents", "sweep"]
 
@@ -67,63 +66,93 @@ def sweep(
         GraphError: saved values were freed by an earlier sweep.
         InplaceError: a saved value was written in place after it was saved.
     """
-    watchers = state.watchers
+    here = state.here
+    watchers = here.watchers
+    for watcher in watchers:
+        watcher.sweep_begins()
+    before, errors, failure = (here.recording, here.memo), numpy_errors.get(), None
+    try:
+        numpy_errors.set(QUIET)
+        here.recording, here.memo = record, {}  # nothing is recorded unless the sweep is; vjps have a memo of their own
+        _visit(seeds, on_result, keep, record, wanted, watchers)
+    except BaseException as error:
+        failure = error
+        raise
+    finally:
+        here.recording, here.memo = before  # first, and without a call before it: see modes.py
+        numpy_errors.set(errors)
+        try:
+            for watcher in watchers:
+                if hasattr(watcher, "sweep_ends"):
+                    watcher.sweep_ends(failure)
+        finally:
+            del failure  # which holds this frame
+
+
+def _visit(
+    seeds: Seeds,
+    on_result: OnResult,
+    keep: bool,
+    record: bool,
+    wanted: Sequence[AnyNode] | None,
+    watchers: tuple[Watcher, ...],
+) -> None:
+    """Visit the nodes that cotangents reach: see ``sweep``."""
     heap: list[int] = []
     totals: Totals = {}
     add = (adding_tensors if record else adding_arrays)(heap, totals)
-    with told(watchers), sweeping(record), np.errstate(all="ignore"):
-        goals = on_way = None
-        if wanted is not None:
-            seeds, goals = list(seeds), {node.index for node in wanted}
-            on_way = _on_the_way([node for node, _ in seeds], goals)
-        alone = not record and not watchers  # nobody else sees the arrays that vjps give
-        simple = alone and wanted is None
-        for node, g in seeds:
-            add(node, g, False)
-        while heap:
-            index = -heappop(heap)
-            node, g, may_write = totals.pop(index)  # every contribution has arrived
-            if record and type(g) is Parts:
-                g = g.sum()
-            if node.hooks:
-                g, may_write = run_hooks(node, g, record), False
-            for watcher in watchers:
-                watcher.reached(node, g)
-            is_leaf = type(node) is Leaf
-            if is_leaf if goals is None else index in goals:
-                on_result(node, g, may_write)
-                may_write = False
-            if is_leaf or (on_way is not None and not any(p is not None and p.index in on_way for p in node.parents)):
-                continue  # no goal lies beyond: its vjps are not run, and its saved values may be gone
-            primitive, args, parents = node.primitive, node.args, node.parents
-            if args is None:
-                raise _freed(node)
-            if index < writes.latest:
-                node.check_fresh()
-            arity = primitive.arity if simple else 0
-            # Arity 2 and 1 are the third case with its loop unrolled: without them an update of a loop over small
-            # arrays takes 4 to 13 % longer.
-            if arity == 2:
-                (vjp_a, vjp_b), (a, b), (parent_a, parent_b), ans = primitive.vjps, args, parents, node.ans
-                if parent_a is not None:
-                    add(parent_a, vjp_a(g, ans, a, b), may_write)
-                if parent_b is not None:
-                    add(parent_b, vjp_b(g, ans, a, b), may_write)
-            elif arity == 1:
-                vjp, params = primitive.vjps[0], node.params
-                contribution = vjp(g, node.ans, args[0], **params) if params else vjp(g, node.ans, args[0])
-                add(parents[0], contribution, may_write, may_write and primitive.passes)
-            else:
-                needs = tuple([p is not None and (on_way is None or p.index in on_way) for p in parents])
-                is_new = alone and (primitive.fresh or (may_write and primitive.passes))
-                may_write = may_write and alone
-                for position, contribution in enumerate(contributions(node, primitive, g, needs, record)):
-                    if contribution is not None and needs[position]:
-                        for watcher in watchers:
-                            watcher.contributed(node, position, parents[position], contribution)
-                        add(parents[position], contribution, may_write, is_new)
-            if not keep and primitive.frees:
-                node.args = node.ans = None
+    goals = on_way = None
+    if wanted is not None:
+        seeds, goals = list(seeds), {node.index for node in wanted}
+        on_way = _on_the_way([node for node, _ in seeds], goals)
+    alone = not record and not watchers  # nobody else sees the arrays that vjps give
+    simple = alone and wanted is None
+    for node, g in seeds:
+        add(node, g, False)
+    while heap:
+        index = -heappop(heap)
+        node, g, may_write = totals.pop(index)  # every contribution has arrived
+        if record and type(g) is Parts:
+            g = g.sum()
+        if node.hooks:
+            g, may_write = run_hooks(node, g, record), False
+        for watcher in watchers:
+            watcher.reached(node, g)
+        is_leaf = type(node) is Leaf
+        if is_leaf if goals is None else index in goals:
+            on_result(node, g, may_write)
+            may_write = False
+        if is_leaf or (on_way is not None and not any(p is not None and p.index in on_way for p in node.parents)):
+            continue  # no goal lies beyond: its vjps are not run, and its saved values may be gone
+        primitive, args, parents = node.primitive, node.args, node.parents
+        if args is None:
+            raise _freed(node)
+        if index < writes.latest:
+            node.check_fresh()
+        arity = primitive.arity if simple else 0
+        # Arity 2 and 1 are the third case with its loop unrolled: without them an update of a loop over small
+        # arrays takes 4 to 13 % longer.
+        if arity == 2:
+            (vjp_a, vjp_b), (a, b), (parent_a, parent_b), ans = primitive.vjps, args, parents, node.ans
+            if parent_a is not None:
+                add(parent_a, vjp_a(g, ans, a, b), may_write)
+            if parent_b is not None:
+                add(parent_b, vjp_b(g, ans, a, b), may_write)
+        elif arity == 1:
+            vjp, params = primitive.vjps[0], node.params
+            contribution = vjp(g, node.ans, args[0], **params) if params else vjp(g, node.ans, args[0])
+            add(parents[0], contribution, may_write, may_write and primitive.passes)
+        else:
+            needs = tuple([p is not None and (on_way is None or p.index in on_way) for p in parents])
+            is_new = alone and (primitive.fresh or (may_write and primitive.passes))
+            may_write = may_write and alone
+            for position, contribution in enumerate(contributions(node, primitive, g, needs, record)):
+                if contribution is not None and needs[position]:
+                    for watcher in watchers:
+                        watcher.contributed(node, position, parents[position], contribution)
+                    add(parents[position], contribution, may_write, is_new)
+        if not keep and primitive.frees:
+            node.args = node.ans = None
 
 
 def contributions(node: Node, primitive: Primitive, g: Value, needs: tuple[bool, ...], record: bool) -> Sequence[Value]:

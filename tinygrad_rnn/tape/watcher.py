@@ -6,7 +6,7 @@ engine pays for one test of an empty tuple.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast
 
 from ..typing import Value
 from .modes import state
@@ -14,7 +14,9 @@ from .modes import state
 if TYPE_CHECKING:
     from .node import Leaf, Node
 
-__all__ = ["EndWatcher", "Watcher", "told", "watching"]
+__all__ = ["EndWatcher", "Watcher", "Watching"]
+
+W = TypeVar("W", bound="Watching")
 
 
 class Watcher(Protocol):
@@ -33,20 +35,25 @@ class Watcher(Protocol):
         """The vjp of ``node`` for its argument ``position`` gave ``contribution`` to ``parent``."""
 
 
-class watching:
-    """``with watching(watcher):`` lets a watcher see what this thread records and sweeps."""
+class Watching:
+    """A watcher that is switched on by ``with``: it sees what this thread records and sweeps."""
 
-    def __init__(self, watcher: Watcher) -> None:
-        self._watcher = watcher
-
-    def __enter__(self) -> None:
-        state.watchers = (*state.watchers, self._watcher)
+    def __enter__(self: W) -> W:
+        here, me = state.here, cast("Watcher", self)
+        here.watchers = (*here.watchers, me)
+        return self
 
     def __exit__(self, *exc: Any) -> None:
-        remaining = list(state.watchers)
-        remaining.reverse()  # the innermost one of equal watchers goes
-        remaining.remove(self._watcher)
-        state.watchers = tuple(reversed(remaining))
+        here = state.here
+        me: Any = self
+        if here.watchers and here.watchers[-1] is me:  # without a call, before which a signal could come
+            here.watchers = here.watchers[:-1]
+        else:
+            others = list(here.watchers)
+            places = [k for k, watcher in enumerate(others) if watcher is me]
+            if places:  # left out of turn, or by another thread than the one that entered
+                del others[places[-1]]
+            here.watchers = tuple(others)
 
 
 class EndWatcher(Watcher, Protocol):
@@ -54,19 +61,3 @@ class EndWatcher(Watcher, Protocol):
 
     def sweep_ends(self, error: BaseException | None) -> None:
         """The sweep that began last is over, or failed with ``error``.  (A vjp may itself sweep: they nest.)"""
-
-
-class told:
-    """``with told(watchers):`` around a sweep tells them when it begins and how it ends."""
-
-    def __init__(self, watchers: tuple[Watcher, ...]) -> None:
-        self._watchers = watchers
-
-    def __enter__(self) -> None:
-        for watcher in self._watchers:
-            watcher.sweep_begins()
-
-    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
-        for watcher in self._watchers:
-            if hasattr(watcher, "sweep_ends"):
-                watcher.sweep_ends(error)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...backend import scalar_name
+from ...backend.quiet import unreported
 from ...errors import ArgumentError, DtypeError
 from ...ops import exp, log, maximum, where
 from ...tape.primitive import primitive
@@ -21,9 +22,9 @@ LEAST_VARIANCE = float(np.float32(1e-12))  # of a yes or no, in the derivative's
 LOWEST_LOG = -100.0  # log 0 counts as this, so that a wrong certainty costs 100 and not infinity
 
 
+@unreported
 def _log_likelihood(p: Array, t: Array) -> Array:
-    with np.errstate(divide="ignore"):
-        yes, no = np.maximum(np.log(p), LOWEST_LOG), np.maximum(np.log1p(-p), LOWEST_LOG)
+    yes, no = np.maximum(np.log(p), LOWEST_LOG), np.maximum(np.log1p(-p), LOWEST_LOG)
     return (t - 1) * no - t * yes
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from ... import ops
 from ...backend import array_module, scalar_name
+from ...backend.quiet import unreported
 from ...errors import ArgumentError, DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ...tape.primitive import primitive
 from ...tape.tensor import Tensor, wrap
@@ -37,13 +38,13 @@ def padding_row(padding_idx: int | None, rows: int) -> int | None:
     return padding_idx % rows
 
 
+@unreported
 def renormalise(weight: Tensor, rows: Array, max_norm: float, norm_type: float) -> None:
     """Shrink those of the rows whose norm is greater than ``max_norm`` to it, in place and unrecorded."""
     used = np.unique(rows)
     table = weight._data[used]
     norms = np.linalg.norm(table, ord=norm_type, axis=1, keepdims=True)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        shrunk = table * (max_norm / (norms + 1e-7)).astype(table.dtype)
+    shrunk = table * (max_norm / (norms + 1e-7)).astype(table.dtype)
     weight._data[used] = np.where(norms > max_norm, shrunk, table)
     weight._touch()
 

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...backend import array_device, array_module, on_gpu, scalar_name, to_device
+from ...backend.quiet import unreported
 from ...errors import DtypeError, ShapeRuntimeError, TinygradRnnError
 from ...ops.kernels.many import OverMany, norm, placed
 from ...tape.clock import touch
@@ -104,7 +105,7 @@ def clip_grads_with_norm_(
         _scale(grads, max_norm, total_norm._data, foreach)
 
 
-@np.errstate(all="ignore")
+@unreported
 def _scale(grads: list[Tensor], max_norm: float, total: Array, foreach: bool | None) -> None:
     if foreach is False or not _scaled_at_once([grad._data for grad in grads], float(max_norm), total):
         coefficient = np.minimum(float(max_norm) / (total + 1e-6), 1.0)
@@ -242,18 +243,19 @@ def _total_norm(
     return wrap(as_array(total))
 
 
+@unreported
 def _at_once(arrays: Sequence[Array]) -> Array | None:
     """The Euclidean norm of arrays of one of the usual dtypes on one device; None for others."""
     first = arrays[0]
     if first.dtype not in (np.float32, np.float64):
         return None
-    with np.errstate(over="ignore", invalid="ignore"):
-        if type(first) is np.ndarray and all(type(a) is np.ndarray and a.dtype == first.dtype for a in arrays):
-            squares = np.array([np.vdot(a, a) for a in arrays])
-            return np.asarray(np.sqrt(squares.sum()))
-        return norm.of(arrays)
+    if type(first) is np.ndarray and all(type(a) is np.ndarray and a.dtype == first.dtype for a in arrays):
+        squares = np.array([np.vdot(a, a) for a in arrays])
+        return np.asarray(np.sqrt(squares.sum()))
+    return norm.of(arrays)
 
 
+@unreported
 def _norm(a: Array, p: float) -> Array:
     """The p-norm of all entries, as a 0-d array of the same dtype on the same device."""
     if a.dtype.kind not in "fc":
@@ -266,21 +268,20 @@ def _norm(a: Array, p: float) -> Array:
             f"an identity (shape {a.shape})"
         )
     x = a.astype(np.float32) if a.dtype == np.float16 else a
-    with np.errstate(over="ignore", divide="ignore"):
-        if p == 2:
-            flat = x.reshape(-1)
-            total = np.sqrt(np.vdot(flat, flat).real)
-        elif p == math.inf:
-            total = abs(x).max()
-        elif p == -math.inf:
-            total = abs(x).min()
-        elif p == 0:
-            total = (x != 0).sum()
-        elif p == 1:
-            total = abs(x).sum()
-        else:
-            total = (abs(x) ** p).sum() ** (1.0 / p)
-        return array_module(a).asarray(total).astype(np.finfo(a.dtype).dtype)
+    if p == 2:
+        flat = x.reshape(-1)
+        total = np.sqrt(np.vdot(flat, flat).real)
+    elif p == math.inf:
+        total = abs(x).max()
+    elif p == -math.inf:
+        total = abs(x).min()
+    elif p == 0:
+        total = (x != 0).sum()
+    elif p == 1:
+        total = abs(x).sum()
+    else:
+        total = (abs(x) ** p).sum() ** (1.0 / p)
+    return array_module(a).asarray(total).astype(np.finfo(a.dtype).dtype)
 
 
 def _culprits(arrays: Sequence[Array], places: Sequence[int], what: str) -> str:

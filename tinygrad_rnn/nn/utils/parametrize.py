@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ...errors import ArgumentError, ArgumentTypeError, ShapeError
-from ...tape.modes import no_grad
+from ...tape.modes import no_grad, within
 from ...tape.tensor import Tensor
 from ..containers import ModuleDict, ModuleList
 from ..module import Module
@@ -44,13 +44,13 @@ class ParametrizationList(ModuleList):
         for name, original in zip(self.original_names(), [value] if self.is_tensor else list(value), strict=True):
             self.register_parameter(name, Parameter(original.clone(), requires_grad=wants_grad))
 
+    @no_grad()
     def invert(self, value: Any) -> Any:
         """The original, or the several, from which the parametrisations make ``value``."""
-        with no_grad():
-            for parametrization in reversed(list(self)):
-                inverse = getattr(parametrization, "right_inverse", None)
-                if inverse is not None:
-                    value = inverse(value)
+        for parametrization in reversed(list(self)):
+            inverse = getattr(parametrization, "right_inverse", None)
+            if inverse is not None:
+                value = inverse(value)
         return value
 
     def original_names(self) -> list[str]:
@@ -102,8 +102,7 @@ def register_parametrization(
         )
     weight: Any = module._parameters[tensor_name]
     held = ParametrizationList([parametrization], weight)
-    with no_grad():
-        result = held()
+    result = within(False, held)
     if not unsafe and (result.shape != weight.shape or result.dtype != weight.dtype):
         raise ShapeError(
             f"Registering a parametrization may not change the shape or the dtype of the tensor, unless unsafe=True: "
@@ -125,12 +124,12 @@ def _computed(name: str) -> property:
         value: Tensor = module.parametrizations[name]()
         return value
 
+    @no_grad()
     def write(module: Any, value: Tensor) -> None:
         held = module.parametrizations[name]
         originals = held.invert(value)
-        with no_grad():
-            for target, new in zip(held.original_names(), [originals] if held.is_tensor else originals, strict=True):
-                getattr(held, target).copy_(new)
+        for target, new in zip(held.original_names(), [originals] if held.is_tensor else originals, strict=True):
+            getattr(held, target).copy_(new)
 
     return property(read, write)
 
@@ -152,8 +151,7 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
     held = module.parametrizations[tensor_name]
     if not leave_parametrized and not held.is_tensor:
         raise ArgumentError(f"leave_parametrized=False: {tensor_name} is computed from {held.ntensors} originals")
-    with no_grad():
-        value = held() if leave_parametrized else held.original
+    value = within(False, held) if leave_parametrized else held.original
     wants_grad = any(p.requires_grad for p in held.parameters())
     del module.parametrizations[tensor_name]
     delattr(type(module), tensor_name)
