@@ -69,7 +69,12 @@ def same(found: Any, expected: Any) -> None:
 
 @pytest.mark.parametrize(("kind", "expression"), LINES, ids=[line[1] for line in LINES])
 def test_a_call_gives_numpys_value_and_its_gradient_or_a_refusal(kind: str, expression: str) -> None:
-    expected = evaluate(expression, arrays())
+    try:
+        expected = evaluate(expression, arrays())
+    except (AttributeError, TypeError):
+        if np.lib.NumpyVersion(np.__version__) >= "2.4.0":
+            raise
+        pytest.skip("younger than this NumPy")
     plain = {name: tg.tensor(value) for name, value in arrays().items()}
     same(evaluate(expression, plain), expected)
     leafs = {name: tg.tensor(value, requires_grad=value.dtype.kind == "f") for name, value in arrays().items()}
@@ -134,6 +139,8 @@ def test_every_function_and_every_keyword_of_numpys_has_a_line(monkeypatch: pyte
     monkeypatch.setattr(tg.Tensor, "__array_function__", of_function)
     monkeypatch.setattr(tg.Tensor, "__array_ufunc__", of_ufunc)
     plain = {name: tg.tensor(value) for name, value in arrays().items()}
+    if np.lib.NumpyVersion(np.__version__) < "2.4.0":
+        pytest.skip("the lines are for NumPy 2.4's names")
     for _, expression in LINES:
         evaluate(expression, plain)
     functions = [

@@ -11,7 +11,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.errors import TinygradRnnError
-from tinygrad_rnn.ops.numpy_protocol import UFUNCS
+from tinygrad_rnn.ops.numpy_protocol import UFUNCS, public_name
 
 X = np.array([[0.3, -0.4, 0.7], [0.9, 0.2, -0.6]])
 A = np.array([0.5, 2.0, 1.5])
@@ -324,3 +324,44 @@ def test_what_has_a_gradient_has_the_dtype_of_what_has_none(q: Any) -> None:
         found = f(tg.tensor(x, requires_grad=True))
         assert found.requires_grad and found.dtype == expected.dtype == f(tg.tensor(x)).dtype
         np.testing.assert_allclose(found.detach().numpy(), expected, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t: np.add(t, None), lambda t: np.multiply("a", t), lambda t: np.add(t, {}), lambda t: np.kron(t, "a"),
+        lambda t: np.sum(t, axis="x"), lambda t: np.sort(t, kind="bogus"), lambda t: np.linspace(t, 1.0, -1),
+        lambda t: np.where(t, 1.0), lambda t: np.tile(t, None), lambda t: np.concatenate([t, None]),
+        lambda t: np.split(t, 5), lambda t: np.reshape(t, (4,)), lambda t: np.take(t, 100), lambda t: np.pad(t, -1),
+        lambda t: np.gradient(t, edge_order=3), lambda t: np.quantile(t, 2.0), lambda t: np.einsum("ij->k", t),
+        lambda t: np.clip(t, "a", 3), lambda t: np.insert(t, 0, "a"), lambda t: np.cov(t, ddof=0.5),
+    ],
+)  # fmt: skip
+def test_what_is_no_legal_call_is_refused_in_our_classes_with_and_without_gradient(f: Callable[[Any], Any]) -> None:
+    for grad in (True, False):
+        with pytest.raises(TinygradRnnError) as caught:
+            f(tg.tensor(X, requires_grad=grad))
+        assert "lambda" not in str(caught.value)
+
+
+def test_what_has_an_answer_of_its_own_to_ufuncs_is_let_give_it() -> None:
+    class Polite:
+        def __array_ufunc__(self, *args: Any, **kwargs: Any) -> str:
+            return "mine"
+
+    class Convertible:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return np.array([1.0, 2.0])
+
+    t = tg.tensor([1.0, 2.0], requires_grad=True)
+    assert np.add(t, Polite()) == "mine"
+    assert np.add(t, Convertible()).tolist() == [2, 4] and np.add(t, Convertible()).requires_grad
+
+
+def test_numpys_names_are_given_in_full() -> None:
+    for function, name in [
+        (np.linalg.svd, "np.linalg.svd"), (np.fft.rfft, "np.fft.rfft"), (np.add, "np.add"), (np.amax, "np.amax"),
+        (np.emath.sqrt, "np.emath.sqrt"), (np.lib.stride_tricks.sliding_window_view,
+        "np.lib.stride_tricks.sliding_window_view"),
+    ]:  # fmt: skip
+        assert public_name(function) == name

@@ -31,6 +31,7 @@ def _linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retst
               axis: int = 0, *, device: Any = None) -> Any:  # fmt: skip
     if dtype is not None and np.dtype(dtype).kind in "iu":
         raise ArgumentTypeError(f"np.linspace(dtype={dtype}): no gradient flows through whole numbers")
+    np.linspace(0.0, 1.0, num)  # raises if it is illegal
     a, b = rearrange.broadcast_tensors(*alike(start, stop))
     parts = (num - 1) if endpoint else num
     steps: Any = wrap(np.arange(num, dtype=a.dtype).reshape(-1, *(1,) * a.ndim))

@@ -134,7 +134,9 @@ def _real(x: Any) -> Any:
 
 def _where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
     mask = wrap(np.asarray(raw(tensor_of(condition))) != 0)
-    return where(mask, *alike(x, y)) if x is not None or y is not None else where(mask)
+    if (x is None) != (y is None):
+        raise ArgumentTypeError("np.where(): give both values, or the condition alone")
+    return where(mask) if x is None else where(mask, *alike(x, y))
 
 
 def _clip(a: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min: Any = None, max: Any = None,

@@ -127,7 +127,8 @@ def _by_numpy(name: str, function: Callable[..., Any], args: Any, kwargs: dict[s
 def _recorded(name: str, function: Any, form: Callable[..., Any], args: Any, given: dict[str, Any], want: bool) -> Any:
     """What our form gives; and if it cannot, NumPy's value, its error, or a refusal."""
     known = _parameters(form)
-    kept = {key: value for key, value in given.items() if key in known or key not in WITHOUT_EFFECT}
+    idle = frozenset() if "**" in known else WITHOUT_EFFECT - known
+    kept = {key: value for key, value in given.items() if key not in idle}
     unknown = [key for key in kept if key not in known] if "**" not in known else []
     if want and unknown:
         raise _unknown(name, unknown)
@@ -183,9 +184,14 @@ def _why(function: Any) -> str:
 
 def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
     """NEP 13: a ufunc, or a method of one, applied to arguments of which one is a Tensor."""
-    if not all(isinstance(x, (Tensor, int, float, complex, list, tuple)) or is_array(x) for x in inputs):
-        return NotImplemented
     name = public_name(ufunc) + ("" if method == "__call__" else f".{method}")
+    for x in inputs:
+        if not isinstance(x, (Tensor, int, float, complex, list, tuple)) and not is_array(x):
+            if hasattr(x, "__array_ufunc__"):  # it has an answer of its own
+                return NotImplemented
+            if not hasattr(x, "__array__"):
+                kind = type(x).__name__
+                raise ArgumentTypeError(f"{name}(): unsupported operand of type {kind}. Give a number or an array")
     outputs = tuple(y for y in out or () if y is not None)
     _refuse_writing(name, outputs)
     form, given = METHODS[method](ufunc) if method in METHODS else None, _given(kwargs)

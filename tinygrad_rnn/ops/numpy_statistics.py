@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import as_dtype
-from ..errors import ArgumentTypeError
+from ..errors import ArgumentError, ArgumentTypeError
 from ..tape.tensor import wrap
 from ..typing import Array, Value
 from . import cumulative, elementwise, reduce, shape, statistics
@@ -294,6 +294,8 @@ def _cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: A
     rows = [_rows(t, rowvar) for t in (x, *others)]
     x = shape.cat(rows, 0) if len(rows) > 1 else rows[0]
     ddof = (0 if bias else 1) if ddof is None else ddof
+    if ddof != int(ddof):
+        raise ArgumentError(f"np.cov(): ddof must be integer, got {ddof}")
     w = None
     if fweights is not None:
         w = tensor_of(np.asarray(raw(fweights), x.dtype))

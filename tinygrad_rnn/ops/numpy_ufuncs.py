@@ -189,7 +189,8 @@ def _reduce(ufunc: Any) -> Callable[..., Any] | None:
 
 
 def _logsumexp(a: Any, axis: Any = 0, dtype: Any = None, out: None = None, keepdims: Any = False) -> Value:
-    return softmaxes.logsumexp(_typed(tensor_of(a), dtype), axis, bool(keepdims))
+    a = _typed(tensor_of(a), dtype)
+    return elementwise.clone(a) if axis == () else softmaxes.logsumexp(a, axis, bool(keepdims))
 
 
 def _accumulate(ufunc: Any) -> Callable[..., Any] | None:
