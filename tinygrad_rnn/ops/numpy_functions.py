@@ -38,7 +38,7 @@ def _reshape(a: Any, shape: Any, order: str = "C", *, copy: bool | None = None) 
     a = tensor_of(a)
     if order == "F" or (order == "A" and not a.is_contiguous()):
         return moved(np.reshape, "a")(a, shape, order)
-    shaped = reshape(a, np.reshape(np.broadcast_to(0, a.shape), raw(shape)).shape)
+    shaped = reshape(a, raw(shape))
     return elementwise.clone(shaped) if copy else shaped
 
 
@@ -133,10 +133,13 @@ def _real(x: Any) -> Any:
 
 
 def _where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
-    mask = wrap(np.asarray(raw(tensor_of(condition))) != 0)
+    mask = wrap(raw(tensor_of(condition)) != 0)
     if (x is None) != (y is None):
         raise ArgumentTypeError("np.where(): give both values, or the condition alone")
-    return where(mask) if x is None else where(mask, *alike(x, y))
+    if x is None:
+        return where(mask)
+    weak = {type(x), type(y)} & {int, float} and (isinstance(x, Tensor) or isinstance(y, Tensor))
+    return where(mask, x, y) if weak else where(mask, *alike(x, y))
 
 
 def _clip(a: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min: Any = None, max: Any = None,

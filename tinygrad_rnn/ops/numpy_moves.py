@@ -32,9 +32,16 @@ def reordered(function: Any) -> Form:
 
     def permute(a: Any, *args: Any, **kwargs: Any) -> Value:
         a = tensor_of(a)
-        return shape.permute(a, *function(np.empty(tuple(range(a.ndim))), *args, **kwargs).shape)
+        if function is np.transpose and not args and not kwargs:
+            return shape.reverse_axes(a)
+        return shape.permute(a, *function(blank(range(a.ndim)), *args, **kwargs).shape)
 
     return permute
+
+
+def blank(sizes: Any) -> Any:
+    """An array of this shape that takes no memory."""
+    return np.ndarray(tuple(sizes), np.int8, bytes(1), 0, (0,) * len(sizes))
 
 
 def reshaped(function: Any) -> Form:
@@ -42,7 +49,7 @@ def reshaped(function: Any) -> Form:
 
     def reshape(a: Any, *args: Any, **kwargs: Any) -> Value:
         a = tensor_of(a)
-        return shape.reshape(a, function(np.broadcast_to(0, a.shape), *args, **kwargs).shape)
+        return shape.reshape(a, function(blank(a.shape), *args, **kwargs).shape)
 
     return reshape
 

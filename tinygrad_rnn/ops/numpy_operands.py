@@ -17,27 +17,47 @@ from .elementwise import sign
 __all__ = ["alike", "each", "flat", "operand", "raw", "shown", "tensor_of", "tensors_in"]
 
 
+CONTAINERS = (list, tuple, dict)
+
+
 def tensors_in(value: Any) -> list[Tensor]:
     """The Tensors among arguments, also inside lists, tuples and dicts."""
+    found: list[Tensor] = []
+    _collect(value, found)
+    return found
+
+
+def _collect(value: Any, found: list[Tensor]) -> None:
     if isinstance(value, Tensor):
-        return [value]
-    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
-    return [t for item in items for t in tensors_in(item)]
+        found.append(value)
+    elif isinstance(value, CONTAINERS):
+        for item in value.values() if isinstance(value, dict) else value:
+            if isinstance(item, Tensor):
+                found.append(item)
+            elif isinstance(item, CONTAINERS):
+                _collect(item, found)
 
 
 def each(value: Any, f: Callable[[Any], Any]) -> Any:
     """``f`` of whatever lists, tuples and dicts hold, in containers of the same kind."""
+    if not isinstance(value, CONTAINERS):
+        return f(value)
     if isinstance(value, dict):
         return {key: each(item, f) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        items = [each(item, f) for item in value]
-        return value._make(items) if hasattr(value, "_make") else type(value)(items)
-    return f(value)
+    items = [each(item, f) for item in value]
+    return value._make(items) if hasattr(value, "_make") else type(value)(items)
 
 
 def raw(value: Any) -> Any:
     """Arguments with the arrays of tensors in their place."""
-    return each(value, lambda x: x._data if isinstance(x, Tensor) else x)
+    if isinstance(value, Tensor):
+        return value._data
+    if not isinstance(value, CONTAINERS):
+        return value
+    if isinstance(value, dict):
+        return {key: raw(item) for key, item in value.items()}
+    items = [raw(item) for item in value]
+    return value._make(items) if hasattr(value, "_make") else type(value)(items)
 
 
 def shown(result: Any, tensors: list[Tensor]) -> Any:
@@ -47,7 +67,9 @@ def shown(result: Any, tensors: list[Tensor]) -> Any:
     """
 
     def show(x: Any) -> Any:
-        if not is_array(x) or x.dtype not in NUMBERS:
+        if isinstance(x, np.generic):
+            return wrap(np.asarray(x)) if x.dtype.kind in "biufc" else x
+        if not is_array(x) or x.dtype.kind not in "biufc":
             return x
         out = wrap(as_array(x))
         for t in tensors:
@@ -85,6 +107,8 @@ def alike(*values: Any, dtype: Any = None) -> list[Any]:
 
     A Python number leaves the width to the others, as in NumPy's ufuncs.
     """
+    if dtype is None and all(isinstance(x, Tensor) and x._data.dtype == values[0]._data.dtype for x in values):
+        return list(values)
     first = next(iter(tensors_in(list(values))), None)
     tensors = [tensor_of(value, first) for value in values]
     weak = (bool, int, float, complex)

@@ -24,7 +24,7 @@ import numpy as np
 from ..backend import is_array
 from ..errors import ArgumentError, ArgumentTypeError, GraphError, IndexOutOfRange, TinygradRnnError
 from ..tape.modes import quietly, state
-from ..tape.tensor import Tensor
+from ..tape.tensor import Tensor, wrap
 from .numpy_functions import BINNED, FUNCTIONS, IN_PLACE, REASONS, WITHOUT_GRADIENT
 from .numpy_moves import PERMUTED, RESHAPED, SPLIT
 from .numpy_operands import alike, operand, raw, shown, tensors_in
@@ -50,6 +50,7 @@ REMEDIES = {
 }
 
 
+@functools.cache
 def public_name(function: Any) -> str:
     """``np.linalg.svd``, ``np.add``: how a user writes it."""
     module = (getattr(function, "__module__", None) or "numpy").replace("numpy.lib.scimath", "numpy.emath")
@@ -67,6 +68,8 @@ def _complex(value: Any) -> bool:
 
 def _given(kwargs: dict[str, Any]) -> dict[str, Any]:
     """The keywords that say something."""
+    if not kwargs:
+        return kwargs
     silent = {"out": (None,), "where": (True,), "dtype": (None,), "signature": (None,)}
     return {
         key: value
@@ -126,12 +129,12 @@ def _by_numpy(name: str, function: Callable[..., Any], args: Any, kwargs: dict[s
 
 def _recorded(name: str, function: Any, form: Callable[..., Any], args: Any, given: dict[str, Any], want: bool) -> Any:
     """What our form gives; and if it cannot, NumPy's value, its error, or a refusal."""
-    known = _parameters(form)
-    idle = frozenset() if "**" in known else WITHOUT_EFFECT - known
-    kept = {key: value for key, value in given.items() if key not in idle}
-    unknown = [key for key in kept if key not in known] if "**" not in known else []
-    if want and unknown:
-        raise _unknown(name, unknown)
+    kept = given
+    if given and "**" not in (known := _parameters(form)):
+        kept = {key: value for key, value in given.items() if key in known or key not in WITHOUT_EFFECT}
+        unknown = [key for key in kept if key not in known]
+        if want and unknown:
+            raise _unknown(name, unknown)
     try:
         return form(*args, **kept)
     except (TinygradRnnError, TypeError, ValueError, IndexError, AttributeError) as error:
@@ -165,14 +168,18 @@ def _parameters(form: Any) -> frozenset[str]:
 
 def _outputs(function: Any, form: Any, args: Any, given: dict[str, Any]) -> Any:
     """``out``, by its name or by its place."""
-    signature = _signature(function) or _signature(form) if form else _signature(function)
-    if "out" in given or signature is None or "out" not in signature.parameters:
-        return given.get("out")
-    place = list(signature.parameters).index("out")
-    return args[place] if place < len(args) and signature.parameters["out"].kind is _BY_PLACE else None
+    place = _place_of_out(function, form)
+    return given.get("out") if place >= len(args) else args[place]
 
 
-_BY_PLACE = inspect.Parameter.POSITIONAL_OR_KEYWORD
+@functools.cache
+def _place_of_out(function: Any, form: Any) -> int:
+    """Which argument ``out`` is, if it is not given by its name."""
+    signature = _signature(function) or (_signature(form) if form else None)
+    parameters = signature.parameters if signature else {}
+    if "out" not in parameters or parameters["out"].kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
+        return 1 << 30
+    return list(parameters).index("out")
 
 
 def _why(function: Any) -> str:
@@ -184,6 +191,10 @@ def _why(function: Any) -> str:
 
 def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
     """NEP 13: a ufunc, or a method of one, applied to arguments of which one is a Tensor."""
+    if method == "__call__" and out is None and not kwargs:
+        operands = _plain(ufunc, inputs)
+        if operands is not None:
+            return UFUNCS[ufunc](*operands)
     name = public_name(ufunc) + ("" if method == "__call__" else f".{method}")
     for x in inputs:
         if not isinstance(x, (Tensor, int, float, complex, list, tuple)) and not is_array(x):
@@ -214,6 +225,26 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = 
     return _recorded(name, getattr(ufunc, method), form, inputs, given, want)
 
 
+def _plain(ufunc: Any, inputs: Any) -> list[Any] | None:
+    """The operands of a call as most are, ``array * t`` of real numbers, for which nothing is to be asked; or None."""
+    if ufunc not in UFUNCS:
+        return None
+    operands: list[Any] = []
+    kinds = set()
+    for x in inputs:
+        if isinstance(x, Tensor):
+            kinds.add(x._data.dtype.kind)
+        elif type(x) is np.ndarray and x.dtype.kind in "biuf":
+            x = wrap(x.copy())  # whose memory nobody else writes to
+        elif type(x) is not float and type(x) is not int:
+            return None
+        operands.append(x)
+    return operands if kinds == FLOATS else None
+
+
+FLOATS = {"f"}
+
+
 def _typed(name: str, inputs: list[Any], given: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """The operands in the dtype that is asked for, and the keywords that are left."""
     rest = {key: value for key, value in given.items() if key not in ("dtype", "casting", "order", "subok")}
@@ -231,17 +262,21 @@ def array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) 
     """NEP 18: a function of NumPy's with a Tensor among its arguments."""
     name, form, given = public_name(func), FUNCTIONS.get(func), _given(kwargs)
     out = _outputs(func, form, args, given)
-    _refuse_writing(name, out)
-    want = wanted([args, given]) and func not in WITHOUT_GRADIENT
-    if func in BINNED:
+    if out is not None:
+        _refuse_writing(name, out)
+    tensors = tensors_in((args, given) if given else args)
+    want = state.recording and func not in WITHOUT_GRADIENT and any(t._node is not None for t in tensors)
+    if want and func in BINNED:
         want = wanted([args[4:], given.get("weights")])
-    if want and out is not None:
-        raise _unknown(name, ["out"])
-    if want and _complex([args, given]):
-        raise _refusal(name, REASONS["numpy.fft"])
-    writes = func in IN_PLACE and isinstance([*args, *given.values()][0], Tensor)
-    if form is not None and (want or writes or (func in VIEWS and out is None)):
-        return _recorded(name, func, form, args, given, want)
     if want:
-        raise _refusal(name, _why(func))
+        if out is not None:
+            raise _unknown(name, ["out"])
+        if any(t._data.dtype.kind == "c" for t in tensors):
+            raise _refusal(name, REASONS["numpy.fft"])
+        if form is None:
+            raise _refusal(name, _why(func))
+        return _recorded(name, func, form, args, given, True)
+    if form is not None and out is None:
+        if func in VIEWS or (func in IN_PLACE and isinstance([*args, *given.values()][0], Tensor)):
+            return _recorded(name, func, form, args, given, False)
     return _by_numpy(name, func, args, given)
