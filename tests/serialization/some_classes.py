@@ -81,6 +81,12 @@ class Color(Enum):
     BLUE = 2
 
 
+class Corner(tuple[int, int], Enum):
+    """An enumeration whose members are tuples."""
+
+    LEFT = (0, 1)
+
+
 class Shy:
     """An object with methods, a property and a cached property."""
 

@@ -20,7 +20,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.serialization import some_classes
-from tests.serialization.some_classes import Color, Pair, Settings, Shy, SlotAndDict, Tagger, half
+from tests.serialization.some_classes import Color, Corner, Pair, Settings, Shy, SlotAndDict, Tagger, half
 from tinygrad_rnn import nn, optim, serialization
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, CheckpointError
 
@@ -212,6 +212,8 @@ def test_objects_of_own_classes_are_saved_and_come_back_where_they_are_allowed()
     for name, value in values.items():
         with pytest.raises(CheckpointError, match=r"Weights only load failed.*some_classes\..*safe_globals\(\[\w+\]\)"):
             back({name: value})
+    with serialization.safe_globals([Corner]):
+        assert back({Corner.LEFT: 1}) == {Corner.LEFT: 1} and back(Corner.LEFT) is Corner.LEFT
     with serialization.safe_globals([Settings, Color, Shy, half]):
         found = back(values)
     assert (found["settings"], found["function"], found["class"]) == (values["settings"], half, Settings)

@@ -163,6 +163,8 @@ class _Flattener:
     def compound(self, value: Any, kind: Any, path: str) -> Any:
         if kind is list:
             return self.sequence(value, path)
+        if isinstance(value, Enum):  # before what its members may be besides: tuples, numbers, strings
+            return self.object(value, path)
         if isinstance(value, dict):
             if not (encoded := self.mapping(value, kind, path)):
                 self.refuse(value, path)
