@@ -17,7 +17,7 @@ from ..tape.backward import grad
 from ..tape.tensor import Tensor, wrap
 from .numeric import Problem, to_host
 
-__all__ = ["NOT_REENTRANT", "distance", "obstacle", "unsteady"]
+__all__ = ["NOT_REENTRANT", "distance", "obstacle", "pull", "unsteady"]
 
 NOT_REENTRANT = (
     "Backward is not reentrant, i.e., running backward with same input and grad_output multiple times "
@@ -26,7 +26,7 @@ NOT_REENTRANT = (
 CALLS = 8  # dropout of one entry gives the same twice in half of all cases, and eight times in one of 128
 STEP = 2.0**-24  # of float32 at 1: eight such steps pass some rounded values, and float64 does not notice them
 LINE = 9
-SMOOTH = 1e-10  # second differences of float64 on that line, relative: f'' STEP^2 and rounding are 1e-14
+SMOOTH = 1e-10  # third differences of float64 on that line, relative: the third derivative times 2e-22, and rounding
 SINGLE = 1e-5  # larger jumps are no rounding of float32
 
 
@@ -43,21 +43,21 @@ def obstacle(problem: Problem, seed: int = 0, *, precision: bool = True) -> str 
     if found is not None:
         return found
     vs = [rng.standard_normal(y.shape) for y in outputs]
-    first = _pull(problem, vs)
+    first = pull(problem, vs)
     for _ in range(2):
-        gap = max([distance(a, b) for a, b in zip(first, _pull(problem, vs), strict=True)], default=0.0)
+        gap = max([distance(a, b) for a, b in zip(first, pull(problem, vs), strict=True)], default=0.0)
         if gap > 0:
             return f"{NOT_REENTRANT} They differ by up to {gap:.3g}"
     tensors = [t for t in problem.inputs if isinstance(t, Tensor) and t.dtype.kind == "f"]
     if any(t.dtype.itemsize < 8 for t in (*tensors, *outputs)):
         return None  # then float32 is what was asked for
-    us = [rng.standard_normal(problem.inputs[k].shape) for k in problem.wanted]
+    us = [rng.standard_normal(problem.inputs[k].shape) * _sizes(problem.inputs[k]) for k in problem.wanted]
     if _in_steps(lambda t: _moved(problem, us, t, problem.values)):
         return SINGLE_PRECISION.format("func computes", "its values move", "their")
     ws = [rng.standard_normal(y.shape) for y in outputs]
 
     def gradients(t: float) -> list[Any]:
-        return _moved(problem, us, t, lambda: _pull(problem, [v + t * w for v, w in zip(vs, ws, strict=True)]))
+        return _moved(problem, us, t, lambda: pull(problem, [v + t * w for v, w in zip(vs, ws, strict=True)]))
 
     if precision and _in_steps(gradients):
         return SINGLE_PRECISION.format("backward computes", "the gradient moves", "its")
@@ -68,6 +68,12 @@ SINGLE_PRECISION = (
     "{} in float32 somewhere: {} in steps of 6e-08 of {} size when the inputs move evenly. Gradients are checked in "
     "float64: look for .float(), astype(np.float32), or constants and buffers of float32"
 )
+
+
+def _sizes(t: Tensor) -> Any:
+    """The sizes of the entries: float32 rounds each in units of its own."""
+    size = np.abs(to_host(t._data))
+    return np.where(size > 0, size, 1.0)
 
 
 def unsteady(problem: Problem, outputs: Sequence[Tensor], tolerance: float = 0.0, calls: int = 1) -> str | None:
@@ -93,7 +99,7 @@ def distance(a: Any, b: Any) -> float:
     return float(np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0, gap).max(initial=0.0))
 
 
-def _pull(problem: Problem, vs: Sequence[Any]) -> list[Any]:
+def pull(problem: Problem, vs: Sequence[Any]) -> list[Any]:
     """``v J`` by every wanted input, through a graph of its own."""
     live = [(y, v) for y, v in zip(problem.outputs(), vs, strict=True) if y.requires_grad]
     leaves = [problem.inputs[k] for k in problem.wanted]
@@ -124,7 +130,7 @@ def _in_steps(line: Callable[[float], list[Any]]) -> bool:
         if len({row.shape for row in rows}) > 1:
             return False
         table = np.stack(rows)
-        second, sizes = np.abs(np.diff(table, 2, axis=0)), np.abs(table).max(axis=0, initial=0)
+        third, sizes = np.abs(np.diff(table, 3, axis=0)), np.abs(table).max(axis=0, initial=0)
         size = np.maximum(sizes, 1e-3 * sizes.max(initial=0))  # of what has cancelled only rounding is left
-        rough = (second > SMOOTH * size) & (second < SINGLE * size)
+        rough = (third > SMOOTH * size) & (third < SINGLE * size)
     return bool((rough.sum(axis=0) >= 3).any())

@@ -21,9 +21,9 @@ import numpy as np
 
 from ..autograd.checks import Check
 from ..autograd.diagnosis import GradcheckError, Mismatch
-from ..autograd.localise import gradient_problem
+from ..autograd.localise import first_wrong, gradient_problem
 from ..autograd.numeric import Problem, Projection, as_tuple, choose, project, to_host
-from ..autograd.obstacles import obstacle
+from ..autograd.obstacles import obstacle, pull
 from ..autograd.slopes import slopes
 from ..backend import is_array, to_device
 from ..errors import ArgumentError, DtypeError
@@ -39,6 +39,7 @@ __all__ = ["GradientFailure", "GradientReport", "application", "assert_gradients
 __tracebackhide__ = True  # pytest shows the line that called us, not ours
 
 EPS = 1e-6
+BESIDE = 0.01  # farther than the differences reach, 2e-3
 SMALLEST = 1e-3  # signals below it are reported as errors relative to this: what is left of them is rounding
 
 
@@ -287,6 +288,12 @@ class _Attempt:
         said = obstacle(self.original, precision=self.level > 1 or seen.gap < 1e-5 * seen.size)
         if said is not None:
             return said, None
+        plain = pull(self.problem, vs)[self.problem.wanted.index(position)]  # of contiguous cotangents
+        if not abs(float((plain * u).sum()) - seen.analytical) <= 0.1 * seen.gap and np.isfinite(seen.gap):
+            return (
+                f"{sentence}\nbackward depends on how its cotangent lies in memory: for a strided one it is wrong",
+                None,
+            )
         line = self.problem.line(position, u)
         beside = slopes(
             lambda t: float(sum((v * y).sum() for v, y in zip(vs, line(t), strict=True))),
@@ -298,17 +305,42 @@ class _Attempt:
             weight=seen.weight,
         )
         if seen.agrees(self.rtol) or beside.verdict not in ("smooth", "curved"):
+            wrong = self._beside() if self.level > 1 else None
+            if wrong is not None:
+                return str(wrong), wrong.mismatch
             return f"the inputs are at a kink or an edge, where gradients cannot be checked: {beside}", None
         # Some entry is off by this: |<v, E u>| <= max |E| sum |u| sum |v|
         spread = float(np.abs(u).sum()) * sum(float(np.abs(v).sum()) for v in vs)
         atol = 0.3 * seen.gap / max(spread, 1e-300) if np.isfinite(seen.gap) else self.rtol * max(seen.size, SMALLEST)
         check = Check(self.problem, EPS, atol, 0.0, 0.0, False, False, "extrapolated")
         relative = seen.gap / seen.size if np.isfinite(seen.gap) and seen.size else 1.0
+        tolerance = min(1e-5, max(0.03 * relative, 1e-9))
         try:
-            check.by_input(position, min(1e-5, max(0.03 * relative, 1e-9)))
+            check.by_input(position, tolerance)
         except GradcheckError as error:
             return str(error), error.mismatch
-        return f"{sentence}\n{beside}", None
+        # Entry by entry, with a cotangent of one 1 and zeros, all is right.
+        suspect = first_wrong(self.problem, tolerance)
+        if any(np.any(g) for g in pull(self.problem, [0 * v for v in vs])):
+            sentence = f"backward not multiplied by grad_output: a zero cotangent gave a gradient not 0\n{sentence}"
+        return "\n".join([sentence, str(beside), *([str(suspect)] if suspect else [])]), None
+
+    def _beside(self) -> GradientFailure | None:
+        """What is wrong with the first derivatives close by: a gradient that jumps may be wrong on one side only."""
+        problem = self.original
+        leaves = [problem.inputs[k] for k in problem.wanted]
+        here = [t._data.copy() for t in leaves]
+        for sign in (1.0, -1.0):
+            for t, values in zip(leaves, here, strict=True):
+                t._data[...] = values + sign * BESIDE
+            try:
+                found = _checked(problem, 1, self.rtol, 0.0, 1, 0, "auto")
+                if isinstance(found, GradientFailure) and found.mismatch is not None:
+                    return found
+            finally:
+                for t, values in zip(leaves, here, strict=True):
+                    t._data[...] = values
+        return None
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -29,6 +29,7 @@ __all__ = [
     "assert_deterministic",
     "assert_gradient_of_sum",
     "assert_laws",
+    "assert_no_nan",
     "assert_tied_is_sum_of_untied",
     "assert_unmutated",
     "assert_vjp_linear",
@@ -38,6 +39,7 @@ __tracebackhide__ = True  # pytest shows the line that called us, not ours
 
 Function = Callable[..., Any]
 RTOL = 1e-10  # float64 sums of some hundred terms in another order: 1e-13, with room for cancellation
+SCALES = (1e-200, 1e-100, 1e-10, 1e2, 1e3, 1e5, 1e10, 1e50, 1e100, 1e200)
 ROUNDINGS = 1000  # the same for coarser types: 1e-4 for float32
 
 
@@ -256,6 +258,48 @@ def assert_deterministic(func: Function, inputs: Sequence[Any], *, seed: int = 0
             raise CheckFailed(f"two runs gave different gradients of {first.name(k)}: {_gap(a, b)}")
 
 
+def assert_no_nan(func: Function, inputs: Sequence[Any], *, scales: Sequence[float] = SCALES, seed: int = 0) -> None:
+    """No gradient is nan where the value is finite, however large or small the inputs.
+
+    Examples of ordinary size say nothing about ``x * x`` that overflows, or ``exp(x) / exp(x)``.  So the inputs that
+    require grad are multiplied by each of the scales, and by their negatives; where an output is not finite, nothing
+    is asked.  Not among :func:`assert_laws`, since a function may be meant for a smaller range.
+
+    Args:
+        scales: by which the inputs are multiplied.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.tensor([0.1, -0.7], dtype=tg.float64, requires_grad=True)
+    >>> assert_no_nan(tg.tanh, [x])
+    >>> assert_no_nan(lambda x: x / (1 + (x * x).exp()), [x])
+    Traceback (most recent call last):
+    tinygrad_rnn.testing.close.CheckFailed: the gradient of input 0 is nan at (1,), where the inputs are ...
+    """
+    problem = _Run(func, inputs).needing_leaves().problem
+    rng = np.random.default_rng(seed)
+    for scale in (sign * scale for scale in scales for sign in (1.0, -1.0)):
+        scaled = mapped(problem.args, lambda t, scale=scale: _scaled(t, scale))  # type: ignore[misc]
+        with np.errstate(all="ignore"):
+            run = _Run(func, scaled)
+            if not all(np.isfinite(to_host(y._data)).all() for _, y in run.results):
+                continue
+            pulled = run.pull(run.cotangents(rng))
+        for k, g in enumerate(pulled):
+            if np.isnan(g).any():
+                where = tuple(int(n) for n in np.argwhere(np.isnan(g))[0])
+                raise CheckFailed(
+                    f"the gradient of {run.name(k)} is nan{f' at {where}' if where else ''}, where the inputs are "
+                    f"multiplied by {scale:g} and the value is finite"
+                )
+
+
+def _scaled(t: Any, scale: float) -> Any:
+    if not isinstance(t, Tensor) or not t.requires_grad:
+        return t
+    with np.errstate(all="ignore"):
+        return _like(to_host(t._data) * scale, t)
+
+
 def assert_laws(func: Function, inputs: Sequence[Any], *, seed: int = 0) -> None:
     """All the laws that hold for any deterministic function: linear, adjoint, unmutated, deterministic.
 
@@ -279,6 +323,7 @@ class _Run:
         self.found = self.problem.named_tensors()
         self.results = [(name, y) for name, y in self.found if y._data.dtype.kind in "fc"]
         self.outputs = [y for _, y in self.results if y.requires_grad]
+        self.rounding = 16 * max([float(np.finfo(t.dtype).eps) for t in (*self.leaves, *self.outputs)], default=0.0)
 
     def needing_leaves(self) -> _Run:
         """Itself, where there is something to differentiate by, and something to differentiate."""
@@ -295,7 +340,8 @@ class _Run:
     def close(self, actual: Any, expected: Any, slack: float, sentence: str) -> None:
         """Assert that two arrays are equal; what they fail for need not be the law's own fault."""
         gap = np.abs(np.asarray(actual) - np.asarray(expected))
-        if actual.shape == np.shape(expected) and bool((gap <= slack + 1e-300).all()):
+        slack = slack + self.rounding  # what remains of terms that cancel, as in the softmax of one entry
+        if actual.shape == np.shape(expected) and bool((gap <= slack).all()):
             return
         if actual.shape == np.shape(expected):
             size = float(np.abs(expected).max(initial=0))
