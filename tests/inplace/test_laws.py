@@ -874,7 +874,7 @@ class SavesSecond(tg.autograd.Function):
         (tg.float64, "DoubleTensor"),
         (tg.int64, "LongTensor"),
         (tg.bool, "BoolTensor"),
-        (tg.uint8, "uint8Tensor"),
+        (tg.uint8, "ByteTensor"),
     ],
 )
 def test_the_message_calls_types_as_pytorch_does(dtype: Any, name: str) -> None:

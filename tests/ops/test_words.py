@@ -30,7 +30,7 @@ ALIASES = """
 absolute:abs arccos:acos arccosh:acosh arcsin:asin arcsinh:asinh arctan:atan arctan2:atan2 arctanh:atanh
 asarray:as_tensor clip:clamp concat:cat concatenate:cat divide:div fix:trunc ger:outer greater:gt greater_equal:ge
 less:lt less_equal:le moveaxis:movedim multiply:mul negative:neg not_equal:ne row_stack:vstack subtract:sub
-swapdims:swapaxes true_divide:div vdot:dot
+swapdims:swapaxes true_divide:div
 """
 OWN_NAMES = dict(pair.split(":") for pair in ALIASES.split())
 

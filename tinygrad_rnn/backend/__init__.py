@@ -3,7 +3,7 @@
 from . import cuda
 from .arrays import array_module, is_array, is_pinned, on_gpu, pinned, raw_array, to_numpy
 from .device import CPU, Device, array_device, get_default_device, set_default_device, to_device, wanted
-from .dtypes import DTYPES, NUMBERS, as_dtype, check_numbers, dtype, not_implemented, scalar_name
+from .dtypes import DTYPES, NUMBERS, as_dtype, check_numbers, dtype, not_implemented, only, scalar_name
 from .memory import aligned_empty
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "is_pinned",
     "not_implemented",
     "on_gpu",
+    "only",
     "pinned",
     "raw_array",
     "scalar_name",

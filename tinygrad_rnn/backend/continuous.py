@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
+from ..errors import ArgumentTypeError, ShapeRuntimeError
 from ..typing import Array, DType, Shape
 from .box_muller import fma, libm, normal_pair32, normal_pair64
-from .dtypes import as_dtype
+from .dtypes import as_dtype, not_implemented
 from .generator import Generator, RandomError, default_generator
 
 if TYPE_CHECKING:
@@ -33,12 +33,12 @@ def source_of(generator: Generator | None) -> Generator:
     return generator
 
 
-def floating(dtype: Any, op: str) -> DType:
+def floating(dtype: Any, op: str) -> np.dtype[Any]:
     """``dtype`` if it is floating; ``op`` is named in the error if it is not."""
-    floating: DType = as_dtype(dtype, op)
-    if floating.kind != "f":
-        raise DtypeError(f'"{op}" not implemented for {floating}: draw a floating point dtype and convert it')
-    return floating
+    found = as_dtype(dtype)
+    if found.kind != "f":
+        raise not_implemented(op, found, "draw a floating point dtype and convert it")
+    return found
 
 
 def shape_of(shape: Any) -> Shape:

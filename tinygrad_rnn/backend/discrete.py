@@ -79,6 +79,8 @@ def _bounds(dtype: DType) -> tuple[int, int]:
     if dtype.kind == "f":
         digits = int(np.finfo(dtype).nmant) + 1
         return -(2**digits), 2**digits
+    if dtype.kind == "c":
+        raise DtypeError("check_random_bounds handles only integral, floating-point and boolean types")
     info = np.iinfo(dtype)
     return int(info.min), int(info.max)
 

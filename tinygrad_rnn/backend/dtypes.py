@@ -7,13 +7,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, DtypeError, UnsupportedDtype
 
-__all__ = ["DTYPES", "NUMBERS", "as_dtype", "check_numbers", "dtype", "not_implemented", "scalar_name"]
+__all__ = ["DTYPES", "NUMBERS", "as_dtype", "check_numbers", "dtype", "not_implemented", "only", "scalar_name"]
 
 _NUMPY_NAMES: tuple[str, ...] = ("kind", "char", "num", "str", "name", "type", "itemsize", "alignment", "byteorder")
 _NUMPY_NAMES += ("flags", "hasobject", "isnative", "isbuiltin", "descr", "fields", "names", "subdtype", "newbyteorder")
@@ -38,8 +39,26 @@ def scalar_name(dtype: Any) -> str:
 
 def not_implemented(op: str, dtype: Any, remedy: str = "") -> UnsupportedDtype:
     """PyTorch's error where it has no kernel for a type: ``"max_all" not implemented for 'ComplexFloat'``."""
-    more = remedy and f". Convert it: {remedy}"
+    more = remedy and f": {remedy}"
     return UnsupportedDtype(f"\"{op}\" not implemented for '{scalar_name(dtype)}'{more}")
+
+
+def only(kinds: str, kernel: str, forward: Callable[..., Any]) -> Callable[..., Any]:
+    """``forward``, a function of arrays, for a first array of these kinds: PyTorch has no ``kernel`` for others.
+
+    Raises (when it is called):
+        UnsupportedDtype: the array is of another kind.
+
+    >>> only("f", "elu_cpu", np.negative)(np.ones(1)).item()
+    -1.0
+    """
+
+    def checked(a: Any, *rest: Any, **params: Any) -> Any:
+        if a.dtype.kind not in kinds:
+            raise not_implemented(kernel, a.dtype)
+        return forward(a, *rest, **params)
+
+    return checked
 
 
 class dtype:  # noqa: N801  (PyTorch's name)

@@ -7,9 +7,11 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import DtypeError
 from ..tape import misfit
 from ..typing import Value
 from . import elementwise
+from .dtypes import mixed_type
 from .elementwise import abs, neg
 from .rounding import divide_rounded
 
@@ -18,11 +20,16 @@ __all__ = ["absolute", "add", "div", "divide", "multiply", "negative", "rsub", "
 
 def _scaled(operation: Callable[..., Value], doc: str) -> Callable[..., Value]:
     def scaled(a: Value, b: Value, alpha: float = 1) -> Value:
-        return operation(a, b if alpha == 1 else b * alpha)
+        kind = mixed_type(a, b).kind
+        if isinstance(alpha, bool) and kind != "b":
+            raise DtypeError("Boolean alpha only supported for Boolean results.")
+        if isinstance(alpha, float) and kind in "biu":
+            raise DtypeError("For integral input tensors, argument alpha must not be a floating point number.")
+        return operation(a, b * (bool(alpha) if kind == "b" else alpha))
 
     @functools.wraps(operation)
     def apply(input: Value = None, other: Value = None, *, alpha: float = 1, out: Any = None) -> Value:
-        if alpha == 1 and out is None:
+        if alpha == 1 and type(alpha) is int and out is None:
             return operation(input, other)
         given = {"alpha": alpha} if out is None else {"alpha": alpha, "out": out}
         return misfit.bind(operation.__name__, scaled, (input, other), given)  # type: ignore[misc]

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, raw_array
+from ..backend import array_module, not_implemented, raw_array
+from ..errors import DtypeError
 from ..tape.misfit import fail
 from ..tape.modes import quietly
 from ..tape.tensor import Tensor, as_array, wrap
@@ -20,15 +21,20 @@ __all__ += ["isnan", "isneginf", "isposinf", "isreal", "le", "less", "less_equal
 __all__ += ["logical_or", "logical_xor", "lt", "ne", "not_equal", "signbit"]
 
 
-def _compare(name: str, ufunc: Any, doc: str, typed: bool = True) -> Any:
-    """A function of two operands, brought to one dtype first if ``typed``, that is never recorded."""
+def _compare(name: str, ufunc: Any, doc: str, typed: bool = True, ordered: bool = False) -> Any:
+    """A function of two operands, brought to one dtype first if ``typed``, that is never recorded.
+
+    Complex numbers have no order: of those, what is ``ordered`` is refused.
+    """
 
     def apply(a: Value, b: Value) -> Value:
         x = a._data if isinstance(a, Tensor) else raw_array(a, name)
         z = b._data if isinstance(b, Tensor) else raw_array(b, name)
         tensors = isinstance(a, Tensor) or isinstance(b, Tensor)
-        if tensors and typed and not _comparable(x, z):
+        if tensors and typed and not _comparable(x, z, ordered):
             dtype = mixed_type(a, b)
+            if ordered and dtype.kind == "c":
+                raise not_implemented(f"{name}_cpu", dtype)
             x, z = _as(dtype, x, z), _as(dtype, z, x)
         try:
             result = quietly(ufunc, x, z)
@@ -41,13 +47,13 @@ def _compare(name: str, ufunc: Any, doc: str, typed: bool = True) -> Any:
     return apply
 
 
-def _comparable(x: Any, z: Any) -> bool:
+def _comparable(x: Any, z: Any, ordered: bool) -> bool:
     """Whether NumPy compares these two as PyTorch does: of one dtype, or a Python number of no higher kind."""
     if not hasattr(x, "dtype"):
         x, z = z, x
     kind = x.dtype.kind
     if hasattr(z, "dtype"):
-        return bool(x.dtype == z.dtype)
+        return bool(x.dtype == z.dtype) and not (ordered and kind == "c")
     return type(z) is int and kind in "iuf" or type(z) is float and kind == "f"
 
 
@@ -59,10 +65,10 @@ def _as(dtype: Any, x: Any, other: Any) -> Array:
 
 eq = _compare("eq", np.equal, "a == b, entry by entry.")
 ne = _compare("ne", np.not_equal, "a != b, entry by entry.")
-lt = _compare("lt", np.less, "a < b, entry by entry.")
-le = _compare("le", np.less_equal, "a <= b, entry by entry.")
-gt = _compare("gt", np.greater, "a > b, entry by entry.")
-ge = _compare("ge", np.greater_equal, "a >= b, entry by entry.")
+lt = _compare("lt", np.less, "a < b, entry by entry.", ordered=True)
+le = _compare("le", np.less_equal, "a <= b, entry by entry.", ordered=True)
+gt = _compare("gt", np.greater, "a > b, entry by entry.", ordered=True)
+ge = _compare("ge", np.greater_equal, "a >= b, entry by entry.", ordered=True)
 not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 
 logical_and = _compare("logical_and", np.logical_and, "a and b, entry by entry; numbers count as a != 0.", False)
@@ -84,13 +90,19 @@ def _test(name: str, ufunc: Any, doc: str) -> Any:
     return plain(apply)
 
 
+def _real(a: Array, name: str) -> Array:
+    if a.dtype.kind == "c":
+        raise DtypeError(f"{name} does not support complex inputs.")
+    return a
+
+
 logical_not = _test("logical_not", np.logical_not, "not a, entry by entry; numbers count as a != 0.")
 bitwise_not = _test("bitwise_not", np.invert, "The bits that a does not have; for bools: not.")
 isnan = _test("isnan", np.isnan, "Where a is nan.")
 isfinite = _test("isfinite", np.isfinite, "Where a is neither infinite nor nan.")
 isinf = _test("isinf", np.isinf, "Where a is infinite.")
-isposinf = _test("isposinf", lambda a: a == np.inf, "Where a is +infinity.")
-isneginf = _test("isneginf", lambda a: a == -np.inf, "Where a is -infinity.")
+isposinf = _test("isposinf", lambda a: _real(a, "isposinf") == np.inf, "Where a is +infinity.")
+isneginf = _test("isneginf", lambda a: _real(a, "isneginf") == -np.inf, "Where a is -infinity.")
 isreal = _test("isreal", np.isreal, "Where a has no imaginary part.")
 signbit = _test("signbit", np.signbit, "Where the sign bit of a is set, also at -0.0.")
 
@@ -98,6 +110,8 @@ signbit = _test("signbit", np.signbit, "Where the sign bit of a is set, also at 
 @plain
 def isclose(a: Array, b: Array, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Array:
     """Where ``|a - b| <= atol + rtol |b|``; infinities are close to themselves alone."""
+    if a.dtype.kind == "b":
+        return a == b
     near = (a == b) | (np.isfinite(a) & np.isfinite(b) & (np.abs(a - b) <= atol + rtol * np.abs(b)))
     return near | (np.isnan(a) & np.isnan(b)) if equal_nan else near
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Device, array_module, as_dtype, check_numbers, cuda, is_array, to_device, wanted
+from ..backend import Device, array_module, as_dtype, check_numbers, cuda, is_array, not_implemented, to_device, wanted
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, ShapeRuntimeError
 from ..tape.defaults import defaults
 from ..tape.tensor import Tensor, wrap
@@ -257,6 +257,8 @@ def arange(
         )
     floats = any(isinstance(v, float) for v in numbers)
     chosen = as_dtype(dtype, "arange") if dtype is not None else defaults.dtype if floats else np.dtype(np.int64)
+    if chosen.kind in "bc":
+        raise not_implemented("arange_cpu", chosen)
     for number in () if floats else numbers:
         if not -(1 << 63) <= number < 1 << 63:
             raise ArgumentError(f"value cannot be converted to type int64 without overflow: arange() got {number}")
@@ -274,6 +276,8 @@ def linspace(
     if steps < 0:
         raise ShapeRuntimeError(f"number of steps must be non-negative, got {steps}")
     chosen = defaults.dtype if dtype is None else as_dtype(dtype, "linspace")
+    if chosen.kind == "b":
+        raise not_implemented("linspace_cpu", chosen)
     return finish(module_of(device).linspace(float(start), float(end), steps).astype(chosen), requires_grad)
 
 
@@ -289,6 +293,8 @@ def logspace(
 ) -> Tensor:
     """``base`` to the powers from ``start`` to ``end``, evenly spaced."""
     chosen = defaults.dtype if dtype is None else as_dtype(dtype, "logspace")
+    if chosen.kind == "b":
+        raise not_implemented("logspace_cpu", chosen)
     powers = module_of(device).linspace(float(start), float(end), steps)
     return finish((float(base) ** powers).astype(chosen), requires_grad)
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, as_dtype, to_numpy
+from ..backend import array_module, as_dtype, not_implemented, to_numpy
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
@@ -23,7 +23,7 @@ from .dtypes import cast
 from .elementwise import clone, constant_in
 from .index import gather
 from .plain import raw
-from .reduce import kept_shape, spread
+from .reduce import kept_shape, narrowed, spread
 from .results import results
 from .shape import axis_of, cat, reshape
 
@@ -38,11 +38,13 @@ def _run(f: Any, a: Array, dim: int, reverse: bool) -> Array:
     return np.flip(f(np.flip(a, dim), dim), dim) if reverse else f(a, dim)
 
 
-def _summed(a: Value, dtype: Any) -> Value:
-    """``a`` in the dtype in which sums and products of it are formed: whole numbers in int64."""
-    if dtype is not None:
-        return cast(a, dtype=as_dtype(dtype))
-    return cast(a, dtype=np.dtype(np.int64)) if a.dtype.kind in "biu" and a.dtype != np.int64 else a
+def _summed(a: Value, dtype: Any, op: str) -> tuple[Value, np.dtype[Any]]:
+    """``a`` in the dtype in which sums and products of it are formed, and that: whole numbers in int64."""
+    given = (a._data if isinstance(a, Tensor) else a).dtype
+    if dtype is None and given.kind in "fc":
+        return a, given
+    chosen = np.dtype(np.int64) if dtype is None else as_dtype(dtype, op)
+    return (a if given == chosen else cast(a, dtype=chosen)), chosen
 
 
 _cumsum: Callable[..., Value] = primitive(
@@ -55,8 +57,10 @@ _cumsum: Callable[..., Value] = primitive(
 
 def cumsum(a: Value, dim: int, *, dtype: Any = None) -> Value:
     """The sums of the first 1, 2, ... entries along an axis."""
-    a, dim = _summed(a, dtype), axis_of(dim, a.ndim)
-    return _cumsum(a, dim=dim, reverse=False) if a.ndim else a.clone()
+    (a, chosen), dim = _summed(a, dtype, "cumsum"), axis_of(dim, a.ndim)
+    if chosen.kind == "b":
+        raise not_implemented("cumsum_out_cpu", chosen)
+    return narrowed(_cumsum(a, dim=dim, reverse=False), chosen) if a.ndim else a.clone()
 
 
 # the linear recurrence ---------------------------------------------------------------------------------------------
@@ -131,8 +135,10 @@ _cumprod = primitive(
 
 def cumprod(a: Value, dim: int, *, dtype: Any = None) -> Value:
     """The products of the first 1, 2, ... entries along an axis; the derivative is exact at zeros."""
-    a, dim = _summed(a, dtype), axis_of(dim, a.ndim)
-    return _cumprod(a, dim=dim, reverse=False) if a.ndim else a.clone()
+    (a, chosen), dim = _summed(a, dtype, "cumprod"), axis_of(dim, a.ndim)
+    if chosen.kind == "b":
+        raise not_implemented("cumprod_out_cpu", chosen)
+    return narrowed(_cumprod(a, dim=dim, reverse=False), chosen) if a.ndim else a.clone()
 
 
 def _prod_vjp(g: Value, y: Value, a: Value, dim: int, keepdims: bool) -> Value:
@@ -154,13 +160,13 @@ def prod(a: Value, dim: int | None = None, keepdim: bool = False, *, dtype: Any 
     >>> x.grad
     tensor([0., 6., 0.])
     """
-    a = _summed(a, dtype)
+    a, chosen = _summed(a, dtype, "prod")
     if a.ndim == 0:
         return clone(a)
     if dim is None:
-        out = _prod(reshape(a, (-1,)), dim=0, keepdims=False)
+        out = narrowed(_prod(reshape(a, (-1,)), dim=0, keepdims=False), chosen)
         return reshape(out, kept_shape(a.shape, tuple(range(a.ndim)))) if keepdim else out
-    return _prod(a, dim=axis_of(dim, a.ndim), keepdims=keepdim)
+    return narrowed(_prod(a, dim=axis_of(dim, a.ndim), keepdims=keepdim), chosen)
 
 
 # extrema -----------------------------------------------------------------------------------------------------------
@@ -179,6 +185,8 @@ def _running(name: str, ufunc: Any, word: str) -> Any:
     def apply(a: Value, dim: int) -> Any:
         result = results(name, "values", "indices")
         dim = axis_of(dim, a.ndim)
+        if a.dtype.kind == "c":
+            raise not_implemented(f"{name}_cpu", a.dtype)
         if a.ndim == 0:
             return result(a.clone(), wrap(array_module(raw(a)).zeros((), np.int64)))
         indices = wrap(as_array(_latest(raw(a), dim, ufunc)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, as_dtype
+from ..backend import array_module, as_dtype, not_implemented
 from ..errors import ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, wrap
@@ -109,13 +109,20 @@ def triu(a: Value, diagonal: int = 0) -> Value:
     return where(_lower(a, diagonal - 1), False, a)
 
 
+def _index_type(dtype: Any, op: str) -> np.dtype[Any]:
+    chosen = np.dtype(np.int64) if dtype is None else as_dtype(dtype, op)
+    if chosen not in (np.int32, np.int64):
+        raise not_implemented(op, chosen)
+    return chosen
+
+
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None) -> Tensor:
     """The coordinates on and below a diagonal, in row order: (2, n)."""
-    chosen = np.int64 if dtype is None else as_dtype(dtype, "tril_indices")
+    chosen = _index_type(dtype, "tril_indices")
     return wrap(np.stack(np.nonzero(np.tri(row, col, offset, dtype=np.bool_))).astype(chosen))
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None) -> Tensor:
     """The coordinates on and above a diagonal, in row order: (2, n)."""
-    chosen = np.int64 if dtype is None else as_dtype(dtype, "triu_indices")
+    chosen = _index_type(dtype, "triu_indices")
     return wrap(np.stack(np.nonzero(~np.tri(row, col, offset - 1, dtype=np.bool_))).astype(chosen))

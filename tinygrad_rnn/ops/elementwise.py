@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module, on_gpu, scalar_name
-from ..errors import ArgumentTypeError, DtypeError
+from ..errors import ArgumentTypeError, DtypeError, UnsupportedDtype
 from ..tape.defaults import defaults
 from ..tape.primitive import binary, primitive, unary
 from ..tape.tensor import Tensor, wrap
@@ -64,7 +64,23 @@ def _sigmoid(a: Array) -> Array:
     return np.reciprocal(np.exp(-a) + 1)  # exp may be infinite: then this is 0
 
 
+def _direction(a: Value) -> Value:
+    return a if a.dtype.kind == "c" else sign(a)  # a complex a was made of a real one, where this gradient is refused
+
+
+def _relu(a: Array) -> Array:
+    if a.dtype.kind in "cb":
+        if a.dtype.kind == "b":
+            raise DtypeError("Boolean inputs not supported for relu")
+        raise UnsupportedDtype("clamp is not supported for complex types")
+    return np.maximum(a, 0)
+
+
 def _sign(a: Array) -> Array:
+    if a.dtype.kind == "c":
+        raise UnsupportedDtype(
+            "Unlike NumPy, torch.sign is not intended to support complex numbers. Please use torch.sgn instead."
+        )
     if a.dtype.kind == "b":
         return a.copy()
     return np.where(a != a, np.zeros_like(a), np.sign(a)) if a.dtype.kind == "f" else np.sign(a)
@@ -122,13 +138,13 @@ sigmoid = unary("sigmoid", _sigmoid, _sigmoid_vjp, "y", floating=True, doc="1 / 
 sqrt = unary("sqrt", np.sqrt, lambda g, y, a: g / (2 * y), "y", floating=True, doc="The square root.")
 square = unary("square", _square, lambda g, y, a: g * (2 * _power(a, 1)), "a", doc="a * a")
 sign = unary("sign", _sign, lambda g, y, a: zeros_of(g), doc="-1, 0 or 1, and 0 for nan; its derivative is 0.")
-abs = unary("abs", np.abs, lambda g, y, a: g * sign(a), "a", doc="|a|; its derivative at 0 is 0.")
+abs = unary("abs", np.abs, lambda g, y, a: g * _direction(a), "a", doc="|a|; its derivative at 0 is 0.")
 clone = unary("clone", np.copy, lambda g, y, a: g, doc="A copy that gradients flow through.")
 reciprocal = unary("reciprocal", np.reciprocal, lambda g, y, a: -g * (y * y), "y", floating=True, doc="1 / a")
 rsqrt = unary(
     "rsqrt", lambda a: 1 / np.sqrt(a), lambda g, y, a: g * (-0.5 * y**3), "y", floating=True, doc="1 / sqrt(a)"
 )
-relu = unary("relu", lambda a: np.maximum(a, 0), _relu_vjp, "y", doc="max(a, 0); its derivative at 0 is 0.")
+relu = unary("relu", _relu, _relu_vjp, "y", doc="max(a, 0); its derivative at 0 is 0.")
 
 
 def positive(a: Value) -> Value:
@@ -272,12 +288,18 @@ _pow_number = primitive("pow_number", lambda a, exponent: a**exponent, (_pow_num
 
 
 def _extremum(name: str, ufunc: Any, worse: Any) -> Any:
+    def forward(a: Array, b: Array) -> Array:
+        y = ufunc(a, b)
+        if y.dtype.kind == "c":
+            raise DtypeError(f"{name} not implemented for complex tensors.")
+        return y
+
     def share(g: Value, a: Value, b: Value) -> Value:
         return where(a == b, g * 0.5, where(worse(a, b), 0, g))
 
     return binary(
         name,
-        ufunc,
+        forward,
         (lambda g, y, a, b: sum_to(share(g, a, b), a.shape), lambda g, y, a, b: sum_to(share(g, b, a), b.shape)),
         ("ab", "ab"),
         promote=promote,

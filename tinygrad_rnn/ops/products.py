@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ..errors import ShapeRuntimeError
+from ..backend import not_implemented
+from ..errors import DtypeError, ShapeRuntimeError
+from ..tape.tensor import Tensor, wrap
 from ..typing import Value
 from .linalg import matmul
 from .shape import broadcast_to, too_many_axes, unsqueeze
@@ -18,7 +20,11 @@ def dot(a: Value, b: Value) -> Value:
     return matmul(a, b)
 
 
-vdot = dot
+def vdot(a: Value, b: Value) -> Value:
+    """The sum of products of two vectors of one length, of which the first is conjugated if it is complex."""
+    if a.dtype.kind == "c":
+        a = wrap(a._data.conj()) if isinstance(a, Tensor) else a.conj()
+    return dot(a, b)
 
 
 def inner(a: Value, b: Value) -> Value:
@@ -109,12 +115,23 @@ def addcmul(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Va
 
 
 def addcdiv(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Value:
-    """``a + value tensor1 / tensor2``."""
+    """``a + value tensor1 / tensor2``.
+
+    Raises:
+        DtypeError: both are whole numbers: which division is meant?
+    """
+    if tensor1.dtype.kind in "biu" and tensor2.dtype.kind in "biu":
+        raise DtypeError(
+            "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will perform a "
+            "true division of tensor1 and tensor2. Convert one of them: tensor1.float()"
+        )
     return a + (tensor1 / tensor2 if value == 1 else tensor1 / tensor2 * value)
 
 
 def lerp(a: Value, end: Value, weight: Value) -> Value:
     """``a + weight (end - a)``: from ``a`` at 0 to ``end`` at 1."""
+    if a.dtype.kind in "biu":
+        raise not_implemented("lerp_kernel_scalar", a.dtype)
     return a + weight * (end - a)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, as_dtype, scalar_name
+from ..backend import array_module, as_dtype, not_implemented, scalar_name
 from ..errors import DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
@@ -55,13 +55,19 @@ _sum = primitive(
 
 
 def sum(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
-    """The sum over ``dim`` (an axis, several, or all)."""
+    """The sum over ``dim`` (an axis, several, or all); of whole numbers in int64, or in ``dtype``."""
     x = a._data if isinstance(a, Tensor) else a
     if dtype is not None:
-        a = cast(a, dtype=as_dtype(dtype, "sum"))
-    elif x.dtype.kind in "biu" and x.dtype.itemsize < 8:
+        chosen = as_dtype(dtype, "sum")
+        return narrowed(_sum(cast(a, dtype=chosen), axes=axes_of(dim, x.ndim), keepdims=keepdim), chosen)
+    if x.dtype.kind in "biu" and x.dtype.itemsize < 8:
         a = cast(a, dtype="int64")
     return _sum(a, axes=axes_of(dim, x.ndim), keepdims=keepdim)
+
+
+def narrowed(y: Value, dtype: np.dtype[Any]) -> Value:
+    """A sum or product in the dtype that was asked for: of short integers NumPy forms them in 64 bits."""
+    return y if dtype.itemsize == 8 or dtype.kind in "fc" else cast(y, dtype=dtype)
 
 
 def _mean_vjp(g: Value, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Value:
@@ -136,11 +142,15 @@ def _extremum(name: str, method: str) -> Any:
         axes = axes_of(dim, a.ndim)
         if 0 in a.shape:
             check_not_empty(name, a.shape, None if dim is None or dim == () else axes)
+        if a.dtype.kind == "c":
+            raise not_implemented(f"{method}_values_cpu", a.dtype)
         return extremum(a, axes=axes, keepdims=keepdim)
 
     def of_all(a: Value) -> Value:
         if 0 in a.shape:
             check_not_empty(method, a.shape, None)
+        if a.dtype.kind == "c":
+            raise not_implemented(f"{method}_all", a.dtype)
         return extremum(a, axes=tuple(range(a.ndim)), keepdims=False, nans=True)
 
     reduce.__name__ = reduce.__qualname__ = name
@@ -152,18 +162,21 @@ amax, _max_of_all = _extremum("amax", "max")
 amin, _min_of_all = _extremum("amin", "min")
 
 
-def _arg(name: str) -> Any:
-    @plain
-    def places(a: Array, axis: int | None, keepdims: bool) -> Array:
-        return getattr(array_module(a), name)(a, axis=axis, keepdims=keepdims)
+@plain
+def _places(a: Array, name: str, axis: int | None, keepdims: bool) -> Array:
+    return getattr(array_module(a), name)(a, axis=axis, keepdims=keepdims)
 
+
+def _arg(name: str) -> Any:
     def locate(a: Value, dim: int | None = None, keepdim: bool = False) -> Value:
         axis = None if dim is None else axis_of(dim, a.ndim)
+        if a.dtype.kind in "cb":
+            raise DtypeError(f"{name}(): does not support {'complex' if a.dtype.kind == 'c' else 'bool'} input")
         if 0 in a.shape:
             if dim is None:
                 raise IndexOutOfRange(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
             check_not_empty(name, a.shape, (axis_of(dim, a.ndim),))
-        return places(a, axis if a.ndim else None, keepdim)
+        return _places(a, name, axis if a.ndim else None, keepdim)
 
     locate.__name__ = locate.__qualname__ = name
     locate.__doc__ = f"The index of the first {name[3:]}imum along ``dim``, or in the flattened tensor."
@@ -182,7 +195,9 @@ def _pick(a: Value, dim: int, keepdim: bool, name: str) -> Any:
     axis, shape = axis_of(dim, a.ndim), a.shape
     if 0 in shape:
         check_not_empty(name, shape, (axis,))
-    indices = (argmax if name == "max" else argmin)(a, axis)
+    if a.dtype.kind == "c":
+        raise DtypeError(f"{name}(): does not support complex input")
+    indices = _places(a, "argmax" if name == "max" else "argmin", axis if shape else None, False)
     values = pick(a, axis, raw(indices).copy()) if shape else clone(a)
     if keepdim and shape:
         kept = kept_shape(shape, (axis,))
@@ -221,6 +236,8 @@ def min(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
 
 def aminmax(a: Value, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """``(min, max)`` of all entries or along an axis; ties share the gradient evenly."""
+    if a.dtype.kind == "c":
+        raise not_implemented("aminmax_cpu", a.dtype)
     return results("aminmax", "min", "max")(amin(a, dim, keepdim), amax(a, dim, keepdim))
 
 
@@ -256,7 +273,15 @@ def count_nonzero(a: Value, dim: Dim = None) -> Value:
 
 
 def nansum(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
-    """The sum over ``dim``, nan counting as 0."""
+    """The sum over ``dim``, nan counting as 0.
+
+    Raises:
+        DtypeError: of complex numbers.
+    """
     from .elementwise import where
 
+    if a.dtype.kind in "biu":
+        return sum(a, dim, keepdim, dtype=dtype)
+    if a.dtype.kind == "c" or dtype is not None and as_dtype(dtype, "nansum").kind == "c":
+        raise DtypeError("nansum on CPU does not support complex inputs")
     return sum(where(a == a, a, 0), dim, keepdim, dtype=dtype)

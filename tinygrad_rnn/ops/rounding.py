@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentRuntimeError
+from ..backend import not_implemented, only
+from ..errors import ArgumentRuntimeError, UnsupportedDtype
 from ..tape.primitive import binary, primitive, unary
 from ..tape.tensor import Tensor
 from ..typing import Array, Value
@@ -18,9 +19,22 @@ __all__ = ["ceil", "clamp", "clamp_max", "clamp_min", "clip", "divide_rounded", 
 __all__ += ["frac", "remainder", "round", "trunc"]
 
 
+def _unrounded(name: str, a: Array) -> UnsupportedDtype:
+    if a.dtype.kind == "c":
+        return UnsupportedDtype(f"{name} is not supported for complex inputs")
+    return not_implemented(f"{name}_vml_cpu", a.dtype)
+
+
 def _whole(name: str, ufunc: Any, doc: str) -> Any:
     """A rounding function: whole numbers stay as they are, and the derivative is 0."""
-    forward = lambda a: ufunc(a) if a.dtype.kind == "f" else a.copy()  # noqa: E731
+
+    def forward(a: Array) -> Array:
+        if a.dtype.kind == "f":
+            return ufunc(a)
+        if a.dtype.kind in "iu":
+            return a.copy()
+        raise _unrounded(name, a)
+
     return unary(name, forward, lambda g, y, a: zeros_of(g), doc=f"{doc}  Its derivative is 0.")
 
 
@@ -28,11 +42,11 @@ floor = _whole("floor", np.floor, "The largest whole number not above a.")
 ceil = _whole("ceil", np.ceil, "The smallest whole number not below a.")
 trunc = _whole("trunc", np.trunc, "a without its fraction, rounded towards 0.")
 fix = trunc
-frac = unary("frac", lambda a: a - np.trunc(a), lambda g, y, a: g, doc="a - trunc(a)")
+frac = unary("frac", only("f", "frac_cpu", lambda a: a - np.trunc(a)), lambda g, y, a: g, doc="a - trunc(a)")
 
 _round = primitive(
     "round",
-    lambda a, decimals: np.round(a, decimals) if a.dtype.kind == "f" else a.copy(),
+    only("fiu", "round_vml_cpu", lambda a, decimals: np.round(a, decimals) if a.dtype.kind == "f" else a.copy()),
     (lambda g, y, a, decimals: zeros_of(g),),
     ("",),
 )
@@ -146,6 +160,8 @@ def clamp(a: Value, min: Any = None, max: Any = None) -> Value:
         raise ArgumentRuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     bounds = [bound for bound in (min, max) if bound is not None]
     dtype = mixed_type(a, *bounds)
+    if dtype.kind == "c":
+        raise UnsupportedDtype("clamp is not supported for complex types")
     a = a if a.dtype == dtype else cast(a, dtype=dtype)
     if not any(isinstance(bound, Tensor) or hasattr(bound, "shape") for bound in bounds):
         return _clamp_number(a, low=min, high=max)

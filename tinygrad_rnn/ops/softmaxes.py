@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import as_dtype
+from ..backend import as_dtype, not_implemented
 from ..tape.primitive import primitive
 from ..typing import Array, Value
 from .dtypes import cast
@@ -38,29 +38,31 @@ def _softmax_vjp(g: Value, y: Value, a: Any, dim: int) -> Value:
     return weighted - y * sum(weighted, dim, keepdim=True)
 
 
-_softmax_primitive = primitive("softmax", _softmax, (_softmax_vjp,), ("y",), floating=True)
+_softmax_primitive = primitive("softmax", _softmax, (_softmax_vjp,), ("y",))
 _log_softmax_primitive = primitive(
     "log_softmax",
     _log_softmax,
     (lambda g, y, a, dim: g - exp(y) * sum(g, dim, keepdim=True),),
     ("y",),
-    floating=True,
 )
 
 
 def softmax(a: Value, dim: int, dtype: Any = None) -> Value:
     """``exp(a) / sum(exp(a))`` along ``dim``, computed from ``a - max(a)`` so that nothing overflows."""
-    return _along(_softmax_primitive, a, dim, dtype)
+    return _along("softmax", _softmax_primitive, a, dim, dtype)
 
 
 def log_softmax(a: Value, dim: int, dtype: Any = None) -> Value:
     """``a - log(sum(exp(a)))`` along ``dim``, computed from ``a - max(a)`` so that nothing overflows."""
-    return _along(_log_softmax_primitive, a, dim, dtype)
+    return _along("log_softmax", _log_softmax_primitive, a, dim, dtype)
 
 
-def _along(f: Any, a: Value, dim: int, dtype: Any) -> Value:
-    a = a if dtype is None else cast(a, dtype=as_dtype(dtype))
+def _along(op: str, f: Any, a: Value, dim: int, dtype: Any) -> Value:
+    a = a if dtype is None else cast(a, dtype=as_dtype(dtype, op))
     dim = axis_of(dim, a.ndim)
+    if a.dtype.kind != "f":
+        kernel = f"{op}_lastdim_kernel_impl" if dim == a.ndim - 1 else f"{op}_kernel_impl"
+        raise not_implemented(kernel, a.dtype, "convert it, x.float()")
     return f(a, dim=dim) if a.ndim else reshape(f(reshape(a, (1,)), dim=0), ())
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module
-from ..errors import IndexOutOfRange, ShapeRuntimeError
+from ..backend import array_module, not_implemented, only
+from ..errors import DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
@@ -27,6 +27,8 @@ __all__ = ["argsort", "kthvalue", "median", "msort", "sort", "topk", "unique"]
 def _order(a: Value, dim: int, descending: bool) -> Tensor:
     """The places in order of their values; equal ones keep theirs, nan counts as the largest."""
     x: Array = raw(a)
+    if x.dtype.kind == "c":
+        raise DtypeError(" Sort does not support complex dtypes on CPU")
     if x.ndim == 0:
         return wrap(array_module(x).zeros((), np.int64))
     dim = axis_of(dim, x.ndim)
@@ -63,6 +65,8 @@ def topk(a: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = T
     >>> tg.topk(tg.tensor([1.0, 5.0, 2.0]), 2).indices
     tensor([1, 2])
     """
+    if a.dtype.kind in "cb":
+        raise DtypeError(f"topk does not support {'complex' if a.dtype.kind == 'c' else 'bool'} dtypes on CPU")
     size = a.shape[axis_of(dim, a.ndim)] if a.ndim else 1
     if not 0 <= k <= size:
         raise ShapeRuntimeError(f"selected index k out of range: topk of {k} along an axis of size {size}")
@@ -75,6 +79,8 @@ def topk(a: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = T
 def _nth(a: Value, number: Any, dim: int, keepdim: bool, name: str) -> Any:
     """The entry that stands at a place of the order (one number for each line)."""
     result = results(name, "values", "indices")
+    if a.dtype.kind in "cb":
+        raise not_implemented("median_out" if name == "median" else f"{name}_cpu", a.dtype)
     if a.ndim == 0:
         places = wrap(array_module(raw(a)).zeros((), np.int64))
         return result(gather(a, dim, places), places)
@@ -116,7 +122,7 @@ def _median(a: Array) -> Array:
     return line[-1] if bool(line[-1] != line[-1]) else line[(line.size - 1) // 2]
 
 
-_median_of_all = primitive("median", _median, (_median_vjp,), ("ya",))
+_median_of_all = primitive("median", only("fiu", "median_cpu", _median), (_median_vjp,), ("ya",))
 
 
 def median(a: Value, dim: int | None = None, keepdim: bool = False) -> Any:
@@ -143,6 +149,8 @@ def unique(
     (tensor([1, 3]), tensor([2, 1]))
     """
     x = raw(a)
+    if x.dtype.kind == "c":
+        raise not_implemented("unique" if dim is None else "unique_dim", x.dtype)
     if dim is not None:
         dim = axis_of(dim, x.ndim)
     values, inverse, counts = array_module(x).unique(x, return_inverse=True, return_counts=True, axis=dim)

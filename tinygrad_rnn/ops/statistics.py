@@ -12,7 +12,7 @@ import numpy as np
 from ..backend import as_dtype, scalar_name
 from ..errors import ArgumentError, DtypeError
 from ..tape.primitive import primitive, unary
-from ..typing import Array, Shape, Value
+from ..typing import Array, DType, Shape, Value
 from .dtypes import cast
 from .elementwise import abs, square, where
 from .reduce import amax, amin, count, mean, spread, sum
@@ -115,6 +115,24 @@ _count = primitive(
 )
 
 
+def _wider(chosen: DType, dtype: DType) -> DType:
+    """The type that a norm is computed in: of the kind of the input, and not narrower."""
+    wrong = None
+    if chosen.kind not in "fc":
+        wrong = f"dtype should be floating point or complex, but got {scalar_name(chosen)}"
+    elif chosen.kind != dtype.kind:
+        kind = "complex" if dtype.kind == "c" else "real"
+        wrong = f"dtype should be {kind} for {kind} inputs, but got {scalar_name(chosen)}"
+    elif chosen.itemsize < dtype.itemsize:
+        wrong = (
+            f"the dtype of the input ({scalar_name(dtype)}) should be convertible without narrowing to the specified "
+            f"dtype ({scalar_name(chosen)})"
+        )
+    if wrong:
+        raise DtypeError(f"linalg.vector_norm: {wrong}")
+    return chosen
+
+
 def norm(a: Value, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Value:
     """The p-norm over ``dim``, all axes together: ``sum(|a|**p) ** (1/p)``; its derivative at 0 is 0.
 
@@ -126,13 +144,13 @@ def norm(a: Value, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype
     >>> tg.norm(tg.tensor([3.0, 4.0]))
     tensor(5.)
     """
-    if dtype is not None:
-        a = cast(a, dtype=as_dtype(dtype, "norm"))
     if a.dtype.kind not in "fc":
         raise DtypeError(
             f"linalg.vector_norm: Expected a floating point or complex tensor as input. "
             f"Got {scalar_name(a.dtype)}. Convert it: x.float()"
         )
+    if dtype is not None:
+        a = cast(a, dtype=_wider(as_dtype(dtype, "norm"), a.dtype))
     p = 2.0 if p in ("fro", None) else p
     if isinstance(p, str):
         raise ArgumentError(f"norm(): p must be a number or 'fro', got {p!r}")

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import only
 from ..tape.primitive import binary, primitive, unary
 from ..tape.tensor import Tensor
 from ..typing import Array, Value
@@ -103,10 +104,9 @@ def _softplus_vjp(g: Value, y: Any, a: Value, beta: float, threshold: float) -> 
 
 _softplus_primitive = primitive(
     "softplus",
-    _softplus,
+    only("f", "softplus_cpu", _softplus),
     (_softplus_vjp,),
     ("a",),
-    floating=True,
 )
 
 

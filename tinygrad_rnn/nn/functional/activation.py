@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ...errors import ArgumentError, ShapeRuntimeError
+from ...backend import not_implemented, only, scalar_name
+from ...errors import ArgumentError, DtypeError, ShapeRuntimeError, UnsupportedDtype
 from ...ops import exp, sigmoid, tanh, where
 from ...ops.elementwise import constant_in, zeros_of
 from ...ops.shape import sum_to
@@ -31,6 +32,19 @@ def _log_sigmoid(a: Array) -> Array:
     return np.minimum(a, 0) - np.log1p(np.exp(-np.abs(a)))
 
 
+def _hardtanh(a: Array, low: float, high: float) -> Array:
+    kind = a.dtype.kind
+    if kind == "f":
+        return np.clip(a, low, high)
+    if kind == "c":
+        raise UnsupportedDtype("clamp is not supported for complex types")
+    if kind == "b":
+        raise DtypeError("Bool inputs not supported for hardtanh")
+    if kind == "u" and low < 0:
+        raise DtypeError("cannot do hardtanh on an unsigned type with negative limits")
+    return np.clip(a, int(low), int(high))  # so whole numbers stay whole
+
+
 def _elu(a: Array, alpha: float, scale: float, rate: float) -> Array:
     return np.where(a > 0, a * scale, np.expm1(np.minimum(a, 0) * rate) * (alpha * scale))
 
@@ -41,15 +55,15 @@ def _elu_vjp(g: Value, y: Any, a: Value, alpha: float, scale: float, rate: float
 
 log_sigmoid = unary(
     "log_sigmoid",
-    _log_sigmoid,
+    only("f", "log_sigmoid_cpu", _log_sigmoid),
     lambda g, y, a: g * sigmoid(-a),
     "a",
     doc="log(sigmoid(a)), which is -softplus(-a) and never overflows.",
 )
-_elu_primitive = primitive("elu", _elu, (_elu_vjp,), ("a",))
+_elu_primitive = primitive("elu", only("f", "elu_cpu", _elu), (_elu_vjp,), ("a",))
 _leaky_relu = primitive(
     "leaky_relu",
-    lambda a, slope: np.where(a > 0, a, a * slope),
+    only("f", "leaky_relu_cpu", lambda a, slope: np.where(a > 0, a, a * slope)),
     (lambda g, y, a, slope: constant_in(where(a > 0, g, g * slope), a),),
     ("a",),
 )
@@ -69,17 +83,22 @@ _prelu = primitive(
     ),
     ("ab", "a"),
 )
-_silu = unary("silu", lambda a: a * sigmoid(a), lambda g, y, a: g * (sigmoid(a) * (1 + a * (1 - sigmoid(a)))), "a")
+_silu = unary(
+    "silu",
+    only("fc", "silu_cpu", lambda a: a * sigmoid(a)),
+    lambda g, y, a: g * (sigmoid(a) * (1 + a * (1 - sigmoid(a)))),
+    "a",
+)
 _clip = primitive(
     "clip_open",
-    lambda a, low, high: np.clip(a, low, high),
+    _hardtanh,
     (lambda g, y, a, low, high: constant_in(where((a <= low) | (a >= high), 0, g), a),),
     ("a",),
     doc="a, kept within [low, high]; its derivative at the two bounds is 0.",
 )
 _threshold = primitive(
     "threshold",
-    lambda a, bound, value: np.where(a <= bound, a.dtype.type(value), a),
+    only("fiu", "threshold_cpu", lambda a, bound, value: np.where(a <= bound, a.dtype.type(value), a)),
     (lambda g, y, a, bound, value: constant_in(where(a <= bound, 0, g), a),),
     ("a",),
 )
@@ -90,23 +109,30 @@ def _shrink_vjp(g: Value, y: Any, a: Value, width: float) -> Value:
 
 
 _hardshrink = primitive(
-    "hardshrink", lambda a, width: np.where((a >= -width) & (a <= width), 0, a), (_shrink_vjp,), ("a",)
+    "hardshrink",
+    only("f", "hardshrink_cpu", lambda a, width: np.where((a >= -width) & (a <= width), 0, a)),
+    (_shrink_vjp,),
+    ("a",),
 )
 _softshrink = primitive(
     "softshrink",
-    lambda a, width: np.where(a > width, a - width, np.where(a < -width, a + width, a * 0)),
+    only(
+        "f",
+        "softshrink_check",
+        lambda a, width: np.where(a > width, a - width, np.where(a < -width, a + width, a * 0)),
+    ),
     (_shrink_vjp,),
     ("a",),
 )
 _hardsigmoid = primitive(
     "hardsigmoid",
-    lambda a: np.clip(a + 3, 0, 6) / 6,
+    only("f", "hardsigmoid_cpu", lambda a: np.clip(a + 3, 0, 6) / 6),
     (lambda g, y, a: constant_in(where((a > -3) & (a < 3), g * (1 / 6), 0), a),),
     ("a",),
 )
 _hardswish = primitive(
     "hardswish",
-    lambda a: np.where(a <= -3, a * 0, np.where(a >= 3, a, a * (a + 3) / 6)),
+    only("f", "hardswish_cpu", lambda a: np.where(a <= -3, a * 0, np.where(a >= 3, a, a * (a + 3) / 6))),
     (lambda g, y, a: where(a <= -3, 0, where(a < 3, g * (where(abs(a) < 3, a, 0) / 3 + 0.5), g)),),
     ("a",),
 )
@@ -131,8 +157,13 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     """x where x > 0, else w x, with one learned w in all or one per channel (axis 1).
 
     Raises:
+        DtypeError: the two have different types.
         OptionError: neither 1 nor as many weights as channels.
     """
+    if input._data.dtype != weight._data.dtype:
+        raise DtypeError(
+            f"prelu: Type promoting not supported. Got {scalar_name(input.dtype)} and {scalar_name(weight.dtype)}"
+        )
     if weight.numel() != 1:
         channels = input.shape[1] if input.ndim > 1 else 1
         if weight.numel() != channels:
@@ -176,6 +207,8 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x))."""
+    if input.dtype.kind != "f":
+        raise not_implemented("mish_cpu", input.dtype)
     return applied("mish", lambda x: x * tanh(softplus(x)), input, inplace)
 
 
@@ -271,6 +304,8 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     """
     if input.ndim == 0:
         raise ShapeRuntimeError("glu does not support scalars because halving size must be even")
+    if input.dtype.kind != "f":
+        raise not_implemented("glu_cpu", input.dtype)
     axis = dim % input.ndim
     size = input.shape[axis]
     if size % 2:

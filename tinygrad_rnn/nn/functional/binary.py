@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...backend import scalar_name
+from ...backend import not_implemented, scalar_name
 from ...backend.quiet import unreported
 from ...errors import ArgumentError, DtypeError
 from ...ops import exp, log, maximum, where
@@ -69,6 +69,8 @@ def binary_cross_entropy(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}) is deprecated. "
             "Please ensure they have the same size."
         )
+    if input._data.dtype.kind != "f":
+        raise not_implemented("binary_cross_entropy", input.dtype, "convert it, x.float()")
     if target._data.dtype != input._data.dtype:
         raise DtypeError(
             f"Found dtype {scalar_name(target.dtype)} but expected {scalar_name(input.dtype)}. Convert the target"
@@ -137,6 +139,9 @@ def kl_div(
             "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
             "'mean' will be changed to behave the same as 'batchmean' in the next major release."
         )
+    for t in (input, target):
+        if t.dtype.kind != "f":
+            raise DtypeError(f"kl_div: {'Complex' if t.dtype.kind == 'c' else 'Integral'} inputs not supported.")
     per_sample = reduction == "batchmean" and size_average is None and reduce is None
     reduction = reduction_name("sum" if per_sample else reduction, size_average, reduce)
     if log_target:

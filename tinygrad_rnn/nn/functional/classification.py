@@ -255,6 +255,8 @@ def nll_loss(
     2.5
     """
     reduction = reduction_name(reduction, size_average, reduce)
+    if input._data.dtype.kind != "f":
+        raise not_implemented("nll_loss_out_frame", input.dtype, "convert it, x.float()")
     case = _case("nll_loss", input, target, weight, ignore_index)
     result: Tensor
     (result,) = _nll(input, case=case, reduction=reduction)
@@ -308,7 +310,7 @@ def cross_entropy(
     if not 0.0 <= label_smoothing <= 1.0:
         raise OptionError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if input.dtype.kind != "f":
-        raise not_implemented("cross_entropy", input.dtype, "x.float()")
+        raise not_implemented("cross_entropy", input.dtype, "convert it, x.float()")
     if input.shape == target.shape:
         if target.dtype.kind != "f":
             raise DtypeError(

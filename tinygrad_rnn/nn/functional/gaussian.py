@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from ...backend import not_implemented, only
 from ...ops import exp
 from ...tape.primitive import unary
 from ...typing import Array, Value
@@ -115,7 +116,7 @@ def _cdf(a: Value) -> Value:
 
 _gelu = unary(
     "gelu",
-    lambda a: a * _cdf(a),
+    only("f", "GeluKernelImpl", lambda a: a * _cdf(a)),
     lambda g, y, a: g * (_cdf(a) + a * exp(-0.5 * (a * a)) * (1 / math.sqrt(2 * math.pi))),
     "a",
 )
@@ -134,5 +135,7 @@ def gelu(input: Value, approximate: str = "none") -> Any:
         return _gelu(input)
     if approximate != "tanh":
         raise OptionError(f"approximate argument must be either none or tanh, got {approximate!r}")
+    if input.dtype.kind != "f":
+        raise not_implemented("GeluKernelImpl", input.dtype)
     inner = math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)
     return 0.5 * input * (1 + inner.tanh())

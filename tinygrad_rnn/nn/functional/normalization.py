@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ...backend import not_implemented, only
 from ...errors import ShapeRuntimeError
 from ...ops import mean, rsqrt, square
 from ...tape.fused import fused
@@ -66,7 +67,7 @@ def _reference(x: Value, weight: Value, bias: Value, count: int, eps: float) -> 
     return (y if bias is None else y + bias,)
 
 
-_layer_norm = fused("layer_norm", _forward, _backward, _reference, kept=False)
+_layer_norm = fused("layer_norm", only("f", "LayerNormKernelImpl", _forward), _backward, _reference, kept=False)
 
 
 def _check(input: Tensor, normalized_shape: Shape, weight: Tensor | None, bias: Tensor | None) -> None:
@@ -126,7 +127,9 @@ def rms_norm(
     """
     shape = tuple(normalized_shape)
     _check(input, shape, weight, None)
+    if input.dtype.kind in "biu":
+        raise not_implemented("rms_norm", input.dtype)
     axes = _axes(input, len(shape))
     small = float(np.finfo(input.dtype).eps) if eps is None else eps
     y: Tensor = input * rsqrt(mean(square(input), axes, keepdim=True) + small)
-    return y if weight is None else y * weight
+    return y if weight is None else (y * weight).to(input.dtype)

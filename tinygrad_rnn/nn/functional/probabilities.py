@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ...backend import not_implemented, random
+from ...backend import random
 from ...backend.fill import fill_exponential
 from ...tape.tensor import Tensor, wrap
 from ..caution import caution
@@ -25,11 +25,6 @@ def _axis(name: str, ndim: int, dim: int | None) -> int:
     return 0 if ndim in (0, 1, 3) else 1
 
 
-def _floating(name: str, input: Tensor, dtype: Any) -> None:
-    if dtype is None and input.dtype.kind != "f":
-        raise not_implemented(name, input.dtype, "x.float()")
-
-
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """exp(x) / sum(exp(x)) along ``dim``, safe for large entries.
 
@@ -41,21 +36,18 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     >>> softmax(tg.tensor([1000.0, 1000.0]), dim=0)
     tensor([0.5000, 0.5000])
     """
-    _floating("softmax", input, dtype)
     result: Tensor = ops.softmax(input, _axis("softmax", input.ndim, dim), dtype=dtype)
     return result
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """log(softmax(x)) along ``dim``, safe for large entries."""
-    _floating("log_softmax", input, dtype)
     result: Tensor = ops.log_softmax(input, _axis("log_softmax", input.ndim, dim), dtype=dtype)
     return result
 
 
 def softmin(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: Any = None) -> Tensor:
     """softmax(-x) along ``dim``."""
-    _floating("softmin", input, dtype)
     result: Tensor = ops.softmax(-input, _axis("softmin", input.ndim, dim), dtype=dtype)
     return result
 

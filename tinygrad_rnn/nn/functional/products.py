@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ... import ops
-from ...errors import ShapeRuntimeError
+from ...backend import scalar_name
+from ...errors import DtypeError, ShapeRuntimeError
 from ...ops import abs, broadcast_tensors, maximum, sqrt, where
 from ...ops import sum as total
 from ...tape.tensor import Tensor
@@ -53,13 +54,15 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
         )
     left = input1 @ weight.permute(1, 0, 2).reshape(size1, outputs * size2)
     product = left.reshape(*input1.shape[:-1], outputs, size2) * input2.unsqueeze(-2)
-    result: Tensor = total(product, -1)
+    result: Tensor = total(product, -1, dtype=product.dtype)
     return result if bias is None else result + bias
 
 
 def _length(x: Tensor, p: float, dim: int, keepdim: bool) -> Tensor:
     """The p-norm along an axis; its derivative at 0 is 0."""
     result: Tensor
+    if x.dtype.kind == "c":
+        x = abs(x)
     if p == float("inf"):
         result = abs(x).amax(dim, keepdim=keepdim)
     elif p == 1:
@@ -79,6 +82,10 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     >>> cosine_similarity(tg.tensor([1.0, 0.0]), tg.tensor([1.0, 1.0]), dim=0)
     tensor(0.7071)
     """
+    for x in (x1, x2):
+        if x.dtype.kind != "f":
+            name = scalar_name(x.dtype)
+            raise DtypeError(f"expected common dtype to be floating point, yet common dtype is {name}")
     x1, x2 = broadcast_tensors(x1, x2)  # first: an axis of size 1 has another length when it is repeated
     unit1 = x1 / maximum(_length(x1, 2, dim, True), eps)
     unit2 = x2 / maximum(_length(x2, 2, dim, True), eps)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...backend import not_implemented
+from ...backend import only
 from ...errors import ArgumentError
 from ...ops import abs
 from ...ops.rounding import _clamp_number
@@ -25,7 +25,7 @@ __all__ = ["huber_loss", "l1_loss", "mse_loss", "smooth_l1_loss"]
 
 # of the residual d = x - t; their second derivative does not depend on d, and is not recorded as if it did
 
-_squared = unary("squared_error", np.square, lambda g, y, d: g * (2 * d), "a", doc="d * d")
+_squared = unary("squared_error", only("f", "mse_cpu", np.square), lambda g, y, d: g * (2 * d), "a", doc="d * d")
 
 
 def _huber(d: Array, delta: float) -> Array:
@@ -42,8 +42,13 @@ def _smooth_l1_vjp(g: Value, y: Any, d: Value, beta: float) -> Value:
     return g * _clamp_number(d / beta, low=-1, high=1)
 
 
-_huber_of = primitive("huber", _huber, (lambda g, y, d, delta: g * _clamp_number(d, low=-delta, high=delta),), ("a",))
-_smooth_l1_of = primitive("smooth_l1", _smooth_l1, (_smooth_l1_vjp,), ("a",))
+_huber_of = primitive(
+    "huber",
+    only("f", "huber_cpu", _huber),
+    (lambda g, y, d, delta: g * _clamp_number(d, low=-delta, high=delta),),
+    ("a",),
+)
+_smooth_l1_of = primitive("smooth_l1", only("f", "smooth_l1_cpu", _smooth_l1), (_smooth_l1_vjp,), ("a",))
 
 
 def _weighted(loss: Tensor, input: Tensor, weight: Tensor, reduction: str, mean_of_weights: bool) -> Tensor:
@@ -78,8 +83,6 @@ def mse_loss(
     """
     same_size_warning(input, target)
     reduction = reduction_name(reduction, size_average, reduce)
-    if input.dtype.kind not in "fc" and target.dtype.kind not in "fc":
-        raise not_implemented("mse_loss", input.dtype, "x.float()")
     loss = _squared(input - target)
     return reduced(loss, reduction) if weight is None else _weighted(loss, input, weight, reduction, True)
 

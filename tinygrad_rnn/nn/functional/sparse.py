@@ -141,6 +141,11 @@ def embedding_bag(
             f"embedding_bag: per_sample_weights need mode='sum' (got '{mode}') and the same shape as the input "
             f"{list(input.shape)} (got {list(per_sample_weights.shape)})"
         )
+    if weight.dtype.kind != "f":
+        raise DtypeError(
+            "Expected tensor for argument #1 'weight' to have one of the following scalar types: Half, Float, Double; "
+            f"but got torch.{scalar_name(weight.dtype)}Tensor instead (while checking arguments for embedding_bag)"
+        )
     xp = array_module(input._data)
     if input.ndim == 2:
         if offsets is not None:
