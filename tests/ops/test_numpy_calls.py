@@ -19,7 +19,7 @@ import numpy.testing.overrides as overridable
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.autograd.gradcheck import gradcheck
+from tinygrad_rnn.autograd.gradcheck import gradcheck, gradgradcheck
 from tinygrad_rnn.errors import TinygradRnnError
 from tinygrad_rnn.ops import numpy_protocol
 
@@ -105,6 +105,44 @@ def test_a_call_gives_numpys_value_and_its_gradient_or_a_refusal(kind: str, expr
 
 def gradients(outputs: list[tg.Tensor], leaf: tg.Tensor) -> Any:
     return tg.autograd.grad([x.sum() for x in outputs], [leaf], allow_unused=True, retain_graph=True)
+
+
+SECOND = """
+np.sinc(b)
+np.sinc(0.0 * a)
+np.cbrt(b)
+np.quantile(b, [[0.2], [0.7]], axis=1, method="weibull")
+np.nanstd(np.where(m, b, np.nan), axis=1, keepdims=True, ddof=0.5)
+np.cov(b, fweights=np.array([1, 2, 3]), aweights=np.abs(a))
+np.corrcoef(b)
+np.interp(np.array([-5.0, 0.1, 0.6, 7.0]), np.cumsum(p[0]) - 1, a)
+np.gradient(a, np.cumsum(p[0]))
+np.trapezoid(b, x=np.cumsum(np.abs(a)), axis=-1)
+np.geomspace(p, 5.0, num=4, endpoint=False, dtype=np.float64, axis=-1)
+np.convolve(a, b[0])
+np.kron(a, b)
+np.cross(b, p)
+np.linalg.matrix_power(s, n=5)
+np.linalg.vector_norm(b, axis=(0, 1), keepdims=True, ord=3)
+np.insert(a, 1, b[0])
+np.logaddexp2(b, a)
+np.float_power(p, b)
+np.prod(c, axis=(0, 2), keepdims=True)
+"""
+
+
+@pytest.mark.parametrize("expression", SECOND.split("\n")[1:-1])
+def test_second_derivatives_are_right_too(expression: str) -> None:
+    assert ("grad", expression) in LINES
+    leafs = {name: tg.tensor(value, requires_grad=value.dtype.kind == "f") for name, value in arrays().items()}
+    floats = [x for x in leaves(evaluate(expression, leafs)) if x.dtype.kind == "f"]
+    names = [k for k, t in leafs.items() if t.requires_grad and any(g is not None for g in gradients(floats, t))]
+
+    def f(*inputs: tg.Tensor) -> Any:
+        results = leaves(evaluate(expression, {**leafs, **dict(zip(names, inputs, strict=True))}))
+        return tuple([x * x for x in results])  # so that what is linear has a second derivative
+
+    assert gradgradcheck(f, [leafs[name] for name in names])
 
 
 # all of them ------------------------------------------------------------------------------------------------------
