@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -22,6 +23,17 @@ SMALL = "--hidden 8 --embedding 4 --batch 4 --bptt 8 --updates 30 --eval-every 1
 def _random_state_does_not_leak() -> Iterator[None]:
     with fork_rng():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _signals_are_as_in_a_terminal() -> Iterator[None]:
+    """A shell's background job ignores SIGINT, nohup SIGHUP; what these tests start would inherit it."""
+    usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+    usual |= {signal.SIGHUP: signal.SIG_DFL} if hasattr(signal, "SIGHUP") else {}
+    before = {number: signal.signal(number, handler) for number, handler in usual.items()}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

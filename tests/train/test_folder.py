@@ -183,7 +183,7 @@ class FullDisk:
         return Limited()
 
 
-@pytest.mark.parametrize("after", [0, 1, 2, 3, 5, 9, 20, 33, 47])
+@pytest.mark.parametrize("after", [0, 2, 3, 9, 20, 47])
 def test_a_full_disk_is_told_with_the_file_and_with_what_is_saved(
     tmp_path: Path,
     text: Path,
@@ -220,13 +220,13 @@ def test_a_small_disk_that_fills_up(tmp_path: Path, text: Path) -> None:
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "none", disk], capture_output=True).returncode:
         pytest.skip("nothing can be mounted here")
     try:
-        options = "--hidden 8 --embedding 4 --batch 4 --bptt 8 --updates 3000 --quiet --eval-every 50"
+        options = "--hidden 8 --embedding 4 --batch 4 --bptt 8 --updates 3000 --quiet --eval-every 20"
         arguments = ["train", "--text", str(text), "--out", str(disk / "run"), *options.split()]
         done = subprocess.run(
             [sys.executable, "-m", "tinygrad_rnn", *arguments],
             capture_output=True,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "TINYGRAD_RNN_KERNELS": "numpy"},
         )
         saved = load(disk / "run" / "checkpoint.safetensors")["update"]
         assert done.returncode == 2 and saved > 0

@@ -172,7 +172,7 @@ def test_what_the_terminal_cannot_show_is_escaped(run: Run, tmp_path: Path, smal
 def test_interrupted_at_once_there_is_no_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def interrupted(path: str | None) -> str:
+    def interrupted(*unused: object) -> str:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tinygrad_rnn.train.commands.read_text", interrupted)

@@ -13,6 +13,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.serialization import load, save
+from tinygrad_rnn.train.cli import main
 
 Saved = dict[str, Any]
 Mistake = Callable[..., str]
@@ -148,12 +149,9 @@ def test_parts_that_do_not_fit_each_other(mistake: Mistake, finished: Path, name
         assert "is damaged" in mistake("sample", finished)
 
 
-def test_how_to_step_is_taken_from_the_configuration_not_from_the_optimiser(
-    finished: Path, run: Callable[..., tuple[int, str, str]]
-) -> None:
+def test_how_to_step_is_taken_from_the_configuration_not_from_the_optimiser(finished: Path) -> None:
     spoil(finished, lambda saved: saved["optimizer"].update(param_groups="nonsense"))
-    status, _, errors = run("train", "--resume", finished, "--updates", 31, "--quiet")
-    assert status == 0 and errors == ""
+    assert main(["train", "--resume", str(finished), "--updates", "31", "--quiet"]) == 0
 
 
 def test_no_escape_sequence_of_a_file_reaches_the_terminal(mistake: Mistake, finished: Path) -> None:

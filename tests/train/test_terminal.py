@@ -39,6 +39,7 @@ def shell(folder: Path, line: str) -> tuple[int, str, str]:
     """What a line of a shell says in which ``PROGRAM`` is the program."""
     program = f"{sys.executable} -m tinygrad_rnn"
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    env["TINYGRAD_RNN_KERNELS"] = "numpy"  # no Numba to load
     done = subprocess.run(
         ["bash", "-c", line.replace("PROGRAM", program)], cwd=folder, env=env, capture_output=True, text=True
     )
@@ -90,7 +91,6 @@ def test_a_sample_that_nobody_can_read_is_an_error(
     [
         ("PROGRAM train OPTIONS >&- 2>&- <&-", 0),
         ("PROGRAM train OPTIONS > /dev/full 2> /dev/full", 0),
-        ("PROGRAM train OPTIONS 2>&1 | head -c 10; exit ${PIPESTATUS[0]}", 0),
         ("PROGRAM sample ../finished > /dev/full", 2),
     ],
 )
