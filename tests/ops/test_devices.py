@@ -35,3 +35,28 @@ def gradients(case: Case, tensors: list[Any]) -> list[Any]:
         seeds = [tg.ones_like(y) for y in recorded]
         live += [g for g in tg.autograd.grad(recorded, inputs, seeds, allow_unused=True) if g is not None]
     return live
+
+
+NUMPYS = """
+np.sum(t) np.sum(t,axis=()) np.mean(t,1) np.std(t) np.max(t,0) np.nansum(t) np.nanmean(t,axis=1,keepdims=True)
+np.prod(t,1) np.concatenate([t,t]) np.stack([t,t]) np.reshape(t,(3,2)) np.transpose(t) np.squeeze(t[None]) np.flip(t)
+np.take(t,[0,2])
+np.sort(t) np.sort(t,None) np.where(t>1,t,0.5) np.clip(t,1,3) np.diff(t) np.kron(t,t) np.tanh(t) np.cbrt(t)
+np.add.reduce(t)
+""".split()
+
+
+@pytest.mark.parametrize("name", ["double", pytest.param("cupy", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("expression", NUMPYS)
+def test_numpys_functions_with_a_gradient_stay_on_the_device(expression: str, name: str) -> None:
+    values = np.array([[0.3, 1.7, 2.1], [3.4, 0.9, 4.2]])
+    host = tg.tensor(values, requires_grad=True)
+    expected = eval(expression, {"np": np, "t": host})  # noqa: S307
+    expected.sum().backward()
+    with arrays.module(name) as xp:
+        t = tg.as_tensor(xp.asarray(values)).requires_grad_()
+        found = eval(expression, {"np": np, "t": t})  # noqa: S307
+        found.sum().backward()
+        for ours, theirs in ((found, expected), (t.grad, host.grad)):
+            assert isinstance(ours._data, xp.ndarray), "it came back to the host"
+            np.testing.assert_allclose(xp.asnumpy(ours._data), theirs._data, 1e-12, 1e-12)

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import ArgumentTypeError
 from ..tape.tensor import Tensor, wrap
 from ..typing import Value
-from . import assign, elementwise, index, pieces, shape
+from . import assign, elementwise, index, pieces, shape, sorting
 from .dtypes import cast
 from .numpy_operands import alike, each, raw, tensor_of, tensors_in
 
@@ -135,6 +135,12 @@ def _trim_zeros(filt: Any, *args: Any, **kwargs: Any) -> Value:
     first = (kept.ctypes.data - values.ctypes.data) // values.itemsize if kept.size else 0
     starts = np.unravel_index(first, values.shape) if values.size else (0,) * values.ndim
     return a[tuple([slice(int(start), int(start) + n) for start, n in zip(starts, kept.shape, strict=True)])]
+
+
+def _sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Value:
+    a = tensor_of(a)
+    np.sort(np.zeros(0), kind=kind, order=order, stable=stable)  # raises if it is illegal
+    return sorting.sort(shape.reshape(a, (-1,)), -1)[0] if axis is None else sorting.sort(a, axis)[0]
 
 
 def _places_of_parts(a: Any, kth: Any, axis: int = -1, *args: Any, **kwargs: Any) -> Any:
@@ -303,7 +309,7 @@ MOVED: dict[Any, Form] = {
     np.roll: flattened(np.roll),
     np.rot90: flattened(np.rot90),
     np.select: _select,
-    np.sort: _by_order(np.sort, np.argsort),
+    np.sort: _sort,
     np.take: flattened(np.take),
     np.take_along_axis: flattened(np.take_along_axis),
     np.tile: flattened(np.tile),

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import as_dtype
+from ..backend import as_dtype, is_array
 from ..errors import ArgumentError, ArgumentTypeError
-from ..tape.tensor import wrap
+from ..tape.tensor import as_array, wrap
 from ..typing import Array, Value
 from . import cumulative, elementwise, reduce, shape, statistics
 from .dtypes import cast
@@ -36,10 +36,16 @@ def _prepared(a: Any, axis: Any, dtype: Any = None) -> tuple[Value, Any]:
     return a, axis
 
 
+def _array(condition: Any) -> Array:
+    """A mask as an array, wherever it lies."""
+    values = raw(condition)
+    return values if is_array(values) else np.asarray(values)
+
+
 def _over(axis: Any, condition: Any, keepdims: Any) -> tuple[Any, bool]:
     """The mask of what counts, and whether reduced axes stay: not the one added for the reduction over none."""
     none = isinstance(axis, (tuple, list)) and not len(axis)
-    mask = condition if condition is True else np.asarray(raw(condition))
+    mask = condition if condition is True else _array(condition)
     return (mask[..., None] if none and mask is not True else mask), bool(keepdims) and not none
 
 
@@ -98,7 +104,7 @@ def _mean(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdim
 
 def _count(x: Value, axes: Any, mask: Any, keep: bool) -> Array:
     """How many entries count in each place of the result."""
-    return np.asarray(np.broadcast_to(mask, x.shape).sum(axis=axes, keepdims=keep), x.dtype)
+    return as_array(np.broadcast_to(mask, x.shape).sum(axis=axes, keepdims=keep)).astype(x.dtype)
 
 
 def _var(a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: Any = 0, keepdims: Any = False, *,
@@ -149,7 +155,7 @@ def _cumulative(f: Any, start: int) -> Form:
 
 def _numbers(a: Any, condition: Any = True) -> Array:
     mask: Array = ~isnan(raw(a))
-    return mask if condition is True else mask & np.asarray(raw(condition))
+    return mask if condition is True else mask & _array(condition)
 
 
 def _without_nan(f: Form) -> Form:
