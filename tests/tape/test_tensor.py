@@ -117,6 +117,13 @@ def test_switching_gradients_on_and_off() -> None:
     assert not x.requires_grad
     with pytest.raises(RuntimeError, match="you can only change requires_grad flags of leaf variables"):
         y.requires_grad_(False)
+    assert y.requires_grad_() is y and y.requires_grad
+    for value, end in ((True, r"variables\.$"), (False, r"use var_no_grad = var.detach\(\)\.$")):
+        with pytest.raises(RuntimeError, match="you can only change requires_grad flags of leaf .*" + end):
+            y.requires_grad = value
+    for t in (x, y):
+        with pytest.raises(RuntimeError, match="requires_grad must be a bool"):
+            t.requires_grad = 1  # type: ignore[assignment]
     for whole in (tg.tensor([1]), tg.tensor([True])):
         with pytest.raises(RuntimeError, match="only Tensors of floating point .* can require gradients"):
             whole.requires_grad_()

@@ -51,6 +51,13 @@ def _check_differentiable(dtype: DType) -> None:
         )
 
 
+NOT_LEAF = "you can only change requires_grad flags of leaf variables."
+USE_DETACH = (
+    " If you want to use a computed variable in a subgraph that doesn't require differentiation use "
+    "var_no_grad = var.detach()."
+)
+
+
 class Tensor:
     """An array whose history can be recorded.
 
@@ -136,6 +143,10 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if not isinstance(value, bool):
+            raise GraphError(f"requires_grad must be a bool, got {type(value).__name__}")
+        if isinstance(self._node, Node):
+            raise GraphError(NOT_LEAF if value else NOT_LEAF + USE_DETACH)
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
@@ -150,10 +161,7 @@ class Tensor:
             self._node = Leaf(self, self._data.shape, self._data.dtype)
         elif not requires_grad and self._node is not None:
             if not self.is_leaf:
-                raise GraphError(
-                    "you can only change requires_grad flags of leaf variables. If you want to use a computed "
-                    "variable in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
-                )
+                raise GraphError(NOT_LEAF + USE_DETACH)
             self.detach_()
         return self
 
@@ -218,7 +226,20 @@ class Tensor:
         return out
 
     def detach_(self) -> Tensor:
-        """Forget this tensor's own history.  Its views keep theirs; a view is from now on none."""
+        """Forget this tensor's own history.  Its views keep theirs; a view is from now on none.
+
+        What was computed from it before keeps its history, and its gradient.
+
+        >>> import tinygrad_rnn as tg
+        >>> w = tg.tensor(3.0, requires_grad=True)
+        >>> b = 2 * w
+        >>> c = b * b
+        >>> b.detach_()
+        tensor(6.)
+        >>> c.backward()
+        >>> w.grad
+        tensor(24.)
+        """
         from .views import leave_family
 
         leave_family(self)
