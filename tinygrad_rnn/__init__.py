@@ -97,13 +97,6 @@ _LAZY |= dict.fromkeys(["Generator", "default_generator", "initial_seed", "manua
 _LAZY |= {"get_rng_state": "backend.generator", "set_rng_state": "backend.generator"}
 _LAZY |= dict.fromkeys(["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor"], "legacy")
 _LAZY |= dict.fromkeys(["HalfTensor", "IntTensor", "LongTensor", "ShortTensor"], "legacy")
-_ELSEWHERE = {
-    "compile": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",
-    "jit": "there is no compiler here: layers have fused forms, nn.LSTM(..., impl='fused')",
-    "onnx": "weights in its layout: serialization.to_onnx and from_onnx; models: tinygrad_rnn.save",
-    "distributed": "one process and one device",
-    "bfloat16": "float16, float32 and float64 are supported",
-}
 
 
 def __getattr__(name: str) -> Any:
@@ -116,9 +109,9 @@ def __getattr__(name: str) -> Any:
                 raise
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    from .absent import absent
+    from .absent import AbsentName
 
-    return absent(__name__, __all__, _ELSEWHERE)(name)
+    raise AbsentName(__name__, name, __all__)
 
 
 def __dir__() -> list[str]:

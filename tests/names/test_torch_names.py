@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
+import pickle
+import traceback
 from types import ModuleType
 
 import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tinygrad_rnn import absent
 from tinygrad_rnn.errors import ArgumentTypeError, DeviceError
 
 LEGACY = {
@@ -93,7 +97,7 @@ def test_an_absent_name_says_what_there_is(name: str, hint: str) -> None:
         (tg.optim, "Adamax", "Adam"),
         (tg.utils.data, "DistributedSampler", "RandomSampler"),
         (tg.serialization, "pickle", "the names here are .*save"),
-        (tg, "zzz", "outside the scope of this package"),
+        (tg, "zzzzz", r"dir\(tinygrad_rnn\) lists what there is"),
     ],
 )
 def test_an_absent_name_of_a_submodule_too(module: ModuleType, name: str, hint: str) -> None:
@@ -164,3 +168,52 @@ def test_the_class_itself_makes_float32_as_pytorch_has_it() -> None:
     values = np.zeros(2, np.float32)
     tg.Tensor(values)[0] = 1
     assert values[0] == 1
+
+
+INSTEAD = [(module, name) for module, known in absent.INSTEAD.items() for name in known]
+
+
+@pytest.mark.parametrize(("module", "name"), INSTEAD)
+def test_a_name_in_the_table_of_absent_ones_is_absent(module: str, name: str) -> None:
+    """Whoever adds the name takes it out of the table."""
+    assert not hasattr(importlib.import_module(module), name)
+
+
+def test_names_that_hints_point_to_are_there() -> None:
+    for name in ("autograd.functional.hvp", "serialization.to_onnx", "set_default_dtype", "nn.LayerNorm", "nn.RMSNorm",
+                 "nn.functional.layer_norm", "nn.functional.rms_norm", "multinomial", "logsumexp", "arange", "amax",
+                 "nn.functional.cosine_similarity", "Tape.memory", "Tensor.lerp_", "load", "normal"):
+        found = tg
+        for part in name.split("."):
+            found = getattr(found, part)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(tg, "func"), (tg, "distributions"), (tg, "linalg"), (tg, "isin"), (tg, "qr"), (tg, "det"), (tg, "inverse"),
+     (tg, "erf"), (tg, "fft"), (tg, "bincount"), (tg.nn, "CTCLoss"), (tg, "argh"), (tg, "sine"), (tg, "vander")],
+)  # fmt: skip
+def test_no_hint_misleads(module: ModuleType, name: str) -> None:
+    with pytest.raises(AttributeError) as caught:
+        getattr(module, name)
+    assert "did you mean" not in str(caught.value) and "outside the scope" not in str(caught.value)
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "Did you mean" not in shown and shown.rstrip().endswith(str(caught.value))
+
+
+def test_to_ask_for_an_absent_name_makes_no_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_text(*args: object) -> str:
+        raise AssertionError("the hint was made")
+
+    monkeypatch.setattr(absent, "_hint", no_text)
+    for module in (tg, tg.nn, tg.nn.functional, tg.optim, tg.autograd, tg.utils, tg.cuda, tg.serialization):
+        assert not hasattr(module, "absentt") and getattr(module, "absentt", 3) == 3
+
+
+def test_the_error_of_an_absent_name_is_an_ordinary_one() -> None:
+    with pytest.raises(AttributeError) as caught:
+        _ = tg.sofmax
+    error = caught.value
+    assert error.name == "sofmax" and error.args == (str(error),) and "softmax" in repr(error)
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is AttributeError and str(copy) == str(error)

@@ -25,13 +25,7 @@ from .streams import *  # noqa: F403
 
 __all__ = devices.__all__ + memory.__all__ + seeds.__all__ + streams.__all__
 
-_ELSEWHERE = {
-    "CUDAGraph": "CuPy captures graphs: cupy.cuda.Stream.begin_capture; see docs/gpu.md",
-    "amp": "float16, float32 and float64 are chosen by dtype=, without automatic casts",
-    "nccl": "one process and one device",
-}
-
-_refuse = absent(__name__, __all__, _ELSEWHERE)
+_refuse = absent(__name__, __all__)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..absent import absent
 from . import lr_scheduler
 from .adagrad import Adagrad
 from .adam import Adam
@@ -15,6 +16,4 @@ from .sgd import SGD
 
 __all__ = ["ASGD", "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "Optimizer", "RMSprop", "Rprop", "lr_scheduler"]
 
-
-def __getattr__(name: str) -> object:
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}. The optimisers here: {', '.join(__all__)}")
+__getattr__ = absent(__name__, __all__)

@@ -13,6 +13,7 @@
 
 from __future__ import annotations
 
+from ...absent import absent
 from .base import LRScheduler
 from .cosine import CosineAnnealingLR
 from .decay import ConstantLR, ExponentialLR, LinearLR, MultiStepLR, PolynomialLR, StepLR
@@ -40,6 +41,4 @@ __all__ = [
     "StepLR",
 ]
 
-
-def __getattr__(name: str) -> object:
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}. The schedules here: {', '.join(__all__)}")
+__getattr__ = absent(__name__, __all__)

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from ...absent import absent
 from .collate import default_collate, default_convert
 from .dataset import ChainDataset, ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
 from .loader import DataLoader, get_worker_info
@@ -43,6 +44,4 @@ __all__ = [
     "random_split",
 ]
 
-
-def __getattr__(name: str) -> object:
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}. The names here: {', '.join(__all__)}")
+__getattr__ = absent(__name__, __all__)
