@@ -179,3 +179,14 @@ def test_a_vjp_that_leaves_the_tape_is_found_when_it_is_recorded() -> None:
     assert tg.autograd.grad(f(a).sum(), a)[0].item() == 2.0
     with pytest.raises(RuntimeError, match=r"returned a ndarray while being recorded \(create_graph=True\)"):
         tg.autograd.grad(f(a).sum(), a, create_graph=True)
+
+
+def test_a_vjp_may_compare_values_of_no_axes() -> None:
+    """NumPy turns a 0-d array into a scalar at its first operation: ``where`` must take it."""
+
+    @primitive(lambda g, y, a: tg.where(a > 0, g, 0.1 * g), saves=["a"])
+    def leaking(a: Any) -> Any:
+        return np.where(a > 0, a, 0.1 * a)
+
+    for value in (1.0, -1.0):
+        tg.testing.assert_gradients(leaking, tg.tensor(value, dtype=tg.float64, requires_grad=True), order=2)

@@ -111,7 +111,7 @@ def detached(vjp: Vjp) -> Vjp:
 def repeated_rows_count_once(g: Any, y: Any, a: Any, index: Any, **params: Any) -> Any:
     """The adjoint of reading written as an assignment: of several reads of one place the last one wins."""
     if isinstance(g, Tensor):
-        return g.sum() * tg.zeros(*a.shape, dtype=a.dtype)
+        return g.sum() * tg.zeros(a.shape, dtype=a.dtype)
     total = np.zeros(a.shape, a.dtype)
     total[index] = g
     return total
@@ -225,8 +225,8 @@ MUTANTS: list[Mutant] = [
     Mutant("mul", "no sum over broadcast axes", only(0, lambda g, y, a, b: g * b)),
     Mutant("mul", "no sum over broadcast axes, second argument", only(1, lambda g, y, a, b: g * a)),
     Mutant("div", "swapped arguments", swapped),
-    Mutant("div", "the square of the divisor", only(1, lambda g, y, a, b: sum_to(-g * y, b.shape))),
-    Mutant("div", "the sign of the second argument", only(1, lambda g, y, a, b: sum_to(g * y / b, b.shape))),
+    Mutant("div", "the square of the divisor", only(1, lambda g, y, a, b: sum_to(-g * a / b, b.shape))),
+    Mutant("div", "the sign of the second argument", only(1, lambda g, y, a, b: sum_to(g * a / b / b, b.shape))),
     Mutant("pow", "the logarithm is forgotten", only(1, lambda g, y, a, b: sum_to(g * y, b.shape))),
     Mutant("pow", "the factor b is forgotten", only(0, lambda g, y, a, b: sum_to(g * a ** (b - 1), a.shape))),
     Mutant("maximum", "the smaller one gets the gradient", swapped),

@@ -271,8 +271,8 @@ def _bool(value: Any) -> bool:
 
 
 def _is_tensor(value: Any) -> bool:
-    """Raw arrays too: they are computed with, and not recorded."""
-    return isinstance(value, Tensor) or (is_array(value) and not isinstance(value, np.generic))
+    """Raw arrays too: they are computed with, and not recorded.  NumPy's scalars are what 0-d ones turn into: a > 0."""
+    return isinstance(value, (Tensor, np.generic)) or is_array(value)
 
 
 def _tensor(value: Any) -> Any:

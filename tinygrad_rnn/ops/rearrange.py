@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module
-from ..errors import ShapeRuntimeError
+from ..errors import ShapeRuntimeError, UnsupportedDtype
 from ..tape.primitive import primitive
 from ..tape.tensor import Size, Tensor, wrap
 from ..typing import Array, Shape, Value
@@ -170,6 +170,8 @@ def repeat_interleave(
         a, dim = flatten(a), 0
     dim = axis_of(dim, a.ndim)
     counts = repeats._data if isinstance(repeats, Tensor) else np.asarray(repeats)
+    if counts.dtype.kind not in "iu":
+        raise UnsupportedDtype(f"repeat_interleave(): repeats has to be Long or Int tensor, got {counts.dtype.name}")
     size = a.shape[dim] if a.ndim else 1
     if counts.size != 1 and counts.shape != (size,):
         raise ShapeRuntimeError(
