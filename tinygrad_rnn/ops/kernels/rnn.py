@@ -137,19 +137,22 @@ def backward(
     w_rec = Columns([w_hh], plan.batch, products=plan.steps)
     heads = plan.heads(dh0)
     lists = (heads, *([seen(head) for head in heads] for seen in (w_rec.seen, w_rec.rest_of)), plan.terms(dy))
-    matmul, add, multiply = xp.matmul, xp.add, xp.multiply
+    matmul, add, multiply, tanh = xp.matmul, xp.add, xp.multiply, residual.nonlinearity == "tanh"
     main, rest = w_rec.main[0], None if w_rec.rest is None else w_rec.rest[0]
 
     for part in reversed(plan.parts(most_rows(size))):
         rows = part.rows
-        if residual.nonlinearity == "tanh":
+        if tanh:
             one_minus_square(residual.values[rows], out=dz[rows])
         else:
-            dz[rows] = residual.values[rows] > 0
+            dz[rows] = residual.values[rows] <= 0  # 1 where nothing passes
         for dz_t, dh, into, into_rest, dy_t in plan.walk_back(part, [plan.split_part(dz[rows], part)], lists):
             if dy_t is not None:
                 add(dh, dy_t, out=dh)
-            multiply(dz_t, dh, out=dz_t)
+            if tanh:
+                multiply(dz_t, dh, out=dz_t)
+            else:
+                xp.copyto(dz_t, xp.where(dz_t, 0, dh))  # not times 0: dh may be infinite
             matmul(dz_t, main, out=into)  # into dh
             if rest is not None:
                 matmul(dz_t, rest, out=into_rest)

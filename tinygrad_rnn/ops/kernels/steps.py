@@ -79,8 +79,8 @@ def rnn_backward(
     gs: Sequence[Array], y: Array, x: Array, h: Array, w_ih: Array, w_hh: Array, *biases: Array | None,
     needs: Sequence[bool], nonlinearity: str = "tanh",
 ) -> Gradients:  # fmt: skip
-    """dz = g (1 - h'^2), or g where h' > 0."""
-    dz = gs[0] * (1 - y * y) if nonlinearity == "tanh" else gs[0] * (y > 0)
+    """dz = g (1 - h'^2), or g where h' > 0 or is nan."""
+    dz = gs[0] * (1 - y * y) if nonlinearity == "tanh" else np.where(y <= 0, 0, gs[0])
     return _affine_gradients(dz, dz, x, h, w_ih, w_hh, needs)
 
 

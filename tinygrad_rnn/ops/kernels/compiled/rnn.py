@@ -111,7 +111,7 @@ def _backward(
                     dh_n[u] += dy_n[u]
             if relu:
                 for u in range(size):
-                    d[u] = dh_n[u] * (one if h_new[u] > zero else zero)
+                    d[u] = zero if h_new[u] <= zero else dh_n[u]  # which passes nan on
             else:
                 for u in range(size):
                     d[u] = dh_n[u] * (one - h_new[u] * h_new[u])

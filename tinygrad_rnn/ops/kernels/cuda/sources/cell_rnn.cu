@@ -25,7 +25,7 @@ constexpr int SLOPES = 1;
 DEVICE void unit_slopes(const real*, real y, real (&s)[SLOPES])
 {
 #if RELU
-    s[0] = y > 0 ? real(1) : real(0);
+    s[0] = y <= 0 ? real(0) : real(1);  // in this form the gradient passes nan
 #else
     s[0] = 1 - y * y;
 #endif
@@ -33,6 +33,10 @@ DEVICE void unit_slopes(const real*, real y, real (&s)[SLOPES])
 
 DEVICE void unit_backward(const real (&s)[SLOPES], real dh, real&, real (&da)[ROWS], real&, real& past)
 {
+#if RELU
+    da[0] = s[0] == 0 ? real(0) : dh;  // and an infinite one is stopped
+#else
     da[0] = dh * s[0];
+#endif
     past = 0;
 }
