@@ -19,7 +19,7 @@ from ..backend import array_module, as_dtype, not_implemented, to_numpy
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
-from .dtypes import cast
+from .dtypes import cast, in_single
 from .elementwise import clone, constant_in
 from .index import gather
 from .plain import raw
@@ -49,7 +49,7 @@ def _summed(a: Value, dtype: Any, op: str) -> tuple[Value, np.dtype[Any]]:
 
 _cumsum: Callable[..., Value] = primitive(
     "cumsum",
-    lambda a, dim, reverse: _run(np.cumsum, a, dim, reverse),
+    in_single(lambda a, dim, reverse: _run(np.cumsum, a, dim, reverse)),
     (lambda g, y, a, dim, reverse: _cumsum(g, dim=dim, reverse=not reverse),),
     ("",),
 )
@@ -120,6 +120,7 @@ def _divides(a: Value) -> bool:
     return not isinstance(a, Tensor) and not (a == 0).any()
 
 
+@in_single
 def _cumprod_vjp(g: Value, y: Value, a: Value, dim: int, reverse: bool) -> Value:
     if a.shape[dim] == 1:
         return g
@@ -129,7 +130,7 @@ def _cumprod_vjp(g: Value, y: Value, a: Value, dim: int, reverse: bool) -> Value
 
 
 _cumprod = primitive(
-    "cumprod", lambda a, dim, reverse: _run(np.cumprod, a, dim, reverse), (_cumprod_vjp,), ("ya",)
+    "cumprod", in_single(lambda a, dim, reverse: _run(np.cumprod, a, dim, reverse)), (_cumprod_vjp,), ("ya",)
 )
 
 
@@ -141,6 +142,7 @@ def cumprod(a: Value, dim: int, *, dtype: Any = None) -> Value:
     return narrowed(_cumprod(a, dim=dim, reverse=False), chosen) if a.ndim else a.clone()
 
 
+@in_single
 def _prod_vjp(g: Value, y: Value, a: Value, dim: int, keepdims: bool) -> Value:
     if _divides(a):
         return spread(g * y, a.shape, (dim,)) / a
@@ -148,7 +150,9 @@ def _prod_vjp(g: Value, y: Value, a: Value, dim: int, keepdims: bool) -> Value:
     return spread(constant_in(g, y), a.shape, (dim,)) * others
 
 
-_prod = primitive("prod", lambda a, dim, keepdims: a.prod(axis=dim, keepdims=keepdims), (_prod_vjp,), ("ya",))
+_prod = primitive(
+    "prod", in_single(lambda a, dim, keepdims: a.prod(axis=dim, keepdims=keepdims)), (_prod_vjp,), ("ya",)
+)
 
 
 def prod(a: Value, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Value:

@@ -7,21 +7,24 @@ numbers.  So ``float32[3] * 2.0`` and ``float32[3] * float64[]`` are float32.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from ..backend import NUMBERS, array_module, as_dtype, check_numbers, dtype
+from ..backend import NUMBERS, array_module, as_dtype, check_numbers, dtype, is_array
 from ..errors import ArgumentTypeError, DtypeError, NumberTooLarge
 from ..tape.defaults import defaults
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, wrap
 from ..typing import DType, Value
 
-__all__ = ["as_dtype", "can_cast", "cast", "finfo", "fitting", "get_default_dtype", "iinfo", "promote"]
-__all__ += ["promote_types", "result_type", "set_default_dtype"]
+__all__ = ["as_dtype", "can_cast", "cast", "finfo", "fitting", "get_default_dtype", "iinfo", "in_single"]
+__all__ += ["promote", "promote_types", "result_type", "set_default_dtype", "single"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
@@ -176,6 +179,41 @@ cast: Callable[..., Value] = primitive(
     ("",),
     doc="The same values in another dtype.",
 )
+
+
+def single(x: Any) -> Any:
+    """A tensor or array of float16 in float32; anything else as it is."""
+    array = x._data if isinstance(x, Tensor) else x
+    if isinstance(array, (np.generic, np.ndarray)) or is_array(array):
+        return cast(x, dtype=np.dtype(np.float32)) if array.dtype.char == "e" else x
+    return x
+
+
+def _wider(x: Any) -> bool:
+    """Whether it is of a type that float16 is promoted to."""
+    array = x._data if isinstance(x, Tensor) else x
+    return isinstance(array, np.ndarray) and array.dtype.char in "fdFD"
+
+
+def in_single(f: F) -> F:
+    """``f``, computed in float32 where its first argument is of float16, and the result rounded once.
+
+    float16 has 11 bits and ends at 65504: squares overflow from 256 on and vanish below 2e-4, and a sum of a
+    thousand terms loses its digits.  PyTorch computes in float32, too, whatever needs more than one operation.
+    """
+
+    @functools.wraps(f)
+    def apply(a: Any, *args: Any, **params: Any) -> Any:
+        if type(a) is np.ndarray and a.itemsize != 2:  # the usual case, in a third of the time
+            return f(a, *args, **params)
+        dtype = getattr(a._data if isinstance(a, Tensor) else a, "dtype", None)
+        if dtype is None or dtype.char != "e" or any(map(_wider, args)):
+            return f(a, *args, **params)
+        named = {name: single(x) for name, x in params.items()}
+        found = f(single(a), *map(single, args), **named)
+        return None if found is None else cast(found, dtype=np.dtype(np.float16))
+
+    return apply  # type: ignore[return-value]
 
 
 def promote_types(type1: Any, type2: Any) -> dtype:

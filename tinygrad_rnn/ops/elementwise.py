@@ -18,7 +18,7 @@ from ..tape.defaults import defaults
 from ..tape.primitive import binary, primitive, unary
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Value
-from .dtypes import cast, fitting, mixed_type, promote
+from .dtypes import cast, fitting, in_single, mixed_type, promote
 from .shape import sum_to
 from .shares import share_of_bias
 
@@ -104,10 +104,21 @@ def _slope(name: str, g: Value, y: Value) -> Array | None:
     return found
 
 
+@in_single
+def _tanh_slope(g: Value, y: Value) -> Value:
+    return g - g * y * y
+
+
+@in_single
+def _sigmoid_slope(g: Value, y: Value) -> Value:
+    return g * (y * (1 - y))
+
+
 def _tanh_vjp(g: Value, y: Value, a: Any) -> Value:
     """``g * (1 - y^2)``"""
-    if type(g) is not ndarray and (found := _slope("tanh", g, y)) is not None:
-        return found
+    if type(g) is not ndarray or g.itemsize == 2:
+        found = _slope("tanh", g, y)
+        return _tanh_slope(g, y) if found is None else found
     t = g * y
     if type(t) is not ndarray:
         return g - t * y
@@ -116,8 +127,9 @@ def _tanh_vjp(g: Value, y: Value, a: Any) -> Value:
 
 def _sigmoid_vjp(g: Value, y: Value, a: Any) -> Value:
     """``g * y * (1 - y)``"""
-    if type(g) is not ndarray and (found := _slope("sigmoid", g, y)) is not None:
-        return found
+    if type(g) is not ndarray or g.itemsize == 2:
+        found = _slope("sigmoid", g, y)
+        return _sigmoid_slope(g, y) if found is None else found
     return g * (y * (1 - y))
 
 
@@ -142,7 +154,12 @@ abs = unary("abs", np.abs, lambda g, y, a: g * _direction(a), "a", doc="|a|; its
 clone = unary("clone", np.copy, lambda g, y, a: g, doc="A copy that gradients flow through.")
 reciprocal = unary("reciprocal", np.reciprocal, lambda g, y, a: -g * (y * y), "y", floating=True, doc="1 / a")
 rsqrt = unary(
-    "rsqrt", lambda a: 1 / np.sqrt(a), lambda g, y, a: g * (-0.5 * y**3), "y", floating=True, doc="1 / sqrt(a)"
+    "rsqrt",
+    in_single(lambda a: 1 / np.sqrt(a)),
+    in_single(lambda g, y, a: g * (-0.5 * y**3)),
+    "y",
+    floating=True,
+    doc="1 / sqrt(a)",
 )
 relu = unary("relu", _relu, _relu_vjp, "y", doc="max(a, 0); its derivative at 0 is 0.")
 
@@ -207,10 +224,15 @@ def floating(a: Value) -> Value:
     return cast(a, dtype=defaults.dtype) if isinstance(a, Tensor) and a._data.dtype.kind in "biu" else a
 
 
+@in_single
+def _to_divisor(g: Value, y: Any, a: Value, b: Value) -> Value:
+    return sum_to(-g * (a / b) / b, b.shape)
+
+
 _true_divide = binary(
     "div",
     np.true_divide,
-    (lambda g, y, a, b: sum_to(g / b, a.shape), lambda g, y, a, b: sum_to(-g * (a / b) / b, b.shape)),
+    (lambda g, y, a, b: sum_to(g / b, a.shape), lambda g, y, a, b: _to_divisor(g, y, a, b)),
     ("b", "ab"),  # and not y, so that the quotient may be written to
     promote=promote_floating,
 )
@@ -229,6 +251,7 @@ def div(a: Value, b: Value) -> Value:
     return both_floating(_true_divide, a, b)
 
 
+@in_single
 def _pow_vjp_base(g: Value, y: Value, a: Value, b: Value) -> Value:
     """At b = 0 it is 0 only as a value: its own derivative by b is 1/a there, so b stays in the formula."""
     least = 1 / float(np.finfo(a.dtype).max)  # smaller bases, 0 and nan have no 1/a
@@ -236,6 +259,7 @@ def _pow_vjp_base(g: Value, y: Value, a: Value, b: Value) -> Value:
     return sum_to(g * where(still, 0, b * a ** where(still, 1, b - 1)), a.shape)
 
 
+@in_single
 def _pow_vjp_exponent(g: Value, y: Value, a: Value, b: Value) -> Value:
     fixed = (a == 0) & (b >= 0)
     return sum_to(where(fixed, 0, g * (y * log(where(fixed, 1, a)))), b.shape)
@@ -276,6 +300,7 @@ def _power(a: Value, exponent: Any) -> Value:
     return a if exponent == 1 and not isinstance(a, Tensor) else a**exponent
 
 
+@in_single
 def _pow_number_vjp(g: Value, y: Any, a: Value, exponent: Any) -> Value:
     if exponent == 0:
         return zeros_of(g)

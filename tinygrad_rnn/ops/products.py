@@ -6,6 +6,7 @@ from ..backend import not_implemented
 from ..errors import DtypeError, ShapeRuntimeError
 from ..tape.tensor import Tensor, wrap
 from ..typing import Value
+from .dtypes import in_single
 from .linalg import matmul
 from .shape import broadcast_to, too_many_axes, unsqueeze
 
@@ -109,11 +110,13 @@ def addbmm(a: Value, batch1: Value, batch2: Value, *, beta: float = 1, alpha: fl
     return _sum("addbmm", a, bmm(batch1, batch2).sum(0), beta, alpha)
 
 
+@in_single
 def addcmul(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Value:
     """``a + value tensor1 tensor2``."""
     return a + (tensor1 * tensor2 if value == 1 else tensor1 * tensor2 * value)
 
 
+@in_single
 def addcdiv(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Value:
     """``a + value tensor1 / tensor2``.
 
@@ -128,6 +131,7 @@ def addcdiv(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Va
     return a + (tensor1 / tensor2 if value == 1 else tensor1 / tensor2 * value)
 
 
+@in_single
 def lerp(a: Value, end: Value, weight: Value) -> Value:
     """``a + weight (end - a)``: from ``a`` at 0 to ``end`` at 1."""
     if a.dtype.kind in "biu":

@@ -12,7 +12,7 @@ from ..errors import DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
-from .dtypes import cast
+from .dtypes import cast, in_single
 from .plain import plain, raw
 from .results import results
 from .shape import axes_of, axis_of, broadcast_to, no_axis, reshape
@@ -41,6 +41,8 @@ _add: Any = np.add.reduce  # whose declared types want to know keepdims beforeha
 
 
 def _sum_of(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
+    if a.itemsize == 2:  # float16, of which NumPy keeps the running sums along an outer axis
+        return _sum_of(a.astype(np.float32), axes, keepdims).astype(a.dtype)
     if type(a) is np.ndarray:  # without NumPy's Python layer, in half of the time
         return _add(a, axis=axes, keepdims=keepdims)
     return a.sum(axis=axes, keepdims=keepdims)
@@ -70,6 +72,7 @@ def narrowed(y: Value, dtype: np.dtype[Any]) -> Value:
     return y if dtype.itemsize == 8 or dtype.kind in "fc" else cast(y, dtype=dtype)
 
 
+@in_single
 def _mean_vjp(g: Value, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Value:
     return spread(g * (1.0 / count(a.shape, axes)), a.shape, axes)
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..backend import as_dtype, not_implemented
 from ..tape.primitive import primitive
 from ..typing import Array, Value
-from .dtypes import cast
+from .dtypes import cast, in_single
 from .elementwise import exp
 from .reduce import kept_shape, sum
 from .shape import axes_of, axis_of, reshape
@@ -18,6 +18,8 @@ __all__ = ["log_softmax", "logsumexp", "softmax"]
 
 
 def _softmax(a: Array, dim: int) -> Array:
+    if a.itemsize == 2:
+        return _softmax(a.astype(np.float32), dim).astype(a.dtype)
     if not a.size:
         return a.copy()
     e = np.exp(a - a.max(axis=dim, keepdims=True))
@@ -26,6 +28,8 @@ def _softmax(a: Array, dim: int) -> Array:
 
 
 def _log_softmax(a: Array, dim: int) -> Array:
+    if a.itemsize == 2:
+        return _log_softmax(a.astype(np.float32), dim).astype(a.dtype)
     if not a.size:
         return a.copy()
     shifted = a - a.max(axis=dim, keepdims=True)
@@ -33,6 +37,7 @@ def _log_softmax(a: Array, dim: int) -> Array:
     return shifted
 
 
+@in_single
 def _softmax_vjp(g: Value, y: Value, a: Any, dim: int) -> Value:
     weighted = g * y
     return weighted - y * sum(weighted, dim, keepdim=True)
@@ -42,7 +47,7 @@ _softmax_primitive = primitive("softmax", _softmax, (_softmax_vjp,), ("y",))
 _log_softmax_primitive = primitive(
     "log_softmax",
     _log_softmax,
-    (lambda g, y, a, dim: g - exp(y) * sum(g, dim, keepdim=True),),
+    (in_single(lambda g, y, a, dim: g - exp(y) * sum(g, dim, keepdim=True)),),
     ("y",),
 )
 
@@ -66,6 +71,7 @@ def _along(op: str, f: Any, a: Value, dim: int, dtype: Any) -> Value:
     return f(a, dim=dim) if a.ndim else reshape(f(reshape(a, (1,)), dim=0), ())
 
 
+@in_single
 def _logsumexp(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     if 0 in a.shape:
         return np.log(np.exp(a).sum(axis=axes, keepdims=keepdims))
@@ -75,6 +81,7 @@ def _logsumexp(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     return total if keepdims else total.reshape([n for k, n in enumerate(a.shape) if k not in axes])
 
 
+@in_single
 def _logsumexp_vjp(g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
     kept = kept_shape(a.shape, axes)
     return reshape(g, kept) * exp(a - reshape(y, kept))

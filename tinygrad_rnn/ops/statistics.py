@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..backend import as_dtype, scalar_name
-from ..errors import ArgumentError, DtypeError
+from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..tape.primitive import primitive, unary
 from ..typing import Array, DType, Shape, Value
-from .dtypes import cast
-from .elementwise import abs, square, where
-from .reduce import amax, amin, count, mean, spread, sum
-from .shape import axes_of
+from .dtypes import cast, in_single, single
+from .elementwise import abs, sign, where
+from .reduce import count, kept_shape, mean, spread, sum
+from .shape import axes_of, reshape
 
 __all__ = ["dist", "norm", "std", "std_mean", "var", "var_mean"]
 
@@ -46,12 +46,18 @@ def _share(shape: Shape, axes: tuple[int, ...], correction: float) -> float:
     return 1 / freedom if freedom > 0 else math.nan
 
 
+@in_single
 def _variance_vjp(g: Value, y: Any, a: Value, axes: tuple[int, ...], keepdims: bool, correction: float) -> Value:
     deviation = a - mean(a, axes, keepdim=True)  # its own derivative by the mean sums up to 0
     return spread(g * (2 * _share(a.shape, axes, correction)), a.shape, axes) * deviation
 
 
 _var = primitive("var", _variance, (_variance_vjp,), ("a",))
+
+
+def _narrowed(found: Value, a: Value) -> Value:
+    """What was computed from ``single(a)``, in the dtype of a; squares are rounded after their root is taken."""
+    return cast(found, dtype=a.dtype) if a.dtype.itemsize == 2 else found
 
 
 def _named(name: str, a: Value, dim: Any, unbiased: Any, keepdim: bool, correction: Any) -> Value:
@@ -87,7 +93,8 @@ def var(a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, 
 
 def std(a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Value:
     """The square root of the variance; its derivative where that is 0 is 0."""
-    return root(_named("std", a, dim, unbiased, keepdim, correction))
+    variance = _named("std", single(a), dim, unbiased, keepdim, correction)
+    return _narrowed(root(variance), a)
 
 
 def var_mean(
@@ -102,17 +109,47 @@ def std_mean(
     a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> tuple[Value, Value]:
     """The standard deviation and the mean."""
-    variance = _named("std_mean", a, dim, unbiased, keepdim, correction)
-    return root(variance), mean(a, None if isinstance(dim, bool) else dim, keepdim)
+    variance = _named("std_mean", single(a), dim, unbiased, keepdim, correction)
+    return _narrowed(root(variance), a), mean(a, None if isinstance(dim, bool) else dim, keepdim)
 
 
-_count = primitive(
-    "norm_of_order_0",
-    lambda a, axes, keepdims: (a != 0).sum(axis=axes, keepdims=keepdims).astype(a.dtype),
-    (lambda g, y, a, axes, keepdims: None,),
-    ("",),
-    doc="How many entries are not 0; it has no gradient, though it requires one, as PyTorch's.",
-)
+@in_single
+def _norm_of(a: Array, p: float, axes: tuple[int, ...], keepdims: bool) -> Array:
+    over: Any = {"axis": axes, "keepdims": keepdims}
+    if p == 0:
+        return (a != 0).sum(**over).astype(a.dtype)
+    if p == 2:
+        return np.sqrt(np.square(a).sum(**over))
+    size = np.abs(a)
+    if p in (math.inf, -math.inf):
+        return size.max(**over) if p > 0 else size.min(**over)
+    return size.sum(**over) if p == 1 else (size**p).sum(**over) ** (1 / p)
+
+
+@in_single
+def _norm_vjp(g: Value, y: Value, a: Value, p: float, axes: tuple[int, ...], keepdims: bool) -> Value:
+    """``g sign(a) (|a| / y)**(p - 1)``, in the order of PyTorch's; 0 where the norm is 0."""
+    if p == 0:
+        return None
+    kept = kept_shape(a.shape, axes)
+    g, y = reshape(g, kept), reshape(y, kept)
+    if p == 1:
+        return g * sign(a)
+    if p in (math.inf, -math.inf):  # ties share evenly, and nans, which have no sign, get 0
+        size = abs(a)
+        top = cast((size == y) | (size != size), dtype=g.dtype)
+        return sign(a) * (g / sum(top, axes, keepdim=True) * top)
+    nothing = y == 0
+    if p == 2:
+        return g * where(nothing, 0, a / where(nothing, 1, y))
+    zero = a == 0  # kept away from powers, whose derivative there is 0 * inf
+    steep = where(zero, 0, abs(where(zero, 1, a)) ** (p - 1)) * sign(a)
+    if p < 1:
+        return g * steep * y ** (1 - p)
+    return steep * where(nothing, 0, g / where(nothing, 1, y) ** (p - 1))
+
+
+_norm = primitive("norm", _norm_of, (_norm_vjp,), ("ya",))
 
 
 def _wider(chosen: DType, dtype: DType) -> DType:
@@ -155,21 +192,12 @@ def norm(a: Value, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype
     if isinstance(p, str):
         raise ArgumentError(f"norm(): p must be a number or 'fro', got {p!r}")
     axes = axes_of(dim, a.ndim)
-    if p == 2:
-        return root(sum(square(a) if a.dtype.kind != "c" else square(abs(a)), axes, keepdim))
-    size = abs(a)
-    if p in (math.inf, -math.inf):
-        return (amax if p > 0 else amin)(size, axes, keepdim)
-    if p == 1:
-        return sum(size, axes, keepdim)
-    if p == 0:
-        return _count(a, axes=axes, keepdims=keepdim)
-    if p < 0:
-        return sum(size**p, axes, keepdim) ** (1 / p)
-    zero = size == 0  # kept away from powers, whose derivative there is 0 * inf
-    total = sum(where(zero, 0, where(zero, 1, size) ** p), axes, keepdim)
-    nothing = total == 0
-    return where(nothing, 0, where(nothing, 1, total) ** (1 / p))
+    if (p < 0 or p == math.inf) and 0 in [a.shape[k] for k in axes]:
+        raise ShapeRuntimeError(
+            f"linalg.vector_norm cannot compute the {p:g} norm on an empty tensor because the operation does not have "
+            f"an identity. The shape is {list(a.shape)}"
+        )
+    return _norm(abs(a) if a.dtype.kind == "c" else a, p=float(p), axes=axes, keepdims=keepdim)
 
 
 def dist(a: Value, b: Value, p: float = 2) -> Value:

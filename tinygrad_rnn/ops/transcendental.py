@@ -12,6 +12,7 @@ from ..backend import only
 from ..tape.primitive import binary, primitive, unary
 from ..tape.tensor import Tensor
 from ..typing import Array, Value
+from .dtypes import in_single
 from .elementwise import both_floating, promote_floating, sigmoid, where
 from .shape import sum_to
 
@@ -25,21 +26,34 @@ Function = Callable[[Value], Value]
 
 sin = unary("sin", np.sin, lambda g, y, a: g * cos(a), "a", floating=True, doc="The sine.")
 cos: Function = unary("cos", np.cos, lambda g, y, a: -g * sin(a), "a", floating=True, doc="The cosine.")
-tan = unary("tan", np.tan, lambda g, y, a: g * (1 + y * y), "y", floating=True, doc="The tangent.")
-asin = unary("asin", np.arcsin, lambda g, y, a: g / (1 - a * a) ** 0.5, "a", floating=True, doc="The arc sine.")
-acos = unary("acos", np.arccos, lambda g, y, a: -g / (1 - a * a) ** 0.5, "a", floating=True, doc="The arc cosine.")
-atan = unary("atan", np.arctan, lambda g, y, a: g / (1 + a * a), "a", floating=True, doc="The arc tangent.")
+tan = unary("tan", np.tan, in_single(lambda g, y, a: g * (1 + y * y)), "y", floating=True, doc="The tangent.")
+asin = unary(
+    "asin", np.arcsin, in_single(lambda g, y, a: g / (1 - a * a) ** 0.5), "a", floating=True, doc="The arc sine."
+)
+acos = unary(
+    "acos", np.arccos, in_single(lambda g, y, a: -g / (1 - a * a) ** 0.5), "a", floating=True, doc="The arc cosine."
+)
+atan = unary("atan", np.arctan, in_single(lambda g, y, a: g / (1 + a * a)), "a", floating=True, doc="The arc tangent.")
 sinh = unary("sinh", np.sinh, lambda g, y, a: g * cosh(a), "a", floating=True, doc="The hyperbolic sine.")
 cosh: Function = unary("cosh", np.cosh, lambda g, y, a: g * sinh(a), "a", floating=True, doc="The hyperbolic cosine.")
-asinh = unary("asinh", np.arcsinh, lambda g, y, a: g / (a * a + 1) ** 0.5, "a", floating=True, doc="Inverse of sinh.")
-acosh = unary("acosh", np.arccosh, lambda g, y, a: g / (a * a - 1) ** 0.5, "a", floating=True, doc="Inverse of cosh.")
-atanh = unary("atanh", np.arctanh, lambda g, y, a: g / (1 - a * a), "a", floating=True, doc="Inverse of tanh.")
-exp2 = unary("exp2", np.exp2, lambda g, y, a: g * y * LN2, "y", floating=True, doc="2 to the power a.")
+asinh = unary(
+    "asinh", np.arcsinh, in_single(lambda g, y, a: g / (a * a + 1) ** 0.5), "a", floating=True, doc="Inverse of sinh."
+)
+acosh = unary(
+    "acosh", np.arccosh, in_single(lambda g, y, a: g / (a * a - 1) ** 0.5), "a", floating=True, doc="Inverse of cosh."
+)
+atanh = unary(
+    "atanh", np.arctanh, in_single(lambda g, y, a: g / (1 - a * a)), "a", floating=True, doc="Inverse of tanh."
+)
+exp2 = unary("exp2", np.exp2, in_single(lambda g, y, a: g * y * LN2), "y", floating=True, doc="2 to the power a.")
 expm1 = unary("expm1", np.expm1, lambda g, y, a: g * (y + 1), "y", floating=True, doc="exp(a) - 1, exact for small a.")
 log1p = unary("log1p", np.log1p, lambda g, y, a: g / (a + 1), "a", floating=True, doc="log(1 + a), exact for small a.")
-log2 = unary("log2", np.log2, lambda g, y, a: g / (a * LN2), "a", floating=True, doc="The logarithm to base 2.")
-log10 = unary("log10", np.log10, lambda g, y, a: g / (a * LN10), "a", floating=True, doc="The logarithm to base 10.")
-
+log2 = unary(
+    "log2", np.log2, in_single(lambda g, y, a: g / (a * LN2)), "a", floating=True, doc="The logarithm to base 2."
+)
+log10 = unary(
+    "log10", np.log10, in_single(lambda g, y, a: g / (a * LN10)), "a", floating=True, doc="The logarithm to base 10."
+)
 
 
 def _over_square(c: Value, a: Value, b: Value) -> Value:
@@ -52,8 +66,8 @@ _atan2 = binary(
     "atan2",
     np.arctan2,
     (
-        lambda g, y, a, b: sum_to(g * _over_square(b, a, b), a.shape),
-        lambda g, y, a, b: sum_to(-g * _over_square(a, a, b), b.shape),
+        in_single(lambda g, y, a, b: sum_to(g * _over_square(b, a, b), a.shape)),
+        in_single(lambda g, y, a, b: sum_to(-g * _over_square(a, a, b), b.shape)),
     ),
     ("ab", "ab"),
     promote=promote_floating,
@@ -61,14 +75,20 @@ _atan2 = binary(
 _logaddexp = binary(
     "logaddexp",
     np.logaddexp,
-    (lambda g, y, a, b: sum_to(g * sigmoid(a - b), a.shape), lambda g, y, a, b: sum_to(g * sigmoid(b - a), b.shape)),
+    (
+        in_single(lambda g, y, a, b: sum_to(g * sigmoid(a - b), a.shape)),
+        in_single(lambda g, y, a, b: sum_to(g * sigmoid(b - a), b.shape)),
+    ),
     ("ab", "ab"),
     promote=promote_floating,
 )
 _hypot = binary(
     "hypot",
     np.hypot,
-    (lambda g, y, a, b: sum_to(g * (a / y), a.shape), lambda g, y, a, b: sum_to(g * (b / y), b.shape)),
+    (
+        in_single(lambda g, y, a, b: sum_to(g * (a / y), a.shape)),
+        in_single(lambda g, y, a, b: sum_to(g * (b / y), b.shape)),
+    ),
     ("ya", "yb"),
     promote=promote_floating,
 )
@@ -89,11 +109,13 @@ def hypot(a: Value, b: Value) -> Value:
     return both_floating(_hypot, a, b)
 
 
+@in_single
 def _softplus(a: Array, beta: float, threshold: float) -> Array:
     scaled = a * beta
     return np.where(scaled > threshold, a, (np.log1p(np.exp(-np.abs(scaled))) + np.maximum(scaled, 0)) / beta)
 
 
+@in_single
 def _softplus_vjp(g: Value, y: Any, a: Value, beta: float, threshold: float) -> Value:
     scaled = a * beta
     linear = scaled > threshold

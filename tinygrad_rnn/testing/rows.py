@@ -85,8 +85,15 @@ def _corrected(call: Call) -> Call:
 
 add_samples("sum")(lambda: _reduction())
 add_samples("mean")(lambda: _reduction(min_side=1))
-inexact("norm_of_order_0", "it has no gradient, though it requires one")
-add_samples("norm_of_order_0")(lambda: _reduction(away_from=(0.0,)))
+
+
+@add_samples("norm")
+@st.composite
+def _norm(draw: Any, /) -> Call:
+    (a,), params, _ = draw(_reduction(min_side=1, distinct=True, away_from=(0.0,), gap=0.3))
+    return Call((a,), {**params, "p": draw(st.sampled_from([1.0, 2.0, 3.0, 0.5, 1.5, -1.0, -2.0]))})
+
+
 add_samples("amax", "amin")(lambda: _reduction(min_side=1, min_axes=1, distinct=True))
 add_samples("var")(lambda: _reduction(min_side=2, min_axes=1, min_dims=1).map(_corrected))
 

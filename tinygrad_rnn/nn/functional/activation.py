@@ -13,6 +13,7 @@ from ... import ops
 from ...backend import not_implemented, only, scalar_name
 from ...errors import ArgumentError, DtypeError, ShapeRuntimeError, UnsupportedDtype
 from ...ops import exp, sigmoid, tanh, where
+from ...ops.dtypes import in_single
 from ...ops.elementwise import constant_in, zeros_of
 from ...ops.shape import sum_to
 from ...tape.primitive import primitive, unary
@@ -28,6 +29,7 @@ __all__ += ["softshrink", "softsign", "tanh", "tanhshrink", "threshold"]
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 
 
+@in_single
 def _log_sigmoid(a: Array) -> Array:
     return np.minimum(a, 0) - np.log1p(np.exp(-np.abs(a)))
 
@@ -45,10 +47,12 @@ def _hardtanh(a: Array, low: float, high: float) -> Array:
     return np.clip(a, int(low), int(high))  # so whole numbers stay whole
 
 
+@in_single
 def _elu(a: Array, alpha: float, scale: float, rate: float) -> Array:
     return np.where(a > 0, a * scale, np.expm1(np.minimum(a, 0) * rate) * (alpha * scale))
 
 
+@in_single
 def _elu_vjp(g: Value, y: Any, a: Value, alpha: float, scale: float, rate: float) -> Value:
     return where(a <= 0, g * (exp(where(a < 0, a, 0) * rate) * (rate * alpha * scale)), g * scale)
 
@@ -56,7 +60,7 @@ def _elu_vjp(g: Value, y: Any, a: Value, alpha: float, scale: float, rate: float
 log_sigmoid = unary(
     "log_sigmoid",
     only("f", "log_sigmoid_cpu", _log_sigmoid),
-    lambda g, y, a: g * sigmoid(-a),
+    in_single(lambda g, y, a: g * sigmoid(-a)),
     "a",
     doc="log(sigmoid(a)), which is -softplus(-a) and never overflows.",
 )
@@ -85,8 +89,8 @@ _prelu = primitive(
 )
 _silu = unary(
     "silu",
-    only("fc", "silu_cpu", lambda a: a * sigmoid(a)),
-    lambda g, y, a: g * (sigmoid(a) * (1 + a * (1 - sigmoid(a)))),
+    only("fc", "silu_cpu", in_single(lambda a: a * sigmoid(a))),
+    in_single(lambda g, y, a: g * (sigmoid(a) * (1 + a * (1 - sigmoid(a))))),
     "a",
 )
 _clip = primitive(
@@ -126,14 +130,14 @@ _softshrink = primitive(
 )
 _hardsigmoid = primitive(
     "hardsigmoid",
-    only("f", "hardsigmoid_cpu", lambda a: np.clip(a + 3, 0, 6) / 6),
+    only("f", "hardsigmoid_cpu", in_single(lambda a: np.clip(a + 3, 0, 6) / 6)),
     (lambda g, y, a: constant_in(where((a > -3) & (a < 3), g * (1 / 6), 0), a),),
     ("a",),
 )
 _hardswish = primitive(
     "hardswish",
-    only("f", "hardswish_cpu", lambda a: np.where(a <= -3, a * 0, np.where(a >= 3, a, a * (a + 3) / 6))),
-    (lambda g, y, a: where(a <= -3, 0, where(a < 3, g * (where(abs(a) < 3, a, 0) / 3 + 0.5), g)),),
+    only("f", "hardswish_cpu", in_single(lambda a: np.where(a <= -3, a * 0, np.where(a >= 3, a, a * (a + 3) / 6)))),
+    (in_single(lambda g, y, a: where(a <= -3, 0, where(a < 3, g * (where(abs(a) < 3, a, 0) / 3 + 0.5), g))),),
     ("a",),
 )
 
@@ -209,7 +213,7 @@ def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x))."""
     if input.dtype.kind != "f":
         raise not_implemented("mish_cpu", input.dtype)
-    return applied("mish", lambda x: x * tanh(softplus(x)), input, inplace)
+    return applied("mish", in_single(lambda x: x * tanh(softplus(x))), input, inplace)
 
 
 def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tensor:
@@ -236,12 +240,13 @@ def logsigmoid(input: Tensor) -> Tensor:
 
 def softsign(input: Tensor) -> Tensor:
     """x / (1 + |x|)."""
-    return input / (1 + abs(input))
+    result: Tensor = in_single(lambda x: x / (1 + abs(x)))(input)
+    return result
 
 
 def tanhshrink(input: Tensor) -> Tensor:
     """x - tanh(x)."""
-    result: Tensor = input - tanh(input)
+    result: Tensor = in_single(lambda x: x - tanh(x))(input)
     return result
 
 

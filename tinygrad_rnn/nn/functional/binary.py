@@ -8,6 +8,7 @@ from ...backend import not_implemented, scalar_name
 from ...backend.quiet import unreported
 from ...errors import ArgumentError, DtypeError
 from ...ops import exp, log, maximum, where
+from ...ops.dtypes import in_single
 from ...tape.primitive import primitive
 from ...tape.tensor import Tensor
 from ...typing import Array
@@ -23,6 +24,7 @@ LOWEST_LOG = -100.0  # log 0 counts as this, so that a wrong certainty costs 100
 
 
 @unreported
+@in_single
 def _log_likelihood(p: Array, t: Array) -> Array:
     yes, no = np.maximum(np.log(p), LOWEST_LOG), np.maximum(np.log1p(-p), LOWEST_LOG)
     return (t - 1) * no - t * yes
@@ -32,8 +34,8 @@ _bce = primitive(
     "binary_cross_entropy",
     _log_likelihood,
     (
-        lambda g, y, p, t: g * ((p - t) / maximum((1 - p) * p, LEAST_VARIANCE)),
-        lambda g, y, p, t: g * (log(1 - p) - log(p)),
+        in_single(lambda g, y, p, t: g * ((p - t) / maximum((1 - p) * p, LEAST_VARIANCE))),
+        in_single(lambda g, y, p, t: g * (log(1 - p) - log(p))),
     ),
     ("ab", "a"),
 )
@@ -107,11 +109,17 @@ def binary_cross_entropy_with_logits(
     reduction = reduction_name(reduction, size_average, reduce)
     if target.shape != input.shape:
         raise ArgumentError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    likelihood = log_sigmoid(input)
-    if pos_weight is not None:
-        likelihood = likelihood * ((pos_weight - 1) * target + 1)
-    loss = (1 - target) * input - likelihood
+    loss: Tensor = _of_logits(input, target, pos_weight)
     return reduced(loss if weight is None else loss * weight, reduction)
+
+
+@in_single
+def _of_logits(x: Tensor, t: Tensor, pos_weight: Tensor | None) -> Tensor:
+    likelihood = log_sigmoid(x)
+    if pos_weight is not None:
+        likelihood = likelihood * ((pos_weight - 1) * t + 1)
+    loss: Tensor = (1 - t) * x - likelihood
+    return loss
 
 
 def kl_div(

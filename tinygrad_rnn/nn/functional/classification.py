@@ -21,6 +21,7 @@ from ...backend import array_module, not_implemented, on_gpu, scalar_name
 from ...errors import ArgumentError, ArgumentTypeError, DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ...ops import log_softmax, where
 from ...ops import sum as total
+from ...ops.dtypes import in_single, single
 from ...ops.index import picks
 from ...ops.kernels.likelihood import Likelihood, likelihood
 from ...tape.fused import fused
@@ -158,10 +159,14 @@ def _forward(a: Array, case: _Case | _Target, reduction: str) -> tuple[tuple[Arr
             case.classes = found[1].classes
             return (found[0],), found[1]
         case = case.case(a)
+    dtype = a.dtype
+    if dtype.itemsize == 2:
+        a = single(a)
     shifted = a - a.max(axis=case.axis, keepdims=True)
     e = np.exp(shifted)
     z = e.sum(axis=case.axis)
-    return (_collected(np.log(z) - shifted[picks(case.classes, 1)], case, reduction),), (e, z, case)
+    loss = _collected(np.log(z) - shifted[picks(case.classes, 1)], case, reduction)
+    return (loss if loss.dtype == dtype else loss.astype(dtype),), (e, z, case)
 
 
 def _backward(gs: Any, residual: Any, a: Array, needs: Any, case: Any, reduction: str) -> list[Array]:
@@ -169,11 +174,12 @@ def _backward(gs: Any, residual: Any, a: Array, needs: Any, case: Any, reduction
     if isinstance(residual, Likelihood):
         return [residual.gradient(gs[0], a)]
     e, z, case = residual
-    c = _coefficient(gs[0], case, reduction)
+    g = gs[0]
+    c = _coefficient(single(g) if g.itemsize == 2 else g, case, reduction)
     share = c / z
     grad: Array = e * share.reshape(*share.shape[: case.axis], 1, *share.shape[case.axis :])
     grad[picks(case.classes, 1)] -= c
-    return [grad]
+    return [grad if grad.dtype == a.dtype else grad.astype(a.dtype)]
 
 
 def _coefficient(g: Array, case: _Case, reduction: str) -> Array:
@@ -340,6 +346,7 @@ def _per_class(weight: Tensor | None, ndim: int, axis: int) -> Any:
     return 1 if weight is None else weight.reshape([-1 if k == axis else 1 for k in range(ndim)])
 
 
+@in_single
 def _smoothed(input: Tensor, case: _Case, weight: Tensor | None, reduction: str, eps: float) -> Tensor:
     log_p = log_softmax(input, case.axis)
     spread = -total(log_p * _per_class(weight, input.ndim, case.axis), case.axis)
@@ -351,6 +358,7 @@ def _smoothed(input: Tensor, case: _Case, weight: Tensor | None, reduction: str,
     return result
 
 
+@in_single
 def _soft(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, eps: float) -> Tensor:
     if input.ndim == 0:
         raise ArgumentError("Expected 1 or more dimensions (got 0)")

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from ...backend import not_implemented, only
-from ...ops import exp
+from ...ops import exp, tanh
+from ...ops.dtypes import in_single
 from ...tape.primitive import unary
 from ...typing import Array, Value
 from .errors import OptionError
@@ -98,7 +99,7 @@ def _erf(x: Array) -> Array:
 erf = unary(
     "erf",
     _erf,
-    lambda g, y, a: g * (2 / math.sqrt(math.pi) * exp(-(a * a))),
+    in_single(lambda g, y, a: g * (2 / math.sqrt(math.pi) * exp(-(a * a)))),
     "a",
     floating=True,
     doc="""The error function.
@@ -116,8 +117,8 @@ def _cdf(a: Value) -> Value:
 
 _gelu = unary(
     "gelu",
-    only("f", "GeluKernelImpl", lambda a: a * _cdf(a)),
-    lambda g, y, a: g * (_cdf(a) + a * exp(-0.5 * (a * a)) * (1 / math.sqrt(2 * math.pi))),
+    only("f", "GeluKernelImpl", in_single(lambda a: a * _cdf(a))),
+    in_single(lambda g, y, a: g * (_cdf(a) + a * exp(-0.5 * (a * a)) * (1 / math.sqrt(2 * math.pi)))),
     "a",
 )
 
@@ -137,5 +138,10 @@ def gelu(input: Value, approximate: str = "none") -> Any:
         raise OptionError(f"approximate argument must be either none or tanh, got {approximate!r}")
     if input.dtype.kind != "f":
         raise not_implemented("GeluKernelImpl", input.dtype)
-    inner = math.sqrt(2 / math.pi) * (input + 0.044715 * input * input * input)
-    return 0.5 * input * (1 + inner.tanh())
+    return _gelu_by_tanh(input)
+
+
+@in_single
+def _gelu_by_tanh(x: Value) -> Value:
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
+    return 0.5 * x * (1 + tanh(inner))

@@ -10,6 +10,7 @@ import numpy as np
 from ...backend import not_implemented, only
 from ...errors import ShapeRuntimeError
 from ...ops import mean, rsqrt, square
+from ...ops.dtypes import in_single, single
 from ...tape.fused import fused
 from ...tape.tensor import Tensor
 from ...typing import Array, Shape, Value
@@ -22,7 +23,9 @@ def _axes(x: Any, count: int) -> tuple[int, ...]:
 
 
 def _forward(x: Array, weight: Any, bias: Any, count: int, eps: float) -> tuple[tuple[Array], Any]:
-    axes = _axes(x, count)
+    axes, dtype = _axes(x, count), x.dtype
+    if x.itemsize == 2:
+        x, weight, bias = single(x), single(weight), single(bias)
     unit = x - x.mean(axis=axes, keepdims=True)
     y = np.square(unit)
     rate = 1 / np.sqrt(y.mean(axis=axes, keepdims=True) + x.dtype.type(eps))
@@ -33,7 +36,7 @@ def _forward(x: Array, weight: Any, bias: Any, count: int, eps: float) -> tuple[
         np.multiply(unit, weight, out=y)
     if bias is not None:
         y += bias
-    return (y,), (unit, rate)
+    return (y if y.dtype == dtype else y.astype(dtype),), (unit, rate)
 
 
 def _backward(
@@ -41,6 +44,9 @@ def _backward(
 ) -> list[Any]:
     """With u = (x - mean) rate and h = g w: dx = rate (h - mean(h) - u mean(h u)), dw = sum(g u), db = sum(g)."""
     (g,), (unit, rate) = gs, residual
+    dtype = g.dtype
+    if g.itemsize == 2:
+        g, weight = single(g), single(weight)
     axes, leading = _axes(x, count), tuple(range(x.ndim - count))
     dx = dw = None
     product = g * unit
@@ -56,15 +62,21 @@ def _backward(
         along = product.mean(axis=axes, keepdims=True)
         dx -= np.multiply(unit, along, out=product)
         dx *= rate
-    return [dx, dw, g.sum(axis=leading) if needs[2] else None]
+    grads = [dx, dw, g.sum(axis=leading) if needs[2] else None]
+    return grads if g.dtype == dtype else [d if d is None else d.astype(dtype) for d in grads]
 
 
 def _reference(x: Value, weight: Value, bias: Value, count: int, eps: float) -> tuple[Value]:
+    return (_composed(x, weight, bias, count, eps),)
+
+
+@in_single
+def _composed(x: Value, weight: Value, bias: Value, count: int, eps: float) -> Value:
     axes = _axes(x, count)
     centred = x - mean(x, axes, keepdim=True)
     y = centred * rsqrt(mean(square(centred), axes, keepdim=True) + eps)
     y = y if weight is None else y * weight
-    return (y if bias is None else y + bias,)
+    return y if bias is None else y + bias
 
 
 _layer_norm = fused("layer_norm", only("f", "LayerNormKernelImpl", _forward), _backward, _reference, kept=False)
@@ -121,7 +133,8 @@ def layer_norm(
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
-    """x / sqrt(mean(x**2) + eps) * w, mean over the last axes; eps is the dtype's machine epsilon if None.
+    """x / sqrt(mean(x**2) + eps) * w, mean over the last axes; eps is the machine epsilon of the dtype (for
+    float16 of float32, in which it is computed) if None.
 
     Source: B. Zhang and R. Sennrich, "Root mean square layer normalization" (2019), equation 4.
     """
@@ -129,7 +142,8 @@ def rms_norm(
     _check(input, shape, weight, None)
     if input.dtype.kind in "biu":
         raise not_implemented("rms_norm", input.dtype)
-    axes = _axes(input, len(shape))
-    small = float(np.finfo(input.dtype).eps) if eps is None else eps
-    y: Tensor = input * rsqrt(mean(square(input), axes, keepdim=True) + small)
-    return y if weight is None else (y * weight).to(input.dtype)
+    x = single(input)
+    small = float(np.finfo(x.dtype).eps) if eps is None else eps
+    y = x * rsqrt(mean(square(x), _axes(x, len(shape)), keepdim=True) + small)
+    result: Tensor = (y if weight is None else y * single(weight)).to(input.dtype)
+    return result

@@ -7,9 +7,11 @@ from typing import Any
 from ... import ops
 from ...backend import scalar_name
 from ...errors import DtypeError, ShapeRuntimeError
-from ...ops import abs, broadcast_tensors, maximum, sqrt, where
+from ...ops import broadcast_tensors, clamp, maximum, norm
 from ...ops import sum as total
+from ...ops.dtypes import in_single
 from ...tape.tensor import Tensor
+from ...typing import Value
 
 __all__ = ["bilinear", "cosine_similarity", "linear", "normalize", "pairwise_distance"]
 
@@ -58,20 +60,11 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return result if bias is None else result + bias
 
 
-def _length(x: Tensor, p: float, dim: int, keepdim: bool) -> Tensor:
-    """The p-norm along an axis; its derivative at 0 is 0."""
-    result: Tensor
-    if x.dtype.kind == "c":
-        x = abs(x)
-    if p == float("inf"):
-        result = abs(x).amax(dim, keepdim=keepdim)
-    elif p == 1:
-        result = total(abs(x), dim, keepdim=keepdim)
-    else:
-        powers = total(x * x if p == 2 else abs(x) ** p, dim, keepdim=keepdim)
-        zero = powers == 0  # and nan is none
-        safe = where(zero, 1, powers)
-        result = where(zero, 0, sqrt(safe) if p == 2 else safe ** (1 / p))
+@in_single
+def _cosine(x1: Tensor, x2: Tensor, dim: int, eps: float) -> Tensor:
+    unit1 = x1 / maximum(norm(x1, 2, dim, True), eps)
+    unit2 = x2 / maximum(norm(x2, 2, dim, True), eps)
+    result: Tensor = total(unit1 * unit2, dim)
     return result
 
 
@@ -87,18 +80,27 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
             name = scalar_name(x.dtype)
             raise DtypeError(f"expected common dtype to be floating point, yet common dtype is {name}")
     x1, x2 = broadcast_tensors(x1, x2)  # first: an axis of size 1 has another length when it is repeated
-    unit1 = x1 / maximum(_length(x1, 2, dim, True), eps)
-    unit2 = x2 / maximum(_length(x2, 2, dim, True), eps)
-    result: Tensor = total(unit1 * unit2, dim)
+    result: Tensor = _cosine(x1, x2, dim, eps)
     return result
 
 
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of x1 - x2 + eps along the last axis."""
-    return _length(x1 - x2 + eps, p, -1, keepdim)
+    result: Tensor = _distance(x1, x2, p, eps, keepdim)
+    return result
 
 
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Any = None) -> Tensor:
     """x / max(|x|_p, eps) along ``dim``."""
-    result: Tensor = input / maximum(_length(input, p, dim, True), eps)
+    result: Tensor = _normalized(input, p, dim, eps)
     return result
+
+
+@in_single
+def _distance(x1: Tensor, x2: Tensor, p: float, eps: float, keepdim: bool) -> Value:
+    return norm(x1 - x2 + eps, p, -1, keepdim)
+
+
+@in_single
+def _normalized(x: Tensor, p: float, dim: int, eps: float) -> Value:
+    return x / clamp(norm(x, p, dim, True), eps)

@@ -13,6 +13,7 @@ import numpy as np
 from ...backend import only
 from ...errors import ArgumentError
 from ...ops import abs
+from ...ops.dtypes import in_single
 from ...ops.rounding import _clamp_number
 from ...tape.primitive import primitive, unary
 from ...tape.tensor import Tensor
@@ -25,29 +26,34 @@ __all__ = ["huber_loss", "l1_loss", "mse_loss", "smooth_l1_loss"]
 
 # of the residual d = x - t; their second derivative does not depend on d, and is not recorded as if it did
 
-_squared = unary("squared_error", only("f", "mse_cpu", np.square), lambda g, y, d: g * (2 * d), "a", doc="d * d")
+_squared = unary(
+    "squared_error", only("f", "mse_cpu", np.square), in_single(lambda g, y, d: g * (2 * d)), "a", doc="d * d"
+)
 
 
+@in_single
 def _huber(d: Array, delta: float) -> Array:
     size = np.abs(d)
     return np.where(size <= delta, np.square(size) * 0.5, (size - 0.5 * delta) * delta)
 
 
+@in_single
 def _smooth_l1(d: Array, beta: float) -> Array:
     size = np.abs(d)
     return np.where(size < beta, np.square(size) * (0.5 / beta), size - 0.5 * beta)
 
 
+@in_single
 def _smooth_l1_vjp(g: Value, y: Any, d: Value, beta: float) -> Value:
     return g * _clamp_number(d / beta, low=-1, high=1)
 
 
-_huber_of = primitive(
-    "huber",
-    only("f", "huber_cpu", _huber),
-    (lambda g, y, d, delta: g * _clamp_number(d, low=-delta, high=delta),),
-    ("a",),
-)
+@in_single
+def _huber_vjp(g: Value, y: Any, d: Value, delta: float) -> Value:
+    return g * _clamp_number(d, low=-delta, high=delta)
+
+
+_huber_of = primitive("huber", only("f", "huber_cpu", _huber), (_huber_vjp,), ("a",))
 _smooth_l1_of = primitive("smooth_l1", only("f", "smooth_l1_cpu", _smooth_l1), (_smooth_l1_vjp,), ("a",))
 
 
