@@ -153,3 +153,113 @@ def test_parameter_containers_print_as_in_pytorch(kind: str) -> None:
         made.append(getattr(lib.nn, kind)(values if kind == "ParameterList" else dict(zip("abc", values, strict=True))))
     ours, theirs = (repr(container) for container in made)
     assert ours == theirs
+
+
+# what PyTorch 2.13 gives ---------------------------------------------------------------------------------------------
+
+
+def chain(*sizes: int) -> nn.Sequential:
+    return nn.Sequential(*[nn.Linear(size, size) for size in sizes])
+
+
+def shown(modules: Any) -> list[Any]:
+    return [getattr(m, "in_features", type(m).__name__) for m in modules]
+
+
+KINDS: dict[str, Any] = {
+    "Sequential": lambda: chain(1, 2, 3),
+    "ModuleList": lambda: nn.ModuleList(chain(1, 2, 3)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_lists_of_modules_change_as_lists_do(kind: str) -> None:
+    make = KINDS[kind]
+    for index, expected in (
+        (-3, ["Tanh", 1, 2, 3]),
+        (-1, [1, 2, "Tanh", 3]),
+        (0, ["Tanh", 1, 2, 3]),
+        (1, [1, "Tanh", 2, 3]),
+        (3, [1, 2, 3, "Tanh"]),
+    ):
+        m = make()
+        assert m.insert(index, nn.Tanh()) is m and shown(m) == expected and list(m._modules) == list("0123")
+    for more in (chain(7, 8), [nn.Linear(7, 7), nn.Linear(8, 8)], (nn.Linear(k, k) for k in (7, 8))):
+        m = make()
+        assert m.extend(more) is m and shown(m) == [1, 2, 3, 7, 8]
+    m = make()
+    assert shown(m + chain(7)) == [1, 2, 3, 7] and shown(m) == [1, 2, 3] and type(m + chain(7)) is type(m)
+    before = m
+    m += chain(7)
+    assert m is before and shown(m) == [1, 2, 3, 7]
+    assert shown(m.extend(m)) == [1, 2, 3, 7] * 2  # PyTorch: dictionary changed size during iteration
+    for index, left, taken in ((0, [2, 3], 1), (-1, [1, 2], 3), (slice(0, 2), [3], [1, 2])):
+        m = make()
+        found = m.pop(index)
+        assert shown(m) == left and (shown(found) if isinstance(index, slice) else found.in_features) == taken
+        m = make()
+        del m[index]
+        assert shown(m) == left and list(m._modules) == [str(k) for k in range(len(left))]
+    m = make()
+    assert shown(m[::-1]) == [3, 2, 1] and type(m[1:]) is type(m) and shown(m[5:]) == []
+    assert list(m[1:]._modules) == (["1", "2"] if kind == "Sequential" else ["0", "1"])
+    for index in (3, -4):
+        for call in (m.__getitem__, m.__delitem__, m.pop, lambda k: m.__setitem__(k, nn.Tanh())):
+            with pytest.raises(IndexError, match="out of range"):
+                call(index)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("wrong", [3, None, "x", nn.Tanh, len], ids=["number", "None", "text", "class", "function"])
+def test_wrong_members_are_refused(kind: str, wrong: Any) -> None:
+    m = KINDS[kind]()
+    for error in (AssertionError, TypeError):
+        with pytest.raises(error, match="module should be of type"):
+            m.insert(0, wrong)
+    if wrong is not None:  # which reserves a name
+        for call in (lambda: m.append(wrong), lambda: m.extend([wrong]), lambda: m.__setitem__(0, wrong)):
+            with pytest.raises(TypeError):
+                call()
+    assert shown(m) == [1, 2, 3]
+
+
+def test_a_chain_is_repeated_by_a_positive_number_and_added_to_chains_alone() -> None:
+    m = chain(1, 2)
+    assert shown(m * 2) == shown(2 * m) == [1, 2, 1, 2] and (m * 2)[0] is (m * 2)[2]
+    same = m
+    same *= 2
+    assert same is m and shown(m) == [1, 2, 1, 2]
+    for times in (0, -1):
+        with pytest.raises(ValueError, match=f"Non-positive multiplication factor {times}"):
+            m * times
+    for other in (1.5, "a"):
+        with pytest.raises(TypeError, match="unsupported operand"):
+            m * other  # type: ignore[operator]
+    for more in ([nn.Tanh()], (nn.Tanh(),), nn.ModuleList([nn.Tanh()])):
+        with pytest.raises(ValueError, match="add operator supports only objects of Sequential class"):
+            m + more  # type: ignore[operator]
+        with pytest.raises(ValueError, match="add operator supports only objects of Sequential class"):
+            m += more  # type: ignore[arg-type]
+    for index in (-5, 5):
+        with pytest.raises(IndexError, match=f"Index out of range: {index}"):
+            m.insert(index, nn.Tanh())
+
+
+def test_a_chain_with_names_keeps_them_where_a_module_is_added_last() -> None:
+    m = nn.Sequential(OrderedDict(a=nn.Tanh(), b=nn.ReLU()))
+    m.insert(2, nn.Tanh())
+    assert list(m._modules) == ["a", "b", "2"]
+    with pytest.raises(TypeError, match="module name should be a string. Got int"):
+        nn.Sequential(OrderedDict({1: nn.Tanh()}))
+
+
+def test_parameters_of_a_plain_dictionary_are_in_the_order_of_their_names() -> None:
+    values = {"b": tg.ones(1), "a": tg.ones(2)}
+    m = nn.ParameterDict(values)
+    assert list(m) == [name for name, _ in m.named_parameters()] == ["a", "b"]
+    assert list(nn.ParameterDict(OrderedDict(values))) == list(nn.ParameterDict(values.items())) == ["b", "a"]
+    assert list(m | {"c": 1}) == ["a", "b", "c"] and list({"c": 1} | m) == ["c", "a", "b"]
+    assert list(m.fromkeys(["x", "y"], 3).items()) == [("x", 3), ("y", 3)]
+    for call in (lambda: m[0], lambda: m.pop(0), lambda: m.__setitem__(0, 1)):  # type: ignore[index, arg-type]
+        with pytest.raises(TypeError, match="cannot be used as a key as it is not a string"):
+            call()

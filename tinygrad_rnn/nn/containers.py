@@ -15,6 +15,10 @@ __all__ = ["ModuleDict", "ModuleList", "Sequential"]
 L = TypeVar("L", bound="_Numbered")
 
 
+class NotAModule(ArgumentTypeError, AssertionError):
+    """Something else where a module belongs; PyTorch raises AssertionError."""
+
+
 class _Numbered(Module):
     """Modules under the names "0", "1", ...: what Sequential and ModuleList share."""
 
@@ -63,16 +67,18 @@ class _Numbered(Module):
         return self
 
     def insert(self: L, index: int, module: Module) -> L:
-        """Add a module before place ``index``.
+        """Add a module before place ``index``.  All are numbered anew, unless it comes last.
 
         Raises:
-            ArgumentTypeError: not a module.
+            NotAModule: not a module.
             IndexOutOfRange: there is no such place.
         """
         if not isinstance(module, Module):
-            raise ArgumentTypeError(f"module should be of type: {Module}, got {type(module).__name__}")
+            raise NotAModule(f"module should be of type: {Module}, got {type(module).__name__}")
         if not -len(self) <= index <= len(self):
             raise IndexOutOfRange(f"Index out of range: {index}")
+        if index == len(self):
+            return self.append(module)
         modules = list(self)
         modules.insert(index, module)
         self._renumber(modules)
@@ -101,9 +107,12 @@ class Sequential(_Numbered):
 
     def __init__(self, *args: Any) -> None:
         super().__init__()
-        named = args[0].items() if len(args) == 1 and isinstance(args[0], OrderedDict) else enumerate(args)
-        for name, module in named:
-            self.add_module(str(name), module)
+        if len(args) == 1 and isinstance(args[0], OrderedDict):
+            for name, module in args[0].items():
+                self.add_module(name, module)
+        else:
+            for number, module in enumerate(args):
+                self.add_module(str(number), module)
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):

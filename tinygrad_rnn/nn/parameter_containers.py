@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable, Iterator, KeysView
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, KeysView, Mapping
 from typing import Any
 
 from ..errors import ArgumentTypeError, IndexOutOfRange
@@ -92,8 +93,19 @@ class ParameterList(Module):
         raise NotImplementedError("ParameterList should not be called.")
 
 
+def _checked_key(key: object) -> str:
+    if not isinstance(key, str):
+        raise ArgumentTypeError(
+            f"Index given to ParameterDict cannot be used as a key as it is not a string (type is "
+            f"'{type(key).__name__}')."
+        )
+    return key
+
+
 class ParameterDict(Module):
     """Values by name, in order of insertion; its tensors are parameters of the module.
+
+    As in PyTorch, those of a plain dictionary are inserted in the order of their names.
 
     >>> import tinygrad_rnn as tg
     >>> gains = tg.nn.ParameterDict({"in": tg.ones(1), "out": tg.ones(2)})
@@ -108,17 +120,12 @@ class ParameterDict(Module):
             self.update(parameters)
 
     def __getitem__(self, key: str) -> Any:
-        if key not in self._keys:
+        if _checked_key(key) not in self._keys:
             raise KeyError(key)
         return getattr(self, key)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        if not isinstance(key, str):
-            raise ArgumentTypeError(
-                f"Index given to ParameterDict cannot be used as a key as it is not a string (type is "
-                f"'{type(key).__name__}')."
-            )
-        self._keys[key] = None
+        self._keys[_checked_key(key)] = None
         setattr(self, key, _as_parameter(value))
 
     def __delitem__(self, key: str) -> None:
@@ -180,13 +187,25 @@ class ParameterDict(Module):
         return ParameterDict(self)
 
     def update(self, parameters: Any) -> None:
-        """Add or replace values, from a mapping or pairs."""
-        for key, value in pairs(parameters, "ParameterDict"):
+        """Add or replace values, from a mapping or pairs; those of a plain dictionary in the order of their names."""
+        given = pairs(parameters, "ParameterDict")
+        if isinstance(parameters, Mapping) and not isinstance(parameters, OrderedDict):
+            given = sorted(given)
+        for key, value in given:
             self[key] = value
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """A new dictionary with ``default`` under each of the keys."""
+        return ParameterDict((key, default) for key in keys)
 
     def __or__(self, other: ParameterDict) -> ParameterDict:
         both = self.copy()
         both.update(other)
+        return both
+
+    def __ror__(self, other: Any) -> ParameterDict:
+        both = ParameterDict(other)
+        both.update(self)
         return both
 
     def __ior__(self, other: ParameterDict) -> ParameterDict:
