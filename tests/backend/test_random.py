@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import tinygrad_rnn as tg
 from tinygrad_rnn.backend import box_muller
 from tinygrad_rnn.backend import random as R
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, DeviceError, DtypeError, ShapeRuntimeError
@@ -28,7 +29,8 @@ def unchanged_default_stream() -> Any:
         yield
 
 
-def same_bits(ours: np.ndarray, theirs: np.ndarray) -> None:
+def same_bits(ours: Any, theirs: np.ndarray) -> None:
+    ours = np.asarray(ours)  # a state is a tensor
     assert (ours.dtype, ours.shape) == (theirs.dtype, theirs.shape)
     assert ours.tobytes() == theirs.tobytes()
 
@@ -239,3 +241,20 @@ def test_a_long_random_mixture_of_draws_equals_torch_live() -> None:
             same_bits(R.get_rng_state(), torch.get_rng_state().numpy())
     finally:
         torch.set_rng_state(before)
+
+
+def test_a_state_is_a_tensor_of_bytes_and_arrays_of_older_files_are_taken() -> None:
+    for state in (tg.get_rng_state(), tg.Generator().get_state(), tg.default_generator.get_state()):
+        assert type(state) is tg.Tensor and state.dtype is tg.uint8 and state.shape == (5056,)
+    g = tg.Generator().manual_seed(3)
+    state, first = g.get_state(), tg.rand(4, generator=g)
+    kept = state.clone()
+    for given in (state, state.numpy(), kept):
+        assert tg.equal(tg.rand(4, generator=tg.Generator().set_state(given)), first)
+    assert tg.equal(state, kept), "drawing must not move a state that was given away"
+    for wrong, said in ((state.int(), "RNG state must be a torch.ByteTensor"), ("x", "but got str"), ([1], "got list")):
+        for put in (tg.set_rng_state, tg.Generator().set_state):
+            with pytest.raises(TypeError, match=said):
+                put(wrong)
+    with pytest.raises(RuntimeError, match="size 5056 but found the input RNG state size to be 10"):
+        tg.set_rng_state(state[:10])

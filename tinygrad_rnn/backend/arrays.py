@@ -7,6 +7,7 @@ needs none of this: ``np.tanh(x)`` of a CuPy array runs on the GPU, by NumPy's o
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,19 @@ from ..errors import ArgumentTypeError
 from ..typing import Array
 from . import cuda
 
-__all__ = ["array_module", "is_array", "is_pinned", "on_gpu", "pinned", "raw_array", "to_numpy"]
+__all__ = ["array_module", "is_array", "is_pinned", "on_gpu", "pinned", "raw_array", "shown", "to_numpy"]
+
+
+class _Shown:
+    """How an array is shown to users, where a function of this package gives one to them.
+
+    As a tensor: the tape puts its ``wrap`` here, which this lower package cannot import.
+    """
+
+    tensor: Callable[[Array], Any] = staticmethod(lambda array: array)
+
+
+shown = _Shown()
 
 
 def on_gpu(x: object) -> bool:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, TinygradRnnError
+from .arrays import shown, to_numpy
 from .device import CPU, Device
 
 if TYPE_CHECKING:
@@ -132,8 +133,8 @@ class Generator:
         """The seed that this stream was started from."""
         return self._seed
 
-    def get_state(self) -> npt.NDArray[np.uint8]:
-        """The whole state, in PyTorch's layout: (5056,) uint8.
+    def get_state(self) -> Any:
+        """The whole state, in PyTorch's layout: a tensor of uint8, (5056,).
 
         >>> g = Generator()
         >>> state = g.get_state()
@@ -151,21 +152,23 @@ class Generator:
         state["words"] = engine["state"]["key"]
         state["has_normal"] = self.next_normal is not None
         state["normal"] = self.next_normal or 0.0
-        return np.frombuffer(state.tobytes(), np.uint8).copy()
+        return shown.tensor(np.frombuffer(state.tobytes(), np.uint8).copy())
 
     def set_state(self, state: Any) -> Generator:
         """Go on from a state that ``get_state`` (or ``torch.get_rng_state``) gave; return ``self``.
 
         Args:
-            state: (5056,) uint8, an array or anything that ``numpy.asarray`` takes, such as a Tensor.
+            state: (5056,) uint8: a tensor, also another library's, or an array.
 
         Raises:
             ArgumentTypeError: not uint8.
             RandomError: of another size, or not a state of this engine.
         """
-        raw = np.asarray(state)
+        if not hasattr(state, "dtype"):
+            raise ArgumentTypeError(f"expected a torch.ByteTensor, but got {type(state).__name__}")
+        raw = to_numpy(getattr(state, "_data", state))  # a checkpoint may have been loaded onto a GPU
         if raw.dtype != np.uint8:
-            raise ArgumentTypeError(f"RNG state must be a ByteTensor: expected dtype uint8, got {raw.dtype}")
+            raise ArgumentTypeError(f"RNG state must be a torch.ByteTensor: expected dtype uint8, got {raw.dtype}")
         if raw.size != STATE_LAYOUT.itemsize:
             raise RandomError(
                 f"Expected a CPU generator state of size {STATE_LAYOUT.itemsize} but found the input RNG state size "
@@ -240,7 +243,7 @@ def initial_seed() -> int:
     return default_generator.initial_seed()
 
 
-def get_rng_state() -> npt.NDArray[np.uint8]:
+def get_rng_state() -> Any:
     """The default generator's state, (5056,) uint8."""
     return default_generator.get_state()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend import DTYPES, Device, array_device, array_module, check_numbers, dtype, is_array, to_numpy
+from ..backend import DTYPES, Device, array_device, array_module, check_numbers, dtype, is_array, shown, to_numpy
 from ..errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeRuntimeError
 from ..typing import Array, DType, Params
 from .defaults import defaults
@@ -431,6 +431,9 @@ def wrap(data: Array, node: Leaf | Node | None = None) -> Tensor:
     out._node = node
     out._clock = None
     return out
+
+
+shown.tensor = wrap
 
 
 def as_array(x: Any) -> Array:
