@@ -112,6 +112,9 @@ CHANGES: dict[str, Callable[[Saved], object]] = {
     "a weight of another dtype": lambda saved: saved["model"].update(
         {"output.bias": saved["model"]["output.bias"].double()}
     ),
+    "a weight that is not finite": lambda saved: saved["model"].update(
+        {"output.bias": saved["model"]["output.bias"] / 0}
+    ),
     "a weight that is a number": lambda saved: saved["model"].update({"output.bias": 1.0}),
     "an empty alphabet": lambda saved: saved.update(alphabet=""),
     "an alphabet out of order": lambda saved: saved.update(alphabet=saved["alphabet"][::-1]),

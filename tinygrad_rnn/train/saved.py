@@ -78,6 +78,8 @@ def _check_model(model: Mapping[Any, Any], config: Config, characters: int, sour
             found = model.get(name)
             has = f"has the shape {tuple(found.shape)}" if isinstance(found, Tensor) else "is not a tensor"
             raise damaged(source, f"its configuration asks for a weight {name} {shape} of float32, which {has}")
+        if not np.isfinite(model[name].numpy()).all():  # a run saves none such, and a model would write nonsense
+            raise damaged(source, f"its weight {name} has numbers that are not finite")
 
 
 def _shapes(config: Config, characters: int) -> Iterable[tuple[str, tuple[int, ...]]]:

@@ -183,7 +183,7 @@ def differs(saved: dict[str, Any], device: str) -> str | None:
     if not changed:
         return None
     begun = f"until now the run was computed with {'; '.join(changed)}"
-    return f"{begun}. From here on its numbers are other ones in the last digits than if nothing had changed"
+    return f"{begun}. From here on its numbers may differ in the last digits from what they would have been"
 
 
 def _optimizer(parameters: list[Any], config: Config) -> Any:
