@@ -145,6 +145,8 @@ ERRORS: dict[str, tuple[Any, Any, str]] = {
         RuntimeError,
         "got 2 tensors and 1 gradients",
     ),
+    "a number as output": (lambda lib, x: lib.autograd.grad(3.0, x), TypeError, "float"),
+    "a number as input": (lambda lib, x: x.sum().backward(inputs=3), TypeError, "int"),
     "no inputs": (
         lambda lib, x: x.sum().backward(inputs=[]),
         RuntimeError,

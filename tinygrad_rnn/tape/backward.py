@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -156,7 +156,11 @@ def _private(total: Value, owned: bool) -> Tensor:
 
 
 def _as_tuple(tensors: Tensors) -> tuple[Tensor, ...]:
-    items = (tensors,) if isinstance(tensors, Tensor) else tuple(tensors)
+    if isinstance(tensors, Tensor):
+        return (tensors,)
+    if not isinstance(tensors, Iterable):
+        raise ArgumentTypeError(f"autograd: expected a Tensor or a sequence of Tensors, got {type(tensors).__name__}")
+    items = tuple(tensors)
     for position, t in enumerate(items):
         if not isinstance(t, Tensor):
             raise ArgumentTypeError(f"autograd: element {position} must be a Tensor, got {type(t).__name__}")
