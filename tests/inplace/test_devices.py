@@ -85,7 +85,7 @@ def test_a_value_from_the_host_is_moved(name: str) -> None:
         x = tg.as_tensor(xp.asarray(np.zeros((2, 2))))
         v = tg.tensor([1.0, 2.0], dtype=tg.float64, requires_grad=True)
         x[1] = v
-        x[0] = np.array([3.0, 4.0])
+        x[0] = tg.tensor([3.0, 4.0], dtype=tg.float64)
         x.sum().backward()
         assert isinstance(x._data, xp.ndarray) and x.tolist() == [[3.0, 4.0], [1.0, 2.0]]
         assert v.grad.device.type == "cpu" and v.grad.tolist() == [1.0, 1.0]

@@ -28,7 +28,7 @@ X = tg.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
 UNTYPED_METHODS = frozenset(
     """
-    backward bool byte cdouble cfloat char cuda double float half int is_pinned long new_tensor pin_memory register_hook
+    backward bool byte cdouble cfloat char cuda double float half int is_pinned long pin_memory register_hook
     register_post_accumulate_grad_hook retain_grad short to type
     """.split()
 )
@@ -409,3 +409,101 @@ def test_the_names_are_pytorchs(name: str) -> None:
     for form in overloads("function", name):
         wrong = {p.name for p in form.parameters} - theirs - {"requires_grad", "memory_format", "generator"}
         assert not wrong, f"PyTorch's {name} has no {wrong}, but {theirs}"
+
+
+# single faults ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "kind", "sentence"),
+    [
+        (lambda: float(tg.ones(3)), ValueError, "only one element tensors can be converted to Python scalars"),
+        (lambda: int(tg.ones(3)), ValueError, "only one element tensors can be converted to Python scalars"),
+        (lambda: tg.zeros(2**44), RuntimeError, "zeros(): Unable to allocate"),
+        (lambda: tg.ones(1, 1).expand(2**30, 2**30) + 1, RuntimeError, "add(): can't allocate memory"),
+        (lambda: nn.init.zeros_(tg.ones(3).expand(2, 3)), RuntimeError, "unsupported operation: more than one element"),
+        (lambda: nn.init.uniform_(3), TypeError, "uniform_(): argument 'tensor' (position 1) must be Tensor, not int"),
+        (lambda: tg.broadcast_to(tg.ones(2), (-1, -1)), RuntimeError, "broadcast_to(): "),
+        (lambda: tg.meshgrid(tg.ones(2, 2)), RuntimeError, "torch.meshgrid: Expected 0D or 1D tensor in the tensor"),
+        (
+            lambda: tg.masked_select(tg.ones(2, 3), tg.ones(2) > 0),
+            RuntimeError,
+            "The size of tensor a (2) must match the size of tensor b (3) at non-singleton dimension 1",
+        ),
+        (lambda: tg.rot90(tg.ones(2, 2), dims=()), RuntimeError, "expected total rotation dims == 2, but got dims = 0"),
+        (lambda: tg.triu_indices(-1, 5), RuntimeError, "row must be non-negative, got-1"),
+        (lambda: tg.tensor(1.0).flatten(1), IndexError, "Dimension out of range (expected to be in range of [-1, 0]"),
+        (
+            lambda: 1 - tg.tensor([True]),
+            RuntimeError,
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
+            "use the `~` or `logical_not()` operator instead.",
+        ),
+        (lambda: tg.ones(1) - tg.tensor([True]), RuntimeError, "Subtraction, the `-` operator, with a bool tensor"),
+        (
+            lambda: nn.BCEWithLogitsLoss()(tg.ones(2), tg.tensor([0, 1])),
+            RuntimeError,
+            "result type Float can't be cast to the desired output type Long",
+        ),
+        (lambda: tg.ones(2).__setitem__([0, 1], [5.0, 6.0]), TypeError, "can't assign a list to a torch.FloatTensor"),
+        (lambda: tg.ones(2).__setitem__(0, np.ones(1)), TypeError, "can't assign a numpy.ndarray to a torch.FloatTen"),
+        (
+            lambda: rnn.pad_packed_sequence(nn.GRU(3, 2)(PACKED)),
+            TypeError,
+            "pad_packed_sequence(): argument 'sequence' (position 1) must be PackedSequence, not tuple. nn.LSTM, "
+            "nn.GRU and nn.RNN return (output, state): take [0]",
+        ),
+        (
+            lambda: rnn.pack_padded_sequence(STATE, [2]),
+            TypeError,
+            "pack_padded_sequence(): argument 'input' (position 1) must be Tensor, not tuple. nn.LSTM, nn.GRU and",
+        ),
+        (lambda: rnn.pack_padded_sequence(tg.ones(2, 1, 2), 3), RuntimeError, "'lengths' argument should be a 1D CPU"),
+        (lambda: rnn.pack_padded_sequence(tg.ones(2, 1, 2), None), TypeError, "lengths must be a list"),
+        (lambda: rnn.pad_sequence([3]), TypeError, "expected Tensor as element 0 in argument 0, but got int"),
+        (lambda: rnn.pad_sequence([[1], [2]]), TypeError, "expected Tensor as element 0 in argument 0, but got list"),
+        (lambda: nn.Linear(2.5, 3), TypeError, "empty(): argument 'size' (position 1) must be tuple of ints, but"),
+        (lambda: nn.Embedding(2.0, 3), TypeError, "empty(): argument 'size' (position 1) must be tuple of ints, but"),
+        (lambda: nn.Dropout("a"), TypeError, "dropout(): argument 'p' (position 2) must be float, not str"),
+        (lambda: tg.ones(3).bitwise_and(1), NotImplementedError, "bitwise_and() is not implemented for float32"),
+    ],
+)
+def test_an_error_is_ours_and_of_pytorchs_class(call: Any, kind: type[Exception], sentence: str) -> None:
+    with pytest.raises(TinygradRnnError) as caught:
+        call()
+    assert isinstance(caught.value, kind), repr(caught.value)
+    assert str(caught.value).startswith(sentence), str(caught.value)
+
+
+def test_numpys_warnings_stay_inside() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert tg.tensor([1 + 2j]).int().tolist() == [1]
+        assert (tg.ones(2) < 1e300).all()
+        assert tg.logspace(100, 1, 5)[0] == float("inf")
+        assert tg.isnan(tg.acos(tg.tensor(65.0)))
+        assert np.isnan(tg.acos(np.asarray(65.0)))
+        assert F.dropout1d(tg.ones(2, 3, 4), 1.0).sum() == 0
+
+
+def test_a_distance_of_power_0_counts() -> None:
+    x = tg.tensor([[1.0, 0.0, 2.0]], requires_grad=True)
+    distance = nn.PairwiseDistance(p=0, eps=0.0)(x, tg.zeros(1, 3))
+    assert distance.tolist() == [2.0]
+    distance.sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [[0.0, 0.0, 0.0]]
+
+
+def test_differences_with_entries_before_and_after() -> None:
+    x = tg.tensor([1.0, 4.0, 9.0])
+    assert x.diff(prepend=tg.tensor([0.0])).tolist() == [1, 3, 5]
+    assert x.diff(n=2, append=tg.tensor([16.0, 25.0])).tolist() == [2, 2, 2]
+
+
+def test_a_state_of_another_optimizer_is_refused() -> None:
+    w = nn.Parameter(tg.ones(2))
+    saved = tg.optim.SGD([w], lr=0.1, momentum=0.9).state_dict()
+    with pytest.raises(ValueError, match="has no 'betas' in group 0, which Adam needs, but 'momentum'"):
+        tg.optim.Adam([w]).load_state_dict(saved)
+    with pytest.raises(ValueError, match="has no 'momentum' in group 0, which SGD needs"):
+        tg.optim.SGD([w], lr=0.1).load_state_dict(tg.optim.Adam([w]).state_dict())

@@ -19,8 +19,11 @@ from ..backend import to_numpy
 from ..backend.fill import fill_normal, fill_uniform, put
 from ..backend.random import Generator, randperm
 from ..errors import ArgumentError
+from ..ops import arguments
+from ..tape.rewrite import check_memory
 from ..tape.tensor import Tensor
 from ..typing import Array
+from . import signatures
 from .caution import caution
 from .truncated import truncated_normal
 
@@ -72,6 +75,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
 
 
 def _written(tensor: Tensor, values: Any) -> Tensor:
+    check_memory(tensor, "fill")
     put(tensor._data, values)
     tensor._touch()
     return tensor
@@ -85,6 +89,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
     >>> bool(w.max() < -1) and bool(w.min() >= -2)
     True
     """
+    check_memory(tensor, "uniform_")
     fill_uniform(tensor._data, a, b, generator)
     tensor._touch()
     return tensor
@@ -92,6 +97,7 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
     """Normal with this mean and standard deviation."""
+    check_memory(tensor, "normal_")
     fill_normal(tensor._data, mean, std, generator)
     tensor._touch()
     return tensor
@@ -307,6 +313,9 @@ def _old_name(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     renamed.__doc__ = f"The former name of ``{new}``."
     return renamed
 
+
+arguments.declare("nn.init", signatures.INIT)
+globals().update(arguments.guarded({name: globals()[name] for name in __all__}, "nn.init"))
 
 uniform = _old_name(uniform_)
 normal = _old_name(normal_)

@@ -109,6 +109,12 @@ def is_lazy(parameter: object) -> bool:
 
 def empty(shape: Sequence[int], device: Any = None, dtype: Any = None) -> Any:
     """A raw array with unset values, in the default dtype, on the host unless told otherwise."""
+    for place, n in enumerate(shape):
+        if isinstance(n, bool) or not hasattr(n, "__index__"):
+            raise ArgumentTypeError(
+                f"empty(): argument 'size' (position 1) must be tuple of ints, but found element of type "
+                f"{type(n).__name__} at pos {place}: a layer's sizes are whole numbers"
+            )
     values = np.empty(tuple(shape), defaults.dtype if dtype is None else as_dtype(dtype, "empty"))
     place = wanted(device)
     return values if place is None else to_device(values, Device(place))

@@ -34,10 +34,10 @@ from ..backend import is_array
 from ..errors import (
     ArgumentRuntimeError,
     ArgumentTypeError,
-    DtypeError,
     IndexOutOfRange,
     OutOfMemory,
     TinygradRnnError,
+    UnsupportedDtype,
 )
 from ..tape import misfit
 from ..tape.tensor import Tensor, wrap
@@ -199,6 +199,8 @@ def _typename(value: Any) -> str:
 def _advice(value: Any, kind: str) -> str:
     """What to do about an argument of a wrong type."""
     name = type(value).__name__
+    if kind == "PackedSequence" and isinstance(value, tuple) and value and hasattr(value[0], "batch_sizes"):
+        return ". nn.LSTM, nn.GRU and nn.RNN return (output, state): take [0]"
     if kind.rstrip("?").split("/")[0] == "Tensor" and not isinstance(value, Tensor):
         if name == "PackedSequence":
             return ". Its values are in .data; pad_packed_sequence unpacks it"
@@ -249,7 +251,7 @@ def _ints(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    if isinstance(value, (bool, int, float, complex)):
+    if isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic):
         return value
     if isinstance(value, (Tensor, np.ndarray, np.generic)) and not value.ndim and value.dtype.kind in "biufc":
         if not (isinstance(value, Tensor) and value.requires_grad):
@@ -305,6 +307,12 @@ def _dtype(value: Any) -> Any:
     return value
 
 
+def _packed(value: Any) -> Any:
+    if not hasattr(value, "batch_sizes"):
+        raise _Unfit
+    return value
+
+
 def _any(value: Any) -> Any:
     return value
 
@@ -320,6 +328,7 @@ CHECKS: dict[str, Callable[[Any], Any]] = {
     "str": _text,
     "dtype": _dtype,
     "Generator": _any,
+    "PackedSequence": _packed,
     "any": _any,
 }
 
@@ -380,7 +389,7 @@ def _bound(s: Signature, args: Sequence[Any], options: dict[str, Any], spare: Se
         name = p.name if p.name in options else spare[k] if not p.keyword and k < len(spare) else p.name
         if name in options:
             values.append(_checked(p, options.pop(name), None) if p.kind not in OUT_KINDS else options.pop(name))
-        elif p.optional or p.variadic and p.kind == "any":
+        elif p.optional or p.variadic and p.kind in ("any", "Tensors"):
             values.append(...)
         else:
             missing = [f'"{q.name}"' for q in s.parameters[k:] if not q.optional]
@@ -438,10 +447,11 @@ class Callee:
         where: the table that it is in.
     """
 
-    def __init__(self, name: str, f: Callable[..., Any], where: str) -> None:
+    def __init__(self, name: str, f: Any, where: str) -> None:
         self.name, self.f, self.where = name, f, where
         self.seen: set[tuple[Any, ...]] = set()
-        code = f.__code__ if isinstance(f, types.FunctionType) else None
+        inner = getattr(f, "__wrapped__", f) if f.__code__.co_flags & 12 == 12 else f  # names behind (*args, **params)
+        code = inner.__code__ if isinstance(inner, types.FunctionType) else None
         count = code.co_argcount if code is not None else 0
         self.names: tuple[str, ...] = code.co_varnames[:count] if code is not None else ()
         self.keywords: tuple[str, ...] = code.co_varnames[count : count + code.co_kwonlyargcount] if code else ()
@@ -458,7 +468,8 @@ class Callee:
         form, values = _matched(self.name, overloads(self.where, self.name), args, options, self.names, skip)
         if self.where == FUNCTION and form.parameters[0].kind == "Tensor/Number":
             if not any(isinstance(value, (Tensor, np.ndarray)) for value in values):
-                values[0] = wrap(np.asarray(fitting(values[0], number_type(values[0]), self.name)))
+                dtype = number_type(values[0])
+                values[0] = wrap(np.asarray(fitting(values[0], dtype, self.name), dtype))
         given: list[Any] = []
         named: dict[str, Any] = {}
         out = None
@@ -538,7 +549,7 @@ def _kind(error: Exception) -> type[TinygradRnnError]:
     if isinstance(error, IndexError):
         return IndexOutOfRange
     if isinstance(error, TypeError) and misfit.is_of_dtypes(error):
-        return DtypeError
+        return UnsupportedDtype
     if isinstance(error, (TypeError, AttributeError)) and not isinstance(error, UnboundLocalError):
         return ArgumentTypeError
     return ArgumentRuntimeError

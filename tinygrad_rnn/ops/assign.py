@@ -63,7 +63,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
 
     Args:
         index: numbers, slices, None, Ellipsis, masks, index arrays, lists or tensors, and tuples of them.
-        value: a tensor, a number or an array; it is broadcast to the place and converted to this dtype.
+        value: a tensor or a number; it is broadcast to the place and converted to this dtype.
 
     Raises:
         InplaceError: this is a leaf that requires grad, or a view of one, and recording is on.
@@ -135,13 +135,15 @@ def _converted(self: Tensor, value: Any, op: str) -> tuple[Any, Any]:
         if data.dtype.kind != "f" or type(value) is not float or not -65504 <= value <= 65504:  # which fit any float
             value = fitting(value, data.dtype, op)
         return value, value
-    if isinstance(value, (list, tuple)) or is_array(value):
+    admitted = isinstance(value, np.generic) if op == "__setitem__" else isinstance(value, (list, tuple))
+    if admitted or (is_array(value) and op != "__setitem__"):
         values = to_device(np.asarray(value) if not is_array(value) else value, self.device)
         if values.dtype.newbyteorder("=") in NUMBERS:
             return value, values.astype(data.dtype)
     kind = type(value)
     name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
-    raise ArgumentTypeError(f"can't assign a {name} to a torch.{scalar_name(data.dtype)}Tensor")
+    remedy = ". Make a tensor of it: tinygrad_rnn.tensor(...)" if isinstance(value, (list, tuple, np.ndarray)) else ""
+    raise ArgumentTypeError(f"can't assign a {name} to a torch.{scalar_name(data.dtype)}Tensor{remedy}")
 
 
 def _is_basic(index: Any) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from ..backend import Device, array_module, as_dtype, check_numbers, cuda, is_array, not_implemented, to_device, wanted
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, ShapeRuntimeError
 from ..tape.defaults import defaults
+from ..tape.modes import quietly
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, DType, Value
 from .dtypes import common_type, fitting, number_type
@@ -296,7 +297,8 @@ def logspace(
     if chosen.kind == "b":
         raise not_implemented("logspace_cpu", chosen)
     powers = module_of(device).linspace(float(start), float(end), steps)
-    return finish((float(base) ** powers).astype(chosen), requires_grad)
+    values = quietly(lambda: (float(base) ** powers).astype(chosen))
+    return finish(values, requires_grad)
 
 
 def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module, as_dtype, not_implemented, to_numpy
+from ..errors import ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
@@ -205,9 +206,19 @@ cummax = _running("cummax", np.maximum, "largest")
 cummin = _running("cummin", np.minimum, "smallest")
 
 
-def diff(a: Value, n: int = 1, dim: int = -1) -> Value:
-    """The differences of neighbours along an axis, taken ``n`` times."""
+def diff(a: Value, n: int = 1, dim: int = -1, prepend: Value = None, append: Value = None) -> Value:
+    """The differences of neighbours along an axis, taken ``n`` times.
+
+    Args:
+        prepend, append: entries that are put before and after those of ``a`` first.
+    """
+    if a.ndim == 0:
+        raise ShapeRuntimeError("diff expects input to be at least one-dimensional")
+    if n < 0:
+        raise ShapeRuntimeError(f"order must be non-negative but got {n}: diff()")
     dim = axis_of(dim, a.ndim)
+    if n and not (prepend is None and append is None):
+        a = cat([part for part in (prepend, a, append) if part is not None], dim)
     if n == 0:
         return a.clone() if isinstance(a, Tensor) else a.copy()
     for _ in range(n):

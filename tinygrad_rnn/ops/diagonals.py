@@ -109,7 +109,11 @@ def triu(a: Value, diagonal: int = 0) -> Value:
     return where(_lower(a, diagonal - 1), False, a)
 
 
-def _index_type(dtype: Any, op: str) -> np.dtype[Any]:
+def _index_type(row: int, col: int, dtype: Any, op: str) -> np.dtype[Any]:
+    """The dtype of the coordinates; a matrix of negative sizes is refused."""
+    for word, n in (("row", row), ("col", col)):
+        if n < 0:
+            raise ShapeRuntimeError(f"{word} must be non-negative, got{n}: {op}()")
     chosen = np.dtype(np.int64) if dtype is None else as_dtype(dtype, op)
     if chosen not in (np.int32, np.int64):
         raise not_implemented(op, chosen)
@@ -118,11 +122,11 @@ def _index_type(dtype: Any, op: str) -> np.dtype[Any]:
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None) -> Tensor:
     """The coordinates on and below a diagonal, in row order: (2, n)."""
-    chosen = _index_type(dtype, "tril_indices")
+    chosen = _index_type(row, col, dtype, "tril_indices")
     return wrap(np.stack(np.nonzero(np.tri(row, col, offset, dtype=np.bool_))).astype(chosen))
 
 
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None) -> Tensor:
     """The coordinates on and above a diagonal, in row order: (2, n)."""
-    chosen = _index_type(dtype, "triu_indices")
+    chosen = _index_type(row, col, dtype, "triu_indices")
     return wrap(np.stack(np.nonzero(~np.tri(row, col, offset - 1, dtype=np.bool_))).astype(chosen))

@@ -194,12 +194,22 @@ add = binary(
     promote=promote,
     doc="a + b",
 )
+def _promote_no_masks(a: Any, b: Any) -> tuple[Value, Value]:
+    """As ``promote``, but that nothing is subtracted from a mask, nor a mask from anything."""
+    if any(hasattr(x, "dtype") and x.dtype.kind == "b" for x in (a, b)) and not _not_two_masks(a, b):
+        raise DtypeError(
+            "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
+            "use the `~` or `logical_not()` operator instead. To count with it, convert it: mask.int()"
+        )
+    return promote(a, b)
+
+
 sub = binary(
     "sub",
     np.subtract,
     (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g, b.shape)),
     ("", ""),
-    promote=promote,
+    promote=_promote_no_masks,
     mismatch=_not_two_masks,
     doc="a - b",
 )

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..backend import array_module, as_dtype, is_array, scalar_name
 from ..errors import ArgumentTypeError, DtypeError, IndexOutOfRange, IndexRuntimeError, ShapeRuntimeError
+from ..tape.misfit import fail
 from ..tape.part import Part
 from ..tape.primitive import REGISTRY, primitive
 from ..tape.tensor import Tensor
@@ -366,7 +367,10 @@ def masked_select(a: Value, mask: Value) -> Value:
     """
     if mask.dtype != np.bool_:
         raise DtypeError(f"masked_select: expected BoolTensor for mask, but got {mask.dtype}. Compare it: mask != 0")
-    shape = np.broadcast_shapes(tuple(a.shape), tuple(mask.shape))
+    try:
+        shape = np.broadcast_shapes(tuple(a.shape), tuple(mask.shape))
+    except ValueError as error:
+        fail("masked_select", error, *(x._data if isinstance(x, Tensor) else x for x in (mask, a)))
     chosen = np.broadcast_to(mask._data if isinstance(mask, Tensor) else mask, shape)
     return getitem(broadcast_to(a, shape), chosen) if shape else getitem(reshape(a, (1,)), chosen.reshape(1))
 

@@ -41,6 +41,8 @@ def into(name: str, compute: Callable[[], Any], out: Any) -> Any:
             raise ArgumentTypeError(f"{name}(): argument 'out' must be Tensor, not {type(one).__name__}")
     result = compute()
     results = list(result) if isinstance(result, tuple) else [result]
+    if not all(isinstance(value, Tensor) for value in results):
+        raise ArgumentTypeError(f"{name}(): argument 'input' must be Tensor where out is one, not an array")
     recording = state.here.recording
     for one, value in zip(outs, results, strict=False):
         if value.requires_grad or (recording and one.requires_grad and value.dtype.kind in "fc"):

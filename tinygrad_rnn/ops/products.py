@@ -6,7 +6,7 @@ from ..backend import not_implemented
 from ..errors import DtypeError, ShapeRuntimeError
 from ..tape.tensor import Tensor, wrap
 from ..typing import Value
-from .dtypes import in_single
+from .dtypes import cast, in_single, mixed_type
 from .linalg import matmul
 from .shape import broadcast_to, too_many_axes, unsqueeze
 
@@ -110,9 +110,18 @@ def addbmm(a: Value, batch1: Value, batch2: Value, *, beta: float = 1, alpha: fl
     return _sum("addbmm", a, bmm(batch1, batch2).sum(0), beta, alpha)
 
 
+def _alike(*parts: Value) -> tuple[Value, ...]:
+    """All in the dtype of their mixture, so that what lies between is computed in it too."""
+    if len({part.dtype for part in parts}) == 1:
+        return parts
+    dtype = mixed_type(*parts)
+    return tuple([part if part.dtype == dtype else cast(part, dtype=dtype) for part in parts])
+
+
 @in_single
 def addcmul(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Value:
     """``a + value tensor1 tensor2``."""
+    a, tensor1, tensor2 = _alike(a, tensor1, tensor2)
     return a + (tensor1 * tensor2 if value == 1 else tensor1 * tensor2 * value)
 
 
@@ -128,6 +137,7 @@ def addcdiv(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Va
             "Integer division with addcdiv is no longer supported, and in a future  release addcdiv will perform a "
             "true division of tensor1 and tensor2. Convert one of them: tensor1.float()"
         )
+    a, tensor1, tensor2 = _alike(a, tensor1, tensor2)
     return a + (tensor1 / tensor2 if value == 1 else tensor1 / tensor2 * value)
 
 

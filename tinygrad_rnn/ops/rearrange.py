@@ -75,7 +75,15 @@ def flipud(a: Value) -> Value:
 
 def rot90(a: Value, k: int = 1, dims: Sequence[int] = (0, 1)) -> Value:
     """Turned by k quarter turns, from the first axis of ``dims`` towards the second."""
+    if len(dims) != 2:
+        raise ShapeRuntimeError(f"expected total rotation dims == 2, but got dims = {len(dims)}")
+    if a.ndim < 2:
+        raise ShapeRuntimeError(f"expected total dims >= 2, but got total dims = {a.ndim}")
     first, second = axis_of(dims[0], a.ndim), axis_of(dims[1], a.ndim)
+    if first == second:
+        raise ShapeRuntimeError(
+            f"expected rotation dims to be different, but got dim0 = {dims[0]} and dim1 = {dims[1]}"
+        )
     if k % 4 == 2:
         return flip(a, first, second)
     if k % 4 == 0:
@@ -304,6 +312,11 @@ def meshgrid(*tensors: Any, indexing: str = "ij") -> tuple[Value, ...]:
     parts = list(tensors[0]) if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else list(tensors)
     if indexing not in ("ij", "xy"):
         raise ShapeRuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    for a in parts:
+        if a.ndim > 1:
+            raise ShapeRuntimeError(
+                f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: shape {list(a.shape)}"
+            )
     shape = tuple([a.shape[0] if a.ndim else 1 for a in parts])
     grid = []
     for k, a in enumerate(parts):

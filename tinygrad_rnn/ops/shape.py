@@ -297,9 +297,9 @@ def unsqueeze(a: Value, dim: int) -> Value:
 
 def flatten(a: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
     """``a`` with the axes ``start_dim`` to ``end_dim`` merged into one."""
+    first, last = axis_of(start_dim, a.ndim), axis_of(end_dim, a.ndim)
     if a.ndim == 0:
         return reshape(a, (1,))
-    first, last = axis_of(start_dim, a.ndim), axis_of(end_dim, a.ndim)
     if first > last:
         raise ShapeRuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
     size = 1
@@ -354,7 +354,7 @@ def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
     """
     parts = _same_type("cat", tensors)
     shapes = _shapes(parts)
-    dim = axis_of(dim, len(shapes[0]))
+    dim = axis_of(dim if type(dim) is int else whole(dim), len(shapes[0]))
     if () in shapes or (0,) in shapes or len({s[:dim] + (0,) + s[dim + 1 :] for s in shapes}) > 1:
         parts = _joinable(parts, dim)
         shapes = _shapes(parts)
@@ -401,7 +401,7 @@ def stack(tensors: Sequence[Value], dim: int = 0) -> Value:
                 f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and "
                 f"{list(shape)} at entry {position}"
             )
-    return _stack(*parts, dim=axis_of(dim, len(first) + 1))
+    return _stack(*parts, dim=axis_of(dim if type(dim) is int else whole(dim), len(first) + 1))
 
 
 def _shapes(parts: list[Value]) -> list[Shape]:

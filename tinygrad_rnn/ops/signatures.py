@@ -19,7 +19,9 @@ from __future__ import annotations
 
 __all__ = ["FUNCTIONS", "METHODS", "OWN"]
 
-OWN = frozenset("as_dtype cast divide_rounded entries fitting getitem promote sum_to get_default_dtype".split())
+OWN = frozenset(
+    "as_dtype cast divide_rounded entries fitting get_default_dtype getitem in_single promote single sum_to".split()
+)
 """Functions that PyTorch does not have under these names, and what takes nothing."""
 
 FUNCTIONS = """
@@ -183,6 +185,7 @@ random_ (Tensor self, *, Generator? generator=None) | (Tensor self, int to, *, G
 uniform_ (Tensor self, float from=0, float to=1, *, Generator? generator=None)
 zero_ (Tensor self)
 new_empty new_ones new_zeros (Tensor self, ints *size, *, ~)
+new_tensor (Tensor self, any data, dtype? dtype=None, any device=None, bool requires_grad=False)
 new_full (Tensor self, ints size, Number fill_value, *, ~)
 size (Tensor self, int? dim=None)
 stride (Tensor self, int? dim=None)

@@ -14,7 +14,7 @@ from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..tape.primitive import primitive, unary
 from ..typing import Array, DType, Shape, Value
 from .dtypes import cast, in_single, single
-from .elementwise import abs, sign, where
+from .elementwise import abs, sign, where, zeros_of
 from .reduce import count, kept_shape, mean, spread, sum
 from .shape import axes_of, reshape
 
@@ -130,7 +130,7 @@ def _norm_of(a: Array, p: float, axes: tuple[int, ...], keepdims: bool) -> Array
 def _norm_vjp(g: Value, y: Value, a: Value, p: float, axes: tuple[int, ...], keepdims: bool) -> Value:
     """``g sign(a) (|a| / y)**(p - 1)``, in the order of PyTorch's; 0 where the norm is 0."""
     if p == 0:
-        return None
+        return zeros_of(a)
     kept = kept_shape(a.shape, axes)
     g, y = reshape(g, kept), reshape(y, kept)
     if p == 1:

@@ -34,6 +34,15 @@ Group: TypeAlias = dict[str, Any]
 ParamsT: TypeAlias = Iterable[Tensor] | Iterable[Group] | Iterable[tuple[str, Tensor]]
 
 
+LATER = frozenset(
+    "amsgrad capturable centered decoupled_weight_decay differentiable foreach fused maximize nesterov".split()
+)
+"""Options that came later, and may be missing in a state that was saved before."""
+
+COMMON = frozenset({"params", "param_names", "initial_lr", "max_momentum", "base_momentum", "max_lr", "min_lr"})
+"""What a group has besides its options: names, and what schedules note there."""
+
+
 class OptimizerError(TinygradRnnError, RuntimeError):
     """Options of an optimiser that exclude each other, or a state that does not fit what it trains."""
 
@@ -314,6 +323,13 @@ class Optimizer:
                 raise ArgumentError(
                     "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: "
                     f"group {i} has {len(group['params'])} parameters, the saved one {len(new['params'])}"
+                )
+            lacking = [option for option in self.defaults if option not in new and option not in LATER]
+            foreign = [option for option in new if option not in self.defaults and option not in COMMON]
+            if lacking and foreign:
+                raise ArgumentError(
+                    f"the loaded state dict has no {lacking[0]!r} in group {i}, which {type(self).__name__} needs, but "
+                    f"{foreign[0]!r}: it was saved by another kind of optimizer"
                 )
         numbers, params = ([p for g in side for p in g["params"]] for side in (saved, groups))
         by_number = dict(zip(numbers, params, strict=True))

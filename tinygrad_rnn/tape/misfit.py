@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from ..backend import on_gpu
-from ..errors import DeviceError, DtypeError, NumberTooLarge, ShapeRuntimeError
+from ..errors import DeviceError, NumberTooLarge, OutOfMemory, ShapeRuntimeError, UnsupportedDtype
 
 __all__ = ["bind", "fail", "is_of_dtypes"]
 
@@ -36,7 +36,9 @@ def fail(name: str, error: Exception, *arrays: Any, mismatch: Any = None) -> NoR
 def _misfit(name: str, error: Exception, arrays: Sequence[Any]) -> Exception | None:
     """The error for types that an operation cannot take, or for shapes that do not broadcast."""
     if isinstance(error, TypeError) and is_of_dtypes(error):
-        return DtypeError(f"{name}() is not implemented for {', '.join(map(_kind, arrays))}: {error}")
+        return UnsupportedDtype(f"{name}() is not implemented for {', '.join(map(_kind, arrays))}: {error}")
+    if isinstance(error, MemoryError):
+        return OutOfMemory(f"{name}(): can't allocate memory: {error}. Give parts of the data, or a smaller dtype")
     if isinstance(error, OverflowError):
         types = " and ".join([str(x.dtype) for x in arrays if hasattr(x, "dtype")])
         return NumberTooLarge(f"Overflow when unpacking long long: {name}() got an integer that {types} cannot hold")

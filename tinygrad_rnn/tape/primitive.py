@@ -183,8 +183,10 @@ def _of_one(p: Primitive, floating: bool, bare: bool = False) -> Callable[..., A
 
     def apply(a: Any = None, **params: Any) -> Any:
         if not isinstance(a, Tensor) or (bare and params):
-            if not bare or (type(a) is ndarray and not params):
+            if not bare:
                 return forward(a if type(a) is ndarray else raw_array(a, name), **params)
+            if type(a) is ndarray and not params and state.here.memo is not None:  # in a sweep, which is quiet
+                return forward(a)
             return _unusual(p, apply, () if a is None and params else (a,), params)
         x = a._data
         if floating and x.dtype.kind not in "fc":

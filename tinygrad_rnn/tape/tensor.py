@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backend import DTYPES, Device, array_device, array_module, check_numbers, dtype, is_array, shown, to_numpy
-from ..errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeRuntimeError
+from ..errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeError, ShapeRuntimeError
 from ..typing import Array, DType, Params
 from .defaults import defaults
 from .modes import state
@@ -339,13 +339,21 @@ class Tensor:
                 "using tensor.detach() first: the number has no history, so no gradient passes through it",
                 stacklevel=2,
             )
-        return float(self.item())
+        return float(self._one())
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._one())
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._one())
+
+    def _one(self) -> Any:
+        """What ``float(t)`` converts."""
+        if self._data.size != 1:
+            raise ShapeError(
+                f"only one element tensors can be converted to Python scalars: the shape of this one is {self.shape}"
+            )
+        return self._data.item()
 
     def __index__(self) -> int:
         if self._data.dtype.kind not in "iub" or self._data.size != 1:

@@ -2,7 +2,7 @@
 
 from ...absent import absent
 from ...ops import arguments
-from . import signatures
+from .. import signatures
 from .activation import (
     celu,
     elu,
@@ -92,7 +92,7 @@ __all__ = [
     "threshold",
 ]
 
-arguments.declare("nn.functional", signatures.FUNCTIONS)
+arguments.declare("nn.functional", signatures.FUNCTIONAL)
 globals().update(arguments.guarded({name: globals()[name] for name in __all__}, "nn.functional"))
 
 __getattr__ = absent(__name__, __all__)

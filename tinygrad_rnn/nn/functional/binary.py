@@ -109,6 +109,11 @@ def binary_cross_entropy_with_logits(
     reduction = reduction_name(reduction, size_average, reduce)
     if target.shape != input.shape:
         raise ArgumentError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+    if target._data.dtype.kind in "biu":
+        raise DtypeError(
+            f"result type Float can't be cast to the desired output type {scalar_name(target.dtype)}: the targets are "
+            "probabilities, convert them: target.float()"
+        )
     loss: Tensor = _of_logits(input, target, pos_weight)
     return reduced(loss if weight is None else loss * weight, reduction)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...backend import scalar_name
 from ...backend.fill import dropout_like
 from ...backend.random import Generator
-from ...errors import ArgumentError, DtypeError, ShapeRuntimeError
+from ...errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ...tape.primitive import primitive
 from ...tape.tensor import Tensor
 from .inplace import applied
@@ -15,10 +17,19 @@ __all__ = ["dropout", "dropout1d"]
 _masked = primitive("dropout", lambda a, mask: a * mask, (lambda g, y, a, mask: g * mask,), ("",))
 
 
-def check_probability(p: float) -> None:
+def check_probability(p: Any) -> None:
     """Refuse a probability outside [0, 1]."""
+    if isinstance(p, (str, bytes)) or not hasattr(p, "__float__"):
+        raise ArgumentTypeError(f"dropout(): argument 'p' (position 2) must be float, not {type(p).__name__}")
     if not 0.0 <= p <= 1.0:
         raise ArgumentError(f"dropout probability has to be between 0 and 1, but got {p}")
+
+
+def _check_floating(input: Tensor) -> None:
+    """Refuse integers, which cannot be scaled by 1 / (1 - p)."""
+    if input.dtype.kind != "f":
+        name = scalar_name(input.dtype)
+        raise DtypeError(f"result type Float can't be cast to the desired output type {name}: use x.float()")
 
 
 def dropout(
@@ -43,9 +54,7 @@ def dropout(
     check_probability(p)
     if not training or p == 0 or input.numel() == 0:
         return input
-    if input.dtype.kind != "f":
-        name = scalar_name(input.dtype)
-        raise DtypeError(f"result type Float can't be cast to the desired output type {name}: use x.float()")
+    _check_floating(input)
     return applied("dropout", _masked, input, inplace, mask=dropout_like(input._data, p, generator))
 
 
@@ -56,6 +65,7 @@ def dropout1d(
 
     Raises:
         ArgumentError: p outside [0, 1].
+        DtypeError: integers.
         ShapeRuntimeError: neither 2-D nor 3-D.
     """
     check_probability(p)
@@ -63,5 +73,6 @@ def dropout1d(
         raise ShapeRuntimeError(f"dropout1d: Expected 2D or 3D input, but received a {input.ndim}D input.")
     if not training or p == 0 or input.numel() == 0:
         return input
+    _check_floating(input)
     mask = dropout_like(input._data[..., :1].copy(), p, generator)
     return applied("dropout1d", _masked, input, inplace, mask=mask)

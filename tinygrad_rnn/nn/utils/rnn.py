@@ -18,10 +18,11 @@ import numpy as np
 from ...absent import absent
 from ...backend import to_numpy
 from ...errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
-from ...ops import cat
+from ...ops import arguments, cat
 from ...ops.packing import gather_rows, packed_places, scatter_rows, sizes_of_lengths
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array
+from .. import signatures
 
 __all__ = [
     "PackedSequence",
@@ -282,6 +283,10 @@ def pad_sequence(
         raise SequenceError(f"Expected padding_side to be one of left or right, but got {padding_side}.")
     first = parts[0]
     for k, part in enumerate(parts):
+        if not isinstance(part, Tensor):
+            raise ArgumentTypeError(
+                f"expected Tensor as element {k} in argument 0, but got {type(part).__name__}: pad_sequence()"
+            )
         if part.ndim == 0:
             raise ShapeRuntimeError(
                 f"pad_sequence: sequence {k} is 0-dimensional, but a sequence needs an axis of steps"
@@ -325,7 +330,8 @@ def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> P
     tensor([2, 1, 3])
     """
     parts = list(sequences)
-    return pack_padded_sequence(pad_sequence(parts), [len(part) for part in parts], enforce_sorted=enforce_sorted)
+    padded = pad_sequence(parts)
+    return pack_padded_sequence(padded, [len(part) for part in parts], enforce_sorted=enforce_sorted)
 
 
 def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
@@ -343,6 +349,12 @@ def _lengths(lengths: Any) -> Array:
     """
     if isinstance(lengths, Tensor):
         values = to_numpy(lengths._data)
+    elif isinstance(lengths, (int, float)):
+        raise ShapeRuntimeError(
+            f"'lengths' argument should be a 1D CPU int64 tensor, but got the number {lengths}: one length per sequence"
+        )
+    elif isinstance(lengths, str) or not isinstance(lengths, Iterable):
+        raise ArgumentTypeError(f"lengths must be a list, an array or a tensor of ints, not {type(lengths).__name__}")
     else:
         values = np.asarray([int(n) if isinstance(n, Tensor) else n for n in lengths])
     if values.ndim != 1:
@@ -365,5 +377,8 @@ def _trailing_mismatch(k: int, first: Sequence[int], other: Sequence[int]) -> st
         f"dimension {axis}. pad_sequence: sequence {k} has shape {list(other)}, but sequence 0 has {list(first)}; only "
         "the first axis may differ"
     )
+
+arguments.declare("nn.utils.rnn", signatures.SEQUENCES)
+globals().update(arguments.guarded({name: globals()[name] for name in __all__}, "nn.utils.rnn"))
 
 __getattr__ = absent(__name__, __all__)

@@ -1,10 +1,10 @@
-"""What PyTorch's functions of ``nn.functional`` take: in the notation of ``ops/signatures.py``."""
+"""What PyTorch's functions of ``nn.functional``, ``nn.init`` and ``nn.utils.rnn`` take: as in ``ops/signatures.py``."""
 
 from __future__ import annotations
 
-__all__ = ["FUNCTIONS"]
+__all__ = ["FUNCTIONAL", "INIT", "SEQUENCES"]
 
-FUNCTIONS = """
+FUNCTIONAL = """
 bilinear (Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None)
 binary_cross_entropy (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, bool? reduce=None,
     str reduction='mean')
@@ -49,4 +49,28 @@ smooth_l1_loss (Tensor input, Tensor target, bool? size_average=None, bool? redu
     float beta=1.0)
 softplus (Tensor input, Number beta=1, Number threshold=20, *, out)
 threshold (Tensor input, float threshold, float value, any inplace=False)
+"""
+
+INIT = """
+uniform_ (Tensor tensor, float a=0.0, float b=1.0, Generator? generator=None)
+normal_ (Tensor tensor, float mean=0.0, float std=1.0, Generator? generator=None)
+trunc_normal_ (Tensor tensor, float mean=0.0, float std=1.0, float a=-2.0, float b=2.0, Generator? generator=None)
+constant_ (Tensor tensor, Number val)
+eye_ ones_ zeros_ (Tensor tensor)
+dirac_ (Tensor tensor, int groups=1)
+xavier_normal_ xavier_uniform_ orthogonal_ (Tensor tensor, float gain=1.0, Generator? generator=None)
+kaiming_normal_ kaiming_uniform_ (Tensor tensor, float a=0, str mode='fan_in', str nonlinearity='leaky_relu',
+    Generator? generator=None)
+sparse_ (Tensor tensor, float sparsity, float std=0.01, Generator? generator=None)
+"""
+
+SEQUENCES = """
+invert_permutation (Tensor? permutation)
+pack_padded_sequence (Tensor input, any lengths, bool batch_first=False, bool enforce_sorted=True, *,
+    bool allow_empty=False)
+pad_packed_sequence (PackedSequence sequence, bool batch_first=False, float padding_value=0.0, int? total_length=None)
+pad_sequence (any sequences, bool batch_first=False, float padding_value=0.0, str padding_side='right')
+unpad_sequence (Tensor padded_sequences, any lengths, bool batch_first=False)
+pack_sequence (any sequences, bool enforce_sorted=True)
+unpack_sequence (PackedSequence packed_sequences)
 """
