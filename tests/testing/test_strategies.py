@@ -163,7 +163,7 @@ def test_layouts_are_laid_out(layout: str) -> None:
 def test_tensors_vary_in_layout_unless_told_otherwise() -> None:
     seen: set[tuple[int, ...]] = set()
 
-    @settings(max_examples=100)
+    @settings(max_examples=400)
     @given(tensors((2, 3)))
     def look(x: tg.Tensor) -> None:
         seen.add(x._data.strides)
