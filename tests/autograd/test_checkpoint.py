@@ -387,3 +387,17 @@ def test_a_second_run_that_does_something_else_is_told_by_its_first_difference(u
         loss = ours(lambda x, runs=runs: runs.pop(0)(x), u).sum()
         with pytest.raises(RuntimeError, match=rf"The function must do the same both times: {said}$"):
             loss.backward()
+
+
+def test_what_is_in_containers_is_compared_and_watched_too() -> None:
+    x, scale = tg.tensor([1.0, 2.0], requires_grad=True), [1.0]
+
+    y, _ = ours(lambda x: (x.exp(), {"aux": (x * scale[0],)}), x)
+    scale[0] = 2.0
+    with pytest.raises(RuntimeError, match="or other values"):
+        y.sum().backward()
+    parts = {"w": tg.tensor([3.0, 4.0])}
+    y = ours(lambda x, parts: (x * parts["w"]).exp().sum(), x, parts)
+    parts["w"].add_(1.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()

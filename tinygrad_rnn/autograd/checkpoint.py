@@ -21,11 +21,11 @@ from ..backend.quiet import unreported
 from ..backend.random import default_generator
 from ..errors import ArgumentError, GraphError, InplaceError
 from ..tape.modes import state, watched
+from ..tape.nested import tensors_in
 from ..tape.node import Leaf, Node, now
 from ..tape.primitive import Primitive
 from ..tape.standin import replace_primitive
 from ..tape.sweep import contributions
-from ..tape.tensor import Tensor
 from ..typing import Params, Value
 
 __all__ = ["checkpoint", "checkpoint_sequential"]
@@ -99,7 +99,7 @@ class Segment:
 
     def _check_inputs(self) -> None:
         """The inputs must be what they were.  (A saved one is checked by its own node, as always.)"""
-        tensors = [a for a in (*self.args, *self.kwargs.values()) if isinstance(a, Tensor)]
+        tensors = tensors_in((self.args, self.kwargs))
         tensors += [t for t in (leaf.tensor() for leaf in self.leaves.values()) if t is not None]
         for t in tensors:
             if t._clock is not None and t._clock.stamp > self.begin:
@@ -185,8 +185,7 @@ def _arrive(g: Value, ticket: Ticket, *args: Value, needs: Sequence[bool], **par
 @unreported
 def fingerprint(result: Any) -> list[Any]:
     """Dtypes and sums of what a function gave: enough to tell another computation, and nothing to keep alive."""
-    items = result if isinstance(result, (tuple, list)) else (result,)
-    return [(t._data.dtype, t._data.sum()) for t in items if isinstance(t, Tensor)]
+    return [(t._data.dtype, t._data.sum()) for t in tensors_in(result)]
 
 
 def _equal(first: list[Any], second: list[Any]) -> bool:
