@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import sys
 import types
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, NoReturn
@@ -45,7 +46,7 @@ from . import signatures
 from .dtypes import fitting, number_type
 from .out import into
 
-__all__ = ["declare", "guarded", "overloads"]
+__all__ = ["declare", "guarded", "overloads", "rescue"]
 
 FUNCTION, METHOD = "function", "method"
 
@@ -139,6 +140,7 @@ def _parameter(text: str, keyword: bool) -> Parameter:
     variadic = name.startswith("*")
     name, _, said = name.strip("*").partition("@")
     said, _, place = said.partition(":")
+    name = sys.intern(name)  # so that names can be compared by identity with those of a call
     return Parameter(
         kind, name, default if equals else None, keyword, variadic, said or name, int(place) if place else None
     )
@@ -513,7 +515,7 @@ class Callee:
     def failed(self, error: Exception, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """A call that failed without having been bound: bound now, and made again if that changes anything."""
         try:
-            if isinstance(error, TinygradRnnError) and not isinstance(error, TypeError):
+            if isinstance(error, TinygradRnnError) and not isinstance(error, (TypeError, UnsupportedDtype)):
                 raise error
             given, named, out = self.bind(args, options)
             if out is not None:
@@ -614,6 +616,13 @@ def _guard(name: str, f: Callable[..., Any], where: str) -> Callable[..., Any]:
 @functools.cache
 def _callee(name: str, f: Callable[..., Any], where: str) -> Callee:
     return Callee(name, f, where)
+
+
+def rescue(
+    where: str, f: Callable[..., Any], error: Exception, args: tuple[Any, ...], options: dict[str, Any]
+) -> Any:
+    """What a function that looks after its own calls makes of one that failed: bound, made again, or explained."""
+    return _callee(f.__name__, f, where).failed(error, args, options)
 
 
 def _bind_primitive(name: str, f: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:

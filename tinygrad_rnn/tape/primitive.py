@@ -247,7 +247,10 @@ def _unusual(p: Primitive, apply: Callable[..., Any], args: tuple[Any, ...], par
         if bound is not NotImplemented:
             return bound
     raw = [a if type(a) is ndarray else raw_array(a, p.name) for a in args]
-    return p.forward(*raw, **params) if state.here.memo is not None else quietly(p.forward, *raw, **params)
+    try:
+        return p.forward(*raw, **params) if state.here.memo is not None else quietly(p.forward, *raw, **params)
+    except INSIDE as error:
+        fail(p.name, error, *raw)
 
 
 def binary(

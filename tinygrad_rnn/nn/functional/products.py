@@ -7,7 +7,7 @@ from typing import Any
 from ... import ops
 from ...backend import scalar_name
 from ...errors import DtypeError, ShapeRuntimeError
-from ...ops import broadcast_tensors, clamp, maximum, norm
+from ...ops import arguments, broadcast_tensors, clamp, maximum, norm
 from ...ops import sum as total
 from ...ops.dtypes import in_single
 from ...tape.tensor import Tensor
@@ -16,7 +16,7 @@ from ...typing import Value
 __all__ = ["bilinear", "cosine_similarity", "linear", "normalize", "pairwise_distance"]
 
 
-def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def linear(input: Any = None, weight: Any = None, bias: Any = None, *, out: Any = None) -> Tensor:
     """y = x W^T + b, recorded as one operation.
 
     Shapes:
@@ -32,11 +32,26 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     tensor([12.])
     """
     result: Tensor
-    if weight.ndim == 1 and bias is None:
-        result = input @ weight
-    else:
-        result = ops.linear(input, weight, bias)
-    return result
+    try:
+        if out is not None:
+            raise TypeError("out")
+        if weight.ndim == 1 and bias is None:
+            result = input @ weight
+        else:
+            result = ops.linear(input, weight, bias)
+        return result
+    except arguments.INSIDE as error:  # here, because a wrapper would be felt
+        options = {} if out is None else {"out": out}
+        result = arguments.rescue("nn.functional", _affine, error, (input, weight, bias), options)
+        return result
+
+
+def _affine(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    return linear(input, weight, bias)
+
+
+_affine.__name__ = "linear"
+vars(linear)["binds"] = True
 
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
