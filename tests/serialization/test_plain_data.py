@@ -66,7 +66,7 @@ PLAIN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", PLAIN, ids=lambda value: f"{type(value).__name__} {str(value)[:20]!a}")
+@pytest.mark.parametrize("value", PLAIN, ids=[f"{k} {type(value).__name__}" for k, value in enumerate(PLAIN)])
 def test_plain_data_comes_back_equal_and_of_its_type(value: Any) -> None:
     assert same(back(value), value)
     assert same(back([value, {"again": value}])[1]["again"], value)
