@@ -109,10 +109,10 @@ def test_a_recurrent_layer_has_weights_and_biases_unless_more_is_asked_for() -> 
         assert conventions.parameter_names(kind, layer_norm=True) == (*names, *more)
 
 
-def test_raw_arrays_join_also_one_alone_and_lists_are_indices() -> None:
+def test_raw_arrays_join_also_one_alone_and_are_indices() -> None:
     a = np.arange(3.0)
     assert tg.cat([a]).tolist() == tg.stack([a])[0].tolist() == a.tolist()
-    assert tg.take(tg.arange(3), [2, 0]).tolist() == [2, 0]
+    assert tg.take(tg.arange(3), np.array([2, 0])).tolist() == [2, 0]
     for wrong in (np.array([0.5]), np.array([True])):
         with pytest.raises(errors.DtypeError, match="Expected dtype int64 for index"):
             tg.take(tg.arange(3), wrong)

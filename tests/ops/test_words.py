@@ -27,10 +27,8 @@ SIGNATURES = HERE.with_name("signatures.txt")
 PROMISED = dict(row.split("(", 1) for row in SIGNATURES.read_text(encoding="utf-8").splitlines())
 
 ALIASES = """
-absolute:abs arccos:acos arccosh:acosh arcsin:asin arcsinh:asinh arctan:atan arctan2:atan2 arctanh:atanh
-asarray:as_tensor clip:clamp concat:cat concatenate:cat divide:div fix:trunc ger:outer greater:gt greater_equal:ge
-less:lt less_equal:le moveaxis:movedim multiply:mul negative:neg not_equal:ne row_stack:vstack subtract:sub
-swapdims:swapaxes true_divide:div
+absolute:abs arccos:acos arccosh:acosh arcsin:asin arcsinh:asinh arctan:atan arctanh:atanh fix:trunc multiply:mul
+negative:neg subtract:sub
 """
 OWN_NAMES = dict(pair.split(":") for pair in ALIASES.split())
 

@@ -19,13 +19,13 @@ __all__ = ["absolute", "add", "div", "divide", "multiply", "negative", "rsub", "
 
 
 def _scaled(operation: Callable[..., Value], doc: str) -> Callable[..., Value]:
-    def scaled(a: Value, b: Value, alpha: float = 1) -> Value:
-        kind = mixed_type(a, b).kind
+    def scaled(input: Value, other: Value, *, alpha: float = 1) -> Value:
+        kind = mixed_type(input, other).kind
         if isinstance(alpha, bool) and kind != "b":
             raise DtypeError("Boolean alpha only supported for Boolean results.")
         if isinstance(alpha, float) and kind in "biu":
             raise DtypeError("For integral input tensors, argument alpha must not be a floating point number.")
-        return operation(a, b * (bool(alpha) if kind == "b" else alpha))
+        return operation(input, other * (bool(alpha) if kind == "b" else alpha))
 
     @functools.wraps(operation)
     def apply(input: Value = None, other: Value = None, *, alpha: float = 1, out: Any = None) -> Value:
@@ -35,7 +35,7 @@ def _scaled(operation: Callable[..., Value], doc: str) -> Callable[..., Value]:
         return misfit.bind(operation.__name__, scaled, (input, other), given)  # type: ignore[misc]
 
     apply.__doc__ = doc
-    apply.__signature__ = inspect.signature(apply, follow_wrapped=False)  # type: ignore[attr-defined]
+    apply.__signature__ = inspect.signature(scaled)  # type: ignore[attr-defined]
     return apply
 
 

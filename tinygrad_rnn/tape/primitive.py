@@ -16,6 +16,7 @@ an RNN step this halves the time spent outside NumPy.  They fill their nodes the
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -173,7 +174,7 @@ def unary(
     Users call it as it is: what it cannot take it hands to ``misfit.bind``, which knows PyTorch's signatures.
     """
     p = Primitive(name, forward, (vjp,), (saves,), arity=1)
-    return _binding(named(p, _of_one(p, floating, bare=True), doc))
+    return _binding(named(p, _of_one(p, floating, bare=True), doc), _ONE)
 
 
 def _of_one(p: Primitive, floating: bool, bare: bool = False) -> Callable[..., Any]:
@@ -234,9 +235,23 @@ def _of_one(p: Primitive, floating: bool, bare: bool = False) -> Callable[..., A
     return apply
 
 
-def _binding(apply: Callable[..., Any]) -> Callable[..., Any]:
+_PLAIN = inspect.Parameter.POSITIONAL_OR_KEYWORD
+_ONE = inspect.Signature([inspect.Parameter("input", _PLAIN)])
+_ONE_AND_PARAMS = inspect.Signature(
+    [inspect.Parameter("a", _PLAIN), inspect.Parameter("params", inspect.Parameter.VAR_KEYWORD)]
+)
+_TWO = inspect.Signature([inspect.Parameter("input", _PLAIN), inspect.Parameter("other", _PLAIN)])
+
+
+def _binding(apply: Callable[..., Any], signature: inspect.Signature) -> Callable[..., Any]:
     """Mark a function that users call as it is, since it has what it cannot take bound itself."""
     vars(apply)["binds"] = True
+    return _signed(apply, signature)
+
+
+def _signed(apply: Callable[..., Any], signature: inspect.Signature) -> Callable[..., Any]:
+    """The function with the signature that its users are to see, without what is there for wrong calls alone."""
+    vars(apply)["__signature__"] = signature
     return apply
 
 
@@ -342,7 +357,8 @@ def binary(
                     watcher.recorded(node, y)
         return out
 
-    return _binding(named(p, apply, doc)) if binds else named(p, apply, doc)
+    found = named(p, apply, doc)
+    return _binding(found, _TWO) if binds else _signed(found, _TWO)
 
 
 def primitive(
@@ -375,7 +391,7 @@ def primitive(
 
         return named(p, viewer(p), doc)
     if arity == 1:
-        return named(p, _of_one(p, floating), doc)
+        return _signed(named(p, _of_one(p, floating), doc), _ONE_AND_PARAMS)
 
     def apply(*args: Any, **params: Any) -> Any:
         values = []
