@@ -12,6 +12,7 @@ from hypothesis import given
 import tinygrad_rnn as tg
 from tests.support.wrong import times
 from tinygrad_rnn.autograd import GradcheckError
+from tinygrad_rnn.errors import ArgumentError
 from tinygrad_rnn.tape.primitive import REGISTRY, unary
 from tinygrad_rnn.testing import (
     CheckFailed,
@@ -104,6 +105,30 @@ def test_batch() -> None:
     bad = doubling(lambda g, y, a: 2 * g + g[:1])
     with pytest.raises(CheckFailed, match="the gradient of input 0 does not follow the batch"):
         assert_batch_permutes(lambda x, w: bad(x) * w, [x, w], [0, None], [0])
+
+
+def test_a_batch_without_gradients_is_compared_by_its_values_in_their_own_precision() -> None:
+    """A law over values alone: there is nothing to pull back, and rounding is that of the outputs' dtype."""
+    for dtype in (tg.float64, tg.float32):
+        x = tg.tensor(np.linspace(-1.0, 1.0, 12).reshape(4, 3), dtype=dtype)
+        w = tg.tensor(np.linspace(0.1, 0.7, 9).reshape(3, 3), dtype=dtype)
+        assert_batch_permutes(
+            lambda x, w: x @ w * (1 + 4 * float(np.finfo(x.dtype).eps) * float(x[0, 0] > 0)), [x, w], [0, None], [0]
+        )
+        with pytest.raises(CheckFailed, match="output 0 does not follow its batch"):
+            assert_batch_permutes(lambda x: x - x[0], [x], [0], [0])
+
+
+@pytest.mark.parametrize(
+    "law",
+    [
+        lambda x: assert_gradient_of_sum([tg.tanh, tg.exp], [x]),
+        lambda x: assert_tied_is_sum_of_untied(lambda a, b: a * b, x, 2),
+    ],
+)
+def test_a_law_of_gradients_needs_an_input_that_has_one(law: Any) -> None:
+    with pytest.raises(ArgumentError, match="no input requires grad, so that no law can be tested"):
+        law(tg.ones(2, dtype=tg.float64))
 
 
 def test_unmutated() -> None:

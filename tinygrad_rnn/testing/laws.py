@@ -41,6 +41,7 @@ Function = Callable[..., Any]
 RTOL = 1e-10  # float64 sums of some hundred terms in another order: 1e-13, with room for cancellation
 SCALES = (1e-200, 1e-100, 1e-10, 1e2, 1e3, 1e5, 1e10, 1e50, 1e100, 1e200)
 ROUNDINGS = 1000  # the same for coarser types: 1e-4 for float32
+NO_INPUT = "no input requires grad, so that no law can be tested: x.requires_grad_() before it"
 
 
 def assert_vjp_linear(func: Function, inputs: Sequence[Any], *, rtol: float = RTOL, seed: int = 0) -> None:
@@ -100,7 +101,7 @@ def assert_gradient_of_sum(functions: Sequence[Function], inputs: Sequence[Any],
             result = result + term
         return result
 
-    whole = _Run(total, inputs)
+    whole = _Run(total, inputs).needing_leaves()
     together = whole.pull([np.ones(())])
     apart = [np.zeros(t.shape) for t in whole.leaves]
     size = 0.0
@@ -126,7 +127,9 @@ def assert_tied_is_sum_of_untied(func: Function, tied: Tensor, uses: int, *rest:
     >>> x = tg.tensor([1.0, -1.0], dtype=tg.float64)
     >>> assert_tied_is_sum_of_untied(lambda w1, w2, w3, x: w3 @ tg.tanh(w2 @ tg.tanh(w1 @ x)), w, 3, x)
     """
-    one = _Run(lambda w, *others: func(*[w] * uses, *others), [tied, *rest])
+    if not (isinstance(tied, Tensor) and tied.requires_grad):
+        raise ArgumentError(NO_INPUT)
+    one = _Run(lambda w, *others: func(*[w] * uses, *others), [tied, *rest]).needing_leaves()
     (together, *_) = one.pull([np.ones(y.shape) for y in one.outputs])
     copies = [wrap(tied._data.copy()).requires_grad_() for _ in range(uses)]
     many = _Run(func, [*copies, *rest])
@@ -323,12 +326,14 @@ class _Run:
         self.found = self.problem.named_tensors()
         self.results = [(name, y) for name, y in self.found if y._data.dtype.kind in "fc"]
         self.outputs = [y for _, y in self.results if y.requires_grad]
-        self.rounding = 16 * max([float(np.finfo(t.dtype).eps) for t in (*self.leaves, *self.outputs)], default=0.0)
+        compared = (*self.leaves, *[y for _, y in self.results])
+        self.eps = max([float(np.finfo(t.dtype).eps) for t in compared], default=0.0)
+        self.rounding = 16 * self.eps
 
     def needing_leaves(self) -> _Run:
         """Itself, where there is something to differentiate by, and something to differentiate."""
         if not self.leaves:
-            raise ArgumentError("no input requires grad, so that no law can be tested: x.requires_grad_() before it")
+            raise ArgumentError(NO_INPUT)
         if not self.outputs:
             raise ArgumentError("no output requires grad, so that no law can be tested: nothing reaches it on the tape")
         return self
@@ -357,7 +362,7 @@ class _Run:
 
     def rtol(self, wished: float) -> float:
         """The relative tolerance: the wished one, unless there are coarser types than float64."""
-        return max(wished, *[ROUNDINGS * float(np.finfo(t.dtype).eps) for t in (*self.leaves, *self.outputs)])
+        return max(wished, ROUNDINGS * self.eps)
 
     def cotangents(self, rng: np.random.Generator) -> list[Any]:
         return [rng.standard_normal(y.shape) for y in self.outputs]
