@@ -84,6 +84,31 @@ def test_gradients_share_no_memory_with_what_was_given(lib: Any, x: Any) -> None
     assert x.grad.tolist() == [1.0] * 3
 
 
+@pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True:UserWarning")
+def test_recorded_gradients_share_no_memory_with_each_other_or_with_what_was_given(lib: Any, x: Any) -> None:
+    """Two leaves of one sum get one cotangent: halving the gradient of one in place must leave the others alone."""
+    y, seed = lib.tensor([3.0, 4.0, 0.0], requires_grad=True), lib.tensor([3.0, 4.0, 0.0])
+    h = y * 1
+    h.retain_grad()
+    (x + h).backward(seed, create_graph=True)
+    with lib.no_grad():
+        x.grad.mul_(0.5)
+    assert seed.tolist() == y.grad.tolist() == h.grad.tolist() == [3.0, 4.0, 0.0]
+    x.grad = None
+    assert lib.nn.utils.clip_grad_norm_([y, h], 1.0).item() == pytest.approx(50**0.5)
+    assert y.grad.tolist() == h.grad.tolist() == pytest.approx([3 / 50**0.5, 4 / 50**0.5, 0], rel=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:Using backward.. with create_graph=True:UserWarning")
+def test_a_recorded_gradient_that_was_expanded_may_be_written_to(lib: Any, x: Any) -> None:
+    w = lib.ones(2, 3, requires_grad=True)
+    (x.sum() + w.t().sum()).backward(create_graph=True)
+    for t in (x, w):
+        assert t.grad.is_contiguous() and t.grad.requires_grad is False
+        t.grad.zero_()
+        assert not t.grad.any()
+
+
 def test_a_computed_tensors_grad_warns_and_is_none(lib: Any, x: Any) -> None:
     h = x * 2
     h.sum().backward()

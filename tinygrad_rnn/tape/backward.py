@@ -65,7 +65,11 @@ def accumulate(t: Tensor, total: Value, owned: bool, recorded: bool) -> None:
     """``t.grad += total``, never keeping an array that somebody else may write to."""
     before = getattr(t, "_grad", None)
     if recorded:
-        t._grad = total if before is None else before + total
+        if before is None:  # one cotangent may be that of several leaves, or the seed, or expanded
+            kept = total.contiguous()
+            t._grad = kept if kept is not total else total.clone()
+        else:
+            t._grad = before + total
     elif before is None:
         array = as_array(total)
         if not owned or not array.flags.c_contiguous:
