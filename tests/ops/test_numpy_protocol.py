@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.errors import TinygradRnnError
+from tinygrad_rnn.errors import GraphError, TinygradRnnError
 from tinygrad_rnn.ops.numpy_protocol import UFUNCS, public_name
 
 X = np.array([[0.3, -0.4, 0.7], [0.9, 0.2, -0.6]])
@@ -365,3 +365,63 @@ def test_numpys_names_are_given_in_full() -> None:
         "np.lib.stride_tricks.sliding_window_view"),
     ]:  # fmt: skip
         assert public_name(function) == name
+
+
+MASKED = np.ma.masked_array([1.0, 2.0, 3.0], [False, True, False])
+MATRIX: Any = np.array([[1.0, 2.0, 3.0]]).view(np.matrix)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t: t * MASKED,
+        lambda t: t.add(MASKED),
+        lambda t: tg.mul(t, MASKED),
+        lambda t: t @ MASKED,
+        lambda t: np.add(t, MASKED),
+        lambda t: np.add(MASKED, t),
+        lambda t: MASKED @ t,
+        lambda t: t > MASKED,
+        lambda t: t * MATRIX,  # a product of matrices, in NumPy
+        lambda t: MATRIX * t,
+        lambda t: np.multiply(MATRIX, t),
+    ],
+)
+def test_an_array_whose_operators_mean_something_else_is_no_operand(f: Any) -> None:
+    """Taken for an array it would lose its mask, and a matrix its product."""
+    for t in (tg.tensor([3.0, 4.0, 5.0], requires_grad=True), tg.tensor([3.0, 4.0, 5.0])):
+        with pytest.raises(TypeError, match=r"must be Tensor, not (MaskedArray|matrix)"):
+            f(t)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [
+        lambda t: MASKED * t,
+        lambda t: MASKED - t,
+        lambda t: np.ma.add(t, t),
+        lambda t: np.ma.exp(t),
+        lambda t: np.ma.array([0.0, 0.0, 0.0]).__iadd__(t),
+        lambda t: np.ma.array([0.0, 0.0, 0.0]).__setitem__(slice(None), t),
+        lambda t: np.ma.concatenate([t, t]),
+        lambda t: np.ma.where(MASKED > 1, t, 0),
+    ],
+)
+def test_masked_arrays_do_not_take_values_off_the_tape(f: Any) -> None:
+    """NumPy's masked arrays ask no protocol: they look at what an operand has in ``_data`` and ``_mask``."""
+    with pytest.raises(GraphError, match="Can't call numpy\\(\\) on Tensor that requires grad"):
+        f(tg.tensor([3.0, 4.0, 5.0], requires_grad=True))
+    f(tg.tensor([3.0, 4.0, 5.0]))
+    with tg.no_grad():
+        f(tg.tensor([3.0, 4.0, 5.0], requires_grad=True))
+    assert (MASKED * tg.tensor([3.0, 4.0, 5.0])).tolist() == [3.0, None, 15.0]
+
+
+def test_an_array_that_is_one_in_all_but_its_class_is_an_operand() -> None:
+    class Named(np.ndarray):
+        pass
+
+    t = tg.tensor([3.0, 4.0], dtype=tg.float64, requires_grad=True)
+    for x in (np.array([1.0, 2.0]).view(Named), np.array([1.0, 2.0]).view(np.recarray)):
+        for y in (t * x, x * t, np.multiply(x, t)):
+            assert type(y) is tg.Tensor and y.tolist() == [3.0, 8.0] and y.requires_grad

@@ -1,7 +1,7 @@
 """Arrays, devices and random streams: the only package that imports CuPy."""
 
 from . import cuda
-from .arrays import array_module, is_array, is_pinned, on_gpu, pinned, raw_array, shown, to_numpy
+from .arrays import array_module, has_own_operators, is_array, is_pinned, on_gpu, pinned, raw_array, shown, to_numpy
 from .device import CPU, Device, array_device, get_default_device, set_default_device, to_device, wanted
 from .dtypes import DTYPES, NUMBERS, as_dtype, check_numbers, dtype, not_implemented, only, scalar_name
 from .memory import aligned_empty
@@ -19,6 +19,7 @@ __all__ = [
     "cuda",
     "dtype",
     "get_default_device",
+    "has_own_operators",
     "is_array",
     "is_pinned",
     "not_implemented",

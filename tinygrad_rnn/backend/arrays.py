@@ -16,7 +16,8 @@ from ..errors import ArgumentTypeError
 from ..typing import Array
 from . import cuda
 
-__all__ = ["array_module", "is_array", "is_pinned", "on_gpu", "pinned", "raw_array", "shown", "to_numpy"]
+__all__ = ["array_module", "has_own_operators", "is_array", "is_pinned", "on_gpu", "pinned", "raw_array", "shown"]
+__all__ += ["to_numpy"]
 
 
 class _Shown:
@@ -77,16 +78,29 @@ def is_pinned(x: Array) -> bool:
     return type(owner).__name__ == "PinnedMemoryPointer"
 
 
+def has_own_operators(x: np.ndarray) -> bool:
+    """Whether ``x`` is a masked array, a matrix or another of which ``x * y`` is not the product of entries."""
+    return type(x) is not np.ndarray and type(x).__mul__ is not np.ndarray.__mul__
+
+
 def raw_array(x: object, op: str) -> Array:
     """``x`` if an operation may take it as it is: an array or a Python number.
 
     Raises:
-        ArgumentTypeError: for anything else, such as a list, which NumPy would quietly turn into an array.
+        ArgumentTypeError: for anything else, such as a list, which NumPy would quietly turn into an array, or an array
+            with operators of its own, such as a masked one, whose mask would be lost.
     """
     if isinstance(x, np.generic):
         if x.dtype.kind in "biufc":
             return x
-    elif isinstance(x, (int, float, complex, np.ndarray)) or on_gpu(x):
+    elif isinstance(x, np.ndarray):
+        if not has_own_operators(x):
+            return x
+        raise ArgumentTypeError(
+            f"{op}(): argument must be Tensor, not {type(x).__name__}: that is more than an array, and its operators "
+            "mean something else. Give np.asarray(x), or of a masked array x.filled(value)"
+        )
+    elif isinstance(x, (int, float, complex)) or on_gpu(x):
         return x
     kind = type(x).__name__ if type(x).__name__ != "Tensor" else f"{type(x).__module__}.Tensor"  # of another library
     raise ArgumentTypeError(

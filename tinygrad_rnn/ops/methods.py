@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from ..errors import ArgumentRuntimeError, ArgumentTypeError
+from ..errors import ArgumentRuntimeError, ArgumentTypeError, GraphError
 from ..tape import hooks
+from ..tape.modes import state
 from ..tape.tensor import Tensor
 from ..typing import Value
 from . import (
@@ -164,6 +165,16 @@ def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any)
     return _numpy_protocol().array_function(self, func, types, args, kwargs)
 
 
+def _mask(self: Tensor) -> Any:
+    """A Tensor has none; but NumPy's masked arrays, which ask for it, take the values as they are."""
+    if self.requires_grad and state.recording:
+        raise GraphError(
+            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead: masked arrays have "
+            "no form here that records. Use masked_fill() or where()"
+        )
+    raise AttributeError("'Tensor' object has no attribute '_mask'")
+
+
 METHODS: dict[str, Any] = {
     **{name: getattr(family, name) for family in FAMILIES for name in family.__all__ if name not in FUNCTIONS_ONLY},
     # operators
@@ -211,6 +222,7 @@ METHODS: dict[str, Any] = {
     "__array_ufunc__": _array_ufunc,
     "__array_function__": _array_function,
     "__array_priority__": 1000,  # CuPy asks for it: array * tensor is the tensor's business
+    "_mask": property(_mask),
     "__dlpack__": dlpack.dlpack,
     "__dlpack_device__": dlpack.dlpack_device,
     "__repr__": _repr,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import NUMBERS, array_module, as_dtype, check_numbers, is_array
+from ..backend import NUMBERS, array_module, as_dtype, check_numbers, has_own_operators, is_array, raw_array
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
 from . import shape
@@ -69,7 +69,7 @@ def shown(result: Any, tensors: list[Tensor]) -> Any:
     def show(x: Any) -> Any:
         if isinstance(x, np.generic):
             return wrap(np.asarray(x)) if x.dtype.kind in "biufc" else x
-        if not is_array(x) or x.dtype.kind not in "biufc":
+        if not is_array(x) or x.dtype.kind not in "biufc" or has_own_operators(x):
             return x
         out = wrap(as_array(x))
         for t in tensors:
@@ -95,7 +95,7 @@ def tensor_of(x: Any, like: Tensor | None = None) -> Any:
     if isinstance(x, (list, tuple)) and tensors_in(x):
         return shape.stack(alike(*x))
     xp: Any = array_module(like._data) if like is not None else np
-    values = as_array(x).copy() if is_array(x) else xp.array(x)
+    values = as_array(raw_array(x, "numpy")).copy() if is_array(x) else xp.array(x)
     if values.dtype not in NUMBERS:
         values = values.astype(values.dtype.newbyteorder("="))
         check_numbers(values.dtype)

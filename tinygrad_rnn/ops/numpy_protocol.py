@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import is_array
+from ..backend import is_array, raw_array
 from ..errors import ArgumentError, ArgumentTypeError, GraphError, IndexOutOfRange, TinygradRnnError
 from ..tape.modes import quietly, state
 from ..tape.tensor import Tensor, wrap
@@ -203,6 +203,8 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = 
             if not hasattr(x, "__array__"):
                 kind = type(x).__name__
                 raise ArgumentTypeError(f"{name}(): unsupported operand of type {kind}. Give a number or an array")
+        elif isinstance(x, np.ndarray):
+            raw_array(x, name)
     outputs = tuple(y for y in out or () if y is not None)
     _refuse_writing(name, outputs)
     form, given = METHODS[method](ufunc) if method in METHODS else None, _given(kwargs)
