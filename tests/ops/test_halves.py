@@ -6,6 +6,7 @@ gradients are held against the same function in float64, and against PyTorch's w
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -44,6 +45,13 @@ EXPRESSIONS = NORMS + [
     *("F.binary_cross_entropy_with_logits(x, t.full_like(y, 0.25))", "F.gelu(x)", "F.gelu(x, approximate='tanh')"),
     *("F.silu(x)", "F.mish(x)", "F.softplus(x)", "F.elu(x)", "F.selu(x)", "F.hardswish(x)", "F.softsign(x)"),
     *("F.logsigmoid(x)", "F.tanhshrink(x)"),
+    *("x * 0.1", "1e5 * x", "x / 0.3", "x / 1e5", "0.1 / x", "1e5 / x", "x * 70000", "x / 100001", "x.mul(1e-8)"),
+    *("(x + 0).mul_(0.1)", "(x + 0).div_(1e5)", "F.leaky_relu(x)", "F.leaky_relu(x, 1e-5)", "F.softshrink(x, 0.1)"),
+    *("F.glu(x, 1)", "F.glu(x, 0)", "F.cross_entropy(x, t.tensor([1, 0]), x[0].detach().abs())"),
+    *("F.nll_loss(x, t.tensor([1, 0]), x[0].detach().abs())", "F.nll_loss(x, t.tensor([1, 0]))"),
+    "F.binary_cross_entropy(x.abs().clamp(0.125, 0.875), t.full_like(y, 0.25), y.detach())",
+    "F.binary_cross_entropy_with_logits(x, t.full_like(y, 0.25), y.detach())",
+    "F.huber_loss(x, y, delta=0.3, reduction='none')",
 ]
 
 # One unit in the last place: the result is rounded once, and float64's is rounded to compare.  More where a derivative
@@ -133,3 +141,36 @@ def test_the_numbers_that_used_to_be_infinite_or_zero() -> None:
     assert small.std().item() == pytest.approx(1.7e-4, rel=0.01) and small.norm(3).item() == pytest.approx(
         3.3e-4, rel=0.02
     )
+
+
+def test_python_numbers_that_it_does_not_hold_are_not_rounded() -> None:
+    x = tg.tensor([1e-3, 2.0], dtype=tg.float16, requires_grad=True)
+    y = x * 1e5
+    assert y.dtype == tg.float16 and y.tolist() == [100.0625, math.inf]
+    assert (x // 0.1).tolist() == [0.0, 19.0] and tg.div(x, 1e-5, rounding_mode="trunc").tolist() == [100.0, math.inf]
+    (x / 70000).sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [float(np.float16(1 / 70000))] * 2
+    assert (x * np.float64(0.1)).tolist() == (x * 0.1).tolist() == [float(np.float16(v * 0.1)) for v in x.tolist()]
+    assert (x.detach() * 0.5 + x * 2).grad_fn.name() == "AddBackward0", "nothing is converted where nothing is lost"
+    assert str((x * 0.5).grad_fn).startswith("<MulBackward0")
+
+
+def test_sums_over_many_that_float16_cannot_count() -> None:
+    """Ones are added up to 2048, where the next number is 2050; the sum of the weights ends at 65504."""
+    F = tg.nn.functional  # noqa: N806
+    x = tg.tensor([1.0, 2.0], dtype=tg.float16, requires_grad=True)
+    places = tg.zeros(3900, dtype=tg.int64)
+    x[places].sum().backward()
+    assert x.grad is not None and x.grad.tolist() == [3900.0, 0.0]
+    ones = tg.ones(3900, dtype=tg.float16)
+    assert tg.zeros(1, dtype=tg.float16).scatter_add(0, places, ones).item() == 3900
+    assert tg.zeros(1, dtype=tg.float16).index_add(0, places, ones).item() == 3900
+    bag = F.embedding_bag(places.reshape(1, -1), tg.ones(1, 1, dtype=tg.float16), mode="sum")
+    assert bag.item() == 3900
+    logits = tg.zeros(80000, 2, dtype=tg.float16, requires_grad=True)
+    targets = tg.cat([tg.full((1,), -100), tg.zeros(79999, dtype=tg.int64)])
+    for weight in (None, tg.full((2,), 3.0, dtype=tg.float16)):
+        for smoothing in (0.0, 0.1):
+            loss = F.cross_entropy(logits, targets, weight, label_smoothing=smoothing)
+            assert loss.dtype == tg.float16 and loss.item() == float(np.float16(np.log(2)))
+        assert F.nll_loss(logits - 1, targets, weight).item() == 1

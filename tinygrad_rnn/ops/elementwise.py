@@ -219,6 +219,7 @@ mul = binary(
     (lambda g, y, a, b: sum_to(g * b, a.shape), lambda g, y, a, b: sum_to(g * a, b.shape)),
     ("b", "a"),
     promote=promote,
+    scales=True,
     doc="a * b",
 )
 
@@ -245,6 +246,7 @@ _true_divide = binary(
     (lambda g, y, a, b: sum_to(g / b, a.shape), lambda g, y, a, b: _to_divisor(g, y, a, b)),
     ("b", "ab"),  # and not y, so that the quotient may be written to
     promote=promote_floating,
+    scales=True,
 )
 
 

@@ -96,7 +96,7 @@ def _direct(ufunc: np.ufunc, data: Array, args: tuple[Any, ...], clock: Clock | 
             values.append(a)
         else:
             return False
-    if data.dtype.kind != "f":
+    if data.dtype.char not in "fd":  # the operation itself knows what float16 does with a number
         return False
     try:
         quietly(ufunc, data, *values, out=data)

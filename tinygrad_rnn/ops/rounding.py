@@ -82,6 +82,7 @@ floor_divide = binary(
     (lambda g, y, a, b: sum_to(zeros_of(g), a.shape), lambda g, y, a, b: sum_to(zeros_of(g), b.shape)),
     ("", ""),
     promote=promote,
+    scales=True,
     doc="The largest whole number not above a / b.  Its derivative is 0.",
 )
 remainder = binary(
@@ -98,6 +99,7 @@ _truncated_divide = binary(
     (lambda g, y, a, b: sum_to(zeros_of(g), a.shape), lambda g, y, a, b: sum_to(zeros_of(g), b.shape)),
     ("", ""),
     promote=promote,
+    scales=True,
 )
 fmod = binary(
     "fmod",

@@ -276,6 +276,7 @@ def binary(
     *,
     promote: Callable[[Any, Any], tuple[Any, Any]] | None = None,
     mismatch: Callable[[Any, Any], Exception | None] | None = None,
+    scales: bool = False,
     binds: bool = True,
     doc: str | None = None,
 ) -> Callable[[Any, Any], Any]:
@@ -283,7 +284,8 @@ def binary(
 
     Where the dtypes of the arguments differ, ``promote(a, b)`` brings both to the dtype of the result by
     recorded casts, so that forward and vjps see one dtype.  ``mismatch(a, b)`` is the error for shapes that do
-    not fit, or None; by default that they do not broadcast.  ``binds``: users call it as it is, see ``unary``.
+    not fit, or None; by default that they do not broadcast.  ``scales``: a Python number is used as it is with float16,
+    which cannot hold it: ``h * 1e5`` is not infinite.  ``binds``: users call it as it is, see ``unary``.
     """
     p = Primitive(name, forward, vjps, saves, arity=2)
     saving = p.frees
@@ -300,7 +302,9 @@ def binary(
                     return apply(*promote(input, other))
             else:
                 z, parent_b = other, None
-                if type(z) is not float or x.dtype.kind != "f":
+                if type(z) is not float or x.dtype.char not in "fd":
+                    if scales and x.dtype.char == "e" and _rounded(z):
+                        return _in_single(apply, input, z)
                     if type(z) is ndarray or promote is not None:
                         promoted = _admit(name, promote, input, z)
                         if promoted is not None:
@@ -308,7 +312,9 @@ def binary(
         elif isinstance(other, Tensor):
             x, parent_a = input, None
             z, parent_b = other._data, other._node
-            if type(x) is not float or z.dtype.kind != "f":
+            if type(x) is not float or z.dtype.char not in "fd":
+                if scales and z.dtype.char == "e" and _rounded(x):
+                    return _in_single(apply, x, other)
                 promoted = _admit(name, promote, other, x)
                 if promoted is not None:
                     return apply(promoted[1], promoted[0])
@@ -430,6 +436,20 @@ def named(p: Primitive, apply: Callable[..., Any], doc: str | None) -> Callable[
     apply.__name__ = apply.__qualname__ = p.name
     apply.__doc__ = doc
     return apply
+
+
+def _rounded(number: Any) -> bool:
+    """Whether an operand is a real number that float16 does not hold exactly."""
+    if not isinstance(number, (int, float, np.integer, np.floating)):
+        return False
+    return number == number and float(quietly(np.float16, number)) != number
+
+
+def _in_single(apply: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
+    """``apply``, on the tensor of float16 in float32, and the result rounded, as PyTorch's kernels do it."""
+    cast = REGISTRY["cast"].apply
+    single, half = np.dtype(np.float32), np.dtype(np.float16)
+    return cast(apply(*[cast(v, dtype=single) if isinstance(v, Tensor) else v for v in (a, b)]), dtype=half)
 
 
 def _admit(name: str, promote: Any, t: Tensor, other: Any) -> Any:

@@ -67,8 +67,8 @@ log_sigmoid = unary(
 _elu_primitive = primitive("elu", only("f", "elu_cpu", _elu), (_elu_vjp,), ("a",))
 _leaky_relu = primitive(
     "leaky_relu",
-    only("f", "leaky_relu_cpu", lambda a, slope: np.where(a > 0, a, a * slope)),
-    (lambda g, y, a, slope: constant_in(where(a > 0, g, g * slope), a),),
+    only("f", "leaky_relu_cpu", in_single(lambda a, slope: np.where(a > 0, a, a * slope))),
+    (in_single(lambda g, y, a, slope: constant_in(where(a > 0, g, g * slope), a)),),
     ("a",),
 )
 
@@ -123,7 +123,7 @@ _softshrink = primitive(
     only(
         "f",
         "softshrink_check",
-        lambda a, width: np.where(a > width, a - width, np.where(a < -width, a + width, a * 0)),
+        in_single(lambda a, width: np.where(a > width, a - width, np.where(a < -width, a + width, a * 0))),
     ),
     (_shrink_vjp,),
     ("a",),
@@ -315,6 +315,11 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     size = input.shape[axis]
     if size % 2:
         raise ShapeRuntimeError(f"Halving dimension must be even, but dimension {axis} is size {size}")
-    before = (slice(None),) * axis
-    result: Tensor = input[before + (slice(0, size // 2),)] * sigmoid(input[before + (slice(size // 2, size),)])
+    result: Tensor = _gated(input, axis, size // 2)
     return result
+
+
+@in_single
+def _gated(a: Tensor, axis: int, size: int) -> Value:
+    before = (slice(None),) * axis
+    return a[before + (slice(0, size),)] * sigmoid(a[before + (slice(size, 2 * size),)])

@@ -82,8 +82,13 @@ def binary_cross_entropy(
             raise OptionError(
                 f"all elements of {name} should be between 0 and 1. For logits use binary_cross_entropy_with_logits"
             )
-    loss: Tensor = _bce(input, target)
-    return reduced(loss if weight is None else loss * weight, reduction)
+    result: Tensor = _of_probabilities(input, target, weight, reduction)
+    return result
+
+
+@in_single
+def _of_probabilities(p: Tensor, t: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    return _weighted(_bce(p, t), weight, reduction)
 
 
 def binary_cross_entropy_with_logits(
@@ -114,17 +119,21 @@ def binary_cross_entropy_with_logits(
             f"result type Float can't be cast to the desired output type {scalar_name(target.dtype)}: the targets are "
             "probabilities, convert them: target.float()"
         )
-    loss: Tensor = _of_logits(input, target, pos_weight)
-    return reduced(loss if weight is None else loss * weight, reduction)
+    result: Tensor = _of_logits(input, target, weight, reduction, pos_weight)
+    return result
 
 
 @in_single
-def _of_logits(x: Tensor, t: Tensor, pos_weight: Tensor | None) -> Tensor:
+def _of_logits(x: Tensor, t: Tensor, weight: Tensor | None, reduction: str, pos_weight: Tensor | None) -> Tensor:
     likelihood = log_sigmoid(x)
     if pos_weight is not None:
         likelihood = likelihood * ((pos_weight - 1) * t + 1)
     loss: Tensor = (1 - t) * x - likelihood
-    return loss
+    return _weighted(loss, weight, reduction)
+
+
+def _weighted(loss: Tensor, weight: Tensor | None, reduction: str) -> Tensor:
+    return reduced(loss if weight is None else loss * weight, reduction)
 
 
 def kl_div(

@@ -124,7 +124,8 @@ def _coefficients(op: str, input: Value, classes: Array, weight: Tensor | None, 
             f"0 to {count - 1}"
         )
     classes = xp.where(kept, classes, 0).astype(np.int64)
-    scale = kept.astype(input.dtype) if weight is None else weight._data[classes] * kept
+    scale = kept if weight is None else weight._data[classes] * kept
+    scale = scale.astype(np.float32 if input.dtype.itemsize == 2 else input.dtype)  # the sum may be beyond 65504
     return _Case(classes, scale, scale.sum(), axis, kept)
 
 
@@ -199,9 +200,15 @@ def _collected(loss: Value, case: _Case, reduction: str) -> Value:
 def _reference(a: Value, case: _Case | _Target, reduction: str) -> tuple[Value]:
     if isinstance(case, _Target):
         case = case.case(a)
-    return (_likelihood(log_softmax(a, case.axis), case, reduction),)
+    return (_from_logits(a, case, reduction),)
 
 
+@in_single
+def _from_logits(a: Value, case: _Case, reduction: str) -> Value:
+    return _likelihood(log_softmax(a, case.axis), case, reduction)
+
+
+@in_single
 def _likelihood(log_p: Value, case: _Case, reduction: str) -> Value:
     """The composed form, from log-probabilities."""
     return _collected(-log_p[picks(case.classes, 1)], case, reduction)
@@ -213,7 +220,7 @@ def _picked(log_p: Array, case: _Case, reduction: str) -> tuple[tuple[Array], No
 
 def _to_picked(gs: Any, residual: Any, log_p: Array, needs: Any, case: _Case, reduction: str) -> list[Array]:
     grad = np.zeros_like(log_p)
-    grad[picks(case.classes, 1)] = -_coefficient(gs[0], case, reduction)
+    grad[picks(case.classes, 1)] = -_coefficient(single(gs[0]), case, reduction)
     return [grad]
 
 

@@ -57,6 +57,11 @@ _huber_of = primitive("huber", only("f", "huber_cpu", _huber), (_huber_vjp,), ("
 _smooth_l1_of = primitive("smooth_l1", only("f", "smooth_l1_cpu", _smooth_l1), (_smooth_l1_vjp,), ("a",))
 
 
+@in_single
+def _huber_entries(x: Tensor, t: Tensor, delta: float) -> Value:
+    return _huber_of(x - t, delta=delta)
+
+
 def _weighted(loss: Tensor, input: Tensor, weight: Tensor, reduction: str, mean_of_weights: bool) -> Tensor:
     if weight.shape != input.shape:
         raise ArgumentError(
@@ -149,5 +154,5 @@ def huber_loss(
     reduction = reduction_name(reduction)
     if delta <= 0:
         raise OptionError(f"huber_loss does not support non-positive values for delta. Got {delta}")
-    loss = _huber_of(input - target, delta=delta)
+    loss: Tensor = _huber_entries(input, target, delta)
     return reduced(loss, reduction) if weight is None else _weighted(loss, input, weight, reduction, False)
