@@ -383,3 +383,70 @@ def test_a_retained_gradient_of_a_recorded_sweep_has_a_history_and_of_a_plain_on
         h.retain_grad()
         tg.autograd.grad((h * h).sum(), x, create_graph=recorded)
         assert h.grad.requires_grad == recorded and h.grad.item() == 18.0
+
+
+def triple(*gs: Any) -> None:
+    with tg.no_grad():
+        for g in gs:
+            g.mul_(3.0)
+
+
+class Identity(tg.nn.Module):
+    def forward(self, x: tg.Tensor) -> tg.Tensor:
+        return x * 1
+
+
+def module_with(register: str, hook: Any) -> Any:
+    module = Identity()
+    getattr(module, register)(hook)
+    return module
+
+
+class Overwriting(tg.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: tg.Tensor) -> tg.Tensor:
+        return x * 1
+
+    @staticmethod
+    def backward(ctx: Any, g: tg.Tensor) -> tg.Tensor:
+        triple(g)
+        return g
+
+
+def hooked(register: Any) -> Any:
+    def identity(x: tg.Tensor) -> tg.Tensor:
+        h = x * 1
+        register(h)
+        return h
+
+    return identity
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+@pytest.mark.parametrize(
+    "identity",
+    [
+        hooked(lambda h: h.register_hook(triple)),
+        hooked(lambda h: h.grad_fn.register_prehook(lambda gs: triple(*gs))),
+        hooked(lambda h: h.grad_fn.register_hook(lambda gs, outer: triple(*[g for g in gs if g is not None], *outer))),
+        module_with("register_full_backward_hook", lambda module, gs, outer: triple(*gs, *outer)),
+        module_with("register_full_backward_pre_hook", lambda module, outer: triple(*outer)),
+        Overwriting.apply,
+    ],
+)
+def test_what_a_hook_writes_changes_what_goes_on_from_it_and_nothing_else(identity: Any, recorded: bool) -> None:
+    """One cotangent belongs to both terms of a sum, and is the seed that the user gave."""
+    x, y = tg.tensor([1.0, 2.0], requires_grad=True), tg.tensor([1.0, 2.0], requires_grad=True)
+    seed = tg.tensor([5.0, 7.0])
+    (identity(x) + y).backward(seed, create_graph=recorded)
+    assert seed.tolist() == y.grad.tolist() == [5.0, 7.0]
+    assert x.grad.tolist() == [15.0, 21.0]
+
+
+def test_a_hook_may_write_to_a_recorded_gradient_that_was_expanded() -> None:
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    x.register_hook(lambda g: g.mul_(3.0))
+    (g,) = tg.autograd.grad((x * x.detach() * 1).sum() + x.sum(), x, create_graph=True)
+    assert g.tolist() == [6.0, 9.0]
+    (g,) = tg.autograd.grad(x.sum(), x, create_graph=True)
+    assert g.tolist() == [3.0, 3.0]

@@ -254,7 +254,7 @@ def _pull(
     grads: list[Tensor | None] = []
     for item, kind in zip(gs, ctx._outputs, strict=True):
         if item is not None:
-            grads.append(item if record else wrap(as_array(item).copy()))
+            grads.append(item.clone() if record else wrap(as_array(item).copy()))
         elif kind is None or not ctx._materialize:
             grads.append(None)
         else:

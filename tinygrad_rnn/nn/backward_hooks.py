@@ -43,7 +43,8 @@ class BackwardHookError(TinygradRnnError, RuntimeError):
 
 def _pass_back(gs: Sequence[Value], ans: Any, *args: Any, notify: Any, needs: Sequence[bool]) -> list[Value]:
     raw = not any(isinstance(g, Tensor) for g in gs)
-    grads = notify([wrap(as_array(g).copy()) if raw and g is not None else g for g in gs])
+    own = [g if g is None else wrap(as_array(g).copy()) if raw else g.clone() for g in gs]  # hooks may write to them
+    grads = notify(own)
     return [g._data if raw and g is not None else g for g in grads]
 
 

@@ -222,7 +222,9 @@ def _tensor(value: Value, record: bool) -> Any:
     """A cotangent as a tensor that the hook may write to."""
     from .tensor import as_array, wrap
 
-    return value if record or value is None else wrap(as_array(value).copy())
+    if value is None:
+        return None
+    return value.clone() if record else wrap(as_array(value).copy())
 
 
 def _name(hook: Any) -> str:
