@@ -53,7 +53,7 @@ FUNCTION, METHOD = "function", "method"
 EAGER = frozenset(
     """
     sum mean linear cat stack cross_entropy reshape view transpose permute expand unsqueeze squeeze unbind flatten size
-    relu zeros ones
+    relu zeros ones einsum
     """.split()
 )
 """Functions whose calls are bound only after they failed."""
@@ -452,6 +452,7 @@ class Callee:
     def __init__(self, name: str, f: Any, where: str) -> None:
         self.name, self.f, self.where = name, f, where
         self.seen: set[tuple[Any, ...]] = set()
+        self.quick: tuple[set[type], ...] = (set(), set(), set())  # of one and two arguments: the last one's types
         inner = getattr(f, "__wrapped__", f) if f.__code__.co_flags & 12 == 12 else f  # names behind (*args, **params)
         code = inner.__code__ if isinstance(inner, types.FunctionType) else None
         count = code.co_argcount if code is not None else 0
@@ -501,6 +502,8 @@ class Callee:
             return into(self.name, functools.partial(self.call, given, named), out)
         if given == () == args or _same(given, args) and _same(tuple(named.items()), tuple(options.items())):
             self.seen.add(key)
+            if not options and 0 < len(args) < 3 and type(args[0]) is Tensor:
+                self.quick[len(args)].add(type(args[-1]))
         return self.call(given, named)
 
     def call(self, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
@@ -582,7 +585,7 @@ def _has(where: str, name: str) -> bool:
 
 def _guard(name: str, f: Callable[..., Any], where: str) -> Callable[..., Any]:
     callee = Callee(name, f, where)
-    seen, first = callee.seen, callee.first
+    seen, first, quick = callee.seen, callee.first, callee.quick
 
     if name in EAGER:
 
@@ -597,13 +600,13 @@ def _guard(name: str, f: Callable[..., Any], where: str) -> Callable[..., Any]:
 
         @functools.wraps(f)
         def call(*args: Any, **options: Any) -> Any:
-            key: tuple[Any, ...] = tuple(map(type, args))
-            if options:
-                key += (*options, *map(type, options.values()))
-            if key not in seen:
+            n = len(args)
+            if not options and 0 < n < 3 and type(args[-1]) in quick[n] and type(args[0]) is Tensor:
+                pass  # seen before, and told in half the time
+            elif (key := (*map(type, args), *options, *map(type, options.values()))) not in seen:
                 return first(key, args, options)
             try:
-                return f(*args, **options)
+                return f(*args, **options) if options else f(*args)
             except TinygradRnnError:
                 raise
             except INSIDE as error:

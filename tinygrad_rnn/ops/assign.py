@@ -17,7 +17,7 @@ from ..errors import ArgumentTypeError, InplaceError, ShapeRuntimeError
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
 from ..tape.primitive import REGISTRY, primitive
-from ..tape.rewrite import Erased, check_memory, check_write, commit
+from ..tape.rewrite import Erased, check_memory, check_write, commit, stamped
 from ..tape.tensor import Tensor, as_array
 from ..typing import Array, Shape, Value
 from .dtypes import cast, fitting
@@ -286,6 +286,9 @@ def _zero(array: Array) -> None:
 def overwrite(self: Tensor, fill: Any, op: str) -> Tensor:
     """Let ``fill(array)`` write other values over all of this memory; no gradient passes to what was there."""
     check_memory(self, op)
+    if self._node is None and not self._is_view():
+        fill(self._data)
+        return stamped(self, op)
     check_write(self, op, False)
     fill(self._data)
     return commit(self, None, op)

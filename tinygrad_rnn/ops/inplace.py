@@ -19,8 +19,8 @@ from ..tape.hooks import move_retained
 from ..tape.modes import quietly, state
 from ..tape.node import Clock
 from ..tape.primitive import REGISTRY
-from ..tape.rewrite import check_memory, check_write, commit
-from ..tape.tensor import Tensor, wrap
+from ..tape.rewrite import check_memory, check_write, commit, stamped
+from ..tape.tensor import Tensor, as_array, wrap
 from ..tape.views import become_view, leave_family
 from ..typing import Array
 from . import assign
@@ -55,12 +55,14 @@ def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         check_memory(self, name)
-        check_write(self, name, False)
+        apart = self._node is None and not self._is_view()  # a write then changes nobody's history
+        if not apart:
+            check_write(self, name, False)
         history = state.here.recording and (self._node is not None or _recorded(args) or _recorded(kwargs.values()))
         if not history and ufunc is not None and len(args) == 1 and tuple(kwargs) == ("alpha",):
-            args, kwargs = (args[0] * kwargs["alpha"],), {}
+            args, kwargs = (_scaled(args[0], kwargs["alpha"]),), {}
         if not history and ufunc is not None and not kwargs and _direct(ufunc, self._data, args, self._clock):
-            return commit(self, None, name)
+            return stamped(self, name) if apart else commit(self, None, name)
         old, args, kwargs = _stand_ins(self, args, kwargs, history and not _unread(known, self, args))
         out = f(old, *args, **kwargs)
         if out is NotImplemented:
@@ -74,6 +76,13 @@ def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
     plain = name.strip("_")
     method.__doc__ = f"In-place form of ``{plain}``: the result is written into the memory of this tensor."
     return method
+
+
+def _scaled(a: Any, alpha: Any) -> Any:
+    """``a * alpha``, where nothing is recorded: without the operator, in half the time, if no types mix."""
+    if isinstance(a, Tensor) and type(alpha) is float and a._data.dtype.char in "fd":
+        return wrap(as_array(quietly(np.multiply, a._data, alpha)))
+    return a * alpha
 
 
 def _recorded(values: Iterable[Any]) -> bool:

@@ -53,10 +53,14 @@ def axis_of(dim: int, ndim: int) -> int:
     return dim + limit if dim < 0 else dim
 
 
+ALL_AXES = [tuple(range(ndim)) for ndim in range(65)]
+"""By the number of axes, of which NumPy allows 64; made once, because most sums are over all."""
+
+
 def axes_of(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     """Non-negative axes; all of them for None or an empty sequence."""
     if dim is None:
-        return tuple(range(ndim))
+        return ALL_AXES[ndim]
     if isinstance(dim, int):
         axis = axis_of(dim, ndim)
         return (axis,) if ndim else ()
@@ -64,7 +68,7 @@ def axes_of(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
     if len(set(axes)) != len(axes):
         twice = next(d for d in axes if axes.count(d) > 1)
         raise ShapeRuntimeError(f"dim {twice} appears multiple times in the list of dims: {tuple(dim)}")
-    return axes if axes and ndim else tuple(range(ndim))
+    return axes if axes and ndim else ALL_AXES[ndim]
 
 
 def no_axis(dim: Any) -> bool:

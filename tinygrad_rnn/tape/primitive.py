@@ -194,7 +194,7 @@ def _of_one(p: Primitive, floating: bool, bare: bool = False) -> Callable[..., A
             x = x.astype(defaults.dtype)
         here = state.here
         try:
-            y = here.quiet(forward, x, **params)
+            y = here.quiet(forward, x, **params) if params else here.quiet(forward, x)  # which is faster
         except RuntimeError as error:
             y = nested(error, forward, x, **params)
         except INSIDE as error:

@@ -31,7 +31,7 @@ from .primitive import REGISTRY, Primitive, primitive, unary
 from .tensor import Tensor, as_array, wrap
 from .views import ancestry, derive, region, unlock, views_of
 
-__all__ = ["Erased", "check_memory", "check_write", "commit"]
+__all__ = ["Erased", "check_memory", "check_write", "commit", "stamped"]
 
 AnyNode = Leaf | Node
 
@@ -201,7 +201,7 @@ def commit(t: Tensor, node: AnyNode | None, op: str, place: Array | None = None)
     """
     place = t._data if place is None else place
     here = state.here
-    stamp_write(t._own_clock(), place, _writer(op) if here.watchers else op + "()")
+    stamped(t, op, place)
     if not here.recording or (node is None and t._node is None and not t._is_view()):
         return t
     line = ancestry(t)
@@ -223,6 +223,13 @@ def commit(t: Tensor, node: AnyNode | None, op: str, place: Array | None = None)
     for view in views_of(line[-1]):
         if id(view) not in relatives and (view._node is None or overlap(view._data, place)):
             _assign(view, derive(view))
+    return t
+
+
+def stamped(t: Tensor, op: str, place: Array | None = None) -> Tensor:
+    """``t``, whose memory was just written; all that there is to do where it is neither recorded nor a view."""
+    place = t._data if place is None else place
+    stamp_write(t._clock or t._own_clock(), place, _writer(op) if state.here.watchers else op + "()")
     return t
 
 
