@@ -208,7 +208,41 @@ def a_saved_tensors_block() -> None:
     y.backward()
 
 
-WHOLE = [a_backward, a_recorded_backward, a_hooked_backward, a_layer, a_step, a_decorated_function]
+def a_custom_function() -> None:
+    class Twice(tg.autograd.Function):
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return x * 2
+
+        @staticmethod
+        @tg.autograd.function.once_differentiable
+        def backward(ctx: Any, g: Any) -> Any:
+            return g * 2
+
+    class Apart(tg.autograd.Function):
+        forward = staticmethod(lambda x, function, recording: x * 2)
+        setup_context = staticmethod(lambda ctx, inputs, output: None)
+        backward = staticmethod(lambda ctx, g: (g * 2, None, None))
+
+    Apart.apply(Twice.apply(weights()), 1, recording=2).sum().backward()
+
+
+def a_result_written_out() -> None:
+    tg.exp(tg.ones(2), out=tg.empty(2))
+
+
+def a_gradcheck() -> None:
+    x = tg.tensor(0.5, dtype=tg.float64, requires_grad=True)
+    tg.autograd.gradcheck(lambda x: x * x, (x,))
+
+
+def a_wrong_gradient() -> None:
+    x = tg.tensor(0.5, dtype=tg.float64, requires_grad=True)
+    tg.autograd.gradcheck(lambda x: x.detach() * x, (x,), raise_exception=False)
+
+
+WHOLE = [a_custom_function, a_result_written_out, a_gradcheck, a_wrong_gradient]
+WHOLE += [a_backward, a_recorded_backward, a_hooked_backward, a_layer, a_step, a_decorated_function]
 WHOLE += [a_decorated_generator, a_checkpoint, a_jacobian, a_conversion]
 BLOCKS = [a_no_grad_block, an_inference_block, a_tape_block, a_tape_sweep, an_anomaly_block]
 BLOCKS += [a_saved_tensors_block]
@@ -264,6 +298,15 @@ def places_that_leave_it_off(program: Callable[[], None]) -> list[str]:
 def test_the_only_place_of_a_block_is_the_entry_of_its_exit() -> None:
     """The tracer finds it, so that it would find others."""
     assert places_that_leave_it_off(a_no_grad_block) == ["__exit__"]
+
+
+def test_the_forward_of_a_custom_function_has_none() -> None:
+    class Twice(tg.autograd.Function):
+        forward = staticmethod(lambda ctx, x: x * 2)
+        backward = staticmethod(lambda ctx, g: g * 2)
+
+    w = weights()
+    assert places_that_leave_it_off(lambda: Twice.apply(w)) == []
 
 
 def test_a_switch_has_more_of_them_between_its_end_and_the_block() -> None:

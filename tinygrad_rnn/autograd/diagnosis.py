@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.quiet import unreported
 from ..errors import TinygradRnnError
 from ..tape.tensor import Tensor, wrap
 from .localise import TOLERANCE, Suspect, input_names, search
@@ -140,11 +141,18 @@ class Jacobians:
         """The analytical and the numerical Jacobian of one output by the wanted input number ``order``."""
         return self._analytical[output][order], self._numerical[order][output]
 
+    @unreported
     def wrong(self, output: int, order: int) -> Any:
         """Which entries disagree, nan counting as wrong."""
         a, n = self.pair(output, order)
-        with np.errstate(invalid="ignore"):
-            return ~((np.abs(a - n) <= self.atol + self.rtol * np.abs(n)) | (a == n))
+        return ~((np.abs(a - n) <= self.atol + self.rtol * np.abs(n)) | (a == n))
+
+    @unreported
+    def excess(self, output: int, order: int) -> Any:
+        """How far each entry is beyond the relative tolerance; -inf where it is right."""
+        a, n = self.pair(output, order)
+        gap = np.abs(a - n) - self.rtol * np.abs(n)
+        return np.where(self.wrong(output, order), np.where(np.isnan(gap), np.inf, gap), -np.inf)
 
     def agree(self, output: int, order: int) -> bool:
         return not self.wrong(output, order).any()
@@ -163,9 +171,7 @@ def explain(table: Jacobians, output: int, order: int, eps: float, tolerance: fl
     position = problem.wanted[order]
     a, n = table.pair(output, order)
     bad = table.wrong(output, order)
-    with np.errstate(invalid="ignore"):
-        excess = np.abs(a - n) - table.rtol * np.abs(n)
-        excess = np.where(bad, np.where(np.isnan(excess), np.inf, excess), -np.inf)
+    excess = table.excess(output, order)
     row, column = (int(k) for k in np.unravel_index(int(np.argmax(excess)), excess.shape))
     shape = tuple(problem.inputs[position].shape)
     suspect, unchecked = search(problem, tolerance)

@@ -14,7 +14,7 @@ from typing import Any
 from ..backend import array_module
 from ..errors import ArgumentTypeError, GraphError, ShapeRuntimeError, TinygradRnnError
 from ..ops import cast, sum_to
-from ..tape.modes import _RecordingMode, state
+from ..tape.modes import state, within
 from ..tape.node import Clock, Node
 from ..tape.primitive import Primitive
 from ..tape.rewrite import check_write, commit
@@ -109,12 +109,11 @@ class Function:
                 )
         parents = tuple([a._node if isinstance(a, Tensor) else None for a in args])
         ctx.needs_input_grad = tuple([node is not None for node in parents])
-        with _RecordingMode(False):
-            if separate:
-                result = cls.forward(*args)
-                cls.setup_context(ctx, args, result)
-            else:
-                result = cls.forward(ctx, *args, **kwargs)
+        if separate:
+            result = within(False, cls.forward, *args)
+            within(False, cls.setup_context, ctx, args, result)
+        else:
+            result = within(False, cls.forward, ctx, *args, **kwargs)
         outputs = result if isinstance(result, tuple) else (result,)
         given = _record(cls, ctx, args, parents, outputs)
         return given if isinstance(result, tuple) else given[0]
@@ -324,8 +323,7 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(backward)
     def once(ctx: Any, *grads: Any) -> Any:
         record = state.recording
-        with _RecordingMode(False):
-            returned = backward(ctx, *grads)
+        returned = within(False, backward, ctx, *grads)
         if not record:
             return returned
         results = returned if isinstance(returned, tuple) else (returned,)

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import array_module, to_numpy
+from ..backend.quiet import unreported
 from ..errors import ArgumentError, TinygradRnnError
 from ..tape.backward import grad
 from ..tape.nested import leaves
@@ -184,8 +185,12 @@ def central(f: Line, h: float) -> list[Any]:
             f"the function gives outputs of shapes {[y.shape for y in ahead]} on one side of the inputs and "
             f"{[y.shape for y in behind]} on the other, so no difference can be taken. Move the inputs away from there"
         )
-    with np.errstate(all="ignore"):
-        return [(y - z) / (2 * h) for y, z in zip(ahead, behind, strict=True)]
+    return _quotients(ahead, behind, h)
+
+
+@unreported
+def _quotients(ahead: list[Any], behind: list[Any], h: float) -> list[Any]:
+    return [(y - z) / (2 * h) for y, z in zip(ahead, behind, strict=True)]
 
 
 def extrapolated(f: Line, h: float) -> tuple[list[Any], list[Any]]:
@@ -193,13 +198,16 @@ def extrapolated(f: Line, h: float) -> tuple[list[Any], list[Any]]:
 
     For a smooth function the second is near rounding; at a kink the refinements never settle.
     """
-    rows = [central(f, h), central(f, h / 2), central(f, h / 4)]
+    return _refined(central(f, h), central(f, h / 2), central(f, h / 4))
+
+
+@unreported
+def _refined(*rows: list[Any]) -> tuple[list[Any], list[Any]]:
     best, change = [], []
-    with np.errstate(all="ignore"):
-        for coarse, middle, fine in zip(*rows, strict=True):
-            first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
-            best.append((16 * second - first) / 15)
-            change.append(np.abs(best[-1] - second))
+    for coarse, middle, fine in zip(*rows, strict=True):
+        first, second = (4 * middle - coarse) / 3, (4 * fine - middle) / 3
+        best.append((16 * second - first) / 15)
+        change.append(np.abs(best[-1] - second))
     return best, change
 
 

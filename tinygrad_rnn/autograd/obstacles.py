@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_device
+from ..backend.quiet import unreported
 from ..tape.backward import grad
 from ..tape.tensor import Tensor, wrap
 from .numeric import Problem, to_host
@@ -93,10 +94,10 @@ def unsteady(problem: Problem, outputs: Sequence[Tensor], tolerance: float = 0.0
     return None
 
 
+@unreported
 def distance(a: Any, b: Any) -> float:
     """The largest difference between two arrays; nan equals nan."""
-    with np.errstate(invalid="ignore"):
-        gap = np.abs(a - b)
+    gap = np.abs(a - b)
     return float(np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0, gap).max(initial=0.0))
 
 
@@ -124,14 +125,14 @@ def _moved(problem: Problem, us: Sequence[Any], t: float, look: Callable[[], lis
             a[...] = kept
 
 
+@unreported
 def _in_steps(line: Callable[[float], list[Any]]) -> bool:
     """Whether values on an evenly spaced line lie on stairs as high as the rounding of float32."""
-    with np.errstate(all="ignore"):
-        rows = [np.concatenate([np.ravel(a) for a in line(k * STEP)] or [np.zeros(0)]) for k in range(LINE)]
-        if len({row.shape for row in rows}) > 1:
-            return False
-        table = np.stack(rows)
-        third, sizes = np.abs(np.diff(table, 3, axis=0)), np.abs(table).max(axis=0, initial=0)
-        size = np.maximum(sizes, 1e-3 * sizes.max(initial=0))  # of what has cancelled only rounding is left
-        rough = (third > SMOOTH * size + CANCELLED) & (third < SINGLE * size)
+    rows = [np.concatenate([np.ravel(a) for a in line(k * STEP)] or [np.zeros(0)]) for k in range(LINE)]
+    if len({row.shape for row in rows}) > 1:
+        return False
+    table = np.stack(rows)
+    third, sizes = np.abs(np.diff(table, 3, axis=0)), np.abs(table).max(axis=0, initial=0)
+    size = np.maximum(sizes, 1e-3 * sizes.max(initial=0))  # of what has cancelled only rounding is left
+    rough = (third > SMOOTH * size + CANCELLED) & (third < SINGLE * size)
     return bool((rough.sum(axis=0) >= 3).any())

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..backend.dtypes import scalar_name
 from ..errors import ArgumentTypeError, DtypeError, GraphError
-from ..tape.modes import no_grad, state
+from ..tape.modes import state, within
 from ..tape.tensor import Tensor
 from ..tape.views import leave_family
 from . import assign
@@ -50,12 +50,11 @@ def into(name: str, compute: Callable[[], Any], out: Any) -> Any:
                 f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
                 "arguments requires grad. Leave out=... out, or call it under tg.no_grad()"
             )
-    with no_grad():
-        if len(results) != len(outs) or isinstance(result, tuple) != isinstance(out, (tuple, list)):
-            many = f"tuple of {len(results)} Tensors" if isinstance(result, tuple) else "Tensor"
-            raise ArgumentTypeError(f"{name}(): argument 'out' must be {many}, not {type(out).__name__}")
-        for one, value in zip(outs, results, strict=True):
-            _write(name, one, value)
+    if len(results) != len(outs) or isinstance(result, tuple) != isinstance(out, (tuple, list)):
+        many = f"tuple of {len(results)} Tensors" if isinstance(result, tuple) else "Tensor"
+        raise ArgumentTypeError(f"{name}(): argument 'out' must be {many}, not {type(out).__name__}")
+    for one, value in zip(outs, results, strict=True):
+        within(False, _write, name, one, value)
     return type(result)(*outs) if isinstance(result, tuple) else out
 
 

@@ -83,7 +83,7 @@ class _State(local):
 state = _State()
 
 
-def nested(error: RuntimeError, f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def nested(error: RuntimeError, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """``f(...)`` again, if ``here.quiet(f, ...)`` failed because this thread was inside it already."""
     if "cannot enter context" not in str(error):
         try:
@@ -99,7 +99,7 @@ def nested(error: RuntimeError, f: Callable[..., Any], *args: Any, **kwargs: Any
     return result
 
 
-def quietly(f: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def quietly(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """``f(...)`` without warnings of NumPy's; ``f`` may itself apply operations."""
     try:
         return state.here.quiet(f, *args, **kwargs)
@@ -112,7 +112,7 @@ def is_grad_enabled() -> bool:
     return state.recording
 
 
-def within(recording: bool, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def within(recording: bool, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """``function(...)`` with recording on or off."""
     here = state.here
     before = here.recording
@@ -124,7 +124,7 @@ def within(recording: bool, function: Callable[..., Any], *args: Any, **kwargs: 
     return result
 
 
-def watched(watcher: Watcher, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def watched(watcher: Watcher, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """``function(...)`` while ``watcher`` sees what this thread records and sweeps."""
     here = state.here
     before = here.watchers
