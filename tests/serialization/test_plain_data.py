@@ -273,6 +273,9 @@ def test_a_module_may_know_the_module_around_it() -> None:
         (defaultdict(lambda: 1), r"default_factory is a builtins.function"),
         (type("Odd", (dict,), {})(), r"Odd, which cannot be saved. Make it a dict"),
         (np.ma.array([1]), "is masked"),
+        (np.ones((2, 2)).view(np.matrix), "is a matrix.*Save numpy.asarray"),
+        (np.dtype("V8"), "cannot be saved"),
+        (tg.dtype("V3"), "cannot be saved"),
         (np.tanh, "is a numpy.ufunc"),
         (SlotAndDict(), "SlotAndDict, which cannot be saved"),
         (threading.Lock(), "lock, which cannot be saved"),
@@ -288,6 +291,13 @@ def test_what_cannot_be_saved_is_named_with_its_place_and_a_remedy(value: Any, w
     with pytest.raises(ArgumentTypeError, match=words) as caught:
         back({"epoch": [0, {"run": value}]})
     assert "epoch.1.run" in str(caught.value)
+
+
+def test_keys_may_be_longer_than_python_prints() -> None:
+    wide = 1 << 20_000
+    value = {wide: np.ones(1), (wide, 1): np.ones(2), ((wide,),): np.ones(3), -wide: [np.ones(4)]}
+    found = back(value)
+    assert list(found) == list(value) and [len(a) for a in found.values()] == [1, 2, 3, 1]
 
 
 def test_values_are_nested_as_deeply_when_read_as_when_written() -> None:

@@ -184,7 +184,7 @@ class _Flattener:
         if kind is bytes or kind is bytearray:
             return {kind.__name__: value.hex() if len(value) <= LONG else {"array": self.bytes(value, path)}}
         if isinstance(value, (np.dtype, dtype)):
-            if value.fields or value.subdtype:
+            if value.kind == "V":  # records, and bytes of no kind
                 self.refuse(value, path)
             name = value.name if value.isnative and value.kind not in "US" else value.str
             return {"dtype" if isinstance(value, dtype) else "numpy_dtype": name}
@@ -287,6 +287,11 @@ class _Flattener:
         if id(value) not in self.references:
             if isinstance(value, UninitializedParameter):
                 raise ArgumentTypeError(f"save(): {path} has no shape yet. Run the module once, or save it without")
+            if isinstance(value, np.matrix):
+                raise ArgumentTypeError(
+                    f"save(): {path or 'the value'} is a matrix, which would come back as an array, with another "
+                    "meaning of *. Save numpy.asarray(it)"
+                )
             if isinstance(value, np.ma.MaskedArray):
                 raise ArgumentTypeError(f"save(): {path or 'the value'} is masked. Save its data and its mask")
             tag, array, place = "array", value, None
@@ -343,7 +348,10 @@ def _place(array: Array) -> Any:
 
 def _short(key: Any, number: int) -> object:
     """What a path says of a key."""
-    return key if isinstance(key, (str, int, float, bool, tuple, type(None))) else number
+    parts = key if isinstance(key, tuple) else (key,)
+    if any(isinstance(part, int) and part.bit_length() > WIDEST for part in parts):
+        return number  # Python refuses to write it in base 10
+    return key if all(isinstance(part, (str, int, float, bool, type(None))) for part in parts) else number
 
 
 def _join(path: str, key: object) -> str:
