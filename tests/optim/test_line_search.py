@@ -10,6 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+import tinygrad_rnn as tg
 from tests.support.profiles import examples
 from tinygrad_rnn.optim.line_search import Trial, cubic_minimum, strong_wolfe
 
@@ -123,3 +124,17 @@ def test_the_cubic_finds_the_minimum_of_a_cubic() -> None:
 
     with np.errstate(all="ignore"):  # a straight line has its minimum at infinity: clipped too
         assert cubic_minimum(*line(1.0)) == 0.0 and cubic_minimum(*line(-1.0), (0.5, 2.0)) in (0.5, 2.0)
+
+
+def test_a_learning_rate_of_zero_moves_nothing() -> None:
+    p = tg.nn.Parameter(tg.tensor([1.0, 2.0]))
+    optimizer = tg.optim.LBFGS([p], lr=0.0, line_search_fn="strong_wolfe", max_iter=3)
+
+    def closure() -> tg.Tensor:
+        optimizer.zero_grad()
+        loss = (p**2).sum()
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        assert float(optimizer.step(closure)) == 5 and p.tolist() == [1, 2]

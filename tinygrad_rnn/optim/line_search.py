@@ -43,6 +43,8 @@ def cubic_minimum(a: Trial, b: Trial, bounds: tuple[Any, Any] | None = None) -> 
     """
     left, right = (a, b) if a.t <= b.t else (b, a)
     low, high = bounds if bounds is not None else (left.t, right.t)
+    if a.t == b.t:  # a learning rate of 0
+        return (low + high) / 2.0
     chord = a.slope + b.slope - 3 * (a.f - b.f) / (a.t - b.t)
     square = chord**2 - a.slope * b.slope
     if not square >= 0:
