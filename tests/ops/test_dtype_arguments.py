@@ -129,7 +129,6 @@ MIXTURES: dict[str, Callable[[Any], Any]] = {
     "where": lambda a: tg.where(x > 0, x, a),
     "cat": lambda a: tg.cat([x[0], a]),
     "maximum": lambda a: tg.maximum(x, a),
-    "setitem": lambda a: x.clone().__setitem__(0, a),
     "copy_": lambda a: x.clone().copy_(a),
 }
 

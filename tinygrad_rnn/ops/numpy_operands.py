@@ -68,8 +68,8 @@ def shown(result: Any, tensors: list[Tensor]) -> Any:
 
     def show(x: Any) -> Any:
         if isinstance(x, np.generic):
-            return wrap(np.asarray(x)) if x.dtype.kind in "biufc" else x
-        if not is_array(x) or x.dtype.kind not in "biufc" or has_own_operators(x):
+            return wrap(np.asarray(x)) if x.dtype in NUMBERS else x
+        if not is_array(x) or x.dtype not in NUMBERS or has_own_operators(x):
             return x
         out = wrap(as_array(x))
         for t in tensors:

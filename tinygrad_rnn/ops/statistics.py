@@ -14,7 +14,7 @@ from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..tape.primitive import primitive, unary
 from ..typing import Array, DType, Shape, Value
 from .dtypes import cast, in_single, single
-from .elementwise import abs, sign, where, zeros_of
+from .elementwise import abs, sign, where
 from .reduce import count, kept_shape, mean, spread, sum
 from .shape import axes_of, reshape
 
@@ -128,9 +128,9 @@ def _norm_of(a: Array, p: float, axes: tuple[int, ...], keepdims: bool) -> Array
 
 @in_single
 def _norm_vjp(g: Value, y: Value, a: Value, p: float, axes: tuple[int, ...], keepdims: bool) -> Value:
-    """``g sign(a) (|a| / y)**(p - 1)``, in the order of PyTorch's; 0 where the norm is 0."""
+    """``g sign(a) (|a| / y)**(p - 1)``, in the order of PyTorch's; 0 where the norm is 0, none for a count."""
     if p == 0:
-        return zeros_of(a)
+        return None
     kept = kept_shape(a.shape, axes)
     g, y = reshape(g, kept), reshape(y, kept)
     if p == 1:

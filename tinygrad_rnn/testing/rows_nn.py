@@ -76,7 +76,7 @@ def _softplus(draw: Any, /) -> Call:
 @add_samples("clip_open")
 @st.composite
 def _clip_open(draw: Any, /) -> Call:
-    return Call((draw(values(away_from=(-1.0, 0.5))),), {"low": -1.0, "high": 0.5})
+    return Call((draw(values(low=-2.0, high=1.0, away_from=(-1.0, 0.5))),), {"low": -1.0, "high": 0.5})
 
 
 # losses, masks, normalisation --------------------------------------------------------------------------------------
