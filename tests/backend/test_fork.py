@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 FORKS = 20
 
 PROGRAM = """
-import os, signal, sys, threading
+import os, signal, sys, threading, time
 import tinygrad_rnn as tg
 from tinygrad_rnn.backend.threads import one_blas_thread
 
@@ -21,6 +21,9 @@ work, forks = sys.argv[1], int(sys.argv[2])
 tg.set_num_threads(2)
 layer, x = tg.nn.LSTM(64, 64), tg.ones(12, 64, 64)
 mine = tg.Generator().manual_seed(1)
+if work == "compiler":
+    from numba.core.compiler_lock import global_compiler_lock as compiling
+    layer(x)                              # has Numba's part of this package loaded
 
 def run():
     if work == "layer":
@@ -28,6 +31,9 @@ def run():
     elif work == "lock":
         with one_blas_thread:
             pass
+    elif work == "compiler":
+        with compiling:                   # what compiles holds this, for seconds
+            time.sleep(0.01)
     else:
         tg.rand(100_000), tg.rand(100_000, generator=mine)
 
@@ -40,6 +46,8 @@ def in_child():
     if tg.get_num_threads() != 2:
         return 3
     run()
+    if work == "compiler":
+        tg.nn.GRU(64, 64)(x)              # the first of its kind, so that it is compiled or loaded
     tg.set_num_threads(3)
     if tg.get_num_threads() != 3 or one_blas_thread.inside:
         return 4
@@ -69,8 +77,10 @@ print(*ends)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.parametrize("work", ["layer", "lock", "draws"])
+@pytest.mark.parametrize("work", ["layer", "lock", "draws", "compiler"])
 def test_a_child_of_a_process_whose_threads_compute_is_whole(work: str) -> None:
+    if work == "compiler":
+        pytest.importorskip("numba")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM, work, str(FORKS)]
     done = subprocess.run(command, env=environment, cwd=ROOT, timeout=120, capture_output=True, text=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 import pickle
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -25,8 +26,12 @@ try:
     caching: Any = import_module("numba.core.caching")
     intrinsic: Callable[[F], F] = extending.intrinsic
     overload: Callable[[Any], Callable[[F], F]] = extending.overload
+    lock: Any = import_module("numba.core.compiler_lock").global_compiler_lock
 except ImportError as error:  # such as a Numba that is too old for this NumPy
     raise KernelUnavailable(f"Numba cannot be imported: {error}") from error
+
+if hasattr(os, "register_at_fork"):  # a child of a process that compiles in another thread would wait for ever
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
 
 DIGEST = 32  # bytes
 
