@@ -214,6 +214,25 @@ def test_an_array_takes_a_tensor_without_history_in_place() -> None:
         array += tg.tensor([1.0, 2.0], dtype=tg.float64, requires_grad=True)
 
 
+def test_an_array_is_added_to_at_places_by_tensors_without_history() -> None:
+    x, places = tg.tensor([2.0, 3.0, 4.0], dtype=tg.float64), tg.tensor([0, 0, 1])
+    for index, values in ((places, x), ([0, 0, 1], x), (places, np.array([2.0, 3.0, 4.0]))):
+        total = np.zeros(2)
+        assert np.add.at(total, index, values) is None and total.tolist() == [5.0, 4.0]
+    np.negative.at(total, places[2:])
+    assert total.tolist() == [5.0, -4.0]
+    x.requires_grad_()
+    with pytest.raises(GraphError, match=r"np\.add\.at would write a result with a history into an array"):
+        np.add.at(total, places, x)
+    with tg.no_grad():
+        np.add.at(total, places, x)
+    assert total.tolist() == [10.0, 0.0]
+    with pytest.raises(TypeError, match="NumPy cannot write into a Tensor"):
+        np.add.at(x.detach(), [0], 1.0)
+    with pytest.raises(IndexError, match=r"np\.add\.at\(\)"):
+        np.add.at(total, tg.tensor([7]), 1.0)
+
+
 def test_a_later_write_to_the_users_array_does_not_change_a_gradient() -> None:
     factor, chosen = np.array([2.0, 3.0]), np.array([True, False])
     x = tg.tensor([1.0, 1.0], dtype=tg.float64, requires_grad=True)

@@ -208,11 +208,14 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = 
     outputs = tuple(y for y in out or () if y is not None)
     _refuse_writing(name, outputs)
     form, given = METHODS[method](ufunc) if method in METHODS else None, _given(kwargs)
-    if method == "at":
+    written = method == "at" and not isinstance(inputs[0], Tensor)
+    if method == "at" and not written:
         return form(*inputs)  # type: ignore[misc]
-    want = wanted([inputs, kwargs]) and ufunc not in PREDICATES
+    want = wanted([inputs, kwargs]) and (written or ufunc not in PREDICATES)
     if want and ufunc not in OPERATORS and _complex(inputs):
         raise _refusal(name, REASONS["numpy.fft"])
+    if want and written:
+        raise _refusal(name, "would write a result with a history into an array")
     if want and outputs:
         raise _refusal(name, "would write a result with a history into an array", REMEDIES["out"])
     kinds = {t._data.dtype.kind for t in tensors_in(inputs)}
