@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -221,3 +222,49 @@ def test_what_numpy_makes_of_other_types_stays_with_numpy() -> None:
     assert type(np.cumsum(x, dtype=np.longdouble)) is type(np.add(x, x, dtype=object)) is np.ndarray
     with pytest.raises(TypeError):
         np.cumsum(x.clone().requires_grad_(), dtype=np.longdouble)
+
+
+TOO_LARGE = {
+    "t.tensor([1.0, 1e40])": [1, math.inf], "t.tensor(-1e40)": -math.inf, "t.as_tensor([1e300])": [math.inf],
+    "t.tensor(np.array([1e300]), dtype=t.float32)": [math.inf],
+    "t.tensor([1e5], dtype=t.float16)": [math.inf],
+    "t.Tensor([1e300])": [math.inf], "t.HalfTensor([1e5])": [math.inf], "x.new_tensor([1e300])": [math.inf],
+    "t.tensor([2**63 - 1], dtype=t.float16)": [math.inf], "t.arange(0, 1e40, 5e39)": [0, math.inf],
+    "x < t.tensor(1e300, dtype=t.float64)": [True, True], "x == np.float64(1e300)": [False, False],
+    "x * np.float64(1e300)": [math.inf, math.inf], "1e300 ** x": [math.inf, math.inf],
+    "70000 ** x.half()": [math.inf, math.inf], "t.where(x > 1, x.half(), 1e5)": [math.inf, 2],
+    "x.copy_(t.tensor([1e300, 1.0], dtype=t.float64))": [math.inf, 1],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("expression", TOO_LARGE)
+def test_numbers_that_are_too_large_become_infinite_without_a_warning(expression: str) -> None:
+    found = eval(expression, {"t": tg, "np": np, "x": tg.tensor([1.0, 2.0])})  # noqa: S307
+    assert found.tolist() == TOO_LARGE[expression]
+
+
+def test_weights_and_draws_that_are_too_large_become_infinite_without_a_warning() -> None:
+    layer = tg.nn.Linear(1, 1).half()
+    layer.load_state_dict({"weight": tg.full((1, 1), 1e20), "bias": tg.zeros(1)})
+    assert layer.weight.item() == math.inf
+    assert tg.empty(1000).normal_(0, 1e39).isinf().any() and tg.empty(1000).exponential_(1e-39).isinf().any()
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        *("t.full((2,), 1e40)", "t.where(x > 1, x, 1e40)", "t.where(x > 1, 1e40, x)", "t.linspace(0, 1e39, 5)"),
+        *("t.linspace(0, 1e30, 5, dtype=t.int64)", "t.linspace(-1e5, 0, 5, dtype=t.float16)"),
+    ],
+)
+def test_a_single_number_that_is_too_large_is_refused_where_pytorch_refuses_it(expression: str) -> None:
+    with pytest.raises(RuntimeError, match="value cannot be converted to type .* without overflow"):
+        eval(expression, {"t": tg, "x": tg.tensor([1.0, 2.0])})  # noqa: S307
+
+
+def test_complex_numbers_are_no_entries_of_other_types() -> None:
+    with pytest.raises(TypeError, match="^must be real number, not complex"):
+        tg.tensor([1 + 1j], dtype=tg.float32)
+    with pytest.raises(TypeError, match="^'complex' object cannot be interpreted as an integer"):
+        tg.tensor(1j, dtype=tg.int64)
+    assert tg.tensor([0j, 1j], dtype=tg.bool).tolist() == [False, True]

@@ -16,6 +16,7 @@ from ..typing import Array, DType, Shape
 from .box_muller import fma, libm, normal_pair32, normal_pair64
 from .dtypes import as_dtype, not_implemented
 from .generator import Generator, RandomError, default_generator
+from .quiet import converted, unreported
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -77,7 +78,8 @@ def fractions(count: int, double: bool, source: Generator) -> Array:
 
 def _narrow(values: Array, dtype: DType) -> Array:
     """float64 to ``dtype``; to float16 by way of float32, which rounds twice, as PyTorch does."""
-    return (values.astype(np.float32) if dtype == np.float16 else values).astype(dtype, copy=False)
+    narrow: Array = converted(values.astype(np.float32) if dtype == np.float16 else values, dtype)
+    return narrow
 
 
 def rand(shape: Any, dtype: Any = np.float32, generator: Generator | None = None) -> Array:
@@ -117,6 +119,7 @@ def randn(shape: Any, dtype: Any = np.float32, generator: Generator | None = Non
     return normal(shape, 0.0, 1.0, dtype, generator)
 
 
+@unreported
 def normal(
     shape: Any,
     mean: float = 0.0,

@@ -16,11 +16,13 @@ from .arrays import array_module
 from .continuous import exponential, in_memory_order, memory_order, normal, uniform
 from .discrete import bernoulli, dropout_mask, random_
 from .generator import Generator
+from .quiet import unreported
 
 __all__ = ["dropout_like", "fill_bernoulli", "fill_exponential", "fill_normal", "fill_random", "fill_uniform"]
 __all__ += ["in_memory_order", "memory_order", "put"]
 
 
+@unreported
 def put(array: Array, values: Any) -> None:
     """Write host values into an array, wherever it lives."""
     array[...] = array_module(array).asarray(values)

@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-__all__ = ["QUIET", "numpy_errors", "unreported"]
+from .arrays import array_module
+
+__all__ = ["QUIET", "converted", "numpy_errors", "unreported"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,3 +50,15 @@ def unreported(function: F) -> F:
         return result
 
     return inside  # type: ignore[return-value]
+
+
+@unreported
+def converted(value: Any, dtype: Any, like: Any = None) -> Any:
+    """An array in another dtype; or, with ``like``, anything as an array of that kind, NumPy's or CuPy's.
+
+    What is too large becomes infinite, or some whole number, as in PyTorch without a warning.
+
+    >>> converted(np.array([1.0, 1e300]), np.float32), converted(1e5, np.float16, like=np.zeros(1))
+    (array([ 1., inf], dtype=float32), array(inf, dtype=float16))
+    """
+    return value.astype(dtype, copy=False) if like is None else array_module(like).asarray(value, dtype)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import NUMBERS, array_device, is_array, to_device
+from ..backend.fill import put
 from ..errors import ArgumentTypeError, CheckpointError
 from ..tape.tensor import Size, Tensor, wrap
 from .hooks import HookTable, RemovableHandle
@@ -232,7 +233,7 @@ class State(Tree):
                 source.requires_grad_(held.requires_grad)
             setattr(self, name, source)
         else:
-            held._data[...] = to_device(source._data, array_device(held._data))
+            put(held._data, to_device(source._data, array_device(held._data)))
             held._touch()
         return None
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, not_implemented, raw_array
+from ..backend import not_implemented, raw_array
+from ..backend.quiet import converted
 from ..errors import DtypeError
 from ..tape.misfit import fail
 from ..tape.modes import quietly
@@ -59,8 +60,8 @@ def _comparable(x: Any, z: Any, ordered: bool) -> bool:
 
 def _as(dtype: Any, x: Any, other: Any) -> Array:
     if hasattr(x, "astype"):
-        return x if x.dtype == dtype else x.astype(dtype)
-    return array_module(other).asarray(x, dtype=dtype)
+        return x if x.dtype == dtype else converted(x, dtype)
+    return converted(x, dtype, other)
 
 
 eq = _compare("eq", np.equal, "a == b, entry by entry.")

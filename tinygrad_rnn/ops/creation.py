@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Device, array_module, as_dtype, check_numbers, cuda, is_array, not_implemented, to_device, wanted
+from ..backend.quiet import converted, unreported
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, ShapeRuntimeError
 from ..tape.defaults import defaults
 from ..tape.modes import quietly
@@ -53,6 +54,7 @@ def finish(data: Array, requires_grad: bool) -> Tensor:
     return out.requires_grad_() if requires_grad else out
 
 
+@unreported
 def _values(data: Any, dtype: Any) -> Array:
     """An array of the values, in the default float where they are Python floats."""
     if isinstance(data, Tensor):
@@ -86,6 +88,9 @@ def _values(data: Any, dtype: Any) -> Array:
 
 def _converted(values: Array, dtype: DType) -> Array:
     """Python's numbers in a dtype; one outside its range is an error, as in a list it is no result of arithmetic."""
+    if values.dtype.kind == "c" and dtype.kind not in "cb":
+        whole = "'complex' object cannot be interpreted as an integer"
+        raise ArgumentTypeError(f"{whole if dtype.kind in 'iu' else 'must be real number, not complex'}: got {dtype}")
     if dtype.kind in "iu" and values.dtype.kind in "iuf":
         bounds = np.iinfo(dtype)
         fits = (values >= (bounds.min if dtype.kind == "i" else -bounds.max)) & (values <= bounds.max)
@@ -267,7 +272,7 @@ def arange(
     xp = module_of(device)
     working = np.float64 if floats else np.int64
     values = xp.arange(length, dtype=working) * xp.asarray(numbers[2], working) + xp.asarray(numbers[0], working)
-    return finish(values.astype(chosen), requires_grad)
+    return finish(converted(values, chosen), requires_grad)
 
 
 def linspace(
@@ -279,7 +284,10 @@ def linspace(
     chosen = defaults.dtype if dtype is None else as_dtype(dtype, "linspace")
     if chosen.kind == "b":
         raise not_implemented("linspace_cpu", chosen)
-    return finish(module_of(device).linspace(float(start), float(end), steps).astype(chosen), requires_grad)
+    start, end = float(start), float(end)
+    for number in (start, end):
+        fitting(number, chosen, "linspace")
+    return finish(module_of(device).linspace(start, end, steps).astype(chosen), requires_grad)
 
 
 def logspace(

@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..backend import NUMBERS, array_module, as_dtype, check_numbers, dtype, is_array
+from ..backend import NUMBERS, as_dtype, check_numbers, dtype, is_array
+from ..backend.quiet import converted
 from ..errors import ArgumentTypeError, DtypeError, NumberTooLarge
 from ..tape.defaults import defaults
 from ..tape.primitive import primitive
@@ -305,7 +306,7 @@ def _to(value: Any, dtype: DType, like: Any) -> Value:
     if dtype.kind in "iu" and isinstance(value, int):
         value = _low_bits(value, dtype)
     try:
-        return wrap(array_module(like._data if isinstance(like, Tensor) else like).asarray(value, dtype))
+        return wrap(converted(value, dtype, like._data if isinstance(like, Tensor) else like))
     except OverflowError as error:
         raise NumberTooLarge(f"Overflow when unpacking long long: {dtype} cannot hold {value}") from error
 

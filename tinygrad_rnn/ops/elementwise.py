@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module, on_gpu, scalar_name
+from ..backend.quiet import converted
 from ..errors import ArgumentTypeError, DtypeError, UnsupportedDtype
 from ..tape.defaults import defaults
 from ..tape.primitive import binary, primitive, unary
@@ -401,4 +402,6 @@ def _typed(value: Any, dtype: Any, like: Any) -> Value:
         return value if value._data.dtype == dtype else cast(value, dtype=dtype)
     if isinstance(value, int) and dtype.kind in "iu":
         value = fitting(value, dtype, "where")
-    return array_module(like._data if isinstance(like, Tensor) else like).asarray(value, dtype)
+    elif isinstance(value, float):
+        fitting(value, np.promote_types(dtype, np.float32), "where")  # of which PyTorch makes a tensor first
+    return converted(value, dtype, like._data if isinstance(like, Tensor) else like)

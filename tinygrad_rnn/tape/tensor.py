@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..backend import DTYPES, Device, array_device, array_module, check_numbers, dtype, is_array, shown, to_numpy
+from ..backend.quiet import unreported
 from ..errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeError, ShapeRuntimeError
 from ..typing import Array, DType, Params
 from .defaults import defaults
@@ -88,7 +89,7 @@ class Tensor:
         elif all(isinstance(a, (int, np.integer)) for a in args):
             self._data = np.empty(args or 0, np.float32)
         elif len(args) == 1:
-            self._data = np.array(args[0], np.float32)
+            self._data = unreported(np.array)(args[0], np.float32)
         else:
             raise ArgumentTypeError("Tensor(): expected sizes, a sequence of values, or one array")
         self._node = None
