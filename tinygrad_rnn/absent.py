@@ -27,16 +27,24 @@ _CTC = "not here; it is a logsumexp over alignments, which can be written as a r
 _IMAGES = "images are outside the scope of this package, which is about recurrent networks"
 _DENSE = "tensors here are dense"
 
+_RECORDED = "atleast_1d atleast_2d atleast_3d bincount copysign corrcoef cov cross deg2rad diagflat dsplit"
+_RECORDED += " float_power fmax fmin frexp gradient heaviside hsplit kron ldexp logaddexp2 nan_to_num nanmean nanmedian"
+_RECORDED += " nanquantile quantile rad2deg sinc trapezoid vander vsplit"
+"""Names of which NumPy's function takes tensors and gives gradients."""
+
 INSTEAD: dict[str, dict[str, str]] = {
     "tinygrad_rnn": {
         **dict.fromkeys(["compile", "jit", "export", "fx"], _COMPILER),
         **dict.fromkeys(["conv1d", "conv2d", "conv3d", "conv_transpose1d"], _CONVOLUTION),
         **dict.fromkeys(["max_pool1d", "max_pool2d", "avg_pool1d"], _POOLING),
         **dict.fromkeys(["batch_norm", "group_norm", "instance_norm"], _norms),
-        **dict.fromkeys(["fft", "special", "erf", "erfc", "erfinv", "lgamma", "digamma", "bincount", "histc"], _NUMPY),
+        **dict.fromkeys(["fft", "special", "erf", "erfc", "erfinv", "lgamma", "digamma", "histc"], _NUMPY),
         **dict.fromkeys(["linalg", "qr", "svd", "det", "logdet", "slogdet", "inverse", "pinverse", "eig"], _NUMPY),
-        **dict.fromkeys(["cholesky", "lstsq", "matrix_exp", "matrix_power", "chain_matmul"], _NUMPY),
-        **dict.fromkeys(["isin", "searchsorted", "bucketize", "corrcoef", "cov", "kron", "nextafter"], _NUMPY),
+        **dict.fromkeys(["cholesky", "lstsq", "matrix_exp"], _NUMPY),
+        **dict.fromkeys(["isin", "searchsorted", "bucketize", "nextafter"], _NUMPY),
+        **{name: f"not here; NumPy's np.{name} takes tensors, and gradients pass" for name in _RECORDED.split()},
+        "matrix_power": "not here; NumPy's np.linalg.matrix_power takes tensors, and gradients pass",
+        "chain_matmul": "not here; NumPy's np.linalg.multi_dot takes tensors, and gradients pass",
         **dict.fromkeys(["sparse", "sparse_coo_tensor"], _DENSE),
         **dict.fromkeys(["amp", "autocast"], _CASTS),
         **dict.fromkeys(["distributed", "multiprocessing"], _PROCESSES),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pickle
+import re
 import traceback
 from types import ModuleType
 
@@ -13,6 +14,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import absent
 from tinygrad_rnn.errors import ArgumentTypeError, DeviceError
+from tinygrad_rnn.ops.numpy_protocol import FUNCTIONS, UFUNCS
 
 LEGACY = {
     "HalfTensor": tg.float16, "FloatTensor": tg.float32, "DoubleTensor": tg.float64, "ByteTensor": tg.uint8,
@@ -188,10 +190,21 @@ def test_names_that_hints_point_to_are_there() -> None:
             found = getattr(found, part)
 
 
+@pytest.mark.parametrize("name", [name for module, name in INSTEAD if module == "tinygrad_rnn"])
+def test_numpys_functions_are_said_to_give_gradients_exactly_where_they_do(name: str) -> None:
+    text = absent.INSTEAD["tinygrad_rnn"][name]
+    here = [f for f in (getattr(np, name, None), getattr(np.linalg, name, None)) if f in FUNCTIONS or f in UFUNCS]
+    said = re.search(r"NumPy's np\.(linalg\.)?(\w+) takes tensors, and gradients pass", text)
+    assert bool(here) == (said is not None) or name == "chain_matmul"
+    if said:
+        assert getattr(np.linalg if said[1] else np, said[2]) in {**FUNCTIONS, **UFUNCS}
+
+
 @pytest.mark.parametrize(
     ("module", "name"),
     [(tg, "func"), (tg, "distributions"), (tg, "linalg"), (tg, "isin"), (tg, "qr"), (tg, "det"), (tg, "inverse"),
-     (tg, "erf"), (tg, "fft"), (tg, "bincount"), (tg.nn, "CTCLoss"), (tg, "argh"), (tg, "sine"), (tg, "vander")],
+     (tg, "gradient"), (tg, "erf"), (tg, "fft"), (tg, "bincount"), (tg.nn, "CTCLoss"), (tg, "argh"),
+     (tg, "sine"), (tg, "vander")],
 )  # fmt: skip
 def test_no_hint_misleads(module: ModuleType, name: str) -> None:
     with pytest.raises(AttributeError) as caught:
