@@ -584,6 +584,10 @@ def _has(where: str, name: str) -> bool:
 
 
 def _guard(name: str, f: Callable[..., Any], where: str) -> Callable[..., Any]:
+    rest = vars(f).get("rest")
+    if rest is not None:  # which does by itself what is plainly right
+        rest[0] = _guard(name, rest[0], where)
+        return f
     callee = Callee(name, f, where)
     seen, first, quick = callee.seen, callee.first, callee.quick
 

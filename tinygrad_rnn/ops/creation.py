@@ -65,7 +65,10 @@ def _values(data: Any, dtype: Any) -> Array:
         data = np.asarray(data)  # a plain array also of a matrix, whose sums and products mean something else
     if is_array(data):
         check_numbers(data.dtype)
-        return data if dtype is None else data.astype(as_dtype(dtype, "tensor"))
+        if dtype is None:
+            return data
+        wished = as_dtype(dtype, "tensor")
+        return (data.real if data.dtype.kind == "c" and wished.kind in "iuf" else data).astype(wished)
     try:
         values = np.array(data)
     except ValueError as error:
@@ -96,6 +99,10 @@ def _converted(values: Array, dtype: DType) -> Array:
         fits = (values >= (bounds.min if dtype.kind == "i" else -bounds.max)) & (values <= bounds.max)
         if not fits.all():
             fitting(values[~fits].flat[0], dtype, "tensor")
+    if values.dtype.kind == "c" and dtype.kind in "iuf":
+        whole = "'complex' object cannot be interpreted as an integer"
+        said = "must be real number, not complex" if dtype.kind == "f" else whole
+        raise ArgumentTypeError(f"{said}: a tensor of {dtype} holds no imaginary parts")
     return values.astype(dtype)
 
 
@@ -216,7 +223,7 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
     """A tensor of the given size full of one value; its dtype follows the value."""
     value = fill_value._data if isinstance(fill_value, Tensor) else fill_value
     chosen = _values(value, None).dtype if dtype is None else as_dtype(dtype, "full")
-    value = fitting(value, chosen, "full") if isinstance(value, (int, float)) else value
+    value = fitting(value, chosen, "full") if isinstance(value, (int, float, complex)) else value
     return finish(module_of(device).full(sizes_of((size,)), value, dtype=chosen), requires_grad)
 
 
@@ -227,7 +234,7 @@ def full_like(
     raw = like._data if isinstance(like, Tensor) else like
     xp = array_module(raw) if device is None else module_of(device)
     chosen = raw.dtype if dtype is None else as_dtype(dtype, "full_like")
-    value = fitting(fill_value, chosen, "full_like") if isinstance(fill_value, (int, float)) else fill_value
+    value = fitting(fill_value, chosen, "full_like") if isinstance(fill_value, (int, float, complex)) else fill_value
     return finish(xp.full(raw.shape, value, dtype=chosen), requires_grad)
 
 

@@ -152,6 +152,8 @@ def fitting(value: Any, dtype: DType, op: str) -> Any:
     kind = dtype.kind
     if kind == "b":
         return bool(value)
+    if isinstance(value, complex) and kind != "c" and not value.imag:
+        value = value.real
     try:
         if kind in "iu":
             whole, bounds = int(value), np.iinfo(dtype)

@@ -53,16 +53,12 @@ def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
     known = p if p is not None and getattr(p, "apply", None) is getattr(f, "__wrapped__", f) else None
     ufunc = known.forward if known is not None and isinstance(known.forward, np.ufunc) else None
 
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+    def general(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         check_memory(self, name)
-        apart = self._node is None and not self._is_view()  # a write then changes nobody's history
-        if not apart:
-            check_write(self, name, False)
+        check_write(self, name, False)
         history = state.here.recording and (self._node is not None or _recorded(args) or _recorded(kwargs.values()))
-        if not history and ufunc is not None and len(args) == 1 and tuple(kwargs) == ("alpha",):
-            args, kwargs = (_scaled(args[0], kwargs["alpha"]),), {}
         if not history and ufunc is not None and not kwargs and _direct(ufunc, self._data, args, self._clock):
-            return stamped(self, name) if apart else commit(self, None, name)
+            return commit(self, None, name)
         old, args, kwargs = _stand_ins(self, args, kwargs, history and not _unread(known, self, args))
         out = f(old, *args, **kwargs)
         if out is NotImplemented:
@@ -72,9 +68,39 @@ def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
         self._data[...] = out._data
         return commit(self, out._node, name)
 
+    if ufunc is not None:
+        method = _plain(name, ufunc, general)
+    else:
+        method = general
     method.__name__ = method.__qualname__ = name
     plain = name.strip("_")
     method.__doc__ = f"In-place form of ``{plain}``: the result is written into the memory of this tensor."
+    return method
+
+
+def _plain(name: str, ufunc: np.ufunc, general: Callable[..., Any]) -> Callable[..., Any]:
+    """The form of an update, ``p.add_(g, alpha=-0.1)``, which NumPy does at once; what is not so plain is ``general``.
+
+    Right by its look, a plain call needs none of the checks of arguments: those are for ``rest``, see ``arguments.py``.
+    """
+    rest = [general]
+
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if len(args) == 1 and self._node is None and not self._is_view():
+            other = args[0]
+            kind = type(other)
+            if kind is Tensor and (other._node is None or not state.here.recording) or kind is float or kind is int:
+                check_memory(self, name)
+                if kwargs:
+                    scale = kwargs.get("alpha")
+                    if type(scale) is not float or kind is not Tensor or len(kwargs) > 1:
+                        return rest[0](self, *args, **kwargs)
+                    other = _scaled(other, scale)
+                if _direct(ufunc, self._data, (other,), self._clock):
+                    return stamped(self, name)
+        return rest[0](self, *args, **kwargs)
+
+    vars(method)["rest"] = rest
     return method
 
 
