@@ -289,3 +289,22 @@ def test_a_layer_reads_forward_fused_and_whole_unless_told() -> None:
     assert signature(recurrent.gru_sequence) == f"x, h0, {weights}, *, {shared.format('')}"
     cells = shared.format("cells=False, ")
     assert signature(recurrent.lstm_sequence) == f"x, h0, c0, {weights}, weight_hr=None, *, {cells}"
+
+
+def test_lerp_ends_exactly_at_its_ends() -> None:
+    a, b = tg.tensor([1e30, 2.0], requires_grad=True), tg.tensor([1.0, 5.0], requires_grad=True)
+    for one in (1, 1.0, tg.tensor(1.0), tg.ones(2)):
+        assert tg.lerp(a, b, one).tolist() == [1.0, 5.0] and tg.lerp(a, b, one * 0).tolist() == a.tolist()
+        assert a.detach().clone().lerp_(b.detach(), one).tolist() == [1.0, 5.0]
+    share_of_a, share_of_b = tg.autograd.grad(tg.lerp(a, b, 0.9).sum(), [a, b])
+    assert share_of_a.tolist() == [float(np.float32(1 - 0.9))] * 2
+    assert share_of_b.tolist() == [float(np.float32(0.9))] * 2
+    w = tg.tensor([0.25, 1.0], requires_grad=True)
+    tg.lerp(a, b, w).sum().backward()
+    assert w.grad is not None and w.grad.tolist() == (b - a).tolist()
+
+
+def test_the_gradient_of_mse_loss_is_finite_where_twice_the_difference_is_not() -> None:
+    x = tg.tensor([3e38, 0.0], requires_grad=True)
+    tg.nn.functional.mse_loss(x, tg.zeros(2)).backward()
+    assert x.grad is not None and x.grad.tolist() == [float(np.float32(3e38)), 0.0]

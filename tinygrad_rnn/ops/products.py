@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from ..backend import not_implemented
+from typing import Any
+
+import numpy as np
+
+from ..backend import is_array, not_implemented
 from ..errors import DtypeError, ShapeRuntimeError
+from ..tape.primitive import primitive
 from ..tape.tensor import Tensor, wrap
-from ..typing import Value
+from ..typing import Array, Value
 from .dtypes import cast, in_single, mixed_type
+from .elementwise import _typed
 from .linalg import matmul
-from .shape import broadcast_to, too_many_axes, unsqueeze
+from .shape import broadcast_to, sum_to, too_many_axes, unsqueeze
 
 __all__ = ["addbmm", "addcdiv", "addcmul", "addmm", "addmv", "baddbmm", "bmm", "dot", "ger", "inner", "lerp", "mm"]
 __all__ += ["mv", "outer", "vdot"]
@@ -141,12 +147,46 @@ def addcdiv(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Va
     return a + (tensor1 / tensor2 if value == 1 else tensor1 / tensor2 * value)
 
 
+def _between(a: Array, b: Array, w: Any) -> Array:
+    """Counted from the nearer end: a + 1 (b - a) is not b where a is much larger."""
+    way = b - a
+    if not isinstance(w, np.ndarray) and not is_array(w):
+        return a + w * way if abs(w) < 0.5 else b - way * (1 - w)
+    return np.where(np.abs(w) < 0.5, a + w * way, b - way * (1 - w))
+
+
+_lerp_number = primitive(
+    "lerp_number",
+    lambda a, b, weight: _between(a, b, weight),
+    (
+        lambda g, y, a, b, weight: sum_to(g * (1 - weight), a.shape),
+        lambda g, y, a, b, weight: sum_to(g * weight, b.shape),
+    ),
+    ("", ""),
+)
+_lerp = primitive(
+    "lerp",
+    _between,
+    (
+        lambda g, y, a, b, w: sum_to(g * (1 - w), a.shape),
+        lambda g, y, a, b, w: sum_to(g * w, b.shape),
+        lambda g, y, a, b, w: sum_to(g * (b - a), w.shape),
+    ),
+    ("c", "c", "ab"),
+)
+
+
 @in_single
 def lerp(a: Value, end: Value, weight: Value) -> Value:
-    """``a + weight (end - a)``: from ``a`` at 0 to ``end`` at 1."""
+    """``a + weight (end - a)``: from ``a`` at 0 to ``end`` at 1, both exactly."""
     if a.dtype.kind in "biu":
         raise not_implemented("lerp_kernel_scalar", a.dtype)
-    return a + weight * (end - a)
+    dtype = mixed_type(a, end, weight)
+    a, end = _typed(a, dtype, a), _typed(end, dtype, a)
+    if isinstance(weight, (int, float, complex)):
+        _typed(weight, dtype, a)  # which refuses what the type cannot hold
+        return _lerp_number(a, end, weight=weight)
+    return _lerp(a, end, _typed(weight, dtype, a))
 
 
 def outer(a: Value, b: Value) -> Value:

@@ -27,6 +27,20 @@ add_samples("tan")(elementwise(low=-1.2, high=1.2))
 add_samples("atan2", "hypot")(pairs(second=POSITIVE))
 add_samples("logaddexp")(pairs())
 
+
+
+@add_samples("lerp_number")
+@st.composite
+def _lerp_number(draw: Any, /) -> Call:
+    return Call(tuple(draw(broadcast_arrays(2))), {"weight": draw(st.sampled_from([-0.5, 0.25, 0.75, 1.0]))})
+
+
+@add_samples("lerp")
+@st.composite
+def _lerp(draw: Any, /) -> Call:
+    return Call(tuple(draw(broadcast_arrays(3))))
+
+
 # rounding -----------------------------------------------------------------------------------------------------------
 
 WHOLE, HALVES = (-2.0, -1.0, 0.0, 1.0, 2.0), (-1.5, -0.5, 0.5, 1.5)

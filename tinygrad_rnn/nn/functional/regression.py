@@ -27,7 +27,7 @@ __all__ = ["huber_loss", "l1_loss", "mse_loss", "smooth_l1_loss"]
 # of the residual d = x - t; their second derivative does not depend on d, and is not recorded as if it did
 
 _squared = unary(
-    "squared_error", only("f", "mse_cpu", np.square), in_single(lambda g, y, d: g * (2 * d)), "a", doc="d * d"
+    "squared_error", only("f", "mse_cpu", np.square), in_single(lambda g, y, d: g * 2 * d), "a", doc="d * d"
 )
 
 

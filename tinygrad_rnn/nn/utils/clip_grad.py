@@ -188,6 +188,12 @@ def clip_grad_norm(
     return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
 
 
+@unreported
+def _bound(gradient: Array, bound: float) -> None:
+    np.maximum(gradient, -bound, out=gradient)
+    np.minimum(gradient, bound, out=gradient)
+
+
 def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | None = None) -> None:
     """Clamp every entry of the gradients to [-clip_value, clip_value] in place; nan stays nan.
 
@@ -208,8 +214,7 @@ def clip_grad_value_(parameters: Tensors, clip_value: float, foreach: bool | Non
     where = placed([[grad._data for grad in grads]]) if foreach is not False else None
     if where is None or not CLAMP(where, [bound]):
         for grad in grads:
-            np.maximum(grad._data, -bound, out=grad._data)
-            np.minimum(grad._data, bound, out=grad._data)
+            _bound(grad._data, bound)
     touch(grads)
 
 
