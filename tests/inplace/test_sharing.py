@@ -132,3 +132,20 @@ def test_a_view_that_repeats_memory_may_change_its_shape_again_and_again() -> No
     assert x.grad is not None and x.grad.tolist() == [[6.0, 14.0, 22.0], [0.0, 0.0, 0.0]]
     with pytest.raises(tg.errors.InplaceError, match="more than one element"):
         y.mul_(2)
+
+
+def test_a_view_that_was_written_to_is_a_view_of_the_new_value() -> None:
+    """Its gradient, and what its hooks see and change, is of the uses of that view: not of those of its base."""
+    seen: list[Any] = []
+    x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    base = x * 1
+    view = base[:2]
+    part = view[1:]
+    part.mul_(2.0)
+    for t, name in ((view, "view"), (part, "part")):
+        t.retain_grad()
+        t.register_hook(lambda g, name=name: seen.append((name, g.tolist())))
+    ((base * base).sum() + 10 * view.sum() + 100 * part.sum()).backward()
+    assert seen == [("part", [100.0]), ("view", [10.0, 110.0])]
+    assert part.grad.tolist() == [100.0] and view.grad.tolist() == [10.0, 110.0]
+    assert x.grad.tolist() == [2 + 10.0, (8 + 110.0) * 2, 6.0]

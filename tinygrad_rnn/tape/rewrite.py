@@ -219,6 +219,11 @@ def commit(t: Tensor, node: AnyNode | None, op: str, place: Array | None = None)
         written = Node(WRITE, parents, parents, {"view": p, "how": params}, None, (), x.shape, x.dtype)
         _show(written, parent)
         _assign(parent, written)
+    for child in line[-2::-1]:  # views of the new value, as the others: a hook sees the uses of that view alone
+        view_again = derive(child)
+        if view_again is not None:
+            _show(view_again, child)
+        _assign(child, view_again)
     relatives = set(map(id, line))
     for view in views_of(line[-1]):
         if id(view) not in relatives and (view._node is None or overlap(view._data, place)):
