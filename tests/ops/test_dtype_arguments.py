@@ -248,6 +248,8 @@ def test_weights_and_draws_that_are_too_large_become_infinite_without_a_warning(
     layer.load_state_dict({"weight": tg.full((1, 1), 1e20), "bias": tg.zeros(1)})
     assert layer.weight.item() == math.inf
     assert tg.empty(1000).normal_(0, 1e39).isinf().any() and tg.empty(1000).exponential_(1e-39).isinf().any()
+    huge = tg.tensor([0.0, 3e38, 3e38])
+    assert set(tg.multinomial(huge, 2).tolist()) == {1, 2} and tg.multinomial(huge, 50, replacement=True).min() >= 1
 
 
 @pytest.mark.parametrize(

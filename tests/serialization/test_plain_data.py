@@ -293,6 +293,13 @@ def test_what_cannot_be_saved_is_named_with_its_place_and_a_remedy(value: Any, w
     assert "epoch.1.run" in str(caught.value)
 
 
+def test_an_optimizer_may_have_lost_its_groups() -> None:
+    optimizer = optim.SGD([nn.Parameter(tg.ones(1))], lr=0.5)
+    optimizer.param_groups.clear()
+    found = back(optimizer)
+    assert found.param_groups == [] and found.defaults["lr"] == 0.5
+
+
 def test_keys_may_be_longer_than_python_prints() -> None:
     wide = 1 << 20_000
     value = {wide: np.ones(1), (wide, 1): np.ones(2), ((wide,),): np.ones(3), -wide: [np.ones(4)]}

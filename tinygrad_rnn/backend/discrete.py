@@ -190,6 +190,7 @@ def dropout_mask(shape: Any, p: float, dtype: Any = np.float32, generator: Gener
     return keep * (dtype.type(1) / dtype.type(1 - p))
 
 
+@unreported
 def multinomial(
     weights: Array, num_samples: int, replacement: bool = False, generator: Generator | None = None
 ) -> Array:

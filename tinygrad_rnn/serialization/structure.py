@@ -239,7 +239,8 @@ class _Flattener:
             self.refuse(value, path)
         tag, tables = parts
         self.objects[id(value)] = len(self.objects)
-        return {tag: {key: self.part(tag, key, value, part, path) for key, part in tables.items() if part}}
+        wanted = {key: part for key, part in tables.items() if part or key == "groups"}  # no optimiser is without
+        return {tag: {key: self.part(tag, key, value, part, path) for key, part in wanted.items()}}
 
     def part(self, tag: str, key: str, value: Any, part: Any, path: str) -> Any:
         if not isinstance(part, dict):
