@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_device
+from ..backend.quiet import seeded
 from ..errors import ArgumentError
 from ..tape.tensor import Tensor, wrap
 from .checks import Check, check_inputs
@@ -155,7 +156,7 @@ def gradgradcheck(
 
 
 def _random_like(y: Tensor, number: int, strided: bool) -> Tensor:
-    rng = np.random.default_rng(number)
+    rng = seeded(number)
     if strided and y.ndim:
         values = rng.standard_normal((*y.shape, 2))[..., 0]
     else:

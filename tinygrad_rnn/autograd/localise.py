@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_device
+from ..backend.quiet import seeded
 from ..errors import TinygradRnnError
 from ..tape.backward import grad
 from ..tape.modes import watched
@@ -198,7 +199,7 @@ def try_record(node: Node, args: Sequence[Any], order: int, tolerance: float = T
     wanted = [k for k, p in enumerate(node.parents) if p is not None and getattr(args[k], "dtype", None) is not None]
     wanted = [k for k in wanted if args[k].dtype.kind == "f"]
     inputs = [_double(a, k in wanted) for k, a in enumerate(args)]
-    rng = np.random.default_rng(0)
+    rng = seeded(0)
 
     def call(*given: Any) -> Any:
         return apply(*given, **node.params)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_device
-from ..backend.quiet import unreported
+from ..backend.quiet import seeded, unreported
 from ..tape.backward import grad
 from ..tape.tensor import Tensor, wrap
 from .numeric import Problem, to_host
@@ -39,7 +39,7 @@ def obstacle(problem: Problem, seed: int = 0, *, precision: bool = True) -> str 
         seed: of the cotangents and directions.
         precision: whether float32 in the backward pass would explain what was found.
     """
-    rng = np.random.default_rng(seed)
+    rng = seeded(seed)
     outputs = problem.outputs()
     found = unsteady(problem, outputs, calls=CALLS)
     if found is not None:

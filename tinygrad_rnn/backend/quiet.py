@@ -16,7 +16,7 @@ import numpy as np
 
 from .arrays import array_module
 
-__all__ = ["QUIET", "converted", "numpy_errors", "unreported"]
+__all__ = ["QUIET", "converted", "numpy_errors", "seeded", "unreported"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -50,6 +50,12 @@ def unreported(function: F) -> F:
         return result
 
     return inside  # type: ignore[return-value]
+
+
+@unreported
+def seeded(seed: int) -> np.random.Generator:
+    """``np.random.default_rng(seed)``, which switches NumPy's warnings while it mixes the seed."""
+    return np.random.default_rng(seed)
 
 
 @unreported
