@@ -30,13 +30,16 @@ def test_state_dict_has_pytorchs_keys_in_its_order_and_shares_memory() -> None:
 
 def test_states_go_both_ways_between_pytorch_and_here() -> None:
     torch = pytest.importorskip("torch")
-    theirs, ours = net(torch), net(tg)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        theirs, ours = net(torch), net(tg)
     assert list(theirs.state_dict()) == list(ours.state_dict())
     ours.load_state_dict(theirs.state_dict())
     theirs.eval(), ours.eval()
     numbers = np.array([[0, 4, 2]])
     out = ours(tg.tensor(numbers))
-    np.testing.assert_allclose(out.detach().numpy(), theirs(torch.tensor(numbers)).detach().numpy(), rtol=1e-5)
+    expected = theirs(torch.tensor(numbers)).detach().numpy()
+    np.testing.assert_allclose(out.detach().numpy(), expected, 1e-5, 1e-6)  # float32 sums of terms of order 1
     with tg.no_grad():
         ours.scale.data[0] = 3.0
     theirs.load_state_dict({key: torch.from_numpy(value.numpy()) for key, value in ours.state_dict().items()})
