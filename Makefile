@@ -36,7 +36,7 @@ thorough: .venv/.installed-test
 	$(TEST_ENV) HYPOTHESIS_PROFILE=thorough $(BIN)/pytest $(PYTEST_ARGS) tests $(ARGS)
 
 mutants: .venv/.installed-test
-	$(TEST_ENV) $(BIN)/python -m tools.mutation $(or $(ARGS),tape ops)
+	$(TEST_ENV) $(BIN)/python -m tools.mutation $(or $(ARGS),tape kernels ops)
 
 bench: .venv/.installed-bench
 	$(BIN)/tinygrad-rnn bench $(ARGS)

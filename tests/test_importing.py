@@ -20,7 +20,7 @@ PLACES = [str(pathlib.Path(module.__file__).parents[1]) for module in (tg, np)]
 
 LATER = """
 absent accelerator autograd backend.box_muller backend.continuous backend.discrete backend.fill backend.generator
-backend.kernels backend.random cuda legacy nn ops.kernels.slopes ops.numpy_calculus
+backend.kernels backend.random cuda legacy nn kernels.cuda_elementwise.activation_gradients ops.numpy_calculus
 ops.numpy_functions ops.numpy_moves ops.numpy_operands ops.numpy_products ops.numpy_protocol ops.numpy_statistics
 ops.numpy_ufuncs optim serialization
 tape.backward tape.format tape.growth tape.recording tape.sweep tape.watcher tape.where testing train utils

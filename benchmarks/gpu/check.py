@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.ops.kernels.cuda import describe, explain
+from tinygrad_rnn.kernels.recurrent.cuda import describe, explain
 
 from .places import Places, poison
 from .reference import Work, distance, layer, prepared, reference, uneven

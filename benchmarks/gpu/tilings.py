@@ -17,10 +17,10 @@ import numpy as np
 import tinygrad_rnn as tg
 from tinygrad_rnn.backend.clusters import clusters_at_once
 from tinygrad_rnn.backend.kernels import KernelError, gpu
-from tinygrad_rnn.ops.kernels.cuda.cells import CELLS, Cell
-from tinygrad_rnn.ops.kernels.cuda.layer import BEFORE_CLUSTERS
-from tinygrad_rnn.ops.kernels.cuda.persistent import compiled
-from tinygrad_rnn.ops.kernels.cuda.tilings import (
+from tinygrad_rnn.kernels.recurrent.cuda.cells import CELLS, Cell
+from tinygrad_rnn.kernels.recurrent.cuda.layer import BEFORE_CLUSTERS
+from tinygrad_rnn.kernels.recurrent.cuda.persistent import compiled
+from tinygrad_rnn.kernels.recurrent.cuda.tilings import (
     BARRIER,
     COUNTER,
     MESSAGES,

@@ -11,8 +11,8 @@ import pytest
 from tests.support.nvrtc import compile_cuda, needs_nvrtc
 from tinygrad_rnn.backend import clusters
 from tinygrad_rnn.backend.kernels import Gpu, KernelError
-from tinygrad_rnn.ops.kernels.cuda.cells import CELLS
-from tinygrad_rnn.ops.kernels.cuda.tilings import candidates, step_time
+from tinygrad_rnn.kernels.recurrent.cuda.cells import CELLS
+from tinygrad_rnn.kernels.recurrent.cuda.tilings import candidates, step_time
 
 ADDRESS = 0x123456789ABC
 
@@ -57,7 +57,7 @@ def test_without_an_answer_there_is_none(monkeypatch: Any) -> None:
 
 def test_fewer_clusters_than_were_hoped_for_take_another_wave(monkeypatch: Any) -> None:
     gpu = Gpu(0, 90, 132, 227 << 10)
-    module = "tinygrad_rnn.ops.kernels.cuda.tilings.clusters_at_once"
+    module = "tinygrad_rnn.kernels.recurrent.cuda.tilings.clusters_at_once"
     one, two = candidates(CELLS["lstm"], 256, gpu)[:2]  # samples per group
     monkeypatch.setattr(module, lambda size: 16)
     assert step_time(one, 16, gpu) < step_time(two, 16, gpu)

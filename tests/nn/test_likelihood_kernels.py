@@ -11,8 +11,8 @@ import pytest
 import tinygrad_rnn as tg
 from tests.support import arrays, emulated, fakecupy, nvrtc
 from tinygrad_rnn.backend import to_numpy
+from tinygrad_rnn.kernels.cuda_elementwise import cross_entropy
 from tinygrad_rnn.nn import functional as F
-from tinygrad_rnn.ops.kernels import likelihood
 
 needs_compiler = pytest.mark.skipif(emulated.COMPILER is None, reason="g++ is not installed")
 
@@ -21,7 +21,7 @@ needs_compiler = pytest.mark.skipif(emulated.COMPILER is None, reason="g++ is no
 def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
     with emulated.device() if request.param == "emulated" else arrays.module("cupy") as found:
         yield found
-    assert not likelihood._broken
+    assert not cross_entropy._broken
 
 
 def both_ways(xp: Any, x: Any, y: Any, **options: Any) -> tuple[Any, Any]:
@@ -113,8 +113,8 @@ def test_what_the_kernels_do_not_take_is_done_array_by_array(why: str) -> None:
 
 @needs_compiler
 def test_kernels_that_do_not_compile_are_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(likelihood, "SOURCE", 'extern "C" __global__ void row_losses() { nonsense }')
-    monkeypatch.setattr(likelihood, "_broken", False)
+    monkeypatch.setattr(cross_entropy, "SOURCE", 'extern "C" __global__ void row_losses() { nonsense }')
+    monkeypatch.setattr(cross_entropy, "_broken", False)
     x, y = np.ones((2, 3), np.float32), np.array([1, 0])
     with emulated.device() as double:
         with pytest.warns(RuntimeWarning, match="cross_entropy on the GPU goes array by array from now on"):
@@ -127,6 +127,6 @@ def test_kernels_that_do_not_compile_are_not_asked_again(monkeypatch: pytest.Mon
 @pytest.mark.parametrize("architecture", [75, 80, 90])
 @pytest.mark.parametrize("real", ["float", "double"])
 def test_the_compiler_takes_the_sources_and_nothing_spills(real: str, architecture: int) -> None:
-    found = nvrtc.compile_cuda(likelihood.SOURCE, [f"-DREAL={real}"], architecture)
+    found = nvrtc.compile_cuda(cross_entropy.SOURCE, [f"-DREAL={real}"], architecture)
     assert {"row_losses", "all_losses", "logit_gradients"} <= set(found)
     assert all(one.spilled == one.stack == 0 for one in found.values())

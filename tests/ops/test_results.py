@@ -21,8 +21,10 @@ from tests.support import arrays
 from tests.support.words import signature
 from tinygrad_rnn import errors
 from tinygrad_rnn.backend import aligned_empty
-from tinygrad_rnn.ops import pieces, recurrent
-from tinygrad_rnn.ops.kernels import conventions, plan, segments
+from tinygrad_rnn.kernels.recurrent import checkpointing
+from tinygrad_rnn.kernels.recurrent.numpy import schedule
+from tinygrad_rnn.ops import pieces
+from tinygrad_rnn.ops.recurrent import conventions, sequence
 
 TABLE = Path(__file__).with_name("results.txt")
 ROWS = [row.split(" => ", 1) for row in TABLE.read_text(encoding="utf-8").splitlines()]
@@ -171,12 +173,12 @@ def test_a_fused_layer_takes_either_bias_alone(kind: str, biases: tuple[bool, bo
     given = [(3, 2, 4), *[(2, 5)] * (2 if kind == "lstm" else 1), (gates * 5, 4), (gates * 5, 5)]
     arrays = [rng.standard_normal(shape) for shape in given]
     arrays += [rng.standard_normal(gates * 5) if there else None for there in biases]
-    sequence = getattr(recurrent, f"{kind}_sequence")
+    layer = getattr(sequence, f"{kind}_sequence")
     found = []
     for impl in ("fused", "composed"):
         inputs = [None if a is None else tg.tensor(a, requires_grad=True) for a in arrays]
         with tg.backends.recurrent.only("numpy"):
-            results = sequence(*inputs, impl=impl)
+            results = layer(*inputs, impl=impl)
             sum((y * y).sum() for y in results).backward()
         assert len(results) == (3 if kind == "lstm" else 2)
         found.append([y.detach() for y in results] + [x.grad for x in inputs if x is not None])
@@ -191,14 +193,14 @@ def test_an_lstm_that_nobody_asks_for_its_cells_keeps_the_last_one_alone(monkeyp
         asked.append(math.prod(shape))
         return aligned_empty(shape, like, *args)
 
-    monkeypatch.setattr(plan, "aligned_empty", counted)
+    monkeypatch.setattr(schedule, "aligned_empty", counted)
     steps, batch, size = 50, 1, 3
     x, state, w = np.ones((steps, batch, 2)), np.zeros((batch, size)), np.ones((4 * size, 2))
     tables = []
     for cells in (False, True):
         asked.clear()
         with tg.backends.recurrent.only("numpy"), tg.no_grad():
-            recurrent.lstm_sequence(*map(tg.tensor, (x, state, state, w, np.ones((4 * size, size)))), cells=cells)
+            sequence.lstm_sequence(*map(tg.tensor, (x, state, state, w, np.ones((4 * size, size)))), cells=cells)
         tables.append(sum(n >= steps * batch * size for n in asked))
     assert tables[1] == tables[0] + 1, "a table of all steps for c, if it is wanted"
 
@@ -262,14 +264,14 @@ def test_a_mask_of_bytes_warns_and_is_a_mask() -> None:
 
 @pytest.mark.parametrize("wish", [None, 0, 1, 5, "auto"])
 def test_a_number_of_segments_changes_no_result(wish: Any) -> None:
-    segments.check_segments(wish)
+    checkpointing.check_segments(wish)
     rng = np.random.default_rng(1)
     arrays = [rng.standard_normal(shape) for shape in ((6, 2, 3), (2, 4), (4, 3), (4, 4))]
     found = []
     for chosen in (wish, None):
         inputs = [tg.tensor(a, requires_grad=True) for a in arrays]
         with tg.backends.recurrent.only("numpy"):
-            y, h = recurrent.rnn_sequence(*inputs, segments=chosen)
+            y, h = sequence.rnn_sequence(*inputs, segments=chosen)
             ((y * y).sum() + h.sum()).backward()
         found.append([y.detach(), h.detach(), *(x.grad for x in inputs)])
     for a, b in zip(*found, strict=True):
@@ -279,16 +281,16 @@ def test_a_number_of_segments_changes_no_result(wish: Any) -> None:
 @pytest.mark.parametrize("wish", [-1, True, 1.0, "all"])
 def test_what_is_no_number_of_segments_is_refused(wish: Any) -> None:
     with pytest.raises(errors.ArgumentError, match="checkpoint_segments must be a number of segments"):
-        segments.check_segments(wish)
+        checkpointing.check_segments(wish)
 
 
 def test_a_layer_reads_forward_fused_and_whole_unless_told() -> None:
     shared = "sizes=None, reverse=False, {}impl='fused', segments=None, stacked=False)"
     weights = "weight_ih, weight_hh, bias_ih=None, bias_hh=None"
-    assert signature(recurrent.rnn_sequence) == f"x, h0, {weights}, *, nonlinearity='tanh', {shared.format('')}"
-    assert signature(recurrent.gru_sequence) == f"x, h0, {weights}, *, {shared.format('')}"
+    assert signature(sequence.rnn_sequence) == f"x, h0, {weights}, *, nonlinearity='tanh', {shared.format('')}"
+    assert signature(sequence.gru_sequence) == f"x, h0, {weights}, *, {shared.format('')}"
     cells = shared.format("cells=False, ")
-    assert signature(recurrent.lstm_sequence) == f"x, h0, c0, {weights}, weight_hr=None, *, {cells}"
+    assert signature(sequence.lstm_sequence) == f"x, h0, c0, {weights}, weight_hr=None, *, {cells}"
 
 
 def test_lerp_ends_exactly_at_its_ends() -> None:

@@ -14,11 +14,11 @@ from tests.golden import optim_cases as cases
 from tests.optim.test_device import train
 from tests.support import arrays, emulated, fakecupy, nvrtc
 from tinygrad_rnn.backend import to_numpy
+from tinygrad_rnn.kernels.cuda_elementwise import multi_tensor
 from tinygrad_rnn.nn.utils import clip_grad, clip_grad_norm_, clip_grad_value_
-from tinygrad_rnn.ops.kernels import many
 from tinygrad_rnn.optim import adagrad, adam, rmsprop, sgd
 
-KERNELS = [sgd.KERNEL, adam.KERNEL, rmsprop.KERNEL, adagrad.KERNEL, many.norm, clip_grad.SCALE, clip_grad.CLAMP]
+KERNELS = [sgd.KERNEL, adam.KERNEL, rmsprop.KERNEL, adagrad.KERNEL, multi_tensor.norm, clip_grad.SCALE, clip_grad.CLAMP]
 WITH_KERNEL = {"SGD": "sgd", "Adam": "adam", "AdamW": "adam", "RMSprop": "rmsprop", "Adagrad": "adagrad"}
 SIZES = [(3,), (1,), (0,), (4, 5), (2000,), (), *[(2, 2)] * 70]  # more than one launch takes
 
@@ -190,5 +190,5 @@ def test_the_compiler_takes_the_sources_and_nothing_spills(real: str, architectu
 
 
 def test_rows_that_do_not_suit(double: Any) -> None:
-    assert many.placed([]) is None and many.placed([[np.ones(2)]]) is None
-    assert many.placed([[double.ones(2)]]) is None  # a GPU that no kernel is made for
+    assert multi_tensor.placed([]) is None and multi_tensor.placed([[np.ones(2)]]) is None
+    assert multi_tensor.placed([[double.ones(2)]]) is None  # a GPU that no kernel is made for

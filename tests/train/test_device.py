@@ -12,7 +12,7 @@ import pytest
 
 from tests.support import emulated, emulator, fakecupy
 from tinygrad_rnn.backends import recurrent
-from tinygrad_rnn.ops.kernels import likelihood, lookup
+from tinygrad_rnn.kernels.cuda_elementwise import cross_entropy, embedding
 from tinygrad_rnn.serialization import load
 from tinygrad_rnn.train.cli import main
 from tinygrad_rnn.train.config import Config
@@ -109,7 +109,7 @@ def test_with_all_kernels_of_a_gpu_emulated_a_step_is_that_of_the_cpu(
 
 def _module(inner: Any, code: str, **options: Any) -> Any:
     """Kernels over many arrays take a table by value, and their threads never wait; others are emulated in full."""
-    simple = "struct Table" in code or code in (likelihood.SOURCE, lookup.SOURCE)
+    simple = "struct Table" in code or code in (cross_entropy.SOURCE, embedding.SOURCE)
     return (emulated.RawModule if simple else inner)(code=code, **options)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.kernels.conventions import CELLS
+from ..ops.recurrent.conventions import CELLS
 from .agreement import agree, twin
 from .measure import NUMPY_KERNELS, OURS, PRODUCTS, Goals, Job
 

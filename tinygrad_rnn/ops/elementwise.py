@@ -94,9 +94,9 @@ def _square(a: Array) -> Array:
 @functools.cache
 def _slopes() -> Any:
     """The kernels of activations, loaded where there is a GPU."""
-    from .kernels import slopes
+    from ..kernels.cuda_elementwise import activation_gradients
 
-    return slopes
+    return activation_gradients
 
 
 def _slope(name: str, g: Value, y: Value) -> Array | None:

@@ -13,13 +13,13 @@ import numpy as np
 
 from ..backend import array_module, as_dtype, is_array, scalar_name
 from ..errors import ArgumentTypeError, DtypeError, IndexOutOfRange, IndexRuntimeError, ShapeRuntimeError
+from ..kernels.scatter_add import add_at
 from ..tape.misfit import fail
 from ..tape.part import Part
 from ..tape.primitive import REGISTRY, primitive
 from ..tape.tensor import Tensor
 from ..tape.views import shown
 from ..typing import Array, DType, Shape, Value
-from .kernels.scatter import add_at
 from .plain import plain
 from .shape import axis_of, broadcast_to, reshape
 
@@ -387,7 +387,7 @@ def _embedding_vjp(g: Value, y: Any, weight: Any, index: Array, padding_idx: int
 def _looked_up(weight: Array, index: Array, padding_idx: int | None) -> Array:
     if type(weight) is np.ndarray:
         return weight[index]
-    from .kernels.lookup import rows_of_table  # not loaded without a GPU
+    from ..kernels.cuda_elementwise.embedding import rows_of_table  # not loaded without a GPU
 
     return rows_of_table(weight, index)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
+from ..kernels.scatter_add import add_at
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Value
@@ -19,7 +20,6 @@ from .creation import full_like
 from .dtypes import cast, fitting
 from .elementwise import clone, where
 from .index import check_range, places, whole_numbers
-from .kernels.scatter import add_at
 from .shape import axis_of, broadcast_to, reshape
 
 __all__ = ["index_add", "index_copy", "index_fill", "masked_fill", "masked_scatter", "scatter", "scatter_add"]

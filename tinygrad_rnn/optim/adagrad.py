@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..backend.quiet import unreported
-from ..ops.kernels.many import OverMany
+from ..kernels.cuda_elementwise.multi_tensor import OverMany
 from ..tape.tensor import Tensor
 from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
 from .scalars import at_least_zero, enabled, factor, number

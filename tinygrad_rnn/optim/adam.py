@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend.quiet import unreported
 from ..errors import ArgumentError
-from ..ops.kernels.many import OverMany
+from ..kernels.cuda_elementwise.multi_tensor import OverMany
 from ..tape.tensor import Tensor
 from .moments import average_square_, lerp_
 from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..backend import array_module, on_gpu
 from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
-from ..ops.kernels.many import OverMany, placed
+from ..kernels.cuda_elementwise.multi_tensor import OverMany, placed
 from ..tape.modes import within
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backend.quiet import unreported
-from ..ops.kernels.many import OverMany
+from ..kernels.cuda_elementwise.multi_tensor import OverMany
 from ..tape.tensor import Tensor
 from .moments import average_square_, lerp_
 from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints

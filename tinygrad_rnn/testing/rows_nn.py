@@ -138,11 +138,11 @@ def _layer_norm(draw: Any, /) -> Call:
 @st.composite
 def _recurrent(draw: Any, /, gates: int, states: int, **params: Any) -> Call:
     """Input (T, N, I), states, weights and biases of a recurrent layer; packed or not, read from either end."""
-    steps, batch, size_in, hidden = (draw(st.integers(1, 3)) for _ in range(4))
+    fused_cell, batch, size_in, hidden = (draw(st.integers(1, 3)) for _ in range(4))
     sizes = None
-    x_shape: tuple[int, ...] = (steps, batch, size_in)
+    x_shape: tuple[int, ...] = (fused_cell, batch, size_in)
     if draw(st.booleans()):  # packed: batch sizes that never grow
-        sizes = tuple(sorted((draw(st.integers(1, batch)) for _ in range(steps - 1)), reverse=True))
+        sizes = tuple(sorted((draw(st.integers(1, batch)) for _ in range(fused_cell - 1)), reverse=True))
         sizes = (batch, *sizes)
         x_shape = (sum(sizes), size_in)
     shapes = [x_shape, *[(batch, hidden)] * states, (gates * hidden, size_in), (gates * hidden, hidden)]
@@ -169,14 +169,14 @@ def _lstm(draw: Any, /) -> Call:
 @st.composite
 def _cell(draw: Any, /, name: str, gates: int, states: int, **params: Any) -> Call:
     """Input (N, I) or (I,), states, weights, and each bias or none."""
-    from ..ops import steps
+    from ..ops.recurrent import fused_cell
 
     size_in, hidden = draw(st.integers(1, 3)), draw(st.integers(1, 3))
     batch = (draw(st.integers(1, 3)),) if draw(st.booleans()) else ()
     shapes = [(*batch, size_in), *[(*batch, hidden)] * states, (gates * hidden, size_in), (gates * hidden, hidden)]
     args = [draw(arrays(s, low=-1, high=1)) for s in shapes]
     args += [draw(arrays((gates * hidden,), low=-1, high=1)) if draw(st.booleans()) else None for _ in range(2)]
-    return Call(tuple(args), params, getattr(steps, f"{name}_step"))
+    return Call(tuple(args), params, getattr(fused_cell, f"{name}_step"))
 
 
 add_samples("rnn_cell")(lambda: _cell("rnn", 1, 1, nonlinearity="tanh"))

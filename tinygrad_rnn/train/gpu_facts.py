@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from .. import cuda
 from ..backend import cuda as door
-from ..ops.kernels.cuda import describe
+from ..kernels.recurrent.cuda import describe
 
 __all__ = ["gpu_facts"]
 

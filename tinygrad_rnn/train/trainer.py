@@ -26,7 +26,7 @@ from ..backend.blas import blas
 from ..backend.random import get_rng_state, manual_seed, set_rng_state
 from ..bench.machine import version
 from ..errors import UsageError
-from ..ops.kernels import choice
+from ..kernels.recurrent import dispatch
 from ..tape.tensor import Tensor
 from .config import Config
 from .evaluation import bits_per_character
@@ -159,14 +159,14 @@ def computed_with(device: str) -> dict[str, str]:
     """What the last bits of the numbers of a run depend on, apart from the run itself."""
     place = device.partition(":")[0]
     if place == "cuda":
-        return {"device": place, "recurrent kernels": os.environ.get(choice.VARIABLE, "auto")}
+        return {"device": place, "recurrent kernels": os.environ.get(dispatch.VARIABLE, "auto")}
     library = blas()
     return {
         "device": place,
         "NumPy": np.__version__,
         "BLAS": f"{library.name}, kernels for {library.kernel or 'unknown'}",
         "Numba": version("numba") or "none",
-        "recurrent kernels": os.environ.get(choice.VARIABLE, "auto"),
+        "recurrent kernels": os.environ.get(dispatch.VARIABLE, "auto"),
     }
 
 

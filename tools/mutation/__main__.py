@@ -41,8 +41,8 @@ from tools.mutation.equivalents import Equivalents
 from tools.mutation.mutate import Mutation, mutations
 from tools.mutation.trial import ELSEWHERE, KILLED, QUIET, TIMED_OUT, UNCHANGED, Result, run
 
-PARTS = ["tape", "ops", "autograd", "optim"]
-COMPILED = ("ops/kernels/compiled", "ops/kernels/cuda")  # what runs there is no Python; --file asks for it
+PARTS = ["tape", "kernels", "ops", "autograd", "optim"]
+COMPILED = ("kernels/recurrent/numba", "kernels/recurrent/cuda")  # what runs there is no Python; --file asks for it
 COPY = "TINYGRAD_RNN_MUTATION_MAP"  # set in the process that works on the copy: where the map is kept
 
 

@@ -15,17 +15,17 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tests.golden.recurrent_cases import random_layer_case, run_layer
-from tinygrad_rnn.ops import recurrent
-from tinygrad_rnn.ops.kernels.conventions import CELLS
+from tinygrad_rnn.ops.recurrent import sequence
+from tinygrad_rnn.ops.recurrent.conventions import CELLS
 
 TOLERANCE = 1e-10
 """Of the order of the values (here below 100); what is seen is 1e-13 and less."""
 
 SEQUENCES: dict[str, Callable[..., tuple[Any, ...]]] = {
-    "RNN_TANH": lambda *a, **k: recurrent.rnn_sequence(*a, nonlinearity="tanh", **k),
-    "RNN_RELU": lambda *a, **k: recurrent.rnn_sequence(*a, nonlinearity="relu", **k),
-    "LSTM": recurrent.lstm_sequence,
-    "GRU": recurrent.gru_sequence,
+    "RNN_TANH": lambda *a, **k: sequence.rnn_sequence(*a, nonlinearity="tanh", **k),
+    "RNN_RELU": lambda *a, **k: sequence.rnn_sequence(*a, nonlinearity="relu", **k),
+    "LSTM": sequence.lstm_sequence,
+    "GRU": sequence.gru_sequence,
 }
 
 
@@ -160,7 +160,7 @@ def test_a_tensor_used_twice_gets_the_sum_of_both_uses() -> None:
     for order in (1, 2):
         found = []
         for impl in ("fused", "composed"):
-            y, _ = recurrent.rnn_sequence(h.reshape(1, 2, 3), h, w, w, impl=impl)
+            y, _ = sequence.rnn_sequence(h.reshape(1, 2, 3), h, w, w, impl=impl)
             grads = tg.autograd.grad(y.square().sum(), [w, h], create_graph=order == 2)
             if order == 2:
                 grads = tg.autograd.grad(sum(g.square().sum() for g in grads), [w, h])

@@ -11,7 +11,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.nn.recurrent import gate_view, layout
-from tinygrad_rnn.ops.kernels.conventions import CELLS, LSTM
+from tinygrad_rnn.ops.recurrent.conventions import CELLS, LSTM
 
 KINDS = ["RNN", "LSTM", "GRU"]
 

@@ -19,8 +19,8 @@ from tests.golden.recurrent_cases import random_layer_case, run_layer
 from tinygrad_rnn.backend.memory import release_memory
 from tinygrad_rnn.backend.threads import get_num_threads, set_num_threads
 from tinygrad_rnn.errors import ArgumentError, InplaceError
-from tinygrad_rnn.ops.kernels import choice
-from tinygrad_rnn.ops.kernels.segments import cut
+from tinygrad_rnn.kernels.recurrent import dispatch
+from tinygrad_rnn.kernels.recurrent.checkpointing import cut
 
 TOLERANCE = 1e-12
 """Sums of a few dozen float64 numbers of order 1 to 10, added in another order."""
@@ -154,13 +154,13 @@ def test_the_number_is_chosen_by_the_steps_and_never_for_a_few_rows() -> None:
 def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The steps of every run of a kernel forward, from now on."""
     seen: list[int] = []
-    start = choice._start
+    start = dispatch._start
 
     def counted(kernel: str, mode: str, arrays: Any, params: Any) -> Any:
         seen.append(len(arrays[0]))
         return start(kernel, mode, arrays, params)
 
-    monkeypatch.setattr(choice, "_start", counted)
+    monkeypatch.setattr(dispatch, "_start", counted)
     return seen
 
 
@@ -186,7 +186,7 @@ def test_of_a_plain_rnn_nothing_runs_twice(
         tg.manual_seed(0)
         layer = tg.nn.RNN(2, 300, dtype=tg.float64, checkpoint_segments=segments)
         x = sequence(24, batch)
-        with choice.only(kernel):
+        with dispatch.only(kernel):
             y, _ = layer(x)
             seen = runs(monkeypatch)
             y.square().sum().backward()
@@ -200,7 +200,7 @@ def test_of_a_plain_rnn_nothing_runs_twice(
 def test_one_sequence_is_computed_again_a_segment_ahead(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("numba")
     before, found, names = get_num_threads(), [], []
-    start = choice._start
+    start = dispatch._start
 
     def noted(*args: Any) -> Any:
         names.append(threading.current_thread().name)
@@ -210,10 +210,10 @@ def test_one_sequence_is_computed_again_a_segment_ahead(kind: str, monkeypatch: 
     try:
         for segments in (5, None):
             layer, x = made(kind, segments), sequence(30, 1)
-            with choice.only("numba"):
+            with dispatch.only("numba"):
                 loss = layer(x)[0].square().sum()
             names.clear()
-            monkeypatch.setattr(choice, "_start", noted)
+            monkeypatch.setattr(dispatch, "_start", noted)
             loss.backward()
             monkeypatch.undo()
             found.append([t.numpy() for t in (x.grad, *[p.grad for p in layer.parameters()])])
@@ -225,9 +225,9 @@ def test_one_sequence_is_computed_again_a_segment_ahead(kind: str, monkeypatch: 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_kernel_that_ran_forward_runs_again(kind: str) -> None:
-    with choice.only("numpy"):
+    with dispatch.only("numpy"):
         loss = made(kind, 3)(sequence(6))[0].sum()
-    with choice.only("cuda"):  # which nothing here could use
+    with dispatch.only("cuda"):  # which nothing here could use
         loss.backward()
 
 

@@ -19,11 +19,11 @@ import numpy as np
 
 from ...backend import array_module, not_implemented, on_gpu, scalar_name
 from ...errors import ArgumentError, ArgumentTypeError, DtypeError, IndexOutOfRange, ShapeRuntimeError
+from ...kernels.cuda_elementwise.cross_entropy import Likelihood, likelihood
 from ...ops import log_softmax, where
 from ...ops import sum as total
 from ...ops.dtypes import in_single, single
 from ...ops.index import picks
-from ...ops.kernels.likelihood import Likelihood, likelihood
 from ...tape.fused import fused
 from ...tape.growth import note_loss
 from ...tape.tensor import Tensor, wrap

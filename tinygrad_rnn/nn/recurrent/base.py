@@ -8,7 +8,7 @@ Parameters of layer k, registered and drawn in this order, forward then ``_rever
     weight_ih_l{k} (G*H, I)   weight_hh_l{k} (G*H, R)   bias_ih_l{k}, bias_hh_l{k} (G*H)   weight_hr_l{k} (P, H)
 
 I is R*D for the layers above the first.  All are drawn from U(-1/sqrt(H), 1/sqrt(H)).  Options that PyTorch does
-not have add parameters after these (``ops/kernels/conventions.py``).
+not have add parameters after these (``ops/recurrent/conventions.py``).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ArgumentError
-from ...ops.kernels.conventions import CELLS, CellKind, parameter_shapes
-from ...ops.recurrent import gru_sequence, lstm_sequence, rnn_sequence
-from ...ops.variants import gru_variant, lstm_variant, rnn_variant
+from ...ops.recurrent.conventions import CELLS, CellKind, parameter_shapes
+from ...ops.recurrent.sequence import gru_sequence, lstm_sequence, rnn_sequence
+from ...ops.recurrent.variants import gru_variant, lstm_variant, rnn_variant
 from ...tape.tensor import Tensor
 from ...typing import Value
 from .. import functional as F

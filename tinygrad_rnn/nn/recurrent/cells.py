@@ -4,7 +4,7 @@ Shapes: input (N, I) or (I,), states (N, H) or (H,), weight_ih (G*H, I), weight_
 is broadcast: a state has as many rows as the input.
 
 A step is one record on the tape.  To see the operations that it is made of, apply the equations themselves, which are
-functions of :mod:`tinygrad_rnn.ops.cells`, to the parameters of a cell.
+functions of :mod:`tinygrad_rnn.ops.recurrent.cells`, to the parameters of a cell.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Any
 
 from ...backend import array_module
 from ...errors import ArgumentError, ArgumentTypeError, GraphError
-from ...ops.kernels.conventions import GRU, LSTM, RNN_TANH, CellKind, parameter_shapes
-from ...ops.steps import gru_step, lstm_step, rnn_step
-from ...ops.variants import gru_variant, lstm_variant, rnn_variant
+from ...ops.recurrent.conventions import GRU, LSTM, RNN_TANH, CellKind, parameter_shapes
+from ...ops.recurrent.fused_cell import gru_step, lstm_step, rnn_step
+from ...ops.recurrent.variants import gru_variant, lstm_variant, rnn_variant
 from ...tape.tensor import Tensor, wrap
 from .. import init
 from ..module import Module
@@ -38,7 +38,7 @@ class RNNCellBase(Module):
 
     Attributes:
         hidden_size: H.
-        peepholes, layer_norm: options of the cells that PyTorch does not have; see :mod:`~tinygrad_rnn.ops.variants`.
+        peepholes, layer_norm: options of the cells that PyTorch does not have; see ``ops/recurrent/variants.py``.
     """
 
     peepholes = False
@@ -173,7 +173,7 @@ class RNNCell(RNNCellBase):
 
 
 class LSTMCell(RNNCellBase):
-    """One step of an LSTM: ``h', c'``; equations in :func:`~tinygrad_rnn.ops.cells.lstm_cell`.
+    """One step of an LSTM: ``h', c'``; equations in :func:`~tinygrad_rnn.ops.recurrent.cells.lstm_cell`.
 
     Args:
         forget_bias: what the two biases of the forget gate add up to at the start; None: drawn like the others.
@@ -226,7 +226,7 @@ class LSTMCell(RNNCellBase):
 
 
 class GRUCell(RNNCellBase):
-    """One step of a GRU; equations in :func:`~tinygrad_rnn.ops.cells.gru_cell`.
+    """One step of a GRU; equations in :func:`~tinygrad_rnn.ops.recurrent.cells.gru_cell`.
 
     Args:
         reset_after: the reset gate acts after the product with h, as in PyTorch; False: before it, as in the paper.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from ...errors import ArgumentError
-from ...ops.kernels.conventions import GRU, LSTM, CellKind
+from ...ops.recurrent.conventions import GRU, LSTM, CellKind
 from ...tape.tensor import Tensor, wrap
 from .. import init
 from .base import RNNBase

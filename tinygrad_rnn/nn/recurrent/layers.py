@@ -93,7 +93,7 @@ class RNN(RNNBase):
 
 
 class LSTM(RNNBase):
-    """Long short-term memory: see :func:`~tinygrad_rnn.ops.cells.lstm_cell` for the equations.
+    """Long short-term memory: see :func:`~tinygrad_rnn.ops.recurrent.cells.lstm_cell` for the equations.
 
     Rows of the weights: i, f, g, o, H of each.
 
@@ -185,7 +185,7 @@ class LSTM(RNNBase):
 
 
 class GRU(RNNBase):
-    """Gated recurrent unit: see :func:`~tinygrad_rnn.ops.cells.gru_cell` for the equations.
+    """Gated recurrent unit: see :func:`~tinygrad_rnn.ops.recurrent.cells.gru_cell` for the equations.
 
     Rows of the weights: r, z, n, H of each.
 

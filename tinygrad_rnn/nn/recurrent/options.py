@@ -14,7 +14,7 @@ The options and their sources:
 * ``checkpoint_segments``: cut the steps into this many segments (``"auto"``: about sqrt(T)), keep the states at the
   cuts, and compute the rest again in the backward pass.  Of a layer's memory, K states of the N sequences and the
   values of T / K steps are left, besides input, output and their gradients; the cost is a second run forward
-  (T. Chen et al. 2016).  Gradients are the same but for the order of sums; see ``ops/kernels/segments.py``.
+  (T. Chen et al. 2016).  Gradients are the same but for the order of sums; see ``kernels/recurrent/checkpointing.py``.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from typing import TypedDict
 from ...backend import array_module
 from ...backend.fill import dropout_like
 from ...errors import ArgumentError
+from ...kernels.recurrent.checkpointing import check_segments
 from ...ops import where
-from ...ops.kernels.segments import check_segments
 from ...tape.tensor import wrap
 from ...typing import Value
 

@@ -1,7 +1,7 @@
 """Layers whose every step is on the tape, in segments: each is a checkpoint of its own.
 
-Fused layers do the same inside of their one record (``ops/kernels/segments.py``), at less cost: here the records of
-all steps stay, some hundred bytes each, and only their values are computed again.
+Fused layers do the same inside of their one record (``kernels/recurrent/checkpointing.py``), at less cost: here the
+records of all steps stay, some hundred bytes each, and only their values are computed again.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...autograd.checkpoint import checkpoint
+from ...kernels.recurrent.checkpointing import cut
 from ...ops import cat, split
-from ...ops.kernels.segments import cut
 from ...tape.modes import is_grad_enabled
 from ...typing import Value
 from .options import Sizes, States
@@ -27,7 +27,7 @@ def in_segments(
 
     Args:
         run: runs over a sequence, in its direction.
-        wish: how many; see :func:`~tinygrad_rnn.ops.kernels.segments.cut`.
+        wish: how many; see :func:`~tinygrad_rnn.kernels.recurrent.checkpointing.cut`.
     """
     segments = cut(x.shape, sizes, reverse, wish)
     if len(segments) < 2 or not is_grad_enabled():

@@ -17,9 +17,9 @@ from typing import Any
 from ...backend import array_module
 from ...errors import ArgumentTypeError, ShapeError
 from ...ops import cat, index_select, linear, sigmoid, stack, unsqueeze
-from ...ops.packing import packed_places
 from ...ops.pieces import entries
-from ...ops.unroll import unroll
+from ...ops.recurrent.packing import packed_places
+from ...ops.recurrent.unroll import unroll
 from ...tape.tensor import Tensor, wrap
 from ...typing import Value
 from .. import functional as F

@@ -24,7 +24,7 @@ import numpy as np
 from ...backend import array_device, array_module, on_gpu, scalar_name, to_device
 from ...backend.quiet import unreported
 from ...errors import DtypeError, ShapeRuntimeError, TinygradRnnError
-from ...ops.kernels.many import OverMany, norm, placed
+from ...kernels.cuda_elementwise.multi_tensor import OverMany, norm, placed
 from ...tape.clock import touch
 from ...tape.tensor import Tensor, as_array, wrap
 from ...typing import Array

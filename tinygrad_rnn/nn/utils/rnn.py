@@ -19,7 +19,7 @@ from ...absent import absent
 from ...backend import to_numpy
 from ...errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
 from ...ops import arguments, cat
-from ...ops.packing import gather_rows, packed_places, scatter_rows, sizes_of_lengths
+from ...ops.recurrent.packing import gather_rows, packed_places, scatter_rows, sizes_of_lengths
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array
 from .. import signatures

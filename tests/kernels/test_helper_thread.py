@@ -1,0 +1,109 @@
+"""A second thread beside a loop: everything is done once, by whoever; gradients are the same bits in every run."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tinygrad_rnn.backend.threads import one_blas_thread, set_num_threads
+from tinygrad_rnn.kernels.recurrent.numpy import helper_thread, input_and_state, lstm
+from tinygrad_rnn.kernels.recurrent.numpy.helper_thread import Beside
+
+
+def test_all_that_was_given_is_done_by_two_threads_when_the_block_is_left(two_threads: None) -> None:
+    meeting, seen = threading.Barrier(2, timeout=20), []
+
+    def meet(number: int) -> None:
+        meeting.wait()  # both threads are here, or this raises
+        seen.append((number, threading.get_ident()))
+
+    with Beside(100, np.zeros(1)) as two:
+        assert two.helps and one_blas_thread.inside == 1
+        for number in range(6):
+            last = two.give(meet, number)
+        two.wait(last)
+        assert last is not None and not last.unfinished
+    assert sorted(number for number, _ in seen) == list(range(6)) and len({who for _, who in seen}) == 2
+    assert one_blas_thread.inside == 0
+
+
+def test_no_help_where_threads_compute_already_or_there_is_little_to_do(two_threads: None) -> None:
+    here: list[int] = []
+    with one_blas_thread, Beside(100, np.zeros(1)) as alone:
+        alone.give(lambda: here.append(threading.get_ident()))
+    with Beside(1, np.zeros(1)) as little:
+        little.give(lambda: here.append(threading.get_ident()))
+    set_num_threads(1)
+    with Beside(100, np.zeros(1)) as single:
+        single.give(lambda: here.append(threading.get_ident()))
+    assert here == [threading.get_ident()] * 3
+
+
+def test_an_error_arrives_and_numpy_is_as_strict_as_with_the_caller(two_threads: None) -> None:
+    big = np.full(1, 3e38, np.float32)
+    with pytest.raises(FloatingPointError), np.errstate(over="raise"), Beside(100, big) as two:
+        two.wait(two.give(np.add, big, big))
+    with pytest.raises(KeyError, match="7"), Beside(100, big) as two:
+        two.give({}.__getitem__, 7)
+    assert one_blas_thread.inside == 0
+
+
+def test_an_error_of_the_loop_leaves_what_is_not_begun(two_threads: None) -> None:
+    begun, go, done = threading.Event(), threading.Event(), []
+
+    def first() -> None:
+        begun.set()
+        go.wait(20)
+        done.append(1)
+
+    with pytest.raises(ZeroDivisionError), Beside(100, np.zeros(1)) as two:
+        two.give(first)
+        two.give(done.append, 2)
+        assert begun.wait(20)
+        go.set()
+        raise ZeroDivisionError
+    assert done in ([1], [1, 2])
+    assert one_blas_thread.inside == 0
+
+
+@pytest.mark.parametrize("sizes", [None, [5, 5, 4, 4, 3, 3, 2, 1]])
+@pytest.mark.parametrize("as_one", [False, True])
+@pytest.mark.parametrize("wanted", [range(8), [0], [3], [6], [1, 2]])
+def test_an_lstm_is_the_same_with_a_second_thread(
+    monkeypatch: pytest.MonkeyPatch, two_threads: None, wanted: Any, as_one: bool, sizes: Any
+) -> None:
+    if not as_one:
+        monkeypatch.setattr(input_and_state, "LARGEST", 0)
+        monkeypatch.setattr(input_and_state, "LARGEST_BESIDE", 0)
+    monkeypatch.setattr(lstm, "most_rows", lambda size, least=1: 10)  # several parts
+    rng = np.random.default_rng(0)
+    rows = (8, 5) if sizes is None else (sum(sizes),)
+    shapes = [(*rows, 3), (5, 4), (5, 4), (16, 3), (16, 4), (16,), (16,)]
+    args = [rng.standard_normal(shape) for shape in shapes]
+    gs = [rng.standard_normal(shape) for shape in ((*rows, 4), (5, 4), (5, 4))]
+    needs = [k in wanted and k < 7 for k in range(8)]
+    helped: list[bool] = []
+    enter = helper_thread.Beside.__enter__
+    monkeypatch.setattr(helper_thread.Beside, "__enter__", lambda self: (helped.append(self.helps), enter(self))[1])
+
+    def run() -> list[Any]:
+        outputs, residual = lstm.forward(*args, sizes=sizes)
+        assert residual is not None
+        return [*outputs, *lstm.backward(gs, residual, *args, needs=needs)]
+
+    both = [run() for _ in range(5)]
+    assert helped[1] and helped[0] == (sizes is not None or not as_one)
+    helped.clear()
+    set_num_threads(1)
+    alone = run()
+    assert helped == [False, False]
+    for k, expected in enumerate(alone):
+        assert all((found[k] is None) == (expected is None) == (k >= 3 and not needs[k - 3]) for found in both)
+        if expected is not None:
+            assert np.abs(expected).max() > 0.01
+            np.testing.assert_allclose(both[0][k], expected, rtol=0, atol=1e-13 * np.abs(expected).max() * 40)
+            for found in both[1:]:
+                np.testing.assert_array_equal(found[k], both[0][k])

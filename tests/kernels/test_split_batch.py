@@ -1,0 +1,119 @@
+"""NumPy's kernels in two threads: the same numbers as in one, where the work is worth it, and only there."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tinygrad_rnn.backend.threads import get_num_threads, set_num_threads
+from tinygrad_rnn.kernels.recurrent import dispatch
+from tinygrad_rnn.kernels.recurrent.numpy import split_batch
+
+KINDS: list[tuple[str, dict[str, Any]]] = [
+    ("RNN", {}),
+    ("RNN", {"nonlinearity": "relu"}),
+    ("GRU", {"bidirectional": True}),
+    ("LSTM", {"bidirectional": True, "bias": False}),
+    ("LSTM", {"proj_size": 3}),
+    ("LSTM", {"return_cells": True}),
+]
+
+
+@pytest.fixture
+def worthwhile(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every batch of two is worth two threads."""
+    before = get_num_threads()
+    for name in ("STEPS", "ROWS", "WORK"):
+        monkeypatch.setattr(split_batch, name, 1)
+    set_num_threads(2)
+    yield
+    set_num_threads(before)
+
+
+def results(layer: Any, x: Any) -> list[Any]:
+    """Outputs, final states and all gradients, for cotangents that differ from entry to entry."""
+    layer.zero_grad()
+    x.grad = None
+    with tg.backends.recurrent.only("numpy"):
+        output, states, *cells = layer(x)
+        outputs = [output, *(states if isinstance(states, tuple) else (states,)), *cells]
+        total = sum((y * tg.arange(y.numel()).reshape(y.shape).cos()).sum() for y in outputs)
+        total.backward()
+    return [a.detach().numpy().copy() for a in (*outputs, x.grad, *[p.grad for p in layer.parameters()])]
+
+
+@pytest.fixture
+def split(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The batches that were split, as that happens."""
+    seen: list[int] = []
+    both = split_batch.Halves._both
+
+    def spy(self: Any, run: Any, batch: int) -> Any:
+        seen.append(batch)
+        return both(self, run, batch)
+
+    monkeypatch.setattr(split_batch.Halves, "_both", spy)
+    return seen
+
+
+@pytest.mark.parametrize("batch", [2, 5])
+@pytest.mark.parametrize(("kind", "options"), KINDS)
+def test_halves_give_what_the_whole_gives(
+    kind: str, options: dict[str, Any], batch: int, worthwhile: None, split: list[int]
+) -> None:
+    tg.manual_seed(0)
+    layer = getattr(tg.nn, kind)(4, 6, dtype=tg.float64, **options)
+    x = tg.randn(7, batch, 4, dtype=tg.float64, requires_grad=True)
+    got = results(layer, x)
+    runs = 2 * layer._directions
+    assert split == [batch] * runs
+    set_num_threads(1)
+    expected = results(layer, x)
+    assert split == [batch] * runs
+    for ours, theirs in zip(got, expected, strict=True):
+        assert ours.shape == theirs.shape and np.abs(theirs).max() > 1e-3
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-13 * max(np.abs(theirs).max(), 1))
+
+
+def test_what_is_not_worth_it_stays_whole(split: list[int]) -> None:
+    before = get_num_threads()
+    set_num_threads(2)
+    try:
+        for T, N, H in ((8, 16, 354), (7, 16, 354), (8, 14, 400), (8, 16, 352)):
+            with tg.backends.recurrent.only("numpy"), tg.no_grad():
+                tg.nn.RNN(2, H)(tg.zeros(T, N, 2))
+    finally:
+        set_num_threads(before)
+    assert split == [16]
+
+
+def test_packed_sequences_stay_whole(worthwhile: None, split: list[int]) -> None:
+    packed = tg.nn.utils.rnn.pack_padded_sequence(tg.randn(4, 3, 2), [4, 2, 1])
+    with tg.backends.recurrent.only("numpy"):
+        tg.nn.GRU(2, 3)(packed)[0].data.sum().backward()
+    assert split == []
+
+
+def test_gradients_that_are_not_wanted_are_not_computed(worthwhile: None) -> None:
+    lstm = dispatch._module("numpy", "lstm")
+    arrays = [np.ones(s) for s in ((3, 2, 4), (2, 5), (2, 5), (20, 4), (20, 5), (20,), (20,))]
+    outputs, residual = lstm.forward(*arrays)
+    assert lstm.forward(*arrays, save=False)[1] is None
+    needs = [False, True, False, True, False, False, True, False]
+    found = lstm.backward([None, outputs[1], None], residual, *arrays, None, needs=needs)
+    assert [g is not None for g in found] == needs
+
+
+def test_errors_and_silence_are_those_of_the_caller(worthwhile: None) -> None:
+    gru = dispatch._module("numpy", "gru")
+    arrays = [np.full(s, 1e300) for s in ((3, 2, 4), (2, 5), (15, 4), (15, 5))]
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        gru.forward(*arrays)
+    with np.errstate(over="raise"), pytest.raises(FloatingPointError):
+        gru.forward(*arrays)

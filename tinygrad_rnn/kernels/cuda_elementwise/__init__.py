@@ -1,0 +1,1 @@
+"""CUDA kernels beside the recurrent ones: activations, cross entropy, embeddings, updates of many tensors."""

@@ -1,0 +1,105 @@
+"""How this package compiles: ``@compiled`` on a plain function of arrays and numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import pickle
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from ..dispatch import KernelUnavailable
+
+__all__ = ["compiled", "intrinsic", "ir", "overload", "types"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+try:
+    numba: Any = import_module("numba")
+    types: Any = import_module("numba.core.types")
+    ir: Any = import_module("llvmlite.ir")
+    extending: Any = import_module("numba.extending")
+    caching: Any = import_module("numba.core.caching")
+    intrinsic: Callable[[F], F] = extending.intrinsic
+    overload: Callable[[Any], Callable[[F], F]] = extending.overload
+    lock: Any = import_module("numba.core.compiler_lock").global_compiler_lock
+except ImportError as error:  # such as a Numba that is too old for this NumPy
+    raise KernelUnavailable(f"Numba cannot be imported: {error}") from error
+
+if hasattr(os, "register_at_fork"):  # a child of a process that compiles in another thread would wait for ever
+    os.register_at_fork(before=lock.acquire, after_in_parent=lock.release, after_in_child=lock.release)
+
+DIGEST = 32  # bytes
+
+OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+
+
+def compiled(function: F) -> F:
+    """``function``, compiled when it is first called with arguments of new types.
+
+    The machine code is kept on disk, beside the source or, where that cannot be written to, in the user's cache, so
+    that the next process loads it in milliseconds.  It runs without Python's lock.  A product and a sum may become
+    one instruction, with one rounding; nothing else of arithmetic is relaxed: infinities and nan go as in NumPy.
+
+    What is kept is renewed when any file of this package changes, and when a file of it is damaged, as after a power
+    cut; where it cannot be written, as on a full disk, the function is compiled again in the next process.
+    """
+    try:
+        result: F = numba.njit(function, cache=True, **OPTIONS)
+    except RuntimeError:  # there is no place to keep it
+        return cast(F, numba.njit(function, **OPTIONS))
+    cache: Any = getattr(result, "_cache", None)
+    kept: Any = getattr(cache, "_cache_file", None)
+    if type(kept) is caching.IndexDataCacheFile:
+        kept.__class__, cache.__class__ = CheckedFiles, CacheThatMayFail
+        kept._source_stamp = _stamp()  # Numba's own stamp is of the file of ``function``, not of those it calls
+    return result
+
+
+class CheckedFiles(caching.IndexDataCacheFile):  # type: ignore[misc]
+    """Numba's files of machine code, with a digest in front: what is damaged counts as absent, and is written anew.
+
+    Numba writes no digest.  A file cut short would raise EOFError at every first call in every process until somebody
+    deletes it, and one with zeros in it, as a power cut leaves them, would be run.
+    """
+
+    def _load_index(self) -> Any:
+        try:
+            return super()._load_index()
+        except Exception:  # unpickling raises anything
+            return {}
+
+    def _load_data(self, name: str) -> Any:
+        stored = Path(self._data_path(name)).read_bytes()
+        if stored[:DIGEST] != _digest(stored[DIGEST:]):
+            raise OSError(f"{self._data_path(name)} is damaged")  # which Numba takes for a file that is not there
+        return pickle.loads(stored[DIGEST:])
+
+    def _save_data(self, name: str, data: Any) -> None:
+        code = self._dump(data)
+        with self._open_for_write(self._data_path(name)) as file:
+            file.write(_digest(code) + code)
+
+
+class CacheThatMayFail(caching.FunctionCache):  # type: ignore[misc]
+    """Numba's cache, where a disk that is full, or cannot be read, is no reason not to compute."""
+
+    @contextlib.contextmanager
+    def _guard_against_spurious_io_errors(self) -> Iterator[None]:
+        with contextlib.suppress(OSError):
+            yield
+
+
+def _digest(code: bytes) -> bytes:
+    return hashlib.blake2b(code, digest_size=DIGEST).digest()
+
+
+@functools.cache
+def _stamp() -> str:
+    """Of the sources of all compiled functions."""
+    files = sorted(Path(__file__).parent.glob("*.py"))
+    return hashlib.blake2b(b"".join([path.read_bytes() for path in files])).hexdigest()

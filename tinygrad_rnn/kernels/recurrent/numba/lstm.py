@@ -1,0 +1,246 @@
+"""LSTM over a whole sequence, compiled: the same function as ``numpy/lstm.py``, which explains it.
+
+Shapes: x (T, N, I) or packed (S, I), h0 and c0 (N, H), weights and biases as there.  Gates in PyTorch's order i, f,
+g, o, those of a row one after the other (4H), so that products over all steps take and give whole rows.  Outputs
+are not projected here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ....backend import aligned_empty
+from ....typing import Array
+from .activations import sigmoid, tanh
+from .arguments import given, summed
+from .division import Division, strips, times_weight, weight_gradients
+from .gemm import gemm_address, multiply
+from .jit import compiled
+from .memory import room
+from .schedule import AFTER, BEFORE, COUNT, OLD, ROW, Visits
+from .threads import share
+
+__all__ = ["Residual", "backward", "forward"]
+
+
+class Residual(NamedTuple):
+    """What one forward run leaves to its backward run."""
+
+    visits: Visits
+    division: Division
+    gates: Array  # (S, 4H or more): i, f, g, o after activation
+    h: Array  # (S + N, H): the table of states
+    c: Array  # (S + N, H)
+
+
+@compiled
+def _forward(
+    low: int,
+    high: int,
+    gemm: int,
+    visits: Array,
+    initial: int,
+    x: Array,
+    w_in: Array,
+    w: Array,
+    bias: Array,
+    gates: Array,
+    h: Array,
+    c: Array,
+) -> None:
+    """Take the sequences ``low`` to ``high`` through the time.
+
+    Where there is ``w_in``, the rows of x are multiplied step by step; otherwise gates already has the products.
+    """
+    size = c.shape[1]
+    for k in range(len(visits)):
+        row, after, before = visits[k, ROW], visits[k, AFTER], visits[k, BEFORE]
+        stop = min(high, visits[k, COUNT])
+        old = max(min(stop, visits[k, OLD]), low)
+        if len(w_in) and low < stop:
+            multiply(gemm, x, row + low, 0, stop - low, w_in, 4 * size, gates, row + low, 0, False)
+        if low < old:
+            multiply(gemm, h, before + low, 0, old - low, w, 4 * size, gates, row + low, 0, True)
+        if old < stop:
+            multiply(gemm, h, initial + old, 0, stop - old, w, 4 * size, gates, row + old, 0, True)
+        for n in range(low, stop):
+            z, c_old = gates[row + n], c[(before if n < old else initial) + n]
+            c_new, h_new = c[after + n], h[after + n]
+            for u in range(size):
+                i = sigmoid(z[u] + bias[u])
+                f = sigmoid(z[size + u] + bias[size + u])
+                g = tanh(z[2 * size + u] + bias[2 * size + u])
+                o = sigmoid(z[3 * size + u] + bias[3 * size + u])
+                cell = f * c_old[u] + i * g
+                z[u], z[size + u], z[2 * size + u], z[3 * size + u] = i, f, g, o
+                c_new[u] = cell
+                h_new[u] = o * tanh(cell)
+
+
+@compiled
+def _backward(
+    low: int,
+    high: int,
+    number: int,
+    gemm: int,
+    visits: Array,
+    initial: int,
+    gates: Array,
+    h: Array,
+    c: Array,
+    w_in: Array,
+    w: Array,
+    dy: Array,
+    dc_all: Array,
+    dh: Array,
+    dc: Array,
+    dz: Array,
+    d_bias: Array,
+    dx: Array,
+) -> None:
+    """Take the gradients of the sequences ``low`` to ``high`` back through the time.
+
+    dh and dc (N, H) are those of the states; dz (S, 4H), and dx where there is ``w_in``, are filled; the sum
+    of dz goes to row ``number`` of d_bias.  A dy of one row stands for as many as there are.
+    """
+    size = c.shape[1]
+    least = c.dtype.type(1e-38)
+    total = d_bias[number]
+    for k in range(len(visits) - 1, -1, -1):
+        row, after, before = visits[k, ROW], visits[k, AFTER], visits[k, BEFORE]
+        stop = min(high, visits[k, COUNT])
+        old = max(min(stop, visits[k, OLD]), low)
+        for n in range(low, stop):
+            z, c_old, h_new = gates[row + n], c[(before if n < old else initial) + n], h[after + n]
+            d, dh_n, dc_n = dz[row + n], dh[n], dc[n]
+            if len(dy):
+                dy_n = dy[row + n if len(dy) > 1 else 0]
+                for u in range(size):
+                    dh_n[u] += dy_n[u]
+            if len(dc_all):
+                for u in range(size):
+                    dc_n[u] += dc_all[row + n, u]
+            for u in range(size):
+                i, f, g, o = z[u], z[size + u], z[2 * size + u], z[3 * size + u]
+                t = h_new[u] / (o if o > least else least)  # tanh(c_new), 0 where o is; in a third of a tanh's time
+                d_cell = dc_n[u] + dh_n[u] * (o - o * t * t)
+                d[u] = d_cell * g * (i - i * i)
+                d[size + u] = d_cell * c_old[u] * (f - f * f)
+                d[2 * size + u] = d_cell * (i - i * g * g)
+                d[3 * size + u] = dh_n[u] * t * (o - o * o)
+                dc_n[u] = d_cell * f
+            for u in range(4 * size):
+                total[u] += d[u]
+        if low < stop:
+            multiply(gemm, dz, row + low, 0, stop - low, w, size, dh, low, 0, False)
+        if len(w_in) and low < stop:
+            multiply(gemm, dz, row + low, 0, stop - low, w_in, dx.shape[1], dx, row + low, 0, False)
+
+
+def forward(
+    x: Array,
+    h0: Array,
+    c0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    w_hr: Array | None = None,
+    *,
+    sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+    save: bool = True,
+    cells: bool = False,
+) -> tuple[tuple[Array, ...], Residual | None]:
+    """Run one direction: arguments and results as those of the NumPy kernel."""
+    size, dtype = c0.shape[1], x.dtype
+    visits = Visits.of(x, len(h0), sizes, reverse)
+    division = Division.of(visits, w_ih, w_hh)
+    rows_x = visits.in_rows(x)
+    h, c = visits.room(h0), visits.room(c0)
+    gates = room(visits.rows, 4 * size, x)
+    w, w_in = strips(division, w_hh, w_ih if division.step_by_step else None, transposed=True)
+    if w_in is None:
+        times_weight(division, rows_x, 0, w_ih, gates, 0, transposed=True)
+    share(
+        _forward,
+        division.batch,
+        gemm_address(dtype),
+        visits.table,
+        visits.initial,
+        rows_x,
+        given(w_in, 1, dtype),
+        w,
+        summed(b_ih, b_hh, 4 * size, dtype),
+        gates,
+        h,
+        c,
+    )
+    outputs: tuple[Array, ...] = (visits.after(h).reshape(*x.shape[:-1], size), visits.final(h), visits.final(c))
+    if cells:
+        outputs = (*outputs, visits.after(c).reshape(*x.shape[:-1], size))
+    return outputs, Residual(visits, division, gates, h, c) if save else None
+
+
+def backward(
+    gs: Sequence[Array | None],
+    residual: Residual,
+    x: Array,
+    h0: Array,
+    c0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    w_hr: Array | None = None,
+    *,
+    needs: Sequence[bool],
+) -> list[Array | None]:
+    """The gradients of all eight arguments: as those of the NumPy kernel."""
+    visits, division, gates, h, c = residual
+    size, dtype = c0.shape[1], x.dtype
+    dy, dh_n, dc_n, dc_all = (*gs, None)[:4]
+    dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
+    dc = np.zeros(c0.shape, dtype) if dc_n is None else dc_n.copy()
+    dz = aligned_empty(gates.shape, gates)
+    d_bias = np.zeros((len(division.batch), 4 * size), dtype)
+    dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs[0] else None
+    w, w_in = strips(division, w_hh, w_ih if needs[0] and division.step_by_step else None)
+    share(
+        _backward,
+        division.numbered,
+        gemm_address(dtype),
+        visits.table,
+        visits.initial,
+        gates,
+        h,
+        c,
+        given(w_in, 1, dtype),
+        w,
+        given(None if dy is None else visits.in_rows_or_one(dy), 2, dtype),
+        given(None if dc_all is None else visits.in_rows(dc_all), 2, dtype),
+        dh,
+        dc,
+        dz,
+        d_bias,
+        given(dx, 2, dtype),
+    )
+    if dx is not None and w_in is None:
+        times_weight(division, dz, 0, w_ih, dx, 0)
+    d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[3] else None
+    d_w_hh = aligned_empty(w_hh.shape, w_hh) if needs[4] else None
+    weight_gradients(division, (dz, 0, visits.in_rows(x), d_w_ih), (dz, 0, visits.before(h), d_w_hh))
+    d_bias = d_bias[0] if len(d_bias) == 1 else d_bias.sum(axis=0)
+    return [
+        None if dx is None else dx.reshape(x.shape),
+        dh if needs[1] else None,
+        dc if needs[2] else None,
+        d_w_ih,
+        d_w_hh,
+        d_bias if needs[5] else None,
+        d_bias.copy() if needs[6] else None,
+        None,
+    ]

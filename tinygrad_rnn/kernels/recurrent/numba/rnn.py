@@ -1,0 +1,233 @@
+"""The plain RNN over a whole sequence, compiled: the same function as :mod:`tinygrad_rnn.kernels.recurrent.numpy.rnn`.
+
+Shapes: x (T, N, I) or packed (S, I), h0 (N, H), weights and biases as there.  The products are written where h will
+be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ....backend import aligned_empty
+from ....typing import Array
+from .activations import tanh
+from .arguments import given, summed
+from .division import Division, strips, times_weight, weight_gradients
+from .gemm import gemm_address, multiply
+from .jit import compiled
+from .memory import room
+from .schedule import AFTER, BEFORE, COUNT, OLD, ROW, Visits
+from .threads import share
+
+__all__ = ["Residual", "backward", "forward", "restore"]
+
+
+class Residual(NamedTuple):
+    """What one forward run leaves to its backward run."""
+
+    visits: Visits
+    division: Division
+    relu: bool
+    h: Array  # (S + N, H): the table of states
+
+
+@compiled
+def _forward(
+    low: int,
+    high: int,
+    gemm: int,
+    visits: Array,
+    initial: int,
+    relu: bool,
+    x: Array,
+    w_in: Array,
+    w: Array,
+    bias: Array,
+    h: Array,
+) -> None:
+    """Take the sequences ``low`` to ``high`` through the time.
+
+    Where there is ``w_in``, the rows of x are multiplied step by step; otherwise h already has the products.
+    """
+    size = h.shape[1]
+    zero = h.dtype.type(0)
+    for k in range(len(visits)):
+        row, after, before = visits[k, ROW], visits[k, AFTER], visits[k, BEFORE]
+        stop = min(high, visits[k, COUNT])
+        old = max(min(stop, visits[k, OLD]), low)
+        if len(w_in) and low < stop:
+            multiply(gemm, x, row + low, 0, stop - low, w_in, size, h, after + low, 0, False)
+        if low < old:
+            multiply(gemm, h, before + low, 0, old - low, w, size, h, after + low, 0, True)
+        if old < stop:
+            multiply(gemm, h, initial + old, 0, stop - old, w, size, h, after + old, 0, True)
+        for n in range(low, stop):
+            h_new = h[after + n]
+            if relu:
+                for u in range(size):
+                    v = h_new[u] + bias[u]
+                    h_new[u] = zero if v < zero else v  # nan stays
+            else:
+                for u in range(size):
+                    h_new[u] = tanh(h_new[u] + bias[u])
+
+
+@compiled
+def _backward(
+    low: int,
+    high: int,
+    number: int,
+    gemm: int,
+    visits: Array,
+    relu: bool,
+    h: Array,
+    w_in: Array,
+    w: Array,
+    dy: Array,
+    dh: Array,
+    dz: Array,
+    d_bias: Array,
+    dx: Array,
+) -> None:
+    """Take the gradients of the sequences ``low`` to ``high`` back through the time.
+
+    dh (N, H) is that of the state; dz (S, H), and dx where there is ``w_in``, are filled; the sum of dz goes to row
+    ``number`` of d_bias.  A dy of one row stands for as many as there are.
+    """
+    size = h.shape[1]
+    total = d_bias[number]
+    zero, one = h.dtype.type(0), h.dtype.type(1)
+    for k in range(len(visits) - 1, -1, -1):
+        row, after = visits[k, ROW], visits[k, AFTER]
+        stop = min(high, visits[k, COUNT])
+        for n in range(low, stop):
+            d, dh_n, h_new = dz[row + n], dh[n], h[after + n]
+            if len(dy):
+                dy_n = dy[row + n if len(dy) > 1 else 0]
+                for u in range(size):
+                    dh_n[u] += dy_n[u]
+            if relu:
+                for u in range(size):
+                    d[u] = zero if h_new[u] <= zero else dh_n[u]  # which passes nan on
+            else:
+                for u in range(size):
+                    d[u] = dh_n[u] * (one - h_new[u] * h_new[u])
+            for u in range(size):
+                total[u] += d[u]
+        if low < stop:
+            multiply(gemm, dz, row + low, 0, stop - low, w, size, dh, low, 0, False)
+        if len(w_in) and low < stop:
+            multiply(gemm, dz, row + low, 0, stop - low, w_in, dx.shape[1], dx, row + low, 0, False)
+
+
+def forward(
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    nonlinearity: str = "tanh",
+    sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+    save: bool = True,
+) -> tuple[tuple[Array, Array], Residual | None]:
+    """Run one direction: arguments and results as those of the NumPy kernel."""
+    size, dtype = h0.shape[1], x.dtype
+    visits = Visits.of(x, len(h0), sizes, reverse)
+    division = Division.of(visits, w_ih, w_hh)
+    rows_x = visits.in_rows(x)
+    h = visits.room(h0)
+    w, w_in = strips(division, w_hh, w_ih if division.step_by_step else None, transposed=True)
+    if w_in is None:
+        times_weight(division, rows_x, 0, w_ih, visits.after(h), 0, transposed=True)
+    relu = nonlinearity == "relu"
+    share(
+        _forward,
+        division.batch,
+        gemm_address(dtype),
+        visits.table,
+        visits.initial,
+        relu,
+        rows_x,
+        given(w_in, 1, dtype),
+        w,
+        summed(b_ih, b_hh, size, dtype),
+        h,
+    )
+    y = visits.after(h).reshape(*x.shape[:-1], size)
+    return (y, visits.final(h)), Residual(visits, division, relu, h) if save else None
+
+
+def restore(
+    y: Array,
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    *biases: Array | None,
+    nonlinearity: str = "tanh",
+    sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+) -> Residual:
+    """The residual of a run forward that gave ``y``: the states are all that there is to it."""
+    visits = Visits.of(x, len(h0), sizes, reverse)
+    h = visits.room(h0)
+    visits.after(h)[:] = y.reshape(visits.rows, h0.shape[1])
+    return Residual(visits, Division.of(visits, w_ih, w_hh), nonlinearity == "relu", h)
+
+
+def backward(
+    gs: Sequence[Array | None],
+    residual: Residual,
+    x: Array,
+    h0: Array,
+    w_ih: Array,
+    w_hh: Array,
+    b_ih: Array | None = None,
+    b_hh: Array | None = None,
+    *,
+    needs: Sequence[bool],
+) -> list[Array | None]:
+    """The gradients of all six arguments: as those of the NumPy kernel."""
+    visits, division, relu, h = residual
+    size, dtype = h0.shape[1], x.dtype
+    dy, dh_n = gs
+    dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
+    dz = room(visits.rows, size, x)
+    d_bias = np.zeros((len(division.batch), size), dtype)
+    dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs[0] else None
+    w, w_in = strips(division, w_hh, w_ih if needs[0] and division.step_by_step else None)
+    share(
+        _backward,
+        division.numbered,
+        gemm_address(dtype),
+        visits.table,
+        relu,
+        h,
+        given(w_in, 1, dtype),
+        w,
+        given(None if dy is None else visits.in_rows_or_one(dy), 2, dtype),
+        dh,
+        dz,
+        d_bias,
+        given(dx, 2, dtype),
+    )
+    if dx is not None and w_in is None:
+        times_weight(division, dz, 0, w_ih, dx, 0)
+    d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[2] else None
+    d_w_hh = aligned_empty(w_hh.shape, w_hh) if needs[3] else None
+    weight_gradients(division, (dz, 0, visits.in_rows(x), d_w_ih), (dz, 0, visits.before(h), d_w_hh))
+    total = d_bias[0] if len(d_bias) == 1 else d_bias.sum(axis=0)
+    return [
+        None if dx is None else dx.reshape(x.shape),
+        dh if needs[1] else None,
+        d_w_ih,
+        d_w_hh,
+        total if needs[4] else None,
+        total.copy() if needs[5] else None,
+    ]

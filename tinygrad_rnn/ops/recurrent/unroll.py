@@ -1,0 +1,69 @@
+"""A cell applied step by step over a sequence, every step on the tape: the composed form of a recurrent layer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from ...typing import Value
+from ..shape import cat, stack
+
+__all__ = ["unroll"]
+
+States = tuple[Value, ...]
+
+
+def unroll(
+    step: Callable[[Value, States], States],
+    x: Value,
+    states: States,
+    *,
+    sizes: Sequence[int] | None = None,
+    reverse: bool = False,
+    emit: Sequence[int] = (0,),
+) -> tuple[tuple[Value, ...], States]:
+    """Run ``states = step(x_t, states)`` over a sequence.
+
+    Args:
+        step: gives the new states, and after them whatever else is to be collected (gates).
+        x: (T, N, I), or packed rows (S, I).
+        states: the initial ones, each (N, ...).
+        sizes: of packed rows, how many sequences run at each step (the longest come first): at step t only the
+            first ``sizes[t]`` rows of the states are read and written.
+        reverse: from the last step to the first.
+        emit: which of the values that ``step`` gives to collect.
+
+    Returns:
+        what was collected, each in the layout of x, and the states after the last step of each sequence.
+
+    >>> import numpy as np
+    >>> (y,), _ = unroll(lambda x, s: (s[0] + x,), np.ones((3, 1, 1)), (np.zeros((1, 1)),))
+    >>> y.ravel()
+    array([1., 2., 3.])
+    """
+    count = len(states)
+    steps: list[States] = []
+    if sizes is None:
+        for t in _order(x.shape[0], reverse):
+            values = step(x[t], states)
+            states = values[:count]
+            steps.append(tuple(values[k] for k in emit))
+        join = stack
+    else:
+        ends = [0]
+        for size in sizes:
+            ends.append(ends[-1] + int(size))
+        for t in _order(len(sizes), reverse):
+            n = ends[t + 1] - ends[t]
+            values = step(x[ends[t] : ends[t + 1]], tuple(s[:n] for s in states))
+            states = tuple(
+                new if n == len(old) else cat([new, old[n:]]) for new, old in zip(values[:count], states, strict=True)
+            )
+            steps.append(tuple(values[k] for k in emit))
+        join = cat
+    if reverse:
+        steps.reverse()
+    return tuple(join(series) for series in zip(*steps, strict=True)), states
+
+
+def _order(steps: int, reverse: bool) -> range:
+    return range(steps - 1, -1, -1) if reverse else range(steps)
