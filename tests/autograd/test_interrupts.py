@@ -22,6 +22,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.tape.modes import state
+from tinygrad_rnn.tape.primitive import REGISTRY
 
 ROOT = os.path.dirname(os.path.abspath(tg.__file__))
 SAMPLE = 150
@@ -92,7 +93,8 @@ def interrupted(program: Callable[[], Any], at: int, spared: tuple[str, ...] = (
 
 def left_on() -> dict[str, Any]:
     here = state.here
-    return {"recording": here.recording, "memo": here.memo, "watchers": here.watchers, "errors": np.geterr()}
+    modes = {"recording": here.recording, "memo": here.memo, "watchers": here.watchers, "errors": np.geterr()}
+    return modes | {"saving": {p.name: p.keeps((False,) * len(p.saves)) for p in REGISTRY.values()}}
 
 
 def weights() -> Any:

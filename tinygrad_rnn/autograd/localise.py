@@ -9,8 +9,7 @@ with raw values gives a right gradient with a wrong derivative.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +21,7 @@ from ..errors import TinygradRnnError
 from ..tape.backward import grad
 from ..tape.modes import watched
 from ..tape.node import Leaf, Node
-from ..tape.primitive import REGISTRY
+from ..tape.primitive import Primitive
 from ..tape.tensor import Tensor, wrap
 from ..tape.where import Line, user_line
 from .function import Function
@@ -105,23 +104,24 @@ class _Recorder:
     def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Any) -> None: ...
 
 
-class _KeepAll(dict[Any, Any]):
-    """A table of what to keep that always answers: all of it."""
-
-    def get(self, needs: Any, default: Any = None) -> Any:
-        return (True,) * len(needs), True
+def _everything(self: Primitive, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
+    """In place of ``Primitive.keeps``: all arguments, and the output."""
+    return (True,) * len(needs), True
 
 
-@contextmanager
-def _saving_everything() -> Iterator[None]:
-    before = [(p, p._keeps) for p in REGISTRY.values()]
+def _saving_everything(function: Callable[..., Any], *args: Any) -> Any:
+    """``function(*args)``, while every primitive saves all of its arguments.
+
+    One assignment to the class, which an interrupt cannot split: were it one for each primitive, a Ctrl-C among them
+    would leave some saving everything for the rest of the process.
+    """
+    before = Primitive.keeps
     try:
-        for p, _ in before:
-            p._keeps = _KeepAll()
-        yield
+        Primitive.keeps = _everything  # type: ignore[method-assign]
+        result = function(*args)
     finally:
-        for p, keeps in before:
-            p._keeps = keeps
+        Primitive.keeps = before  # type: ignore[method-assign]
+    return result
 
 
 def first_wrong(problem: Problem, tolerance: float = TOLERANCE) -> Suspect | None:
@@ -136,8 +136,7 @@ def first_wrong(problem: Problem, tolerance: float = TOLERANCE) -> Suspect | Non
 def search(problem: Problem, tolerance: float = TOLERANCE) -> tuple[Suspect | None, list[str]]:
     """The first wrong record, and the names of those that could not be checked by themselves."""
     recorder = _Recorder()
-    with _saving_everything():
-        outputs = watched(recorder, problem.outputs)
+    outputs = _saving_everything(watched, recorder, problem.outputs)
     reachable = _reachable([y._node for y in outputs if y._node is not None])
     values = {node.index: output for node, output, _ in recorder.records}
     unchecked: list[str] = []
