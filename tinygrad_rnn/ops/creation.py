@@ -128,10 +128,12 @@ def _odd_type(data: Any) -> str:
 
 
 def _plain(data: Any) -> Any:
-    """Nested lists with tensors inside them replaced by their arrays."""
+    """Nested lists with tensors inside them replaced by their arrays; one of a single entry counts as a number."""
     if isinstance(data, (list, tuple)):
         return [_plain(item) for item in data]
-    return data._data if isinstance(data, Tensor) else data
+    if not isinstance(data, Tensor):
+        return data
+    return data._data.reshape(()) if data._data.size == 1 else data._data
 
 
 def _types(data: Any) -> Iterator[np.dtype[Any]]:
