@@ -68,10 +68,7 @@ def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
         self._data[...] = out._data
         return commit(self, out._node, name)
 
-    if ufunc is not None:
-        method = _plain(name, ufunc, general)
-    else:
-        method = general
+    method = general if ufunc is None else _plain(name, ufunc, general)
     method.__name__ = method.__qualname__ = name
     plain = name.strip("_")
     method.__doc__ = f"In-place form of ``{plain}``: the result is written into the memory of this tensor."
@@ -84,6 +81,7 @@ def _plain(name: str, ufunc: np.ufunc, general: Callable[..., Any]) -> Callable[
     Right by its look, a plain call needs none of the checks of arguments: those are for ``rest``, see ``arguments.py``.
     """
     rest = [general]
+    takes_alpha = ufunc in (np.add, np.subtract)
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
         if len(args) == 1 and self._node is None and not self._is_view():
@@ -93,7 +91,7 @@ def _plain(name: str, ufunc: np.ufunc, general: Callable[..., Any]) -> Callable[
                 check_memory(self, name)
                 if kwargs:
                     scale = kwargs.get("alpha")
-                    if type(scale) is not float or kind is not Tensor or len(kwargs) > 1:
+                    if not takes_alpha or type(scale) is not float or kind is not Tensor or len(kwargs) > 1:
                         return rest[0](self, *args, **kwargs)
                     other = _scaled(other, scale)
                 if _direct(ufunc, self._data, (other,), self._clock):
