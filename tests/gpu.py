@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.gpu.families import FAMILIES
-from tinygrad_rnn.backend import cuda
+from tinygrad_rnn.backend.gpu import cupy_access
 
 BENCH = "benchmarks.gpu"
 ROOT = Path(__file__).parents[1]
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="a part of the shapes")
     parser.add_argument("--dry-run", action="store_true", help="without a GPU: does everything run?")
     options = parser.parse_args(arguments)
-    reason = None if options.dry_run else cuda.unavailable_reason()
+    reason = None if options.dry_run else cupy_access.unavailable_reason()
     if reason is not None:
         print(f"make gpu: there is no GPU to test: {reason}", file=sys.stderr)
         return 2

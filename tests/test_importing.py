@@ -19,11 +19,10 @@ NAME = tg.__name__
 PLACES = [str(pathlib.Path(module.__file__).parents[1]) for module in (tg, np)]
 
 LATER = """
-absent accelerator autograd backend.box_muller backend.continuous backend.discrete backend.fill backend.generator
-backend.kernels backend.random cuda legacy nn kernels.cuda_elementwise.activation_gradients ops.numpy_calculus
-ops.numpy_functions ops.numpy_moves ops.numpy_operands ops.numpy_products ops.numpy_protocol ops.numpy_statistics
-ops.numpy_ufuncs optim serialization
-tape.backward tape.format tape.growth tape.recording tape.sweep tape.watcher tape.where testing train utils
+accelerator autograd backend.gpu.kernels backend.random cuda kernels.cuda_elementwise.activation_gradients legacy nn
+ops.numpy_calculus ops.numpy_functions ops.numpy_moves ops.numpy_operands ops.numpy_products ops.numpy_protocol
+ops.numpy_statistics ops.numpy_ufuncs ops.tensor_text optim serialization tape.backward tape.observe tape.sweep testing
+train unknown_names utils
 """.split()
 """What no program needs that makes tensors and computes with them."""
 
@@ -72,7 +71,8 @@ def test_importing_loads_nothing_of_the_standard_library_that_numpy_does_not_loa
 def test_importing_leaves_out_what_is_loaded_when_it_is_used() -> None:
     loaded = set(run(f"import {NAME}; print(*sys.modules)").split())
     assert [name for name in LATER if importlib.util.find_spec(f"{NAME}.{name}") is None] == []
-    assert sorted(name for name in loaded if name.removeprefix(f"{NAME}.") in LATER) == []
+    later = tuple(f"{NAME}.{name}." for name in LATER)
+    assert sorted(name for name in loaded if f"{name}.".startswith(later)) == []
 
 
 @pytest.mark.parametrize("use", FIRST_USES)

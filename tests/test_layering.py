@@ -18,7 +18,7 @@ NAME = ROOT.name
 
 LAYERS = {
     "errors": 0,
-    "absent": 0,
+    "unknown_names": 0,
     "terminal": 0,
     "typing": 0,
     "backend": 1,

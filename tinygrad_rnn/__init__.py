@@ -34,7 +34,8 @@ from .tape.tensor import Size, Tensor
 
 if TYPE_CHECKING:
     from . import accelerator, autograd, backends, cuda, nn, optim, serialization, testing, utils
-    from .backend.generator import (
+    from .backend.cpu.threads import get_num_threads, set_num_threads
+    from .backend.random.generator import (
         Generator,
         default_generator,
         get_rng_state,
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
         seed,
         set_rng_state,
     )
-    from .backend.threads import get_num_threads, set_num_threads
     from .legacy import (
         BoolTensor,
         ByteTensor,
@@ -55,9 +55,9 @@ if TYPE_CHECKING:
         LongTensor,
         ShortTensor,
     )
+    from .ops.tensor_text import set_printoptions
     from .serialization import load, save
-    from .tape.format import set_printoptions
-    from .tape.recording import Tape
+    from .tape.observe.tape import Tape
 
 __version__ = "0.1.0"
 
@@ -91,10 +91,11 @@ inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 
 _SUBPACKAGES: tuple[str, ...] = ("accelerator", "autograd", "backend", "backends", "cuda", "diagnostics", "legacy")
 _SUBPACKAGES += ("nn", "optim", "serialization", "testing", "train", "utils", "viz")
-_LAZY = {"Tape": "tape.recording", "load": "serialization", "save": "serialization", "set_printoptions": "tape.format"}
-_LAZY |= {"get_num_threads": "backend.threads", "set_num_threads": "backend.threads"}
-_LAZY |= dict.fromkeys(["Generator", "default_generator", "initial_seed", "manual_seed", "seed"], "backend.generator")
-_LAZY |= {"get_rng_state": "backend.generator", "set_rng_state": "backend.generator"}
+_LAZY = {"Tape": "tape.observe.tape", "load": "serialization", "save": "serialization"}
+_LAZY |= {"set_printoptions": "ops.tensor_text"}
+_LAZY |= {"get_num_threads": "backend.cpu.threads", "set_num_threads": "backend.cpu.threads"}
+_LAZY |= dict.fromkeys(["Generator", "default_generator", "initial_seed", "manual_seed"], "backend.random.generator")
+_LAZY |= dict.fromkeys(["get_rng_state", "seed", "set_rng_state"], "backend.random.generator")
 _LAZY |= dict.fromkeys(["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor"], "legacy")
 _LAZY |= dict.fromkeys(["HalfTensor", "IntTensor", "LongTensor", "ShortTensor"], "legacy")
 
@@ -109,7 +110,7 @@ def __getattr__(name: str) -> Any:
                 raise
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
-    from .absent import AbsentName
+    from .unknown_names import AbsentName
 
     raise AbsentName(__name__, name, __all__)
 

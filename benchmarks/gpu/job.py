@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.backend.random import fork_rng
+from tinygrad_rnn.backend.random.draws import fork_rng
 
 from .clock import synchronize
 from .places import Places

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.backend import cuda
-from tinygrad_rnn.backend.kernels import Launch, gpu, kernel
+from tinygrad_rnn.backend.gpu import cupy_access
+from tinygrad_rnn.backend.gpu.kernels import Launch, gpu, kernel
 
 from .clock import milliseconds
 from .places import Places
@@ -122,7 +122,7 @@ def _probe(
     rows: Rows, places: Places, key: str, name: str, options: tuple[str, ...], launch: Launch, blocks: int
 ) -> None:
     run = kernel(SOURCE, name, options, launch)
-    counter = cuda.require().zeros(64, np.uint32)
+    counter = cupy_access.require().zeros(64, np.uint32)
     first: tuple[Any, ...] = (counter,) if name in ("grid_counter", "cluster_messages") else ()
 
     def job() -> None:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.backend import cuda
-from tinygrad_rnn.backend.gemm import multiply
-from tinygrad_rnn.backend.kernels import gpu
+from tinygrad_rnn.backend.gpu import cupy_access
+from tinygrad_rnn.backend.gpu.gemm import multiply
+from tinygrad_rnn.backend.gpu.kernels import gpu
 
 from .clock import milliseconds, synchronize
 from .places import Places
@@ -58,14 +58,14 @@ def micro(rows: Rows, places: Places) -> None:
 def _facts(places: Places) -> dict[str, Any]:
     if places.ours == "cpu":
         return {"name": "CPU"}
-    p, runtime = tg.cuda.get_device_properties(), cuda.require().cuda.runtime
+    p, runtime = tg.cuda.get_device_properties(), cupy_access.require().cuda.runtime
     return {
         "name": p.name,
         "compute capability": f"{p.major}.{p.minor}",
         "multiprocessors": p.multi_processor_count,
         "clock in MHz": p.clock_rate // 1000,
         "memory in GB": p.total_memory / 1e9,
-        "CuPy": cuda.require().__version__,
+        "CuPy": cupy_access.require().__version__,
         "driver": runtime.driverGetVersion(),
         "runtime": runtime.runtimeGetVersion(),
     }
@@ -86,7 +86,7 @@ def _call(rows: Rows, key: str, lib: Any, device: str, run: Callable[[], Any], c
 
 def _kernels(rows: Rows, places: Places, count: int) -> None:
     """Launches of a kernel that does nothing, and CuPy's own calls."""
-    cupy = cuda.require()
+    cupy = cupy_access.require()
     nothing, many = [cupy.RawModule(code=NOTHING).get_function(name) for name in ("nothing", "many")]
     a, b, out = [cupy.ones((64, 64), "float32") for _ in range(3)]
     five, arrays = np.int32(5), (a,) * 12

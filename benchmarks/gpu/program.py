@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from tinygrad_rnn.backend import cuda
+from tinygrad_rnn.backend.gpu import cupy_access
 from tinygrad_rnn.errors import UsageError
 
 from .families import FAMILIES
@@ -51,7 +51,7 @@ def run(out: Path, only: str, quick: bool, dry_run: bool = False, seconds: float
     unknown = [name for name in names if name not in FAMILIES]
     if unknown:
         raise UsageError(f"--only: there is no family {unknown[0]!r}; choose from {', '.join(FAMILIES)}")
-    reason = None if dry_run else cuda.unavailable_reason()
+    reason = None if dry_run else cupy_access.unavailable_reason()
     if reason is not None:
         raise UsageError(f"there is nothing to measure: {reason}")
     out.mkdir(parents=True, exist_ok=True)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.backend.clusters import clusters_at_once
-from tinygrad_rnn.backend.kernels import KernelError, gpu
+from tinygrad_rnn.backend.gpu.clusters import clusters_at_once
+from tinygrad_rnn.backend.gpu.kernels import KernelError, gpu
 from tinygrad_rnn.kernels.recurrent.cuda.cells import CELLS, Cell
 from tinygrad_rnn.kernels.recurrent.cuda.layer import BEFORE_CLUSTERS
 from tinygrad_rnn.kernels.recurrent.cuda.persistent import compiled

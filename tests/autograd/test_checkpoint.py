@@ -12,7 +12,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn.autograd.checkpoint import checkpoint as ours
 from tinygrad_rnn.autograd.checkpoint import checkpoint_sequential
-from tinygrad_rnn.tape.recording import saved_arrays
+from tinygrad_rnn.tape.observe.tape import saved_arrays
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.autograd import GradcheckError, gradcheck, gradgradcheck
-from tinygrad_rnn.tape.fused import fused
+from tinygrad_rnn.tape.multi_output import fused
 from tinygrad_rnn.tape.primitive import REGISTRY
 
 METHODS = ["central", "extrapolated", "complex", "auto"]

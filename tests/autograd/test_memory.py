@@ -17,8 +17,8 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.autograd import GrowingGraph
-from tinygrad_rnn.tape import growth
 from tinygrad_rnn.tape.node import Leaf, Node
+from tinygrad_rnn.tape.observe import leaks
 
 
 @pytest.fixture(autouse=True)
@@ -31,9 +31,9 @@ def collector_off() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def no_past() -> Iterator[None]:
-    growth.past.__init__()  # type: ignore[misc]
+    leaks.past.__init__()  # type: ignore[misc]
     yield
-    growth.past.__init__()  # type: ignore[misc]
+    leaks.past.__init__()  # type: ignore[misc]
 
 
 class Pair(tg.autograd.Function):
@@ -248,7 +248,7 @@ def test_cotangents_go_as_the_sweep_goes() -> None:
 # graphs that grow --------------------------------------------------------------------------------------------------
 
 
-CALLS = growth.EVERY * growth.KEPT
+CALLS = leaks.EVERY * leaks.KEPT
 
 
 def step(w: Any) -> Any:
@@ -286,12 +286,12 @@ def test_keeping_losses_in_a_list_warns_once() -> None:
 def test_carrying_a_state_without_detach_warns() -> None:
     w, h = leaf(), tg.ones(2)
     with pytest.warns(GrowingGraph, match=r"h = h.detach\(\)"):
-        for _ in range(4 * growth.SWEPT):
+        for _ in range(4 * leaks.SWEPT):
             h = tg.tanh(w * h)
             h.sum().backward(retain_graph=True)
 
 
-LOSSES = growth.EVERY * growth.UNSWEPT
+LOSSES = leaks.EVERY * leaks.UNSWEPT
 
 
 def loss_of(w: Any, kind: str = "mse") -> Any:
@@ -328,10 +328,10 @@ def test_losses_that_are_kept_are_noticed_when_so_many_are_and_not_before() -> N
 
 def test_after_a_loss_was_let_go_the_next_ones_are_counted_all_over() -> None:
     w, losses = leaf(), []
-    for _ in range(growth.EVERY):
+    for _ in range(leaks.EVERY):
         step(w)
     call, _ = call_that_warns(lambda: losses.append(step(w)), 3 * CALLS)
-    assert growth.EVERY + call == 2 * CALLS
+    assert leaks.EVERY + call == 2 * CALLS
 
 
 def carried(w: Any) -> Callable[[], object]:
@@ -352,14 +352,14 @@ def nothing(w: Any) -> None:
 
 def another_sweep_that_frees(w: Any) -> None:
     chain = carried(w)
-    for _ in range(growth.SWEPT + 1):
+    for _ in range(leaks.SWEPT + 1):
         chain()
     (w * w).sum().backward()
 
 
 def another_part_of_what_was_there(w: Any) -> None:
     chain, old = carried(w), w * 2.0
-    for _ in range(growth.SWEPT + 1):
+    for _ in range(leaks.SWEPT + 1):
         chain()
     old.backward(tg.ones(2), retain_graph=True)
 
@@ -368,7 +368,7 @@ def another_part_of_what_was_there(w: Any) -> None:
 def test_a_chain_that_grows_by_one_node_a_step_is_noticed_at_the_second_count_from_its_own_beginning(
     before: Callable[[Any], None],
 ) -> None:
-    w, n = leaf(), growth.SWEPT
+    w, n = leaf(), leaks.SWEPT
     before(w)
     call, text = call_that_warns(carried(w), 4 * n)
     assert call == 2 * n
@@ -386,7 +386,7 @@ def test_losses_without_backward_are_counted_from_the_last_backward_on() -> None
 
 
 def test_a_warning_comes_also_where_no_line_of_the_user_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(growth, "user_frame", lambda: None)
+    monkeypatch.setattr(leaks, "user_frame", lambda: None)
     w, losses = leaf(), []
     with pytest.warns(GrowingGraph, match="loss.item()"):
         for _ in range(CALLS):
@@ -395,10 +395,10 @@ def test_a_warning_comes_also_where_no_line_of_the_user_runs(monkeypatch: pytest
 
 def test_the_gradient_of_a_leaf_itself_makes_no_graph() -> None:
     w = leaf()
-    before = vars(growth.past).copy()
+    before = vars(leaks.past).copy()
     w.backward(tg.ones(2))
     w.backward(tg.ones(2), retain_graph=True)
-    assert w.grad.tolist() == [2.0, 2.0] and vars(growth.past) == before
+    assert w.grad.tolist() == [2.0, 2.0] and vars(leaks.past) == before
 
 
 def validating_as_one_should(w: Any) -> None:
@@ -439,27 +439,27 @@ def losses_of_which_some_are_let_go(w: Any) -> None:
     losses = []
     for k in range(1, CALLS + 1):
         loss = step(w)
-        if k != growth.EVERY:
+        if k != leaks.EVERY:
             losses.append(loss)
         del loss
 
 
 def truncated_training(w: Any) -> None:
     h = tg.ones(2)
-    for _ in range(4 * growth.SWEPT):
+    for _ in range(4 * leaks.SWEPT):
         h = tg.tanh(w * h.detach())
         h.sum().backward(retain_graph=True)
 
 
 def several_heads(w: Any) -> None:
     shared = tg.tanh(w * 2)
-    for k in range(4 * growth.SWEPT):
+    for k in range(4 * leaks.SWEPT):
         (shared * k).sum().backward(retain_graph=True)
 
 
 def new_heads_on_an_old_chain(w: Any) -> None:
     states = [tg.ones(2)]
-    for _ in range(4 * growth.SWEPT):
+    for _ in range(4 * leaks.SWEPT):
         states.append(tg.tanh(w * states[-1]))
     for state in states[1:]:
         (state * 2).sum().backward(retain_graph=True)
@@ -467,7 +467,7 @@ def new_heads_on_an_old_chain(w: Any) -> None:
 
 def losses_of_all_steps_one_by_one(w: Any) -> None:
     h, losses = tg.ones(2), []
-    for _ in range(4 * growth.SWEPT):
+    for _ in range(4 * leaks.SWEPT):
         h = tg.tanh(w * h)
         losses.append(h.sum())
     for loss in losses:
@@ -476,12 +476,12 @@ def losses_of_all_steps_one_by_one(w: Any) -> None:
 
 def rows_of_a_jacobian(w: Any) -> None:
     y = tg.tanh(w * 2)
-    for _ in range(2 * growth.SWEPT):
+    for _ in range(2 * leaks.SWEPT):
         y.backward(tg.ones(2), retain_graph=True)
 
 
 def penalties(w: Any) -> None:
-    for _ in range(4 * growth.SWEPT):
+    for _ in range(4 * leaks.SWEPT):
         (g,) = tg.autograd.grad((w**3).sum(), w, create_graph=True)
         (g * g).sum().backward(create_graph=True)
         w.grad = None

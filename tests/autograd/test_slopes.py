@@ -10,7 +10,7 @@ import pytest
 from tinygrad_rnn.autograd.diagnosis import _pattern
 from tinygrad_rnn.autograd.localise import input_names
 from tinygrad_rnn.autograd.numeric import Problem
-from tinygrad_rnn.autograd.slopes import Slopes, slopes
+from tinygrad_rnn.autograd.one_sided import Slopes, slopes
 from tinygrad_rnn.nn import Linear
 
 EPS = 2.0**-20

@@ -9,7 +9,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.support import arrays
-from tinygrad_rnn.backend import blocks
+from tinygrad_rnn.backend.gpu import device_copies
 
 
 @pytest.fixture
@@ -21,8 +21,8 @@ def double() -> Any:
 @pytest.fixture
 def copies(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     found: list[int] = []
-    copy = blocks._copy
-    monkeypatch.setattr(blocks, "_copy", lambda *args: (found.append(args[-1]), copy(*args)))
+    copy = device_copies._copy
+    monkeypatch.setattr(device_copies, "_copy", lambda *args: (found.append(args[-1]), copy(*args)))
     return found
 
 
@@ -33,16 +33,16 @@ def test_parts_of_several_widths(double: Any, copies: list[int], axis: int) -> N
         shape = [2, 4, 3]
         shape[axis] = k
         parts.append(np.random.default_rng(k).normal(size=shape))
-    found = blocks.joined(double, [double.asarray(p) for p in parts], axis)
+    found = device_copies.joined(double, [double.asarray(p) for p in parts], axis)
     np.testing.assert_array_equal(found.get(), np.concatenate(parts, axis))
     assert len(copies) == 3
 
 
 def test_parts_that_do_not_lie_together_are_left_to_the_module(double: Any, copies: list[int]) -> None:
     a = double.asarray(np.arange(6.0).reshape(2, 3))
-    np.testing.assert_array_equal(blocks.joined(double, [a.T, a.T], 1).get(), np.concatenate([a.get().T] * 2, 1))
+    np.testing.assert_array_equal(device_copies.joined(double, [a.T, a.T], 1).get(), np.concatenate([a.get().T] * 2, 1))
     with pytest.raises(TypeError):
-        blocks.joined(double, [a, np.ones((2, 3))], 0)
+        device_copies.joined(double, [a, np.ones((2, 3))], 0)
     assert not copies
 
 
@@ -59,7 +59,7 @@ def test_parts_that_do_not_lie_together_are_left_to_the_module(double: Any, copi
 )
 def test_halves_become_dense(double: Any, copies: list[int], cut: Any, copied: int) -> None:
     a = np.arange(24.0).reshape(2, 3, 4)
-    found = blocks.dense(double, double.asarray(a)[cut])
+    found = device_copies.dense(double, double.asarray(a)[cut])
     np.testing.assert_array_equal(found.get(), a[cut])
     assert found.flags.c_contiguous and len(copies) == copied
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.nvrtc import compile_cuda, needs_nvrtc
-from tinygrad_rnn.backend import clusters
-from tinygrad_rnn.backend.kernels import Gpu, KernelError
+from tinygrad_rnn.backend.gpu import clusters
+from tinygrad_rnn.backend.gpu.kernels import Gpu, KernelError
 from tinygrad_rnn.kernels.recurrent.cuda.cells import CELLS
 from tinygrad_rnn.kernels.recurrent.cuda.tilings import candidates, step_time
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_rnn.backend import fill
-from tinygrad_rnn.backend import random as R
+from tinygrad_rnn.backend.random import draws as R
+from tinygrad_rnn.backend.random import inplace
 
 VIEWS = {
     "plain": ((4, 5, 3), lambda x: x),
@@ -24,11 +24,11 @@ VIEWS = {
     "empty": ((0, 3), lambda x: x.swapaxes(0, 1)),
 }
 FILLS = {
-    "uniform": (lambda x: fill.fill_uniform(x, -1.0, 2.0), lambda t: t.uniform_(-1.0, 2.0)),
-    "normal": (lambda x: fill.fill_normal(x, 0.5, 2.0), lambda t: t.normal_(0.5, 2.0)),
-    "bernoulli": (lambda x: fill.fill_bernoulli(x, 0.3), lambda t: t.bernoulli_(0.3)),
-    "exponential": (lambda x: fill.fill_exponential(x, 2.0), lambda t: t.exponential_(2.0)),
-    "random": (lambda x: fill.fill_random(x, 3, 99), lambda t: t.random_(3, 99)),
+    "uniform": (lambda x: inplace.fill_uniform(x, -1.0, 2.0), lambda t: t.uniform_(-1.0, 2.0)),
+    "normal": (lambda x: inplace.fill_normal(x, 0.5, 2.0), lambda t: t.normal_(0.5, 2.0)),
+    "bernoulli": (lambda x: inplace.fill_bernoulli(x, 0.3), lambda t: t.bernoulli_(0.3)),
+    "exponential": (lambda x: inplace.fill_exponential(x, 2.0), lambda t: t.exponential_(2.0)),
+    "random": (lambda x: inplace.fill_random(x, 3, 99), lambda t: t.random_(3, 99)),
 }
 
 
@@ -63,7 +63,7 @@ def test_a_dropout_mask_follows_the_memory_of_its_input_as_in_torch(view: str) -
     with torch.random.fork_rng():
         torch.manual_seed(6)
         theirs = torch.nn.functional.dropout(take(torch.ones(shape)), 0.4)
-    ours = fill.dropout_like(take(np.ones(shape, "float32")), 0.4)
+    ours = inplace.dropout_like(take(np.ones(shape, "float32")), 0.4)
     assert ours.dtype == np.float32
     assert (ours == theirs.numpy()).all()
 
@@ -71,7 +71,7 @@ def test_a_dropout_mask_follows_the_memory_of_its_input_as_in_torch(view: str) -
 def test_a_broadcast_input_gets_a_mask_in_plain_order() -> None:
     wide = np.broadcast_to(np.ones((1, 4), "float32"), (3, 4))
     R.manual_seed(2)
-    mask = fill.dropout_like(wide, 0.5)
+    mask = inplace.dropout_like(wide, 0.5)
     R.manual_seed(2)
     assert (mask == R.dropout_mask((3, 4), 0.5)).all()
 
@@ -79,5 +79,5 @@ def test_a_broadcast_input_gets_a_mask_in_plain_order() -> None:
 def test_probabilities_of_each_place_are_used_in_the_order_of_memory() -> None:
     odds = np.array([[0.0, 1.0, 0.0], [1.0, 1.0, 0.0]])
     out = np.full((3, 2), 7.0).T
-    fill.fill_bernoulli(out, odds)
+    inplace.fill_bernoulli(out, odds)
     assert (out == odds).all()

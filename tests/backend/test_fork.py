@@ -15,7 +15,7 @@ FORKS = 20
 PROGRAM = """
 import os, signal, sys, threading, time
 import tinygrad_rnn as tg
-from tinygrad_rnn.backend.threads import one_blas_thread
+from tinygrad_rnn.backend.cpu.threads import one_blas_thread
 
 work, forks = sys.argv[1], int(sys.argv[2])
 tg.set_num_threads(2)

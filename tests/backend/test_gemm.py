@@ -10,7 +10,8 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.support import arrays
-from tinygrad_rnn.backend import gemm, to_numpy
+from tinygrad_rnn.backend import to_numpy
+from tinygrad_rnn.backend.gpu import gemm
 
 LAYOUTS = {
     "rows": lambda xp, a: xp.asarray(a),

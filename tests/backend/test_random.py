@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.backend import box_muller
-from tinygrad_rnn.backend import random as R
+from tinygrad_rnn.backend.random import box_muller
+from tinygrad_rnn.backend.random import draws as R
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, DeviceError, DtypeError, ShapeRuntimeError
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "random_streams.npz")

@@ -17,7 +17,7 @@ from benchmarks.gpu import bounds, check, clock, families, latency, program, ref
 from benchmarks.gpu.places import Places
 from benchmarks.gpu.rows import Rows
 from tests.support import arrays, emulated, emulator, nvrtc
-from tinygrad_rnn.backend import kernels
+from tinygrad_rnn.backend.gpu import kernels
 from tinygrad_rnn.errors import UsageError
 
 ON_DOUBLE = Places(ours="cuda", theirs="cpu", dry=True)

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_rnn.backend import environment
+from tinygrad_rnn.backend.cpu import environment
 from tinygrad_rnn.bench import accelerator, program
+from tinygrad_rnn.bench.cases import CUDA_WORKS, WORKS
 from tinygrad_rnn.bench.machine import cores, machine
-from tinygrad_rnn.bench.works import CUDA_WORKS, WORKS
 from tinygrad_rnn.train.cli import main
 
 COMMAND = [sys.executable, "-m", "tinygrad_rnn", "bench", "--quick", "--threads", "1"]

@@ -149,9 +149,9 @@ def test_a_value_is_stale_only_if_its_own_entries_were_written(layout: str) -> N
 
 
 def test_of_more_places_than_are_remembered_the_older_are_called_stale(monkeypatch: pytest.MonkeyPatch) -> None:
-    from tinygrad_rnn.tape import clock
+    from tinygrad_rnn.tape.inplace import versions
 
-    monkeypatch.setattr(clock, "MOST", 8)
+    monkeypatch.setattr(versions, "MOST", 8)
     w, x = leaf(2), tg.zeros(200, 1, dtype=tg.float64)
     early = x[0] * w
     for t in range(1, 150):
@@ -185,7 +185,7 @@ def test_a_write_to_everything_is_not_forgotten_among_many_small_ones() -> None:
 
 
 def test_an_output_of_a_fused_primitive_is_watched_though_its_residual_is_another_array() -> None:
-    from tinygrad_rnn.tape.fused import fused
+    from tinygrad_rnn.tape.multi_output import fused
 
     double = fused(
         "double_of_tests",
@@ -202,7 +202,7 @@ def test_an_output_of_a_fused_primitive_is_watched_though_its_residual_is_anothe
 
 
 def test_what_the_second_order_of_a_fused_primitive_saved_is_watched() -> None:
-    from tinygrad_rnn.tape.fused import fused
+    from tinygrad_rnn.tape.multi_output import fused
 
     cube = fused(
         "cube_of_tests",
@@ -734,10 +734,10 @@ def test_no_cycles_and_nothing_is_kept_alive() -> None:
         view.detach_()
         gone = [weakref.ref(t) for t in (y, view, other)]
         nodes = [weakref.ref(t._node) for t in (y, other)]
-        clock = x._own_clock()
+        versions = x._own_clock()
         for _ in range(100):
             x.reshape(1, 3)
-        assert not clock.views
+        assert not versions.views
         del y, view, other
         assert all(reference() is None for reference in gone + nodes)
     finally:
@@ -764,7 +764,7 @@ def test_filling_a_tensor_over_time_records_one_node_per_step() -> None:
 def test_the_way_back_through_writes_to_slices_moves_slices_not_wholes(
     how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tinygrad_rnn.tape.rewrite import Erased
+    from tinygrad_rnn.tape.inplace.writes import Erased
 
     wholes: list[int] = []
     start = Erased.start
@@ -887,11 +887,11 @@ def test_the_message_calls_types_as_pytorch_does(dtype: Any, name: str) -> None:
 
 def test_the_way_back_past_writes_looks_at_each_place_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """In ``outputs[t] = f(outputs[t - 1])`` every saved value is held against the writes after it."""
-    from tinygrad_rnn.tape import clock
+    from tinygrad_rnn.tape.inplace import versions
 
     looked: list[int] = []
-    bounds = clock._bounds
-    monkeypatch.setattr(clock, "_bounds", lambda a: looked.append(1) or bounds(a))
+    bounds = versions._bounds
+    monkeypatch.setattr(versions, "_bounds", lambda a: looked.append(1) or bounds(a))
     w, T = leaf(0.5, 0.25), 100
     outputs = tg.zeros(T, 2, dtype=tg.float64)
     outputs[0] = w

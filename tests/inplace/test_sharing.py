@@ -103,7 +103,7 @@ def test_windows_of_a_diagonal_can_be_written_to_and_windows_of_repeated_memory_
 
 def test_a_write_looks_once_at_each_view_of_a_chain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not once for each pair: a chain of views costs its length, however long it is."""
-    from tinygrad_rnn.tape import views
+    from tinygrad_rnn.tape.inplace import views
 
     w = tg.ones(2, requires_grad=True)
     x = y = w * 1

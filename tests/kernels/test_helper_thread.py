@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_rnn.backend.threads import one_blas_thread, set_num_threads
+from tinygrad_rnn.backend.cpu.threads import one_blas_thread, set_num_threads
 from tinygrad_rnn.kernels.recurrent.numpy import helper_thread, input_and_state, lstm
 from tinygrad_rnn.kernels.recurrent.numpy.helper_thread import Beside
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tinygrad_rnn.backend.threads import get_num_threads, one_blas_thread
+from tinygrad_rnn.backend.cpu.threads import get_num_threads, one_blas_thread
 from tinygrad_rnn.kernels.recurrent.prefetch import Ahead
 
 

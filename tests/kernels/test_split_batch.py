@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.backend.threads import get_num_threads, set_num_threads
+from tinygrad_rnn.backend.cpu.threads import get_num_threads, set_num_threads
 from tinygrad_rnn.kernels.recurrent import dispatch
 from tinygrad_rnn.kernels.recurrent.numpy import split_batch
 

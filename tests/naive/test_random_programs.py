@@ -17,7 +17,7 @@ from tests.support.profiles import examples
 from tests.support.wrong import times
 from tinygrad_rnn.tape.primitive import REGISTRY
 from tinygrad_rnn.testing import CheckFailed, Program, assert_gradients, assert_program, programs
-from tinygrad_rnn.testing.moves import MOVES
+from tinygrad_rnn.testing.random_programs.moves import MOVES
 
 TITLE = "random programs"
 KNOWN = sorted(set(MOVES) & set(FORWARD))

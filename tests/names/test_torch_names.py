@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import absent
+from tinygrad_rnn import unknown_names
 from tinygrad_rnn.errors import ArgumentTypeError, DeviceError
 from tinygrad_rnn.ops.numpy_protocol import FUNCTIONS, UFUNCS
 
@@ -172,7 +172,7 @@ def test_the_class_itself_makes_float32_as_pytorch_has_it() -> None:
     assert values[0] == 1
 
 
-INSTEAD = [(module, name) for module, known in absent.INSTEAD.items() for name in known]
+INSTEAD = [(module, name) for module, known in unknown_names.INSTEAD.items() for name in known]
 
 
 @pytest.mark.parametrize(("module", "name"), INSTEAD)
@@ -192,7 +192,7 @@ def test_names_that_hints_point_to_are_there() -> None:
 
 @pytest.mark.parametrize("name", [name for module, name in INSTEAD if module == "tinygrad_rnn"])
 def test_numpys_functions_are_said_to_give_gradients_exactly_where_they_do(name: str) -> None:
-    text = absent.INSTEAD["tinygrad_rnn"][name]
+    text = unknown_names.INSTEAD["tinygrad_rnn"][name]
     here = [f for f in (getattr(np, name, None), getattr(np.linalg, name, None)) if f in FUNCTIONS or f in UFUNCS]
     said = re.search(r"NumPy's np\.(linalg\.)?(\w+) takes tensors, and gradients pass", text)
     assert bool(here) == (said is not None) or name == "chain_matmul"
@@ -218,7 +218,7 @@ def test_to_ask_for_an_absent_name_makes_no_text(monkeypatch: pytest.MonkeyPatch
     def no_text(*args: object) -> str:
         raise AssertionError("the hint was made")
 
-    monkeypatch.setattr(absent, "_hint", no_text)
+    monkeypatch.setattr(unknown_names, "_hint", no_text)
     for module in (tg, tg.nn, tg.nn.functional, tg.optim, tg.autograd, tg.utils, tg.cuda, tg.serialization):
         assert not hasattr(module, "absentt") and getattr(module, "absentt", 3) == 3
 

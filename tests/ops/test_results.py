@@ -23,7 +23,7 @@ from tinygrad_rnn import errors
 from tinygrad_rnn.backend import aligned_empty
 from tinygrad_rnn.kernels.recurrent import checkpointing
 from tinygrad_rnn.kernels.recurrent.numpy import schedule
-from tinygrad_rnn.ops import pieces
+from tinygrad_rnn.ops import splitting
 from tinygrad_rnn.ops.recurrent import conventions, sequence
 
 TABLE = Path(__file__).with_name("results.txt")
@@ -248,7 +248,7 @@ def test_a_recorded_write_in_place_copies_nothing_that_no_gradient_reads() -> No
 def test_entries_taken_to_be_read_alone_are_stale_after_a_write() -> None:
     x = tg.ones(2, 3, requires_grad=True)
     y = x * 2
-    first, second = pieces.entries(y)
+    first, second = splitting.entries(y)
     loss = (first * first).sum() + second.sum()
     with tg.no_grad():
         y.add_(1)

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygrad_rnn.backend import cuda
+from tinygrad_rnn.backend.gpu import cupy_access
 
 
 def no_gpu_reason() -> str | None:
     """Why tests marked ``gpu`` cannot run here; None if they can."""
-    return cuda.unavailable_reason()
+    return cupy_access.unavailable_reason()
 
 
 @contextmanager
@@ -27,13 +27,13 @@ def module(name: str) -> Iterator[Any]:
     from tests.support import fakecupy
 
     before = {key: sys.modules.get(key) for key in fakecupy.MODULES}
-    reason = cuda.unavailable_reason
+    reason = cupy_access.unavailable_reason
     fakecupy.install()
-    cuda.unavailable_reason = lambda: None  # type: ignore[assignment]
+    cupy_access.unavailable_reason = lambda: None  # type: ignore[assignment]
     try:
         yield fakecupy
     finally:
-        cuda.unavailable_reason = reason
+        cupy_access.unavailable_reason = reason
         for key, value in before.items():
             if value is None:
                 sys.modules.pop(key, None)

@@ -23,7 +23,7 @@ from unittest import mock
 import numpy as np
 
 from tests.support import arrays, fakecuda, fakecupy
-from tinygrad_rnn.backend import kernels
+from tinygrad_rnn.backend.gpu import kernels
 
 __all__ = ["COMPILER", "RawModule", "device"]
 

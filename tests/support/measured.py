@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.support.profiles import THOROUGH
-from tinygrad_rnn.tape.table import table
+from tinygrad_rnn.tape.observe.text_table import table
 
 __all__ = ["measured", "show"]
 

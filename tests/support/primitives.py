@@ -6,11 +6,11 @@ import importlib
 from typing import Any
 
 import numpy as np
+from tinygrad_rnn.testing.samples import rows
 
 from tinygrad_rnn.autograd import extension
 from tinygrad_rnn.tape.primitive import REGISTRY
-from tinygrad_rnn.testing import rows
-from tinygrad_rnn.testing.sampling import SAMPLES
+from tinygrad_rnn.testing.sample_calls.sampling import SAMPLES
 
 __all__ = ["CHECKED", "REGISTRY", "SAMPLED", "reached", "same"]
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from tinygrad_rnn.tape.part import Part
+from tinygrad_rnn.tape.partial_gradient import Part
 
 __all__ = ["mapped", "times"]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tests.support.profiles import examples
-from tinygrad_rnn.tape.fused import fused
+from tinygrad_rnn.tape.multi_output import fused
 from tinygrad_rnn.tape.tensor import wrap
 from tinygrad_rnn.testing import Program, assert_tied_is_sum_of_untied, programs
 

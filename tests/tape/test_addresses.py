@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.profiles import examples
-from tinygrad_rnn.tape.clock import _bounds, shared
-from tinygrad_rnn.tape.rewrite import _repeats
+from tinygrad_rnn.tape.inplace.versions import _bounds, shared
+from tinygrad_rnn.tape.inplace.writes import _repeats
 from tinygrad_rnn.testing import shapes
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.tape.format import set_printoptions
+from tinygrad_rnn.ops.tensor_text import set_printoptions
 
 FLOATS = [np.float16, np.float32, np.float64]
 OTHERS = [np.int64, np.int32, np.uint8, np.bool_, np.complex64, np.complex128]

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 import tinygrad_rnn as tg
 from tests.support.profiles import examples
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, GraphError
-from tinygrad_rnn.tape.fused import fused
 from tinygrad_rnn.tape.modes import state
-from tinygrad_rnn.tape.recording import Share
-from tinygrad_rnn.tape.table import table
+from tinygrad_rnn.tape.multi_output import fused
+from tinygrad_rnn.tape.observe.tape import Share
+from tinygrad_rnn.tape.observe.text_table import table
 from tinygrad_rnn.tape.tensor import wrap
 from tinygrad_rnn.testing import Program, programs
 

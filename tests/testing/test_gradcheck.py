@@ -184,7 +184,7 @@ def test_outputs_without_a_gradient_count_as_zeros(scrap: Any) -> None:
     def joint(gs: Any, residual: Any, a: Any, needs: Any) -> Any:
         return [(1.0 if gs[0] is None else 2 * gs[0]) + (0 if gs[1] is None else 3 * gs[1])]
 
-    from tinygrad_rnn.tape.fused import fused
+    from tinygrad_rnn.tape.multi_output import fused
 
     bad = fused("forgets_none", lambda a: ((a * 2, a * 3), None), joint, lambda a: (a * 2, a * 3))
     with pytest.raises(GradcheckError, match="Expected all input grads to be undefined or zero|Jacobian mismatch"):

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tinygrad_rnn.backend.random import fork_rng
+from tinygrad_rnn.backend.random.draws import fork_rng
 from tinygrad_rnn.train.cli import main
 
 SMALL = "--hidden 8 --embedding 4 --batch 4 --bptt 8 --updates 30 --eval-every 10 --checkpoint-every 7 --quiet".split()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tinygrad_rnn.backend import cuda
-from tinygrad_rnn.backend.blas import Blas, blas, wished_kernel
+from tinygrad_rnn.backend.cpu.blas import Blas, blas, wished_kernel
+from tinygrad_rnn.backend.gpu import cupy_access
 from tinygrad_rnn.bench.machine import cores
 from tinygrad_rnn.train import doctor as program
 from tinygrad_rnn.train.cli import main
@@ -83,7 +83,7 @@ def test_a_missing_numba_is_mended_by_its_extra(healthy: pytest.MonkeyPatch) -> 
 
 def test_cupy_without_a_gpu_is_told_with_its_reason(healthy: pytest.MonkeyPatch) -> None:
     here(healthy, "numba", "cupy")
-    healthy.setattr(cuda, "unavailable_reason", lambda: "CuPy is installed, but no GPU answers (it sleeps)")
+    healthy.setattr(cupy_access, "unavailable_reason", lambda: "CuPy is installed, but no GPU answers (it sleeps)")
     ((problem, remedy),) = advice(FINE)
     assert "no GPU answers (it sleeps)" in problem and remedy.startswith("nvidia-smi")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygrad_rnn.backend import cuda
+from tinygrad_rnn.backend.gpu import cupy_access
 from tinygrad_rnn.serialization import load, save, save_arrays
 
 Check = Callable[..., str]
@@ -93,9 +93,9 @@ def test_a_text_too_short_for_batch_and_bptt(mistake: Check, tmp_path: Path) -> 
 
 def test_cuda_without_cupy(mistake: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "cupy", None)  # makes the import fail
-    cuda.unavailable_reason.cache_clear()
+    cupy_access.unavailable_reason.cache_clear()
     said = mistake("train", "--device", "cuda")
-    cuda.unavailable_reason.cache_clear()
+    cupy_access.unavailable_reason.cache_clear()
     assert "--device cuda" in said and "CuPy cannot be imported" in said and "pip install" in said
 
 
@@ -107,9 +107,9 @@ def test_cuda_without_a_gpu(mistake: Check, monkeypatch: pytest.MonkeyPatch) -> 
 
     cupy = type("cupy", (), {"cuda": type("cuda", (), {"runtime": Runtime}), "ndarray": type("ndarray", (), {})})
     monkeypatch.setitem(__import__("sys").modules, "cupy", cupy)
-    cuda.unavailable_reason.cache_clear()
+    cupy_access.unavailable_reason.cache_clear()
     said = mistake("train", "--device", "cuda")
-    cuda.unavailable_reason.cache_clear()
+    cupy_access.unavailable_reason.cache_clear()
     assert "no GPU answers" in said and "no CUDA-capable device is detected" in said
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinygrad_rnn.backend import environment
+from tinygrad_rnn.backend.cpu import environment
 from tinygrad_rnn.serialization import load, load_arrays
 from tinygrad_rnn.train.cli import main
 from tinygrad_rnn.train.config import Config

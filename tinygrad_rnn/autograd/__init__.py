@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..absent import absent
 from ..tape.backward import backward, grad
-from ..tape.growth import GrowingGraph
 from ..tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from ..tape.observe.leaks import GrowingGraph
+from ..unknown_names import absent
 from . import function, functional, graph
 from .anomaly import AnomalyError, detect_anomaly, is_anomaly_enabled, set_detect_anomaly
 from .extension import primitive

@@ -16,9 +16,9 @@ from ..backend import array_module
 from ..errors import GraphError, TinygradRnnError
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
-from ..tape.part import Part
+from ..tape.observe.source_line import Line, user_frame
+from ..tape.partial_gradient import Part
 from ..tape.tensor import Tensor
-from ..tape.where import Line, user_frame
 from ..typing import Array, Value
 
 __all__ = ["AnomalyError", "detect_anomaly", "is_anomaly_enabled", "set_detect_anomaly"]

@@ -18,13 +18,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..backend.quiet import unreported
-from ..backend.random import default_generator
+from ..backend.random.draws import default_generator
 from ..errors import ArgumentError, GraphError, InplaceError
+from ..tape.hooks.node_hooks import replace_primitive
 from ..tape.modes import state, watched
 from ..tape.nested import tensors_in
 from ..tape.node import Leaf, Node, now
 from ..tape.primitive import Primitive
-from ..tape.standin import replace_primitive
 from ..tape.sweep import contributions
 from ..typing import Params, Value
 

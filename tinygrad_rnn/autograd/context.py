@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ArgumentTypeError, GraphError, InplaceError, ShapeRuntimeError
-from ..tape.fused import outputs_of
+from ..tape.multi_output import outputs_of
 from ..tape.node import Clock, Leaf, Node, _type_name
 from ..tape.sweep import FREED
 from ..tape.tensor import Tensor, wrap

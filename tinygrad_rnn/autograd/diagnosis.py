@@ -21,7 +21,7 @@ from ..errors import TinygradRnnError
 from ..tape.tensor import Tensor, wrap
 from .localise import TOLERANCE, Suspect, input_names, search
 from .numeric import Problem
-from .slopes import Slopes, slopes
+from .one_sided import Slopes, slopes
 
 __all__ = ["GradcheckError", "Jacobians", "Mismatch", "explain"]
 

@@ -14,10 +14,10 @@ from typing import Any
 from ..backend import array_module
 from ..errors import ArgumentTypeError, GraphError, ShapeRuntimeError, TinygradRnnError
 from ..ops import cast, sum_to
+from ..tape.inplace.writes import check_write, commit
 from ..tape.modes import state, within
 from ..tape.node import Clock, Node
 from ..tape.primitive import Primitive
-from ..tape.rewrite import check_write, commit
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
 from .context import FunctionCtx, FunctionNode, Saved

@@ -19,8 +19,8 @@ from ..backend import array_module
 from ..errors import ArgumentError, ArgumentTypeError, GraphError, ShapeRuntimeError
 from ..ops import reshape, stack
 from ..tape.backward import grad
-from ..tape.fused import alias
 from ..tape.modes import enable_grad
+from ..tape.multi_output import alias
 from ..tape.tensor import Tensor, wrap
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]

@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..backend import to_numpy
+from ..tape.hooks.node_hooks import stand_in
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
+from ..tape.observe.observer import Watching
 from ..tape.primitive import Primitive
-from ..tape.standin import stand_in
 from ..tape.sweep import contributions
 from ..tape.tensor import Tensor, wrap
-from ..tape.watcher import Watching
 from ..typing import Value
 from .context import FunctionCtx, Packed
 

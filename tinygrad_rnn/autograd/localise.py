@@ -21,12 +21,12 @@ from ..errors import TinygradRnnError
 from ..tape.backward import grad
 from ..tape.modes import watched
 from ..tape.node import Leaf, Node
+from ..tape.observe.source_line import Line, user_line
 from ..tape.primitive import Primitive
 from ..tape.tensor import Tensor, wrap
-from ..tape.where import Line, user_line
 from .function import Function
 from .numeric import Problem, project, to_host
-from .slopes import slopes
+from .one_sided import slopes
 
 __all__ = ["Suspect", "Trial", "first_wrong", "gradient_problem", "gradients_of", "input_names", "search", "try_record"]
 

@@ -1,6 +1,5 @@
 """Arrays, devices and random streams: the only package that imports CuPy."""
 
-from . import cuda
 from .arrays import array_module, has_own_operators, is_array, is_pinned, on_gpu, pinned, raw_array, shown, to_numpy
 from .device import CPU, Device, array_device, get_default_device, set_default_device, to_device, wanted
 from .dtypes import DTYPES, NUMBERS, as_dtype, check_numbers, dtype, not_implemented, only, scalar_name
@@ -16,7 +15,6 @@ __all__ = [
     "array_module",
     "as_dtype",
     "check_numbers",
-    "cuda",
     "dtype",
     "get_default_device",
     "has_own_operators",

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..errors import ArgumentTypeError
 from ..typing import Array
-from . import cuda
+from .gpu import cupy_access
 
 __all__ = ["array_module", "has_own_operators", "is_array", "is_pinned", "on_gpu", "pinned", "raw_array", "shown"]
 __all__ += ["to_numpy"]
@@ -53,7 +53,7 @@ def is_array(x: object) -> bool:
 
 def to_numpy(x: Array) -> Any:
     """A NumPy array of the same values: ``x`` itself on the host, a copy from the GPU."""
-    return cuda.module().asnumpy(x) if on_gpu(x) else np.asarray(x)
+    return cupy_access.module().asnumpy(x) if on_gpu(x) else np.asarray(x)
 
 
 def pinned(x: Any) -> Any:
@@ -62,7 +62,7 @@ def pinned(x: Any) -> Any:
     Raises:
         DeviceError: there is no GPU.
     """
-    cuda.require()
+    cupy_access.require()
     import cupyx
 
     out = cupyx.empty_pinned(x.shape, x.dtype)

@@ -9,8 +9,8 @@ import numpy as np
 
 from ..errors import ArgumentTypeError, DeviceError
 from ..typing import Array
-from . import cuda
 from .arrays import on_gpu, to_numpy
+from .gpu import cupy_access
 
 __all__ = ["Device", "array_device", "get_default_device", "set_default_device", "to_device", "wanted"]
 
@@ -91,7 +91,7 @@ def set_default_device(device: Device | str | int | None) -> None:
     """
     chosen = None if device is None else Device(device)
     if chosen is not None and chosen.type == "cuda":
-        cuda.require()
+        cupy_access.require()
     _default.device = chosen
 
 
@@ -104,7 +104,7 @@ def get_default_device() -> Device:
     chosen = _default.device or CPU
     if chosen.type == "cpu" or chosen.index is not None:
         return chosen
-    return Device("cuda", int(cuda.require().cuda.runtime.getDevice()))
+    return Device("cuda", int(cupy_access.require().cuda.runtime.getDevice()))
 
 
 def wanted(device: Any) -> Any:
@@ -128,7 +128,7 @@ def to_device(x: Array, device: Device | str) -> Array:
         return to_numpy(x) if not isinstance(x, np.ndarray) else x
     if on_gpu(x) and target.index in (None, x.device.id):
         return x
-    cupy: Any = cuda.require()
+    cupy: Any = cupy_access.require()
     if target.index is None:
         return cupy.asarray(x)
     if not target.index < cupy.cuda.runtime.getDeviceCount():

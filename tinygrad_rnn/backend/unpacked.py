@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from .blas import blas
+from .cpu.blas import blas
 
 __all__ = ["multiplies_unpacked"]
 

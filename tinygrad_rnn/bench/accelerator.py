@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import cuda
+from ..backend.gpu import cupy_access
 from .cells import cell_loop
 from .measure import OURS, Job
 
@@ -22,12 +22,12 @@ __all__ = ["cell_jobs", "cuda_layer_jobs", "unavailable", "waiting"]
 
 def unavailable() -> str | None:
     """Why there is nothing to measure here; None if there is a GPU."""
-    return cuda.unavailable_reason()
+    return cupy_access.unavailable_reason()
 
 
 def waiting() -> Callable[[], object]:
     """What waits until the GPU has done everything that was asked of it."""
-    waits: list[Callable[[], object]] = [cuda.require().cuda.Device().synchronize]
+    waits: list[Callable[[], object]] = [cupy_access.require().cuda.Device().synchronize]
     if _torch() is not None:
         waits.append(_torch().cuda.synchronize)
     return lambda: [wait() for wait in waits]

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ..backend.blas import blas
+from ..backend.cpu.blas import blas
 
 __all__ = ["cores", "machine", "processor", "version"]
 

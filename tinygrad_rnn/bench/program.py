@@ -21,14 +21,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-from ..backend.environment import THREADS, described, fast
+from ..backend.cpu.environment import THREADS, described, fast
 from ..errors import UsageError
 from ..terminal import Outlet, patient_streams, settle, told
 from .accelerator import unavailable, waiting
+from .cases import CUDA_WORKS, PEERS, WORKS, Session, present
 from .machine import cores, machine, processor
 from .measure import Result
 from .report import describe, summary, write_json
-from .works import CUDA_WORKS, PEERS, WORKS, Session, present
 
 __all__ = ["add_arguments", "main", "run"]
 

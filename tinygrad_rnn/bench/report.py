@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..tape.table import table
+from ..tape.observe.text_table import table
 from .measure import Result
 
 __all__ = ["describe", "summary", "write_json"]

@@ -4,7 +4,7 @@
 >>> device = tg.device("cuda" if tg.cuda.is_available() else "cpu")
 
 All answers come from CuPy; without it, or without a device that answers, there is no GPU, and
-``tinygrad_rnn.backend.cuda.unavailable_reason()`` says why.
+``tinygrad_rnn.backend.gpu.cupy_access.unavailable_reason()`` says why.
 
     devices.py    which GPUs there are, which is current, what they can do
     memory.py     what arrays hold of their memory
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..absent import absent
+from ..unknown_names import absent
 from . import devices, memory, seeds, streams
 from .devices import *  # noqa: F403
 from .memory import *  # noqa: F403

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ..backend import Device, array_device, cuda, is_array
+from ..backend import Device, array_device, is_array
+from ..backend.gpu import cupy_access
 from ..errors import ArgumentError, DeviceError
 
 __all__ = ["DeviceProperties", "InvalidDevice", "current_device", "device", "device_count", "device_of"]
@@ -22,7 +23,7 @@ def is_available() -> bool:
     >>> isinstance(is_available(), bool)
     True
     """
-    return cuda.unavailable_reason() is None
+    return cupy_access.unavailable_reason() is None
 
 
 def init() -> None:
@@ -31,7 +32,7 @@ def init() -> None:
     Raises:
         DeviceError: there is no GPU.
     """
-    cuda.require()
+    cupy_access.require()
 
 
 def is_initialized() -> bool:
@@ -46,7 +47,7 @@ def is_bf16_supported(including_emulation: bool = True) -> bool:
 
 def device_count() -> int:
     """The number of GPUs that can be used; 0 without CuPy."""
-    return int(cuda.module().cuda.runtime.getDeviceCount()) if is_available() else 0
+    return int(cupy_access.module().cuda.runtime.getDeviceCount()) if is_available() else 0
 
 
 def current_device() -> int:
@@ -55,7 +56,7 @@ def current_device() -> int:
     Raises:
         DeviceError: there is no GPU.
     """
-    return int(cuda.require().cuda.runtime.getDevice())
+    return int(cupy_access.require().cuda.runtime.getDevice())
 
 
 def number_of(which: Device | str | int | None) -> int:
@@ -64,7 +65,7 @@ def number_of(which: Device | str | int | None) -> int:
     Raises:
         ArgumentError: it is no GPU. InvalidDevice: there is none of that number. DeviceError: there is none at all.
     """
-    count = int(cuda.require().cuda.runtime.getDeviceCount())
+    count = int(cupy_access.require().cuda.runtime.getDeviceCount())
     if which is None:
         return current_device()
     target = Device(which)
@@ -83,7 +84,7 @@ def set_device(device: Device | str | int) -> None:
         ArgumentError: not a GPU, or one without its number. InvalidDevice: no GPU has the number.
         DeviceError: there is no GPU.
     """
-    cupy = cuda.require()
+    cupy = cupy_access.require()
     if isinstance(device, int) and device < 0:
         return
     if not isinstance(device, int) and Device(device).type == "cuda" and Device(device).index is None:
@@ -106,12 +107,12 @@ class device:
     def __enter__(self) -> device:
         if self.idx >= 0:
             self.prev_idx = current_device()
-            cuda.require().cuda.Device(self.idx).use()
+            cupy_access.require().cuda.Device(self.idx).use()
         return self
 
     def __exit__(self, *error: object) -> None:
         if self.idx >= 0:
-            cuda.require().cuda.Device(self.prev_idx).use()
+            cupy_access.require().cuda.Device(self.prev_idx).use()
 
 
 class device_of(device):
@@ -181,7 +182,7 @@ def get_device_properties(device: Device | str | int | None = None) -> DevicePro
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
     """
     index = number_of(device)
-    told: dict[str, Any] = cuda.require().cuda.runtime.getDeviceProperties(index)
+    told: dict[str, Any] = cupy_access.require().cuda.runtime.getDeviceProperties(index)
     name = told["name"]
     major, minor = get_device_capability(index)
     return DeviceProperties(
@@ -207,7 +208,7 @@ def get_device_capability(device: Device | str | int | None = None) -> tuple[int
     Raises:
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
     """
-    digits = str(cuda.require().cuda.Device(number_of(device)).compute_capability)
+    digits = str(cupy_access.require().cuda.Device(number_of(device)).compute_capability)
     return int(digits[:-1]), int(digits[-1])
 
 
@@ -217,5 +218,5 @@ def synchronize(device: Device | str | int | None = None) -> None:
     Raises:
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
     """
-    cuda.require().cuda.Device(number_of(device)).synchronize()
+    cupy_access.require().cuda.Device(number_of(device)).synchronize()
 

@@ -11,7 +11,8 @@ import os
 import threading
 from typing import Any
 
-from ..backend import Device, cuda
+from ..backend import Device
+from ..backend.gpu import cupy_access
 from .devices import is_available, number_of
 
 __all__ = ["empty_cache", "ipc_collect", "max_memory_allocated", "max_memory_reserved", "mem_get_info"]
@@ -29,7 +30,7 @@ class _Peaks:
 
     def watch(self) -> None:
         """Count at every allocation from now on."""
-        cupy = cuda.require()
+        cupy = cupy_access.require()
         with self._lock:
             inner = cupy.cuda.get_allocator()
             if self._allocator is not None and inner == self._allocator:
@@ -104,7 +105,7 @@ reset_max_memory_allocated = reset_peak_memory_stats
 def empty_cache() -> None:
     """Give back the memory that no array holds."""
     if is_available():
-        cuda.module().get_default_memory_pool().free_all_blocks()
+        cupy_access.module().get_default_memory_pool().free_all_blocks()
 
 
 def ipc_collect() -> None:
@@ -117,7 +118,7 @@ def mem_get_info(device: Device | str | int | None = None) -> tuple[int, int]:
     Raises:
         DeviceError: there is no GPU.
     """
-    free, total = cuda.require().cuda.Device(number_of(device)).mem_info
+    free, total = cupy_access.require().cuda.Device(number_of(device)).mem_info
     return int(free), int(total)
 
 
@@ -131,11 +132,11 @@ def out_of_memory_error() -> type[BaseException]:
     """What is raised when a GPU has no memory left: CuPy's error; MemoryError where there is no CuPy."""
     if not is_available():
         return MemoryError
-    error: type[BaseException] = cuda.module().cuda.memory.OutOfMemoryError
+    error: type[BaseException] = cupy_access.module().cuda.memory.OutOfMemoryError
     return error
 
 
 def _ask(what: str, device: Device | str | int | None) -> int:
-    cupy = cuda.require()
+    cupy = cupy_access.require()
     with cupy.cuda.Device(number_of(device)):
         return int(getattr(cupy.get_default_memory_pool(), what)())

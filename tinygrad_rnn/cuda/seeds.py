@@ -10,7 +10,8 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-from ..backend import Device, generator
+from ..backend import Device
+from ..backend.random import generator
 
 __all__ = ["get_rng_state", "get_rng_state_all", "initial_seed", "manual_seed", "manual_seed_all", "seed", "seed_all"]
 __all__ += ["set_rng_state", "set_rng_state_all"]

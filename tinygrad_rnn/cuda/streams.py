@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..backend import Device, cuda
+from ..backend import Device
+from ..backend.gpu import cupy_access
 from ..errors import ArgumentError, ArgumentRuntimeError
 from .devices import number_of
 
@@ -37,7 +38,7 @@ class Event:
         if interprocess:
             raise ArgumentError("Event(interprocess=True): events are not shared between processes here")
         self.enable_timing = enable_timing
-        self._event: Any = cuda.require().cuda.Event(block=blocking, disable_timing=not enable_timing)
+        self._event: Any = cupy_access.require().cuda.Event(block=blocking, disable_timing=not enable_timing)
         self._recorded = False
 
     @property
@@ -77,7 +78,7 @@ class Event:
             raise ArgumentRuntimeError(
                 "Both events must be completed before calculating elapsed time. Call synchronize() of the later one"
             )
-        return float(cuda.require().cuda.get_elapsed_time(self._event, end_event._event))
+        return float(cupy_access.require().cuda.get_elapsed_time(self._event, end_event._event))
 
     def __repr__(self) -> str:
         place = f"{self.cuda_event:#x}" if self._recorded else "unrecorded"
@@ -99,7 +100,7 @@ class Stream:
     """
 
     def __init__(self, device: Device | str | int | None = None, priority: int = 0) -> None:
-        cupy = cuda.require()
+        cupy = cupy_access.require()
         self._number = number_of(device)
         with cupy.cuda.Device(self._number):
             more = {"priority": priority} if priority else {}  # which CuPy before 14 does not know
@@ -172,7 +173,7 @@ class StreamContext:
 
     def __enter__(self) -> None:
         if self.stream is not None:
-            self._device = cuda.require().cuda.Device(self.stream._number)
+            self._device = cupy_access.require().cuda.Device(self.stream._number)
             self._device.__enter__()
             self.stream._stream.__enter__()
 
@@ -194,7 +195,7 @@ def current_stream(device: Device | str | int | None = None) -> Stream:
         DeviceError: there is no GPU.
     """
     number = number_of(device)
-    cupy = cuda.require()
+    cupy = cupy_access.require()
     with cupy.cuda.Device(number):
         return Stream._around(cupy.cuda.get_current_stream(), number)
 
@@ -205,11 +206,11 @@ def default_stream(device: Device | str | int | None = None) -> Stream:
     Raises:
         DeviceError: there is no GPU.
     """
-    return Stream._around(cuda.require().cuda.Stream.null, number_of(device))
+    return Stream._around(cupy_access.require().cuda.Stream.null, number_of(device))
 
 
 def set_stream(stream: Stream | None) -> None:
     """Make a stream the current one from now on; None changes nothing."""
     if stream is not None:
-        cuda.require().cuda.Device(stream._number).use()
+        cupy_access.require().cuda.Device(stream._number).use()
         stream._stream.use()

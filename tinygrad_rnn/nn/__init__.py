@@ -1,6 +1,6 @@
 """Neural network layers, PyTorch-shaped: modules, parameters, losses, initialisation."""
 
-from ..absent import absent
+from ..unknown_names import absent
 from . import functional, init, modules, utils
 from .activation import (
     CELU,

@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 from ..backend import array_module
 from ..errors import TinygradRnnError
-from ..tape.fused import OUTPUT
-from ..tape.hooks import checked
+from ..tape.hooks.tensor_hooks import checked
 from ..tape.modes import state
+from ..tape.multi_output import OUTPUT
 from ..tape.node import Node
 from ..tape.primitive import Primitive
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Value
-from .caution import caution
+from .user_warning import caution
 
 if TYPE_CHECKING:
     from .module import Module

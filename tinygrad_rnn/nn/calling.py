@@ -8,9 +8,9 @@ from typing import Any
 
 from ..errors import TinygradRnnError
 from .backward_hooks import Borders, hook_last_node
-from .caution import caution
 from .hooks import ANYWHERE, EVERYWHERE, HookTable, RemovableHandle, add_backward_hook, add_hook
 from .state import State
+from .user_warning import caution
 
 __all__ = ["Calling", "PreHookError"]
 

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import TinygradRnnError
-from ..tape.hooks import RemovableHandle
+from ..tape.hooks.tensor_hooks import RemovableHandle
 
 __all__ = ["ANYWHERE", "EVERYWHERE", "HookTable", "MixedHooksError", "RemovableHandle", "registered"]
 __all__ += ["add_backward_hook", "add_hook", "empty_tables"]

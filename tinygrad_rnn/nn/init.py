@@ -14,18 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from ..absent import absent
 from ..backend import to_numpy
-from ..backend.fill import fill_normal, fill_uniform, put
-from ..backend.random import Generator, randperm
+from ..backend.random.draws import Generator, randperm
+from ..backend.random.inplace import fill_normal, fill_uniform, put
 from ..errors import ArgumentError
 from ..ops import arguments
-from ..tape.rewrite import check_memory
+from ..tape.inplace.writes import check_memory
 from ..tape.tensor import Tensor
 from ..typing import Array
+from ..unknown_names import absent
 from . import signatures
-from .caution import caution
-from .truncated import truncated_normal
+from .truncated_normal import truncated_normal
+from .user_warning import caution
 
 __all__ = [
     "calculate_gain",

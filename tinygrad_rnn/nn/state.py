@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import NUMBERS, array_device, is_array, to_device
-from ..backend.fill import put
+from ..backend.random.inplace import put
 from ..errors import ArgumentTypeError, CheckpointError
 from ..tape.tensor import Size, Tensor, wrap
 from .hooks import HookTable, RemovableHandle

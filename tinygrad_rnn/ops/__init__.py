@@ -16,7 +16,6 @@ from . import (
     index,
     linalg,
     methods,
-    pieces,
     products,
     random_draws,
     rearrange,
@@ -26,6 +25,7 @@ from . import (
     shape,
     softmaxes,
     sorting,
+    splitting,
     statistics,
     transcendental,
 )
@@ -41,7 +41,6 @@ from .dtypes import *
 from .elementwise import *
 from .index import *
 from .linalg import *
-from .pieces import *
 from .products import *
 from .random_draws import *
 from .rearrange import *
@@ -51,6 +50,7 @@ from .scattering import *
 from .shape import *
 from .softmaxes import *
 from .sorting import *
+from .splitting import *
 from .statistics import *
 from .transcendental import *
 
@@ -69,7 +69,7 @@ __all__ += dlpack.__all__
 __all__ += dtypes.__all__
 __all__ += index.__all__
 __all__ += linalg.__all__
-__all__ += pieces.__all__
+__all__ += splitting.__all__
 __all__ += products.__all__
 __all__ += random_draws.__all__
 __all__ += rearrange.__all__

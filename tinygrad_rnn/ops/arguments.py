@@ -40,7 +40,7 @@ from ..errors import (
     TinygradRnnError,
     UnsupportedDtype,
 )
-from ..tape import misfit
+from ..tape import forward_errors
 from ..tape.tensor import Tensor, wrap
 from . import signatures
 from .dtypes import fitting, number_type
@@ -553,7 +553,7 @@ def _kind(error: Exception) -> type[TinygradRnnError]:
         return OutOfMemory
     if isinstance(error, IndexError):
         return IndexOutOfRange
-    if isinstance(error, TypeError) and misfit.is_of_dtypes(error):
+    if isinstance(error, TypeError) and forward_errors.is_of_dtypes(error):
         return UnsupportedDtype
     if isinstance(error, (TypeError, AttributeError)) and not isinstance(error, UnboundLocalError):
         return ArgumentTypeError
@@ -639,6 +639,6 @@ def _bind_primitive(name: str, f: Callable[..., Any], args: tuple[Any, ...], opt
     return _callee(name, f, FUNCTION).first((), args, options)
 
 
-misfit.bind = _bind_primitive
+forward_errors.bind = _bind_primitive
 declare(FUNCTION, signatures.FUNCTIONS)
 declare(METHOD, signatures.METHODS)

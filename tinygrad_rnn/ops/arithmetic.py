@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import DtypeError
-from ..tape import misfit
+from ..tape import forward_errors
 from ..typing import Value
 from . import elementwise
 from .dtypes import mixed_type
@@ -32,7 +32,7 @@ def _scaled(operation: Callable[..., Value], doc: str) -> Callable[..., Value]:
         if alpha == 1 and type(alpha) is int and out is None:
             return operation(input, other)
         given = {"alpha": alpha} if out is None else {"alpha": alpha, "out": out}
-        return misfit.bind(operation.__name__, scaled, (input, other), given)  # type: ignore[misc]
+        return forward_errors.bind(operation.__name__, scaled, (input, other), given)  # type: ignore[misc]
 
     apply.__doc__ = doc
     apply.__signature__ = inspect.signature(scaled)  # type: ignore[attr-defined]

@@ -14,10 +14,10 @@ import numpy as np
 
 from ..backend import NUMBERS, array_module, is_array, on_gpu, scalar_name, to_device
 from ..errors import ArgumentTypeError, InplaceError, ShapeRuntimeError
+from ..tape.inplace.writes import Erased, check_memory, check_write, commit, stamped
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
 from ..tape.primitive import REGISTRY, primitive
-from ..tape.rewrite import Erased, check_memory, check_write, commit, stamped
 from ..tape.tensor import Tensor, as_array
 from ..typing import Array, Shape, Value
 from .dtypes import cast, fitting

@@ -9,12 +9,12 @@ import numpy as np
 from ..backend import not_implemented, raw_array
 from ..backend.quiet import converted
 from ..errors import DtypeError
-from ..tape.misfit import fail
+from ..tape.forward_errors import fail
 from ..tape.modes import quietly
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
 from .dtypes import mixed_type
-from .plain import plain, raw
+from .nondifferentiable import plain, raw
 
 __all__ = ["allclose", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift"]
 __all__ += ["bitwise_xor", "eq", "equal", "ge", "greater", "greater_equal", "gt", "isclose", "isfinite", "isinf"]

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Device, array_module, as_dtype, check_numbers, cuda, is_array, not_implemented, to_device, wanted
+from ..backend import Device, array_module, as_dtype, check_numbers, is_array, not_implemented, to_device, wanted
+from ..backend.gpu import cupy_access
 from ..backend.quiet import converted, unreported
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, ShapeRuntimeError
 from ..tape.defaults import defaults
@@ -29,7 +30,7 @@ def module_of(device: Any) -> Any:
     if device is None or Device(device).type == "cpu":
         return np
     index = Device(device).index
-    return cuda.require() if index is None else _Elsewhere(cuda.require(), index)
+    return cupy_access.require() if index is None else _Elsewhere(cupy_access.require(), index)
 
 
 class _Elsewhere:

@@ -23,9 +23,9 @@ from ..typing import Array, Value
 from .dtypes import cast, in_single
 from .elementwise import clone, constant_in
 from .index import gather
-from .plain import raw
+from .named_results import results
+from .nondifferentiable import raw
 from .reduce import kept_shape, narrowed, spread
-from .results import results
 from .shape import axis_of, cat, reshape
 
 __all__ = ["cummax", "cummin", "cumprod", "cumsum", "diff", "prod"]

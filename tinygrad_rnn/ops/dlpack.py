@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import check_numbers, cuda
+from ..backend import check_numbers
+from ..backend.gpu import cupy_access
 from ..errors import ArgumentTypeError, ExportError
 from ..tape.tensor import Tensor, as_array, wrap
 
@@ -75,5 +76,5 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
             f"from_dlpack(): expected an object with __dlpack__ and __dlpack_device__, got {type(ext_tensor).__name__}"
         )
     kind = int(ext_tensor.__dlpack_device__()[0])
-    module: Any = np if kind == HOST else cuda.require()
+    module: Any = np if kind == HOST else cupy_access.require()
     return wrap(as_array(module.from_dlpack(ext_tensor)))

@@ -14,13 +14,13 @@ import numpy as np
 from ..backend import array_module, as_dtype, is_array, scalar_name
 from ..errors import ArgumentTypeError, DtypeError, IndexOutOfRange, IndexRuntimeError, ShapeRuntimeError
 from ..kernels.scatter_add import add_at
-from ..tape.misfit import fail
-from ..tape.part import Part
+from ..tape.forward_errors import fail
+from ..tape.inplace.views import shown
+from ..tape.partial_gradient import Part
 from ..tape.primitive import REGISTRY, primitive
 from ..tape.tensor import Tensor
-from ..tape.views import shown
 from ..typing import Array, DType, Shape, Value
-from .plain import plain
+from .nondifferentiable import plain
 from .shape import axis_of, broadcast_to, reshape
 
 __all__ = ["argwhere", "embedding", "gather", "getitem", "index_select", "masked_select", "nonzero", "take"]

@@ -15,13 +15,13 @@ import numpy as np
 
 from ..backend import scalar_name
 from ..errors import DtypeError, InplaceError, ShapeRuntimeError
-from ..tape.hooks import move_retained
+from ..tape.hooks.tensor_hooks import move_retained
+from ..tape.inplace.views import become_view, leave_family
+from ..tape.inplace.writes import check_memory, check_write, commit, stamped
 from ..tape.modes import quietly, state
 from ..tape.node import Clock
 from ..tape.primitive import REGISTRY
-from ..tape.rewrite import check_memory, check_write, commit, stamped
 from ..tape.tensor import Tensor, as_array, wrap
-from ..tape.views import become_view, leave_family
 from ..typing import Array
 from . import assign
 from .dtypes import cast
@@ -216,9 +216,9 @@ def _reshaped(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
 
 def _filled(self: Tensor, kind: str, *how: Any) -> Tensor:
     """Fill with random numbers; what draws them is loaded at the first."""
-    from ..backend import fill
+    from ..backend.random import inplace
 
-    draw = getattr(fill, f"fill_{kind}")
+    draw = getattr(inplace, f"fill_{kind}")
     return assign.overwrite(self, lambda array: draw(array, *how), f"{kind}_")
 
 

@@ -12,12 +12,12 @@ import numpy as np
 from ..backend import on_gpu
 from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ..tape.modes import state
-from ..tape.part import Part
+from ..tape.partial_gradient import Part
 from ..tape.primitive import binary, primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
+from .gpu_overrides import gemm, share_of_bias, share_of_weight
 from .shape import sum_to
-from .shares import gemm, share_of_bias, share_of_weight
 
 __all__ = ["linear", "matmul"]
 

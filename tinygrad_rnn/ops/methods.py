@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ..errors import ArgumentRuntimeError, ArgumentTypeError, GraphError
-from ..tape import hooks
+from ..tape.hooks import tensor_hooks
 from ..tape.modes import state
 from ..tape.tensor import Tensor
 from ..typing import Value
@@ -28,7 +28,6 @@ from . import (
     index,
     inplace,
     linalg,
-    pieces,
     products,
     random_draws,
     rearrange,
@@ -38,6 +37,7 @@ from . import (
     shape,
     softmaxes,
     sorting,
+    splitting,
     statistics,
     transcendental,
 )
@@ -46,7 +46,7 @@ __all__ = ["bind"]
 
 FAMILIES: tuple[Any, ...] = (
     *(elementwise, arithmetic, transcendental, rounding, comparison, reduce, softmaxes, cumulative, statistics),
-    *(sorting, linalg, products, shape, rearrange, pieces, diagonals, index, scattering),
+    *(sorting, linalg, products, shape, rearrange, splitting, diagonals, index, scattering),
 )
 """All that these offer are methods, their first argument being the tensor, but for:"""
 
@@ -82,7 +82,7 @@ def _iterate(self: Tensor) -> Iterator[Tensor]:
     """The slices along the first axis."""
     if self._data.ndim == 0:
         raise ArgumentTypeError("iteration over a 0-d tensor")
-    return iter(pieces.unbind(self))
+    return iter(splitting.unbind(self))
 
 
 def _contains(self: Tensor, value: Any) -> bool:
@@ -135,14 +135,14 @@ def backward(
 
 def _repr(self: Tensor) -> str:
     """``tensor([1., 2.], requires_grad=True)``; see ``set_printoptions``."""
-    from ..tape.format import tensor_repr
+    from .tensor_text import tensor_repr
 
     return tensor_repr(self)
 
 
 def _format(self: Tensor, spec: str) -> str:
     """A 0-d tensor formatted as its number, any other as its text."""
-    from ..tape.format import format_tensor
+    from .tensor_text import format_tensor
 
     return format_tensor(self, spec)
 
@@ -228,7 +228,7 @@ METHODS: dict[str, Any] = {
     "__repr__": _repr,
     "__format__": _format,
     "backward": backward,
-    **hooks.METHODS,
+    **tensor_hooks.METHODS,
 }
 
 METHODS.update(inplace.methods(METHODS))

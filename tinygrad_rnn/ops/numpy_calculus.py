@@ -13,7 +13,7 @@ from ..backend import as_dtype
 from ..errors import ArgumentTypeError
 from ..tape.tensor import wrap
 from ..typing import Value
-from . import cumulative, elementwise, pieces, rearrange, reduce, rounding, scattering, shape, transcendental
+from . import cumulative, elementwise, rearrange, reduce, rounding, scattering, shape, splitting, transcendental
 from .dtypes import cast
 from .numpy_operands import alike, raw, tensor_of
 from .shape import expand, reshape
@@ -198,7 +198,7 @@ def _sinc(x: Any) -> Value:
 
 
 def _polyval(p: Any, x: Any) -> Value:
-    coefficients, x = pieces.unbind(tensor_of(p)), tensor_of(x)
+    coefficients, x = splitting.unbind(tensor_of(p)), tensor_of(x)
     return functools.reduce(lambda y, c: y * x + c, coefficients, 0 * x)
 
 

@@ -16,7 +16,7 @@ from ..backend import as_dtype
 from ..errors import ArgumentTypeError
 from ..tape.tensor import Tensor, wrap
 from ..typing import Value
-from . import diagonals, elementwise, pieces, rearrange, rounding, shape, transcendental
+from . import diagonals, elementwise, rearrange, rounding, shape, splitting, transcendental
 from .dtypes import cast
 from .numpy_calculus import CALCULUS
 from .numpy_moves import FILLED, MOVED, PERMUTED, RESHAPED, SPLIT, VALUES, WRITTEN, moved
@@ -55,7 +55,7 @@ def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Value:
 
 def _parts(arrays: Any, dtype: Any, casting: str) -> list[Any]:
     """The arrays to be joined, in NumPy's dtype for them or the one that is asked for."""
-    given = [tensor_of(a) for a in (arrays if not isinstance(arrays, Tensor) else pieces.unbind(arrays))]
+    given = [tensor_of(a) for a in (arrays if not isinstance(arrays, Tensor) else splitting.unbind(arrays))]
     for a in given:
         if dtype is not None and not np.can_cast(a.dtype, dtype, casting):  # type: ignore[arg-type]
             raise ArgumentTypeError(f"Cannot cast array data from {a.dtype} to {np.dtype(dtype)} by rule {casting!r}")
@@ -77,7 +77,7 @@ def _joined(f: Any) -> Form:
 
 
 def _unstack(x: Any, /, *, axis: int = 0) -> tuple[Value, ...]:
-    return pieces.unbind(tensor_of(x), axis)
+    return splitting.unbind(tensor_of(x), axis)
 
 
 def _triangle(own: Form, function: Any) -> Form:

@@ -18,7 +18,7 @@ import numpy as np
 from ..errors import ArgumentTypeError
 from ..tape.tensor import Tensor, wrap
 from ..typing import Value
-from . import assign, elementwise, index, pieces, shape, sorting
+from . import assign, elementwise, index, shape, sorting, splitting
 from .dtypes import cast
 from .numpy_operands import alike, each, raw, tensor_of, tensors_in
 
@@ -163,7 +163,7 @@ def _cut(function: Any, axis_of_rank: Callable[[int], int] | None = None) -> For
             axis = axis_of_rank(a.ndim)
         function(np.broadcast_to(0, a.shape), cuts, *([] if axis_of_rank else [axis]))  # raises if it is illegal
         whole = int(cuts) if np.ndim(cuts) == 0 else [int(k) for k in cuts]
-        return list(pieces.tensor_split(a, whole, axis))
+        return list(splitting.tensor_split(a, whole, axis))
 
     return split
 
@@ -179,7 +179,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Value:
 
 
 def _choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Value:
-    parts = choices if isinstance(choices, (list, tuple)) else pieces.unbind(tensor_of(choices))
+    parts = choices if isinstance(choices, (list, tuple)) else splitting.unbind(tensor_of(choices))
     return moved(np.choose, "choices")(raw(a), list(parts), None, mode)
 
 

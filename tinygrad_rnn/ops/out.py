@@ -17,9 +17,9 @@ from typing import Any
 
 from ..backend.dtypes import scalar_name
 from ..errors import ArgumentTypeError, DtypeError, GraphError
+from ..tape.inplace.views import leave_family
 from ..tape.modes import state, within
 from ..tape.tensor import Tensor
-from ..tape.views import leave_family
 from . import assign
 
 __all__ = ["into"]

@@ -13,7 +13,7 @@ from ..tape.tensor import Tensor
 from ..typing import Array, Shape
 from .creation import finish
 from .elementwise import constant_in
-from .plain import raw, without_derivative
+from .nondifferentiable import raw, without_derivative
 from .shape import sizes_of
 
 __all__ = ["bernoulli", "multinomial", "normal", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like"]
@@ -27,16 +27,16 @@ def _made(values: Array, device: Any, requires_grad: bool) -> Tensor:
 
 def _draws() -> Any:
     """What draws, as arrays; loaded at the first draw."""
-    from ..backend import random
+    from ..backend.random import draws
 
-    return random
+    return draws
 
 
 def _fills() -> Any:
     """What fills memory in its order."""
-    from ..backend import fill
+    from ..backend.random import inplace
 
-    return fill
+    return inplace
 
 
 FILLED_BY = {"rand": "uniform", "randn": "normal"}

@@ -13,8 +13,8 @@ from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
 from .dtypes import cast, in_single
-from .plain import plain, raw
-from .results import results
+from .named_results import results
+from .nondifferentiable import plain, raw
 from .shape import axes_of, axis_of, broadcast_to, no_axis, reshape
 
 __all__ = ["all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "min"]

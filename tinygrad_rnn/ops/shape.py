@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module
-from ..backend.blocks import joined
+from ..backend.gpu.device_copies import joined
 from ..errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.primitive import primitive
 from ..tape.tensor import Tensor

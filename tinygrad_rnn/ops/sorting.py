@@ -16,9 +16,9 @@ from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
 from .dtypes import cast
 from .index import gather, getitem
-from .plain import raw, without_derivative
+from .named_results import results
+from .nondifferentiable import raw, without_derivative
 from .reduce import spread, sum
-from .results import results
 from .shape import axis_of
 
 __all__ = ["argsort", "kthvalue", "median", "msort", "sort", "topk", "unique"]

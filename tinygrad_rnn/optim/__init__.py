@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..absent import absent
+from ..unknown_names import absent
 from . import lr_scheduler
 from .adagrad import Adagrad
 from .adam import Adam

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from ..absent import absent
+from ..unknown_names import absent
 from .allowed import add_safe_globals, clear_safe_globals, get_safe_globals, safe_globals
 from .atomic import atomic_file, atomic_write, is_leftover, remove_leftovers
 from .checkpoint import FORMAT, VERSION, load, save

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..backend import Device
 from ..backend.dtypes import DTYPES
-from ..backend.generator import Generator
+from ..backend.random.generator import Generator
 from ..errors import CheckpointError
 from ..nn import Parameter
 from ..tape.tensor import Size, Tensor, wrap

@@ -46,7 +46,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..backend import Device, dtype, is_array, to_numpy
-from ..backend.generator import Generator
+from ..backend.random.generator import Generator
 from ..errors import ArgumentError, ArgumentTypeError
 from ..nn import Parameter, UninitializedParameter
 from ..tape.tensor import Size, Tensor

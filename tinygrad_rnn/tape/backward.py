@@ -10,8 +10,8 @@ import numpy as np
 from ..backend import array_module, check_numbers
 from ..errors import ArgumentError, ArgumentTypeError, GraphError, ShapeRuntimeError
 from ..typing import Value
-from .growth import note_backward
 from .node import Leaf, Node
+from .observe.leaks import note_backward
 from .sweep import AnyNode, sweep
 from .tensor import Tensor, as_array, wrap
 

@@ -27,7 +27,7 @@ from ..backend.quiet import QUIET, numpy_errors
 from ..errors import ArgumentTypeError
 
 if TYPE_CHECKING:
-    from .watcher import Watcher
+    from .observe.observer import Watcher
 
 __all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "nested", "no_grad", "quietly", "set_grad_enabled"]
 __all__ += ["state", "watched", "within"]

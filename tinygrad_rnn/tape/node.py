@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from ..backend import is_array, scalar_name
 from ..errors import InplaceError
 from ..typing import Array, DType, Params, Shape, Value
-from .clock import Clock, Write, now, stamp_write, writes
-from .hooks import register_leaf_hook, register_node_hook, register_prehook
+from .hooks.tensor_hooks import register_leaf_hook, register_node_hook, register_prehook
+from .inplace.versions import Clock, Write, now, stamp_write, writes
 
 if TYPE_CHECKING:
     from .primitive import Primitive

@@ -24,9 +24,9 @@ import numpy as np
 
 from ..backend import array_module, is_array, raw_array
 from ..typing import Array, Params, Value
-from . import misfit
+from . import forward_errors
 from .defaults import defaults
-from .misfit import fail
+from .forward_errors import fail
 from .modes import nested, quietly, state
 from .node import Clock, Node, now
 from .tensor import Tensor, as_array, wrap
@@ -260,8 +260,8 @@ def _signed(apply: Callable[..., Any], signature: inspect.Signature) -> Callable
 
 def _unusual(p: Primitive, apply: Callable[..., Any], args: tuple[Any, ...], params: Params) -> Any:
     """A primitive applied to what is no tensor: raw arrays, or what a user gave and has to be bound first."""
-    if misfit.bind is not None and (params or not any(is_array(a) for a in args)):
-        bound = misfit.bind(p.name, apply, args, params)
+    if forward_errors.bind is not None and (params or not any(is_array(a) for a in args)):
+        bound = forward_errors.bind(p.name, apply, args, params)
         if bound is not NotImplemented:
             return bound
     raw = [a if type(a) is ndarray else raw_array(a, p.name) for a in args]
@@ -397,7 +397,9 @@ def primitive(
     arity = 1 if len(vjps) == 1 and joint is None else 0
     p = Primitive(name, forward, vjps, saves, view=view, joint=joint, arity=arity, passes=passes, fresh=fresh)
     if view:
-        from .views import viewer  # which needs Tensor, as this file does, and the primitive only to remember it
+        from .inplace.views import (
+            viewer,  # which needs Tensor, as this file does, and the primitive only to remember it
+        )
 
         return named(p, viewer(p), doc)
     if arity == 1:
@@ -468,8 +470,8 @@ def _admit(name: str, promote: Any, t: Tensor, other: Any) -> Any:
         if kind in "iu" and isinstance(other, int):
             return None if 0 <= other < 128 else promote(t, other)  # others may not fit, then their low bits count
         return promote(t, other)
-    if not is_array(other) and misfit.bind is not None:
-        misfit.bind(name, REGISTRY[name].apply, (t, other), {})  # which refuses it
+    if not is_array(other) and forward_errors.bind is not None:
+        forward_errors.bind(name, REGISTRY[name].apply, (t, other), {})  # which refuses it
     raw_array(other, name)
     pair = t, wrap(array_module(other).array(other))  # a copy: the vjp may read it, and the user may write to his
     return pair if promote is None or pair[0]._data.dtype == pair[1]._data.dtype else promote(*pair)

@@ -25,7 +25,7 @@ import numpy as np
 
 from ..typing import Value
 from .node import Leaf, Node
-from .part import Part
+from .partial_gradient import Part
 from .tensor import as_array
 
 __all__ = ["Add", "Parts", "Totals", "adding_arrays", "adding_tensors"]

@@ -21,13 +21,13 @@ from heapq import heappop
 from ..backend.quiet import QUIET, numpy_errors
 from ..errors import GraphError
 from ..typing import Value
-from .hooks import run_hooks
+from .hooks.tensor_hooks import run_hooks
 from .modes import state
 from .node import Leaf, Node, writes
+from .observe.observer import Watcher
 from .primitive import Primitive
 from .sums import Parts, Totals, adding_arrays, adding_tensors
 from .tensor import wrap
-from .watcher import Watcher
 
 __all__ = ["FREED", "Seeds", "contributions", "cotangents", "sweep"]
 

@@ -219,7 +219,7 @@ class Tensor:
     def detach(self) -> Tensor:
         """The same memory as a tensor without history: what comes after does not reach what came before."""
         if not getattr(self._data.flags, "writeable", True):
-            from .views import unlock
+            from .inplace.views import unlock
 
             unlock(self)
         out = wrap(self._data)
@@ -241,7 +241,7 @@ class Tensor:
         >>> w.grad
         tensor(24.)
         """
-        from .views import leave_family
+        from .inplace.views import leave_family
 
         leave_family(self)
         self._node = None
@@ -255,7 +255,7 @@ class Tensor:
     @data.setter
     def data(self, value: Tensor) -> None:
         """Other memory, shared with ``value``.  What was saved of the old stays as it was, and so do views of it."""
-        from .views import leave_family
+        from .inplace.views import leave_family
 
         if isinstance(self._node, Leaf) and value._data.dtype.kind != "f":
             if value._data.dtype.kind != "c":
@@ -286,7 +286,7 @@ class Tensor:
     @property
     def _base(self) -> Tensor | None:
         """The tensor whose memory a view shows, itself no view; None if this is none."""
-        from .views import ancestry
+        from .inplace.views import ancestry
 
         return ancestry(self)[-1] if self._is_view() else None
 

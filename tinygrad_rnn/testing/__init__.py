@@ -27,9 +27,9 @@ from .laws import (
 )
 
 if TYPE_CHECKING:
-    from .program import Program, Step, assert_program, programs
+    from .random_programs.program import Program, Step, assert_program, programs
     from .recurrent import RecurrentCase, recurrent_layers
-    from .sampling import Call, add_samples, inexact, samples
+    from .sample_calls.sampling import Call, add_samples, inexact, samples
     from .strategies import Sequences, arrays, broadcastable_shapes, laid_out, layouts, sequences, shapes, tensors
 
 __all__ = [
@@ -82,8 +82,8 @@ _WITH_HYPOTHESIS = {
         "tensors",
     ),
     "recurrent": ("RecurrentCase", "recurrent_layers"),
-    "sampling": ("Call", "add_samples", "inexact", "samples"),
-    "program": ("Program", "Step", "assert_program", "programs"),
+    "sample_calls.sampling": ("Call", "add_samples", "inexact", "samples"),
+    "random_programs.program": ("Program", "Step", "assert_program", "programs"),
 }
 
 

@@ -24,13 +24,13 @@ from ..autograd.diagnosis import GradcheckError, Mismatch
 from ..autograd.localise import first_wrong, gradient_problem
 from ..autograd.numeric import Problem, Projection, as_tuple, choose, project, to_host
 from ..autograd.obstacles import obstacle, pull
-from ..autograd.slopes import slopes
+from ..autograd.one_sided import slopes
 from ..backend import is_array, to_device
 from ..errors import ArgumentError, DtypeError
 from ..tape.backward import grad
+from ..tape.observe.source_line import user_line
 from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor, wrap
-from ..tape.where import user_line
 from .close import CheckFailed
 from .untraced import untraced
 

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ..backend import cuda
-from ..backend.blas import Blas, blas, wished_kernel
-from ..backend.environment import PATIENCE, SHORT
+from ..backend.cpu.blas import Blas, blas, wished_kernel
+from ..backend.cpu.environment import PATIENCE, SHORT
+from ..backend.gpu import cupy_access
 from ..bench.machine import cores, processor, version
-from ..tape.table import table
+from ..tape.observe.text_table import table
 from .gpu_facts import gpu_facts
 
 __all__ = ["doctor"]
@@ -77,10 +77,11 @@ def advice(library: Blas) -> Iterator[tuple[str, str]]:
             "pip install 'tinygrad-rnn[fast]'",
         )
     cupy = importlib.util.find_spec("cupy") is not None
-    if cupy and cuda.unavailable_reason() is not None:
-        yield f"the GPU cannot be used: {cuda.unavailable_reason()}", "nvidia-smi      # does the driver see a GPU?"
+    reason = cupy_access.unavailable_reason() if cupy else None
+    if reason is not None:
+        yield f"the GPU cannot be used: {reason}", "nvidia-smi      # does the driver see a GPU?"
     if not cupy and DRIVER.exists():
-        yield "there is a driver of NVIDIA, but no CuPy", cuda.INSTALL_LINE
+        yield "there is a driver of NVIDIA, but no CuPy", cupy_access.INSTALL_LINE
     both = [name for name in ("cupy-cuda12x", "cupy-cuda13x") if version(name)]
     if len(both) > 1:
         yield "two packages of CuPy are installed, which break each other", f"pip uninstall {both[0]}"
@@ -91,6 +92,6 @@ def _kernels() -> list[str]:
     found = ["NumPy (float16, float32, float64)"]
     if importlib.util.find_spec("numba") is not None:
         found.append("compiled by Numba (float32, float64)")
-    if not cuda.unavailable_reason():
+    if not cupy_access.unavailable_reason():
         found.append("CUDA kernels, see below")
     return found

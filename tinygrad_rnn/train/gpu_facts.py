@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from .. import cuda
-from ..backend import cuda as door
+from ..backend.gpu import cupy_access as door
 from ..kernels.recurrent.cuda import describe
 
 __all__ = ["gpu_facts"]

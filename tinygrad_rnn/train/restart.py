@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..backend.environment import described, settings
+from ..backend.cpu.environment import described, settings
 
 __all__ = ["restart_with_settings", "what_was_set"]
 

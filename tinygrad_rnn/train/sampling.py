@@ -13,7 +13,7 @@ import numpy.typing as npt
 import tinygrad_rnn as tg
 
 from ..backend import to_numpy
-from ..backend.random import Generator
+from ..backend.random.draws import Generator
 from ..errors import UsageError
 from .model import CharModel, State
 from .text import Alphabet

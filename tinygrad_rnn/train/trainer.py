@@ -22,8 +22,8 @@ import numpy as np
 import tinygrad_rnn as tg
 
 from ..backend import to_numpy
-from ..backend.blas import blas
-from ..backend.random import get_rng_state, manual_seed, set_rng_state
+from ..backend.cpu.blas import blas
+from ..backend.random.draws import get_rng_state, manual_seed, set_rng_state
 from ..bench.machine import version
 from ..errors import UsageError
 from ..kernels.recurrent import dispatch

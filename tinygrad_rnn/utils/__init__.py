@@ -1,6 +1,6 @@
 """What surrounds training: datasets, samplers and the loader (``utils.data``), and checkpointing of activations."""
 
-from ..absent import absent
+from ..unknown_names import absent
 from . import checkpoint, data
 
 __all__ = ["checkpoint", "data"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.nvrtc import CompileError, compile_cuda, needs_nvrtc
-from tinygrad_rnn.backend.kernels import Gpu
+from tinygrad_rnn.backend.gpu.kernels import Gpu
 from tinygrad_rnn.kernels.recurrent.cuda.cells import CELLS, persistent_source, stepwise_source
 from tinygrad_rnn.kernels.recurrent.cuda.tilings import BARRIER, SIZES, Tiling, block_counts, candidates
 

@@ -16,7 +16,7 @@ import pytest
 from tests.kernels.cuda.comparison import Case, numbers, run, worst_error
 from tests.support import fakecupy
 from tests.support.emulator import Emulator, LaunchError, needs_compiler
-from tinygrad_rnn.backend.kernels import Gpu
+from tinygrad_rnn.backend.gpu.kernels import Gpu
 from tinygrad_rnn.kernels.recurrent.cuda.cells import CELLS, Cell
 from tinygrad_rnn.kernels.recurrent.cuda.tilings import (
     BARRIER,

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 from tests.kernels.cuda.comparison import Case, numbers, run, worst_error
-from tinygrad_rnn.backend.clusters import clusters_at_once
-from tinygrad_rnn.backend.cuda import module
-from tinygrad_rnn.backend.kernels import gpu
+from tinygrad_rnn.backend.gpu.clusters import clusters_at_once
+from tinygrad_rnn.backend.gpu.cupy_access import module
+from tinygrad_rnn.backend.gpu.kernels import gpu
 from tinygrad_rnn.kernels.recurrent.cuda import describe, explain
 from tinygrad_rnn.kernels.recurrent.cuda.cells import CELLS
 from tinygrad_rnn.kernels.recurrent.cuda.tilings import (

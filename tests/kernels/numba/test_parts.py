@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.backend.threads import get_num_threads, one_blas_thread, set_num_threads
+from tinygrad_rnn.backend.cpu.threads import get_num_threads, one_blas_thread, set_num_threads
 from tinygrad_rnn.errors import ArgumentError
 from tinygrad_rnn.kernels.recurrent import dispatch, numba
 

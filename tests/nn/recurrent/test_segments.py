@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tests.golden.recurrent_cases import random_layer_case, run_layer
+from tinygrad_rnn.backend.cpu.threads import get_num_threads, set_num_threads
 from tinygrad_rnn.backend.memory import release_memory
-from tinygrad_rnn.backend.threads import get_num_threads, set_num_threads
 from tinygrad_rnn.errors import ArgumentError, InplaceError
 from tinygrad_rnn.kernels.recurrent import dispatch
 from tinygrad_rnn.kernels.recurrent.checkpointing import cut

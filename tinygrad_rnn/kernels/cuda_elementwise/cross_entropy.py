@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import on_gpu
-from ...backend.kernels import REALS, KernelError, Launch, gpu, kernel
+from ...backend.gpu.kernels import REALS, KernelError, Launch, gpu, kernel
 from ...typing import Array
 
 __all__ = ["SOURCE", "Likelihood", "likelihood"]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import on_gpu
-from ...backend.kernels import REALS, Kernel, KernelError, Launch, gpu, kernel
+from ...backend.gpu.kernels import REALS, Kernel, KernelError, Launch, gpu, kernel
 from ...typing import Array
 
 __all__ = ["SOURCE", "add_rows", "rows_of_table"]

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...backend import array_module, on_gpu
-from ...backend.kernels import REALS, Kernel, KernelError, Launch, gpu, kernel
+from ...backend.gpu.kernels import REALS, Kernel, KernelError, Launch, gpu, kernel
 from ...typing import Array
 
 __all__ = ["ARRAYS", "OverMany", "Placed", "norm", "placed"]

@@ -35,7 +35,7 @@ from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 from ...backend import array_module
-from ...backend.threads import get_num_threads
+from ...backend.cpu.threads import get_num_threads
 from ...errors import ArgumentError
 from ...typing import Array
 from . import dispatch

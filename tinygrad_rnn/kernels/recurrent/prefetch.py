@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ...backend.threads import one_blas_thread
+from ...backend.cpu.threads import one_blas_thread
 
 __all__ = ["Ahead"]
 

@@ -1,7 +1,7 @@
 """The functions behind the layers: activations, losses, look-ups, normalisation, dropout.  PyTorch's names."""
 
-from ...absent import absent
 from ...ops import arguments
+from ...unknown_names import absent
 from .. import signatures
 from .activation import (
     celu,

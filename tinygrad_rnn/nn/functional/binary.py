@@ -12,7 +12,7 @@ from ...ops.dtypes import in_single
 from ...tape.primitive import primitive
 from ...tape.tensor import Tensor
 from ...typing import Array
-from ..caution import caution
+from ..user_warning import caution
 from .activation import log_sigmoid
 from .errors import OptionError
 from .reduction import reduced, reduction_name

@@ -24,8 +24,8 @@ from ...ops import log_softmax, where
 from ...ops import sum as total
 from ...ops.dtypes import in_single, single
 from ...ops.index import picks
-from ...tape.fused import fused
-from ...tape.growth import note_loss
+from ...tape.multi_output import fused
+from ...tape.observe.leaks import note_loss
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array, Value
 from .errors import OptionError

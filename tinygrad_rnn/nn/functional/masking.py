@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...backend import scalar_name
-from ...backend.fill import dropout_like
-from ...backend.random import Generator
+from ...backend.random.draws import Generator
+from ...backend.random.inplace import dropout_like
 from ...errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ...tape.primitive import primitive
 from ...tape.tensor import Tensor

@@ -11,7 +11,7 @@ from ...backend import not_implemented, only
 from ...errors import ShapeRuntimeError
 from ...ops import mean, rsqrt, square
 from ...ops.dtypes import in_single, single
-from ...tape.fused import fused
+from ...tape.multi_output import fused
 from ...tape.tensor import Tensor
 from ...typing import Array, Shape, Value
 

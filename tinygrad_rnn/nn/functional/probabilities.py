@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from ... import ops
-from ...backend import random
-from ...backend.fill import fill_exponential
+from ...backend.random import draws
+from ...backend.random.inplace import fill_exponential
 from ...tape.tensor import Tensor, wrap
-from ..caution import caution
+from ..user_warning import caution
 
 __all__ = ["gumbel_softmax", "log_softmax", "softmax", "softmin"]
 
@@ -58,7 +58,7 @@ def gumbel_softmax(
     hard: bool = False,
     eps: float = 1e-10,
     dim: int = -1,
-    generator: random.Generator | None = None,
+    generator: draws.Generator | None = None,
 ) -> Tensor:
     """softmax((logits + Gumbel noise) / tau): a sample from softmax(logits) that can be differentiated.
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ...errors import ArgumentError
-from ...tape.growth import note_loss
+from ...tape.observe.leaks import note_loss
 from ...tape.tensor import Tensor
-from ..caution import caution
+from ..user_warning import caution
 
 __all__ = ["reduced", "reduction_name", "same_size_warning"]
 

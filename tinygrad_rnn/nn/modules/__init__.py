@@ -5,7 +5,7 @@
 True
 """
 
-from ...absent import absent
+from ...unknown_names import absent
 from . import activation, container, distance, dropout, flatten, linear, loss, module, normalization, rnn, sparse
 
 __all__ = [

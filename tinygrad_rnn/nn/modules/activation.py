@@ -1,6 +1,6 @@
 """Where PyTorch keeps these classes: ``nn.modules.activation``."""
 
-from ...absent import absent
+from ...unknown_names import absent
 from ..activation import (
     CELU,
     ELU,

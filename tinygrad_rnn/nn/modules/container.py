@@ -1,6 +1,6 @@
 """Where PyTorch keeps these classes: ``nn.modules.container``."""
 
-from ...absent import absent
+from ...unknown_names import absent
 from ..containers import ModuleDict, ModuleList, Sequential
 from ..parameter_containers import ParameterDict, ParameterList
 

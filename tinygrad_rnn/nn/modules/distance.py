@@ -1,6 +1,6 @@
 """Where PyTorch keeps these classes: ``nn.modules.distance``."""
 
-from ...absent import absent
+from ...unknown_names import absent
 from ..loss import CosineSimilarity, PairwiseDistance
 
 __all__ = ["CosineSimilarity", "PairwiseDistance"]

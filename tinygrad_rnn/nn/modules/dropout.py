@@ -1,6 +1,6 @@
 """Where PyTorch keeps these classes: ``nn.modules.dropout``."""
 
-from ...absent import absent
+from ...unknown_names import absent
 from ..dropout import Dropout, Dropout1d
 
 __all__ = ["Dropout", "Dropout1d"]

@@ -1,6 +1,6 @@
 """Where PyTorch keeps these classes: ``nn.modules.flatten``."""
 
-from ...absent import absent
+from ...unknown_names import absent
 from ..linear import Flatten, Unflatten
 
 __all__ = ["Flatten", "Unflatten"]

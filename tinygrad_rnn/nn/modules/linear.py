@@ -1,6 +1,6 @@
 """Where PyTorch keeps these classes: ``nn.modules.linear``."""
 
-from ...absent import absent
+from ...unknown_names import absent
 from ..lazy import LazyLinear
 from ..linear import Bilinear, Identity, Linear
 

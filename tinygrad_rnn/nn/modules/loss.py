@@ -1,6 +1,6 @@
 """Where PyTorch keeps these classes: ``nn.modules.loss``."""
 
-from ...absent import absent
+from ...unknown_names import absent
 from ..loss import (
     BCELoss,
     BCEWithLogitsLoss,

@@ -1,6 +1,6 @@
 """Where PyTorch keeps these: ``nn.modules.module``."""
 
-from ...absent import absent
+from ...unknown_names import absent
 from ..hooks import (
     register_module_backward_hook,
     register_module_buffer_registration_hook,

@@ -1,6 +1,6 @@
 """Where PyTorch keeps these classes: ``nn.modules.normalization``."""
 
-from ...absent import absent
+from ...unknown_names import absent
 from ..normalization import LayerNorm, RMSNorm
 
 __all__ = ["LayerNorm", "RMSNorm"]

@@ -1,6 +1,6 @@
 """Where PyTorch keeps these classes: ``nn.modules.rnn``."""
 
-from ...absent import absent
+from ...unknown_names import absent
 from ..recurrent import GRU, LSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase
 
 __all__ = ["GRU", "GRUCell", "LSTM", "LSTMCell", "RNN", "RNNBase", "RNNCell", "RNNCellBase"]

@@ -1,6 +1,6 @@
 """Where PyTorch keeps these classes: ``nn.modules.sparse``."""
 
-from ...absent import absent
+from ...unknown_names import absent
 from ..embedding import Embedding, EmbeddingBag
 
 __all__ = ["Embedding", "EmbeddingBag"]

@@ -2,9 +2,9 @@
 
 from .base import RNNBase
 from .cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
+from .gate_layout import gate_view, layout
 from .initialisation import init_gate_, irnn_, orthogonal_gates_
 from .layers import GRU, LSTM, RNN
-from .legend import gate_view, layout
 from .mdlstm import MDLSTM
 from .rnn_layer import RNNLayer
 

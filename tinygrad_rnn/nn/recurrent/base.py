@@ -29,9 +29,9 @@ from .. import init
 from ..module import Module
 from ..parameter import Parameter, empty
 from .checks import check_constructor, check_input
+from .layer_stack import Stack
 from .options import Sizes, StackOptions, States
 from .segments import in_segments
-from .stack import Stack
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

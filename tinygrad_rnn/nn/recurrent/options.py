@@ -24,7 +24,7 @@ from dataclasses import dataclass, fields
 from typing import TypedDict
 
 from ...backend import array_module
-from ...backend.fill import dropout_like
+from ...backend.random.inplace import dropout_like
 from ...errors import ArgumentError
 from ...kernels.recurrent.checkpointing import check_segments
 from ...ops import where

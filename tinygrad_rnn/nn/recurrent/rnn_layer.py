@@ -9,8 +9,8 @@ from ...errors import ArgumentError, ArgumentTypeError, ShapeRuntimeError
 from ...tape.tensor import Tensor
 from ...typing import Value
 from ..module import Module
+from .layer_stack import Stack
 from .options import Sizes, StackOptions, States
-from .stack import Stack
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

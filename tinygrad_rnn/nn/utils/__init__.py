@@ -1,6 +1,6 @@
 """Helpers around modules: clipping gradients, parameters as a vector."""
 
-from ...absent import absent
+from ...unknown_names import absent
 from . import parametrizations, parametrize, rnn
 from .clip_grad import clip_grad_norm, clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from .convert_parameters import parameters_to_vector, vector_to_parameters

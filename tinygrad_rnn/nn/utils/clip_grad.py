@@ -25,7 +25,7 @@ from ...backend import array_device, array_module, on_gpu, scalar_name, to_devic
 from ...backend.quiet import unreported
 from ...errors import DtypeError, ShapeRuntimeError, TinygradRnnError
 from ...kernels.cuda_elementwise.multi_tensor import OverMany, norm, placed
-from ...tape.clock import touch
+from ...tape.inplace.versions import touch
 from ...tape.tensor import Tensor, as_array, wrap
 from ...typing import Array
 

@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...absent import absent
 from ...backend import to_numpy
 from ...errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
 from ...ops import arguments, cat
 from ...ops.recurrent.packing import gather_rows, packed_places, scatter_rows, sizes_of_lengths
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array
+from ...unknown_names import absent
 from .. import signatures
 
 __all__ = [

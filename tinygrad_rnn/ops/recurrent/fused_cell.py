@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ...kernels.recurrent.numpy import cells as kernel
-from ...tape.fused import fused
+from ...tape.multi_output import fused
 from ...tape.tensor import Tensor
 from ...typing import Value
 from . import cells

@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...kernels.recurrent import checkpointing as kernel
-from ...tape.fused import fused
 from ...tape.modes import is_grad_enabled
+from ...tape.multi_output import fused
 from ...tape.tensor import Tensor
 from ...typing import Value
 from ..shape import unsqueeze

@@ -13,7 +13,7 @@
 
 from __future__ import annotations
 
-from ...absent import absent
+from ...unknown_names import absent
 from .base import LRScheduler
 from .cosine import CosineAnnealingLR
 from .decay import ConstantLR, ExponentialLR, LinearLR, MultiStepLR, PolynomialLR, StepLR

@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from ...absent import absent
+from ...unknown_names import absent
 from .collate import default_collate, default_convert
 from .dataset import ChainDataset, ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
 from .loader import DataLoader, get_worker_info

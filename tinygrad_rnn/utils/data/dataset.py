@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
 from typing import Any, Generic, TypeVar
 
-from ...backend.random import Generator, randperm
+from ...backend.random.draws import Generator, randperm
 from ...errors import ArgumentError, TinygradRnnError
 from ...tape.tensor import Tensor
 

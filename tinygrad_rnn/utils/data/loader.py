@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ...backend.random import Generator, random_
+from ...backend.random.draws import Generator, random_
 from ...errors import ArgumentError
 from .collate import default_collate, default_convert
 from .dataset import IterableDataset, Subset, TensorDataset

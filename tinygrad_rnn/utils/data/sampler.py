@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from ...backend.random import Generator, multinomial, randint, random_, randperm
+from ...backend.random.draws import Generator, multinomial, randint, random_, randperm
 from ...errors import ArgumentError, ArgumentTypeError
 from ...ops import as_tensor
 

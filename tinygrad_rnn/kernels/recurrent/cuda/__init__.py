@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....backend import cuda
-from ....backend.kernels import gpu
+from ....backend.gpu import cupy_access
+from ....backend.gpu.kernels import gpu
 from ....typing import Array
 from .refusals import OLDEST, refuses
 
@@ -45,7 +45,7 @@ def explain(mode: str, *arrays: Array, **params: Any) -> str:
 
 def describe() -> str:
     """One line: which kernels recurrent layers use on this GPU."""
-    reason = cuda.unavailable_reason()
+    reason = cupy_access.unavailable_reason()
     if reason is not None:
         return f"none: {reason}"
     device = gpu()

@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from ....backend import array_module
-from ....backend.blocks import dense
-from ....backend.gemm import multiply, sum_of_rows
-from ....backend.kernels import KernelError, gpu
+from ....backend.gpu.device_copies import dense
+from ....backend.gpu.gemm import multiply, sum_of_rows
+from ....backend.gpu.kernels import KernelError, gpu
 from ....typing import Array
 from ..dispatch import KernelUnavailable
 from . import persistent, stepwise

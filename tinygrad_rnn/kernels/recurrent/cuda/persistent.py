@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ....backend.kernels import Kernel, KernelError, Launch, kernel
+from ....backend.gpu.kernels import Kernel, KernelError, Launch, kernel
 from ....typing import Array
 from .cells import Cell, persistent_source
 from .rows import Rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....backend.kernels import gpu
+from ....backend.gpu.kernels import gpu
 from ....typing import Array
 
 __all__ = ["OLDEST", "refuses"]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ....backend.kernels import gpu
+from ....backend.gpu.kernels import gpu
 from ....typing import Array
 
 __all__ = ["Rows"]

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ....backend.gemm import multiply
-from ....backend.kernels import Kernel, Launch, kernel
+from ....backend.gpu.gemm import multiply
+from ....backend.gpu.kernels import Kernel, Launch, kernel
 from ....typing import Array
 from .cells import Cell, stepwise_source
 from .rows import Rows

@@ -17,8 +17,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from ....backend.clusters import clusters_at_once
-from ....backend.kernels import Gpu, Launch
+from ....backend.gpu.clusters import clusters_at_once
+from ....backend.gpu.kernels import Gpu, Launch
 from .cells import Cell
 
 __all__ = [

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....backend.blas import address_of
+from ....backend.cpu.blas import address_of
 from ....typing import Array
 from .jit import compiled, intrinsic, ir, types
 

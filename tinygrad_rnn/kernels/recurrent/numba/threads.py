@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
-from ....backend.threads import get_num_threads, one_blas_thread
+from ....backend.cpu.threads import get_num_threads, one_blas_thread
 from ....backend.unpacked import multiplies_unpacked
 
 __all__ = ["evenly", "lend", "share", "threads_for"]

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ....backend import aligned_empty, array_module
-from ....backend.threads import one_blas_thread
+from ....backend.cpu.threads import one_blas_thread
 from ....typing import Array
 from .packed_weights import UNPACKED
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ....backend.threads import one_blas_thread
+from ....backend.cpu.threads import one_blas_thread
 from ....typing import Array
 from ..numba.threads import lend, threads_for
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from ....backend.threads import get_num_threads
+from ....backend.cpu.threads import get_num_threads
 from ....typing import Array
 from ..numba.threads import share
 

@@ -1,0 +1,106 @@
+"""How many threads compute: those of the BLAS, and those in which compiled kernels share a batch.
+
+There is one number for both.  OpenBLAS keeps it (and takes it from ``OPENBLAS_NUM_THREADS``, ``OMP_NUM_THREADS`` or the
+number of cores when it is loaded); another BLAS cannot be asked, and then it is kept here.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from ...errors import ArgumentError
+from .blas import blas_threads, set_blas_threads
+
+__all__ = ["get_num_threads", "one_blas_thread", "set_num_threads"]
+
+
+def _wished() -> int:
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        text = os.environ.get(variable, "")
+        if text.isdigit() and int(text) > 0:
+            return int(text)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class _OneBlasThread:
+    """See :func:`one_blas_thread`.  Entered by several threads at a time, it is left when the last of them leaves.
+
+    BLAS has one thread only while somebody is ``inside``, at every moment: a process may fork at any.  It forks with
+    the lock held, since OpenBLAS hangs if it is told a number of threads meanwhile.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()  # a signal's handler may fork while its thread holds it
+        self.inside = 0
+        self.count = 0  # of BLAS's threads outside
+
+    def __enter__(self) -> None:
+        with self.lock:
+            if not self.inside:
+                self.count = blas_threads() or _wished()
+            self.inside += 1
+            if self.inside == 1:
+                set_blas_threads(1)
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            if self.inside == 1:
+                set_blas_threads(self.count)
+            if self.inside:  # a child process begins with none
+                self.inside -= 1
+
+    def forget(self) -> None:
+        """In a child process, which the threads that were inside do not come along to."""
+        self.lock = threading.RLock()
+        if self.inside:
+            self.inside = 0
+            set_blas_threads(self.count)
+
+
+one_blas_thread = _OneBlasThread()
+"""Within, BLAS uses one thread: its callers are several threads already.  Costs about a microsecond."""
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: one_blas_thread.lock.acquire(),
+        after_in_parent=lambda: one_blas_thread.lock.release(),
+        after_in_child=one_blas_thread.forget,
+    )
+
+_others = 0  # the number of threads where BLAS does not tell its own
+
+
+def get_num_threads() -> int:
+    """The number of threads that products and compiled kernels may use.
+
+    >>> get_num_threads() >= 1
+    True
+    """
+    with one_blas_thread.lock:
+        if one_blas_thread.inside:
+            return one_blas_thread.count
+        return blas_threads() or _others or _wished()
+
+
+def set_num_threads(count: int) -> None:
+    """Use at most ``count`` threads from now on, in products and in compiled kernels.
+
+    Raises:
+        ArgumentError: ``count`` is not a positive whole number.
+
+    >>> before = get_num_threads()
+    >>> set_num_threads(1)
+    >>> get_num_threads()
+    1
+    >>> set_num_threads(before)
+    """
+    global _others
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ArgumentError(f"set_num_threads expects a positive integer, got {count!r}")
+    with one_blas_thread.lock:
+        _others = count
+        if one_blas_thread.inside:
+            one_blas_thread.count = count
+        else:
+            set_blas_threads(count)

@@ -1,0 +1,1 @@
+"""What a GPU computes with: CuPy, compiled kernels, cuBLAS, clusters of blocks, copies to the device."""

@@ -1,0 +1,275 @@
+"""The source of random bits: PyTorch's CPU engine (32-bit Mersenne Twister, MT19937), seeded as PyTorch seeds it.
+
+``numpy.random.RandomState`` is the same engine with the same seeding, and NumPy promises never to change its
+stream, so every draw below is a vectorised read of 32-bit words from one:
+
+* a 32-bit draw is one word, a 64-bit draw is two, the first one on top;
+* a fraction keeps the low 24 bits (float32) or 53 bits (float64) of a draw.
+
+The state is PyTorch's own 5056 bytes, so ``torch.get_rng_state()`` can be continued here and the other way round.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import ArgumentError, ArgumentTypeError, DeviceError, TinygradRnnError
+from ..arrays import shown, to_numpy
+from ..device import CPU, Device
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = [
+    "Generator",
+    "RandomError",
+    "default_generator",
+    "fork_rng",
+    "get_rng_state",
+    "initial_seed",
+    "manual_seed",
+    "seed",
+    "set_rng_state",
+]
+
+WORDS = 624  # the Mersenne Twister's state, in 32-bit words
+UNSEEDED = 67280421310721  # what PyTorch's Generator() starts from
+
+STATE_LAYOUT = np.dtype(
+    {
+        "names": ["seed", "left", "seeded", "next", "words", "normal", "has_normal"],
+        "formats": ["<u8", "<i4", "<i4", "<u8", ("<u8", WORDS), "<f8", "<i4"],
+        "offsets": [0, 8, 12, 16, 24, 24 + 8 * WORDS + 8, 24 + 8 * WORDS + 24],
+        "itemsize": 24 + 8 * WORDS + 40,
+    }
+)
+
+
+class RandomError(TinygradRnnError, RuntimeError):
+    """A draw with impossible parameters, or a state that is none; PyTorch raises RuntimeError."""
+
+
+class _Process:
+    """``fork``: how many forks lie between this process and the first one that drew."""
+
+    fork = 0
+
+    def count(self) -> None:
+        self.fork += 1
+
+
+_process = _Process()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_process.count)
+
+
+class Generator:
+    """A random stream of one's own: the same numbers for the same seed, here and in PyTorch on the CPU.
+
+    Args:
+        device: only ``"cpu"``; numbers for a GPU are drawn on the host and moved, so that they are the same.
+
+    Raises:
+        DeviceError: for another device.
+
+    >>> g = Generator().manual_seed(5)
+    >>> [round(float(x), 4) for x in g.fractions24(3)]
+    [0.8303, 0.1261, 0.9075]
+    """
+
+    __slots__ = ("_engine", "_fork", "_fresh", "_seed", "next_normal")
+
+    def __init__(self, device: Device | str = "cpu") -> None:
+        if Device(device).type != "cpu":
+            raise DeviceError(f"Generator(): random streams live on the CPU, got device {device!s}. Use Generator()")
+        self._engine: np.random.RandomState | None = None
+        self._fork = _process.fork
+        self.next_normal: float | None = None  # the second of a Box-Muller pair, kept for the next small draw
+        self.manual_seed(UNSEEDED)
+
+    @property
+    def device(self) -> Device:
+        return CPU
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the stream that belongs to ``seed`` (its low 32 bits choose the stream) and return ``self``.
+
+        Raises:
+            ArgumentTypeError: ``seed`` is not an integer.
+            ArgumentError: ``seed`` is outside [-2**63, 2**64); a negative one stands for itself + 2**64.
+        """
+        if not isinstance(seed, (int, np.integer)):
+            raise ArgumentTypeError(f"manual_seed expected an int, but got {type(seed).__name__}. Pass int(seed)")
+        if not -(2**63) <= seed < 2**64:
+            raise ArgumentError(f"Overflow when unpacking long long: manual_seed takes 64-bit integers, got {seed}")
+        self._seed = int(seed) % 2**64
+        self._engine = None
+        self._fresh = True
+        self.next_normal = None
+        return self
+
+    def _started(self) -> np.random.RandomState:
+        """The engine, made at the first draw: ``numpy.random`` is a tenth of what importing NumPy costs."""
+        if self._engine is None:
+            self._engine = np.random.RandomState(self._seed % 2**32)
+        elif self._fork != _process.fork:  # the engine's lock may be held by a thread that the child has not
+            state = dict(self._engine._bit_generator.state)  # get_state() would wait for the lock
+            self._engine = np.random.RandomState()
+            self._engine.set_state(state)
+        self._fork = _process.fork
+        return self._engine
+
+    def seed(self) -> int:
+        """Seed from the operating system's entropy; return the seed chosen."""
+        self.manual_seed(int.from_bytes(os.urandom(8), "little"))
+        return self._seed
+
+    def initial_seed(self) -> int:
+        """The seed that this stream was started from."""
+        return self._seed
+
+    def get_state(self) -> Any:
+        """The whole state, in PyTorch's layout: a tensor of uint8, (5056,).
+
+        >>> g = Generator()
+        >>> state = g.get_state()
+        >>> first = g.words(5)
+        >>> bool((g.set_state(state).words(5) == first).all())
+        True
+        """
+        engine: Any = self._started().get_state(legacy=False)
+        position = int(engine["state"]["pos"])
+        state = np.zeros((), STATE_LAYOUT)
+        state["seed"] = self._seed
+        state["left"] = WORDS + 1 - position  # words until the next refill, plus one
+        state["seeded"] = 1
+        state["next"] = 0 if self._fresh else position
+        state["words"] = engine["state"]["key"]
+        state["has_normal"] = self.next_normal is not None
+        state["normal"] = self.next_normal or 0.0
+        return shown.tensor(np.frombuffer(state.tobytes(), np.uint8).copy())
+
+    def set_state(self, state: Any) -> Generator:
+        """Go on from a state that ``get_state`` (or ``torch.get_rng_state``) gave; return ``self``.
+
+        Args:
+            state: (5056,) uint8: a tensor, also another library's, or an array.
+
+        Raises:
+            ArgumentTypeError: not uint8.
+            RandomError: of another size, or not a state of this engine.
+        """
+        if not hasattr(state, "dtype"):
+            raise ArgumentTypeError(f"expected a torch.ByteTensor, but got {type(state).__name__}")
+        raw = to_numpy(getattr(state, "_data", state))  # a checkpoint may have been loaded onto a GPU
+        if raw.dtype != np.uint8:
+            raise ArgumentTypeError(f"RNG state must be a torch.ByteTensor: expected dtype uint8, got {raw.dtype}")
+        if raw.size != STATE_LAYOUT.itemsize:
+            raise RandomError(
+                f"Expected a CPU generator state of size {STATE_LAYOUT.itemsize} but found the input RNG state size "
+                f"to be {raw.size}. Pass what get_state() or get_rng_state() returned"
+            )
+        new = np.frombuffer(raw.tobytes(), STATE_LAYOUT)[0]
+        left, position = int(new["left"]), int(new["next"])
+        fresh = (left, position) == (1, 0)
+        if int(new["seeded"]) != 1 or not (fresh or (0 < position <= WORDS and left == WORDS + 1 - position)):
+            raise RandomError("Invalid mt19937 state: these bytes are not the state of a generator")
+        key = new["words"].astype(np.uint32)
+        self._started().set_state(("MT19937", key, WORDS if fresh else position, 0, 0.0))
+        self._seed, self._fresh = int(new["seed"]), fresh
+        self.next_normal = float(new["normal"]) if new["has_normal"] else None
+        return self
+
+    def clone_state(self) -> Generator:
+        """A second generator that goes on from the same place, on its own."""
+        return Generator().set_state(self.get_state())
+
+    def words(self, count: int) -> npt.NDArray[np.uint32]:
+        """``count`` draws of 32 bits: (count,) uint32."""
+        if count:
+            self._fresh = False
+        return self._started().randint(0, 2**32, size=count, dtype=np.uint32)
+
+    def halves(self, count: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        """``count`` draws of 64 bits as their high and low words, each (count,) uint32."""
+        pairs = self.words(2 * count)
+        return pairs[0::2], pairs[1::2]
+
+    def words64(self, count: int) -> npt.NDArray[np.uint64]:
+        """``count`` draws of 64 bits: (count,) uint64."""
+        high, low = self.halves(count)
+        joined: npt.NDArray[np.uint64] = (high.astype(np.uint64) << np.uint64(32)) | low
+        return joined
+
+    def fractions24(self, count: int) -> npt.NDArray[np.float32]:
+        """``count`` multiples of 2**-24 in [0, 1), from 32 bits each: (count,) float32."""
+        fractions = (self.words(count) & np.uint32(2**24 - 1)).astype(np.float32)
+        fractions *= np.float32(2.0**-24)
+        return fractions
+
+    def fractions53(self, count: int) -> npt.NDArray[np.float64]:
+        """``count`` multiples of 2**-53 in [0, 1), from 64 bits each: (count,) float64."""
+        high, low = self.halves(count)
+        top: npt.NDArray[np.float64] = np.multiply(high & np.uint32(2**21 - 1), 2.0**-21, dtype=np.float64)
+        top += np.multiply(low, 2.0**-53, dtype=np.float64)  # exact: the two parts share no bit
+        return top
+
+
+default_generator = Generator()
+default_generator.seed()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed the generator that every draw uses unless told otherwise; return it.
+
+    >>> manual_seed(0).initial_seed()
+    0
+    """
+    return default_generator.manual_seed(int(seed))
+
+
+def seed() -> int:
+    """Seed the default generator from the operating system's entropy; return the seed."""
+    return default_generator.seed()
+
+
+def initial_seed() -> int:
+    """The seed that the default generator was started from."""
+    return default_generator.initial_seed()
+
+
+def get_rng_state() -> Any:
+    """The default generator's state, (5056,) uint8."""
+    return default_generator.get_state()
+
+
+def set_rng_state(state: Any) -> None:
+    """Put the default generator into a state from ``get_rng_state``."""
+    default_generator.set_state(state)
+
+
+@contextmanager
+def fork_rng(devices: object = None, enabled: bool = True) -> Iterator[None]:
+    """Inside ``with fork_rng():`` draw what you like; outside, the default stream goes on as if nothing was.
+
+    Args:
+        devices: accepted for PyTorch's signature; there is one stream, whatever the device.
+        enabled: False makes it do nothing.
+
+    >>> _ = manual_seed(1)
+    >>> with fork_rng():
+    ...     inside = default_generator.words(1)
+    >>> bool(default_generator.words(1) == inside)
+    True
+    """
+    before = default_generator.get_state() if enabled else None
+    try:
+        yield
+    finally:
+        if before is not None:
+            default_generator.set_state(before)

@@ -1,0 +1,244 @@
+"""Stack: the walk over layers and directions, shared by the recurrent layers and by RNNLayer.
+
+A stack brings the input into one form, (T, N, I) or packed rows (S, I); runs each layer and direction; joins and
+drops outputs in between; and brings the outputs back into the form of the input.  How one layer runs in one
+direction is the subclass's affair.
+
+Legend: T steps, N batch, S packed rows, I input size, R output size of one direction, L layers, D directions,
+W = D*R.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ...backend import array_module
+from ...errors import ArgumentTypeError, ShapeError
+from ...ops import cat, index_select, linear, sigmoid, stack, unsqueeze
+from ...ops.recurrent.packing import packed_places
+from ...ops.recurrent.unroll import unroll
+from ...ops.splitting import entries
+from ...tape.tensor import Tensor, wrap
+from ...typing import Value
+from .. import functional as F
+from .. import init
+from ..module import Module
+from ..parameter import Parameter, empty
+from ..utils.rnn import PackedSequence
+from .checks import check_states, check_states_ndim
+from .options import Sizes, StackOptions, States, Step, locked_mask, with_recurrent_dropout, with_zoneout
+from .segments import in_segments
+
+__all__ = ["Stack"]
+
+
+class Stack(Module):
+    """Base class: recurrent layers on top of each other.  A subclass gives ``_kind_name``, ``_state_names``,
+    ``_state_sizes``, ``_check_input`` and ``_direction``, and the attributes below.
+
+    Attributes:
+        input_size, num_layers, batch_first, dropout, bidirectional: as in PyTorch; may be reassigned.
+        options: see :class:`StackOptions`.
+    """
+
+    input_size: int
+    num_layers: int
+    batch_first: bool
+    dropout: float
+    bidirectional: bool
+    options: StackOptions
+
+    # given by subclasses -----------------------------------------------------------------------------------------
+
+    def _kind_name(self) -> str:
+        return type(self).__name__
+
+    def _state_names(self) -> tuple[str, ...]:
+        """The names of the states, as in ``initial_h``."""
+        raise NotImplementedError(f"{type(self).__name__} does not say which states it has")
+
+    def _state_sizes(self) -> tuple[int, ...]:
+        """The width of each state."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how wide its states are")
+
+    def _check_input(self, input: Tensor, packed: bool) -> None:
+        """Refuse input that does not fit."""
+
+    def _direction(
+        self, layer: int, direction: int, x: Value, states: States, sizes: Sizes
+    ) -> tuple[tuple[Value, ...], States]:
+        """Run one layer in one direction: (output, whatever else is collected), final states."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how a layer runs")
+
+    # sizes and parameters --------------------------------------------------------------------------------------------
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    @property
+    def _width(self) -> int:
+        """W, the width of a layer's joined output."""
+        return self._state_sizes()[0] * self._directions
+
+    def _layer_input_size(self, layer: int) -> int:
+        """How many features layer ``layer`` reads."""
+        if self.options.skip == "dense":
+            return self.input_size + layer * self._width
+        return self._width if layer else self.input_size
+
+    def _add_skip(self, layer: int, **factory: Any) -> None:
+        """Register the gate of a highway around ``layer``, if there is one."""
+        if self.options.skip == "highway" and layer > 0:
+            width = self._width
+            self.register_parameter(f"weight_skip_l{layer}", Parameter(empty((width, width), **factory)))
+            self.register_parameter(f"bias_skip_l{layer}", Parameter(empty((width,), **factory)))
+
+    def _add_initial_states(self, **factory: Any) -> None:
+        """Register the initial states, if they are learned."""
+        if self.options.learn_state:
+            for name, size in zip(self._state_names(), self._state_sizes(), strict=True):
+                shape = (self.num_layers * self._directions, size)
+                self.register_parameter(f"initial_{name}", Parameter(empty(shape, **factory)))
+
+    def _reset_stack(self) -> None:
+        """Highway gates: U(+-1/sqrt(W)), biases -1 (mostly open to the input at first); initial states: zero."""
+        for name, parameter in self._parameters.items():
+            if parameter is None:
+                continue
+            if name.startswith("weight_skip_l"):
+                bound = 1.0 / math.sqrt(self._width)
+                init.uniform_(parameter, -bound, bound)
+            elif name.startswith("bias_skip_l"):
+                init.constant_(parameter, -1.0)
+            elif name.startswith("initial_"):
+                init.zeros_(parameter)
+
+    # forward ---------------------------------------------------------------------------------------------------------
+
+    def _run(self, input: Any, hx: States | None) -> tuple[list[Any], States]:
+        """All layers and directions: output and whatever else is collected, in the form of the input; final states."""
+        if isinstance(input, PackedSequence):
+            return self._run_packed(input, hx)
+        if not isinstance(input, Tensor):
+            raise ArgumentTypeError(
+                f"{self._kind_name()}(): input must be Tensor or PackedSequence, not {type(input).__name__}. "
+                "Make one with tinygrad_rnn.tensor(...)"
+            )
+        if input.ndim not in (2, 3):
+            noun = "D tensor" if self._kind_name() == "RNN" else "D"
+            raise ShapeError(f"{self._kind_name()}: Expected input to be 2D or 3D, got {input.ndim}{noun} instead")
+        batched = input.ndim == 3
+        x = input
+        if not batched:
+            x = x.reshape(x.shape[0], 1, x.shape[1])
+        elif self.batch_first:
+            x = x.transpose(0, 1)  # (T, N, I)
+        if hx is not None:
+            check_states_ndim(hx, batched)
+            hx = hx if batched else tuple(state.reshape(state.shape[0], 1, state.shape[1]) for state in hx)
+        self._check_input(x, False)
+        outputs, finals = self._layers(x, self._initial(hx, x, x.shape[1]), None)
+        if not batched:
+            return [y.reshape(y.shape[0], y.shape[2]) for y in outputs], tuple(_without_batch(f) for f in finals)
+        return [y.transpose(0, 1) for y in outputs] if self.batch_first else outputs, finals
+
+    def _run_packed(self, sequence: PackedSequence, hx: States | None) -> tuple[list[Any], States]:
+        data, batch_sizes, sorted_indices, unsorted_indices = sequence
+        self._check_input(data, True)
+        sizes = tuple(batch_sizes.tolist())
+        batch = sizes[0] if sorted_indices is None else len(sorted_indices)
+        if hx is not None and sorted_indices is not None:
+            check_states_ndim(hx, True)
+            self._check_states(hx, data, batch)
+            hx = tuple(index_select(state, 1, sorted_indices) for state in hx)
+        outputs, finals = self._layers(data, self._initial(hx, data, batch), sizes)
+        if unsorted_indices is not None:
+            finals = tuple(index_select(state, 1, unsorted_indices) for state in finals)
+        return [PackedSequence(y, batch_sizes, sorted_indices, unsorted_indices) for y in outputs], finals
+
+    def _check_states(self, hx: States, input: Tensor, batch: int) -> None:
+        count = self.num_layers * self._directions
+        check_states(hx, [(count, batch, size) for size in self._state_sizes()], input)
+
+    def _initial(self, hx: States | None, input: Tensor, batch: int) -> list[States]:
+        """The initial states (N, R), ... of each layer and direction."""
+        count = self.num_layers * self._directions
+        if hx is not None:
+            self._check_states(hx, input, batch)
+            if count == 1:  # the gradient of a reshape is one, that of an entry is added to zeros
+                return [tuple([state.reshape(state.shape[1:]) for state in hx])]
+            return list(zip(*map(entries, hx), strict=True))
+        if self.options.learn_state:
+            learned = [getattr(self, f"initial_{name}") for name in self._state_names()]
+            return [tuple(p[k].expand(batch, p.shape[1]) for p in learned) for k in range(count)]
+        xp, dtype = array_module(input._data), input._data.dtype
+        zeros = tuple([wrap(xp.zeros((batch, size), dtype)) for size in self._state_sizes()])
+        return [zeros] * count
+
+    def _layers(self, x: Tensor, initial: Sequence[States], sizes: Sizes) -> tuple[list[Tensor], States]:
+        finals: list[States] = []
+        collected: list[Tensor] = []
+        for layer in range(self.num_layers):
+            runs = []
+            for direction in range(self._directions):
+                emitted, final = self._direction(layer, direction, x, initial[len(finals)], sizes)
+                runs.append(emitted)
+                finals.append(final)
+            collected = [ys[0] if len(ys) == 1 else cat(ys, -1) for ys in zip(*runs, strict=True)]
+            y = collected[0]
+            if layer < self.num_layers - 1:
+                y = self._drop(y, sizes, len(initial[0][0]))
+            x = self._skip(layer, x, y)
+        return [x, *collected[1:]], tuple([_stacked(states) for states in zip(*finals, strict=True)])
+
+    def _drop(self, y: Tensor, sizes: Sizes, batch: int) -> Tensor:
+        """Dropout between layers: a mask per entry, or per sequence and feature if locked."""
+        if not self.options.locked_dropout:
+            return F.dropout(y, self.dropout, self.training)
+        if not self.training or self.dropout == 0:
+            return y
+        mask = locked_mask(y, batch, self.dropout)
+        dropped: Tensor = y * (mask if sizes is None else mask[packed_places(sizes)[1]])
+        return dropped
+
+    def _skip(self, layer: int, below: Tensor, y: Tensor) -> Tensor:
+        """What the next layer reads (or, above the last one, the output): ``y``, with what lay below joined to it."""
+        skip, joined = self.options.skip, y
+        if skip == "dense" and layer < self.num_layers - 1:
+            joined = cat([below, y], -1)
+        elif skip == "residual" and layer > 0:
+            joined = y + below
+        elif skip == "highway" and layer > 0:
+            t = sigmoid(linear(below, getattr(self, f"weight_skip_l{layer}"), getattr(self, f"bias_skip_l{layer}")))
+            joined = t * y + (1 - t) * below
+        return joined
+
+    def _unrolled(
+        self, step: Step, x: Value, states: States, sizes: Sizes, reverse: bool, emit: Sequence[int]
+    ) -> tuple[tuple[Value, ...], States]:
+        """``step`` over the sequence, with recurrent dropout and zoneout as the options say."""
+        if self.training and self.options.recurrent_dropout > 0:
+            step = with_recurrent_dropout(step, states[0], self.options.recurrent_dropout)
+        probabilities = self.options.zoneouts(len(states))
+        if any(probabilities):
+            step = with_zoneout(step, probabilities, self.training)
+
+        def run(x: Value, states: States, sizes: Sizes) -> tuple[tuple[Value, ...], States]:
+            return unroll(step, x, states, sizes=sizes, reverse=reverse, emit=emit)
+
+        return in_segments(run, x, states, sizes, reverse, self.options.checkpoint_segments)
+
+
+def _stacked(states: Sequence[Value]) -> Value:
+    """(N, R) of each layer and direction, or (1, N, R) of a fused one that is alone -> (L*D, N, R)."""
+    if len(states) > 1:
+        return stack(states)
+    return states[0] if states[0].ndim == 3 else unsqueeze(states[0], 0)
+
+
+def _without_batch(state: Value) -> Value:
+    """(L*D, 1, R) -> (L*D, R)."""
+    return state.reshape(state.shape[0], state.shape[2])

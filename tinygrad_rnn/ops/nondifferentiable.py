@@ -1,0 +1,62 @@
+"""Operations without gradients: what takes tensors or arrays, computes on arrays, and is never recorded."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import NoDerivative
+from ..tape.forward_errors import fail
+from ..tape.modes import quietly, state
+from ..tape.primitive import NO_PARAMS, Primitive, record
+from ..tape.tensor import Tensor, as_array, wrap
+
+__all__ = ["plain", "raw", "without_derivative"]
+
+
+def raw(x: Any) -> Any:
+    """The array of a tensor; anything else as it is."""
+    return x._data if isinstance(x, Tensor) else x
+
+
+def without_derivative(name: str, sentence: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """Declare an operation whose result requires grad where its input does, though no derivative is implemented.
+
+    Args:
+        name: of the record.
+        sentence: of the error that a backward pass raises.
+
+    Returns:
+        ``f(result, input)``: the result, recorded.
+    """
+
+    def refuse(g: Any, y: Any, a: Any) -> Any:
+        raise NoDerivative(sentence)
+
+    p = Primitive(name, lambda a: a, (refuse,), ("",), listed=False, arity=1)
+
+    def apply(result: Tensor, input: Tensor) -> Tensor:
+        if input.requires_grad and state.here.recording:
+            record(p, (input,), (input._data,), NO_PARAMS, result)
+        return result
+
+    return apply
+
+
+def plain(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of arrays as one that also takes tensors, and then gives a tensor (or a tuple of them)."""
+
+    @functools.wraps(function)
+    def apply(*args: Any, **kwargs: Any) -> Any:
+        arrays = [raw(a) for a in args]
+        values = {name: raw(a) for name, a in kwargs.items()}
+        try:
+            result = quietly(function, *arrays, **values)
+        except (TypeError, ValueError, AttributeError) as error:
+            fail(function.__name__, error, *arrays)
+        if not any(isinstance(a, Tensor) for a in (*args, *kwargs.values())):
+            return result
+        return tuple([wrap(as_array(r)) for r in result]) if isinstance(result, tuple) else wrap(as_array(result))
+
+    return apply

@@ -1,0 +1,1 @@
+"""Hooks of tensors and nodes, attached to the engine from outside."""

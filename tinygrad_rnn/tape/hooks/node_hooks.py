@@ -1,0 +1,48 @@
+"""Stand-ins: a node whose primitive is replaced by one that does more when the sweep comes to it.
+
+Hooks of a node, checkpointing and hooks on saved values all need to act when one node is swept.  Each gives that
+node a copy of its primitive whose joint vjp is its own, and which ends in the original's.  The sweep stays as it is,
+and nodes without such wishes pay nothing.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+
+from ...typing import Value
+from ..modes import state
+from ..node import Node
+from ..primitive import Primitive
+
+__all__ = ["Pull", "replace_primitive", "stand_in"]
+
+Pull = Callable[[Node, Primitive, Value, "tuple[bool, ...]", bool], "Sequence[Value]"]
+
+
+def stand_in(node: Node, pull: Pull) -> None:
+    """From now on, ``pull(node, original, g, needs, record)`` gives what ``node`` contributes to its parents."""
+    reference = weakref.ref(node)  # the node owns this primitive
+    originals = [node.primitive]
+
+    def joint(g: Value, ans: Value, *args: Value, needs: tuple[bool, ...], **params: object) -> Sequence[Value]:
+        swept = reference()
+        assert swept is not None
+        return pull(swept, originals[0], g, needs, state.recording)
+
+    before: Callable[[Primitive], None] | None = vars(node).get("replace")
+    node.primitive = node.primitive.with_joint(joint)
+
+    def replace(primitive: Primitive) -> None:
+        originals[0] = primitive
+
+    node.replace = before or replace  # type: ignore[attr-defined]
+
+
+def replace_primitive(node: Node, primitive: Primitive) -> None:
+    """Give a node another primitive, beneath what stands in for it."""
+    replace = vars(node).get("replace")
+    if replace is None:
+        node.primitive = primitive
+    else:
+        replace(primitive)

@@ -1,0 +1,174 @@
+"""Views: tensors that share memory, and what is remembered of them so that a write to one reaches all.
+
+A view knows its parent and how it was taken from it: ``view._view = (parent, primitive, params, recorded)``.  The
+other direction goes through the clock, which a tensor shares with its views, theirs, and detached twins: it
+refers weakly to each view taken while recording was on.  So nothing here keeps a tensor alive that the user let
+go, and a view costs no list to be pruned: it strikes itself out when it dies.
+
+Tensors that descend from one parentless tensor are a *family*: one piece of memory with one history.  ``detach``
+founds a new family over the same memory, with the same clock: writes are seen by the check for stale saved
+values, gradients do not pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from weakref import ref
+
+import numpy as np
+
+from ...typing import Array, Params
+from ..modes import state
+from ..node import Node
+from ..tensor import Tensor, as_array, wrap
+from .versions import overlap
+
+if TYPE_CHECKING:
+    from ..primitive import Primitive
+
+__all__ = ["ancestry", "become_view", "derive", "leave_family", "region", "shown", "unlock", "viewer"]
+__all__ += ["views_of"]
+
+ndarray = np.ndarray
+_new = object.__new__
+
+
+def viewer(p: Primitive) -> Callable[..., Any]:
+    """The function that applies a primitive of one argument whose result may share memory with it."""
+    forward = p.forward
+
+    def apply(a: Any, **params: Any) -> Any:
+        if not isinstance(a, Tensor):
+            return forward(a, **params)
+        return shown(p, a, forward(a._data, **params), params)
+
+    return apply
+
+
+def shown(p: Primitive, a: Tensor, y: Any, params: Params) -> Tensor:
+    """The raw result ``y`` of a view primitive as a tensor: a view of ``a`` if it shares its memory, and recorded."""
+    x = a._data
+    if type(y) is not ndarray:
+        y = _whole(p, params, x, y)
+    out = _new(Tensor)
+    out._data = y
+    out._node = out._clock = None
+    here = state.here
+    recording = here.recording
+    base = y.base
+    if base is not None and (base is x or base is x.base or overlap(x, y)):
+        out._clock = clock = a._clock or a._own_clock()
+        out._view = (a, p, params, recording)
+        if recording:
+            views = clock.views
+            if views is None:
+                views = clock.views = {}
+            views[ref(out, views.pop)] = None
+    parent = a._node
+    if parent is not None and recording:
+        out._node = node = Node(p, (parent,), (parent,), params, None, (), y.shape, y.dtype)
+        if here.watchers:
+            for watcher in here.watchers:
+                watcher.recorded(node, y)
+    return out
+
+
+def region(p: Primitive, params: Params, x: Array) -> Array:
+    """The part of a raw array that a view primitive shows, as an array that can be written to.
+
+    ``x`` is C-contiguous, or the very array of which the view was taken: then no reshape has to copy.
+    """
+    y = p.forward(x, **params)
+    if type(y) is not ndarray:
+        y = _whole(p, params, x, y)
+    if isinstance(y, ndarray) and not y.flags.writeable and x.flags.writeable:
+        y.flags.writeable = True  # np.diagonal gives a view that could be written to, but says no
+    return y
+
+
+def _whole(p: Primitive, params: Params, x: Array, y: Any) -> Array:
+    """An array in place of a NumPy scalar: a 0-d view, where ``x[i]`` gave the number and no memory."""
+    return p.forward(x[..., None], **params).reshape(()) if isinstance(y, np.generic) else as_array(y)
+
+
+def become_view(t: Tensor, view: tuple[Tensor, Primitive, Params, bool]) -> None:
+    """Make ``t``, which shows that memory already, the view that ``view`` describes."""
+    clock = view[0]._own_clock()
+    t._clock, t._view = clock, view
+    if clock.views is None:
+        clock.views = {}
+    if view[3] and all(reference() is not t for reference in list(clock.views)):
+        clock.views[ref(t, clock.views.pop)] = None
+
+
+def derive(t: Tensor) -> Node | None:
+    """A new node for a view, from its parent as it is now."""
+    parent, p, params, _ = t._view
+    if parent._node is None:
+        return None
+    return Node(p, (parent._node,), (parent._node,), params, None, (), t._data.shape, t._data.dtype)
+
+
+def unlock(t: Tensor) -> bool:
+    """Whether the memory may be written to, though NumPy said no: parts of broadcast arrays and diagonals are read-only
+    by custom.  What the user locked is at the head of the family, and stays so.
+    """
+    head = ancestry(t)[-1]
+    if head is t or not head._data.flags.writeable:
+        return False
+    try:
+        t._data.flags.writeable = True
+    except ValueError:  # the view that it was taken from was locked when it was taken
+        parent, p, params, _ = t._view
+        unlock(parent)
+        t._data = region(p, params, parent._data)
+    return True
+
+
+def ancestry(t: Tensor) -> list[Tensor]:
+    """The tensor, the one that it is a view of, and so on to the head of the family."""
+    line = [t]
+    while (view := getattr(t, "_view", None)) is not None:
+        t = view[0]
+        line.append(t)
+    return line
+
+
+def views_of(head: Tensor) -> list[Tensor]:
+    """The living views of a family that were taken while recording was on, parents before children."""
+    clock = head._clock
+    if clock is None or not clock.views:
+        return []
+    living = [t for t in [reference() for reference in list(clock.views)] if t is not None]
+    depths = {id(head): 0}  # how many views lie between; -1 in another family.  Each is looked at once, not its line
+    for t in living:
+        line = []
+        while id(t) not in depths:
+            if (view := getattr(t, "_view", None)) is None:
+                depths[id(t)] = -1
+            else:
+                line.append(t)
+                t = view[0]
+        depth = depths[id(t)]
+        for relative in reversed(line):
+            depth += depth >= 0
+            depths[id(relative)] = depth
+    return sorted([t for t in living if depths[id(t)] > 0], key=lambda t: depths[id(t)])
+
+
+def leave_family(t: Tensor) -> Tensor:
+    """Let ``t`` change its memory or forget its history, while its views keep both.
+
+    Returns:
+        A twin that takes the place of ``t`` as a parent and as a view; ``t`` heads a family of its own.
+    """
+    twin = wrap(t._data, t._node)
+    twin._clock = t._own_clock()
+    for child in views_of(ancestry(t)[-1]):
+        if child._view[0] is t:
+            child._view = (twin, *child._view[1:])
+    if (view := getattr(t, "_view", None)) is not None:
+        become_view(twin, view)
+        del t._view
+    return twin

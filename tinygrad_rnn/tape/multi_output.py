@@ -1,0 +1,137 @@
+"""Fused primitives: a whole recurrent layer as one node with several outputs and one hand-written backward pass.
+
+The node's cotangent is a list with one entry per output.  Each output tensor has a small node of its own that
+puts its cotangent into that list, so to the sweep a fused primitive looks like any other.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..typing import Array, Params, Value
+from .modes import quietly, state
+from .node import Leaf, Node
+from .partial_gradient import Part
+from .primitive import Primitive, named, primitive
+from .tensor import Tensor, as_array, wrap
+
+__all__ = ["fused", "outputs_of"]
+
+
+class OutputPart(Part):
+    """The cotangent of one output of a fused primitive."""
+
+    __slots__ = ("count", "g", "number")
+
+    def __init__(self, number: int, count: int, g: Value) -> None:
+        self.number, self.count, self.g = number, count, g
+
+    def start(self) -> list[Value]:
+        total: list[Value] = [None] * self.count
+        total[self.number] = self.g
+        return total
+
+    def add_to(self, total: list[Value]) -> None:
+        before = total[self.number]  # an output may have two nodes: its own, and that of its saved value
+        total[self.number] = self.g if before is None else before + self.g
+
+
+OUTPUT = Primitive(
+    "output", lambda a: a, (lambda g, y, a, number, count: OutputPart(number, count, g),), ("",), arity=1
+)
+
+
+@functools.lru_cache(maxsize=1024)
+def outputs_of(name: str) -> Primitive:
+    """The primitive of the outputs of an operation with several, under the operation's own name."""
+    import copy
+
+    p = copy.copy(OUTPUT)
+    p.backward_name = name
+    return p
+
+
+alias = primitive(
+    "alias",
+    lambda a: a.view(),
+    (lambda g, y, a: g,),
+    ("",),
+    view=True,
+    doc="The same values, in the same memory, under a node of their own.",
+)
+
+
+def fused(
+    name: str,
+    forward: Callable[..., tuple[tuple[Array, ...], Any]],
+    vjp: Callable[..., Sequence[Array | None]],
+    reference: Callable[..., tuple[Value, ...]],
+    *,
+    fresh: bool = False,
+    kept: bool = True,
+    doc: str | None = None,
+) -> Callable[..., tuple[Any, ...]]:
+    """Declare a primitive with several outputs and one backward pass for all of its arguments.
+
+    Args:
+        name: shown on the tape.
+        forward: ``(*arrays, **params) -> (outputs, residual)``, the residual being what the backward pass needs.
+        vjp: ``(gs, residual, *arrays, needs, **params) -> cotangents``, on raw arrays only.  ``gs`` holds None
+            for an output that no gradient reached, ``needs`` says for each argument whether its cotangent is wanted.
+        reference: the same computation in ordinary operations.  Its own vjp is used where the backward pass is
+            itself recorded (``create_graph=True``), which gives every higher order.
+        fresh: the cotangents that ``vjp`` gives are new arrays, none of which shares memory with another or with an
+            argument: a leaf keeps them as its gradient, without a copy.
+        kept: the residual may share memory with the outputs, which then must not be written to before the backward
+            pass.
+
+    An argument may be None (absent).  Returns a function that gives a tuple of outputs.
+    """
+
+    def recorded_vjp(gs: list[Value], residual: Any, *args: Value, needs: Sequence[bool], **params: Any) -> list[Value]:
+        from .sweep import cotangents
+
+        # An alias per argument: a tensor given twice must get two cotangents, not twice their sum.
+        inputs = [alias(a) if need else a for a, need in zip(args, needs, strict=True)]
+        outputs = reference(*inputs, **params)
+        seeds = [(y._node, g) for y, g in zip(outputs, gs, strict=True) if g is not None and y._node is not None]
+        wanted = [a._node for a, need in zip(inputs, needs, strict=True) if need]
+        found = iter(cotangents(seeds, wanted, record=True))
+        return [next(found) if need else None for need in needs]
+
+    p = Primitive(name, forward, (), (), joint=vjp, recorded_joint=recorded_vjp, residual=True, fresh=fresh)
+
+    def apply(*args: Any, **params: Any) -> tuple[Any, ...]:
+        values: list[Any] = []
+        parents: list[Leaf | Node | None] = []
+        tensors = needed = False
+        for a in args:
+            if isinstance(a, Tensor):
+                tensors = True
+                needed = needed or a._node is not None
+                values.append(a._data)
+                parents.append(a._node)
+            else:
+                values.append(a)
+                parents.append(None)
+        outputs, residual = quietly(forward, *values, **params)
+        if not tensors:
+            return tuple(outputs)
+        results = tuple([wrap(as_array(y)) for y in outputs])
+        here = state.here
+        if needed and here.recording:
+            y = results[0]._data
+            watched = (*args, *results) if kept else args
+            clocks = tuple([(t._clock or t._own_clock()) if isinstance(t, Tensor) else None for t in watched])
+            node = Node(p, tuple(parents), tuple(values), params, residual, clocks, y.shape, y.dtype)
+            for watcher in here.watchers:
+                watcher.recorded(node, outputs)
+            output = outputs_of(p.backward_name)
+            for number, t in enumerate(results):
+                place: Params = {"number": number, "count": len(results)}
+                t._node = Node(output, (node,), (node,), place, None, (), t._data.shape, t._data.dtype)
+        return results
+
+    return named(p, apply, doc)

@@ -1,0 +1,1 @@
+"""Random programs: tensor code that hypothesis writes, runs and shrinks."""

@@ -1,0 +1,1 @@
+"""Sample arguments for every primitive of the registry."""
