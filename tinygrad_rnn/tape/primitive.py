@@ -55,10 +55,16 @@ class Primitive:
     with 0, for any other form, a node of an RNN step costs a third more.  ``fresh``: the cotangents that it
     gives are arrays made for the purpose, each with memory of its own, which the sweep may keep and add into.
     ``passes``: the cotangent of the only argument is that of the result in another shape, owned by whoever owned that.
+
+    ``vjps`` are mathematics, on arrays and Tensors alike.  ``raw_vjps`` are what an unrecorded sweep calls in their
+    place, on arrays alone: the same functions, but for those that have a faster form (``add_raw_form``).  Assigning
+    ``vjps`` sets ``raw_vjps`` too, so that a vjp that is exchanged is exchanged in every sweep.
     """
 
     __slots__ = (
         "_keeps",
+        "_raw_forms",
+        "_vjps",
         "apply",
         "arity",
         "backward_name",
@@ -68,13 +74,14 @@ class Primitive:
         "joint",
         "name",
         "passes",
+        "raw_vjps",
         "recorded_joint",
         "saves",
         "view",
-        "vjps",
     )
 
     apply: Callable[..., Any]  # the function that users call, on arrays or Tensors
+    raw_vjps: tuple[Vjp | None, ...]
 
     def __init__(
         self,
@@ -100,6 +107,7 @@ class Primitive:
         self.name = name
         self.backward_name = "".join(word.capitalize() for word in name.split("_")) + "Backward0"
         self.forward = forward
+        self._raw_forms: dict[Vjp, Vjp] = {}
         self.vjps = vjps
         self.saves = saves
         self.frees = residual or any(saves)
@@ -115,6 +123,22 @@ class Primitive:
         if name in REGISTRY:
             raise ValueError(f"there is a primitive {name!r} already")
         REGISTRY[name] = self
+
+    @property
+    def vjps(self) -> tuple[Vjp | None, ...]:
+        return self._vjps
+
+    @vjps.setter
+    def vjps(self, vjps: tuple[Vjp | None, ...]) -> None:
+        self._vjps = vjps
+        self.raw_vjps = tuple([vjp and self._raw_forms.get(vjp, vjp) for vjp in vjps])
+
+    def add_raw_form(self, position: int, form: Vjp) -> None:
+        """Let unrecorded sweeps call ``form`` in place of the vjp of this argument: the same numbers, but faster."""
+        vjp = self._vjps[position]
+        assert vjp is not None
+        self._raw_forms[vjp] = form  # by the vjp, not its position: it comes back with the vjp after an exchange
+        self.vjps = self._vjps
 
     def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
         """Which arguments, and whether the output, are saved if gradients of ``needs`` are wanted."""

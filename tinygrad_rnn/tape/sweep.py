@@ -134,13 +134,13 @@ def _visit(
         # Arity 2 and 1 are the third case with its loop unrolled: without them an update of a loop over small
         # arrays takes 4 to 13 % longer.
         if arity == 2:
-            (vjp_a, vjp_b), (a, b), (parent_a, parent_b), ans = primitive.vjps, args, parents, node.ans
+            (vjp_a, vjp_b), (a, b), (parent_a, parent_b), ans = primitive.raw_vjps, args, parents, node.ans
             if parent_a is not None:
                 add(parent_a, vjp_a(g, ans, a, b), may_write)
             if parent_b is not None:
                 add(parent_b, vjp_b(g, ans, a, b), may_write)
         elif arity == 1:
-            vjp, params = primitive.vjps[0], node.params
+            vjp, params = primitive.raw_vjps[0], node.params
             contribution = vjp(g, node.ans, args[0], **params) if params else vjp(g, node.ans, args[0])
             add(parents[0], contribution, may_write, may_write and primitive.passes)
         else:
@@ -169,7 +169,7 @@ def contributions(node: Node, primitive: Primitive, g: Value, needs: tuple[bool,
         return joint(g, ans, *args, needs=needs, **node.params)
     return [
         vjp(g, ans, *args, **node.params) if need and vjp is not None else None
-        for vjp, need in zip(primitive.vjps, needs, strict=False)
+        for vjp, need in zip(primitive.vjps if record else primitive.raw_vjps, needs, strict=False)
     ]
 
 
