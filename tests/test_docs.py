@@ -1,4 +1,4 @@
-"""Every code block of the documentation runs, and prints what the page says."""
+"""The documentation holds: its code prints what it says, its quotes are the source, its links lead somewhere."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ import re
 
 import pytest
 
+from tests.support import markdown
+from tests.support.markdown import ROOT
 from tinygrad_rnn.backend.memory import release_memory
 
-ROOT = pathlib.Path(__file__).parent.parent
-PAGES = sorted([*ROOT.glob("docs/*.md"), ROOT / "README.md"])
+PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
+PROSE = {"CHANGELOG.md", "architecture.md"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PATH = re.compile(r"(?:[\w.-]+/)+(?:[\w-]+\.(?:py|cu|md|toml|txt|yaml))?|[\w-]+\.(?:py|cu|toml)")
+"""A span that is the name of a file or, with a slash at its end, of a folder."""
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each_page
 def test_examples_print_what_the_page_says(page: pathlib.Path) -> None:
-    blocks = [match.group(1) for match in BLOCK.finditer(page.read_text(encoding="utf-8"))]
     namespace: dict[str, object] = {"__name__": "__main__"}
     ran = 0
     release_memory()  # a page measures memory; what other tests have left would be used without being counted
-    for block in blocks:
+    for block in markdown.programs(page.read_text(encoding="utf-8")):
         if ">>>" not in block:
             exec(compile(block, page.name, "exec"), namespace)
             ran += 1
@@ -34,4 +38,67 @@ def test_examples_print_what_the_page_says(page: pathlib.Path) -> None:
         namespace.update(test.globs)
         assert runner.failures == 0, "".join(report)
         ran += len(test.examples)
-    assert ran > 0, f"{page.name} holds no example: it is prose alone, or its fences are not ```python"
+    assert (ran > 0) != (page.name in PROSE), (
+        f"{page.name} holds {ran} examples: see PROSE, or are its fences ```python?"
+    )
+
+
+@each_page
+def test_quoted_source_is_the_source(page: pathlib.Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    found = list(markdown.quotes(text))
+    assert len(found) == text.count("<!-- source:"), "a comment `<!-- source: path name -->` has no block below it"
+    for quote in found:
+        source = markdown.definition(ROOT / quote.path, quote.name)
+        assert (line := markdown.differs(quote.text, source)) is None, (
+            f"{page.name} quotes {quote.path}, {quote.name}, differently from this line on: {line}"
+        )
+
+
+@each_page
+def test_links_lead_to_what_is_there(page: pathlib.Path) -> None:
+    wrong = []
+    for link in markdown.links(page.read_text(encoding="utf-8")):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        if not target.exists() or (anchor and anchor not in markdown.anchors(target.read_text(encoding="utf-8"))):
+            wrong.append(link)
+    assert not wrong
+
+
+@each_page
+def test_files_named_are_there(page: pathlib.Path) -> None:
+    """A name begins at the root, in the package or beside the page."""
+    named = [span for span in markdown.code_spans(page.read_text(encoding="utf-8")) if PATH.fullmatch(span)]
+    places = (ROOT, ROOT / "tinygrad_rnn", page.parent)
+    assert [name for name in named if not any((place / name).exists() for place in places)] == []
+
+
+def test_a_quote_differs_where_a_line_does() -> None:
+    source = 'def f(x):\n    """Twice."""\n    y = x\n    return 2 * y'
+    assert markdown.differs(source + "\n", source) is None
+    assert markdown.differs("def f(x):\n    ...\n    return 2 * y", source) is None
+    assert markdown.differs("def f(x):\n    ...", source) is None
+    assert markdown.differs("def f(x):\n    ...\n    return 3 * y", source) == "    return 3 * y"
+    assert markdown.differs("def f(x):\n    y = x", source) == "    y = x"
+    assert markdown.differs('def f(x):\n    """Twice."""', source) == "    y = x"
+
+
+def test_definitions_are_found_by_name() -> None:
+    here = pathlib.Path(__file__)
+    assert (
+        markdown.definition(here, "each_page")
+        == 'each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)'
+    )
+    assert markdown.definition(here, "test_links_lead_to_what_is_there").startswith("@each_page\ndef test_links")
+    assert markdown.definition(ROOT / "tests/support/markdown.py", "Quote.path") == "path: str"
+    with pytest.raises(LookupError, match=r"does not define Quote\.line"):
+        markdown.definition(ROOT / "tests/support/markdown.py", "Quote.line")
+
+
+def test_headings_are_the_anchors_of_links() -> None:
+    text = "# What `x += 1` does\n\n[see](#what-x--1-does), [not `[a](b)`](other.md)\n\n```sh\n# no heading\n```\n"
+    assert markdown.anchors(text) == {"what-x--1-does"}
+    assert markdown.links(text) == ["#what-x--1-does", "other.md"]
