@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinygrad_rnn.backend.cpu.threads import one_blas_thread, set_num_threads
-from tinygrad_rnn.kernels.recurrent.numpy import helper_thread, input_and_state, lstm
+from tinygrad_rnn.kernels.recurrent.numpy import helper_thread, lstm, weight_gradients
 from tinygrad_rnn.kernels.recurrent.numpy.helper_thread import Beside
 
 
@@ -70,14 +70,10 @@ def test_an_error_of_the_loop_leaves_what_is_not_begun(two_threads: None) -> Non
 
 
 @pytest.mark.parametrize("sizes", [None, [5, 5, 4, 4, 3, 3, 2, 1]])
-@pytest.mark.parametrize("as_one", [False, True])
 @pytest.mark.parametrize("wanted", [range(8), [0], [3], [6], [1, 2]])
 def test_an_lstm_is_the_same_with_a_second_thread(
-    monkeypatch: pytest.MonkeyPatch, two_threads: None, wanted: Any, as_one: bool, sizes: Any
+    monkeypatch: pytest.MonkeyPatch, two_threads: None, wanted: Any, sizes: Any
 ) -> None:
-    if not as_one:
-        monkeypatch.setattr(input_and_state, "LARGEST", 0)
-        monkeypatch.setattr(input_and_state, "LARGEST_BESIDE", 0)
     monkeypatch.setattr(lstm, "most_rows", lambda size, least=1: 10)  # several parts
     rng = np.random.default_rng(0)
     rows = (8, 5) if sizes is None else (sum(sizes),)
@@ -95,7 +91,7 @@ def test_an_lstm_is_the_same_with_a_second_thread(
         return [*outputs, *lstm.backward(gs, residual, *args, needs=needs)]
 
     both = [run() for _ in range(5)]
-    assert helped[1] and helped[0] == (sizes is not None or not as_one)
+    assert helped[:2] == [True, True]
     helped.clear()
     set_num_threads(1)
     alone = run()
@@ -107,3 +103,12 @@ def test_an_lstm_is_the_same_with_a_second_thread(
             np.testing.assert_allclose(both[0][k], expected, rtol=0, atol=1e-13 * np.abs(expected).max() * 40)
             for found in both[1:]:
                 np.testing.assert_array_equal(found[k], both[0][k])
+
+
+def test_gradients_of_weights_that_are_not_wanted_cost_no_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weight_gradients, "weight_gradient", lambda *_: pytest.fail("computed all the same"))
+    args = [np.ones(shape) for shape in ((6, 3, 5), (3, 4), (3, 4), (16, 5), (16, 4), (16,), (16,))]
+    outputs, residual = lstm.forward(*args)
+    assert residual is not None
+    found = lstm.backward([np.ones_like(y) for y in outputs], residual, *args, needs=[True] * 3 + [False] * 5)
+    assert [g is not None for g in found] == [True] * 3 + [False] * 5

@@ -12,22 +12,19 @@ the blocks are i, f, o, g, so that the three sigmoids are one array.
 What backward needs, and no more: the activated gates, c, and the earlier h.  Derivative factors are computed
 for many steps at once, just ahead of the loop that uses them; only ``dz @ w_hh`` stays inside.
 
-Small layers read h and x as one (``joined.py``): a product per step less an addition, and one product for the
-gradients of both weights and of the bias.  What no step waits for is done by a second thread meanwhile
-(``beside.py``): the gradients of the weights and of the input, and where h and x are read apart, x by its weights.
+What no step waits for is done by a second thread meanwhile (``helper_thread.py``): x times its weights, a part ahead
+of the steps that read it, and the gradients of the weights and of the input.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import repeat
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from ....backend import aligned_empty, array_module
 from ....typing import Array
 from .gemm import half, most_rows, pack_bias, scratch_for
 from .helper_thread import Beside
-from .input_and_state import Joined
 from .packed_weights import Columns, Projection, gate_blocks, projections
 from .schedule import Blocks, Part, Plan, Trail
 from .state_gradient import IntoState
@@ -47,7 +44,6 @@ class Residual(NamedTuple):
     cells: Array  # (S, H): c after each step
     earlier_cells: Array  # (S, H): c before each step
     earlier: Array  # (S, R): h before each step
-    joined: Joined | None  # instead of ``earlier``: h before each step beside x
 
 
 def forward(
@@ -82,33 +78,21 @@ def forward(
     plan = Plan.of(x, h0, sizes, reverse)
     rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
     beside = Beside(rows_x.size * len(w_ih), x)
-    joined = Joined.of(plan, x, h0, beside.helps) if w_hr is None else None
-    hs: Any  # a Trail, or what does the same
-    if joined is not None:
-        hs, beside = joined, Beside(0, x)
-        weight = joined.weight(w_hh, w_ih, b_ih, b_hh)  # (4H, R + I + 1)
-    else:
-        hs, weight = Trail(plan, h0, "both" if save else "after"), w_hh
-    w_rec = Columns([block.T for block in gate_blocks(weight, ORDER)], plan.batch, SCALES, plan.steps)  # 4 of (R, H)
+    project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, pack_bias((b_ih, b_hh), ORDER, SCALES))
+    w_rec = Columns([block.T for block in gate_blocks(w_hh, ORDER)], plan.batch, SCALES, plan.steps)  # 4 of (R, H)
+    hs = Trail(plan, h0, "both" if save else "after")
     cs = Trail(plan, c0, "both" if save else "after" if cells else "last")
     gates = Blocks(plan, 4, c0, keep=save)
     room = Blocks(plan, 4, c0, keep=False)
     matmul, add, multiply, tanh, point5 = xp.matmul, xp.add, xp.multiply, xp.tanh, half(x)
     main, rest = w_rec.main, w_rec.rest
+    parts = plan.parts(most_rows(size, project.rows))
+    most = max((part.size for part in parts), default=0)
+    rooms = [scratch_for(x, 4, most, size) for _ in range(1 + beside.helps)]  # (4, rows of a part, H)
     with beside:
-        if joined is not None:
-            parts = plan.parts(most_rows(size, plan.rows))
-            ahead: Iterator[Array | None] = repeat(None)
-        else:
-            biases = pack_bias((b_ih, b_hh), ORDER, SCALES)
-            project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, biases)
-            parts = plan.parts(most_rows(size, project.rows))
-            most = max((part.size for part in parts), default=0)
-            rooms = [scratch_for(x, 4, most, size) for _ in range(1 + beside.helps)]  # (4, rows of a part, H)
-            ahead = projections(beside, project, rows_x, parts, rooms)
-        for part, a_part in zip(parts, ahead, strict=False):
+        for part, a_part in zip(parts, projections(beside, project, rows_x, parts, rooms), strict=False):
             views = [
-                [None] * (part.last - part.first) if a_part is None else plan.split_part(a_part, part),
+                plan.split_part(a_part, part),
                 *(gates.views(part, block) for block in (slice(None), slice(3), 0, 1, 2, 3)),
                 *(room.views(part, seen=seen) for seen in (None, w_rec.seen, w_rec.rest_of)),
                 room.views(part, 0),  # free once the products are added
@@ -119,8 +103,7 @@ def forward(
                 matmul(h, main, out=into)  # into the product (4, n, H)
                 if rest is not None:
                     matmul(h, rest, out=into_rest)
-                if a is not None:
-                    add(a, product, out=product)
+                add(a, product, out=product)
                 tanh(product, out=z)
                 multiply(sigmoids, point5, out=sigmoids)
                 add(sigmoids, point5, out=sigmoids)
@@ -132,7 +115,7 @@ def forward(
                 if w_hr is not None:
                     matmul(t, w_hr.T, out=h_new)
     y = hs.values.reshape(*x.shape[:-1], h0.shape[1])
-    residual = Residual(plan, gates, cs.values, cs.earlier, hs.earlier, joined) if save else None
+    residual = Residual(plan, gates, cs.values, cs.earlier, hs.earlier) if save else None
     outputs = (y, hs.final(), cs.final())
     return ((*outputs, cs.values.reshape(*x.shape[:-1], size)) if cells else outputs), residual
 
@@ -175,14 +158,9 @@ def backward(
     main, rest = into_state.main, into_state.rest
 
     rows_x = x.reshape(plan.rows, x.shape[-1])
-    joined = residual.joined
-    if joined is not None:
-        tables = [joined.earlier if any(needs[3:7]) else None]
-    else:
-        tables = [rows_x if needs[3] else None, residual.earlier if needs[4] else None]
+    tables = [rows_x if needs[3] else None, residual.earlier if needs[4] else None]
     with Beside(dz.size * (x.shape[-1] + h0.shape[1]), x) as beside:
-        bias = joined is None and any(needs[5:7])
-        large = RowGradients(beside, dz, tables, bias, w_ih if needs[0] else None)
+        large = RowGradients(beside, dz, tables, any(needs[5:7]), w_ih if needs[0] else None)
         for part in reversed(parts):
             here = factors[:, : part.size]
             _fill_factors(residual, part, here)
@@ -217,10 +195,8 @@ def backward(
             dz_gates[:, part.rows] = here[:4]
             large.ready(part.rows)
 
-    if joined is None:
-        d_w_ih, d_w_hh, d_bias = *large.weights, large.bias
-    else:
-        d_w_hh, d_w_ih, d_bias = joined.split(large.weights[0])
+    d_w_ih, d_w_hh = large.weights
+    d_bias = large.bias
     return [
         large.x.reshape(x.shape) if large.x is not None else None,
         dh0 if needs[1] else None,
