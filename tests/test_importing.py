@@ -19,10 +19,10 @@ NAME = tg.__name__
 PLACES = [str(pathlib.Path(module.__file__).parents[1]) for module in (tg, np)]
 
 LATER = """
-accelerator autograd backend.gpu.kernels backend.random cuda kernels.cuda_elementwise.activation_gradients legacy nn
-ops.numpy_calculus ops.numpy_functions ops.numpy_moves ops.numpy_operands ops.numpy_products ops.numpy_protocol
-ops.numpy_statistics ops.numpy_ufuncs ops.tensor_text optim serialization tape.backward tape.observe tape.sweep testing
-train unknown_names utils
+autograd backend.gpu.kernels backend.random compat.accelerator compat.backends compat.legacy compat.variable cuda
+kernels.cuda_elementwise.activation_gradients nn ops.numpy_calculus ops.numpy_functions ops.numpy_moves
+ops.numpy_operands ops.numpy_products ops.numpy_protocol ops.numpy_statistics ops.numpy_ufuncs ops.tensor_text optim
+serialization tape.backward tape.observe tape.sweep testing train unknown_names utils
 """.split()
 """What no program needs that makes tensors and computes with them."""
 
@@ -38,6 +38,10 @@ FIRST_USES = {
     "draws": "tg.manual_seed(0); assert round(tg.rand(1).item(), 4) == 0.4963",
     "filling": "assert tg.ones(2).uniform_(2, 3).min() >= 2 and type(tg.default_generator) is tg.Generator",
     "tape": "with tg.Tape() as tape: tg.ones(1, requires_grad=True) * 2\nassert len(tape) == 1",
+    "alias": "import tinygrad_rnn.backends.cudnn as cudnn; cudnn.benchmark = True\n"
+    "assert tg.backends.cudnn is cudnn is sys.modules['tinygrad_rnn.compat.backends.cudnn']",
+    "alias below a package": "from tinygrad_rnn.autograd.variable import Variable\n"
+    "assert Variable is tg.autograd.Variable is tg.autograd.variable.Variable",
     "legacy": "assert isinstance(tg.tensor([1]), tg.LongTensor)",
     "pieces": "x = tg.ones(2, requires_grad=True); sum(x.unbind()).backward(); assert x.grad.tolist() == [1, 1]",
     "results": "assert repr(tg.tensor([1, 3]).max(0)) == "

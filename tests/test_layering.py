@@ -29,14 +29,10 @@ LAYERS = {
     "nn": 5,
     "optim": 5,
     "utils": 6,
-    "diagnostics": 6,
     "testing": 6,
     "serialization": 6,
-    "viz": 6,
-    "legacy": 6,
     "cuda": 6,
-    "backends": 6,
-    "accelerator": 7,
+    "compat": 7,
     "__init__": 8,
     "bench": 9,
     "train": 10,
@@ -46,7 +42,6 @@ LAYERS = {
 
 NARROWER = {
     "kernels": {"errors", "typing", "backend", "kernels"},
-    "viz": {"errors", "typing", "backend", "tape", "viz", "diagnostics"},
 }
 """Packages that are allowed less than their layer."""
 

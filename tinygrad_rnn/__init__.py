@@ -23,7 +23,7 @@ if sys.orig_argv[1:3] == ["-m", __name__] or sys.orig_argv[1:2] and sys.orig_arg
 
 import numpy as np
 
-from . import errors, ops
+from . import compat, errors, ops
 from .backend import Device as device
 from .backend import determinism, dtype, get_default_device, set_default_device
 from .backend.determinism import *  # noqa: F403
@@ -33,7 +33,7 @@ from .tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, s
 from .tape.tensor import Size, Tensor
 
 if TYPE_CHECKING:
-    from . import accelerator, autograd, backends, cuda, nn, optim, serialization, testing, utils
+    from . import autograd, cuda, nn, optim, serialization, testing, utils
     from .backend.cpu.threads import get_num_threads, set_num_threads
     from .backend.random.generator import (
         Generator,
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
         seed,
         set_rng_state,
     )
-    from .legacy import (
+    from .compat import accelerator, backends
+    from .compat.legacy import (
         BoolTensor,
         ByteTensor,
         CharTensor,
@@ -89,25 +90,21 @@ int64 = long = dtype("int64")
 bool = dtype("bool")  # noqa: A001
 inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 
-_SUBPACKAGES: tuple[str, ...] = ("accelerator", "autograd", "backend", "backends", "cuda", "diagnostics", "legacy")
-_SUBPACKAGES += ("nn", "optim", "serialization", "testing", "train", "utils", "viz")
+_SUBPACKAGES: tuple[str, ...] = ("autograd", "backend", "cuda", "nn", "optim", "serialization", "testing", "train")
+_SUBPACKAGES += ("utils", *[name for name in compat.ALIASES if "." not in name])
 _LAZY = {"Tape": "tape.observe.tape", "load": "serialization", "save": "serialization"}
 _LAZY |= {"set_printoptions": "ops.tensor_text"}
 _LAZY |= {"get_num_threads": "backend.cpu.threads", "set_num_threads": "backend.cpu.threads"}
 _LAZY |= dict.fromkeys(["Generator", "default_generator", "initial_seed", "manual_seed"], "backend.random.generator")
 _LAZY |= dict.fromkeys(["get_rng_state", "seed", "set_rng_state"], "backend.random.generator")
-_LAZY |= dict.fromkeys(["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor"], "legacy")
-_LAZY |= dict.fromkeys(["HalfTensor", "IntTensor", "LongTensor", "ShortTensor"], "legacy")
+_LAZY |= dict.fromkeys(["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor"], "compat.legacy")
+_LAZY |= dict.fromkeys(["HalfTensor", "IntTensor", "LongTensor", "ShortTensor"], "compat.legacy")
 
 
 def __getattr__(name: str) -> Any:
     """Load a subpackage when it is first named; else say what exists instead."""
     if name in _SUBPACKAGES:
-        try:
-            return importlib.import_module(f"{__name__}.{name}")
-        except ModuleNotFoundError as error:
-            if error.name != f"{__name__}.{name}":
-                raise
+        return importlib.import_module(f"{__name__}.{name}")
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     from .unknown_names import AbsentName

@@ -6,11 +6,11 @@ import importlib
 from typing import Any
 
 import numpy as np
-from tinygrad_rnn.testing.samples import rows
 
 from tinygrad_rnn.autograd import extension
 from tinygrad_rnn.tape.primitive import REGISTRY
 from tinygrad_rnn.testing.sample_calls.sampling import SAMPLES
+from tinygrad_rnn.testing.samples import rows
 
 __all__ = ["CHECKED", "REGISTRY", "SAMPLED", "reached", "same"]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from ..tape.backward import backward, grad
 from ..tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ..tape.observe.leaks import GrowingGraph
@@ -11,7 +14,9 @@ from .anomaly import AnomalyError, detect_anomaly, is_anomaly_enabled, set_detec
 from .extension import primitive
 from .function import Function
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
-from .variable import Variable
+
+if TYPE_CHECKING:
+    from ..compat.variable import Variable
 
 __all__ = [
     "AnomalyError",
@@ -37,4 +42,12 @@ __all__ = [
     "set_grad_enabled",
 ]
 
-__getattr__ = absent(__name__, __all__)
+_refuse = absent(__name__, __all__)
+
+
+def __getattr__(name: str) -> Any:
+    """``Variable`` and its module, names of PyTorch before 0.4; else say what exists instead."""
+    if name not in ("Variable", "variable"):
+        return _refuse(name)
+    module = import_module(f"{__name__}.variable")  # an alias: compat is above this package, so not imported with it
+    return module if name == "variable" else module.Variable

@@ -1,7 +1,8 @@
 """What surrounds training: datasets, samplers and the loader (``utils.data``), and checkpointing of activations."""
 
+from ..autograd import checkpoint
 from ..unknown_names import absent
-from . import checkpoint, data
+from . import data
 
 __all__ = ["checkpoint", "data"]
 

@@ -1,7 +1,8 @@
 """Helpers around modules: clipping gradients, parameters as a vector."""
 
 from ...unknown_names import absent
-from . import parametrizations, parametrize, rnn
+from . import parametrize, rnn
+from . import parametrize as parametrizations
 from .clip_grad import clip_grad_norm, clip_grad_norm_, clip_grad_value_, clip_grads_with_norm_, get_total_norm
 from .convert_parameters import parameters_to_vector, vector_to_parameters
 

@@ -11,6 +11,6 @@ variable ``TINYGRAD_RNN_KERNELS`` (numpy, numba or cuda).
 
 from __future__ import annotations
 
-from ..kernels.recurrent.dispatch import KERNELS, only, reasons
+from ...kernels.recurrent.dispatch import KERNELS, only, reasons
 
 __all__ = ["KERNELS", "only", "reasons"]

@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from .backend import dtype
-from .errors import ArgumentTypeError
-from .ops import tensor, zeros
-from .tape.tensor import Size, Tensor
-from .typing import DType
+from ..backend import dtype
+from ..errors import ArgumentTypeError
+from ..ops import tensor, zeros
+from ..tape.tensor import Size, Tensor
+from ..typing import DType
 
 __all__ = ["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor"]
 __all__ += ["IntTensor", "LongTensor", "ShortTensor"]

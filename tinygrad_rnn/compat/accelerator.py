@@ -6,9 +6,9 @@
 
 from __future__ import annotations
 
-from .backend import Device
-from .cuda import current_device as current_device_index
-from .cuda import (
+from ..backend import Device
+from ..cuda import current_device as current_device_index
+from ..cuda import (
     current_stream,
     device_count,
     empty_cache,
@@ -21,8 +21,8 @@ from .cuda import (
     set_stream,
     synchronize,
 )
-from .cuda import device as device_index
-from .cuda import set_device as set_device_index
+from ..cuda import device as device_index
+from ..cuda import set_device as set_device_index
 
 __all__ = ["current_accelerator", "current_device_index", "current_stream", "device_count", "device_index"]
 __all__ += ["empty_cache", "is_available", "max_memory_allocated", "max_memory_reserved", "memory_allocated"]
