@@ -2,7 +2,18 @@
 
 from .arrays import array_module, has_own_operators, is_array, is_pinned, on_gpu, pinned, raw_array, shown, to_numpy
 from .device import CPU, Device, array_device, get_default_device, set_default_device, to_device, wanted
-from .dtypes import DTYPES, NUMBERS, as_dtype, check_numbers, dtype, not_implemented, only, scalar_name
+from .dtypes import (
+    DTYPES,
+    NUMBERS,
+    as_dtype,
+    check_numbers,
+    class_name,
+    dtype,
+    not_implemented,
+    only,
+    scalar_name,
+    tensor_type,
+)
 from .memory import aligned_empty
 
 __all__ = [
@@ -15,6 +26,7 @@ __all__ = [
     "array_module",
     "as_dtype",
     "check_numbers",
+    "class_name",
     "dtype",
     "get_default_device",
     "has_own_operators",
@@ -28,6 +40,7 @@ __all__ = [
     "scalar_name",
     "set_default_device",
     "shown",
+    "tensor_type",
     "to_device",
     "to_numpy",
     "wanted",

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..errors import ArgumentError, ArgumentTypeError, DtypeError, UnsupportedDtype
 
-__all__ = ["DTYPES", "NUMBERS", "as_dtype", "check_numbers", "dtype", "not_implemented", "only", "scalar_name"]
+__all__ = ["DTYPES", "NUMBERS", "as_dtype", "check_numbers", "class_name", "dtype", "not_implemented", "only"]
+__all__ += ["scalar_name", "tensor_type"]
 
 _NUMPY_NAMES: tuple[str, ...] = ("kind", "char", "num", "str", "name", "type", "itemsize", "alignment", "byteorder")
 _NUMPY_NAMES += ("flags", "hasobject", "isnative", "isbuiltin", "descr", "fields", "names", "subdtype", "newbyteorder")
@@ -35,6 +36,25 @@ def scalar_name(dtype: Any) -> str:
     ('Float', 'Long')
     """
     return _SCALAR_NAMES.get(f"{dtype.kind}{dtype.itemsize}") or str(dtype.name)
+
+
+def tensor_type(dtype: Any, on_gpu: bool = False) -> str:
+    """PyTorch's name for the tensors of a type.
+
+    >>> tensor_type(np.dtype("float32")), tensor_type(np.dtype("int64"), on_gpu=True)
+    ('torch.FloatTensor', 'torch.cuda.LongTensor')
+    """
+    return f"torch.{'cuda.' if on_gpu else ''}{scalar_name(dtype)}Tensor"
+
+
+def class_name(value: object) -> str:
+    """The class of a value as PyTorch's errors say it: with its module, unless it is Python's own.
+
+    >>> class_name([1]), class_name(np.ones(1))
+    ('list', 'numpy.ndarray')
+    """
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def not_implemented(op: str, dtype: Any, remedy: str = "") -> UnsupportedDtype:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import NUMBERS, array_module, is_array, on_gpu, scalar_name, to_device
+from ..backend import NUMBERS, array_module, class_name, is_array, on_gpu, tensor_type, to_device
 from ..errors import ArgumentTypeError, InplaceError, ShapeRuntimeError
 from ..tape.inplace.writes import Erased, check_memory, check_write, commit, stamped
 from ..tape.modes import state
@@ -140,10 +140,8 @@ def _converted(self: Tensor, value: Any, op: str) -> tuple[Any, Any]:
         values = to_device(np.asarray(value) if not is_array(value) else value, self.device)
         if values.dtype.newbyteorder("=") in NUMBERS:
             return value, values.astype(data.dtype)
-    kind = type(value)
-    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
     remedy = ". Make a tensor of it: tinygrad_rnn.tensor(...)" if isinstance(value, (list, tuple, np.ndarray)) else ""
-    raise ArgumentTypeError(f"can't assign a {name} to a torch.{scalar_name(data.dtype)}Tensor{remedy}")
+    raise ArgumentTypeError(f"can't assign a {class_name(value)} to a {tensor_type(data.dtype)}{remedy}")
 
 
 def _is_basic(index: Any) -> bool:

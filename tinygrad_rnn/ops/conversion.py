@@ -7,7 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import NUMBERS, Device, array_module, as_dtype, dtype, is_pinned, pinned, scalar_name, to_device
+from ..backend import (
+    NUMBERS,
+    Device,
+    array_module,
+    as_dtype,
+    dtype,
+    is_pinned,
+    pinned,
+    scalar_name,
+    tensor_type,
+    to_device,
+)
 from ..errors import ArgumentError, ArgumentRuntimeError, ArgumentTypeError, GraphError, ShapeRuntimeError
 from ..tape.defaults import defaults
 from ..tape.primitive import primitive
@@ -79,9 +90,8 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     Raises:
         ArgumentError: another class or name. ArgumentTypeError: nothing of these.
     """
-    place = "torch.cuda." if self.is_cuda else "torch."
     if dtype is None:
-        return f"{place}{scalar_name(self.dtype)}Tensor"
+        return tensor_type(self.dtype, self.is_cuda)
     chosen, device = _named_type(dtype)
     return to(self, dtype=chosen, device=device)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, as_dtype, is_array, scalar_name
+from ..backend import array_module, as_dtype, is_array, tensor_type
 from ..errors import ArgumentTypeError, DtypeError, IndexOutOfRange, IndexRuntimeError, ShapeRuntimeError
 from ..kernels.scatter_add import add_at
 from ..tape.forward_errors import fail
@@ -410,7 +410,7 @@ def embedding(index: Value, weight: Value, padding_idx: int | None = None) -> Va
     if raw.dtype.kind not in "iu":
         raise ArgumentTypeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; "
-            f"but got torch.{scalar_name(raw.dtype)}Tensor instead (while checking arguments for embedding)"
+            f"but got {tensor_type(raw.dtype)} instead (while checking arguments for embedding)"
         )
     rows = weight.shape[0]
     if isinstance(raw, np.ndarray) and raw.size and (raw.min() < 0 or raw.max() >= rows):

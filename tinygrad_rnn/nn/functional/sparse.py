@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ... import ops
-from ...backend import array_module, scalar_name
+from ...backend import array_module, tensor_type
 from ...backend.quiet import unreported
 from ...errors import ArgumentError, DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ...tape.primitive import primitive
@@ -84,7 +84,7 @@ def embedding(
     if input._data.dtype not in (np.int64, np.int32):
         raise DtypeError(
             "Expected tensor for argument #1 'indices' to have one of the following scalar types: Long, Int; "
-            f"but got torch.{scalar_name(input.dtype)}Tensor instead (while checking arguments for embedding). "
+            f"but got {tensor_type(input.dtype)} instead (while checking arguments for embedding). "
             "Convert it: input.long()"
         )
     padding_idx = padding_row(padding_idx, weight.shape[0])
@@ -144,7 +144,7 @@ def embedding_bag(
     if weight.dtype.kind != "f":
         raise DtypeError(
             "Expected tensor for argument #1 'weight' to have one of the following scalar types: Half, Float, Double; "
-            f"but got torch.{scalar_name(weight.dtype)}Tensor instead (while checking arguments for embedding_bag)"
+            f"but got {tensor_type(weight.dtype)} instead (while checking arguments for embedding_bag)"
         )
     xp = array_module(input._data)
     if input.ndim == 2:
