@@ -12,7 +12,7 @@ import tinygrad_rnn as tg
 from tests.nn.models import net
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError
-from tinygrad_rnn.nn.tree import RegistrationError
+from tinygrad_rnn.nn.module.module import RegistrationError
 
 # walks ------------------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Va
 from typing import Any, TypeVar
 
 from ..errors import ArgumentError, ArgumentTypeError, IndexOutOfRange
-from .module import Module, indent
+from .module import Module
 
 __all__ = ["ModuleDict", "ModuleList", "Sequential"]
 
@@ -193,7 +193,7 @@ class ModuleList(_Numbered):
             f"({first}): {text}" if first == last else f"({first}-{last}): {last - first + 1} x {text}"
             for first, last, text in groups
         ]
-        inside = "".join(f"\n  {indent(line)}" for line in lines)
+        inside = "".join("\n  " + line.replace("\n", "\n  ") for line in lines)
         return f"{self._get_name()}({inside}\n)" if inside else f"{self._get_name()}()"
 
 

@@ -11,6 +11,7 @@ from ..errors import ArgumentTypeError, IndexOutOfRange
 from ..tape.tensor import Tensor
 from .containers import pairs
 from .module import Module
+from .module.module import typename
 from .parameter import Parameter
 
 __all__ = ["ParameterDict", "ParameterList"]
@@ -213,8 +214,6 @@ class ParameterDict(Module):
         return self
 
     def extra_repr(self) -> str:
-        from .tree import typename
-
         return "\n".join(f"  ({key}): {_described(value, typename)}" for key, value in self.items())
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

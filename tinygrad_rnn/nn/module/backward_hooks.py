@@ -15,21 +15,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ..backend import array_module
-from ..errors import TinygradRnnError
-from ..tape.hooks.tensor_hooks import checked
-from ..tape.modes import state
-from ..tape.multi_output import OUTPUT
-from ..tape.node import Node
-from ..tape.primitive import Primitive
-from ..tape.tensor import Tensor, as_array, wrap
-from ..typing import Value
-from .user_warning import caution
-
-if TYPE_CHECKING:
-    from .module import Module
+from ...backend import array_module
+from ...errors import TinygradRnnError
+from ...tape.hooks.tensor_hooks import checked
+from ...tape.modes import state
+from ...tape.multi_output import OUTPUT
+from ...tape.node import Node
+from ...tape.primitive import Primitive
+from ...tape.tensor import Tensor, as_array, wrap
+from ...typing import Value
+from ..user_warning import caution
 
 __all__ = ["BackwardHookError", "Borders", "hook_last_node"]
 
@@ -87,7 +84,7 @@ class Borders:
         hooks: ``hook(module, grad_input, grad_output)``, may return other gradients of the inputs.
     """
 
-    def __init__(self, module: Module, pre: Sequence[Hook], hooks: Sequence[Hook]) -> None:
+    def __init__(self, module: Any, pre: Sequence[Hook], hooks: Sequence[Hook]) -> None:
         self.module, self.pre, self.hooks = module, pre, hooks
         self.after: Grads | None = None  # the gradients of the outputs, between the two borders
         self.inputs: list[Any] = []  # for each argument, and for each output: shape and dtype, None if it is no tensor
@@ -131,9 +128,7 @@ class Borders:
         tensors = [place for place in self.inputs if place is not None]
         grads = [wrap(like.zeros(*t)) if g is None else g for g, t in zip(grads, tensors, strict=True)]
         after, self.after = self.after, None
-        if (
-            after is None
-        ):  # the sweep came by another way than the outputs, as the second one of a gradient of a gradient
+        if after is None:  # the sweep did not come through the outputs, as the second one of a gradient of a gradient
             return grads
         before = _spread(grads, self.inputs)
         for hook in self.hooks:
@@ -191,7 +186,7 @@ def _replaced(hook: Hook, given: Any, before: Grads, who: str, what: str) -> Gra
     return tuple([new if new is None else checked(hook, new, old) for new, old in zip(grads, before, strict=True)])
 
 
-def hook_last_node(module: Module, hooks: Sequence[Hook], args: tuple[Any, ...], result: Any) -> None:
+def hook_last_node(module: Any, hooks: Sequence[Hook], args: tuple[Any, ...], result: Any) -> None:
     """Let ``hook(module, grad_input, grad_output)`` see the operation that made the (first) output.
 
     That is all that the hooks of ``register_backward_hook`` have ever seen: of a module of several operations, or with

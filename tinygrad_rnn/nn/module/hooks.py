@@ -1,6 +1,7 @@
-"""Where a module keeps its hooks, by number, in order; and where those of all modules are kept.
+"""Hooks of modules: the tables that hold them, the hooks of all modules, and a call of a module between its hooks.
 
-The hooks of all modules run before a module's own.
+A table maps the number of a handle to a hook, in the order in which they run.  The hooks of all modules run before a
+module's own:
 
 >>> import tinygrad_rnn as tg
 >>> def show(module, args, out):
@@ -18,11 +19,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import TinygradRnnError
-from ..tape.hooks.tensor_hooks import RemovableHandle
+from ...errors import TinygradRnnError
+from ...tape.hooks.tensor_hooks import RemovableHandle
+from ..user_warning import caution
+from .backward_hooks import Borders, hook_last_node
 
-__all__ = ["ANYWHERE", "EVERYWHERE", "HookTable", "MixedHooksError", "RemovableHandle", "registered"]
-__all__ += ["add_backward_hook", "add_hook", "empty_tables"]
+__all__ = ["ANYWHERE", "HookTable", "MixedHooksError", "PreHookError", "RemovableHandle", "registered"]
+__all__ += ["add_backward_hook", "add_hook", "call_with_hooks", "empty_tables"]
 __all__ += ["register_module_backward_hook", "register_module_buffer_registration_hook"]
 __all__ += ["register_module_forward_hook", "register_module_forward_pre_hook"]
 __all__ += ["register_module_full_backward_hook", "register_module_full_backward_pre_hook"]
@@ -36,8 +39,15 @@ class MixedHooksError(TinygradRnnError, RuntimeError):
     """Backward hooks of the old kind and of the new one on the same module."""
 
 
+class PreHookError(TinygradRnnError, RuntimeError):
+    """A forward pre-hook with keywords that returned neither None nor ``(args, kwargs)``."""
+
+
+# tables ---------------------------------------------------------------------------------------------------------
+
+
 def empty_tables() -> dict[str, OrderedDict[int, Any]]:
-    """The tables that a call of a module looks at."""
+    """The tables that a call of a module looks at, by the names of its attributes."""
     return {
         "_forward_hooks": OrderedDict(),
         "_forward_hooks_with_kwargs": OrderedDict(),
@@ -61,7 +71,7 @@ class _Everywhere:
 EVERYWHERE: Any = _Everywhere()
 
 ANYWHERE: HookTable = OrderedDict()
-"""All hooks of ``EVERYWHERE``: empty as a rule, which a call of a module finds out at once."""
+"""All hooks of ``EVERYWHERE`` in one table, usually empty: one look tells a call of a module that there are none."""
 
 REGISTRATION: dict[str, HookTable] = {"parameter": OrderedDict(), "buffer": OrderedDict(), "module": OrderedDict()}
 
@@ -78,7 +88,7 @@ def add_hook(hook: Hook, table: HookTable, *more: OrderedDict[int, Any], prepend
 
 
 def add_backward_hook(owner: Any, hook: Hook, full: bool, *more: HookTable, prepend: bool = False) -> RemovableHandle:
-    """Put a backward hook into the table of ``owner``, a module or all of them.
+    """Put a backward hook into the table of ``owner``, a module or ``EVERYWHERE``.
 
     Raises:
         MixedHooksError: there was one of the other kind before.
@@ -93,12 +103,97 @@ def add_backward_hook(owner: Any, hook: Hook, full: bool, *more: HookTable, prep
 
 
 def registered(kind: str, module: Any, name: str, value: Any) -> Any:
-    """What the hooks of registration make of a parameter, buffer or submodule that a module is about to hold."""
+    """What a module is to hold as a parameter, buffer or submodule, after the hooks of registration have seen it."""
     for hook in list(REGISTRATION[kind].values()):
         changed = hook(module, name, value)
         if changed is not None:
             value = changed
     return value
+
+
+# calls ----------------------------------------------------------------------------------------------------------
+
+
+def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``module.forward(*args, **kwargs)`` between the hooks of all modules and those of this one."""
+    done: set[int] = set()
+    result: Any = None
+    try:
+        pre, full, of_last_node = _backward_hooks(module)
+        args, kwargs = _after_pre_hooks(module, args, kwargs)
+        borders = Borders(module, pre, full) if pre or full else None
+        if borders is not None:
+            args = borders.enter(args)
+        result = module.forward(*args, **kwargs)
+        for key, hook, with_kwargs in _hooks(module, "forward"):
+            done.add(key)
+            result = _after_hook(module, hook, args, kwargs if with_kwargs else None, result)
+        if borders is not None:
+            result = borders.leave(result)
+        if of_last_node:
+            hook_last_node(module, of_last_node, args, result)
+        return result
+    except Exception:
+        for key, hook, with_kwargs in _hooks(module, "forward"):
+            everywhere = key in EVERYWHERE._forward_hooks_always_called
+            if key in done or not (everywhere or key in module._forward_hooks_always_called):
+                continue
+            try:
+                result = _after_hook(module, hook, args, kwargs if with_kwargs else None, result)
+            except Exception as error:  # the first one is what the caller has to see
+                caution(
+                    f"{'global ' if everywhere else ''}module forward hook with ``always_call=True`` raised an "
+                    f"exception that was silenced as another error was raised in forward: {error}"
+                )
+        raise
+
+
+def _hooks(module: Any, when: str) -> list[tuple[int, Hook, bool]]:
+    """The hooks of all modules and this one's, as they are now: number, hook, whether it takes keywords."""
+    return [
+        (key, hook, key in getattr(owner, f"_{when}_hooks_with_kwargs"))
+        for owner in (EVERYWHERE, module)
+        for key, hook in getattr(owner, f"_{when}_hooks").items()
+    ]
+
+
+def _backward_hooks(module: Any) -> tuple[list[Hook], list[Hook], list[Hook]]:
+    """The backward pre-hooks of all modules and this one's, the full hooks, and those of the old kind."""
+    pre: list[Hook] = []
+    full: list[Hook] = []
+    old: list[Hook] = []
+    for owner in (EVERYWHERE, module):
+        pre += owner._backward_pre_hooks.values()
+        (full if owner._is_full_backward_hook else old).extend(owner._backward_hooks.values())
+    return pre, full, old
+
+
+def _after_pre_hooks(
+    module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of ``forward``: those given, or what the pre-hooks returned in their place."""
+    for _, hook, with_kwargs in _hooks(module, "forward_pre"):
+        if not with_kwargs:
+            changed = hook(module, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
+            continue
+        changed = hook(module, args, kwargs)
+        if changed is not None:
+            if not isinstance(changed, tuple) or len(changed) != 2:
+                raise PreHookError(
+                    f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {changed}."
+                )
+            args, kwargs = changed
+    return args, kwargs
+
+
+def _after_hook(module: Any, hook: Hook, args: tuple[Any, ...], kwargs: dict[str, Any] | None, result: Any) -> Any:
+    changed = hook(module, args, result) if kwargs is None else hook(module, args, kwargs, result)
+    return result if changed is None else changed
+
+
+# hooks of all modules -------------------------------------------------------------------------------------------
 
 
 def register_module_forward_pre_hook(hook: Hook) -> RemovableHandle:

@@ -1,7 +1,8 @@
 """Where PyTorch keeps these: ``nn.modules.module``."""
 
 from ...unknown_names import absent
-from ..hooks import (
+from ..module import Module
+from ..module.hooks import (
     register_module_backward_hook,
     register_module_buffer_registration_hook,
     register_module_forward_hook,
@@ -11,7 +12,6 @@ from ..hooks import (
     register_module_module_registration_hook,
     register_module_parameter_registration_hook,
 )
-from ..module import Module
 
 __all__ = ["Module", "register_module_backward_hook", "register_module_buffer_registration_hook"]
 __all__ += ["register_module_forward_hook", "register_module_forward_pre_hook"]
