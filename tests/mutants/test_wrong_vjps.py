@@ -12,7 +12,7 @@ from tinygrad_rnn.autograd import GradcheckError
 from tinygrad_rnn.backends.recurrent import only
 from tinygrad_rnn.testing import Call, CheckFailed, assert_gradients, assert_laws, samples
 from tinygrad_rnn.testing.gradients import application
-from tinygrad_rnn.testing.sample_calls.sampling import INEXACT
+from tinygrad_rnn.testing.sample_calls import INEXACT
 
 EXAMPLES = 200
 FLAT = {"sign", "floor", "ceil", "round", "trunc", "floor_divide", "truncated_divide"}

@@ -23,7 +23,7 @@ from tinygrad_rnn.tape.primitive import Primitive
 from tinygrad_rnn.tape.tensor import Tensor, as_array, wrap
 from tinygrad_rnn.testing import Call, assert_gradients, assert_laws, samples
 from tinygrad_rnn.testing.gradients import application
-from tinygrad_rnn.testing.sample_calls.sampling import INEXACT, SAMPLES
+from tinygrad_rnn.testing.sample_calls import INEXACT, SAMPLES
 
 SLOW = {"lstm", "gru", "rnn"}  # whole layers: a second-order check composes every step
 FLAT = {"sign", "floor", "ceil", "round", "trunc", "floor_divide", "truncated_divide"}  # the derivative is 0 everywhere
@@ -40,7 +40,7 @@ def count(name: str, ci: int) -> int:
 
 def test_every_primitive_has_samples() -> None:
     missing = sorted(set(CHECKED) - set(SAMPLES))
-    assert not missing, f"add rows to tinygrad_rnn/testing/sample_calls/rows.py for: {', '.join(missing)}"
+    assert not missing, f"add rows to tinygrad_rnn/testing/sample_calls/ for: {', '.join(missing)}"
 
 
 def test_every_row_belongs_to_a_primitive() -> None:

@@ -27,7 +27,7 @@ from tinygrad_rnn.testing import (
     shapes,
     tensors,
 )
-from tinygrad_rnn.testing.sample_calls.sampling import INEXACT, SAMPLES
+from tinygrad_rnn.testing.sample_calls import INEXACT, SAMPLES
 
 SMALLEST = settings(max_examples=500, database=None, derandomize=True)
 

@@ -29,7 +29,7 @@ from .laws import (
 if TYPE_CHECKING:
     from .random_programs.program import Program, Step, assert_program, programs
     from .recurrent import RecurrentCase, recurrent_layers
-    from .sample_calls.sampling import Call, add_samples, inexact, samples
+    from .sample_calls import Call, add_samples, inexact, samples
     from .strategies import Sequences, arrays, broadcastable_shapes, laid_out, layouts, sequences, shapes, tensors
 
 __all__ = [
@@ -82,7 +82,7 @@ _WITH_HYPOTHESIS = {
         "tensors",
     ),
     "recurrent": ("RecurrentCase", "recurrent_layers"),
-    "sample_calls.sampling": ("Call", "add_samples", "inexact", "samples"),
+    "sample_calls": ("Call", "add_samples", "inexact", "samples"),
     "random_programs.program": ("Program", "Step", "assert_program", "programs"),
 }
 

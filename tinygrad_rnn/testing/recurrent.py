@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from hypothesis import strategies as st
 
+from .. import nn
 from ..tape.tensor import Tensor, wrap
 from .strategies import Sequences, sequences
 
@@ -58,8 +59,6 @@ def recurrent_layers(
     Others are passed to the layer's constructor (``impl="composed"``, ``bidirectional=True``, ...); options not
     given are drawn.
     """
-    from .. import nn
-
     kind = draw(st.sampled_from(kinds))
     options: dict[str, Any] = {
         "num_layers": draw(st.integers(1, layers)),

@@ -1,8 +1,4 @@
-"""What a random program may do next: for each primitive, which values it fits, and where its derivative exists.
-
-The complex forms at the end are formulas of our own choice for the few primitives whose code leaves the complex
-numbers; they are what complex steps differentiate, so they share nothing with the vjps that are being checked.
-"""
+"""Moves of random programs: for each primitive, which values it fits and where its derivative exists."""
 
 from __future__ import annotations
 
@@ -13,11 +9,9 @@ import numpy as np
 from hypothesis import strategies as st
 
 from ...ops.index import places
-from ...tape.primitive import REGISTRY
-from ..sample_calls.sampling import any_axes
+from ..sample_calls.building_blocks import any_axes
 
-__all__ = ["COMPLEX_FORMS", "KINK_AT_0", "MOVES", "PAIR", "POSITIVE", "SAFE", "SMOOTH", "Arrays", "Move", "analytic"]
-__all__ += ["axes", "broadcasts", "has_axes", "off", "within"]
+__all__ = ["MOVES", "Move"]
 
 Arrays = Sequence[Any]
 SAFE = 0.05  # the distance to keep from kinks, ties and poles
@@ -70,6 +64,11 @@ def _untied(args: Arrays, params: dict[str, Any]) -> bool:
     return rows.shape[-1] < 2 or bool((np.diff(rows, axis=-1) >= SAFE).all())
 
 
+def _all_untied(args: Arrays, params: dict[str, Any]) -> bool:
+    line = np.sort(args[0], axis=None)
+    return line.size < 2 or bool((np.diff(line) >= SAFE).all())
+
+
 # which values fit --------------------------------------------------------------------------------------------------
 
 
@@ -110,6 +109,16 @@ def _affine(position: int, value: Any, before: Arrays) -> bool:
 
 def _joins(position: int, value: Any, before: Arrays) -> bool:
     return bool(value.ndim >= 1) and all(b.ndim == value.ndim and b.shape[1:] == value.shape[1:] for b in before)
+
+
+def _same_shape_with_axes(position: int, value: Any, before: Arrays) -> bool:
+    return bool(value.ndim >= 1) and all(b.shape == value.shape for b in before)
+
+
+def _writes(position: int, value: Any, before: Arrays) -> bool:
+    if position == 0:
+        return bool(value.ndim >= 1)
+    return value.shape in (before[0].shape, before[0].shape[1:])
 
 
 # parameters --------------------------------------------------------------------------------------------------------
@@ -182,6 +191,47 @@ def _rows(draw: Any, args: Arrays) -> dict[str, Any]:
     return {"index": np.array(draw(rows)), "padding_idx": None}
 
 
+def _along(draw: Any, args: Arrays) -> dict[str, Any]:
+    return {"dim": draw(st.integers(0, args[0].ndim - 1)), "reverse": draw(st.booleans())}
+
+
+def _reduced_axis(draw: Any, args: Arrays) -> dict[str, Any]:
+    return {"dim": draw(st.integers(0, args[0].ndim - 1)), "keepdims": draw(st.booleans())}
+
+
+def _one_axis(name: str, low: int, high: int) -> Callable[[Any, Arrays], dict[str, Any]]:
+    def params(draw: Any, args: Arrays) -> dict[str, Any]:
+        dim = draw(st.integers(0, args[0].ndim - 1))
+        return {"dims": (dim,), **({name: (draw(st.integers(low, high)),)} if name else {})}
+
+    return params
+
+
+def _copies(draw: Any, args: Arrays) -> dict[str, Any]:
+    return {"repeats": tuple(draw(st.integers(1, 2)) for _ in args[0].shape)}
+
+
+def _windows(draw: Any, args: Arrays) -> dict[str, Any]:
+    dim = draw(st.integers(0, args[0].ndim - 1))
+    return {"dim": dim, "size": draw(st.integers(1, args[0].shape[dim])), "step": draw(st.integers(1, 2))}
+
+
+def _diagonal(draw: Any, args: Arrays) -> dict[str, Any]:
+    return {"offset": draw(st.integers(-1, 1)), "dim1": 0, "dim2": 1}
+
+
+def _written(draw: Any, args: Arrays) -> dict[str, Any]:
+    a, v = args
+    n = a.shape[0]
+    return {"index": draw(st.integers(-n, n - 1)) if v.shape == a.shape[1:] else slice(None, None, -1), "last": None}
+
+
+def _contracted(draw: Any, args: Arrays) -> dict[str, Any]:
+    """Letters for two operands of one shape: the first axis summed, the others a batch."""
+    letters = "abcd"[: args[0].ndim]
+    return {"left": letters, "right": letters, "out": letters[1:]}
+
+
 SMOOTH = Move(allowed=within(-3, 3))
 POSITIVE = Move(allowed=within(0.1, 30))
 KINK_AT_0 = Move(allowed=off(0.0))
@@ -219,24 +269,33 @@ MOVES: dict[str, Move] = {
     "embedding": Move(params=_rows, fits=lambda k, v, before: bool(v.ndim == 2)),
     "matmul": Move(2, fits=_product),
     "linear": Move(3, fits=_affine),
+    **dict.fromkeys(("sin", "cos", "sinh", "cosh", "asinh", "atan", "exp2", "expm1", "silu", "log_sigmoid"), SMOOTH),
+    **dict.fromkeys(("log1p", "log2", "log10", "root"), POSITIVE),
+    **dict.fromkeys(("asin", "acos", "atanh"), Move(allowed=within(-0.9, 0.9))),
+    "acosh": Move(allowed=within(1.2, 30)),
+    "tan": Move(allowed=within(-1.2, 1.2)),
+    "logaddexp": PAIR,
+    "atan2": Move(2, fits=broadcasts, allowed=lambda args, params: bool((args[1] >= 0.2).all())),
+    "hypot": Move(2, fits=broadcasts, allowed=off(0.0, which=1, gap=0.2)),
+    "clamp_number": Move(params=lambda draw, args: {"low": -1.0, "high": 0.5}, allowed=off(-1.0, 0.5)),
+    "leaky_relu": Move(params=lambda draw, args: {"slope": 0.1}, allowed=off(0.0)),
+    "elu": Move(params=lambda draw, args: {"alpha": 1.5, "scale": 0.5, "rate": 0.7}, allowed=off(0.0)),
+    "softplus": Move(params=lambda draw, args: {"beta": 1.5, "threshold": 20.0}, allowed=within(-9, 9)),
+    **dict.fromkeys(("cumsum", "cumprod"), Move(params=_along, fits=has_axes(1))),
+    "linear_recurrence": Move(2, params=_along, fits=_same_shape_with_axes),
+    "prod": Move(params=_reduced_axis, fits=has_axes(1)),
+    "logsumexp": Move(params=axes),
+    "var": Move(
+        params=lambda draw, args: {**axes(draw, args), "correction": 0}, fits=has_axes(1), allowed=within(-30, 30)
+    ),
+    "median": Move(allowed=_all_untied),
+    "flip": Move(params=_one_axis("", 0, 0), fits=has_axes(1)),
+    "roll": Move(params=_one_axis("shifts", -2, 2), fits=has_axes(1)),
+    "repeat": Move(params=_copies),
+    "unfold": Move(params=_windows, fits=has_axes(1)),
+    "diagonal": Move(params=_diagonal, fits=has_axes(2)),
+    "contract": Move(2, params=_contracted, fits=_same_shape_with_axes),
+    "setitem": Move(2, params=_written, fits=_writes),
+    "contiguous": Move(),
 }
 """Primitive name -> how a program may apply it."""
-
-COMPLEX_FORMS: dict[str, Callable[..., Any]] = {
-    "abs": lambda a: np.where(a.real < 0, -a, a),
-    "sign": lambda a: np.sign(a.real) + 0j,
-    "relu": lambda a: np.where(a.real > 0, a, 0),
-    "sigmoid": lambda a: 1 / (1 + np.exp(-a)),
-    "maximum": lambda a, b: np.where(a.real > b.real, a, b),
-    "minimum": lambda a, b: np.where(a.real < b.real, a, b),
-    "mean": lambda a, axes, keepdims: np.mean(a, axis=axes, keepdims=keepdims),
-    "softmax": lambda a, dim: np.exp(a) / np.exp(a).sum(dim, keepdims=True),
-    "log_softmax": lambda a, dim: a - np.log(np.exp(a).sum(dim, keepdims=True)),
-    "rsqrt": lambda a: a**-0.5,
-}
-
-
-def analytic(name: str, args: Arrays, params: dict[str, Any]) -> Any:
-    """A primitive's value for complex arrays, where the real parts decide every branch."""
-    form = COMPLEX_FORMS.get(name)
-    return form(*args, **params) if form else REGISTRY[name].apply(*args, **params)

@@ -25,8 +25,8 @@ from ...tape.tensor import Tensor, wrap
 from ..close import CheckFailed
 from ..gradients import GradientReport
 from ..strategies import arrays, shapes
-from . import moves_more  # noqa: F401
-from .moves import MOVES, Move, analytic
+from .complex_forms import analytic
+from .moves import MOVES, Move
 
 __all__ = ["Program", "Step", "assert_program", "programs"]
 

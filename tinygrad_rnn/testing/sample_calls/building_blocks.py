@@ -1,82 +1,17 @@
-"""For every primitive, arguments to try it with: what the property tests of the registry draw from.
-
-A row is a strategy of calls.  Arguments stay away from kinks, poles and ties, where no gradient can be checked; the
-rules for those points (``relu'(0) = 0`` and so on) are tested one by one.  Shapes include 0-d, size-1 and empty ones,
-layouts include transposed, strided and reversed memory.
-
-Add a row for a primitive of your own with :func:`add_samples`.
-"""
+"""Building blocks of samples: arrays of any shape and layout, pairs that broadcast, axes and indices that fit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from ...errors import ArgumentError
-from ...tape.primitive import REGISTRY
 from ..strategies import arrays, broadcastable_shapes, laid_out, layouts, shapes
+from .table import Call, Calls
 
-__all__ = ["INEXACT", "SAMPLES", "Call", "add_samples", "inexact", "samples"]
-
-Calls = st.SearchStrategy["Call"]
-
-
-class Call(NamedTuple):
-    """How to apply a primitive once.
-
-    Attributes:
-        args: raw arrays, or None, or numbers.
-        params: keyword parameters.
-        function: what to call instead of the primitive itself, if its parameters are made by a function of the library.
-    """
-
-    args: tuple[Any, ...]
-    params: dict[str, Any] = {}
-    function: Callable[..., Any] | None = None
-
-
-SAMPLES: dict[str, Callable[[], Calls]] = {}
-"""Primitive name -> function that gives its strategy of calls."""
-
-
-INEXACT: dict[str, str] = {}
-"""Primitives whose vjp is not the derivative of their forward, on purpose, and why."""
-
-
-def inexact(name: str, reason: str) -> None:
-    """Declare that the gradient of a primitive is meant to differ from the derivative of its value."""
-    INEXACT[name] = reason
-
-
-def add_samples(*names: str) -> Callable[[Callable[[], Calls]], Callable[[], Calls]]:
-    """Decorator: this function gives the strategy of calls for the primitives of these names."""
-
-    def add(row: Callable[[], Calls]) -> Callable[[], Calls]:
-        for name in names:
-            SAMPLES[name] = row
-        return row
-
-    return add
-
-
-def samples(name: str) -> Calls:
-    """The strategy of calls of one primitive.
-
-    Raises:
-        ArgumentError: it has no row.
-    """
-    from . import rows  # noqa: F401  (fills the table)
-
-    if name not in SAMPLES:
-        known = "is not registered" if name not in REGISTRY else "has no samples: declare some with add_samples"
-        raise ArgumentError(f"samples(): primitive {name!r} {known}")
-    return SAMPLES[name]()
-
-
-# building blocks ---------------------------------------------------------------------------------------------------
+__all__ = ["along_axis", "any_axes", "apart", "broadcast_arrays", "elementwise", "pairs", "values", "with_axis"]
 
 
 def values(min_dims: int = 0, max_dims: int = 3, min_side: int = 0, **kwargs: Any) -> st.SearchStrategy[Any]:

@@ -1,0 +1,50 @@
+"""The table of sample calls and what declares its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from hypothesis import strategies as st
+
+__all__ = ["INEXACT", "SAMPLES", "Call", "Calls", "add_samples", "inexact"]
+
+Calls = st.SearchStrategy["Call"]
+
+
+class Call(NamedTuple):
+    """How to apply a primitive once.
+
+    Attributes:
+        args: raw arrays, or None, or numbers.
+        params: keyword parameters.
+        function: what to call instead of the primitive itself, if its parameters are made by a function of the library.
+    """
+
+    args: tuple[Any, ...]
+    params: dict[str, Any] = {}
+    function: Callable[..., Any] | None = None
+
+
+SAMPLES: dict[str, Callable[[], Calls]] = {}
+"""Primitive name -> function that gives its strategy of calls."""
+
+
+INEXACT: dict[str, str] = {}
+"""Primitives whose vjp is not the derivative of their forward, on purpose, and why."""
+
+
+def inexact(name: str, reason: str) -> None:
+    """Declare that the gradient of a primitive is meant to differ from the derivative of its value."""
+    INEXACT[name] = reason
+
+
+def add_samples(*names: str) -> Callable[[Callable[[], Calls]], Callable[[], Calls]]:
+    """Decorator: this function gives the strategy of calls for the primitives of these names."""
+
+    def add(row: Callable[[], Calls]) -> Callable[[], Calls]:
+        for name in names:
+            SAMPLES[name] = row
+        return row
+
+    return add
