@@ -1,8 +1,11 @@
 # make train   trains a character-level language model on real text and leaves a run folder under runs/
 # make test    lint, types and all tests
 #
+# make dev        .venv with everything that developers use, and checks that run at each commit: see CONTRIBUTING.md
+# make lint       style and types alone
 # make thorough   the property tests with a thousand examples each and more, about an hour
 # make mutants    changes the package in small ways and prints the share that the tests notice
+# make coverage   the same tests, with a list of the lines and branches that none of them reaches (htmlcov/ shows them)
 # make bench      times this package against its peers, as ratios (extra bench; and torch where it is installed)
 #
 # make gpu        tests and measures everything that needs a GPU, in eight minutes; tables in OUT=DIR.  Installs nothing:
@@ -21,22 +24,33 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Each test process gets one core, so BLAS must not start a thread per core in each of them.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: train test thorough mutants bench gpu clean
+.PHONY: train test lint dev thorough mutants coverage bench gpu clean
 
 train: .venv/.installed-plot
 	$(BIN)/tinygrad-rnn train $(ARGS)
 
-test: .venv/.installed-test
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+test: lint
 	$(TEST_ENV) $(BIN)/pytest $(PYTEST_ARGS) tests
 	$(TEST_ENV) $(BIN)/pytest $(PYTEST_ARGS) --doctest-modules tinygrad_rnn
+
+lint: .venv/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+dev: .venv/.installed-test .venv/.installed-dev
+	$(BIN)/pre-commit install
 
 thorough: .venv/.installed-test
 	$(TEST_ENV) HYPOTHESIS_PROFILE=thorough $(BIN)/pytest $(PYTEST_ARGS) tests $(ARGS)
 
 mutants: .venv/.installed-test
 	$(TEST_ENV) $(BIN)/python -m tools.mutation $(or $(ARGS),tape kernels ops)
+
+coverage: .venv/.installed-test .venv/.installed-dev
+	$(TEST_ENV) $(BIN)/coverage run -m pytest $(PYTEST_ARGS) $(or $(ARGS),tests)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage html --quiet
+	$(BIN)/coverage report
 
 bench: .venv/.installed-bench
 	$(BIN)/tinygrad-rnn bench $(ARGS)
@@ -59,4 +73,4 @@ gpu:
 .PRECIOUS: .venv/.installed-%
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist *.egg-info htmlcov .coverage*
