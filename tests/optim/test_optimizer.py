@@ -334,6 +334,18 @@ def test_step_hooks_run_round_the_step_once_and_can_be_removed() -> None:
     assert seen == [("before", 1.0, (None,)), ("after", 0.5, (None,))]
 
 
+def test_hooks_of_tensors_modules_and_optimizers_give_one_kind_of_handle() -> None:
+    p = leaf(0.0)
+    optimizer, module = tg.optim.SGD([p], lr=1.0), tg.nn.Linear(1, 1)
+    handles = [
+        register(lambda *args: None)
+        for register in (optimizer.register_step_pre_hook, optimizer.register_step_post_hook, p.register_hook)
+    ]
+    handles += [module.register_forward_hook(lambda *args: None), p.register_post_accumulate_grad_hook(lambda p: None)]
+    assert len({type(handle) for handle in handles}) == 1
+    assert len({handle.id for handle in handles}) == len(handles)
+
+
 def test_a_pre_hook_may_change_the_arguments() -> None:
     p = leaf(1.0)
     optimizer = tg.optim.SGD([p])

@@ -20,10 +20,10 @@ import numpy as np
 from ..backend import array_module, on_gpu
 from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
 from ..kernels.cuda_elementwise.multi_tensor import OverMany, placed
+from ..tape.hooks.tensor_hooks import RemovableHandle
 from ..tape.modes import within
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
-from .hooks import RemovableHandle
 from .state import describe, restored
 from .workspace import Row, Workspace
 
@@ -351,11 +351,17 @@ class Optimizer:
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` before each step; it may return new (args, kwargs)."""
-        return RemovableHandle.register(self._step_pre_hooks, hook)
+        return _added(self._step_pre_hooks, hook)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` after each step."""
-        return RemovableHandle.register(self._step_post_hooks, hook)
+        return _added(self._step_post_hooks, hook)
+
+
+def _added(table: OrderedDict[int, Callable[..., Any]], hook: Callable[..., Any]) -> RemovableHandle:
+    handle = RemovableHandle(table)
+    table[handle.id] = hook
+    return handle
 
 
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
