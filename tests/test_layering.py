@@ -18,6 +18,7 @@ NAME = ROOT.name
 
 LAYERS = {
     "errors": 0,
+    "source_line": 0,
     "unknown_names": 0,
     "terminal": 0,
     "typing": 0,
@@ -41,7 +42,7 @@ LAYERS = {
 """A module imports its own package and lower layers.  The programs on top use the package as its users do."""
 
 NARROWER = {
-    "kernels": {"errors", "typing", "backend", "kernels"},
+    "kernels": {"errors", "source_line", "typing", "backend", "kernels"},
 }
 """Packages that are allowed less than their layer."""
 

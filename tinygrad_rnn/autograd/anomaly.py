@@ -14,9 +14,9 @@ from typing import Any
 
 from ..backend import array_module
 from ..errors import GraphError, TinygradRnnError
+from ..source_line import Line, user_frame
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
-from ..tape.observe.source_line import Line, user_frame
 from ..tape.partial_gradient import Part
 from ..tape.tensor import Tensor
 from ..typing import Array, Value

@@ -6,7 +6,6 @@ each time), then the Jacobians, then cotangents with zeros, then what backward m
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ import numpy as np
 from ..backend import array_module, to_device, to_numpy
 from ..backend.quiet import seeded
 from ..errors import ArgumentError, GraphError, ShapeRuntimeError, TinygradRnnError
+from ..source_line import warn_user
 from ..tape.backward import grad
 from ..tape.tensor import Tensor, wrap
 from .diagnosis import GradcheckError, Jacobians, explain
@@ -35,11 +35,9 @@ def check_inputs(problem: Problem) -> None:
             name = problem.input_name(position)
             raise ArgumentError(f"gradcheck(): {name} is complex; complex functions are not checked")
         if t.dtype != np.float64:
-            warnings.warn(
+            warn_user(
                 f"Input #{position} requires gradient and is not a double precision floating point or complex. "
                 "This check will likely fail if all the inputs are not of double precision floating point or complex. ",
-                UserWarning,
-                stacklevel=4,
             )
         repeats = any(stride == 0 and size > 1 for stride, size in zip(t._data.strides, t.shape, strict=True))
         if repeats and t._data.size > 0:

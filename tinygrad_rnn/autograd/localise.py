@@ -18,10 +18,10 @@ import numpy as np
 from ..backend import to_device
 from ..backend.quiet import seeded
 from ..errors import TinygradRnnError
+from ..source_line import Line, user_line
 from ..tape.backward import grad
 from ..tape.modes import watched
 from ..tape.node import Leaf, Node
-from ..tape.observe.source_line import Line, user_line
 from ..tape.primitive import Primitive
 from ..tape.tensor import Tensor, wrap
 from .function import Function

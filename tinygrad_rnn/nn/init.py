@@ -19,13 +19,13 @@ from ..backend.random.draws import Generator, randperm
 from ..backend.random.inplace import fill_normal, fill_uniform, put
 from ..errors import ArgumentError
 from ..ops import arguments
+from ..source_line import warn_user
 from ..tape.inplace.writes import check_memory
 from ..tape.tensor import Tensor
 from ..typing import Array
 from ..unknown_names import absent
 from . import signatures
 from .truncated_normal import truncated_normal
-from .user_warning import caution
 
 __all__ = [
     "calculate_gain",
@@ -113,7 +113,7 @@ def trunc_normal_(
 ) -> Tensor:
     """Normal, given that the value lies in [a, b]."""
     if mean < a - 2 * std or mean > b + 2 * std:
-        caution(
+        warn_user(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect."
         )
     return _written(tensor, truncated_normal(tensor._data, mean, std, a, b, generator))
@@ -206,7 +206,7 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | Non
 
 def _is_empty(tensor: Tensor) -> bool:
     if 0 in tensor.shape:
-        caution("Initializing zero-element tensors is a no-op")
+        warn_user("Initializing zero-element tensors is a no-op")
         return True
     return False
 
@@ -306,7 +306,7 @@ def _old_name(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     old = new[:-1]
 
     def renamed(*args: Any, **kwargs: Any) -> Tensor:
-        caution(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{new}`.", FutureWarning)
+        warn_user(f"`nn.init.{old}` is now deprecated in favor of `nn.init.{new}`.", FutureWarning)
         return function(*args, **kwargs)
 
     renamed.__name__ = renamed.__qualname__ = old

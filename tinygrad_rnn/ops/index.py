@@ -6,7 +6,6 @@ The adjoint of reading places is adding to them: an entry that was read twice ge
 from __future__ import annotations
 
 import math
-import warnings
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from ..backend import array_module, as_dtype, is_array, tensor_type
 from ..errors import ArgumentTypeError, DtypeError, IndexOutOfRange, IndexRuntimeError, ShapeRuntimeError
 from ..kernels.scatter_add import add_at
+from ..source_line import warn_user
 from ..tape.forward_errors import fail
 from ..tape.inplace.views import shown
 from ..tape.partial_gradient import Part
@@ -121,7 +121,7 @@ def raw_index(index: Any, xp: Any = None) -> Any:
                 "Convert it: index.long()"
             )
         if index.dtype == np.uint8:
-            warnings.warn(BYTES, stacklevel=3)
+            warn_user(BYTES)
             index = index.astype(np.bool_)
         if not index.ndim:
             return index.item() if xp in (None, np) else index.copy()

@@ -11,12 +11,12 @@ views see it and a saved value that it overwrites is noticed.  It saves no memor
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 from ..backend.dtypes import scalar_name
 from ..errors import ArgumentTypeError, DtypeError, GraphError
+from ..source_line import warn_user
 from ..tape.inplace.views import leave_family
 from ..tape.modes import state, within
 from ..tape.tensor import Tensor
@@ -72,10 +72,9 @@ def _write(name: str, out: Tensor, value: Tensor) -> None:
 
 def _resize(out: Tensor, value: Tensor) -> None:
     if out._data.size:
-        warnings.warn(
+        warn_user(
             f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does not "
             f"match the required output shape {list(value.shape)}. Give one of this shape, or an empty one",
-            stacklevel=5,
         )
     leave_family(out)
     out._data = value._data.astype(out._data.dtype)

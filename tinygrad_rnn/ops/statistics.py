@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from ..backend import as_dtype, scalar_name
 from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
+from ..source_line import warn_user
 from ..tape.primitive import primitive, unary
 from ..typing import Array, DType, Shape, Value
 from .dtypes import cast, in_single, single
@@ -70,11 +70,9 @@ def _named(name: str, a: Value, dim: Any, unbiased: Any, keepdim: bool, correcti
         correction = 1 if unbiased is None or unbiased else 0
     axes = axes_of(dim, a.ndim)
     if not count(a.shape, axes) > correction:
-        warnings.warn(
+        warn_user(
             f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor "
             f"(input numel divided by output numel): {correction} and shape {list(a.shape)} over {list(axes)} give nan",
-            UserWarning,
-            stacklevel=3,
         )
     return _var(a, axes=axes, keepdims=keepdim, correction=correction)
 

@@ -8,7 +8,6 @@ writes into the raw arrays.  Nothing is recorded on the tape: arrays are not Ten
 from __future__ import annotations
 
 import functools
-import warnings
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
@@ -20,6 +19,7 @@ import numpy as np
 from ..backend import array_module, on_gpu
 from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
 from ..kernels.cuda_elementwise.multi_tensor import OverMany, placed
+from ..source_line import warn_user
 from ..tape.hooks.tensor_hooks import RemovableHandle
 from ..tape.modes import within
 from ..tape.tensor import Tensor, wrap
@@ -263,10 +263,9 @@ class Optimizer:
     def _check_group(self, group: Group) -> None:
         here = {id(p) for p in group["params"]}
         if len(here) != len(group["params"]):
-            warnings.warn(
+            warn_user(
                 "optimizer contains a parameter group with duplicate parameters; in future, this will cause an "
                 "error; see github.com/pytorch/pytorch/issues/40967 for more information",
-                stacklevel=4,
             )
         named = "param_names" in group
         for number, other in enumerate(self.param_groups):

@@ -7,7 +7,6 @@ operations need Tensor and Tensor needs operations.
 
 from __future__ import annotations
 
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from ..backend import DTYPES, Device, array_device, array_module, check_numbers, dtype, is_array, shown, to_numpy
 from ..backend.quiet import unreported
 from ..errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeError, ShapeRuntimeError
+from ..source_line import warn_user
 from ..typing import Array, DType, Params
 from .defaults import defaults
 from .modes import state
@@ -335,10 +335,9 @@ class Tensor:
     def __float__(self) -> float:
         if self._node is not None and not defaults.warned_of_float:  # array[0] = t comes here too
             defaults.warned_of_float = True
-            warnings.warn(
+            warn_user(
                 "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\nConsider "
                 "using tensor.detach() first: the number has no history, so no gradient passes through it",
-                stacklevel=2,
             )
         return float(self._one())
 
@@ -453,12 +452,8 @@ def as_array(x: Any) -> Array:
 
 
 def _warn_no_grad() -> None:
-    import warnings
-
-    warnings.warn(
+    warn_user(
         "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
         "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf "
         "Tensor, use .retain_grad() on the non-leaf Tensor.",
-        UserWarning,
-        stacklevel=3,
     )

@@ -27,8 +27,8 @@ from ..autograd.obstacles import obstacle, pull
 from ..autograd.one_sided import slopes
 from ..backend import is_array, to_device
 from ..errors import ArgumentError, DtypeError
+from ..source_line import user_line
 from ..tape.backward import grad
-from ..tape.observe.source_line import user_line
 from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor, wrap
 from .close import CheckFailed

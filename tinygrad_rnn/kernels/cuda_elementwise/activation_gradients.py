@@ -5,13 +5,13 @@ In a loop over time on a GPU all arrays are small, and what takes the time is th
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from ...backend import on_gpu
 from ...backend.gpu.kernels import REALS, KernelError, Launch, gpu, kernel
+from ...source_line import warn_user
 from ...typing import Array
 
 __all__ = ["SOURCES", "slope"]
@@ -54,7 +54,7 @@ def slope(name: str, g: Any, y: Any) -> Array | None:
         run = kernel(SOURCES[name], f"{name}_slope", options, LAUNCH)
     except KernelError as error:
         _broken = True
-        warnings.warn(f"activations on the GPU go op by op from now on: {error}", RuntimeWarning, stacklevel=4)
+        warn_user(f"activations on the GPU go op by op from now on: {error}", RuntimeWarning)
         return None
     size = g.size
     out: Array = type(g)(shape, dtype)

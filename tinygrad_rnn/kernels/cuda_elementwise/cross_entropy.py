@@ -10,13 +10,13 @@ nowhere, and are not read.  A class that is not there gives nan, as nobody waits
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from ...backend import on_gpu
 from ...backend.gpu.kernels import REALS, KernelError, Launch, gpu, kernel
+from ...source_line import warn_user
 from ...typing import Array
 
 __all__ = ["SOURCE", "Likelihood", "likelihood"]
@@ -143,8 +143,9 @@ def likelihood(x: Any, target: Any, ignored: int, reduction: str) -> tuple[Array
         rows, together = [kernel(SOURCE, name, REALS[x.dtype], how) for name, how in FORWARD]
     except KernelError as error:
         _broken = True
-        warnings.warn(
-            f"cross_entropy on the GPU goes array by array from now on: {error}", RuntimeWarning, stacklevel=4
+        warn_user(
+            f"cross_entropy on the GPU goes array by array from now on: {error}",
+            RuntimeWarning,
         )
         return None
     (n, c), new = x.shape, type(x)

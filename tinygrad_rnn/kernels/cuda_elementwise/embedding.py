@@ -6,13 +6,13 @@ around.  Where several values go to one row they are added in the order in which
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
 
 from ...backend import on_gpu
 from ...backend.gpu.kernels import REALS, Kernel, KernelError, Launch, gpu, kernel
+from ...source_line import warn_user
 from ...typing import Array
 
 __all__ = ["SOURCE", "add_rows", "rows_of_table"]
@@ -65,7 +65,7 @@ def _ready(name: str, table: Any, index: Any, size: int) -> Kernel | None:
         return kernel(SOURCE, name, REALS[table.dtype], LAUNCH)
     except KernelError as error:
         _broken = True
-        warnings.warn(f"rows are read on the GPU by CuPy from now on: {error}", RuntimeWarning, stacklevel=5)
+        warn_user(f"rows are read on the GPU by CuPy from now on: {error}", RuntimeWarning)
         return None
 
 

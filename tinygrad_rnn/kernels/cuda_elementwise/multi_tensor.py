@@ -16,7 +16,6 @@ The arithmetic is a piece of C++ in which every column is a variable of its name
 
 from __future__ import annotations
 
-import warnings
 import weakref
 from collections.abc import Sequence
 from itertools import chain
@@ -27,6 +26,7 @@ import numpy as np
 
 from ...backend import array_module, on_gpu
 from ...backend.gpu.kernels import REALS, Kernel, KernelError, Launch, gpu, kernel
+from ...source_line import warn_user
 from ...typing import Array
 
 __all__ = ["ARRAYS", "OverMany", "Placed", "norm", "placed"]
@@ -127,7 +127,7 @@ class OverMany:
             return kernel(self.source, self.name, REALS[dtype], LAUNCH)
         except KernelError as error:
             self._broken = True
-            warnings.warn(f"updates on the GPU go array by array from now on: {error}", RuntimeWarning, stacklevel=4)
+            warn_user(f"updates on the GPU go array by array from now on: {error}", RuntimeWarning)
             return None
 
     def table(self, placed: Placed, start: int, count: int) -> Any:

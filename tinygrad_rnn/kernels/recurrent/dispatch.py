@@ -14,7 +14,6 @@ import functools
 import importlib
 import os
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +22,7 @@ import numpy as np
 
 from ...backend import array_module
 from ...errors import ArgumentError, TinygradRnnError
+from ...source_line import warn_user
 from ...typing import Array
 from .numpy.split_batch import Halves
 
@@ -127,7 +127,7 @@ def forward(mode: str) -> Callable[..., tuple[Outputs, Any]]:
                 except KernelUnavailable as error:
                     _broken[kernel] = str(error)
                     text = f"recurrent layers do not use the {kernel} kernels from now on, but NumPy's: {error}"
-                    warnings.warn(text, RuntimeWarning, stacklevel=2)
+                    warn_user(text, RuntimeWarning)
         return _start(KERNELS[-1], mode, arrays, params)
 
     return run

@@ -9,10 +9,10 @@ from ...backend.quiet import unreported
 from ...errors import ArgumentError, DtypeError
 from ...ops import exp, log, maximum, where
 from ...ops.dtypes import in_single
+from ...source_line import warn_user
 from ...tape.primitive import primitive
 from ...tape.tensor import Tensor
 from ...typing import Array
-from ..user_warning import caution
 from .activation import log_sigmoid
 from .errors import OptionError
 from .reduction import reduced, reduction_name
@@ -156,7 +156,7 @@ def kl_div(
         ArgumentError: an unknown reduction.
     """
     if size_average is None and reduce is None and reduction == "mean":
-        caution(
+        warn_user(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
             "'batchmean' divides only by the batch size, and aligns with the KL div math definition."
             "'mean' will be changed to behave the same as 'batchmean' in the next major release."

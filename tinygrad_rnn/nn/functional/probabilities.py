@@ -9,8 +9,8 @@ import numpy as np
 from ... import ops
 from ...backend.random import draws
 from ...backend.random.inplace import fill_exponential
+from ...source_line import warn_user
 from ...tape.tensor import Tensor, wrap
-from ..user_warning import caution
 
 __all__ = ["gumbel_softmax", "log_softmax", "softmax", "softmin"]
 
@@ -19,7 +19,7 @@ def _axis(name: str, ndim: int, dim: int | None) -> int:
     """The axis to use where none was said: 0 for 0, 1 or 3 axes, else 1; with PyTorch's warning."""
     if dim is not None:
         return dim
-    caution(
+    warn_user(
         f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an argument."
     )
     return 0 if ndim in (0, 1, 3) else 1
@@ -68,7 +68,7 @@ def gumbel_softmax(
     Source: E. Jang et al., "Categorical reparameterization with Gumbel-softmax" (2016), equation 2.
     """
     if eps != 1e-10:
-        caution("`eps` parameter is deprecated and has no effect.")
+        warn_user("`eps` parameter is deprecated and has no effect.")
     waits = np.empty(logits.shape, logits.dtype)
     fill_exponential(waits, 1.0, generator)
     noise = wrap(-np.log(waits)).to(device=logits.device)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ...errors import ArgumentError
+from ...source_line import warn_user
 from ...tape.observe.leaks import note_loss
 from ...tape.tensor import Tensor
-from ..user_warning import caution
 
 __all__ = ["reduced", "reduction_name", "same_size_warning"]
 
@@ -21,9 +21,9 @@ def reduction_name(reduction: str, size_average: bool | None = None, reduce: boo
     """
     if size_average is not None or reduce is not None:
         reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
-        caution(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.")
+        warn_user(f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.")
     if reduction == "elementwise_mean":
-        caution("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.")
+        warn_user("reduction='elementwise_mean' is deprecated. Please use reduction='mean' instead.")
         return "mean"
     if reduction not in ("none", "mean", "sum"):
         raise ArgumentError(f"{reduction} is not a valid value for reduction. Use 'none', 'mean' or 'sum'")
@@ -42,7 +42,7 @@ def reduced(loss: Tensor, reduction: str) -> Tensor:
 def same_size_warning(input: Tensor, target: Tensor) -> None:
     """Warn where a loss would compare tensors of different shapes by broadcasting."""
     if target.shape != input.shape:
-        caution(
+        warn_user(
             f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). "
             "This will likely lead to incorrect results due to broadcasting. "
             "Please ensure they have the same size."

@@ -20,8 +20,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import TinygradRnnError
+from ...source_line import warn_user
 from ...tape.hooks.tensor_hooks import RemovableHandle
-from ..user_warning import caution
 from .backward_hooks import Borders, hook_last_node
 
 __all__ = ["ANYWHERE", "HookTable", "MixedHooksError", "PreHookError", "RemovableHandle", "registered"]
@@ -141,7 +141,7 @@ def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             try:
                 result = _after_hook(module, hook, args, kwargs if with_kwargs else None, result)
             except Exception as error:  # the first one is what the caller has to see
-                caution(
+                warn_user(
                     f"{'global ' if everywhere else ''}module forward hook with ``always_call=True`` raised an "
                     f"exception that was silenced as another error was raised in forward: {error}"
                 )

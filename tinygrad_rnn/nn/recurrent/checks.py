@@ -6,12 +6,12 @@ Legend: T steps, N batch, I input size, H hidden size, R = P or H.
 from __future__ import annotations
 
 import numbers
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
 from ...backend import on_gpu, scalar_name
 from ...errors import ArgumentError, ArgumentTypeError, DeviceError, DtypeError, ShapeError, ShapeRuntimeError
+from ...source_line import warn_user
 from ...tape.tensor import Tensor
 
 __all__ = ["check_cell", "check_constructor", "check_input", "check_states", "check_states_ndim"]
@@ -47,10 +47,9 @@ def check_constructor(
             f"proj_size has to be smaller than hidden_size. Got proj_size={proj_size}, hidden_size={hidden_size}"
         )
     if dropout > 0 and num_layers == 1:
-        warnings.warn(
+        warn_user(
             "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects num_layers "
             f"greater than 1, but got dropout={dropout} and num_layers={num_layers}",
-            stacklevel=4,
         )
 
 

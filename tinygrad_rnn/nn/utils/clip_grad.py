@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import math
 import types
-import warnings
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeAlias
 
@@ -25,6 +24,7 @@ from ...backend import array_device, array_module, on_gpu, scalar_name, to_devic
 from ...backend.quiet import unreported
 from ...errors import DtypeError, ShapeRuntimeError, TinygradRnnError
 from ...kernels.cuda_elementwise.multi_tensor import OverMany, norm, placed
+from ...source_line import warn_user
 from ...tape.inplace.versions import touch
 from ...tape.tensor import Tensor, as_array, wrap
 from ...typing import Array
@@ -162,7 +162,7 @@ def clip_grad_norm_(
     """
     listed = _listed(parameters)
     if isinstance(parameters, types.GeneratorType) and not listed:
-        warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=2)
+        warn_user("`parameters` is an empty generator, no gradient clipping will occur.")
     found = [(i, grad) for i, p in enumerate(listed) if (grad := p.grad) is not None]
     grads = [grad for _, grad in found]
     arrays = [grad._data for grad in grads]
@@ -180,10 +180,9 @@ def clip_grad_norm(
     foreach: bool | None = None,
 ) -> Tensor:
     """The old name of :func:`clip_grad_norm_`; warns."""
-    warnings.warn(
+    warn_user(
         "`torch.nn.utils.clip_grad_norm` is now deprecated in favor of `torch.nn.utils.clip_grad_norm_`.",
         FutureWarning,
-        stacklevel=2,
     )
     return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
 

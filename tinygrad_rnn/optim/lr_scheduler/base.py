@@ -10,10 +10,10 @@ Attribute names are PyTorch's, since ``state_dict()`` is the attributes.
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 from ...errors import ArgumentTypeError, TinygradRnnError
+from ...source_line import warn_user
 from ...tape.tensor import Tensor
 from ..optimizer import Optimizer
 
@@ -118,28 +118,24 @@ class LRScheduler:
             self._check_order()
         self._step_count += 1
         if epoch is not None:
-            warnings.warn(EPOCH_WARNING, UserWarning, stacklevel=2)
+            warn_user(EPOCH_WARNING)
         self._update_lr(epoch)
 
     def _check_order(self) -> None:
         optimizer = vars(self.optimizer)
         replaced = optimizer.get("step")
         if replaced is not optimizer.get("_step_when_scheduled"):
-            warnings.warn(
+            warn_user(
                 "Seems like `optimizer.step()` has been overridden after learning rate scheduler initialization. "
                 "Please, make sure to call `optimizer.step()` before `lr_scheduler.step()`. See more details at "
                 f"{HOW_TO}",
-                UserWarning,
-                stacklevel=3,
             )
         elif replaced is None and not optimizer.get("_opt_called", True):
-            warnings.warn(
+            warn_user(
                 "Detected call of `lr_scheduler.step()` before `optimizer.step()`. In PyTorch 1.1.0 and later, you "
                 "should call them in the opposite order: `optimizer.step()` before `lr_scheduler.step()`.  Failure "
                 "to do this will result in PyTorch skipping the first value of the learning rate schedule. See more "
                 f"details at {HOW_TO}",
-                UserWarning,
-                stacklevel=3,
             )
 
     def _update_lr(self, epoch: int | None = None) -> None:
@@ -164,8 +160,6 @@ class LRScheduler:
 
     def _warn_outside_step(self) -> None:
         if not self._get_lr_called_within_step:
-            warnings.warn(
+            warn_user(
                 "To get the last learning rate computed by the scheduler, please use `get_last_lr()`.",
-                UserWarning,
-                stacklevel=3,
             )

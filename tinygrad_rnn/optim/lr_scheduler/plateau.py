@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from typing import Any, SupportsFloat
 
 from ...errors import ArgumentError, ArgumentTypeError
+from ...source_line import warn_user
 from ..optimizer import Optimizer, OptimizerError
 from .base import EPOCH_WARNING, LRScheduler, current, put
 
@@ -98,7 +98,7 @@ class ReduceLROnPlateau(LRScheduler):
         """Take note of an epoch's measure, and lower the rate if it is time."""
         measure = float(metrics)
         if epoch is not None:
-            warnings.warn(EPOCH_WARNING, UserWarning, stacklevel=2)
+            warn_user(EPOCH_WARNING)
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
         if self._is_better(measure, self.best):
             self.best = measure

@@ -21,6 +21,7 @@ import numpy as np
 
 from ...backend import array_module
 from ...errors import InplaceError
+from ...source_line import user_line
 from ...typing import Array, Params, Value
 from ..hooks.tensor_hooks import move_retained
 from ..modes import state
@@ -239,8 +240,6 @@ def stamped(t: Tensor, op: str, place: Array | None = None) -> Tensor:
 
 
 def _writer(op: str) -> str:
-    from ..observe.source_line import user_line
-
     return f"{op}() at {user_line()}"
 
 

@@ -18,12 +18,11 @@ retained.
 from __future__ import annotations
 
 import threading
-import warnings
 import weakref
 from collections import deque
 
+from ...source_line import warn_user
 from ..node import Leaf, Node, now
-from .source_line import user_frame
 
 __all__ = ["GrowingGraph", "note_backward", "note_loss"]
 
@@ -159,9 +158,4 @@ def _nodes_since(begin: int, node: Node) -> int:
 def _warn(kind: str, message: str) -> None:
     """Warn once, at the user's line."""
     past.warned.add(kind)
-    frame = user_frame()
-    if frame is None:
-        warnings.warn(message, GrowingGraph, stacklevel=2)
-    else:
-        place = frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", "?")
-        warnings.warn_explicit(message, GrowingGraph, *place)
+    warn_user(message, GrowingGraph)

@@ -14,6 +14,7 @@ import numpy as np
 
 from ...backend import dtype, is_array, to_numpy
 from ...errors import ArgumentError, ArgumentTypeError, GraphError
+from ...source_line import Line, user_frame, user_line
 from ...typing import Array, Shape, Value
 from ..backward import backward
 from ..modes import state, watched
@@ -21,7 +22,6 @@ from ..node import Leaf, Node
 from ..partial_gradient import Part
 from ..tensor import Tensor
 from .observer import Watching
-from .source_line import Line, user_frame, user_line
 from .text_table import table
 
 __all__ = ["Contribution", "Record", "Share", "Step", "Tape"]

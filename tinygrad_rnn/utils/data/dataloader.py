@@ -9,12 +9,12 @@ Samples are read in the calling process.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...backend.random.draws import Generator, random_
 from ...errors import ArgumentError
+from ...source_line import warn_user
 from .collate import default_collate, default_convert
 from .dataset import IterableDataset, Subset, TensorDataset
 from .sampler import BatchSampler, RandomSampler, Sampler, SequentialSampler
@@ -185,10 +185,9 @@ class _Pass:
         batch = self._fetch(next(self._indices))
         self._given += 1
         if self._promised is not None and self._given > self._promised:
-            warnings.warn(
+            warn_user(
                 f"Length of IterableDataset {self._loader.dataset} was reported to be {self._promised}"
                 f"(when accessing len(dataloader)), but {self._given} samples have been fetched. ",
-                stacklevel=2,
             )
         return batch
 
@@ -248,10 +247,9 @@ def _check_workers(workers: int, timeout: float, prefetch: int | None, persisten
             "num_workers=0"
         )
     if workers > 0:
-        warnings.warn(
+        warn_user(
             f"num_workers={workers}: samples are read in this process, one after another; the batches are the same. "
             "Pass num_workers=0 to say so",
-            stacklevel=3,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
@@ -11,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from ...backend.random.draws import Generator, randperm
 from ...errors import ArgumentError, TinygradRnnError
+from ...source_line import warn_user
 from ...tape.tensor import Tensor
 
 __all__ = [
@@ -196,8 +196,8 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator: Genera
         sizes = [size + left // len(sizes) + (i < left % len(sizes)) for i, size in enumerate(sizes)]
         for i, size in enumerate(sizes):
             if size == 0:
-                warnings.warn(
-                    f"Length of split at index {i} is 0. This might result in an empty dataset.", stacklevel=2
+                warn_user(
+                    f"Length of split at index {i} is 0. This might result in an empty dataset.",
                 )
     if sum(sizes) != total:
         raise ArgumentError(

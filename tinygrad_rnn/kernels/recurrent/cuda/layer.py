@@ -8,7 +8,6 @@ done instead: without clusters, then step by step.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,6 +15,7 @@ from ....backend import array_module
 from ....backend.gpu.device_copies import dense
 from ....backend.gpu.gemm import multiply, sum_of_rows
 from ....backend.gpu.kernels import KernelError, gpu
+from ....source_line import warn_user
 from ....typing import Array
 from ..dispatch import KernelUnavailable
 from . import persistent, stepwise
@@ -65,7 +65,7 @@ def _best(cell: Cell, shape: tuple[int, int], dtype: Any, persistently: Callable
             now = plan(cell, shape[1], shape[0], dtype)
             how = "step by step" if isinstance(now, str) else "with blocks that meet through global memory"
             text = f"recurrent layers ({cell.name}) run {how} on this GPU from now on: {reason}"
-            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            warn_user(text, RuntimeWarning)
     try:
         found: Found = steps()
     except KernelError as error:
