@@ -8,6 +8,8 @@
 # make coverage   the same tests, with a list of the lines and branches that none of them reaches (htmlcov/ shows them)
 # make bench      times this package against its peers, as ratios (extra bench; and torch where it is installed)
 #
+# make dist       a wheel in dist/, tried in an environment of its own
+#
 # make gpu        tests and measures everything that needs a GPU, in eight minutes; tables in OUT=DIR.  Installs nothing:
 #                 $(PYTHON) must have cupy, numpy, pytest, hypothesis, and torch to compare with
 #
@@ -24,7 +26,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Each test process gets one core, so BLAS must not start a thread per core in each of them.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 
-.PHONY: train test lint dev thorough mutants coverage bench gpu clean
+.PHONY: train test lint dev thorough mutants coverage bench dist gpu clean
 
 train: .venv/.installed-plot
 	$(BIN)/tinygrad-rnn train $(ARGS)
@@ -54,6 +56,14 @@ coverage: .venv/.installed-test .venv/.installed-dev
 
 bench: .venv/.installed-bench
 	$(BIN)/tinygrad-rnn bench $(ARGS)
+
+dist: .venv/.created
+	rm -rf dist build
+	$(PIP) wheel --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv dist/try
+	dist/try/bin/python -m pip --disable-pip-version-check --quiet install dist/*.whl
+	cd dist && try/bin/tinygrad-rnn train --updates 20 --out try/run
+	rm -rf dist/try build
 
 gpu:
 	PYTHONPATH=. $(PYTHON) -m tests.gpu --out $(or $(OUT),gpu-results) $(ARGS)
