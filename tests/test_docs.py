@@ -5,12 +5,17 @@ from __future__ import annotations
 import doctest
 import pathlib
 import re
+from collections.abc import Iterator
 
 import pytest
 
+import tinygrad_rnn as tg
 from tests.support import markdown
 from tests.support.markdown import ROOT
+from tinygrad_rnn.autograd import extension
 from tinygrad_rnn.backend.memory import release_memory
+from tinygrad_rnn.tape.primitive import REGISTRY
+from tinygrad_rnn.testing.sample_calls import SAMPLES
 
 PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
 PROSE = {"CHANGELOG.md", "architecture.md"}
@@ -18,16 +23,29 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PATH = re.compile(r"(?:[\w.-]+/)+(?:[\w-]+\.(?:py|cu|md|toml|txt|yaml))?|[\w-]+\.(?:py|cu|toml)")
 """A span that is the name of a file or, with a slash at its end, of a folder."""
 
+TARGET = re.compile(r"\bmake ([a-z]+)")
+
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
+@pytest.fixture
+def no_primitives_left() -> Iterator[None]:
+    """What a page declares with the package's own means is taken back: the name may be declared once."""
+    before = set(REGISTRY)
+    yield
+    for name in set(REGISTRY) - before - extension._own:
+        del REGISTRY[name]
+        SAMPLES.pop(name, None)
+
+
 @each_page
+@pytest.mark.usefixtures("no_primitives_left")
 def test_examples_print_what_the_page_says(page: pathlib.Path) -> None:
     namespace: dict[str, object] = {"__name__": "__main__"}
     ran = 0
     release_memory()  # a page measures memory; what other tests have left would be used without being counted
     for block in markdown.programs(page.read_text(encoding="utf-8")):
-        if ">>>" not in block:
+        if not re.search(r"^>>> ", block, re.MULTILINE):
             exec(compile(block, page.name, "exec"), namespace)
             ran += 1
             continue
@@ -76,6 +94,21 @@ def test_files_named_are_there(page: pathlib.Path) -> None:
     assert [name for name in named if not any((place / name).exists() for place in places)] == []
 
 
+@each_page
+def test_targets_of_make_that_are_named_are_there(page: pathlib.Path) -> None:
+    commands = [line for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("    make ")]
+    commands += [span for span in markdown.code_spans(page.read_text(encoding="utf-8")) if span.startswith("make ")]
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {name for command in commands for name in TARGET.findall(command)} <= set(targets)
+
+
+def test_the_changelog_begins_with_what_is_unreleased_and_then_this_version() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    versions = [heading for heading in headings if heading != "Unreleased"]
+    assert headings[-len(versions) :] == versions
+    assert re.fullmatch(re.escape(tg.__version__) + r" - \d{4}-\d\d-\d\d", versions[0])
+
+
 def test_a_quote_differs_where_a_line_does() -> None:
     source = 'def f(x):\n    """Twice."""\n    y = x\n    return 2 * y'
     assert markdown.differs(source + "\n", source) is None
@@ -88,10 +121,7 @@ def test_a_quote_differs_where_a_line_does() -> None:
 
 def test_definitions_are_found_by_name() -> None:
     here = pathlib.Path(__file__)
-    assert (
-        markdown.definition(here, "each_page")
-        == 'each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)'
-    )
+    assert markdown.definition(here, "FLAGS") == "FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE"
     assert markdown.definition(here, "test_links_lead_to_what_is_there").startswith("@each_page\ndef test_links")
     assert markdown.definition(ROOT / "tests/support/markdown.py", "Quote.path") == "path: str"
     with pytest.raises(LookupError, match=r"does not define Quote\.line"):
