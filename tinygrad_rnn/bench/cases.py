@@ -7,6 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+import tinygrad_rnn as tg
+
+from . import accelerator
 from .cells import cell_jobs
 from .chain import chain_memory, chain_result, import_result, tiny_jobs
 from .layers import GRID, layer_goals, layer_jobs, products_alone, two_of_ours
@@ -122,10 +127,6 @@ def _peaks(
 
 def segments(session: Session) -> Iterator[Result]:
     """Time of 100,000 steps that are computed again in segments, against a layer that keeps everything."""
-    import numpy as np
-
-    import tinygrad_rnn as tg
-
     T, N, H = 5_000 if session.quick else 100_000, 1, 128
     x = tg.tensor(np.random.default_rng(0).standard_normal((T, N, H), dtype=np.float32))
 
@@ -189,8 +190,6 @@ WORKS: dict[str, Work] = {
 
 def cuda_layers(session: Session) -> Iterator[Result]:
     """Layers on the GPU, against cuDNN's in full float32; and a loop of LSTM cells."""
-    from . import accelerator
-
     for kind in KINDS:
         for T, N, H in GRID[:3] if session.quick else GRID:
             yield session.measure(f"{kind} T={T} N={N} H={H} on the GPU", accelerator.cuda_layer_jobs(kind, T, N, H))

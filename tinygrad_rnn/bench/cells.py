@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+import tinygrad_rnn as tg
+
 from .agreement import agree, twin
 from .measure import OURS, Job
 
@@ -32,8 +34,6 @@ def cell_jobs(kind: str, T: int, N: int, H: int) -> dict[str, Job]:
     Raises:
         AssertionError: the gradients of weight_hh differ by more than rounding explains.
     """
-    import tinygrad_rnn as tg
-
     x = np.random.default_rng(0).standard_normal((T, N, H)).astype(np.float32)
     tg.manual_seed(0)
     ours = getattr(tg.nn, f"{kind}Cell")(H, H)

@@ -10,6 +10,7 @@ import time
 import tracemalloc
 from typing import Any
 
+from .. import tensor
 from .measure import OURS, Job, Result
 
 __all__ = ["chain_memory", "chain_result", "import_result", "tiny_jobs"]
@@ -52,8 +53,6 @@ def chain_result(n: int, peers: list[str], rounds: int = 3) -> Result:
 
 def chain_memory(n: int) -> Result:
     """What a recorded chain of ``n`` nodes holds until it is swept: its tensors' arrays, its nodes, its clocks."""
-    from .. import tensor
-
     x = tensor(1.0, requires_grad=True)
     tracemalloc.start()
     y = x

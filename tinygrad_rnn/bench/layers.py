@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+import tinygrad_rnn as tg
+
+from ..compat.backends.recurrent import only
 from ..ops.recurrent.conventions import CELLS
 from .agreement import agree, twin
 from .measure import NUMPY_KERNELS, OURS, PRODUCTS, Goals, Job
@@ -51,8 +54,6 @@ def layer_jobs(kind: str, T: int, N: int, H: int, *, packed: bool = False, **opt
     Raises:
         AssertionError: the gradients of weight_hh_l0 differ by more than rounding explains.
     """
-    import tinygrad_rnn as tg
-
     x = np.random.default_rng(0).standard_normal((T, N, H)).astype(np.float32)
     sizes = lengths(T, N) if packed else None
     tg.manual_seed(0)
@@ -109,8 +110,6 @@ def products_alone(kind: str, T: int, N: int, H: int) -> dict[str, Job]:
 
 def with_numpy_kernels(job: Job) -> Job:
     """``job`` with recurrent layers computed by NumPy alone."""
-    from ..compat.backends.recurrent import only
-
     def run() -> Any:
         with only("numpy"):
             return job()

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+import tinygrad_rnn as tg
+
 from ..typing import Array
 from .agreement import agree
 from .measure import OURS
@@ -28,8 +30,6 @@ def _inputs(T: int, N: int, H: int) -> list[Array]:
 
 
 def _ours(values: list[Array]) -> Run:
-    import tinygrad_rnn as tg
-
     x, Wx, Wh, b = [tg.tensor(v, requires_grad=k > 0) for k, v in enumerate(values)]
     T, N, H = values[0].shape
 

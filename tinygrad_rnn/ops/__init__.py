@@ -16,7 +16,6 @@ from . import (
     index,
     linalg,
     methods,
-    products,
     random_draws,
     rearrange,
     reduce,
@@ -41,7 +40,6 @@ from .dtypes import *
 from .elementwise import *
 from .index import *
 from .linalg import *
-from .products import *
 from .random_draws import *
 from .rearrange import *
 from .reduce import *
@@ -70,7 +68,6 @@ __all__ += dtypes.__all__
 __all__ += index.__all__
 __all__ += linalg.__all__
 __all__ += splitting.__all__
-__all__ += products.__all__
 __all__ += random_draws.__all__
 __all__ += rearrange.__all__
 __all__ += reduce.__all__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -215,8 +216,6 @@ def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
     if id(self) not in memo:
         memo[id(self)] = twin = wrap(self._data.copy()).requires_grad_(self.requires_grad)
         if self.grad is not None:
-            import copy
-
             twin.grad = copy.deepcopy(self.grad, memo)
     found: Tensor = memo[id(self)]
     return found

@@ -28,7 +28,6 @@ from . import (
     index,
     inplace,
     linalg,
-    products,
     random_draws,
     rearrange,
     reduce,
@@ -46,7 +45,7 @@ __all__ = ["bind"]
 
 FAMILIES: tuple[Any, ...] = (
     *(elementwise, arithmetic, transcendental, rounding, comparison, reduce, softmaxes, cumulative, statistics),
-    *(sorting, linalg, products, shape, rearrange, splitting, diagonals, index, scattering),
+    *(sorting, linalg, shape, rearrange, splitting, diagonals, index, scattering),
 )
 """All that these offer are methods, their first argument being the tensor, but for:"""
 

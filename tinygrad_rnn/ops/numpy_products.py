@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ArgumentTypeError, ShapeRuntimeError
 from ..typing import Value
-from . import contraction, diagonals, elementwise, linalg, products, rearrange, reduce, shape, statistics
+from . import contraction, diagonals, elementwise, linalg, rearrange, reduce, shape, statistics
 from .numpy_operands import alike, flat, tensor_of
 from .numpy_ufuncs import UFUNCS
 from .shape import reshape
@@ -29,17 +29,17 @@ def _dot(a: Any, b: Any, out: None = None) -> Value:
 
 
 def _flat_dot(a: Any, b: Any) -> Value:
-    return products.dot(*[reshape(x, (-1,)) for x in alike(tensor_of(a), tensor_of(b))])
+    return linalg.dot(*[reshape(x, (-1,)) for x in alike(tensor_of(a), tensor_of(b))])
 
 
 def _outer(a: Any, b: Any, out: None = None) -> Value:
-    return products.outer(*[reshape(x, (-1,)) for x in alike(tensor_of(a), tensor_of(b))])
+    return linalg.outer(*[reshape(x, (-1,)) for x in alike(tensor_of(a), tensor_of(b))])
 
 
 def _tensordot(a: Any, b: Any, axes: Any = 2) -> Value:
     a, b = alike(tensor_of(a), tensor_of(b))
     if axes in (0, ([], []), [[], []], ((), ())):
-        return reshape(products.outer(reshape(a, (-1,)), reshape(b, (-1,))), (*a.shape, *b.shape))
+        return reshape(linalg.outer(reshape(a, (-1,)), reshape(b, (-1,))), (*a.shape, *b.shape))
     return contraction.tensordot(a, b, axes)
 
 
@@ -132,7 +132,7 @@ def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
 
 PRODUCTS: dict[Any, Form] = {
     np.dot: _dot,
-    np.inner: lambda a, b: products.inner(*alike(tensor_of(a), tensor_of(b))),
+    np.inner: lambda a, b: linalg.inner(*alike(tensor_of(a), tensor_of(b))),
     np.outer: _outer,
     np.vdot: _flat_dot,
     np.tensordot: _tensordot,

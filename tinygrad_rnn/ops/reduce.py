@@ -13,6 +13,8 @@ from ..tape.primitive import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
 from .dtypes import cast, in_single
+from .elementwise import clone, maximum, minimum, where
+from .index import pick
 from .named_results import results
 from .nondifferentiable import plain, raw
 from .shape import axes_of, axis_of, broadcast_to, no_axis, reshape
@@ -192,9 +194,6 @@ argmin = _arg("argmin")
 
 def _pick(a: Value, dim: int, keepdim: bool, name: str) -> Any:
     """``max`` or ``min`` along an axis: the entry and where it is; only that entry gets the gradient."""
-    from .elementwise import clone
-    from .index import pick
-
     axis, shape = axis_of(dim, a.ndim), a.shape
     if 0 in shape:
         check_not_empty(name, shape, (axis,))
@@ -220,8 +219,6 @@ def max(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
     if dim is None:
         return _max_of_all(a)
     if isinstance(dim, Tensor):
-        from .elementwise import maximum
-
         return maximum(a, dim)
     return _pick(a, dim, keepdim, "max")
 
@@ -231,8 +228,6 @@ def min(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
     if dim is None:
         return _min_of_all(a)
     if isinstance(dim, Tensor):
-        from .elementwise import minimum
-
         return minimum(a, dim)
     return _pick(a, dim, keepdim, "min")
 
@@ -281,8 +276,6 @@ def nansum(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = Non
     Raises:
         DtypeError: of complex numbers.
     """
-    from .elementwise import where
-
     if a.dtype.kind in "biu":
         return sum(a, dim, keepdim, dtype=dtype)
     if a.dtype.kind == "c" or dtype is not None and as_dtype(dtype, "nansum").kind == "c":

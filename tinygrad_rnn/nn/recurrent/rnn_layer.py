@@ -9,6 +9,7 @@ from ...errors import ArgumentError, ArgumentTypeError, ShapeRuntimeError
 from ...tape.tensor import Tensor
 from ...typing import Value
 from ..module import Module
+from .cells import LSTMCell
 from .layer_stack import Stack
 from .options import Sizes, StackOptions, States
 
@@ -150,8 +151,6 @@ class RNNLayer(Stack):
 
 def _widths(cell: Module, states: int | None, known: tuple[int, ...]) -> tuple[int, ...]:
     """The widths of a cell's states, the same for all cells of a layer."""
-    from .cells import LSTMCell
-
     width = getattr(cell, "hidden_size", None)
     if isinstance(width, int):
         count = states if states is not None else 2 if isinstance(cell, LSTMCell) else 1
