@@ -26,7 +26,7 @@ serialization tape.backward tape.observe tape.sweep testing train unknown_names 
 """.split()
 """What no program needs that makes tensors and computes with them."""
 
-LIGHT = {"__future__", "contextvars", "_contextvars"}
+LIGHT = {"__future__", "bisect", "_bisect", "contextvars", "_contextvars", "copy"}
 """Of the standard library, what is loaded though not every NumPy loads it."""
 
 FIRST_USES = {

@@ -68,6 +68,11 @@ ONLY_IN = {
 }
 AT_MODULE_LEVEL = {"hypothesis", "pytest"}  # there, in modules that are loaded when they are asked for
 
+KNOWN_CIRCLES = {"tape"}
+"""Packages with a circle of imports left; they may import inside functions.  Mend the circle, then delete the entry."""
+
+LAZY_IMPORTS = pathlib.Path(__file__).with_name("lazy_imports.txt")
+
 
 class Import(NamedTuple):
     """One import of a module: by whom, of what, and when it is made."""
@@ -171,6 +176,73 @@ def test_importing_the_package_loads_no_optional_package() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT.parent)
     assert OPTIONAL & set(done.stdout.split()) == set()
+
+
+def name_of(file: pathlib.Path) -> str:
+    """``tinygrad_rnn/nn/__init__.py`` -> ``tinygrad_rnn.nn``."""
+    return ".".join([NAME, *file.relative_to(ROOT).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """The sets of modules that import each other in a circle: the strongly connected components, by reachability."""
+
+    def reached(start: str) -> set[str]:
+        seen: set[str] = set()
+        waiting = [start]
+        while waiting:
+            for target in arrows.get(waiting.pop(), set()) - seen:
+                seen.add(target)
+                waiting.append(target)
+        return seen
+
+    beyond = {module: reached(module) for module in arrows}
+    found = {tuple(sorted(m for m in beyond[module] if module in beyond.get(m, ()))) for module in arrows}
+    return [list(circle) for circle in sorted(found) if circle]
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Of all imports: those of a module, those inside functions, those for types alone."""
+    arrows: dict[str, set[str]] = {name_of(file): set() for file in FILES}
+    for found in ALL:
+        module = name_of(ROOT / found.path)
+        if found.target in arrows and found.target != module:
+            arrows[module].add(found.target)
+    present = [[module.removeprefix(f"{NAME}.") for module in circle] for circle in circles(arrows)]
+    packages = [{module.split(".")[0] for module in circle} for circle in present]
+    wrong = [circle for circle, inside in zip(present, packages, strict=True) if not inside <= KNOWN_CIRCLES]
+    assert not wrong, "\n".join(f"a circle of {len(circle)} modules: {', '.join(circle)}" for circle in wrong)
+    mended = KNOWN_CIRCLES - set().union(*packages)
+    assert not mended, f"no circle is left in {', '.join(mended)}: delete the entry in KNOWN_CIRCLES"
+
+
+def test_a_circle_of_imports_is_found() -> None:
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}) == [["b", "c"]]
+    assert circles({"a": {"b", "c"}, "b": {"a"}, "c": {"d"}, "d": {"c"}}) == [["a", "b"], ["c", "d"]]
+
+
+def listed_lazy_imports() -> dict[tuple[str, str], str]:
+    """``tests/lazy_imports.txt``, one import a line, as ``file: module -- reason``."""
+    listed = {}
+    for line in LAZY_IMPORTS.read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#"):
+            place, _, reason = line.partition(" -- ")
+            path, _, module = place.partition(": ")
+            assert module and reason, f"{LAZY_IMPORTS.name}: expected 'file: module -- reason', got {line!r}"
+            assert (path, module) not in listed, f"{LAZY_IMPORTS.name}: {place} is listed twice"
+            listed[path, module] = reason
+    return listed
+
+
+def test_imports_inside_functions_have_a_reason() -> None:
+    """An import belongs at the head of its file, where a reader and a type checker look for it."""
+    lazy = [found for found in ALL if found.lazy and layer_of(found.path) not in KNOWN_CIRCLES]
+    there = {(found.path, found.target.removeprefix(f"{NAME}.")): found for found in lazy}
+    listed = listed_lazy_imports()
+    unlisted = [str(found) for place, found in there.items() if place not in listed]
+    assert not unlisted, "\n".join(["move to the head of the file, or list with a reason:", *unlisted])
+    gone = [f"{path}: {module}" for path, module in listed if (path, module) not in there]
+    assert not gone, "\n".join([f"delete from {LAZY_IMPORTS.name}, as there is no such import:", *gone])
 
 
 def test_files_stay_small() -> None:
