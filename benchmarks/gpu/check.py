@@ -1,5 +1,4 @@
-"""Families ``check-rnn``, ``-gru``, ``-lstm``: what every fused path computes, against float64; and once more, for
-errors that move.
+"""Families ``check-rnn``, ``-gru``, ``-lstm``: every fused path against float64, and once more for errors that move.
 
 A result is right if it is within 1e-5 of float64, relative in the norm, in float32 (1e-12 in float64), and if a second
 run gives the same bits.  Memory is filled with nan before, so that an entry nobody wrote shows.

@@ -114,7 +114,7 @@ def _one(rows: Rows, places: Places, key: str, cell: str, size: tuple[int, int, 
 
 
 def _text(length: int, streams: int) -> Any:
-    """Text that can be learnt: each character is one of three that may follow the one before.  (length, streams)"""
+    """Text that can be learnt: each character is one of three that may follow the one before: (length, streams)."""
     rng = np.random.default_rng(0)
     followers = rng.integers(0, V, (V, 3))
     found = np.zeros((length, streams), np.int64)

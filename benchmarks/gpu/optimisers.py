@@ -36,13 +36,13 @@ def optimisers(rows: Rows, places: Places) -> None:
 
 
 def _one(rows: Rows, places: Places, key: str, kind: str, shapes: list[Any]) -> None:
-    mine, after = _job(tg, places.ours, kind, shapes, {})
+    mine, _after = _job(tg, places.ours, kind, shapes, {})
     time = milliseconds(tg, places.ours, mine, repetitions=30, budget=0.4)
     rows.add(key, both=time)
     torch = places.torch()
     if torch is None:
         return
-    theirs, theirs_after = _job(torch, places.theirs, kind, shapes, {})
+    theirs, _theirs_after = _job(torch, places.theirs, kind, shapes, {})
     usual = milliseconds(torch, places.theirs, theirs, repetitions=30, budget=0.4)
     rows.add(key, **{"torch both": usual, "ratio": time / usual, "goal": 1.0})
     _, fresh = _job(tg, places.ours, kind, shapes, {})

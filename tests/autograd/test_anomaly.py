@@ -349,9 +349,8 @@ def test_an_error_is_annotated_once_and_its_kind_stays() -> None:
 
 def test_modes_within_modes_leave_other_watchers_in_place() -> None:
     with tg.Tape() as tape, detect_anomaly(check_nan=False):
-        with set_detect_anomaly(True):
-            with pytest.raises(AnomalyError):
-                root_of_zero().backward()
+        with set_detect_anomaly(True), pytest.raises(AnomalyError):
+            root_of_zero().backward()
         root_of_zero().backward()
         with set_detect_anomaly(True, check_nan=False):
             root_of_zero().backward()

@@ -38,7 +38,7 @@ V = np.array([0.5, 1.0, 2.0])
 
 
 def test_custom_functions(x: Any) -> None:
-    y, z = Pair.apply(x)
+    y, _z = Pair.apply(x)
     assert type(y._data) is type(x._data)
     (g,) = tg.autograd.grad(y.sum(), x, create_graph=True)  # the gradient of z is zeros, of this module
     assert same(g, 2 * V)
@@ -83,9 +83,9 @@ def test_checkpoint(x: Any) -> None:
 
 
 def test_anomaly_mode(x: Any) -> None:
-    with pytest.raises(tg.autograd.AnomalyError, match="3 of 3 entries, the first at .0.") as caught:
-        with tg.autograd.detect_anomaly():
-            (tg.sqrt(x * 0) * 0).sum().backward()
+    expected = pytest.raises(tg.autograd.AnomalyError, match="3 of 3 entries, the first at .0.")
+    with expected as caught, tg.autograd.detect_anomaly():
+        (tg.sqrt(x * 0) * 0).sum().backward()
     assert "Values saved for it: float64[3] from 0 to 0" in str(caught.value)
 
 

@@ -25,9 +25,7 @@ def registry_is_put_back() -> Iterator[None]:
 
 
 def product() -> Any:
-    @primitive(
-        lambda g, y, a, b: sum_to(g * b, a.shape), lambda g, y, a, b: sum_to(g * a, b.shape), saves=("b", "a")
-    )
+    @primitive(lambda g, y, a, b: sum_to(g * b, a.shape), lambda g, y, a, b: sum_to(g * a, b.shape), saves=("b", "a"))
     def times(a: Any, b: Any) -> Any:
         """The product."""
         return np.multiply(a, b)

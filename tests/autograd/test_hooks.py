@@ -170,7 +170,7 @@ def test_the_node_of_a_leaf_has_hooks_too(lib: Any) -> None:
     x = leaf(lib, 1.0)
     y = x * 3
     node = y.grad_fn.next_functions[0][0]
-    assert node.variable is x and node.name() == "AccumulateGrad" or lib is not tg
+    assert (node.variable is x and node.name() == "AccumulateGrad") or lib is not tg
     node.register_prehook(lambda gs: (gs[0] * 2,))
     handle = node.register_hook(lambda gi, go: seen.append((gi, go[0].item(), x.grad.item())))
     y.sum().backward()
@@ -353,7 +353,7 @@ def test_hooks_of_the_node_of_a_fused_layer_are_differentiated_too() -> None:
     x = tg.ones(2, 1, 1, dtype=tg.float64, requires_grad=True)
 
     def gradients(hooked: bool) -> Any:
-        y, h = layer(x)
+        y, _h = layer(x)
         if hooked:
             y.grad_fn.register_hook(lambda gi, go: tuple([None if g is None else g * 3 for g in gi]))
             y.grad_fn.register_prehook(lambda gs: [gs[0] * 2, None if gs[1] is None else gs[1] * 2])

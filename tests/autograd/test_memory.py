@@ -145,7 +145,7 @@ def failed(x: Any) -> None:
 
 def fused(x: Any) -> None:
     layer = tg.nn.LSTM(2, 2)
-    y, (h, c) = layer(x.reshape(1, 1, 2))
+    y, (h, _c) = layer(x.reshape(1, 1, 2))
     (y.sum() + h.sum()).backward()
     layer(x.reshape(1, 1, 2))
 

@@ -26,10 +26,9 @@ def test_a_mode_ends_with_its_block_also_by_an_exception(lib: Any, name: str) ->
     mode = getattr(lib, name)
     with lib.set_grad_enabled(name != "enable_grad"):
         before = lib.is_grad_enabled()
-        with pytest.raises(KeyError):
-            with mode():
-                assert lib.is_grad_enabled() == (name == "enable_grad")
-                raise KeyError
+        with pytest.raises(KeyError), mode():
+            assert lib.is_grad_enabled() == (name == "enable_grad")
+            raise KeyError
         assert lib.is_grad_enabled() == before
 
 

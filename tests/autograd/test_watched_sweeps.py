@@ -21,7 +21,7 @@ def recorded_sweep() -> tuple[Any, Any, Any]:
 
 
 def test_a_tape_keeps_the_steps_of_the_outer_sweep() -> None:
-    tape, _, x = recorded_sweep()
+    tape, _, _x = recorded_sweep()
     names = [step.record.name for step in tape.steps if step.record is not None]
     assert names[:3] == ["sum", "mul", "lstm"]
     assert tape.steps[-1].node is not None and len(names) > 10  # with those of the inner sweep in between
@@ -39,10 +39,10 @@ def test_anomaly_mode_names_the_operation_of_the_inner_sweep() -> None:
     tg.manual_seed(0)
     layer = tg.nn.LSTM(2, 3)
     x = tg.ones(3, 1, 2, requires_grad=True)
-    with pytest.raises(tg.autograd.AnomalyError, match="returned nan values") as caught:
-        with tg.autograd.detect_anomaly():
-            y = layer(x)[0]
-            y.backward(tg.full((3, 1, 3), float("nan")), create_graph=True)
+    expected = pytest.raises(tg.autograd.AnomalyError, match="returned nan values")
+    with expected as caught, tg.autograd.detect_anomaly():
+        y = layer(x)[0]
+        y.backward(tg.full((3, 1, 3), float("nan")), create_graph=True)
     assert "with t = 2" in str(caught.value)
 
 

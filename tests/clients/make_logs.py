@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from tests.clients.running import HERE, run  # noqa: E402
+from tests.clients.running import HERE, run
 
 if __name__ == "__main__":
     for program in sorted(HERE.glob("programs/*.py")):

@@ -14,8 +14,8 @@ import torch.utils.data
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from tests.golden import collate_cases  # noqa: E402
-from tests.golden import data_cases as cases  # noqa: E402
+from tests.golden import collate_cases
+from tests.golden import data_cases as cases
 
 OUT = pathlib.Path(__file__).with_name("data.json")
 

@@ -13,8 +13,8 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from tests.golden import optim_cases as cases  # noqa: E402
-from tests.golden import packed  # noqa: E402
+from tests.golden import optim_cases as cases
+from tests.golden import packed
 
 OUT = pathlib.Path(__file__).with_name("optim.npz")
 

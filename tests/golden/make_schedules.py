@@ -13,7 +13,7 @@ import torch
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from tests.golden import schedule_cases as cases  # noqa: E402
+from tests.golden import schedule_cases as cases
 
 OUT = pathlib.Path(__file__).with_name("schedules.json")
 

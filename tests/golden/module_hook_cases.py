@@ -126,13 +126,11 @@ def combinations() -> Iterator[tuple[str, str, str]]:
     names = ["one", "pair", "with None", "with a number", "tuple in a tuple", "only a tuple in a tuple", "list", "dict"]
     names += ["class of a dict", "named tuple", "named tuple with None", "no gradient", "the input itself"]
     kinds = ["tensor", "without grad", "two", "two, one without grad", "number", "keyword", "in a tuple", "in a dict"]
+    refused = ("with a number", "named tuple with None")  # by PyTorch's old hooks, with a TypeError
     for module, kind, hook in itertools.product(names, kinds, HOOKS):
-        if kind in ("tensor", "two") or module in ("one", "pair", "with None"):
-            if hook != "old" or module not in (
-                "with a number",
-                "named tuple with None",
-            ):  # where PyTorch has a TypeError
-                yield module, hook, kind
+        seen = kind in ("tensor", "two") or module in ("one", "pair", "with None")
+        if seen and (hook != "old" or module not in refused):
+            yield module, hook, kind
     for module, kind, hook in itertools.product(TENSORS_ALONE, ("tensor", "without grad", "states", "packed"), HOOKS):
         states = module in RECURRENT or module == "LSTMCell"
         if hook == "old" and module != "Tanh":

@@ -56,7 +56,7 @@ def derivatives(t: Any, expression: str, arrays: list[np.ndarray]) -> np.ndarray
     found = np.zeros((3, len(arrays), *arrays[0].shape), arrays[0].dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        results = [eval(expression, names)]  # noqa: S307
+        results = [eval(expression, names)]
         found[0] = results[0].detach().numpy()
         for order in (1, 2):
             results = [y for y in results if y is not None and y.requires_grad]

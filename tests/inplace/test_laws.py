@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import weakref
 from typing import Any
 
@@ -132,7 +133,7 @@ def test_a_value_is_stale_only_if_its_own_entries_were_written(layout: str) -> N
     outputs = tg.zeros(2, T, dtype=tg.float64).T if layout == "columns" else tg.zeros(T, 2, dtype=tg.float64)
     h: Any = tg.ones(2, dtype=tg.float64)
     outputs[order[0]] = h
-    for before, t in zip(order, order[1:], strict=False):
+    for before, t in itertools.pairwise(order):
         h = h * w
         if layout == "entries":
             outputs[t, 0] = outputs[before, 0] * w[0]

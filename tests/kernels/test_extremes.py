@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-import tinygrad_rnn.nn  # noqa: F401
+import tinygrad_rnn.nn
 from tinygrad_rnn.backends.recurrent import only
 
 LAYERS: list[tuple[str, dict[str, Any]]] = [("LSTM", {}), ("GRU", {}), ("RNN", {}), ("RNN", {"nonlinearity": "relu"})]

@@ -52,18 +52,16 @@ def test_an_error_reaches_who_asks(threaded: bool) -> None:
             raise ValueError("the second")
         return k
 
-    with pytest.raises(ValueError, match="the second"):
-        with Ahead(make, [(0,), (1,), (2,)], threaded) as ahead:
-            assert ahead.next() == 0
-            ahead.next()
+    with pytest.raises(ValueError, match="the second"), Ahead(make, [(0,), (1,), (2,)], threaded) as ahead:
+        assert ahead.next() == 0
+        ahead.next()
 
 
 @pytest.mark.parametrize("threaded", [True, False])
 def test_an_error_of_who_asks_ends_the_thread(threaded: bool) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        with Ahead(lambda k: k, [(k,) for k in range(3)], threaded) as ahead:
-            ahead.next()
-            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), Ahead(lambda k: k, [(k,) for k in range(3)], threaded) as ahead:
+        ahead.next()
+        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("threaded", [True, False])
@@ -76,6 +74,5 @@ def test_numpy_is_as_quiet_there_as_here() -> None:
     def state() -> Any:
         return np.geterr()
 
-    with np.errstate(over="ignore", divide="raise"):
-        with Ahead(state, [()], True) as ahead:
-            assert ahead.next() == np.geterr()
+    with np.errstate(over="ignore", divide="raise"), Ahead(state, [()], True) as ahead:
+        assert ahead.next() == np.geterr()

@@ -182,9 +182,24 @@ def test_a_name_in_the_table_of_absent_ones_is_absent(module: str, name: str) ->
 
 
 def test_names_that_hints_point_to_are_there() -> None:
-    for name in ("autograd.functional.hvp", "serialization.to_onnx", "set_default_dtype", "nn.LayerNorm", "nn.RMSNorm",
-                 "nn.functional.layer_norm", "nn.functional.rms_norm", "multinomial", "logsumexp", "arange", "amax",
-                 "nn.functional.cosine_similarity", "Tape.memory", "Tensor.lerp_", "load", "normal"):
+    for name in (
+        "autograd.functional.hvp",
+        "serialization.to_onnx",
+        "set_default_dtype",
+        "nn.LayerNorm",
+        "nn.RMSNorm",
+        "nn.functional.layer_norm",
+        "nn.functional.rms_norm",
+        "multinomial",
+        "logsumexp",
+        "arange",
+        "amax",
+        "nn.functional.cosine_similarity",
+        "Tape.memory",
+        "Tensor.lerp_",
+        "load",
+        "normal",
+    ):
         found = tg
         for part in name.split("."):
             found = getattr(found, part)

@@ -29,7 +29,7 @@ def test_walks_give_names_in_order_of_registration_and_tied_parameters_once() ->
     assert [name for name, _ in model.named_children()] == ["embed", "body", "head"]
     modules = ["", "embed", "body", "body.0", "body.1", "body.2", "head"]
     assert [name for name, _ in model.named_modules()] == modules
-    assert list(model.modules())[0] is model
+    assert next(iter(model.modules())) is model
 
 
 def test_a_module_used_twice_is_walked_once() -> None:

@@ -232,9 +232,9 @@ def test_hooks_of_all_modules_run_first_and_are_gone_when_removed() -> None:
     m(tg.zeros(1, 2))
     assert order == ["all", "own", "own"]
     late: list[Any] = []
-    with register.register_module_forward_hook(lambda module, args, out: late.append(out), always_call=True):
-        with pytest.raises(TypeError):
-            Twice()(None)
+    handle = register.register_module_forward_hook(lambda module, args, out: late.append(out), always_call=True)
+    with handle, pytest.raises(TypeError):
+        Twice()(None)
     assert late == [None]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-import tinygrad_rnn.nn  # noqa: F401
+import tinygrad_rnn.nn
 from tests.golden import packed, seam_cases
 
 GOLDEN = packed.read(pathlib.Path(__file__).parents[1] / "golden" / "seams.npz")

@@ -308,7 +308,7 @@ def run(library: Any, call: Call) -> Outcome:
 
 
 def _flat(value: Any) -> Iterator[Any]:
-    if isinstance(value, (list, tuple)) and not type(value).__name__ == "Size":
+    if isinstance(value, (list, tuple)) and type(value).__name__ != "Size":
         for v in value:
             yield from _flat(v)
     else:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-import tinygrad_rnn.nn  # noqa: F401
+import tinygrad_rnn.nn
 from tests.ops.cases import CASES, Case, evaluate, flat
 
 torch: Any = pytest.importorskip("torch")

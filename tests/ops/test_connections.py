@@ -42,7 +42,7 @@ def connections(t: Any, expression: str) -> str:
     words = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        results = eval(expression, {"t": t, "F": t.nn.functional, **dict(zip(used, inputs, strict=True))})  # noqa: S307
+        results = eval(expression, {"t": t, "F": t.nn.functional, **dict(zip(used, inputs, strict=True))})
     found = list(results) if isinstance(results, tuple) else [results]
     for _ in range(ORDERS):
         words.append("".join(map(letter, found)))

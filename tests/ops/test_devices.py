@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-import tinygrad_rnn.nn  # noqa: F401
+import tinygrad_rnn.nn
 from tests.ops.cases import CASES, Case, evaluate, flat
 from tests.support import arrays
 
@@ -51,11 +51,11 @@ np.add.reduce(t)
 def test_numpys_functions_with_a_gradient_stay_on_the_device(expression: str, name: str) -> None:
     values = np.array([[0.3, 1.7, 2.1], [3.4, 0.9, 4.2]])
     host = tg.tensor(values, requires_grad=True)
-    expected = eval(expression, {"np": np, "t": host})  # noqa: S307
+    expected = eval(expression, {"np": np, "t": host})
     expected.sum().backward()
     with arrays.module(name) as xp:
         t = tg.as_tensor(xp.asarray(values)).requires_grad_()
-        found = eval(expression, {"np": np, "t": t})  # noqa: S307
+        found = eval(expression, {"np": np, "t": t})
         found.sum().backward()
         for ours, theirs in ((found, expected), (t.grad, host.grad)):
             assert isinstance(ours._data, xp.ndarray), "it came back to the host"

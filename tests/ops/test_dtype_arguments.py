@@ -150,7 +150,7 @@ def test_another_byte_order_is_refused_where_memory_is_taken(name: str) -> None:
 @pytest.mark.parametrize("name", MIXTURES)
 def test_and_converted_where_it_is_a_value(name: str) -> None:
     found = MIXTURES[name](np.ones(2, ">f4"))
-    assert found is None or found._data.dtype.isnative and found.dtype is tg.float32
+    assert found is None or (found._data.dtype.isnative and found.dtype is tg.float32)
 
 
 @pytest.mark.parametrize("name", ["uint16", "uint32", "uint64"])
@@ -239,7 +239,7 @@ TOO_LARGE = {
 
 @pytest.mark.parametrize("expression", TOO_LARGE)
 def test_numbers_that_are_too_large_become_infinite_without_a_warning(expression: str) -> None:
-    found = eval(expression, {"t": tg, "np": np, "x": tg.tensor([1.0, 2.0])})  # noqa: S307
+    found = eval(expression, {"t": tg, "np": np, "x": tg.tensor([1.0, 2.0])})
     assert found.tolist() == TOO_LARGE[expression]
 
 
@@ -261,7 +261,7 @@ def test_weights_and_draws_that_are_too_large_become_infinite_without_a_warning(
 )
 def test_a_single_number_that_is_too_large_is_refused_where_pytorch_refuses_it(expression: str) -> None:
     with pytest.raises(RuntimeError, match="value cannot be converted to type .* without overflow"):
-        eval(expression, {"t": tg, "x": tg.tensor([1.0, 2.0])})  # noqa: S307
+        eval(expression, {"t": tg, "x": tg.tensor([1.0, 2.0])})
 
 
 def test_complex_numbers_are_no_entries_of_other_types() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import tinygrad_rnn as tg
-import tinygrad_rnn.nn  # noqa: F401
+import tinygrad_rnn.nn
 from tinygrad_rnn import errors
 
 TABLE = Path(__file__).with_name("dtype_results.txt")
@@ -43,7 +43,7 @@ def result(t: Any, expression: str, x: str, d: str | None, refusals: Any) -> str
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            found = eval(expression, names)  # noqa: S307
+            found = eval(expression, names)
     except refusals:
         return "-"
     if isinstance(found, tuple):

@@ -159,7 +159,7 @@ tensor([1]).type_as(t.ones(1, dtype=t.float64))"""
 
 @pytest.mark.parametrize("expression", CREATED.replace("\n", "|").split("|"))
 def test_created_tensors_are_pytorchs(expression: str) -> None:
-    compare(*[eval(f"t.{expression}", {"t": t}) for t in (tg, torch)], expression)  # noqa: S307
+    compare(*[eval(f"t.{expression}", {"t": t}) for t in (tg, torch)], expression)
 
 
 def test_the_default_type_is_that_of_floats_and_of_functions_of_integers() -> None:
@@ -167,7 +167,7 @@ def test_the_default_type_is_that_of_floats_and_of_functions_of_integers() -> No
     torch.set_default_dtype(torch.float64)
     try:
         for expression in ["tensor(1.)", "zeros(1)", "exp(t.tensor([1]))", "tensor([1]) / 2", "tensor([1]) * 2.5"]:
-            compare(*[eval(f"t.{expression}", {"t": t}) for t in (tg, torch)], expression)  # noqa: S307
+            compare(*[eval(f"t.{expression}", {"t": t}) for t in (tg, torch)], expression)
         assert repr(tg.tensor([1.0])) == repr(torch.tensor([1.0]))
     finally:
         tg.set_default_dtype(tg.float32)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-import tinygrad_rnn.nn  # noqa: F401
+import tinygrad_rnn.nn
 
 torch: Any = pytest.importorskip("torch")
 
@@ -24,7 +24,7 @@ def run(library: Any, expression: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return plain(eval(expression, {"t": library}))  # noqa: S307
+            return plain(eval(expression, {"t": library}))
         except Exception as error:
             return error
 

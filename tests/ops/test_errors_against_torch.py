@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import tinygrad_rnn as tg
-import tinygrad_rnn.nn  # noqa: F401
+import tinygrad_rnn.nn
 from tinygrad_rnn.errors import TinygradRnnError
 
 TABLE = Path(__file__).with_name("error_sentences.txt")
@@ -20,7 +20,7 @@ rows = pytest.mark.parametrize(("expression", "kind", "sentence"), ROWS, ids=[ro
 
 def run(library: Any, expression: str) -> Exception:
     try:
-        result = eval(expression, {"t": library})  # noqa: S307
+        result = eval(expression, {"t": library})
     except Exception as error:
         return error
     raise AssertionError(f"{expression} gave {result}")

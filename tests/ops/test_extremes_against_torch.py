@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-import tinygrad_rnn.nn  # noqa: F401
+import tinygrad_rnn.nn
 
 torch: Any = pytest.importorskip("torch")
 
@@ -40,7 +40,7 @@ def evaluate(t: Any, expression: str, arrays: list[np.ndarray]) -> tuple[list[np
     inputs = [t.tensor(a, requires_grad=True) for a in arrays]
     if expression.isidentifier():
         expression = "t.nn.functional.softplus(x)" if expression == "softplus" else f"t.{expression}(x)"
-    result = eval(expression, {"t": t, **dict(zip("xy", inputs, strict=False))})  # noqa: S307
+    result = eval(expression, {"t": t, **dict(zip("xy", inputs, strict=False))})
     values = list(result) if isinstance(result, tuple) else [result]
     grads = t.autograd.grad(values[0], inputs, t.ones_like(values[0]), allow_unused=True)
     return [v.detach().numpy() for v in values], [np.zeros(1) if g is None else g.numpy() for g in grads]

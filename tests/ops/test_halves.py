@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-import tinygrad_rnn.nn  # noqa: F401
+import tinygrad_rnn.nn
 
 RNG = np.random.default_rng(0)
 INPUTS = {
@@ -75,7 +75,7 @@ def evaluated(t: Any, expression: str, x: np.ndarray, dtype: Any) -> list[np.nda
     tensors = [t.tensor(a.astype(dtype), requires_grad=True) for a in (x, np.roll(x, 1, -1) * np.float16(0.75))]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = eval(expression, {"t": t, "F": t.nn.functional, **dict(zip("xy", tensors, strict=True))})  # noqa: S307
+        result = eval(expression, {"t": t, "F": t.nn.functional, **dict(zip("xy", tensors, strict=True))})
         value = result.detach().numpy()
         seed = np.linspace(0.5, 1.5, value.size).reshape(value.shape).astype(np.float16).astype(dtype)
         grads = t.autograd.grad(result, tensors, t.tensor(seed), allow_unused=True)
@@ -132,7 +132,7 @@ def test_it_is_pytorchs_or_nearer(expression: str, name: str) -> None:
 
 def test_the_numbers_that_used_to_be_infinite_or_zero() -> None:
     h = tg.tensor([300.0, 200.0, -250.0, 100.0], dtype=tg.float16)
-    F = tg.nn.functional  # noqa: N806
+    F = tg.nn.functional
     assert h.norm().item() == 450 and round(h.norm(3).item(), 1) == 372.2
     assert F.layer_norm(h, (4,)).tolist() == pytest.approx([1.025, 0.5425, -1.628, 0.0603], rel=1e-3)
     assert F.normalize(h, dim=0).tolist() == pytest.approx([0.6665, 0.4443, -0.5557, 0.2222], rel=1e-3)
@@ -157,7 +157,7 @@ def test_python_numbers_that_it_does_not_hold_are_not_rounded() -> None:
 
 def test_sums_over_many_that_float16_cannot_count() -> None:
     """Ones are added up to 2048, where the next number is 2050; the sum of the weights ends at 65504."""
-    F = tg.nn.functional  # noqa: N806
+    F = tg.nn.functional
     x = tg.tensor([1.0, 2.0], dtype=tg.float16, requires_grad=True)
     places = tg.zeros(3900, dtype=tg.int64)
     x[places].sum().backward()

@@ -47,7 +47,7 @@ def written(function: Any, target: Any, *args: Any, **kwargs: Any) -> Any:
 def evaluate(expression: str, values: dict[str, Any]) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
-        return eval(expression, {"np": np, "io": io, "written": written, **MASKS, **values})  # noqa: S307
+        return eval(expression, {"np": np, "io": io, "written": written, **MASKS, **values})
 
 
 def leaves(value: Any) -> list[Any]:

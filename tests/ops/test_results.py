@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-import tinygrad_rnn.nn  # noqa: F401
+import tinygrad_rnn.nn
 from tests.support import arrays
 from tests.support.words import signature
 from tinygrad_rnn import errors
@@ -44,7 +44,7 @@ def printed(t: Any, expression: str) -> str:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        result = eval(expression, {"t": t, "put": put, "grad": grad})  # noqa: S307
+        result = eval(expression, {"t": t, "put": put, "grad": grad})
     return re.sub(r"\s+", " ", repr(result))
 
 

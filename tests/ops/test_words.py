@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-import tinygrad_rnn.nn  # noqa: F401
+import tinygrad_rnn.nn
 from tests.support.words import signature
 from tinygrad_rnn import errors
 from tinygrad_rnn.ops.methods import METHODS
@@ -41,7 +41,7 @@ PUBLIC = FUNCTIONS | {name: f for name, f in PUBLIC.items() if callable(f)}
 @pytest.mark.parametrize(("expression", "expected"), MISTAKES, ids=[row[0] for row in MISTAKES])
 def test_the_message_of_each_mistake(expression: str, expected: str) -> None:
     with pytest.raises(errors.TinygradRnnError) as caught:
-        eval(expression, {"t": tg, "np": np})  # noqa: S307
+        eval(expression, {"t": tg, "np": np})
     said = f"{type(caught.value).__name__}: {caught.value}"
     if expected.endswith("..."):
         said = f"{said[: len(expected) - 3]}..."

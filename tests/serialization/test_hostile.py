@@ -470,7 +470,7 @@ def real() -> bytes:
 
 
 def outcome(blob: bytes) -> str:
-    """ "value" or "refused"; anything else is the test's failure."""
+    """Gives "value" or "refused"; anything else is the test's failure."""
     try:
         value = read(blob)
     except CheckpointError as error:

@@ -340,7 +340,6 @@ def asnumpy(x: Any, stream: Any = None, order: str = "C", out: Any = None, block
 
 def _like(name: str) -> Callable[..., Any]:
     """``empty_like`` and its kin, in which ``shape=()`` counts as none: the result has the shape of ``a``."""
-
     function = _function(getattr(np, name))
     return lambda *args, shape=None, **kwargs: function(*args, shape=shape or None, **kwargs)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-import tinygrad_rnn.nn.functional as F  # noqa: N812
+import tinygrad_rnn.nn.functional as F
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import TinygradRnnError
 from tinygrad_rnn.tape.modes import quietly

@@ -114,9 +114,7 @@ def _module(inner: Any, code: str, **options: Any) -> Any:
 
 
 @pytest.mark.skipif(emulated.COMPILER is None, reason="g++ is not installed")
-def test_with_kernels_that_take_all_parameters_the_curve_is_the_same(
-    tmp_path: Path, text: Path
-) -> None:
+def test_with_kernels_that_take_all_parameters_the_curve_is_the_same(tmp_path: Path, text: Path) -> None:
     here = train(tmp_path / "cpu", text, *SMALL, "--optimizer", "adam")
     with emulated.device(), recurrent.only("numpy"):
         there = train(tmp_path / "cuda", text, *SMALL, "--optimizer", "adam", "--device", "cuda")

@@ -30,8 +30,9 @@ Line = tuple[str, int]
 
 
 class Lines:
-    """Within ``with Lines(act) as lines:`` every line that runs in the watched files is counted and ``act`` is called
-    with its number among all of them, and with where it is.
+    """Counts the lines that run in the watched files within ``with Lines(act) as lines:``.
+
+    ``act`` is called with the number of each among all of them, and with where it is.
     """
 
     def __init__(self, act: Callable[[int, Line], None]) -> None:

@@ -135,7 +135,7 @@ def test_what_a_killed_run_had_begun_is_cut_off(run: Run, tmp_path: Path, text: 
 
 def test_divergence_stops_the_run_and_keeps_the_last_good_checkpoint(run: Run, tmp_path: Path, text: Path) -> None:
     options = f"--text {text} --optimizer sgd --lr 1e38 --clip 0 {SIZES}".split()
-    status, output, errors = run("train", "--out", "run", *options, "--checkpoint-every", 1000)
+    status, _output, errors = run("train", "--out", "run", *options, "--checkpoint-every", 1000)
     assert status == 1 and "Traceback" not in errors
     assert "training diverged: at update" in errors and "Use a lower learning rate" in errors
     saved = load(tmp_path / "run" / "checkpoint.safetensors")

@@ -90,7 +90,7 @@ def test_without_matplotlib_there_is_no_picture_and_no_failure(
 
 def test_the_progress_bar_shows_loss_gradient_and_speed(run: Run, text: Path, small: list[str]) -> None:
     small.remove("--quiet")
-    status, output, errors = run("train", "--text", text, *small)
+    status, _output, errors = run("train", "--text", text, *small)
     assert status == 0
     last = errors.replace("\r", "\n").strip().splitlines()[-1]
     assert "30/30" in last and " bits/char, gradient " in last and " chars/s" in last
@@ -163,7 +163,7 @@ def test_the_first_ctrl_c_only_asks_and_the_third_stops_at_once() -> None:
 
 def test_what_the_terminal_cannot_show_is_escaped(run: Run, tmp_path: Path, small: list[str]) -> None:
     (tmp_path / "greek.txt").write_text("αβγ δε " * 500, encoding="utf-8")
-    status, output, errors = run(
+    status, output, _errors = run(
         "train", "--text", "greek.txt", *small, env={**os.environ, "PYTHONIOENCODING": "ascii"}
     )
     assert status == 0 and "\\u03b" in output

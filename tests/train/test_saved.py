@@ -44,7 +44,7 @@ def test_a_part_is_missing(mistake: Mistake, finished: Path, part: str) -> None:
 def test_a_part_is_something_else(mistake: Mistake, finished: Path, part: str, value: Any) -> None:
     spoil(finished, lambda saved: saved.update({part: value}))
     said = mistake("train", "--resume", finished)
-    assert "is damaged" in said or part == "text_digest" and "another text" in said
+    assert "is damaged" in said or (part == "text_digest" and "another text" in said)
     if part in MODEL:
         assert "is damaged" in mistake("sample", finished)
 
@@ -75,9 +75,7 @@ def test_a_part_is_something_else(mistake: Mistake, finished: Path, part: str, v
         ("encoding", 7),
     ],
 )
-def test_a_configuration_that_asks_for_something_else(
-    mistake: Mistake, finished: Path, field: str, value: Any
-) -> None:
+def test_a_configuration_that_asks_for_something_else(mistake: Mistake, finished: Path, field: str, value: Any) -> None:
     spoil(finished, lambda saved: saved["config"].update({field: value}))
     for command in ("train", "--resume"), ("sample",):
         said = mistake(*command, finished)

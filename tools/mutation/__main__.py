@@ -1,4 +1,4 @@
-"""How many small mistakes in the package would the tests notice?  ``python -m tools.mutation tape ops``
+"""How many small mistakes in the package would the tests notice: ``python -m tools.mutation tape ops``.
 
 Each mutant is one small change to one file.  The tests that run the changed line are run on it until one fails.  First
 a traced run of the suite finds which tests run which lines; it is kept, and brought up to date for what was edited.
@@ -99,6 +99,7 @@ def queued(args: argparse.Namespace) -> tuple[list[tuple[str, Mutation]], dict[s
 
 
 def described(file: str, mutation: Mutation) -> str:
+    """``file:line change``, as lists show a mutant."""
     return f"{file}:{mutation.line} {mutation.change}"
 
 
@@ -131,6 +132,7 @@ def _dead(results: list[Result]) -> int:
 
 
 def main(arguments: list[str]) -> int:
+    """Run what the command line asks for; gives the exit status."""
     parser = argparse.ArgumentParser(prog="python -m tools.mutation")
     parser.add_argument("parts", nargs="*", default=["tape", "ops"])
     parser.add_argument("--sample", type=int, default=200)

@@ -61,10 +61,7 @@ class Decoder(nn.Module):
             output, hidden = self.gru(torch.cat((self.embedding(word), context), dim=2), hidden)
             outputs.append(self.out(output))
             looks.append(weights)
-            if target is not None:
-                word = target[:, step].unsqueeze(1)
-            else:
-                word = outputs[-1].topk(1)[1].squeeze(-1).detach()
+            word = target[:, step].unsqueeze(1) if target is not None else outputs[-1].topk(1)[1].squeeze(-1).detach()
         return F.log_softmax(torch.cat(outputs, dim=1), dim=-1), torch.cat(looks, dim=1)
 
 

@@ -101,7 +101,7 @@ def test_without_any_kernel_the_layer_runs_as_numpy_does_with_one_warning(emulat
     emulated.failing = {"persistent_forward", "step_forward"}
     arrays = [None if a is None else fakecupy.asarray(a) for a in numbers(Case("lstm", 3, 2, 30), "float32")[0]]
     with pytest.warns(RuntimeWarning) as warned:
-        outputs, residual = dispatch.forward("lstm")(*arrays)
+        _outputs, residual = dispatch.forward("lstm")(*arrays)
     assert ["step by step" in str(w.message) for w in warned] == [True, False]
     assert "do not use the cuda kernels from now on" in str(warned[1].message)
     assert residual[0] == "numpy" and not emulated.launches

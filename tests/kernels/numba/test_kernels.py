@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from tinygrad_rnn.kernels.recurrent.numba import division, threads  # noqa: E402
+from tinygrad_rnn.kernels.recurrent.numba import division, threads
 
 TOLERANCE = {"float32": 4e-6, "float64": 1e-13}
 """Some tens of roundings (6e-8 and 1e-16) of numbers of order 1, or of the largest entry if it is larger."""

@@ -196,7 +196,7 @@ def test_writing_into_a_layers_output_before_backward_is_refused(kind: str) -> N
 def test_without_recording_nothing_is_saved_and_the_numbers_are_the_same(kind: str) -> None:
     layer = getattr(tg.nn, kind)(3, 4, num_layers=2, bidirectional=True)
     x = normal(70, 9, 3)
-    recorded, final = layer(x)
+    recorded, _final = layer(x)
     with tg.no_grad():
         plain, plain_final = layer(x)
     assert plain.grad_fn is None and recorded.grad_fn is not None

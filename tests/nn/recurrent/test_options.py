@@ -210,8 +210,8 @@ def test_learned_initial_states_are_used_where_none_are_given(kind: str) -> None
     names = [n for n, _ in layer.named_parameters() if n.startswith("initial")]
     assert names == (["initial_h", "initial_c"] if kind == "LSTM" else ["initial_h"])
     states = [getattr(layer, n)[:, None].expand(4, N, H) for n in names]
-    output, final = layer(x)
-    expected, same = layer(x, tuple(states) if kind == "LSTM" else states[0])
+    output, _final = layer(x)
+    expected, _same = layer(x, tuple(states) if kind == "LSTM" else states[0])
     close(output, expected.detach().numpy())
     g = tg.autograd.grad(output.sum(), [getattr(layer, n) for n in names])
     assert all(float(one.abs().max()) > 1e-3 for one in g)

@@ -71,7 +71,7 @@ def test_a_cell_of_ones_own_with_states_of_two_widths() -> None:
     np.testing.assert_allclose(output.detach().numpy(), x.detach().numpy().cumsum(0), rtol=0, atol=1e-15)
     np.testing.assert_array_equal(total.detach().numpy(), output[-1:].detach().numpy())
     np.testing.assert_array_equal(count.numpy(), np.full((1, 2, 1), 3.0))
-    packed, (_, count) = layer(nn.utils.rnn.pack_padded_sequence(x, [1, 3], enforce_sorted=False))
+    _packed, (_, count) = layer(nn.utils.rnn.pack_padded_sequence(x, [1, 3], enforce_sorted=False))
     np.testing.assert_array_equal(count.numpy().ravel(), [1.0, 3.0])
     _, (total, _) = layer(x[:, 0])
     assert tuple(total.shape) == (1, 2)

@@ -175,9 +175,7 @@ def test_every_segment_but_the_last_runs_forward_twice(kind: str, monkeypatch: p
 
 @pytest.mark.parametrize("kernel", ["numba", "numpy"])
 @pytest.mark.parametrize("batch", [2, 40])
-def test_of_a_plain_rnn_nothing_runs_twice(
-    kernel: str, batch: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_of_a_plain_rnn_nothing_runs_twice(kernel: str, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forty sequences of 300 units go through NumPy's kernels in two halves."""
     if kernel == "numba":
         pytest.importorskip("numba")

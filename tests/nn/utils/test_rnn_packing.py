@@ -83,7 +83,7 @@ def test_lengths_may_come_as_list_array_or_tensor(as_given: Callable[[Any], Any]
 
 def test_a_packed_sequence_is_a_named_tuple_that_converts() -> None:
     packed = rnn.pack_sequence([tg.tensor([1.0, 2.0]), tg.tensor([3.0])])
-    data, batch_sizes, sorted_indices, unsorted_indices = packed
+    data, batch_sizes, _sorted_indices, _unsorted_indices = packed
     assert packed._fields == ("data", "batch_sizes", "sorted_indices", "unsorted_indices")
     assert packed.to("cpu") is packed and packed.float() is packed and packed.cpu() is packed
     assert packed.to(tg.float64).data.dtype == tg.float64 and packed.to(tg.float64).batch_sizes is batch_sizes
