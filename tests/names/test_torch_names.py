@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import pickle
+import pydoc
 import re
+import subprocess
+import sys
 import traceback
 from types import ModuleType
 
@@ -245,3 +248,43 @@ def test_the_error_of_an_absent_name_is_an_ordinary_one() -> None:
     assert error.name == "sofmax" and error.args == (str(error),) and "softmax" in repr(error)
     copy = pickle.loads(pickle.dumps(error))
     assert type(copy) is AttributeError and str(copy) == str(error)
+
+
+@pytest.mark.parametrize("name", tg.nn.modules.__all__)
+def test_a_path_of_layers_is_a_module_that_a_new_interpreter_can_import(name: str) -> None:
+    path = f"tinygrad_rnn.nn.modules.{name}"
+    first = getattr(tg.nn.modules, name).__all__[0]
+    program = f"import {path} as found; print(*dir(found)); from {path} import {first}"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    made = importlib.import_module(path)
+    assert made is getattr(tg.nn.modules, name) and set(made.__all__) <= set(done.stdout.split())
+    assert made.__name__ == path and importlib.util.find_spec(path) is made.__spec__
+    assert f"nn.modules.{name}" in pydoc.render_doc(made)
+    with pytest.raises(AttributeError, match=f"module '{path}' has no attribute 'Absent'"):
+        _ = made.Absent
+
+
+def test_the_paths_of_layers_have_pytorchs_names() -> None:
+    """Of each class in ``nn`` that is PyTorch's, the path is the one under which PyTorch defines it."""
+    paths = {
+        name: path
+        for path in tg.nn.modules.__all__
+        for name in getattr(tg.nn.modules, path).__all__
+        if isinstance(getattr(tg.nn, name, None), type)
+    }
+    layers = {name for name in tg.nn.__all__ if isinstance(getattr(tg.nn, name), type)}
+    assert layers - set(paths) == {"MDLSTM", "Parameter", "RNNLayer", "UninitializedParameter"}
+    for name, path in {"Flatten": "flatten", "LazyLinear": "linear", "ParameterDict": "container", "GLU": "activation",
+                       "PairwiseDistance": "distance", "EmbeddingBag": "sparse", "RMSNorm": "normalization",
+                       "KLDivLoss": "loss", "Dropout1d": "dropout", "Module": "module", "RNNCellBase": "rnn"}.items():
+        assert paths[name] == path
+    torch = pytest.importorskip("torch")
+    assert {name: getattr(torch.nn, name).__module__ for name in paths} == {
+        name: f"torch.nn.modules.{path}" for name, path in paths.items()
+    }
+
+
+def test_a_pickle_that_names_a_path_of_layers_finds_the_class() -> None:
+    by_path = b"ctinygrad_rnn.nn.modules.rnn\nLSTM\n."
+    assert pickle.loads(by_path) is tg.nn.LSTM
+    assert pickle.loads(pickle.dumps(tg.nn.modules.rnn.LSTM)) is tg.nn.LSTM

@@ -1,131 +1,21 @@
 """Neural network layers, PyTorch-shaped: modules, parameters, losses, initialisation."""
 
 from ..unknown_names import absent
-from . import functional, init, modules, utils
-from .activation import (
-    CELU,
-    ELU,
-    GELU,
-    GLU,
-    SELU,
-    Hardshrink,
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    LeakyReLU,
-    LogSigmoid,
-    LogSoftmax,
-    Mish,
-    PReLU,
-    ReLU,
-    ReLU6,
-    Sigmoid,
-    SiLU,
-    Softmax,
-    Softmin,
-    Softplus,
-    Softshrink,
-    Softsign,
-    Tanh,
-    Tanhshrink,
-    Threshold,
-)
-from .containers import ModuleDict, ModuleList, Sequential
-from .dropout import Dropout, Dropout1d
-from .embedding import Embedding, EmbeddingBag
-from .lazy import LazyLinear
-from .linear import Bilinear, Flatten, Identity, Linear, Unflatten
-from .loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    CosineSimilarity,
-    CrossEntropyLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    MSELoss,
-    NLLLoss,
-    PairwiseDistance,
-    SmoothL1Loss,
-)
+from . import activation, containers, dropout, embedding, functional, init, linear, loss, modules, normalization, utils
+from .activation import *  # noqa: F403
+from .containers import *  # noqa: F403
+from .dropout import *  # noqa: F403
+from .embedding import *  # noqa: F403
+from .linear import *  # noqa: F403
+from .loss import *  # noqa: F403
 from .module import Module
-from .normalization import LayerNorm, RMSNorm
+from .normalization import *  # noqa: F403
 from .parameter import Parameter, UninitializedParameter
-from .parameter_containers import ParameterDict, ParameterList
 from .recurrent import GRU, LSTM, MDLSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase, RNNLayer
 
-__all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "GLU",
-    "GRU",
-    "LSTM",
-    "MDLSTM",
-    "RNN",
-    "SELU",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "Bilinear",
-    "CosineSimilarity",
-    "CrossEntropyLoss",
-    "Dropout",
-    "Dropout1d",
-    "Embedding",
-    "EmbeddingBag",
-    "Flatten",
-    "GRUCell",
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "HuberLoss",
-    "Identity",
-    "KLDivLoss",
-    "L1Loss",
-    "LSTMCell",
-    "LayerNorm",
-    "LazyLinear",
-    "LeakyReLU",
-    "Linear",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MSELoss",
-    "Mish",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "NLLLoss",
-    "PReLU",
-    "PairwiseDistance",
-    "Parameter",
-    "ParameterDict",
-    "ParameterList",
-    "RMSNorm",
-    "RNNBase",
-    "RNNCell",
-    "RNNCellBase",
-    "RNNLayer",
-    "ReLU",
-    "ReLU6",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "SmoothL1Loss",
-    "Softmax",
-    "Softmin",
-    "Softplus",
-    "Softshrink",
-    "Softsign",
-    "Tanh",
-    "Tanhshrink",
-    "Threshold",
-    "Unflatten",
-    "UninitializedParameter",
-    "functional",
-    "init",
-    "modules",
-    "utils",
-]
+__all__ = ["Module", "Parameter", "UninitializedParameter", "functional", "init", "modules", "utils"]
+__all__ += ["GRU", "LSTM", "MDLSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase", "RNNLayer"]
+__all__ += activation.__all__ + containers.__all__ + dropout.__all__ + embedding.__all__
+__all__ += linear.__all__ + loss.__all__ + normalization.__all__
 
 __getattr__ = absent(__name__, __all__)

@@ -10,9 +10,9 @@ from ..tape.tensor import Tensor
 from . import functional as F
 from . import init
 from .module import Module
-from .parameter import Parameter, empty
+from .parameter import Parameter, UninitializedParameter, empty, is_lazy
 
-__all__ = ["Bilinear", "Flatten", "Identity", "Linear", "Unflatten"]
+__all__ = ["Bilinear", "Flatten", "Identity", "LazyLinear", "Linear", "Unflatten"]
 
 
 class Identity(Module):
@@ -69,6 +69,53 @@ class Linear(Module):
 
     def extra_repr(self) -> str:
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
+
+
+class LazyLinear(Linear):
+    """A ``Linear`` whose ``in_features`` come from the first input; from then on it is a plain ``Linear``.
+
+    Loading a ``state_dict`` settles the sizes too.
+
+    >>> import tinygrad_rnn as tg
+    >>> layer = tg.nn.LazyLinear(2)
+    >>> _ = layer(tg.zeros(5, 3))
+    >>> layer
+    Linear(in_features=3, out_features=2, bias=True)
+    """
+
+    def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
+        super().__init__(0, out_features, bias=False)
+        self.weight = UninitializedParameter(device=device, dtype=dtype)
+        if bias:
+            self.bias = UninitializedParameter(device=device, dtype=dtype)
+
+    def has_uninitialized_params(self) -> bool:
+        """Whether the size of the input is still open."""
+        return any(is_lazy(parameter) for parameter in self._parameters.values())
+
+    def reset_parameters(self) -> None:
+        """Draw weight and bias anew, once there are any."""
+        if not self.has_uninitialized_params() and self.in_features != 0:
+            super().reset_parameters()
+
+    def initialize_parameters(self, input: Tensor) -> None:
+        """Settle the sizes from an input and draw the weights."""
+        if self.has_uninitialized_params():
+            self.in_features = input.shape[-1]
+            for parameter, shape in (
+                (self.weight, (self.out_features, self.in_features)),
+                (self.bias, (self.out_features,)),
+            ):
+                if isinstance(parameter, UninitializedParameter):
+                    parameter.materialize(shape)
+            self.reset_parameters()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        first: Tensor = args[0] if args else kwargs["input"]
+        self.initialize_parameters(first)
+        self.in_features = self.weight.shape[1]
+        self.__class__ = Linear  # type: ignore[assignment]
+        return self(*args, **kwargs)
 
 
 class Bilinear(Module):
