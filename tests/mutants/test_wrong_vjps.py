@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import Phase, given, settings
 
-from tests.mutants.wrong_vjps import MUTANTS, Mutant, systematic
+from tests.mutants.wrong_vjps import MUTANTS, Mutant, raw_forms, systematic
 from tests.support.primitives import REGISTRY, SAMPLED
 from tests.support.profiles import QUIET, THOROUGH
 from tinygrad_rnn.autograd import GradcheckError
@@ -71,7 +71,16 @@ def test_a_wrong_factor_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatc
     assert catches(mutant.primitive, "gradients")
 
 
+@pytest.mark.parametrize("mutant", raw_forms(NAMES, 1.001), ids=lambda m: f"{m.primitive}: {m.mistake}")
+def test_a_wrong_raw_form_is_caught(mutant: Mutant, monkeypatch: pytest.MonkeyPatch) -> None:
+    primitive = REGISTRY[mutant.primitive]
+    vjps = primitive.vjps
+    monkeypatch.setattr(primitive, "raw_vjps", mutant.change(primitive)["raw_vjps"])
+    assert catches(mutant.primitive, "gradients") and primitive.vjps is vjps
+
+
 def test_there_are_many_of_them() -> None:
+    assert len(raw_forms(NAMES, 1.001)) >= 16
     assert len(MUTANTS) >= 60 and len({(m.primitive, m.mistake) for m in MUTANTS}) == len(MUTANTS)
 
 

@@ -21,7 +21,7 @@ from tinygrad_rnn.ops.shape import sum_to
 from tinygrad_rnn.tape.primitive import REGISTRY, Primitive
 from tinygrad_rnn.tape.tensor import Tensor
 
-__all__ = ["MUTANTS", "Mutant", "systematic"]
+__all__ = ["MUTANTS", "Mutant", "raw_forms", "systematic"]
 
 Vjp = Callable[..., Any]
 
@@ -322,3 +322,19 @@ def systematic(names: Sequence[str], factor: float) -> list[Mutant]:
             if vjp is not None:
                 found.append(Mutant(name, f"argument {k} times {factor}", only(k, times(vjp, factor))))
     return found
+
+
+def raw_forms(names: Sequence[str], factor: float) -> list[Mutant]:
+    """For every vjp that has a raw form: that form times a factor, where the declared vjp stays right."""
+
+    def change(position: int) -> Callable[[Primitive], dict[str, Any]]:
+        return lambda p: {
+            "raw_vjps": tuple(times(v, factor) if k == position and v else v for k, v in enumerate(p.raw_vjps))
+        }
+
+    return [
+        Mutant(name, f"raw form of argument {k} times {factor}", change(k))
+        for name in names
+        for k, (raw, vjp) in enumerate(zip(REGISTRY[name].raw_vjps, REGISTRY[name].vjps, strict=True))
+        if raw is not vjp
+    ]

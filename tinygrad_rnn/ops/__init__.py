@@ -13,6 +13,7 @@ from . import (
     dlpack,
     dtypes,
     elementwise,
+    fast_paths,
     index,
     linalg,
     methods,
@@ -52,7 +53,7 @@ from .splitting import *
 from .statistics import *
 from .transcendental import *
 
-del methods
+del fast_paths, methods
 
 __all__: list[str] = []
 __all__ += elementwise.__all__

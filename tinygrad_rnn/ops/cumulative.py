@@ -24,7 +24,7 @@ from .dtypes import cast, in_single
 from .elementwise import clone, constant_in
 from .index import gather
 from .named_results import results
-from .nondifferentiable import raw
+from .nondifferentiable import constant, raw
 from .reduce import kept_shape, narrowed, spread
 from .shape import axis_of, cat, reshape
 
@@ -79,8 +79,7 @@ def _recur(x: Array, c: Array, dim: int, reverse: bool) -> Array:
 def _shifted(a: Value, dim: int, by: int) -> Value:
     """Entries moved by one place along an axis, a zero coming in."""
     kept = a[_along(dim, slice(None, -1) if by > 0 else slice(1, None))]
-    edge = np.zeros_like(raw(a)[_along(dim, slice(0, 1))])
-    edge = wrap(edge) if isinstance(a, Tensor) else edge
+    edge = constant(np.zeros_like(raw(a)[_along(dim, slice(0, 1))]), a)
     return cat([edge, kept] if by > 0 else [kept, edge], dim)
 
 
@@ -106,27 +105,15 @@ _linear_recurrence = primitive(
 
 def _products_before(a: Value, dim: int, reverse: bool = False) -> Value:
     """For each entry the product of those before it (after it if ``reverse``)."""
-    edge = np.ones_like(raw(a)[_along(dim, slice(0, 1))])
-    edge = wrap(edge) if isinstance(a, Tensor) else edge
+    edge = constant(np.ones_like(raw(a)[_along(dim, slice(0, 1))]), a)
     kept = a[_along(dim, slice(1, None) if reverse else slice(None, -1))]
     return _cumprod(cat([kept, edge] if reverse else [edge, kept], dim), dim=dim, reverse=reverse)
-
-
-def _divides(a: Value) -> bool:
-    """Whether ``y / a`` may stand for the product of the others: one pass, where ``a`` has no zero.
-
-    Not where a graph is recorded.  The quotient is accurate, but its derivatives subtract terms as large as
-    ``y / a^2`` that cancel; those of the products are polynomials, right at zeros and beside them.
-    """
-    return not isinstance(a, Tensor) and not (a == 0).any()
 
 
 @in_single
 def _cumprod_vjp(g: Value, y: Value, a: Value, dim: int, reverse: bool) -> Value:
     if a.shape[dim] == 1:
         return g
-    if _divides(a):
-        return _cumsum(g * y, dim=dim, reverse=not reverse) / a
     return _products_before(a, dim, reverse) * _flow(g, a, dim, reverse)
 
 
@@ -145,8 +132,6 @@ def cumprod(a: Value, dim: int, *, dtype: Any = None) -> Value:
 
 @in_single
 def _prod_vjp(g: Value, y: Value, a: Value, dim: int, keepdims: bool) -> Value:
-    if _divides(a):
-        return spread(g * y, a.shape, (dim,)) / a
     others = _products_before(a, dim) * _products_before(a, dim, reverse=True)
     return spread(constant_in(g, y), a.shape, (dim,)) * others
 

@@ -7,43 +7,35 @@ vjp reads.
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
 
-from ..backend import array_module, on_gpu, scalar_name
+from ..backend import array_module, scalar_name
 from ..backend.quiet import converted
 from ..errors import ArgumentTypeError, DtypeError, UnsupportedDtype
 from ..tape.defaults import defaults
 from ..tape.primitive import binary, primitive, unary
-from ..tape.tensor import Tensor, wrap
-from ..typing import Array, Value
+from ..tape.tensor import Tensor
+from ..typing import Array, Shape, Value
 from .dtypes import cast, fitting, in_single, mixed_type, promote
-from .gpu_overrides import share_of_bias
+from .nondifferentiable import constant, raw
 from .shape import sum_to
 
 __all__ = ["abs", "clone", "exp", "log", "maximum", "minimum", "mul", "neg", "positive", "pow", "reciprocal", "relu"]
 __all__ += ["rsqrt", "sigmoid", "sign", "sqrt", "square", "tanh", "where"]
 
 
-ndarray, multiply, subtract = np.ndarray, np.multiply, np.subtract
-
-
-def zeros_of(g: Value) -> Value:
-    """A cotangent of zeros, also where ``g * 0`` would be nan."""
-    return wrap(np.zeros_like(g._data)) if isinstance(g, Tensor) else np.zeros_like(g)
-
-
-def _nothing(h: Value, y: Any, g: Any, a: Any) -> Value:
-    zeros = array_module(h._data if isinstance(h, Tensor) else h).zeros(a.shape, h.dtype)
-    return wrap(zeros) if isinstance(h, Tensor) else zeros
+def zeros_of(g: Value, shape: Shape | None = None) -> Value:
+    """A cotangent of zeros, also where ``g * 0`` would be nan; of the shape of ``g``, or of another one."""
+    array = raw(g)
+    return constant(array_module(array).zeros(array.shape if shape is None else shape, array.dtype), g)
 
 
 _constant_in = primitive(
     "constant_in",
     lambda g, a: g.copy(),
-    (lambda h, y, g, a: constant_in(h, a), _nothing),
+    (lambda h, y, g, a: constant_in(h, a), lambda h, y, g, a: zeros_of(h, a.shape)),
     ("b", ""),
     doc="g, which does not vary with a, recorded as a function of both.",
 )
@@ -91,65 +83,19 @@ def _square(a: Array) -> Array:
     return np.square(a) if a.dtype.kind != "b" else a.astype(np.int64)
 
 
-@functools.cache
-def _slopes() -> Any:
-    """The kernels of activations, loaded where there is a GPU."""
-    from ..kernels.cuda_elementwise import activation_gradients
-
-    return activation_gradients
-
-
-def _slope(name: str, g: Value, y: Value) -> Array | None:
-    """The gradient of an activation by one kernel, where arrays lie on a GPU; else None."""
-    found: Array | None = _slopes().slope(name, g, y) if on_gpu(g) else None
-    return found
-
-
-@in_single
-def _tanh_slope(g: Value, y: Value) -> Value:
-    return g - g * y * y
-
-
-@in_single
-def _sigmoid_slope(g: Value, y: Value) -> Value:
-    return g * (y * (1 - y))
-
-
-def _tanh_vjp(g: Value, y: Value, a: Any) -> Value:
-    """``g * (1 - y^2)``"""
-    if type(g) is not ndarray or g.itemsize == 2:
-        found = _slope("tanh", g, y)
-        return _tanh_slope(g, y) if found is None else found
-    t = g * y
-    if type(t) is not ndarray:
-        return g - t * y
-    return subtract(g, multiply(t, y, t), t)  # in one piece of memory: at (32, 128) in half the time
-
-
-def _sigmoid_vjp(g: Value, y: Value, a: Any) -> Value:
-    """``g * y * (1 - y)``"""
-    if type(g) is not ndarray or g.itemsize == 2:
-        found = _slope("sigmoid", g, y)
-        return _sigmoid_slope(g, y) if found is None else found
-    return g * (y * (1 - y))
-
-
-def _relu_vjp(g: Value, y: Value, a: Any) -> Value:
-    """``g`` where y > 0 or is nan, else 0."""
-    if type(g) is ndarray:
-        return np.where(y <= 0, 0, g)
-    return constant_in(where(y <= 0, 0, g), y)
-
-
 # one argument ----------------------------------------------------------------------------------------------------
 
 neg = unary("neg", np.negative, lambda g, y, a: -g, doc="-a")
 exp = unary("exp", np.exp, lambda g, y, a: g * y, "y", floating=True, doc="e to the power a.")
 log = unary("log", np.log, lambda g, y, a: g / a, "a", floating=True, doc="The natural logarithm.")
-tanh = unary("tanh", np.tanh, _tanh_vjp, "y", floating=True, doc="The hyperbolic tangent.")
-sigmoid = unary("sigmoid", _sigmoid, _sigmoid_vjp, "y", floating=True, doc="1 / (1 + exp(-a))")
+tanh = unary(
+    "tanh", np.tanh, in_single(lambda g, y, a: g - g * y * y), "y", floating=True, doc="The hyperbolic tangent."
+)
+sigmoid = unary(
+    "sigmoid", _sigmoid, in_single(lambda g, y, a: g * (y * (1 - y))), "y", floating=True, doc="1 / (1 + exp(-a))"
+)
 sqrt = unary("sqrt", np.sqrt, lambda g, y, a: g / (2 * y), "y", floating=True, doc="The square root.")
-square = unary("square", _square, lambda g, y, a: g * (2 * _power(a, 1)), "a", doc="a * a")
+square = unary("square", _square, lambda g, y, a: g * (2 * a**1), "a", doc="a * a")
 sign = unary("sign", _sign, lambda g, y, a: zeros_of(g), doc="-1, 0 or 1, and 0 for nan; its derivative is 0.")
 abs = unary("abs", np.abs, lambda g, y, a: g * _direction(a), "a", doc="|a|; its derivative at 0 is 0.")
 clone = unary("clone", np.copy, lambda g, y, a: g, doc="A copy that gradients flow through.")
@@ -162,7 +108,13 @@ rsqrt = unary(
     floating=True,
     doc="1 / sqrt(a)",
 )
-relu = unary("relu", _relu, _relu_vjp, "y", doc="max(a, 0); its derivative at 0 is 0.")
+relu = unary(
+    "relu",
+    _relu,
+    lambda g, y, a: constant_in(where(y <= 0, 0, g), y),  # not y > 0: the gradient of a nan is passed on
+    "y",
+    doc="max(a, 0); its derivative at 0 is 0.",
+)
 
 
 def positive(a: Value) -> Value:
@@ -187,10 +139,7 @@ def _not_two_masks(a: Any, b: Any) -> Exception | None:
 add = binary(
     "add",
     np.add,
-    (
-        lambda g, y, a, b: g if g.shape == a.shape else share_of_bias(g, a.shape),
-        lambda g, y, a, b: g if g.shape == b.shape else share_of_bias(g, b.shape),
-    ),
+    (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(g, b.shape)),
     ("", ""),
     promote=promote,
     doc="a + b",
@@ -308,18 +257,9 @@ def pow(a: Value, b: Value) -> Value:
     return _pow_number(a, exponent=exponent)
 
 
-def _power(a: Value, exponent: Any) -> Value:
-    """``a`` to a power, for a vjp; to the power 1 an array is itself, and a tensor is recorded."""
-    return a if exponent == 1 and not isinstance(a, Tensor) else a**exponent
-
-
 @in_single
 def _pow_number_vjp(g: Value, y: Any, a: Value, exponent: Any) -> Value:
-    if exponent == 0:
-        return zeros_of(g)
-    if exponent == 1 and not isinstance(a, Tensor):
-        return g
-    return g * (exponent * _power(a, exponent - 1))
+    return zeros_of(g) if exponent == 0 else g * (exponent * a ** (exponent - 1))
 
 
 _pow_number = primitive("pow_number", lambda a, exponent: a**exponent, (_pow_number_vjp,), ("a",))
@@ -332,13 +272,13 @@ def _extremum(name: str, ufunc: Any, worse: Any) -> Any:
             raise DtypeError(f"{name} not implemented for complex tensors.")
         return y
 
-    def share(g: Value, a: Value, b: Value) -> Value:
+    def to_first(g: Value, a: Value, b: Value) -> Value:
         return where(a == b, g * 0.5, where(worse(a, b), 0, g))
 
     return binary(
         name,
         forward,
-        (lambda g, y, a, b: sum_to(share(g, a, b), a.shape), lambda g, y, a, b: sum_to(share(g, b, a), b.shape)),
+        (lambda g, y, a, b: sum_to(to_first(g, a, b), a.shape), lambda g, y, a, b: sum_to(to_first(g, b, a), b.shape)),
         ("ab", "ab"),
         promote=promote,
         binds=False,

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable
 from typing import Any
-from weakref import ref
 
 import numpy as np
 
 from ..backend import is_array, not_implemented, on_gpu
 from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
-from ..tape.modes import state
-from ..tape.partial_gradient import Part
 from ..tape.primitive import binary, primitive
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Shape, Value
 from .contraction import tensordot
 from .dtypes import cast, in_single, mixed_type
 from .elementwise import _typed
-from .gpu_overrides import gemm, share_of_bias, share_of_weight
+from .reduce import sum
 from .shape import broadcast_to, sum_to, too_many_axes, unsqueeze
 
 __all__ = ["addbmm", "addcdiv", "addcmul", "addmm", "addmv", "baddbmm", "bmm", "dot", "ger", "inner", "lerp"]
 __all__ += ["linear", "matmul", "mm", "mv", "outer", "vdot"]
 
-ndarray = np.ndarray
 
-LEAST_COPIED = 512
-"""Entries of a weight of which a transposed copy is worth its making."""
+@functools.cache
+def gemm() -> Any:
+    """The module of products on a GPU, loaded where there is one."""
+    from ..backend.gpu import gemm
+
+    return gemm
 
 
 def rows_of(a: Value) -> Value:
@@ -36,28 +36,8 @@ def rows_of(a: Value) -> Value:
     return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
 
-def _transposed(b: Array) -> Array:
-    """``b^T``; for a weight that is used again and again in one sweep, as a contiguous copy after its first use.
-
-    By a transposed view of a 64 x 64 weight OpenBLAS multiplies at two fifths of the speed.
-    """
-    memo = None if b.size < LEAST_COPIED else state.here.memo
-    if memo is None:
-        return b.T
-    place = id(b)
-    seen = memo.get(place)
-    if seen is None or seen[0]() is not b:
-        memo[place] = [ref(b), None]
-        return b.T
-    if seen[1] is None:
-        seen[1] = np.ascontiguousarray(b.T)
-    return seen[1]
-
-
 def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
     """``g @ b^T``, written out for vectors, summed over batch axes that were broadcast."""
-    if g.ndim == b.ndim == 2:
-        return g.dot(_transposed(b)) if type(g) is ndarray else matmul(g, b.T)
     if b.ndim == 1:
         return g[..., None] * b if a.ndim > 1 else g * b
     if a.ndim == 1:
@@ -67,8 +47,6 @@ def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
 
 def _vjp_right(g: Value, y: Any, a: Value, b: Any) -> Value:
     """``a^T @ g``, written out for vectors, summed over batch axes that were broadcast."""
-    if g.ndim == a.ndim == 2:
-        return share_of_weight(g, a)
     if a.ndim == 1:
         return sum_to(a[:, None] * g[..., None, :], b.shape) if b.ndim > 1 else g * a
     if b.ndim == 1:
@@ -134,16 +112,16 @@ def _no_common_batch(left: Shape, right: Shape) -> Exception | None:
     return None
 
 
-def _product(a: Array, b: Array) -> Array:
+def matrix_product(a: Array, b: Array) -> Array:
     """``a @ b``; for two matrices by ``dot``, which does the same in half the time where they are small."""
     if a.ndim == b.ndim == 2:
-        return a.dot(b) if type(a) is ndarray or not on_gpu(a) else gemm().product(a, b)
+        return a.dot(b) if type(a) is np.ndarray or not on_gpu(a) else gemm().product(a, b)
     return np.matmul(a, b)
 
 
 matmul = binary(
     "matmul",
-    _product,
+    matrix_product,
     (_vjp_left, _vjp_right),
     ("b", "a"),
     promote=check_same_dtype,
@@ -162,41 +140,26 @@ matmul = binary(
 
 
 def _linear(x: Array, weight: Array, bias: Array | None) -> Array:
-    y = _over_rows(_product, x, weight.T)
+    y = over_rows(x, weight.T)
     if bias is not None:
         y += bias
     return y
 
 
-def _over_rows(product: Callable[[Value, Value], Value], x: Value, matrix: Value) -> Value:
+def over_rows(x: Array, matrix: Array) -> Array:
     """``x @ matrix`` as one product over all leading axes of x: NumPy and CuPy would make many."""
     if x.ndim < 3:
-        return product(x, matrix)
-    return product(rows_of(x), matrix).reshape(*x.shape[:-1], matrix.shape[1])
-
-
-def _linear_vjp_weight(g: Value, y: Any, x: Value, weight: Any, bias: Any) -> Value:
-    if x.ndim == 1:
-        return g[:, None] * x
-    if x.ndim > 2:
-        g, x = rows_of(g), rows_of(x)
-    return share_of_weight(x, g)
-
-
-def _linear_vjp_bias(g: Value, y: Any, x: Any, weight: Any, bias: Any) -> Value:
-    found = share_of_bias(g, bias.shape)
-    if isinstance(found, (Tensor, Part)) or found.size < g.size:
-        return found
-    return found.copy()  # of one row the sum is that row
+        return matrix_product(x, matrix)
+    return matrix_product(rows_of(x), matrix).reshape(*x.shape[:-1], matrix.shape[1])
 
 
 _linear_primitive = primitive(
     "linear",
     _linear,
     (
-        lambda g, y, x, weight, bias: _over_rows(matmul, g, weight),
-        _linear_vjp_weight,
-        _linear_vjp_bias,
+        lambda g, y, x, weight, bias: g @ weight,
+        lambda g, y, x, weight, bias: rows_of(g).swapaxes(0, 1) @ rows_of(x),
+        lambda g, y, x, weight, bias: sum(rows_of(g), 0),
     ),
     ("b", "a", ""),
     fresh=True,

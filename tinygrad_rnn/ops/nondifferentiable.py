@@ -11,13 +11,19 @@ from ..tape.forward_errors import fail
 from ..tape.modes import quietly, state
 from ..tape.primitive import NO_PARAMS, Primitive, record
 from ..tape.tensor import Tensor, as_array, wrap
+from ..typing import Array, Value
 
-__all__ = ["plain", "raw", "without_derivative"]
+__all__ = ["constant", "plain", "raw", "without_derivative"]
 
 
 def raw(x: Any) -> Any:
     """The array of a tensor; anything else as it is."""
     return x._data if isinstance(x, Tensor) else x
+
+
+def constant(array: Array, like: Value) -> Value:
+    """An array that no gradient reaches, to compute with beside ``like``: a Tensor if that is one."""
+    return wrap(array) if isinstance(like, Tensor) else array
 
 
 def without_derivative(name: str, sentence: str) -> Callable[[Tensor, Tensor], Tensor]:

@@ -32,10 +32,6 @@ def kept_shape(shape: Shape, axes: tuple[int, ...]) -> Shape:
 
 def spread(g: Value, shape: Shape, axes: tuple[int, ...]) -> Value:
     """A reduced cotangent repeated over the axes that were reduced."""
-    if type(g) is np.ndarray and len(axes) == len(shape) and g.size == 1:  # one number: in a third of the time
-        spread = np.ndarray(shape, g.dtype, g, 0, (0,) * len(shape))
-        spread.flags.writeable = False
-        return spread
     return broadcast_to(reshape(g, kept_shape(shape, axes)), shape)
 
 

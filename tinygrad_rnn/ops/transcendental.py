@@ -10,7 +10,6 @@ import numpy as np
 
 from ..backend import only
 from ..tape.primitive import binary, primitive, unary
-from ..tape.tensor import Tensor
 from ..typing import Array, Value
 from .dtypes import in_single
 from .elementwise import both_floating, promote_floating, sigmoid, where
@@ -118,10 +117,8 @@ def _softplus(a: Array, beta: float, threshold: float) -> Array:
 @in_single
 def _softplus_vjp(g: Value, y: Any, a: Value, beta: float, threshold: float) -> Value:
     scaled = a * beta
-    linear = scaled > threshold
-    if isinstance(scaled, Tensor):
-        scaled = where(scaled >= threshold, threshold, scaled)  # so that the second derivative at the seam is 0
-    return where(linear, g, g * sigmoid(scaled))
+    below = where(scaled >= threshold, threshold, scaled)  # so that the second derivative at the seam is 0
+    return where(scaled > threshold, g, g * sigmoid(below))
 
 
 _softplus_primitive = primitive(

@@ -74,8 +74,7 @@ _leaky_relu = primitive(
 
 
 def _prelu_vjp(g: Value, y: Any, a: Value, slope: Value) -> Value:
-    share = where(a > 0, g, g * slope)
-    return share + constant_in(zeros_of(g), a) if isinstance(g, Tensor) else share  # what follows for g is not of a
+    return where(a > 0, g, g * slope) + constant_in(zeros_of(g), a)  # a sum: what follows for g is not of a
 
 
 _prelu = primitive(
