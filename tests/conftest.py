@@ -11,8 +11,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.support import arrays, measured, profiles
-from tinygrad_rnn.tape.defaults import defaults
-from tinygrad_rnn.tape.modes import state
+from tinygrad_rnn.tape.modes import defaults, state
 
 defaults.warned_of_float = True  # it comes once in a process: a test of it switches it on again
 

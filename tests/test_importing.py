@@ -22,11 +22,11 @@ LATER = """
 autograd backend.gpu.kernels backend.random compat.accelerator compat.backends compat.legacy compat.variable cuda
 kernels.cuda_elementwise.activation_gradients nn ops.numpy_calculus ops.numpy_functions ops.numpy_moves
 ops.numpy_operands ops.numpy_products ops.numpy_protocol ops.numpy_statistics ops.numpy_ufuncs ops.tensor_text optim
-serialization tape.backward tape.observe tape.sweep testing train unknown_names utils
+serialization tape.backward tape.observe testing train unknown_names utils
 """.split()
 """What no program needs that makes tensors and computes with them."""
 
-LIGHT = {"__future__", "bisect", "_bisect", "contextvars", "_contextvars", "copy"}
+LIGHT = {"__future__", "bisect", "_bisect", "contextvars", "_contextvars", "copy", "heapq", "_heapq"}
 """Of the standard library, what is loaded though not every NumPy loads it."""
 
 FIRST_USES = {

@@ -15,7 +15,7 @@ import tinygrad_rnn as tg
 from tinygrad_rnn import nn, source_line
 from tinygrad_rnn.kernels.recurrent import dispatch
 from tinygrad_rnn.source_line import user_line, warn_user
-from tinygrad_rnn.tape.defaults import defaults
+from tinygrad_rnn.tape.modes import defaults
 from tinygrad_rnn.utils.data import DataLoader, IterableDataset, random_split
 
 F = nn.functional

@@ -30,7 +30,8 @@ from .backend.determinism import *  # noqa: F403
 from .ops import *  # noqa: F403
 from .ops import arguments
 from .tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
-from .tape.tensor import Size, Tensor
+from .tape.tensor import Tensor
+from .typing import Size
 
 if TYPE_CHECKING:
     from . import autograd, cuda, nn, optim, serialization, testing, utils

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tinygrad_rnn import source_line
 from tinygrad_rnn.autograd import GrowingGraph
 from tinygrad_rnn.tape.node import Leaf, Node
 from tinygrad_rnn.tape.observe import leaks
@@ -386,7 +387,7 @@ def test_losses_without_backward_are_counted_from_the_last_backward_on() -> None
 
 
 def test_a_warning_comes_also_where_no_line_of_the_user_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaks, "user_frame", lambda: None)
+    monkeypatch.setattr(source_line, "user_frame", lambda: None)
     w, losses = leaf(), []
     with pytest.warns(GrowingGraph, match="loss.item()"):
         for _ in range(CALLS):

@@ -159,7 +159,7 @@ def test_of_more_places_than_are_remembered_the_older_are_called_stale(monkeypat
         x[t] = 1
     late = x[0] * w
     x[151] = 1
-    assert len(x._clock._log) <= 128
+    assert len(x._versions.log) <= 128
     late.backward()
     check(w.grad, 0)
     with pytest.raises(InplaceError, match="expected an earlier version instead"):
@@ -247,13 +247,13 @@ def test_writes_to_the_same_places_over_and_over_are_remembered_once() -> None:
     x = tg.zeros(4, 3)
     for t in range(1000):
         x[t % 4] = t
-    assert len(x._clock._log) <= 128
+    assert len(x._versions.log) <= 128
     y = x[1] * tg.ones(3, requires_grad=True)
     x[2] = 1
     y.sum().backward()
     for _ in range(200):
         x._touch()
-    assert len(x._clock._log) <= 128
+    assert len(x._versions.log) <= 128
 
 
 def test_what_an_in_place_operation_saved_is_its_own_and_later_writes_do_not_touch_it() -> None:
@@ -735,7 +735,7 @@ def test_no_cycles_and_nothing_is_kept_alive() -> None:
         view.detach_()
         gone = [weakref.ref(t) for t in (y, view, other)]
         nodes = [weakref.ref(t._node) for t in (y, other)]
-        versions = x._own_clock()
+        versions = x._own_versions()
         for _ in range(100):
             x.reshape(1, 3)
         assert not versions.views

@@ -68,7 +68,7 @@ def swapped(p: Primitive) -> dict[str, Any]:
 
 def joint(change: Callable[[Vjp], Vjp]) -> Callable[[Primitive], dict[str, Any]]:
     """Change a joint vjp, where nothing is recorded and where it is."""
-    return lambda p: {"joint": change(p.joint), "recorded_joint": change(p.recorded_joint)}  # type: ignore[arg-type]
+    return lambda p: {"vjp_all": change(p.vjp_all), "recorded_vjp_all": change(p.recorded_vjp_all)}  # type: ignore[arg-type]
 
 
 def from_residual(replace: Callable[[Any], Any]) -> Callable[[Primitive], dict[str, Any]]:
@@ -81,7 +81,7 @@ def from_residual(replace: Callable[[Any], Any]) -> Callable[[Primitive], dict[s
 
         return wrong
 
-    return lambda p: {"joint": change(p.joint)}  # type: ignore[arg-type]
+    return lambda p: {"vjp_all": change(p.vjp_all)}  # type: ignore[arg-type]
 
 
 def from_cell(replace: Callable[..., Any]) -> Callable[[Primitive], dict[str, Any]]:
@@ -90,7 +90,7 @@ def from_cell(replace: Callable[..., Any]) -> Callable[[Primitive], dict[str, An
     def change(right: Vjp) -> Vjp:
         return lambda gs, residual, *args, **params: right(gs, replace(*residual), *args, **params)
 
-    return lambda p: {"joint": change(p.joint)}  # type: ignore[arg-type]
+    return lambda p: {"vjp_all": change(p.vjp_all)}  # type: ignore[arg-type]
 
 
 def of_results(change: Callable[[list[Any]], list[Any]]) -> Callable[[Primitive], dict[str, Any]]:

@@ -13,7 +13,8 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.ops.methods import METHODS
-from tinygrad_rnn.tape.primitive import REGISTRY, unary
+from tinygrad_rnn.tape.apply import unary
+from tinygrad_rnn.tape.primitive import REGISTRY
 
 
 def zeroed(f: Any) -> int:

@@ -82,7 +82,7 @@ def doubled() -> Any:
         made.append(gs[0] * 2)
         return made[-1:]
 
-    return fused("doubled_of_tests", lambda a: ((a * 2,), None), pull, lambda a: (a * 2,), fresh=True)
+    return fused("doubled_of_tests", lambda a: ((a * 2,), None), pull, lambda a: (a * 2,), gives_new=True)
 
 
 @pytest.mark.parametrize("through", ["nothing", "reshape"])

@@ -9,8 +9,9 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.errors import DeviceError, DtypeError, ShapeRuntimeError
+from tinygrad_rnn.tape.apply import binary, primitive, unary
 from tinygrad_rnn.tape.modes import quietly
-from tinygrad_rnn.tape.primitive import REGISTRY, binary, primitive, unary
+from tinygrad_rnn.tape.primitive import REGISTRY
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.tape.primitive import REGISTRY, Primitive, primitive, unary
+from tinygrad_rnn.tape.apply import primitive, unary
+from tinygrad_rnn.tape.primitive import REGISTRY, Primitive
 from tinygrad_rnn.typing import Value
 
 calls: list[str] = []

@@ -10,7 +10,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.errors import ArgumentTypeError, ShapeRuntimeError
-from tinygrad_rnn.tape.defaults import defaults
+from tinygrad_rnn.tape.modes import defaults
 
 
 def test_a_shape_is_a_tuple_that_counts() -> None:

@@ -12,7 +12,8 @@ import tinygrad_rnn as tg
 from tests.support.wrong import times
 from tinygrad_rnn.autograd import GradcheckError, gradcheck, gradgradcheck
 from tinygrad_rnn.errors import ArgumentError, TinygradRnnError
-from tinygrad_rnn.tape.primitive import REGISTRY, Primitive, primitive, unary
+from tinygrad_rnn.tape.apply import primitive, unary
+from tinygrad_rnn.tape.primitive import REGISTRY, Primitive
 
 METHODS = ["central", "extrapolated", "complex", "auto"]
 

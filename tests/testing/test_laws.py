@@ -13,7 +13,8 @@ import tinygrad_rnn as tg
 from tests.support.wrong import times
 from tinygrad_rnn.autograd import GradcheckError
 from tinygrad_rnn.errors import ArgumentError
-from tinygrad_rnn.tape.primitive import REGISTRY, unary
+from tinygrad_rnn.tape.apply import unary
+from tinygrad_rnn.tape.primitive import REGISTRY
 from tinygrad_rnn.testing import (
     CheckFailed,
     Program,

@@ -15,7 +15,7 @@ from typing import Any
 from ..backend import array_module
 from ..errors import GraphError, TinygradRnnError
 from ..source_line import Line, user_frame
-from ..tape.modes import state
+from ..tape.modes import Watcher, state
 from ..tape.node import Leaf, Node
 from ..tape.partial_gradient import Part
 from ..tape.tensor import Tensor
@@ -34,7 +34,7 @@ class AnomalyError(GraphError):
     """A nan, found by anomaly mode."""
 
 
-class _Watcher:
+class _Watcher(Watcher):
     """Sees every operation of its thread while anomaly mode is on."""
 
     def __init__(self, check_nan: bool, check_forward: bool) -> None:

@@ -21,19 +21,19 @@ from ..backend.quiet import unreported
 from ..backend.random.draws import default_generator
 from ..errors import ArgumentError, GraphError, InplaceError
 from ..tape.hooks.node_hooks import replace_primitive
-from ..tape.modes import state, watched
-from ..tape.nested import tensors_in
+from ..tape.modes import Watcher, state, watched
 from ..tape.node import Leaf, Node, now
 from ..tape.primitive import Primitive
 from ..tape.sweep import contributions
 from ..typing import Params, Value
+from .nested import tensors_in
 
 __all__ = ["checkpoint", "checkpoint_sequential"]
 
 NOTHING: Params = {}
 
 
-class Segment:
+class Segment(Watcher):
     """One checkpointed call: how to run it again, and the nodes that wait for their values."""
 
     def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any, random: bool, compare: bool) -> None:
@@ -58,16 +58,10 @@ class Segment:
         self.nodes.append(weakref.ref(node))
         self.names.append(node.primitive.name)
         self.kinds.append((node.shape, node.dtype))
-        if (node.primitive.frees or node.ans is not None) and not isinstance(node.ans, Ticket):
+        if (node.primitive.saves_anything or node.ans is not None) and not isinstance(node.ans, Ticket):
             node.ans = Ticket(self, node)
             node.args, node.params = node.parents, NOTHING
             node.primitive = _waiting(node.primitive)
-
-    def sweep_begins(self) -> None: ...
-
-    def reached(self, node: Node | Leaf, cotangent: Value) -> None: ...
-
-    def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value) -> None: ...
 
     # the second run ------------------------------------------------------------------------------------------------
 
@@ -102,7 +96,7 @@ class Segment:
         tensors = tensors_in((self.args, self.kwargs))
         tensors += [t for t in (leaf.tensor() for leaf in self.leaves.values()) if t is not None]
         for t in tensors:
-            if t._clock is not None and t._clock.stamp > self.begin:
+            if t._versions is not None and t._versions.stamp > self.begin:
                 raise InplaceError(
                     "one of the variables needed for gradient computation has been modified by an inplace operation: a "
                     f"tensor of shape {t.shape}, which a checkpointed function reads, was written after (or by) its "
@@ -131,7 +125,7 @@ class Segment:
             )
 
 
-class Rerun:
+class Rerun(Watcher):
     """Collects the nodes of the second run, with everything that they save."""
 
     def __init__(self) -> None:
@@ -139,12 +133,6 @@ class Rerun:
 
     def recorded(self, node: Node, output: Value) -> None:
         self.nodes.append(node)
-
-    def sweep_begins(self) -> None: ...
-
-    def reached(self, node: Node | Leaf, cotangent: Value) -> None: ...
-
-    def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value) -> None: ...
 
 
 class Ticket:
@@ -171,7 +159,7 @@ class Ticket:
 @functools.lru_cache(maxsize=1024)
 def _waiting(original: Primitive) -> Primitive:
     """The primitive of nodes that wait for their values."""
-    return original.with_joint(_arrive)
+    return original.with_vjp_all(_arrive)
 
 
 def _arrive(g: Value, ticket: Ticket, *args: Value, needs: Sequence[bool], **params: Any) -> Sequence[Value]:

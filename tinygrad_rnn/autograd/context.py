@@ -11,8 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ArgumentTypeError, GraphError, InplaceError, ShapeRuntimeError
+from ..tape.inplace.versions import type_name
 from ..tape.multi_output import outputs_of
-from ..tape.node import Clock, Leaf, Node, _type_name
+from ..tape.node import Leaf, Node, VersionCounter
 from ..tape.sweep import FREED
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, DType, Shape
@@ -53,21 +54,21 @@ class Saved:
         self.data: Array = t._data
         self.node: Leaf | Node | None = None if output is not None else t._node
         self.output = output
-        self.clock: Clock = t._own_clock()
-        self.version = self.clock.count
+        self.versions: VersionCounter = t._own_versions()
+        self.version = self.versions.count
         self.what = what
 
     def unpack(self, ctx: FunctionCtx) -> Tensor:
-        if self.clock.count != self.version:
+        if self.versions.count != self.version:
             raise InplaceError(
                 "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                f"[{_type_name(self.data)} {list(self.data.shape)}], which is {self.what}, is at version "
-                f"{self.clock.count}; expected version {self.version} instead. Hint: write to a copy (x.clone()) or "
+                f"[{type_name(self.data)} {list(self.data.shape)}], which is {self.what}, is at version "
+                f"{self.versions.count}; expected version {self.version} instead. Hint: write to a copy (x.clone()) or "
                 "use the out-of-place form; autograd.detect_anomaly() shows the line that recorded the operation."
             )
         data = self.data.restore() if isinstance(self.data, Packed) else self.data
         t = wrap(data, self.node if self.output is None else ctx._output_node(self.output))
-        t._clock = self.clock
+        t._versions = self.versions
         return t
 
 

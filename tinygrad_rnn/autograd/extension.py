@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ArgumentError, ArgumentTypeError, GraphError, ShapeRuntimeError
 from ..ops import cast
-from ..tape import primitive as engine
+from ..tape import apply as engine
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
 from ..tape.primitive import REGISTRY

@@ -16,7 +16,7 @@ from ..errors import ArgumentTypeError, GraphError, ShapeRuntimeError, TinygradR
 from ..ops import cast, sum_to
 from ..tape.inplace.writes import check_write, commit
 from ..tape.modes import state, within
-from ..tape.node import Clock, Node
+from ..tape.node import Node, VersionCounter
 from ..tape.primitive import Primitive
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
@@ -157,7 +157,7 @@ def _record(
         ctx._outputs = tuple([(t._data.shape, t._data.dtype) if isinstance(t, Tensor) else None for t in outputs])
         ctx._tensors = tuple([isinstance(a, Tensor) for a in args])
         ctx._several = len(outputs) > 1
-        p = _primitive_of(cls, frees=bool(ctx._to_save))
+        p = _primitive_of(cls, bool(ctx._to_save))
         y = next(t._data for t in given if isinstance(t, Tensor))
         node = FunctionNode(p, parents, parents, {}, ctx, (), y.shape, y.dtype)
         ctx.adopt(node)
@@ -184,14 +184,16 @@ def _fresh(t: Any, args: Sequence[Any]) -> Any:
     """An output as a tensor that nobody else holds, over memory that is no input's."""
     if not isinstance(t, Tensor):
         return t
-    shared = t._node is not None or any(isinstance(a, Tensor) and (a is t or _same(a._clock, t._clock)) for a in args)
+    shared = t._node is not None or any(
+        isinstance(a, Tensor) and (a is t or _same(a._versions, t._versions)) for a in args
+    )
     out = wrap(array_module(t._data).array(t._data) if shared else t._data)
     if not shared:
-        out._clock = t._clock
+        out._versions = t._versions
     return out
 
 
-def _same(a: Clock | None, b: Clock | None) -> bool:
+def _same(a: VersionCounter | None, b: VersionCounter | None) -> bool:
     return a is not None and a is b
 
 
@@ -220,22 +222,22 @@ def _in(t: Tensor, outputs: Sequence[Any]) -> bool:
     return _among(t, outputs) is not None
 
 
-def _primitive_of(cls: type[Function], frees: bool) -> Primitive:
+def _primitive_of(cls: type[Function], saves_anything: bool) -> Primitive:
     """The primitive of a Function's calls, one for those that save tensors and one for the others."""
     made: dict[bool, Primitive] | None = cls.__dict__.get("_primitives")
     if made is None:
         made = {}
         cls._primitives = made  # type: ignore[attr-defined]
-    if frees not in made:
+    if saves_anything not in made:
 
-        def joint(g: Value, ctx: FunctionCtx, *parents: Any, needs: tuple[bool, ...]) -> list[Value]:
+        def vjp_all(g: Value, ctx: FunctionCtx, *parents: Any, needs: tuple[bool, ...]) -> list[Value]:
             return _pull(cls, g, ctx, parents, needs)
 
-        p = Primitive(cls.__name__, cls.forward, (), (), joint=joint, residual=frees, listed=False)
+        p = Primitive(cls.__name__, cls.forward, (), (), vjp_all=vjp_all, residual=saves_anything, listed=False)
         p.backward_name = cls.__name__ + "Backward"
         p.apply = cls.apply  # with which gradcheck replays the call
-        made[frees] = p
-    return made[frees]
+        made[saves_anything] = p
+    return made[saves_anything]
 
 
 # the backward pass -------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from ..backend import to_numpy
 from ..tape.hooks.node_hooks import stand_in
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
-from ..tape.observe.observer import Watching
+from ..tape.observe.watcher import Watching
 from ..tape.primitive import Primitive
 from ..tape.sweep import contributions
 from ..tape.tensor import Tensor, wrap
@@ -46,7 +46,7 @@ class saved_tensors_hooks(Watching):
             for saved in node.ans._saved:
                 if saved is not None:
                     saved.data = self._packed(saved.data)
-        elif node.primitive.frees and node.args is not None:
+        elif node.primitive.saves_anything and node.args is not None:
             node.args = tuple([self._packed(value) for value in node.args])
             node.ans = self._packed(node.ans)
             stand_in(node, _pull)
@@ -62,12 +62,6 @@ class saved_tensors_hooks(Watching):
             return Packed(self.pack_hook(wrap(value)), self.unpack_hook, value.shape, value.dtype)
         finally:
             here.watchers = watchers
-
-    def sweep_begins(self) -> None: ...
-
-    def reached(self, node: Node | Leaf, cotangent: Value) -> None: ...
-
-    def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value) -> None: ...
 
 
 def _pull(node: Node, original: Primitive, g: Value, needs: tuple[bool, ...], record: bool) -> Sequence[Value]:

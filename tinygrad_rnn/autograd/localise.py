@@ -20,7 +20,7 @@ from ..backend.quiet import seeded
 from ..errors import TinygradRnnError
 from ..source_line import Line, user_line
 from ..tape.backward import grad
-from ..tape.modes import watched
+from ..tape.modes import Watcher, watched
 from ..tape.node import Leaf, Node
 from ..tape.primitive import Primitive
 from ..tape.tensor import Tensor, wrap
@@ -88,7 +88,7 @@ class Suspect:
         )
 
 
-class _Recorder:
+class _Recorder(Watcher):
     """Keeps each node with its output and the user's line."""
 
     def __init__(self) -> None:
@@ -96,12 +96,6 @@ class _Recorder:
 
     def recorded(self, node: Node, output: Any) -> None:
         self.records.append((node, output, user_line()))
-
-    def sweep_begins(self) -> None: ...
-
-    def reached(self, node: Node | Leaf, cotangent: Any) -> None: ...
-
-    def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Any) -> None: ...
 
 
 def _everything(self: Primitive, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:

@@ -23,9 +23,9 @@ from ..backend import array_module, to_numpy
 from ..backend.quiet import unreported
 from ..errors import ArgumentError, TinygradRnnError
 from ..tape.backward import grad
-from ..tape.nested import leaves
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
+from .nested import leaves
 
 __all__ = [
     "METHODS",
@@ -63,7 +63,7 @@ class Problem:
     """A function together with the inputs at which it is looked at.
 
     Attributes:
-        func: takes ``args``; gives tensors, by themselves or in containers (see ``tape.nested``).
+        func: takes ``args``; gives tensors, by themselves or in containers (see ``autograd.nested``).
         args: tensors, containers of tensors, and anything else.
         inputs: the arguments with the tensors of a container in place of the container.
         wanted: positions of the inputs that require grad.

@@ -16,8 +16,8 @@ import numpy as np
 from ..backend import dtype
 from ..errors import ArgumentTypeError
 from ..ops import tensor, zeros
-from ..tape.tensor import Size, Tensor
-from ..typing import DType
+from ..tape.tensor import Tensor
+from ..typing import DType, Size
 
 __all__ = ["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor"]
 __all__ += ["IntTensor", "LongTensor", "ShortTensor"]

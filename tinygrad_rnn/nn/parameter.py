@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import Device, as_dtype, check_numbers, is_array, to_device, wanted
 from ..errors import ArgumentTypeError, GraphError
-from ..tape.defaults import defaults
+from ..tape.modes import defaults
 from ..tape.tensor import Tensor, as_array
 
 __all__ = ["Parameter", "UninitializedParameter", "empty", "is_lazy"]
@@ -37,11 +37,11 @@ class Parameter(Tensor):
             data = np.empty(0, defaults.dtype)
         if isinstance(data, Tensor):
             self._data = data._data
-            self._clock = data._own_clock()  # the memory is shared, so writes by either must be seen by both
+            self._versions = data._own_versions()  # the memory is shared, so writes by either must be seen by both
         elif is_array(data):
             check_numbers(data.dtype)
             self._data = as_array(data)
-            self._clock = None
+            self._versions = None
         else:
             raise ArgumentTypeError(
                 f"Parameter(): data must be a Tensor, not {type(data).__name__}. Make one with tinygrad_rnn.tensor(...)"

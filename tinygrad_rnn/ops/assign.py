@@ -14,10 +14,11 @@ import numpy as np
 
 from ..backend import NUMBERS, array_module, class_name, is_array, on_gpu, tensor_type, to_device
 from ..errors import ArgumentTypeError, InplaceError, ShapeRuntimeError
+from ..tape.apply import primitive
 from ..tape.inplace.writes import Erased, check_memory, check_write, commit, stamped
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
-from ..tape.primitive import REGISTRY, primitive
+from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor, as_array
 from ..typing import Array, Shape, Value
 from .dtypes import cast, fitting
@@ -53,7 +54,7 @@ def _setitem_vjps(
     return [Erased(g, lambda total: total.__setitem__(index, 0)), of_v]
 
 
-assign = primitive("setitem", _replaced, joint=_setitem_vjps, doc="``a`` with ``v`` in place of ``a[index]``.")
+assign = primitive("setitem", _replaced, vjp_all=_setitem_vjps, doc="``a`` with ``v`` in place of ``a[index]``.")
 SETITEM = REGISTRY["setitem"]
 SETITEM.backward_name = "IndexPutBackward0"
 

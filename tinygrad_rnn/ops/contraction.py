@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentTypeError, ShapeRuntimeError
-from ..tape.primitive import primitive
+from ..tape.apply import primitive
 from ..typing import Array, Value
 from .diagonals import diagonal
 from .reduce import sum

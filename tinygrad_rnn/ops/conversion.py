@@ -21,8 +21,8 @@ from ..backend import (
     to_device,
 )
 from ..errors import ArgumentError, ArgumentRuntimeError, ArgumentTypeError, GraphError, ShapeRuntimeError
-from ..tape.defaults import defaults
-from ..tape.primitive import primitive
+from ..tape.apply import primitive
+from ..tape.modes import defaults
 from ..tape.tensor import Tensor, wrap
 from ..typing import Value
 from .dtypes import cast
@@ -180,7 +180,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
 
 def _bytes_as(self: Tensor, dtype: Any) -> Tensor:
     out = wrap(self._data.view(dtype))
-    out._clock = self._own_clock()
+    out._versions = self._own_versions()
     return out
 
 
@@ -229,14 +229,14 @@ def reduce_ex(self: Tensor, protocol: Any) -> Any:
 def restored(kind: type[Tensor], values: Any, requires_grad: bool) -> Tensor:
     """The leaf that was pickled."""
     out = kind.__new__(kind)
-    out._data, out._node, out._clock = values, None, None
+    out._data, out._node, out._versions = values, None, None
     return out.requires_grad_() if requires_grad else out
 
 
 def shallow(self: Tensor) -> Tensor:
     """A leaf over the same memory, writes to which both see."""
     out = restored(type(self), self._data, self.requires_grad)
-    out._clock = self._own_clock()
+    out._versions = self._own_versions()
     return out
 
 

@@ -13,8 +13,7 @@ from ..backend import Device, array_module, as_dtype, check_numbers, is_array, n
 from ..backend.gpu import cupy_access
 from ..backend.quiet import converted, unreported
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, ShapeRuntimeError
-from ..tape.defaults import defaults
-from ..tape.modes import quietly
+from ..tape.modes import defaults, quietly
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, DType, Value
 from .dtypes import common_type, fitting, number_type

@@ -17,7 +17,7 @@ import numpy as np
 
 from ..backend import array_module, as_dtype, not_implemented, to_numpy
 from ..errors import ShapeRuntimeError
-from ..tape.primitive import primitive
+from ..tape.apply import primitive
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
 from .dtypes import cast, in_single

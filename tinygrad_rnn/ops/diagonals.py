@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import array_module, as_dtype, not_implemented
 from ..errors import ShapeRuntimeError
-from ..tape.primitive import primitive
+from ..tape.apply import primitive
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Shape, Value
 from .elementwise import where

@@ -17,8 +17,8 @@ import numpy as np
 from ..backend import NUMBERS, as_dtype, check_numbers, dtype, is_array
 from ..backend.quiet import converted
 from ..errors import ArgumentTypeError, DtypeError, NumberTooLarge
-from ..tape.defaults import defaults
-from ..tape.primitive import primitive
+from ..tape.apply import primitive
+from ..tape.modes import defaults
 from ..tape.tensor import Tensor, wrap
 from ..typing import DType, Value
 

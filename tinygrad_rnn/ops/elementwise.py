@@ -14,8 +14,8 @@ import numpy as np
 from ..backend import array_module, scalar_name
 from ..backend.quiet import converted
 from ..errors import ArgumentTypeError, DtypeError, UnsupportedDtype
-from ..tape.defaults import defaults
-from ..tape.primitive import binary, primitive, unary
+from ..tape.apply import binary, primitive, unary
+from ..tape.modes import defaults
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
 from .dtypes import cast, fitting, in_single, mixed_type, promote

@@ -14,10 +14,11 @@ from ..backend import array_module, as_dtype, is_array, tensor_type
 from ..errors import ArgumentTypeError, DtypeError, IndexOutOfRange, IndexRuntimeError, ShapeRuntimeError
 from ..kernels.scatter_add import add_at
 from ..source_line import warn_user
+from ..tape.apply import primitive
 from ..tape.forward_errors import fail
 from ..tape.inplace.views import shown
 from ..tape.partial_gradient import Part
-from ..tape.primitive import REGISTRY, primitive
+from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor
 from ..typing import Array, DType, Shape, Value
 from .nondifferentiable import plain
@@ -84,7 +85,7 @@ def _place_all_vjps(
 
 
 _place_all = primitive(
-    "place_all", _zeros_with_all, joint=_place_all_vjps, doc="Zeros of ``shape`` with each part added at its index."
+    "place_all", _zeros_with_all, vjp_all=_place_all_vjps, doc="Zeros of ``shape`` with each part added at its index."
 )
 
 

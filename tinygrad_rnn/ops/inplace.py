@@ -19,7 +19,7 @@ from ..tape.hooks.tensor_hooks import move_retained
 from ..tape.inplace.views import become_view, leave_family
 from ..tape.inplace.writes import check_memory, check_write, commit, stamped
 from ..tape.modes import quietly, state
-from ..tape.node import Clock
+from ..tape.node import VersionCounter
 from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array
@@ -57,7 +57,7 @@ def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
         check_memory(self, name)
         check_write(self, name, False)
         history = state.here.recording and (self._node is not None or _recorded(args) or _recorded(kwargs.values()))
-        if not history and ufunc is not None and not kwargs and _direct(ufunc, self._data, args, self._clock):
+        if not history and ufunc is not None and not kwargs and _direct(ufunc, self._data, args, self._versions):
             return commit(self, None, name)
         old, args, kwargs = _stand_ins(self, args, kwargs, history and not _unread(known, self, args))
         out = f(old, *args, **kwargs)
@@ -94,7 +94,7 @@ def _plain(name: str, ufunc: np.ufunc, general: Callable[..., Any]) -> Callable[
                     if not takes_alpha or type(scale) is not float or kind is not Tensor or len(kwargs) > 1:
                         return rest[0](self, *args, **kwargs)
                     other = _scaled(other, scale)
-                if _direct(ufunc, self._data, (other,), self._clock):
+                if _direct(ufunc, self._data, (other,), self._versions):
                     return stamped(self, name)
         return rest[0](self, *args, **kwargs)
 
@@ -117,12 +117,12 @@ def _recorded(values: Iterable[Any]) -> bool:
     return False
 
 
-def _direct(ufunc: np.ufunc, data: Array, args: tuple[Any, ...], clock: Clock | None) -> bool:
+def _direct(ufunc: np.ufunc, data: Array, args: tuple[Any, ...], versions: VersionCounter | None) -> bool:
     """Let NumPy write straight into the memory, where nothing is recorded and no types mix; False if it did not."""
     values = []
     for a in args:
         if isinstance(a, Tensor):
-            if a._data.dtype != data.dtype or (clock is not None and a._clock is clock):
+            if a._data.dtype != data.dtype or (versions is not None and a._versions is versions):
                 return False
             values.append(a._data)
         elif type(a) is float or type(a) is int:
@@ -150,10 +150,10 @@ def _stand_ins(
     self: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], kept: bool
 ) -> tuple[Tensor, tuple[Any, ...], dict[str, Any]]:
     """The old value, and in place of arguments in the same memory copies with their history."""
-    clock = self._clock
+    versions = self._versions
 
     def apart(a: Any) -> Any:
-        if isinstance(a, Tensor) and (a is self or (clock is not None and a._clock is clock)):
+        if isinstance(a, Tensor) and (a is self or (versions is not None and a._versions is versions)):
             return wrap(a._data.copy(), a._node)
         return a
 

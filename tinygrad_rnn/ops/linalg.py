@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backend import is_array, not_implemented, on_gpu
 from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
-from ..tape.primitive import binary, primitive
+from ..tape.apply import binary, primitive
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Shape, Value
 from .contraction import tensordot
@@ -162,7 +162,7 @@ _linear_primitive = primitive(
         lambda g, y, x, weight, bias: sum(rows_of(g), 0),
     ),
     ("b", "a", ""),
-    fresh=True,
+    gives_new=True,
 )
 
 

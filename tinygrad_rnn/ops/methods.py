@@ -25,6 +25,7 @@ from . import (
     diagonals,
     dlpack,
     elementwise,
+    host_values,
     index,
     inplace,
     linalg,
@@ -241,3 +242,4 @@ def bind(table: dict[str, Any]) -> None:
 
 
 bind(METHODS)
+bind(host_values.METHODS)

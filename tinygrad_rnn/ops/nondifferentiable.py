@@ -7,9 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import NoDerivative
+from ..tape.apply import NO_PARAMS, record
 from ..tape.forward_errors import fail
 from ..tape.modes import quietly, state
-from ..tape.primitive import NO_PARAMS, Primitive, record
+from ..tape.primitive import Primitive
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
 

@@ -63,7 +63,7 @@ def raw(value: Any) -> Any:
 def shown(result: Any, tensors: list[Tensor]) -> Any:
     """A result of NumPy's with tensors in place of arrays.
 
-    One over the memory of an argument shares its clock: a write to either is seen by whoever saved the other.
+    One over the memory of an argument shares its version counter: a write to either is seen by whoever saved the other.
     """
 
     def show(x: Any) -> Any:
@@ -74,7 +74,7 @@ def shown(result: Any, tensors: list[Tensor]) -> Any:
         out = wrap(as_array(x))
         for t in tensors:
             if array_module(t._data).may_share_memory(t._data, out._data):
-                out._clock = t._own_clock()
+                out._versions = t._own_versions()
         return out
 
     return each(result, show)

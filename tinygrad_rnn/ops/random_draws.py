@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backend import as_dtype, to_device, to_numpy, wanted
 from ..errors import ArgumentRuntimeError, ArgumentTypeError
-from ..tape.defaults import defaults
+from ..tape.modes import defaults
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape
 from .creation import finish

@@ -11,9 +11,9 @@ import numpy as np
 
 from ..backend import array_module
 from ..errors import ShapeRuntimeError, UnsupportedDtype
-from ..tape.primitive import primitive
-from ..tape.tensor import Size, Tensor, wrap
-from ..typing import Array, Shape, Value
+from ..tape.apply import primitive
+from ..tape.tensor import Tensor, wrap
+from ..typing import Array, Shape, Size, Value
 from .index import getitem
 from .reduce import sum
 from .shape import axes_of, axis_of, broadcast_to, cat, flatten, permute, reshape, sizes_of, swapaxes

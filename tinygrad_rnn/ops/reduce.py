@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import array_module, as_dtype, not_implemented, scalar_name
 from ..errors import DtypeError, IndexOutOfRange, ShapeRuntimeError
-from ..tape.primitive import primitive
+from ..tape.apply import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
 from .dtypes import cast, in_single

@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backend import not_implemented, only
 from ..errors import ArgumentRuntimeError, UnsupportedDtype
-from ..tape.primitive import binary, primitive, unary
+from ..tape.apply import binary, primitive, unary
 from ..tape.tensor import Tensor
 from ..typing import Array, Value
 from .dtypes import cast, mixed_type, promote

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..kernels.scatter_add import add_at
-from ..tape.primitive import primitive
+from ..tape.apply import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Value
 from .assign import setitem

@@ -15,7 +15,7 @@ import numpy as np
 from ..backend import array_module
 from ..backend.gpu.device_copies import joined
 from ..errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
-from ..tape.primitive import primitive
+from ..tape.apply import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
 from .dtypes import cast, in_single, mixed_type, whole
@@ -184,7 +184,7 @@ _reshape = primitive(
     (lambda g, y, a, shape: g.reshape(a.shape),),
     ("",),
     view=True,
-    passes=True,
+    reshapes_only=True,
 )
 
 
@@ -342,8 +342,8 @@ def _joined(*parts: Array, dim: int, sizes: Shape = ()) -> Array:
     return joined(array_module(parts[0]), parts, dim)
 
 
-_cat = primitive("cat", _joined, joint=_cat_vjp)
-_stack = primitive("stack", _stacked, joint=_stack_vjp)
+_cat = primitive("cat", _joined, vjp_all=_cat_vjp)
+_stack = primitive("stack", _stacked, vjp_all=_stack_vjp)
 
 
 def cat(tensors: Sequence[Value], dim: int = 0) -> Value:

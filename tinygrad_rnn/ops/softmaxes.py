@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import as_dtype, not_implemented
-from ..tape.primitive import primitive
+from ..tape.apply import primitive
 from ..typing import Array, Value
 from .dtypes import cast, in_single
 from .elementwise import exp

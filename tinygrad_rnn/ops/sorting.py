@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend import array_module, not_implemented, only
 from ..errors import DtypeError, IndexOutOfRange, ShapeRuntimeError
-from ..tape.primitive import primitive
+from ..tape.apply import primitive
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
 from .dtypes import cast

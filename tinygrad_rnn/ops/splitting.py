@@ -139,7 +139,7 @@ def _entries_vjp(gs: Sequence[Array | None], _: None, a: Array, *, needs: Sequen
     return [joined(xp, parts, 0).reshape(a.shape)]
 
 
-_entries = fused("entries", lambda a: (tuple(a), None), _entries_vjp, unbind, fresh=True)
+_entries = fused("entries", lambda a: (tuple(a), None), _entries_vjp, unbind, gives_new=True)
 
 
 def entries(a: Tensor) -> tuple[Tensor, ...]:
@@ -151,5 +151,5 @@ def entries(a: Tensor) -> tuple[Tensor, ...]:
         return unbind(a)
     found: tuple[Tensor, ...] = _entries(a)
     for entry in found:
-        entry._clock = a._clock or a._own_clock()  # their memory is that of ``a``: a write to it makes them stale
+        entry._versions = a._versions or a._own_versions()  # a write to ``a`` makes them stale: its memory is theirs
     return found

@@ -11,7 +11,7 @@ import numpy as np
 from ..backend import as_dtype, scalar_name
 from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..source_line import warn_user
-from ..tape.primitive import primitive, unary
+from ..tape.apply import primitive, unary
 from ..typing import Array, DType, Shape, Value
 from .dtypes import cast, in_single, single
 from .elementwise import abs, sign, where

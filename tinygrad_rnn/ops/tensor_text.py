@@ -15,7 +15,7 @@ import numpy as np
 
 from ..backend import array_module, to_numpy
 from ..errors import ArgumentTypeError
-from ..tape.defaults import defaults
+from ..tape.modes import defaults
 from ..tape.node import Leaf
 from ..tape.tensor import Tensor
 from ..typing import Array

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import only
-from ..tape.primitive import binary, primitive, unary
+from ..tape.apply import binary, primitive, unary
 from ..typing import Array, Value
 from .dtypes import in_single
 from .elementwise import both_floating, promote_floating, sigmoid, where

@@ -21,8 +21,8 @@ from ..backend.dtypes import DTYPES
 from ..backend.random.generator import Generator
 from ..errors import CheckpointError
 from ..nn import Parameter
-from ..tape.tensor import Size, Tensor, wrap
-from ..typing import Array
+from ..tape.tensor import Tensor, wrap
+from ..typing import Array, Size
 from .objects import Builder, damaged, find
 from .plain import MAKERS, TYPES, scalar_of
 from .safetensors import printable

@@ -49,8 +49,8 @@ from ..backend import Device, dtype, is_array, to_numpy
 from ..backend.random.generator import Generator
 from ..errors import ArgumentError, ArgumentTypeError
 from ..nn import Parameter, UninitializedParameter
-from ..tape.tensor import Size, Tensor
-from ..typing import Array
+from ..tape.tensor import Tensor
+from ..typing import Array, Size
 from .allowed import full_name, name_of
 from .objects import own_name, take_apart
 from .plain import KINDS, NAMES_OF_TYPES, scalar_parts

@@ -12,6 +12,7 @@ from ..errors import ArgumentError, ArgumentTypeError, GraphError, ShapeRuntimeE
 from ..typing import Value
 from .node import Leaf, Node
 from .observe.leaks import note_backward
+from .sums import accumulate
 from .sweep import AnyNode, sweep
 from .tensor import Tensor, as_array, wrap
 
@@ -59,27 +60,6 @@ def backward(
                 hook(t)
 
     sweep(seeds, deliver, keep=keep, record=create_graph, wanted=wanted)
-
-
-def accumulate(t: Tensor, total: Value, owned: bool, recorded: bool) -> None:
-    """``t.grad += total``, never keeping an array that somebody else may write to."""
-    before = getattr(t, "_grad", None)
-    if recorded:
-        if before is None:  # one cotangent may be that of several leaves, or the seed, or expanded
-            kept = total.contiguous()
-            t._grad = kept if kept is not total else total.clone()
-        else:
-            t._grad = before + total
-    elif before is None:
-        array = as_array(total)
-        if not owned or not array.flags.c_contiguous:
-            array = array_module(array).array(array, order="C")
-        t._grad = wrap(array)
-    elif before._node is not None:
-        t._grad = wrap(before._data + total)
-    else:
-        before._data += total
-        before._touch()
 
 
 def grad(

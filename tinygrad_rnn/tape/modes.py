@@ -1,4 +1,4 @@
-"""What is switched on in this thread: whether operations are recorded, and who watches them being recorded.
+"""Modes of a thread: whether operations are recorded, and who watches them; and defaults of the process.
 
 Each mode is a context manager, a decorator and safe against exceptions; each thread starts with recording on.  One
 mode object may be used by several threads at once, within itself, and by generators that are resumed out of order.
@@ -21,18 +21,57 @@ import inspect
 from _thread import _local as local  # threading's own, without the 0.5 ms that the rest of it takes to load
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
+
+import numpy as np
 
 from ..backend.quiet import QUIET, numpy_errors
 from ..errors import ArgumentTypeError
+from ..typing import Value
+from .node import Leaf, Node
 
-if TYPE_CHECKING:
-    from .observe.observer import Watcher
-
-__all__ = ["enable_grad", "inference_mode", "is_grad_enabled", "nested", "no_grad", "quietly", "set_grad_enabled"]
-__all__ += ["state", "watched", "within"]
+__all__ = ["Watcher", "defaults", "enable_grad", "inference_mode", "is_grad_enabled", "nested", "no_grad", "quietly"]
+__all__ += ["set_grad_enabled", "state", "watched", "within"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Defaults:
+    """Process-wide defaults.
+
+    Attributes:
+        dtype: the float type of Python floats, and of integers that enter a function such as ``exp``.
+        warned_of_float: whether the one warning about ``float(t)`` where ``t`` requires grad was given.
+    """
+
+    dtype: np.dtype[Any] = np.dtype(np.float32)
+    warned_of_float = False
+
+
+defaults = _Defaults()
+
+
+class Watcher:
+    """Sees each node as it is recorded, and each move of a backward sweep; a subclass overrides what it wants to see.
+
+    It gets the engine's own objects and changes none of them.  Where nothing watches, the engine pays for one test of
+    an empty tuple.
+    """
+
+    def recorded(self, node: Node, output: Value) -> None:
+        """A node was just recorded, with its output as a raw array (a tuple of them for a fused primitive)."""
+
+    def sweep_begins(self) -> None:
+        """A backward sweep starts."""
+
+    def reached(self, node: Node | Leaf, cotangent: Value) -> None:
+        """The sweep reached a node: ``cotangent`` is the complete sum of its uses' contributions."""
+
+    def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value) -> None:
+        """The vjp of ``node`` for its argument ``position`` gave ``contribution`` to ``parent``."""
+
+    def sweep_ends(self, error: BaseException | None) -> None:
+        """The sweep that began last is over, or failed with ``error``.  (A vjp may itself sweep: they nest.)"""
 
 
 class Here:

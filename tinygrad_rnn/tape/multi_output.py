@@ -6,15 +6,18 @@ puts its cotangent into that list, so to the sweep a fused primitive looks like 
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..typing import Array, Params, Value
+from .apply import named, primitive
 from .modes import quietly, state
 from .node import Leaf, Node
 from .partial_gradient import Part
-from .primitive import Primitive, named, primitive
+from .primitive import Primitive
+from .sweep import cotangents
 from .tensor import Tensor, as_array, wrap
 
 __all__ = ["fused", "outputs_of"]
@@ -46,8 +49,6 @@ OUTPUT = Primitive(
 @functools.lru_cache(maxsize=1024)
 def outputs_of(name: str) -> Primitive:
     """The primitive of the outputs of an operation with several, under the operation's own name."""
-    import copy
-
     p = copy.copy(OUTPUT)
     p.backward_name = name
     return p
@@ -69,7 +70,7 @@ def fused(
     vjp: Callable[..., Sequence[Array | None]],
     reference: Callable[..., tuple[Value, ...]],
     *,
-    fresh: bool = False,
+    gives_new: bool = False,
     kept: bool = True,
     doc: str | None = None,
 ) -> Callable[..., tuple[Any, ...]]:
@@ -82,7 +83,7 @@ def fused(
             for an output that no gradient reached, ``needs`` says for each argument whether its cotangent is wanted.
         reference: the same computation in ordinary operations.  Its own vjp is used where the backward pass is
             itself recorded (``create_graph=True``), which gives every higher order.
-        fresh: the cotangents that ``vjp`` gives are new arrays, none of which shares memory with another or with an
+        gives_new: the cotangents that ``vjp`` gives are new arrays, none of which shares memory with another or with an
             argument: a leaf keeps them as its gradient, without a copy.
         kept: the residual may share memory with the outputs, which then must not be written to before the backward
             pass.
@@ -91,8 +92,6 @@ def fused(
     """
 
     def recorded_vjp(gs: list[Value], residual: Any, *args: Value, needs: Sequence[bool], **params: Any) -> list[Value]:
-        from .sweep import cotangents
-
         # An alias per argument: a tensor given twice must get two cotangents, not twice their sum.
         inputs = [alias(a) if need else a for a, need in zip(args, needs, strict=True)]
         outputs = reference(*inputs, **params)
@@ -101,7 +100,7 @@ def fused(
         found = iter(cotangents(seeds, wanted, record=True))
         return [next(found) if need else None for need in needs]
 
-    p = Primitive(name, forward, (), (), joint=vjp, recorded_joint=recorded_vjp, residual=True, fresh=fresh)
+    p = Primitive(name, forward, (), (), vjp_all=vjp, recorded_vjp_all=recorded_vjp, residual=True, gives_new=gives_new)
 
     def apply(*args: Any, **params: Any) -> tuple[Any, ...]:
         values: list[Any] = []
@@ -124,8 +123,8 @@ def fused(
         if needed and here.recording:
             y = results[0]._data
             watched = (*args, *results) if kept else args
-            clocks = tuple([(t._clock or t._own_clock()) if isinstance(t, Tensor) else None for t in watched])
-            node = Node(p, tuple(parents), tuple(values), params, residual, clocks, y.shape, y.dtype)
+            versions = tuple([(t._versions or t._own_versions()) if isinstance(t, Tensor) else None for t in watched])
+            node = Node(p, tuple(parents), tuple(values), params, residual, versions, y.shape, y.dtype)
             for watcher in here.watchers:
                 watcher.recorded(node, outputs)
             output = outputs_of(p.backward_name)

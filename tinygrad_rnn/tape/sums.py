@@ -23,12 +23,13 @@ from typing import Any
 
 import numpy as np
 
+from ..backend import array_module
 from ..typing import Value
 from .node import Leaf, Node
 from .partial_gradient import Part
-from .tensor import as_array
+from .tensor import Tensor, as_array, wrap
 
-__all__ = ["Add", "Parts", "Totals", "adding_arrays", "adding_tensors"]
+__all__ = ["Add", "Parts", "Totals", "accumulate", "adding_arrays", "adding_tensors"]
 
 ndarray = np.ndarray
 Totals = dict[int, list[Any]]
@@ -101,3 +102,24 @@ def adding_tensors(heap: list[int], totals: Totals) -> Add:
             total[1:] = before + contribution, True
 
     return add
+
+
+def accumulate(t: Tensor, total: Value, may_write: bool, recorded: bool) -> None:
+    """``t.grad += total``, without keeping an array that others may write to."""
+    before = getattr(t, "_grad", None)
+    if recorded:
+        if before is None:  # one cotangent may be that of several leaves, or the seed, or expanded
+            kept = total.contiguous()
+            t._grad = kept if kept is not total else total.clone()
+        else:
+            t._grad = before + total
+    elif before is None:
+        array = as_array(total)
+        if not may_write or not array.flags.c_contiguous:
+            array = array_module(array).array(array, order="C")
+        t._grad = wrap(array)
+    elif before._node is not None:
+        t._grad = wrap(before._data + total)
+    else:
+        before._data += total
+        before._touch()

@@ -21,10 +21,8 @@ from heapq import heappop
 from ..backend.quiet import QUIET, numpy_errors
 from ..errors import GraphError
 from ..typing import Value
-from .hooks.tensor_hooks import run_hooks
-from .modes import state
+from .modes import Watcher, state
 from .node import Leaf, Node, writes
-from .observe.observer import Watcher
 from .primitive import Primitive
 from .sums import Parts, Totals, adding_arrays, adding_tensors
 from .tensor import wrap
@@ -83,8 +81,7 @@ def sweep(
         numpy_errors.set(errors)
         try:
             for watcher in watchers:
-                if hasattr(watcher, "sweep_ends"):
-                    watcher.sweep_ends(failure)
+                watcher.sweep_ends(failure)
         finally:
             del failure  # which holds this frame
 
@@ -115,7 +112,7 @@ def _visit(
         if record and type(g) is Parts:
             g = g.sum()
         if node.hooks:
-            g, may_write = run_hooks(node, g, record), False
+            g, may_write = node.hooks.run(g, record), False
         if watchers:  # an empty loop would cost 20 ns
             for watcher in watchers:
                 watcher.reached(node, g)
@@ -129,7 +126,7 @@ def _visit(
         if args is None:
             raise _freed(node)
         if index < writes.latest:
-            node.check_fresh()
+            node.check_saved()
         arity = primitive.arity if simple else 0
         # Arity 2 and 1 are the third case with its loop unrolled: without them an update of a loop over small
         # arrays takes 4 to 13 % longer.
@@ -142,17 +139,17 @@ def _visit(
         elif arity == 1:
             vjp, params = primitive.raw_vjps[0], node.params
             contribution = vjp(g, node.ans, args[0], **params) if params else vjp(g, node.ans, args[0])
-            add(parents[0], contribution, may_write, may_write and primitive.passes)
+            add(parents[0], contribution, may_write, may_write and primitive.reshapes_only)
         else:
             needs = tuple([p is not None and (on_way is None or p.index in on_way) for p in parents])
-            is_new = alone and (primitive.fresh or (may_write and primitive.passes))
+            is_new = alone and (primitive.gives_new or (may_write and primitive.reshapes_only))
             may_write = may_write and alone
             for position, contribution in enumerate(contributions(node, primitive, g, needs, record)):
                 if contribution is not None and needs[position]:
                     for watcher in watchers:
                         watcher.contributed(node, position, parents[position], contribution)
                     add(parents[position], contribution, may_write, is_new)
-        if not keep and primitive.frees:
+        if not keep and primitive.saves_anything:
             node.args = node.ans = None
 
 
@@ -163,10 +160,10 @@ def contributions(node: Node, primitive: Primitive, g: Value, needs: tuple[bool,
     """
     args, ans = node_inputs(node, primitive) if record else (node.args, node.ans)
     assert args is not None
-    if primitive.joint is not None:
-        joint = primitive.recorded_joint if record else primitive.joint
-        assert joint is not None
-        return joint(g, ans, *args, needs=needs, **node.params)
+    if primitive.vjp_all is not None:
+        vjp_all = primitive.recorded_vjp_all if record else primitive.vjp_all
+        assert vjp_all is not None
+        return vjp_all(g, ans, *args, needs=needs, **node.params)
     return [
         vjp(g, ans, *args, **node.params) if need and vjp is not None else None
         for vjp, need in zip(primitive.vjps if record else primitive.raw_vjps, needs, strict=False)
@@ -189,14 +186,14 @@ def node_inputs(node: Node, primitive: Primitive) -> tuple[Sequence[Value], Valu
     assert node.args is not None
     args = list(node.args)
     for position, (value, parent) in enumerate(zip(args, node.parents, strict=True)):
-        clock = node.clocks[position] if node.clocks else None
-        if value is not parent and (parent is not None or clock is not None):
+        versions = node.versions[position] if node.versions else None
+        if value is not parent and (parent is not None or versions is not None):
             args[position] = t = wrap(value, parent)
-            t._clock = clock
+            t._versions = versions
     ans = node.ans
-    if ans is not None and primitive.joint is None:
+    if ans is not None and primitive.vjp_all is None:
         ans = wrap(ans, node)
-        ans._clock = node.clocks[-1]
+        ans._versions = node.versions[-1]
     return args, ans
 
 

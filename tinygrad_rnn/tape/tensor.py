@@ -1,8 +1,8 @@
 """Tensor: a raw array, and the node that says how it was computed.
 
-This file holds what a tensor *is*.  What one can do with it (operators, ``sum``, ``backward`` ...) lives in
-``ops`` and ``tape.backward`` and is bound to the class in one named place, ``ops/methods.py``, because
-operations need Tensor and Tensor needs operations.
+This file holds what a tensor *is*.  What can be done with it (operators, ``sum``, ``backward`` ...) is bound to the
+class by ``ops/methods.py``, because operations need Tensor and Tensor needs operations.  Views, writes in place and
+hooks attach themselves: see ``inplace/`` and ``hooks/``.
 """
 
 from __future__ import annotations
@@ -11,40 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..backend import DTYPES, Device, array_device, array_module, check_numbers, dtype, is_array, shown, to_numpy
+from ..backend import DTYPES, Device, array_device, array_module, check_numbers, dtype, is_array, shown
 from ..backend.quiet import unreported
-from ..errors import ArgumentError, ArgumentTypeError, DtypeError, GraphError, ShapeError, ShapeRuntimeError
+from ..errors import ArgumentTypeError, DtypeError, GraphError, ShapeRuntimeError
 from ..source_line import warn_user
-from ..typing import Array, DType, Params
-from .defaults import defaults
-from .modes import state
-from .node import Clock, Leaf, Node, stamp_write
+from ..typing import Array, DType, Params, Size
+from .node import Leaf, Node, VersionCounter
+from .primitive import Primitive
 
 if TYPE_CHECKING:
-    from .primitive import Primitive
+    from ..typing import Operators
+else:
+    Operators = object
 
-__all__ = ["Size", "Tensor", "as_array", "wrap"]
+__all__ = ["Tensor", "as_array", "check_differentiable", "wrap"]
 
 ndarray = np.ndarray
 
 
-class Size(tuple[int, ...]):
-    """The shape of a tensor: a tuple that can also say how many entries there are."""
-
-    __slots__ = ()
-
-    def numel(self) -> int:
-        """The product of the axis lengths."""
-        n = 1
-        for length in self:
-            n *= length
-        return n
-
-    def __repr__(self) -> str:
-        return f"torch.Size([{', '.join(map(str, self))}])"
-
-
-def _check_differentiable(dtype: DType) -> None:
+def check_differentiable(dtype: DType) -> None:
     if dtype.kind != "f":
         remedy = "keep the real and the imaginary part as two tensors" if dtype.kind == "c" else "convert it: x.float()"
         raise DtypeError(
@@ -59,7 +44,7 @@ USE_DETACH = (
 )
 
 
-class Tensor:
+class Tensor(Operators):
     """An array whose history can be recorded.
 
     Made by :func:`tinygrad_rnn.tensor` and by operations.  Called directly it is PyTorch's legacy
@@ -73,11 +58,11 @@ class Tensor:
     tensor([2., 4.])
     """
 
-    __slots__ = ("__weakref__", "_clock", "_data", "_grad", "_node", "_retain", "_view")
+    __slots__ = ("__weakref__", "_versions", "_data", "_grad", "_node", "_retain", "_view")
 
     _data: Array
     _node: Leaf | Node | None
-    _clock: Clock | None
+    _versions: VersionCounter | None
     _view: tuple[Tensor, Primitive, Params, bool]  # parent, how it was taken, whether that was recorded; see views
 
     def __init__(self, *args: Any) -> None:
@@ -93,7 +78,7 @@ class Tensor:
         else:
             raise ArgumentTypeError("Tensor(): expected sizes, a sequence of values, or one array")
         self._node = None
-        self._clock = None
+        self._versions = None
 
     # what it is ------------------------------------------------------------------------------------------
 
@@ -134,7 +119,14 @@ class Tensor:
     @property
     def _version(self) -> int:
         """How often this memory was written in place."""
-        return 0 if self._clock is None else self._clock.count
+        return 0 if self._versions is None else self._versions.count
+
+    def _own_versions(self) -> VersionCounter:
+        """The version counter of this memory, made when it is first needed."""
+        versions = self._versions
+        if versions is None:
+            versions = self._versions = VersionCounter()
+        return versions
 
     # its place in the graph --------------------------------------------------------------------------------
 
@@ -158,7 +150,7 @@ class Tensor:
             GraphError: switched off on a computed tensor (use ``detach``).
         """
         if requires_grad and self._node is None:
-            _check_differentiable(self._data.dtype)
+            check_differentiable(self._data.dtype)
             self._node = Leaf(self, self._data.shape, self._data.dtype)
         elif not requires_grad and self._node is not None:
             if not self.is_leaf:
@@ -216,217 +208,14 @@ class Tensor:
         """Whether ``retain_grad`` was called on this computed tensor."""
         return getattr(self, "_retain", False)
 
-    def detach(self) -> Tensor:
-        """The same memory as a tensor without history: what comes after does not reach what came before."""
-        if not getattr(self._data.flags, "writeable", True):
-            from .inplace.views import unlock
-
-            unlock(self)
-        out = wrap(self._data)
-        out._clock = self._own_clock()
-        return out
-
-    def detach_(self) -> Tensor:
-        """Forget this tensor's own history.  Its views keep theirs; a view is from now on none.
-
-        What was computed from it before keeps its history, and its gradient.
-
-        >>> import tinygrad_rnn as tg
-        >>> w = tg.tensor(3.0, requires_grad=True)
-        >>> b = 2 * w
-        >>> c = b * b
-        >>> b.detach_()
-        tensor(6.)
-        >>> c.backward()
-        >>> w.grad
-        tensor(24.)
-        """
-        from .inplace.views import leave_family
-
-        leave_family(self)
-        self._node = None
-        return self
-
-    @property
-    def data(self) -> Tensor:
-        """The same memory without history.  Writes through it are seen by the check for stale saved values."""
-        return self.detach()
-
-    @data.setter
-    def data(self, value: Tensor) -> None:
-        """Other memory, shared with ``value``.  What was saved of the old stays as it was, and so do views of it."""
-        from .inplace.views import leave_family
-
-        if isinstance(self._node, Leaf) and value._data.dtype.kind != "f":
-            if value._data.dtype.kind != "c":
-                raise DtypeError(
-                    "data set to a tensor that requires gradients must be floating point or complex dtype, and this "
-                    f"one is {value.dtype}. Switch them off first: requires_grad_(False)"
-                )
-            _check_differentiable(value._data.dtype)
-        leave_family(self)
-        self._data, self._clock = value._data, value._own_clock()
-        if isinstance(self._node, Leaf):
-            self._node.shape = value._data.shape
-            self._node.dtype = value._data.dtype
-
-    # writes in place ---------------------------------------------------------------------------------------
-
-    def _own_clock(self) -> Clock:
-        """The clock of this memory, made when it is first needed."""
-        clock = self._clock
-        if clock is None:
-            clock = self._clock = Clock()
-        return clock
-
-    def _is_view(self) -> bool:
-        """Whether it shares memory with a tensor that it was taken from (and is not detached from it)."""
-        return getattr(self, "_view", None) is not None
-
-    @property
-    def _base(self) -> Tensor | None:
-        """The tensor whose memory a view shows, itself no view; None if this is none."""
-        from .inplace.views import ancestry
-
-        return ancestry(self)[-1] if self._is_view() else None
-
-    def _touch(self) -> None:
-        """Declare that ``_data`` was just written in place."""
-        stamp_write(self._own_clock(), self._data)
-
-    # to plain Python and NumPy -------------------------------------------------------------------------------
-
-    def numpy(self, *, force: bool = False) -> Any:
-        """The values as a NumPy array, sharing memory on the host.
-
-        Raises:
-            GraphError: the tensor requires grad and operations are recorded: what is computed with the array would
-                not be (``force=True`` detaches it and copies from a GPU).
-            ArgumentTypeError: the tensor is on a GPU.
-        """
-        if not force:
-            if self._node is not None and state.recording:
-                raise GraphError(
-                    "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
-                )
-            if self.is_cuda:
-                raise ArgumentTypeError(
-                    f"can't convert {self.device} device type tensor to numpy. "
-                    "Use Tensor.cpu() to copy the tensor to host memory first."
-                )
-        return to_numpy(self._data)
-
-    def tolist(self) -> Any:
-        """The values as nested Python lists; a plain number for a 0-d tensor."""
-        return self._data.tolist()
-
-    def item(self) -> Any:
-        """The value of a tensor with one entry, as a Python number.
-
-        Raises:
-            ShapeRuntimeError: it has more entries or none.
-        """
-        if self._data.size != 1:
-            raise ShapeRuntimeError(
-                f"a Tensor with {self._data.size} elements cannot be converted to Scalar: its shape is {self.shape}"
-            )
-        return self._data.item()
-
-    def __float__(self) -> float:
-        if self._node is not None and not defaults.warned_of_float:  # array[0] = t comes here too
-            defaults.warned_of_float = True
-            warn_user(
-                "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior.\nConsider "
-                "using tensor.detach() first: the number has no history, so no gradient passes through it",
-            )
-        return float(self._one())
-
-    def __int__(self) -> int:
-        return int(self._one())
-
-    def __complex__(self) -> complex:
-        return complex(self._one())
-
-    def _one(self) -> Any:
-        """What ``float(t)`` converts."""
-        if self._data.size != 1:
-            raise ShapeError(
-                f"only one element tensors can be converted to Python scalars: the shape of this one is {self.shape}"
-            )
-        return self._data.item()
-
-    def __index__(self) -> int:
-        if self._data.dtype.kind not in "iub" or self._data.size != 1:
-            raise ArgumentTypeError("only integer tensors of a single element can be converted to an index")
-        return int(self._data.item())
-
-    def __bool__(self) -> bool:
-        if self._data.size != 1:
-            raise ShapeRuntimeError(
-                f"Boolean value of Tensor with {'no values' if not self._data.size else 'more than one value'} "
-                f"is ambiguous: its shape is {self.shape}. Use any() or all()"
-            )
-        return bool(self._data.item())
-
-    def __len__(self) -> int:
-        if self._data.ndim == 0:
-            raise ArgumentTypeError("len() of a 0-d tensor")
-        return len(self._data)
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        """What ``np.asarray`` takes: as :meth:`numpy`, in another dtype or as a copy where that is asked for.
-
-        Raises:
-            GraphError: as :meth:`numpy`; so also of tensors inside a list that NumPy makes an array of.
-            ArgumentError: ``copy=False``, but another dtype needs a copy.
-        """
-        if self._node is not None and state.recording:
-            raise GraphError(
-                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead. NumPy asked for "
-                "the values, and an array of them has no history: for np.array([x, y]) of tensors use tg.stack([x, y])"
-            )
-        values = self.numpy()
-        if dtype is None or values.dtype == dtype:
-            return values.copy() if copy else values
-        if copy is False:
-            raise ArgumentError(
-                f"Unable to avoid copy while creating an array as requested: the tensor is {values.dtype}, and "
-                f"{np.dtype(dtype)} was asked for. Leave out copy=False"
-            )
-        return values.astype(dtype)
-
-    __hash__ = object.__hash__
-
-    if TYPE_CHECKING:  # bound by ops/methods.py; spelled out for the type checker
+    if TYPE_CHECKING:  # bound by inplace/views.py and ops/methods.py; spelled out for the type checker
 
         def __getattr__(self, name: str) -> Any: ...
-        def __setitem__(self, index: Any, value: Any) -> None: ...
-        def __getitem__(self, index: Any) -> Tensor: ...
-        def __add__(self, other: Any) -> Tensor: ...
-        def __radd__(self, other: Any) -> Tensor: ...
-        def __sub__(self, other: Any) -> Tensor: ...
-        def __rsub__(self, other: Any) -> Tensor: ...
-        def __mul__(self, other: Any) -> Tensor: ...
-        def __rmul__(self, other: Any) -> Tensor: ...
-        def __truediv__(self, other: Any) -> Tensor: ...
-        def __rtruediv__(self, other: Any) -> Tensor: ...
-        def __pow__(self, other: Any) -> Tensor: ...
-        def __rpow__(self, other: Any) -> Tensor: ...
-        def __matmul__(self, other: Any) -> Tensor: ...
-        def __rmatmul__(self, other: Any) -> Tensor: ...
-        def __neg__(self) -> Tensor: ...
-        def __abs__(self) -> Tensor: ...
-        def __invert__(self) -> Tensor: ...
-        def __lt__(self, other: Any) -> Tensor: ...
-        def __le__(self, other: Any) -> Tensor: ...
-        def __gt__(self, other: Any) -> Tensor: ...
-        def __ge__(self, other: Any) -> Tensor: ...
-        def __and__(self, other: Any) -> Tensor: ...
-        def __or__(self, other: Any) -> Tensor: ...
-        def __xor__(self, other: Any) -> Tensor: ...
-        def __mod__(self, other: Any) -> Tensor: ...
-        def __floordiv__(self, other: Any) -> Tensor: ...
-        def __iter__(self) -> Any: ...
+        def detach(self) -> Tensor: ...
+        def detach_(self) -> Tensor: ...
+        def _touch(self) -> None: ...
+
+        data: Tensor
 
 
 _new = object.__new__
@@ -437,7 +226,7 @@ def wrap(data: Array, node: Leaf | Node | None = None) -> Tensor:
     out = _new(Tensor)
     out._data = data
     out._node = node
-    out._clock = None
+    out._versions = None
     return out
 
 

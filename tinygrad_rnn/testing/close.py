@@ -14,7 +14,8 @@ import numpy as np
 from ..backend import is_array, to_numpy
 from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
 from ..ops.dtypes import promote_types
-from ..tape.tensor import Size, Tensor, as_array, wrap
+from ..tape.tensor import Tensor, as_array, wrap
+from ..typing import Size
 
 __all__ = ["CheckFailed", "assert_close"]
 

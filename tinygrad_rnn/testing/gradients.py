@@ -447,7 +447,7 @@ def application(
     inputs = []
     for position, a in enumerate(args):
         floating = getattr(a, "dtype", None) is not None and a.dtype.kind == "f"
-        differentiable = primitive.joint is not None or (
+        differentiable = primitive.vjp_all is not None or (
             position < len(primitive.vjps) and primitive.vjps[position] is not None
         )
         inputs.append(wrap(a if _writable(a) else a.copy()).requires_grad_() if floating and differentiable else a)

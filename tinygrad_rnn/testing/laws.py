@@ -14,12 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from ..autograd.nested import leaves, mapped
 from ..autograd.numeric import Problem, as_tuple, place, push_forward, to_host
 from ..autograd.obstacles import obstacle
 from ..backend import array_module, is_array, to_device, to_numpy
 from ..errors import ArgumentError
 from ..tape.backward import grad
-from ..tape.nested import leaves, mapped
 from ..tape.tensor import Tensor, wrap
 from .close import CheckFailed
 

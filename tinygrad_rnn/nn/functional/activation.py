@@ -16,7 +16,7 @@ from ...ops import exp, sigmoid, tanh, where
 from ...ops.dtypes import in_single
 from ...ops.elementwise import constant_in, zeros_of
 from ...ops.shape import sum_to
-from ...tape.primitive import primitive, unary
+from ...tape.apply import primitive, unary
 from ...tape.tensor import Tensor
 from ...typing import Array, Value
 from .errors import OptionError

@@ -10,7 +10,7 @@ from ...errors import ArgumentError, DtypeError
 from ...ops import exp, log, maximum, where
 from ...ops.dtypes import in_single
 from ...source_line import warn_user
-from ...tape.primitive import primitive
+from ...tape.apply import primitive
 from ...tape.tensor import Tensor
 from ...typing import Array
 from .activation import log_sigmoid

@@ -224,13 +224,13 @@ def _to_picked(gs: Any, residual: Any, log_p: Array, needs: Any, case: _Case, re
     return [grad]
 
 
-_cross_entropy = fused("cross_entropy", _forward, _backward, _reference, fresh=True, kept=False)
+_cross_entropy = fused("cross_entropy", _forward, _backward, _reference, gives_new=True, kept=False)
 _nll = fused(
     "nll_loss",
     _picked,
     _to_picked,
     lambda a, case, reduction: (_likelihood(a**1, case, reduction),),  # whose derivative is one of a, though constant
-    fresh=True,
+    gives_new=True,
     kept=False,
 )
 

@@ -17,7 +17,7 @@ import numpy as np
 from ...backend import not_implemented, only
 from ...ops import exp, tanh
 from ...ops.dtypes import in_single
-from ...tape.primitive import unary
+from ...tape.apply import unary
 from ...typing import Array, Value
 from .errors import OptionError
 

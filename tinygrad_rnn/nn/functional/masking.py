@@ -8,7 +8,7 @@ from ...backend import scalar_name
 from ...backend.random.draws import Generator
 from ...backend.random.inplace import dropout_like
 from ...errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeRuntimeError
-from ...tape.primitive import primitive
+from ...tape.apply import primitive
 from ...tape.tensor import Tensor
 from .inplace import applied
 

@@ -15,7 +15,7 @@ from ...errors import ArgumentError
 from ...ops import abs
 from ...ops.dtypes import in_single
 from ...ops.rounding import _clamp_number
-from ...tape.primitive import primitive, unary
+from ...tape.apply import primitive, unary
 from ...tape.tensor import Tensor
 from ...typing import Array, Value
 from .errors import OptionError

@@ -8,7 +8,7 @@ from ... import ops
 from ...backend import array_module, tensor_type
 from ...backend.quiet import unreported
 from ...errors import ArgumentError, DtypeError, IndexOutOfRange, ShapeRuntimeError
-from ...tape.primitive import primitive
+from ...tape.apply import primitive
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array
 from .errors import OptionError, PaddingIndexError

@@ -45,7 +45,7 @@ def _pass_back(gs: Sequence[Value], ans: Any, *args: Any, notify: Any, needs: Se
     return [g._data if raw and g is not None else g for g in grads]
 
 
-BORDER = Primitive("module_border", lambda *arrays: arrays, (), (), joint=_pass_back, listed=False)
+BORDER = Primitive("module_border", lambda *arrays: arrays, (), (), vjp_all=_pass_back, listed=False)
 
 
 def _border(values: Sequence[Any], notify: Callable[..., Sequence[Any]]) -> list[Any] | None:

@@ -19,7 +19,8 @@ from ...backend import NUMBERS, Device, array_device, as_dtype, class_name, is_a
 from ...backend.random.inplace import put
 from ...errors import ArgumentError, ArgumentTypeError, CheckpointError, TinygradRnnError
 from ...tape.modes import no_grad
-from ...tape.tensor import Size, Tensor, wrap
+from ...tape.tensor import Tensor, wrap
+from ...typing import Size
 from ..parameter import Parameter, UninitializedParameter
 from .hooks import (
     ANYWHERE,

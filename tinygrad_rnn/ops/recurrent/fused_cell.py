@@ -48,7 +48,7 @@ def _step(composed: Callable[..., Any], forward: Any, backward: Any, kept: bool)
         results = composed(*values, **params)
         return results if isinstance(results, tuple) else (results,)
 
-    in_one = fused(composed.__name__, forward, backward, reference, fresh=True, kept=kept)
+    in_one = fused(composed.__name__, forward, backward, reference, gives_new=True, kept=kept)
 
     def step(*values: Value, **params: Any) -> Any:
         if _alike(values):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...backend import array_module
-from ...tape.primitive import primitive
+from ...tape.apply import primitive
 from ...typing import Array, Shape, Value
 
 __all__ = ["gather_rows", "packed_places", "scatter_rows", "sizes_of_lengths"]

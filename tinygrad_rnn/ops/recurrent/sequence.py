@@ -81,9 +81,9 @@ def _as_wished(states: Sequence[Value], stacked: bool) -> Sequence[Value]:
 
 # fused ---------------------------------------------------------------------------------------------------------------
 
-_rnn_fused = fused("rnn", kernel.forward("rnn"), kernel.backward("rnn"), _rnn_composed, fresh=True)
-_lstm_fused = fused("lstm", kernel.forward("lstm"), kernel.backward("lstm"), _lstm_composed, fresh=True)
-_gru_fused = fused("gru", kernel.forward("gru"), kernel.backward("gru"), _gru_composed, fresh=True)
+_rnn_fused = fused("rnn", kernel.forward("rnn"), kernel.backward("rnn"), _rnn_composed, gives_new=True)
+_lstm_fused = fused("lstm", kernel.forward("lstm"), kernel.backward("lstm"), _lstm_composed, gives_new=True)
+_gru_fused = fused("gru", kernel.forward("gru"), kernel.backward("gru"), _gru_composed, gives_new=True)
 
 
 def _apply(composed: Any, fused_form: Any, impl: str, args: tuple[Value, ...], params: dict[str, Any]) -> Any:

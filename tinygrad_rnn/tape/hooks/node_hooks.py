@@ -1,7 +1,7 @@
 """Stand-ins: a node whose primitive is replaced by one that does more when the sweep comes to it.
 
 Hooks of a node, checkpointing and hooks on saved values all need to act when one node is swept.  Each gives that
-node a copy of its primitive whose joint vjp is its own, and which ends in the original's.  The sweep stays as it is,
+node a copy of its primitive whose ``vjp_all`` is its own, and which ends in the original's.  The sweep stays as it is,
 and nodes without such wishes pay nothing.
 """
 
@@ -25,13 +25,13 @@ def stand_in(node: Node, pull: Pull) -> None:
     reference = weakref.ref(node)  # the node owns this primitive
     originals = [node.primitive]
 
-    def joint(g: Value, ans: Value, *args: Value, needs: tuple[bool, ...], **params: object) -> Sequence[Value]:
+    def vjp_all(g: Value, ans: Value, *args: Value, needs: tuple[bool, ...], **params: object) -> Sequence[Value]:
         swept = reference()
         assert swept is not None
         return pull(swept, originals[0], g, needs, state.recording)
 
     before: Callable[[Primitive], None] | None = vars(node).get("replace")
-    node.primitive = node.primitive.with_joint(joint)
+    node.primitive = node.primitive.with_vjp_all(vjp_all)
 
     def replace(primitive: Primitive) -> None:
         originals[0] = primitive

@@ -9,8 +9,8 @@ Where they sit, and in which order they run:
 4. the vjps; then the hooks of the node (``Node.register_hook``), which see both sides of it;
 5. at a leaf, after ``.grad`` was added to, ``Tensor.register_post_accumulate_grad_hook``.
 
-All of them but the fourth live in the node's table ``hooks``, whose keys give the order.  The fourth replaces the
-node's primitive by one that calls the hooks, so that the sweep knows nothing about it.
+All of them but the fourth live in the node's table ``hooks``, whose keys give the order and which the sweep asks to
+``run``.  The fourth replaces the node's primitive by one that calls the hooks: the sweep knows nothing about it.
 
 A hook gets a tensor of its own: writing to it changes what goes on from here, and nothing else.
 """
@@ -20,17 +20,19 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import ArgumentTypeError, DtypeError, GraphError, ShapeRuntimeError
 from ...typing import Value
+from ..modes import state
+from ..node import Leaf, Node
+from ..primitive import Primitive
+from ..sums import accumulate
+from ..sweep import contributions
+from ..tensor import Tensor, as_array, wrap
+from .node_hooks import stand_in
 
-if TYPE_CHECKING:
-    from ..node import Leaf, Node
-    from ..primitive import Primitive
-    from ..tensor import Tensor
-
-__all__ = ["METHODS", "HookTable", "RemovableHandle", "checked", "move_retained", "run_hooks"]
+__all__ = ["METHODS", "HookTable", "RemovableHandle", "checked", "move_retained"]
 
 _ids = itertools.count(1)
 RETAIN = 1 << 60  # after every hook of the tensor ...
@@ -39,6 +41,25 @@ NODE = 1 << 61  # ... and before every pre-hook of the node
 
 class HookTable(dict[int, Callable[..., Any]]):
     """Hooks by number; a handle refers to it weakly."""
+
+    def run(self, g: Value, record: bool) -> Value:
+        """Show a complete cotangent to the hooks, in order; each may replace it.
+
+        Raises:
+            ArgumentTypeError: a hook returned something that is no tensor.
+            ShapeRuntimeError: a replacement has another shape.
+        """
+        several = isinstance(g, list)  # the cotangents of a primitive with several outputs
+        ts = [_tensor(item, record) for item in (g if several else (g,))]
+        for key, hook in sorted(self.items()):
+            if key < NODE:
+                replaced = hook(ts[0])
+                if replaced is not None:
+                    ts = [checked(hook, replaced, ts[0])]
+            else:
+                ts = _replaced(hook, hook(tuple(ts)), ts)
+        values = ts if record else [None if t is None else t._data for t in ts]
+        return values if several else values[0]
 
 
 class RemovableHandle:
@@ -169,9 +190,6 @@ def _retainer(t: Tensor) -> Callable[[Tensor], None]:
     reference = weakref.ref(t)  # the node must not own the tensor, which owns the node
 
     def retain(g: Tensor) -> None:
-        from ..backward import accumulate
-        from ..modes import state
-
         kept = reference()
         if kept is not None:
             accumulate(kept, g if state.recording else g._data, False, state.recording)
@@ -195,33 +213,11 @@ METHODS: dict[str, Any] = {
 }
 
 
-# running the table -----------------------------------------------------------------------------------------------
-
-
-def run_hooks(node: Leaf | Node, g: Value, record: bool) -> Value:
-    """Show a complete cotangent to the hooks of its node, in order; each may replace it.
-
-    Raises:
-        ArgumentTypeError: a hook returned something that is no tensor.
-        ShapeRuntimeError: a replacement has another shape.
-    """
-    several = isinstance(g, list)  # the cotangents of a primitive with several outputs
-    ts = [_tensor(item, record) for item in (g if several else (g,))]
-    for key, hook in sorted((node.hooks or {}).items()):
-        if key < NODE:
-            replaced = hook(ts[0])
-            if replaced is not None:
-                ts = [checked(hook, replaced, ts[0])]
-        else:
-            ts = _replaced(hook, hook(tuple(ts)), ts)
-    values = ts if record else [None if t is None else t._data for t in ts]
-    return values if several else values[0]
+# tensors for hooks -----------------------------------------------------------------------------------------------
 
 
 def _tensor(value: Value, record: bool) -> Any:
     """A cotangent as a tensor that the hook may write to."""
-    from ..tensor import as_array, wrap
-
     if value is None:
         return None
     return value.clone() if record else wrap(as_array(value).copy())
@@ -232,8 +228,6 @@ def _name(hook: Any) -> str:
 
 
 def checked(hook: Any, new: Any, old: Tensor | None) -> Tensor:
-    from ..tensor import Tensor
-
     if not isinstance(new, Tensor):
         raise ArgumentTypeError(
             f"expected Variable, but hook returned '{type(new).__name__}': hook '{_name(hook)}' must return a Tensor "
@@ -300,9 +294,6 @@ def register_node_hook(node: Node, hook: Callable[[tuple[Any, ...], tuple[Any, .
     >>> y.backward()
     2 (tensor(1.),)
     """
-    from ..sweep import contributions
-    from .node_hooks import stand_in
-
     node = _whole(node)
     table: HookTable | None = getattr(node, "after", None)
     if table is None:
@@ -326,3 +317,7 @@ def register_node_hook(node: Node, hook: Callable[[tuple[Any, ...], tuple[Any, .
 
 def _plain(contribution: Value) -> Value:
     return contribution.start() if hasattr(contribution, "add_to") else contribution  # a Part
+
+
+Leaf.register_hook, Leaf.register_prehook = register_leaf_hook, register_prehook
+Node.register_hook, Node.register_prehook = register_node_hook, register_prehook

@@ -1,7 +1,7 @@
-"""When memory was written, and where: how a saved value is known to be stale.
+"""Versions of memory: when it was written, and where; how a saved value is known to be stale.
 
-One counter numbers recorded operations and writes in place alike.  Memory has a clock, shared by a tensor, its
-detached twins and its views, and each write leaves its stamp there, with the place that was written.  A value that
+One counter numbers recorded operations and writes in place alike.  Memory has a version counter, shared by a tensor,
+its detached twins and its views, and each write leaves its stamp there, with the place that was written.  A value that
 a node saved is stale exactly if a later stamp belongs to a write to the memory of that very value: so
 
     outputs[t] = f(outputs[t - 1])
@@ -11,33 +11,19 @@ is no error, though all steps share one memory.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...backend import array_module, on_gpu
+from ...backend import array_module, is_array, on_gpu, scalar_name
+from ...errors import InplaceError
 from ...typing import Array
+from ..node import Leaf, Node, VersionCounter, now, writes
+from ..tensor import Tensor
 
-if TYPE_CHECKING:
-    import weakref
-
-    from ..tensor import Tensor
-
-__all__ = ["Clock", "Write", "now", "overlap", "stamp_write", "touch", "writes"]
-
-now: Callable[[], int] = itertools.count(1).__next__
-"""The next tick of the one counter, for nodes and writes alike."""
-
-
-class Writes:
-    """When any tensor was last written in place: nodes recorded later than ``latest`` need no check."""
-
-    latest = 0
-
-
-writes = Writes()
+__all__ = ["Write", "overlap", "stamp_write", "touch"]
 
 shares_memory: Any = np.shares_memory  # some releases of NumPy type its max_work too narrowly
 
@@ -57,89 +43,82 @@ class Write(NamedTuple):
 _write: Any = tuple.__new__  # a third of the time of Write(...)
 
 
-class Clock:
-    """The writes in place to a piece of memory.  A tensor and its views share one."""
+class Log(list[Write]):
+    """The writes to a piece of memory, in order, as far as they still matter."""
 
-    # Class attributes until the first write: most clocks are made with a tensor and never written.
-    stamp = 0
-    count = 0
-    views: dict[weakref.ref[Tensor], None] | None = None  # in order of creation; the dead strike themselves out
-    _log: list[Write] | None = None  # what still matters of the writes, in order
-    _limit = 128
-    _reach: tuple[int, list[int], list[int]] = (0, [], [])
+    __slots__ = ("limit", "reach")
+
+    def __init__(self) -> None:
+        self.limit = 128
+        self.reach: tuple[int, list[int], list[int]] = (0, [], [])
+
+    def later(self, index: int) -> int:
+        """Where the writes later than tick ``index`` begin."""
+        return bisect_right(self, index, key=lambda write: write.stamp)
 
     def first_overwrite(self, value: Array | None, index: int) -> Write | None:
         """A write after tick ``index`` to the memory of ``value`` (None: to any)."""
-        log = self._log or []
-        later = _after(log, index)
+        later = self.later(index)
         if value is None:
-            return log[later]
-        if isinstance(value, np.ndarray) and log[later].place is not None:
+            return self[later]
+        if isinstance(value, np.ndarray) and self[later].place is not None:
             low, high = _bounds(value)
             lowest, highest = self._reaches()
             if high <= lowest[later] or low >= highest[later]:
                 return None  # as in a loop over time: all that came later lies on one side
-        return next((write for write in log[later:] if write.place is None or shared(value, write.place)), None)
+        return next((write for write in self[later:] if write.place is None or shared(value, write.place)), None)
 
     def version_at(self, index: int) -> int | None:
         """How many writes there had been at tick ``index``; None if that is forgotten."""
-        log = self._log or []
-        later = _after(log, index)
+        later = self.later(index)
         if later:
-            return log[later - 1].version
-        return 0 if log and log[0].version == 1 else None
+            return self[later - 1].version
+        return 0 if self and self[0].version == 1 else None
 
     def _reaches(self) -> tuple[list[int], list[int]]:
         """For each write, the lowest and the highest address of all writes from it on."""
-        if self._reach[0] != self.stamp:
+        last = self[-1].stamp
+        if self.reach[0] != last:
             lowest: list[int] = []
             highest: list[int] = []
-            for write in reversed(self._log or []):
+            for write in reversed(self):
                 low, high = (0, 1 << 64) if write.place is None else _bounds(write.place)
                 lowest.append(min(low, lowest[-1]) if lowest else low)
                 highest.append(max(high, highest[-1]) if highest else high)
-            self._reach = self.stamp, lowest[::-1], highest[::-1]
-        return self._reach[1:]
+            self.reach = last, lowest[::-1], highest[::-1]
+        return self.reach[1:]
+
+    def shorten(self) -> None:
+        """Keep the last write to each place; if there are too many, call the older half one write to all of them."""
+        kept = sorted({_key(write.place): write for write in self}.values())
+        everywhere = max((k for k, write in enumerate(kept) if write.place is None), default=0)
+        kept = kept[everywhere:]
+        if len(kept) > MOST:
+            half = len(kept) // 2
+            kept = [kept[half]._replace(place=None), *kept[half + 1 :]]
+        self[:] = kept
+        self.limit = max(128, 2 * len(kept))
 
 
-def _after(log: list[Write], index: int) -> int:
-    """Where the writes later than tick ``index`` begin."""
-    from bisect import bisect_right  # not wanted where nothing is written in place
-
-    return bisect_right(log, index, key=lambda write: write.stamp)
-
-
-def stamp_write(clock: Clock, place: Array | None = None, writer: str = "") -> None:
-    """Note that the memory behind ``clock`` was written just now: at ``place`` (None: all over), by what."""
-    clock.stamp = writes.latest = stamp = now()
-    clock.count += 1
+def stamp_write(versions: VersionCounter, place: Array | None = None, writer: str = "") -> None:
+    """Note that the memory behind ``versions`` was written just now: at ``place`` (None: all over), by what."""
+    versions.stamp = writes.latest = stamp = now()
+    versions.count += 1
     if place is not None and place.base is None:
         place = None  # it owns the memory: this is all of it
-    write = _write(Write, (stamp, clock.count, place, writer))
-    log = clock._log
+    write = _write(Write, (stamp, versions.count, place, writer))
+    log = versions.log
     if log is None:
-        log = clock._log = []
+        log = versions.log = Log()
     log.append(write)
-    if len(log) > clock._limit:
-        _shorten(clock)
+    if len(log) > log.limit:
+        log.shorten()
 
 
 def touch(tensors: Iterable[Tensor]) -> None:
     """Declare that the memory of all ``tensors`` was just written in place."""
     for t in tensors:
-        stamp_write(t._clock or t._own_clock(), t._data)
-
-
-def _shorten(clock: Clock) -> None:
-    """Keep the last write to each place; if there are too many, call the older half one write to all of them."""
-    kept = sorted({_key(write.place): write for write in clock._log or []}.values())
-    everywhere = max((k for k, write in enumerate(kept) if write.place is None), default=0)
-    kept = kept[everywhere:]
-    if len(kept) > MOST:
-        half = len(kept) // 2
-        kept = [kept[half]._replace(place=None), *kept[half + 1 :]]
-    clock._log = kept
-    clock._limit = max(128, 2 * len(kept))
+        stamp_write(t._versions or t._own_versions(), t._data)
 
 
 def _key(place: Array | None) -> object:
@@ -178,3 +157,61 @@ def shared(x: Array, y: Array) -> bool:
         return bool(shares_memory(x, y, max_work=10_000))
     except np.exceptions.TooHardError:
         return True
+
+
+def check_saved(node: Node) -> None:
+    """Raise if a saved value was written in place after it was saved.
+
+    Raises:
+        InplaceError: names the operation that saved the value.
+    """
+    for position, versions in enumerate(node.versions):
+        if versions is not None and versions.stamp > node.index:
+            write = versions.log.first_overwrite(_saved(node, position), node.index)
+            if write is not None:
+                raise InplaceError(_stale(node, position, versions, write))
+
+
+def _saved(node: Node, position: int) -> Array | None:
+    """The array of a version counter, first those of the arguments, then of the output; None if not at hand."""
+    if position < len(node.parents):
+        value = node.args and node.args[position]
+    else:  # a fused primitive has its residual there
+        value = node.ans if node.primitive.vjp_all is None else None
+    return value if is_array(value) else None
+
+
+def _stale(node: Node, position: int, versions: VersionCounter, write: Write) -> str:
+    number = position - len(node.parents)  # first the arguments, then the outputs
+    value: Any = node
+    maker: Leaf | Node | None = node
+    made, role = number, "its output"
+    if number < 0:
+        value, maker = (node if node.args is None else node.args[position]), node.parents[position]
+        made = maker.params.get("number", 0) if isinstance(maker, Node) else 0
+        role = f"its argument {position}"
+    which = f", which is output {made} of {maker.name()}," if isinstance(maker, Node) else ""
+    version = versions.log.version_at(node.index)
+    expected = "an earlier version" if version is None else f"version {version}"
+    where = f" at {node.info}" if node.info else ""
+    return (
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"[{type_name(value)} {list(value.shape)}]{which} is at version {versions.count}; expected {expected} "
+        f"instead. Hint: {node.primitive.name} saved it ({role}) for its gradient{where}, and "
+        f"{write.writer or 'an optimiser or the like'} wrote to it later. Write to a copy (x.clone()), use the "
+        "out-of-place form, or call backward() first; autograd.detect_anomaly() shows the lines."
+    )
+
+
+def type_name(x: Any) -> str:
+    """PyTorch's name of the type of a tensor: ``torch.FloatTensor``."""
+    return f"torch.{scalar_name(x.dtype)}Tensor"
+
+
+def _touch(self: Tensor) -> None:
+    """Declare that ``_data`` was just written in place."""
+    stamp_write(self._own_versions(), self._data)
+
+
+Node.check_saved = check_saved  # type: ignore[assignment]
+Tensor._touch = _touch  # type: ignore[method-assign]

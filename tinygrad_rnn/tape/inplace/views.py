@@ -1,37 +1,92 @@
 """Views: tensors that share memory, and what is remembered of them so that a write to one reaches all.
 
 A view knows its parent and how it was taken from it: ``view._view = (parent, primitive, params, recorded)``.  The
-other direction goes through the clock, which a tensor shares with its views, theirs, and detached twins: it
+other direction goes through the version counter, which a tensor shares with its views, theirs, and detached twins: it
 refers weakly to each view taken while recording was on.  So nothing here keeps a tensor alive that the user let
 go, and a view costs no list to be pruned: it strikes itself out when it dies.
 
 Tensors that descend from one parentless tensor are a *family*: one piece of memory with one history.  ``detach``
-founds a new family over the same memory, with the same clock: writes are seen by the check for stale saved
+founds a new family over the same memory, with the same version counter: writes are seen by the check for stale saved
 values, gradients do not pass.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import ref
 
 import numpy as np
 
+from ...errors import DtypeError
 from ...typing import Array, Params
+from .. import apply
 from ..modes import state
-from ..node import Node
-from ..tensor import Tensor, as_array, wrap
+from ..node import Leaf, Node
+from ..primitive import Primitive
+from ..tensor import Tensor, as_array, check_differentiable, wrap
 from .versions import overlap
-
-if TYPE_CHECKING:
-    from ..primitive import Primitive
 
 __all__ = ["ancestry", "become_view", "derive", "leave_family", "region", "shown", "unlock", "viewer"]
 __all__ += ["views_of"]
 
 ndarray = np.ndarray
 _new = object.__new__
+
+
+def detach(self: Tensor) -> Tensor:
+    """The same memory as a tensor without history: what comes after does not reach what came before."""
+    if not getattr(self._data.flags, "writeable", True):
+        unlock(self)
+    out = wrap(self._data)
+    out._versions = self._own_versions()
+    return out
+
+
+def detach_(self: Tensor) -> Tensor:
+    """Forget this tensor's own history.  Its views keep theirs; a view is from now on none.
+
+    What was computed from it before keeps its history, and its gradient.
+
+    >>> import tinygrad_rnn as tg
+    >>> w = tg.tensor(3.0, requires_grad=True)
+    >>> b = 2 * w
+    >>> c = b * b
+    >>> b.detach_()
+    tensor(6.)
+    >>> c.backward()
+    >>> w.grad
+    tensor(24.)
+    """
+    leave_family(self)
+    self._node = None
+    return self
+
+
+def _set_data(self: Tensor, value: Tensor) -> None:
+    """Other memory, shared with ``value``.  What was saved of the old stays as it was, and so do views of it."""
+    if isinstance(self._node, Leaf) and value._data.dtype.kind != "f":
+        if value._data.dtype.kind != "c":
+            raise DtypeError(
+                "data set to a tensor that requires gradients must be floating point or complex dtype, and this "
+                f"one is {value.dtype}. Switch them off first: requires_grad_(False)"
+            )
+        check_differentiable(value._data.dtype)
+    leave_family(self)
+    self._data, self._versions = value._data, value._own_versions()
+    if isinstance(self._node, Leaf):
+        self._node.shape = value._data.shape
+        self._node.dtype = value._data.dtype
+
+
+def _is_view(self: Tensor) -> bool:
+    """Whether it shares memory with a tensor that it was taken from (and is not detached from it)."""
+    return getattr(self, "_view", None) is not None
+
+
+def _base(self: Tensor) -> Tensor | None:
+    """The tensor whose memory a view shows, itself no view; None if this is none."""
+    return ancestry(self)[-1] if _is_view(self) else None
 
 
 def viewer(p: Primitive) -> Callable[..., Any]:
@@ -53,17 +108,17 @@ def shown(p: Primitive, a: Tensor, y: Any, params: Params) -> Tensor:
         y = _whole(p, params, x, y)
     out = _new(Tensor)
     out._data = y
-    out._node = out._clock = None
+    out._node = out._versions = None
     here = state.here
     recording = here.recording
     base = y.base
     if base is not None and (base is x or base is x.base or overlap(x, y)):
-        out._clock = clock = a._clock or a._own_clock()
+        out._versions = versions = a._versions or a._own_versions()
         out._view = (a, p, params, recording)
         if recording:
-            views = clock.views
+            views = versions.views
             if views is None:
-                views = clock.views = {}
+                views = versions.views = {}
             views[ref(out, views.pop)] = None
     parent = a._node
     if parent is not None and recording:
@@ -94,12 +149,12 @@ def _whole(p: Primitive, params: Params, x: Array, y: Any) -> Array:
 
 def become_view(t: Tensor, view: tuple[Tensor, Primitive, Params, bool]) -> None:
     """Make ``t``, which shows that memory already, the view that ``view`` describes."""
-    clock = view[0]._own_clock()
-    t._clock, t._view = clock, view
-    if clock.views is None:
-        clock.views = {}
-    if view[3] and all(reference() is not t for reference in list(clock.views)):
-        clock.views[ref(t, clock.views.pop)] = None
+    versions = view[0]._own_versions()
+    t._versions, t._view = versions, view
+    if versions.views is None:
+        versions.views = {}
+    if view[3] and all(reference() is not t for reference in list(versions.views)):
+        versions.views[ref(t, versions.views.pop)] = None
 
 
 def derive(t: Tensor) -> Node | None:
@@ -137,10 +192,10 @@ def ancestry(t: Tensor) -> list[Tensor]:
 
 def views_of(head: Tensor) -> list[Tensor]:
     """The living views of a family that were taken while recording was on, parents before children."""
-    clock = head._clock
-    if clock is None or not clock.views:
+    versions = head._versions
+    if versions is None or not versions.views:
         return []
-    living = [t for t in [reference() for reference in list(clock.views)] if t is not None]
+    living = [t for t in [reference() for reference in list(versions.views)] if t is not None]
     depths = {id(head): 0}  # how many views lie between; -1 in another family.  Each is looked at once, not its line
     for t in living:
         line = []
@@ -164,7 +219,7 @@ def leave_family(t: Tensor) -> Tensor:
         A twin that takes the place of ``t`` as a parent and as a view; ``t`` heads a family of its own.
     """
     twin = wrap(t._data, t._node)
-    twin._clock = t._own_clock()
+    twin._versions = t._own_versions()
     for child in views_of(ancestry(t)[-1]):
         if child._view[0] is t:
             child._view = (twin, *child._view[1:])
@@ -172,3 +227,16 @@ def leave_family(t: Tensor) -> Tensor:
         become_view(twin, view)
         del t._view
     return twin
+
+
+DATA = "The same memory without history.  Writes through it are seen by the check for stale saved values."
+METHODS: dict[str, Any] = {
+    "detach": detach,
+    "detach_": detach_,
+    "data": property(lambda self: self.detach(), _set_data, doc=DATA),
+    "_is_view": _is_view,
+    "_base": property(_base),
+}
+for name, member in METHODS.items():
+    setattr(Tensor, name, member)
+apply.viewer = viewer

@@ -23,11 +23,12 @@ from ...backend import array_module
 from ...errors import InplaceError
 from ...source_line import user_line
 from ...typing import Array, Params, Value
+from ..apply import primitive, unary
 from ..hooks.tensor_hooks import move_retained
 from ..modes import state
 from ..node import Leaf, Node
 from ..partial_gradient import Part
-from ..primitive import REGISTRY, Primitive, primitive, unary
+from ..primitive import REGISTRY, Primitive
 from ..tensor import Tensor, as_array, wrap
 from .versions import overlap, stamp_write
 from .views import ancestry, derive, region, unlock, views_of
@@ -111,7 +112,7 @@ def _write_vjps(
 
 
 write = primitive(
-    "view_write", _write, joint=_write_vjps, doc="``a`` with ``value`` in place of the region that ``view`` shows."
+    "view_write", _write, vjp_all=_write_vjps, doc="``a`` with ``value`` in place of the region that ``view`` shows."
 )
 forget = unary("forget", np.copy, lambda g, y, a: _zeros(g), doc="A value that no longer depends on ``a``.")
 
@@ -235,7 +236,7 @@ def commit(t: Tensor, node: AnyNode | None, op: str, place: Array | None = None)
 def stamped(t: Tensor, op: str, place: Array | None = None) -> Tensor:
     """``t``, whose memory was just written; all that there is to do where it is neither recorded nor a view."""
     place = t._data if place is None else place
-    stamp_write(t._clock or t._own_clock(), place, _writer(op) if state.here.watchers else op + "()")
+    stamp_write(t._versions or t._own_versions(), place, _writer(op) if state.here.watchers else op + "()")
     return t
 
 

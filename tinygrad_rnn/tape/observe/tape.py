@@ -21,8 +21,8 @@ from ..modes import state, watched
 from ..node import Leaf, Node
 from ..partial_gradient import Part
 from ..tensor import Tensor
-from .observer import Watching
 from .text_table import table
+from .watcher import Watching
 
 __all__ = ["Contribution", "Record", "Share", "Step", "Tape"]
 

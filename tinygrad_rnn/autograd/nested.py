@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .tensor import Tensor
+from ..tape.tensor import Tensor
 
 __all__ = ["leaves", "mapped", "tensors_in"]
 
