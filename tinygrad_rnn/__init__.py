@@ -16,7 +16,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-if sys.orig_argv[1:3] == ["-m", __name__] or sys.orig_argv[1:2] and sys.orig_argv[1].endswith("/tinygrad-rnn"):
+if sys.orig_argv[1:3] == ["-m", __name__] or (sys.orig_argv[1:2] and sys.orig_argv[1].endswith("/tinygrad-rnn")):
     from . import terminal  # we are the program, not a library: what follows takes a moment
 
     terminal.ctrl_c_ends()

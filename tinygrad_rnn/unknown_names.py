@@ -135,6 +135,7 @@ class AbsentName(AttributeError):
 
     @property
     def args(self) -> tuple[Any, ...]:  # type: ignore[override]
+        """The message, as of every exception."""
         return (str(self),)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -92,7 +92,7 @@ class Segment(Watcher):
         self.function = self.args = self.kwargs = None
 
     def _check_inputs(self) -> None:
-        """The inputs must be what they were.  (A saved one is checked by its own node, as always.)"""
+        """The inputs must be what they were; a saved one is checked by its own node, as always."""
         tensors = tensors_in((self.args, self.kwargs))
         tensors += [t for t in (leaf.tensor() for leaf in self.leaves.values()) if t is not None]
         for t in tensors:

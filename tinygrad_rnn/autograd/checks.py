@@ -29,6 +29,12 @@ PROJECTIONS = 2  # in fast mode: a wrong Jacobian passes one random projection w
 
 
 def check_inputs(problem: Problem) -> None:
+    """Refuse inputs that finite differences cannot check, and warn of those that they check badly.
+
+    Raises:
+        ArgumentError: a complex input, or none that requires grad.
+        ShapeRuntimeError: an input that repeats memory.
+    """
     for position in problem.wanted:
         t: Tensor = problem.inputs[position]
         if t.dtype.kind == "c":
@@ -73,6 +79,7 @@ class Check:
         self.method = method
 
     def run(self, undefined: bool, forward_ad: bool, backward_ad: bool) -> None:
+        """Make every check that is asked for; the first that fails raises."""
         before = [to_host(t._data) for t in self.leaves]
         named = self.problem.named_outputs()
         self.names, outputs = [name for name, _ in named], [y for _, y in named]

@@ -59,6 +59,11 @@ class Saved:
         self.what = what
 
     def unpack(self, ctx: FunctionCtx) -> Tensor:
+        """The tensor that was saved.
+
+        Raises:
+            InplaceError: it was written to since.
+        """
         if self.versions.count != self.version:
             raise InplaceError(
                 "one of the variables needed for gradient computation has been modified by an inplace operation: "

@@ -155,6 +155,7 @@ class Jacobians:
         return np.where(self.wrong(output, order), np.where(np.isnan(gap), np.inf, gap), -np.inf)
 
     def agree(self, output: int, order: int) -> bool:
+        """Whether no entry of the Jacobian is wrong."""
         return not self.wrong(output, order).any()
 
 

@@ -81,8 +81,10 @@ class Function:
 
     @staticmethod
     def jvp(ctx: Any, *grad_inputs: Any) -> Any:
-        """PyTorch's rule for its forward mode.  It may be there and is not called: ``autograd.functional.jvp`` goes
-        through ``backward``, here as in PyTorch."""
+        """PyTorch's rule for its forward mode, which may be there and is not called.
+
+        ``autograd.functional.jvp`` goes through ``backward``, here as in PyTorch.
+        """
         raise MissingMethod(
             "You must implement the jvp function for custom autograd.Function to use it with forward mode AD. There is "
             "no forward mode here: autograd.functional.jvp() needs the backward method alone"

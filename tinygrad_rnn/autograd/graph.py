@@ -83,6 +83,4 @@ class save_on_cpu(saved_tensors_hooks):
     """Inside ``with``, saved values wait for the backward pass in the host's memory instead of the GPU's."""
 
     def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
-        super().__init__(
-            lambda t: (t.device, to_numpy(t._data)), lambda packed: wrap(packed[1]).to(device=packed[0])
-        )
+        super().__init__(lambda t: (t.device, to_numpy(t._data)), lambda packed: wrap(packed[1]).to(device=packed[0]))

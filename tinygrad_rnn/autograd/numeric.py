@@ -283,6 +283,7 @@ class Projection(NamedTuple):
 
     @property
     def gap(self) -> float:
+        """How far the two values are apart."""
         return abs(self.analytical - self.numerical)
 
     def agrees(self, rtol: float) -> bool:

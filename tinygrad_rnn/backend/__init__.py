@@ -19,8 +19,8 @@ from .memory import aligned_empty
 __all__ = [
     "CPU",
     "DTYPES",
-    "Device",
     "NUMBERS",
+    "Device",
     "aligned_empty",
     "array_device",
     "array_module",

@@ -103,6 +103,4 @@ def raw_array(x: object, op: str) -> Array:
     elif isinstance(x, (int, float, complex)) or on_gpu(x):
         return x
     kind = type(x).__name__ if type(x).__name__ != "Tensor" else f"{type(x).__module__}.Tensor"  # of another library
-    raise ArgumentTypeError(
-        f"{op}(): argument must be Tensor, not {kind}. Make one with tinygrad_rnn.tensor(...)"
-    )
+    raise ArgumentTypeError(f"{op}(): argument must be Tensor, not {kind}. Make one with tinygrad_rnn.tensor(...)")

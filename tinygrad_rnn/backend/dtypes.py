@@ -81,7 +81,7 @@ def only(kinds: str, kernel: str, forward: Callable[..., Any]) -> Callable[..., 
     return checked
 
 
-class dtype:  # noqa: N801  (PyTorch's name)
+class dtype:
     """The type of a tensor's entries: ``tinygrad_rnn.float32``.
 
     There is one object for each, made once: ``x.dtype is tg.float32``.  It equals NumPy's dtype, in both directions
@@ -201,7 +201,7 @@ def as_dtype(d: Any, op: str = "") -> np.dtype[Any]:
     (dtype('float32'), dtype('int64'))
     """
     found: Any = d.dtype if isinstance(d, dtype) else None
-    if found is None and (isinstance(d, (np.dtype, str)) or isinstance(d, type) and issubclass(d, _NUMBER_TYPES)):
+    if found is None and (isinstance(d, (np.dtype, str)) or (isinstance(d, type) and issubclass(d, _NUMBER_TYPES))):
         try:
             found = np.dtype(d)
         except TypeError:

@@ -110,6 +110,7 @@ def products_alone(kind: str, T: int, N: int, H: int) -> dict[str, Job]:
 
 def with_numpy_kernels(job: Job) -> Job:
     """``job`` with recurrent layers computed by NumPy alone."""
+
     def run() -> Any:
         with only("numpy"):
             return job()

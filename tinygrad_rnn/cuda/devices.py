@@ -13,6 +13,7 @@ __all__ = ["DeviceProperties", "InvalidDevice", "current_device", "device", "dev
 __all__ += ["get_device_capability", "get_device_name", "get_device_properties", "init", "is_available"]
 __all__ += ["is_bf16_supported", "is_initialized", "set_device", "synchronize"]
 
+
 class InvalidDevice(DeviceError, AssertionError):
     """A number that no GPU has; PyTorch raises AssertionError or RuntimeError, depending on who asked."""
 
@@ -219,4 +220,3 @@ def synchronize(device: Device | str | int | None = None) -> None:
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
     """
     cupy_access.require().cuda.Device(number_of(device)).synchronize()
-

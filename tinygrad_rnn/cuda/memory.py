@@ -48,7 +48,6 @@ class _Peaks:
             self._allocator = allocate
             cupy.cuda.set_allocator(allocate)
 
-
     def forget(self) -> None:
         """In a child process, which the thread that holds the lock did not come along to."""
         self._lock = threading.Lock()

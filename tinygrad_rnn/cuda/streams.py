@@ -121,6 +121,7 @@ class Stream:
 
     @property
     def device(self) -> Device:
+        """The GPU that the stream belongs to."""
         return Device("cuda", self._number)
 
     def wait_event(self, event: Event) -> None:

@@ -51,5 +51,5 @@ def at_least_zero(what: str, x: Any) -> None:
     if isinstance(x, Tensor) and x._data.size != 1:
         name = "lr" if what == "learning rate" else what
         raise ArgumentError(f"Tensor {name} must be 1-element, got shape {tuple(x.shape)}")
-    if not 0.0 <= number(x):
+    if not number(x) >= 0.0:
         raise ArgumentError(f"Invalid {what}: {x} (it must be at least 0)")

@@ -115,9 +115,7 @@ class Workspace:
 
 def _joinable(row: Row) -> bool:
     """Whether arrays may be copied away and back: they are the host's, without gaps, and nobody else's memory."""
-    return all(
-        type(a) is np.ndarray and a.flags.c_contiguous and (a.base is None or k == 1) for k, a in enumerate(row)
-    )
+    return all(type(a) is np.ndarray and a.flags.c_contiguous and (a.base is None or k == 1) for k, a in enumerate(row))
 
 
 def _split(view: Array, rows: Sequence[Row]) -> list[Array]:

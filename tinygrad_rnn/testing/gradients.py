@@ -62,6 +62,7 @@ class GradientFailure(GradcheckError, CheckFailed):
 
     @property
     def mismatch(self) -> Mismatch | None:
+        """What is wrong and where; None if no single entry is."""
         return self._found()[1]
 
     @mismatch.setter
@@ -377,7 +378,7 @@ def _nothing_tested(problem: Problem, signal: float, reached: bool, min_signal: 
     rng = np.random.default_rng(seed)
     for far in (0.01, 1.0, 1.0, 4.0, 4.0, None, None, None):
         slope, there = _elsewhere(problem, rng, far)
-        if not slope == 0:
+        if slope != 0:
             return None
         constant = constant and all(np.array_equal(a, b) for a, b in zip(values, there, strict=False))
     if constant and any(min(t.shape, default=1) == 1 for t in leaves):

@@ -176,7 +176,7 @@ class RunFolder:
         lines, last, remedy = 0, 0, "Mend it, or move it away to go on without"
         try:
             for record in self.records() if updates else ():
-                if not _is_record(record) or lines and record["update"] != last + 1:
+                if not _is_record(record) or (lines and record["update"] != last + 1):
                     raise ValueError(f"not the record of update {last + 1}")
                 if record["update"] > updates:
                     break

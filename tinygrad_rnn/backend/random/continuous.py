@@ -52,8 +52,9 @@ def shape_of(shape: Any) -> Shape:
 
 
 def memory_order(array: Array) -> tuple[int, ...]:
-    """The axes from the one with the longest stride to the one with the shortest; as they are where strides
-    do not tell (broadcast or reversed axes).
+    """The axes from the one with the longest stride to the one with the shortest.
+
+    They are given as they are where strides do not tell: broadcast or reversed axes.
 
     >>> memory_order(np.empty((2, 3, 4)).transpose(2, 0, 1))
     (1, 2, 0)

@@ -43,10 +43,10 @@ def random_(
     dtype: Any = np.int64,
     generator: Generator | None = None,
 ) -> Array:
-    """Whole numbers: on [low, high), on [0, high) if only high is given, else on all that the dtype holds from 0
-    (from ``low``, if given) on: up to 2**24 in float32, 2**53 in float64.
+    """Whole numbers on [low, high).
 
-    Ranges below 2**28 use 32 bits for each number, larger ones 64.
+    If only ``high`` is given, on [0, high).  Without ``high`` on all that the dtype holds from ``low`` or 0 on: up to
+    2**24 in float32, 2**53 in float64.  Ranges below 2**28 use 32 bits for each number, larger ones 64.
     """
     dtype, shape, source = as_dtype(dtype, "randint"), shape_of(shape), source_of(generator)
     count = math.prod(shape)

@@ -94,6 +94,7 @@ class Generator:
 
     @property
     def device(self) -> Device:
+        """The host, whose numbers are moved to where they are asked for."""
         return CPU
 
     def manual_seed(self, seed: int) -> Generator:

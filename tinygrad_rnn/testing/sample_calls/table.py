@@ -22,7 +22,7 @@ class Call(NamedTuple):
     """
 
     args: tuple[Any, ...]
-    params: dict[str, Any] = {}
+    params: dict[str, Any] = {}  # noqa: RUF012 (the default of a named tuple, which is not written to)
     function: Callable[..., Any] | None = None
 
 
