@@ -11,9 +11,8 @@ import pytest
 from tinygrad_rnn.bench import layers, measure
 from tinygrad_rnn.bench.layers import layer_goals, layer_jobs, products_alone
 from tinygrad_rnn.bench.loops import ADAPTERS, loop_jobs
-from tinygrad_rnn.bench.measure import NUMPY_KERNELS, OURS, PRODUCTS, Result
+from tinygrad_rnn.bench.measure import NUMPY_KERNELS, OURS, PRODUCTS, Result, describe, summary, write_json
 from tinygrad_rnn.bench.memory import can_measure, peak_bytes
-from tinygrad_rnn.bench.report import describe, summary, write_json
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.support import arrays
-from tinygrad_rnn.train.gpu_facts import gpu_facts
+from tinygrad_rnn.train.doctor import gpu_facts
 
 
 def test_the_gpu_its_versions_and_its_kernels_are_told(device_xp: Any) -> None:

@@ -16,7 +16,7 @@ from .function import Function
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 
 if TYPE_CHECKING:
-    from ..compat.variable import Variable
+    from ..compat.legacy import Variable
 
 __all__ = [
     "AnomalyError",

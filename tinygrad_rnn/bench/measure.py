@@ -1,4 +1,4 @@
-"""Measuring by turns: every round runs each competitor once, and the ratios are taken within rounds.
+"""Measurements by turns: every round runs each competitor once, and the ratios are taken within rounds.
 
 Rules of a measurement:
 
@@ -15,12 +15,18 @@ Rules of a measurement:
 from __future__ import annotations
 
 import gc
+import json
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
-__all__ = ["NUMPY_KERNELS", "OURS", "PRODUCTS", "Goals", "Job", "Result", "measure"]
+from ..tape.observe.text_table import table
+
+__all__ = ["NUMPY_KERNELS", "OURS", "PRODUCTS", "Goals", "Job", "Result", "describe", "measure", "summary"]
+__all__ += ["write_json"]
 
 OURS = "tinygrad_rnn"
 NUMPY_KERNELS = "numpy kernels"
@@ -133,3 +139,35 @@ def _time(job: Job, runs: int, wait: Callable[[], object]) -> float:
 
 
 def _nothing(*unused: object) -> None: ...
+
+
+def describe(result: Result) -> str:
+    """The medians of everybody, in one line."""
+    medians = "  ".join(f"{name} {result.median(name):.4g}" for name in result.values)
+    return f"  {result.work}  [{result.unit}]  {medians}"
+
+
+def summary(results: Sequence[Result]) -> str:
+    """One line for each work and pair: the ratio, its quartiles, and whether the goal was met."""
+    rows = []
+    for result in results:
+        for ours, peer in result.pairs():
+            lower, middle, upper = result.ratio(peer, ours)
+            goal = result.goals.get(ours, {}).get(peer)
+            verdict = "" if goal is None else f"<= {goal:g}  {'yes' if middle <= goal else 'NO'}"
+            rows.append((result.work, ours, peer, f"{middle:.2f}", f"{lower:.2f} .. {upper:.2f}", verdict))
+    return table(("work", "ours", "against", "ratio", "quartiles", "goal"), rows, right=(3,))
+
+
+def write_json(path: Path, facts: dict[str, Any], results: Sequence[Result], complete: bool) -> None:
+    """Everything that was measured, every single number; ``complete`` is false after an interruption."""
+    content = {"machine": facts, "complete": complete, "results": [_plain(result) for result in results]}
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _plain(result: Result) -> dict[str, Any]:
+    ratios = []
+    for ours, peer in result.pairs():
+        quartiles = dict(zip(("lower", "median", "upper"), result.ratio(peer, ours), strict=True))
+        ratios.append({"ours": ours, "peer": peer, **quartiles, "goal": result.goals.get(ours, {}).get(peer)})
+    return {"work": result.work, result.quantity: result.values, "first run": result.first, "ratios": ratios}

@@ -27,8 +27,7 @@ from ..terminal import Outlet, patient_streams, settle, told
 from .accelerator import unavailable, waiting
 from .cases import CUDA_WORKS, PEERS, WORKS, Session, present
 from .machine import cores, machine, processor
-from .measure import Result
-from .report import describe, summary, write_json
+from .measure import Result, describe, summary, write_json
 
 __all__ = ["add_arguments", "main", "run"]
 

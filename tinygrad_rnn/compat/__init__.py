@@ -21,7 +21,7 @@ PACKAGE = __name__.rpartition(".")[0]
 
 ALIASES = {
     "accelerator": "compat.accelerator",
-    "autograd.variable": "compat.variable",
+    "autograd.variable": "compat.legacy",
     "backends": "compat.backends",
     "backends.cudnn": "compat.backends.cudnn",
     "backends.mps": "compat.backends.mps",

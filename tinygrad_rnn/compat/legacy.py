@@ -1,10 +1,11 @@
-"""PyTorch's constructors by element type, from before ``tensor(data, dtype=...)``: ``FloatTensor``, ``LongTensor``, ...
+"""Names of PyTorch before 0.4: constructors by element type (``FloatTensor``, ``LongTensor``, ...) and ``Variable``.
 
     LongTensor([1, 2])     the values, as int64
     LongTensor(2, 3)       zeros of that shape (PyTorch leaves them unset)
     isinstance(x, LongTensor)     x is a tensor of int64 in the host's memory
 
-They are kept for old scripts; ``tg.tensor`` and ``tg.zeros`` say more plainly which of the two is meant.
+They are kept for old scripts; ``tg.tensor`` and ``tg.zeros`` say more plainly which of the two is meant, and a Variable
+is a Tensor today.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ..tape.tensor import Tensor
 from ..typing import DType, Size
 
 __all__ = ["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor"]
-__all__ += ["IntTensor", "LongTensor", "ShortTensor"]
+__all__ += ["IntTensor", "LongTensor", "ShortTensor", "Variable"]
 
 
 class _Legacy(type):
@@ -64,3 +65,25 @@ ShortTensor = _constructor("ShortTensor", np.int16)
 IntTensor = _constructor("IntTensor", np.int32)
 LongTensor = _constructor("LongTensor", np.int64)
 BoolTensor = _constructor("BoolTensor", np.bool_)
+
+
+class _AnyTensor(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Tensor)
+
+
+class Variable(metaclass=_AnyTensor):
+    """``Variable(t, requires_grad)`` is ``t.detach().requires_grad_(requires_grad)``; every Tensor is an instance.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = Variable(tg.ones(2), requires_grad=True)
+    >>> x
+    tensor([1., 1.], requires_grad=True)
+    >>> isinstance(x, Variable)
+    True
+    """
+
+    def __new__(cls, data: Any, requires_grad: bool = False) -> Any:
+        if not isinstance(data, Tensor):
+            raise ArgumentTypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")
+        return data.detach().requires_grad_(requires_grad)

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import functools
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from operator import is_
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..backend import array_module, on_gpu
+from ..backend import array_device, array_module, is_array, on_gpu, to_device, to_numpy
 from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
 from ..kernels.cuda_elementwise.multi_tensor import OverMany, placed
 from ..source_line import warn_user
@@ -24,7 +24,6 @@ from ..tape.hooks.tensor_hooks import RemovableHandle
 from ..tape.modes import within
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
-from .state import describe, restored
 from .workspace import Row, Workspace
 
 __all__ = ["Closure", "Group", "Optimizer", "OptimizerError", "ParamsT", "check_kernel_hints"]
@@ -38,6 +37,9 @@ LATER = frozenset(
     "amsgrad capturable centered decoupled_weight_decay differentiable foreach fused maximize nesterov".split()
 )
 """Options that came later, and may be missing in a state that was saved before."""
+
+_HOST_SCALARS = frozenset({"step", "eta", "mu"})
+"""Counts and rates that a step calculates with on the host; they keep their dtype."""
 
 COMMON = frozenset({"params", "param_names", "initial_lr", "max_momentum", "base_momentum", "max_lr", "min_lr"})
 """What a group has besides its options: names, and what schedules note there."""
@@ -98,7 +100,7 @@ class Optimizer:
         if isinstance(params, Tensor):
             raise ArgumentTypeError(
                 "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
-                f"{describe(params)}. Put it in a list: [parameter]"
+                f"{_described(params)}. Put it in a list: [parameter]"
             )
         groups = list(params)
         if not groups:
@@ -252,7 +254,8 @@ class Optimizer:
     def _check_parameter(self, i: int, p: object) -> None:
         if not isinstance(p, Tensor):
             raise ArgumentTypeError(
-                f"optimizer can only optimize Tensors, but one of the params is {describe(p)} (number {i} of its group)"
+                f"optimizer can only optimize Tensors, but one of the params is {_described(p)} "
+                f"(number {i} of its group)"
             )
         if not (p.is_leaf or p.retains_grad):
             raise ArgumentError(
@@ -335,7 +338,7 @@ class Optimizer:
         state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         for key, value in state_dict["state"].items():
             if key in by_number:
-                state[by_number[key]] = restored(by_number[key], value)
+                state[by_number[key]] = _restored(by_number[key], value)
             else:
                 state[key] = value
         for group, new in zip(groups, saved, strict=True):
@@ -385,3 +388,38 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
         return result
 
     return wrapper
+
+
+def _described(x: object) -> str:
+    """What a value is, for an error: "Tensor (float32, shape (2, 3))" or "int"."""
+    if isinstance(x, Tensor):
+        return f"{type(x).__name__} ({x.dtype.name}, shape {tuple(x.shape)})"
+    kind = type(x)
+    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+
+
+def _restored(p: Tensor, value: Any, key: object = None) -> Any:
+    """A copy of a saved value that fits the parameter ``p``.
+
+    Tensors and arrays of any library become Tensors of ``p``'s dtype and device; dicts, lists and tuples are
+    walked; ``step`` becomes a count on the host even where an old file holds a plain number.
+    """
+    if isinstance(value, Mapping):
+        return {k: _restored(p, v, k) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)([_restored(p, v) for v in value])
+    if isinstance(value, Tensor):
+        raw = value._data
+    elif is_array(value):
+        raw = value
+    elif hasattr(value, "detach"):  # a torch tensor, perhaps on a GPU or part of a graph
+        raw = np.asarray(value.detach().cpu())
+    elif key in _HOST_SCALARS:
+        return wrap(np.array(value, np.float32))
+    else:
+        return value
+    if key in _HOST_SCALARS:
+        return wrap(np.array(to_numpy(raw)))
+    moved = to_device(raw, array_device(p._data))
+    dtype = p._data.dtype if p._data.dtype.kind == "f" else raw.dtype
+    return wrap(array_module(moved).array(moved, dtype=dtype))

@@ -4,9 +4,8 @@ Nothing else in the package imports this; it uses the public API as any other pr
 
     config.py        the hyper-parameters, and which values make sense
     text.py          the text, its alphabet, its split into training and validation, its layout in streams
-    model.py         embedding, recurrent layers, linear output
+    model.py         embedding, recurrent layers, linear output; bits per character of a text
     trainer.py       one update after the other, and the whole state between two of them
-    evaluation.py    bits per character on the validation text
     sampling.py      text out of the model
     run_folder.py    the files that a run leaves, and how they stay consistent
     saved.py         what a checkpoint must hold, looked at before anything is built of it

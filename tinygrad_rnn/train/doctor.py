@@ -11,14 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import cuda
 from ..backend.cpu.blas import Blas, blas, wished_kernel
 from ..backend.cpu.environment import PATIENCE, SHORT
 from ..backend.gpu import cupy_access
 from ..bench.machine import cores, processor, version
+from ..kernels.recurrent.cuda import describe
 from ..tape.observe.text_table import table
-from .gpu_facts import gpu_facts
 
-__all__ = ["doctor"]
+__all__ = ["doctor", "gpu_facts"]
 
 OPTIONAL = ("numba", "matplotlib", "hypothesis", "torch", "cupy-cuda12x", "cupy-cuda13x")
 
@@ -51,6 +52,37 @@ def facts(library: Blas) -> Iterator[tuple[str, str]]:
             yield name, found
     yield "fused layers", "; ".join(_kernels())
     yield from gpu_facts()
+
+
+def gpu_facts() -> Iterator[tuple[str, str]]:
+    """Pairs of what and which: the GPU, its memory, the versions of CUDA, the kernels that recurrent layers use there.
+
+    Without a GPU, why.
+    """
+    reason = cupy_access.unavailable_reason()
+    if reason is not None:
+        yield "GPU", f"not usable: {reason}"
+        return
+    for number in range(cuda.device_count()):
+        p = cuda.get_device_properties(number)
+        name = "GPU" if cuda.device_count() == 1 else f"GPU {number}"
+        free, total = cuda.mem_get_info(number)
+        parts = [p.name, f"compute capability {p.major}.{p.minor}", f"{p.multi_processor_count} multiprocessors"]
+        yield name, ", ".join([*parts, f"{free / 1e9:.0f} of {total / 1e9:.0f} GB free"])
+    cupy = cupy_access.require()
+    runtime = cupy.cuda.runtime
+    driver, built = _release(runtime.driverGetVersion()), _release(runtime.runtimeGetVersion())
+    yield "CUDA", f"driver for {driver}, runtime {built}, CuPy {cupy.__version__}"
+    yield "recurrent layers on the GPU", describe()
+
+
+def _release(number: int) -> str:
+    """A version of CUDA as it is written.
+
+    >>> _release(12040)
+    '12.4'
+    """
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def advice(library: Blas) -> Iterator[tuple[str, str]]:

@@ -29,8 +29,7 @@ from ..errors import UsageError
 from ..kernels.recurrent import dispatch
 from ..tape.tensor import Tensor
 from .config import Config
-from .evaluation import bits_per_character
-from .model import CharModel, State, detached
+from .model import CharModel, State, bits_per_character, detached
 from .saved import PROGRAM, damaged, saved_config
 from .text import Alphabet, Corpus, laid_out
 

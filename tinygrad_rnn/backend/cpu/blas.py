@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Blas", "address_of", "blas", "blas_threads", "set_blas_threads", "wished_kernel"]
+__all__ = ["Blas", "address_of", "blas", "blas_threads", "multiplies_unpacked", "set_blas_threads", "wished_kernel"]
 
 _PREFIXES = ("scipy_openblas_", "openblas_")
 _SUFFIXES = ("64_", "_64", "")
@@ -87,6 +87,15 @@ def blas() -> Blas:
         return Blas(name)
     corename.restype = ctypes.c_char_p
     return Blas(name, corename().decode(), int(threads()))
+
+
+@functools.cache
+def multiplies_unpacked() -> bool:
+    """Whether small products are computed without copying ("packing") an operand before.
+
+    OpenBLAS does so with its AVX-512 kernels, up to about 10^6 multiplications per product.
+    """
+    return blas().kernel in ("SkylakeX", "Cooperlake", "SapphireRapids")
 
 
 def blas_threads() -> int | None:

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 from ...unknown_names import absent
 from .base import LRScheduler
-from .cosine import CosineAnnealingLR
-from .decay import ConstantLR, ExponentialLR, LinearLR, MultiStepLR, PolynomialLR, StepLR
+from .decay import ConstantLR, CosineAnnealingLR, ExponentialLR, LinearLR, MultiStepLR, PolynomialLR, StepLR
 from .functions import LambdaLR, MultiplicativeLR
 from .one_cycle import OneCycleLR
 from .plateau import ReduceLROnPlateau

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ....backend import aligned_empty
-from ....backend.unpacked import multiplies_unpacked
+from ....backend.cpu.blas import multiplies_unpacked
 from ....typing import Array
 from .arguments import plain
 from .gemm import WIDTH, fill_strips, gemm_address, multiply, multiply_transposed

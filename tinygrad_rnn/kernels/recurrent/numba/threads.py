@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any
 
+from ....backend.cpu.blas import multiplies_unpacked
 from ....backend.cpu.threads import get_num_threads, one_blas_thread
-from ....backend.unpacked import multiplies_unpacked
 
 __all__ = ["evenly", "lend", "share", "threads_for"]
 

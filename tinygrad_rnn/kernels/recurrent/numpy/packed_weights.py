@@ -20,8 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ....backend import aligned_empty, array_module
-from ....backend.cpu.blas import blas_threads
-from ....backend.unpacked import multiplies_unpacked
+from ....backend.cpu.blas import blas_threads, multiplies_unpacked
 from ....typing import Array
 from .helper_thread import Beside, Task
 from .schedule import Part
