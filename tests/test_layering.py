@@ -71,6 +71,18 @@ AT_MODULE_LEVEL = {"hypothesis", "pytest"}  # there, in modules that are loaded 
 DOORS = {("tape/backward.py", "tape.observe.leaks"): "a sweep that starts is a chance to see whether graphs pile up"}
 """What the engine imports from the rooms that hang on it, with the reason."""
 
+SHORT = 60
+SHORT_FILES = {
+    "compat/accelerator.py": "a module in PyTorch",
+    "compat/backends/cudnn.py": "a module in PyTorch, with switches that scripts set",
+    "compat/backends/mps.py": "a module in PyTorch",
+    "nn/modules.py": "a module in PyTorch",
+    **dict.fromkeys(
+        [f"kernels/recurrent/cuda/{name}.py" for name in ("gru", "lstm", "refusals", "rnn")], "being merged"
+    ),
+}
+"""Files of fewer than 60 lines that at most one file imports, each with its reason."""
+
 LAZY_IMPORTS = pathlib.Path(__file__).with_name("lazy_imports.txt")
 
 
@@ -252,6 +264,21 @@ def test_the_engine_does_not_import_what_hangs_on_it() -> None:
         if found.path != "tape/__init__.py" and found.target.startswith(tuple(rooms))
     }
     assert up == set(DOORS)
+
+
+def test_short_files_are_shared() -> None:
+    """What one file alone imports is part of that file, unless it is long."""
+    importers: dict[str, set[str]] = {}
+    for found in ALL:
+        importers.setdefault(found.target, set()).add(found.path)
+    short = {
+        path
+        for file in FILES
+        if (path := file.relative_to(ROOT).as_posix()) and file.name not in ("__init__.py", "__main__.py")
+        if file.read_text(encoding="utf-8").count("\n") < SHORT and len(importers.get(name_of(file), ())) <= 1
+    }
+    assert not short - set(SHORT_FILES), f"merge with the file that imports them: {sorted(short - set(SHORT_FILES))}"
+    assert not set(SHORT_FILES) - short, f"delete from SHORT_FILES: {sorted(set(SHORT_FILES) - short)}"
 
 
 def test_files_stay_small() -> None:
