@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
+import importlib
+import pkgutil
 import threading
 import warnings
 from collections.abc import Callable
@@ -244,3 +247,19 @@ def test_random_tensors_are_pytorchs_and_take_a_generator() -> None:
     g = tg.Generator().manual_seed(5)
     assert tg.rand(3, generator=g).tolist() != tg.rand(3, generator=g).tolist()
     assert tg.rand(3, generator=g.manual_seed(5)).tolist() == tg.rand(3, generator=g.manual_seed(5)).tolist()
+
+
+def test_within_the_files_of_ops_the_names_of_builtins_are_the_builtins() -> None:
+    """PyTorch's ``sum``, ``abs``, ``all`` ... are given by the package alone, and as methods."""
+    files = [
+        importlib.import_module(f"{tg.ops.__name__}.{found.name}") for found in pkgutil.iter_modules(tg.ops.__path__)
+    ]
+    hidden = [
+        f"{file.__name__}.{name}"
+        for file in files
+        for name, value in vars(file).items()
+        if not name.startswith("__") and hasattr(builtins, name) and value is not getattr(builtins, name)
+    ]
+    assert len(files) > 30 and hidden == []
+    for name in ("abs", "all", "any", "max", "min", "pow", "round", "sum"):
+        assert name in tg.ops.__all__ and name in METHODS and getattr(tg, name).__name__ == name

@@ -53,9 +53,13 @@ from .splitting import *
 from .statistics import *
 from .transcendental import *
 
+# PyTorch's names that are also Python's are given here alone: within a file of ops/, sum() and abs() are the builtins.
+abs, pow, round = elementwise.absolute, elementwise.power, rounding.rounded
+all, any, max, min, sum = reduce.all_over, reduce.any_over, reduce.max_over, reduce.min_over, reduce.sum_over
+
 del fast_paths, methods
 
-__all__: list[str] = []
+__all__: list[str] = ["abs", "all", "any", "max", "min", "pow", "round", "sum"]
 __all__ += elementwise.__all__
 __all__ += arithmetic.__all__
 __all__ += comparison.__all__

@@ -12,7 +12,7 @@ from ..tape import forward_errors
 from ..typing import Value
 from . import elementwise
 from .dtypes import mixed_type
-from .elementwise import abs, neg
+from .elementwise import absolute, neg
 from .rounding import divide_rounded
 
 __all__ = ["absolute", "add", "div", "divide", "multiply", "negative", "rsub", "sub", "subtract", "true_divide"]
@@ -41,7 +41,7 @@ def _scaled(operation: Callable[..., Value], doc: str) -> Callable[..., Value]:
 
 add = _scaled(elementwise.add, "a + alpha b")
 sub = subtract = _scaled(elementwise.sub, "a - alpha b")
-multiply, negative, absolute, true_divide = elementwise.mul, neg, abs, elementwise.div
+multiply, negative, true_divide = elementwise.mul, neg, elementwise.div
 
 
 def rsub(a: Value, b: Value, *, alpha: float = 1) -> Value:

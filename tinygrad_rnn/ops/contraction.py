@@ -16,7 +16,7 @@ from ..errors import ArgumentTypeError, ShapeRuntimeError
 from ..tape.apply import primitive
 from ..typing import Array, Value
 from .diagonals import diagonal
-from .reduce import sum
+from .reduce import sum_over
 from .shape import _same_type, broadcast_to, permute
 
 __all__ = ["einsum", "tensordot"]
@@ -143,7 +143,7 @@ def _prepared(a: Value, letters: str, size: dict[str, int], elsewhere: str) -> t
             a = diagonal(a, 0, first, second)  # its entries become the last axis
             letters = letters[:first] + letters[first + 1 : second] + letters[second + 1 :] + x
     alone = tuple([k for k, x in enumerate(letters) if x not in elsewhere])
-    return (sum(a, alone) if alone else a), "".join([x for x in letters if x in elsewhere])
+    return (sum_over(a, alone) if alone else a), "".join([x for x in letters if x in elsewhere])
 
 
 def einsum(equation: Any, *operands: Any) -> Value:

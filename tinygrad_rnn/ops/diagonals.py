@@ -13,7 +13,7 @@ from ..tape.apply import primitive
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Shape, Value
 from .elementwise import where
-from .reduce import sum
+from .reduce import sum_over
 from .shape import axis_of
 
 __all__ = ["diag", "diag_embed", "diagonal", "trace", "tril", "tril_indices", "triu", "triu_indices"]
@@ -88,7 +88,7 @@ def trace(a: Value) -> Value:
     """The sum of the diagonal of a matrix."""
     if a.ndim != 2:
         raise ShapeRuntimeError(f"trace: expected a matrix, but got tensor with dim {a.ndim}")
-    return sum(_diagonal(a, offset=0, dim1=0, dim2=1))
+    return sum_over(_diagonal(a, offset=0, dim1=0, dim2=1))
 
 
 def _lower(a: Value, diagonal: int) -> Array:

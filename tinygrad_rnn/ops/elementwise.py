@@ -22,7 +22,7 @@ from .dtypes import cast, fitting, in_single, mixed_type, promote
 from .nondifferentiable import constant, raw
 from .shape import sum_to
 
-__all__ = ["abs", "clone", "exp", "log", "maximum", "minimum", "mul", "neg", "positive", "pow", "reciprocal", "relu"]
+__all__ = ["clone", "exp", "log", "maximum", "minimum", "mul", "neg", "positive", "reciprocal", "relu"]
 __all__ += ["rsqrt", "sigmoid", "sign", "sqrt", "square", "tanh", "where"]
 
 
@@ -97,7 +97,7 @@ sigmoid = unary(
 sqrt = unary("sqrt", np.sqrt, lambda g, y, a: g / (2 * y), "y", floating=True, doc="The square root.")
 square = unary("square", _square, lambda g, y, a: g * (2 * a**1), "a", doc="a * a")
 sign = unary("sign", _sign, lambda g, y, a: zeros_of(g), doc="-1, 0 or 1, and 0 for nan; its derivative is 0.")
-abs = unary("abs", np.abs, lambda g, y, a: g * _direction(a), "a", doc="|a|; its derivative at 0 is 0.")
+absolute = unary("abs", np.abs, lambda g, y, a: g * _direction(a), "a", doc="|a|; its derivative at 0 is 0.")
 clone = unary("clone", np.copy, lambda g, y, a: g, doc="A copy that gradients flow through.")
 reciprocal = unary("reciprocal", np.reciprocal, lambda g, y, a: -g * (y * y), "y", floating=True, doc="1 / a")
 rsqrt = unary(
@@ -238,7 +238,7 @@ _pow = binary(
 )
 
 
-def pow(a: Value, b: Value) -> Value:
+def power(a: Value, b: Value) -> Value:
     """a to the power b; the derivative by the exponent at a = 0, b >= 0 is 0."""
     if not isinstance(a, Tensor) or not isinstance(b, (int, float, np.generic)):
         return _pow(*promote(a, b)) if isinstance(b, Tensor) else _pow(a, b)  # a number as base needs a dtype, too

@@ -16,7 +16,7 @@ from ..typing import Array, Shape, Value
 from .contraction import tensordot
 from .dtypes import cast, in_single, mixed_type
 from .elementwise import _typed
-from .reduce import sum
+from .reduce import sum_over
 from .shape import broadcast_to, sum_to, too_many_axes, unsqueeze
 
 __all__ = ["addbmm", "addcdiv", "addcmul", "addmm", "addmv", "baddbmm", "bmm", "dot", "ger", "inner", "lerp"]
@@ -159,7 +159,7 @@ _linear_primitive = primitive(
     (
         lambda g, y, x, weight, bias: g @ weight,
         lambda g, y, x, weight, bias: rows_of(g).swapaxes(0, 1) @ rows_of(x),
-        lambda g, y, x, weight, bias: sum(rows_of(g), 0),
+        lambda g, y, x, weight, bias: sum_over(rows_of(g), 0),
     ),
     ("b", "a", ""),
     gives_new=True,

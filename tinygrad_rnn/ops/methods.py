@@ -177,10 +177,19 @@ def _mask(self: Tensor) -> Any:
 
 METHODS: dict[str, Any] = {
     **{name: getattr(family, name) for family in FAMILIES for name in family.__all__ if name not in FUNCTIONS_ONLY},
+    # names of builtins, which have another name inside ops/
+    "abs": elementwise.absolute,
+    "all": reduce.all_over,
+    "any": reduce.any_over,
+    "max": reduce.max_over,
+    "min": reduce.min_over,
+    "pow": elementwise.power,
+    "round": rounding.rounded,
+    "sum": reduce.sum_over,
     # operators
     **_operators(add=elementwise.add, sub=elementwise.sub, mul=elementwise.mul, truediv=elementwise.div),
     "__rmul__": _repeats,
-    **_operators(pow=elementwise.pow, matmul=linalg.matmul, floordiv=rounding.floor_divide, mod=rounding.remainder),
+    **_operators(pow=elementwise.power, matmul=linalg.matmul, floordiv=rounding.floor_divide, mod=rounding.remainder),
     "__and__": comparison.bitwise_and,
     "__or__": comparison.bitwise_or,
     "__xor__": comparison.bitwise_xor,
@@ -190,7 +199,7 @@ METHODS: dict[str, Any] = {
     **_operators(lshift=comparison.bitwise_left_shift, rshift=comparison.bitwise_right_shift),
     "__neg__": elementwise.neg,
     "__pos__": elementwise.positive,
-    "__abs__": elementwise.abs,
+    "__abs__": elementwise.absolute,
     "__invert__": comparison.bitwise_not,
     "__eq__": _or_not_implemented(comparison.eq),
     "__ne__": _or_not_implemented(comparison.ne),

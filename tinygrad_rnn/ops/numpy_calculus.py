@@ -47,7 +47,7 @@ def _logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base:
               axis: int = 0) -> Value:  # fmt: skip
     if np.ndim(raw(base)):
         raise ArgumentTypeError("np.logspace(base=): several bases have no form here that records. Call it for each")
-    line = elementwise.pow(tensor_of(base), _linspace(start, stop, num, endpoint, axis=axis))
+    line = elementwise.power(tensor_of(base), _linspace(start, stop, num, endpoint, axis=axis))
     return line if dtype is None else cast(line, dtype=as_dtype(dtype))
 
 
@@ -100,7 +100,7 @@ def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
         widths = cumulative.diff(x, 1, 0 if x.ndim == 1 else axis)
         widths = reshape(widths, (-1, *(1,) * (y.ndim - axis - 1))) if x.ndim == 1 else widths
     sums = y[_along(axis, slice(1, None))] + y[_along(axis, slice(None, -1))]
-    return reduce.sum(widths * sums / 2.0, axis)
+    return reduce.sum_over(widths * sums / 2.0, axis)
 
 
 def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> Any:
@@ -151,7 +151,7 @@ def _convolve(a: Any, v: Any, mode: str = "full") -> Value:
     rows = shape.cat([shape.unsqueeze(v, 1) * a, wrap(np.zeros((m, m), a.dtype))], 1)
     moved = reshape(reshape(rows, (-1,))[: m * (n + m - 1)], (m, n + m - 1))  # each row begins one place earlier
     start = (n + m - 1 - size) // 2
-    return reduce.sum(moved, 0)[start : start + size]
+    return reduce.sum_over(moved, 0)[start : start + size]
 
 
 def _correlate(a: Any, v: Any, mode: str = "valid") -> Value:
@@ -188,7 +188,7 @@ def _interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, perio
 def _sinc(x: Any) -> Value:
     """Near 0 by its series, so that every derivative there is right."""
     y = tensor_of(x) * math.pi
-    near = elementwise.abs(y) < 0.5
+    near = elementwise.absolute(y) < 0.5
     square = where(near, y, 0) ** 2
     series = functools.reduce(
         lambda total, k: total * square + (-1) ** k / math.factorial(2 * k + 1), range(8, -1, -1), 0 * square

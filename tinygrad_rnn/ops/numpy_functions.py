@@ -232,8 +232,8 @@ FUNCTIONS: dict[Any, Form] = {
     # choice, rounding
     np.where: _where,
     np.clip: _clip,
-    np.round: lambda a, decimals=0, out=None: rounding.round(tensor_of(a), decimals=decimals),
-    np.around: lambda a, decimals=0, out=None: rounding.round(tensor_of(a), decimals=decimals),
+    np.round: lambda a, decimals=0, out=None: rounding.rounded(tensor_of(a), decimals=decimals),
+    np.around: lambda a, decimals=0, out=None: rounding.rounded(tensor_of(a), decimals=decimals),
     np.fix: lambda x, out=None: rounding.trunc(tensor_of(x)),
     np.nan_to_num: _nan_to_num,
     np.emath.logn: _of_reals(np.emath.logn, lambda n, x: transcendental.log2(x) / transcendental.log2(n)),

@@ -84,7 +84,7 @@ def _matrix_power(a: Any, n: int) -> Value:
     if n < 0:
         raise ArgumentTypeError("np.linalg.matrix_power(): a negative power needs the inverse, which does not record")
     if n == 0:
-        return flat(np.linalg.matrix_power(a._data, 0), reduce.sum(a))
+        return flat(np.linalg.matrix_power(a._data, 0), reduce.sum_over(a))
     half = a if n == 1 else _matrix_power(a, n // 2)
     return a if n == 1 else linalg.matmul(linalg.matmul(half, half), a) if n % 2 else linalg.matmul(half, half)
 
@@ -116,12 +116,13 @@ def _matrix_norm(x: Any, axes: tuple[int, ...], keepdims: bool, ord: Any, name: 
         )
     rows, columns = axes
     added, compared = (rows, columns) if abs(ord) == 1 else (columns, rows)
-    found = (reduce.amax if ord > 0 else reduce.amin)(reduce.sum(elementwise.abs(x), added, True), compared, True)
+    sums = reduce.sum_over(elementwise.absolute(x), added, True)
+    found = (reduce.amax if ord > 0 else reduce.amin)(sums, compared, True)
     return found if keepdims else shape.squeeze(found, axes)
 
 
 def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None) -> Value:
-    return reduce.sum(diagonals.diagonal(tensor_of(a), offset, axis1, axis2), -1, dtype=dtype)
+    return reduce.sum_over(diagonals.diagonal(tensor_of(a), offset, axis1, axis2), -1, dtype=dtype)
 
 
 def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:

@@ -58,7 +58,7 @@ def _sum(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims
          where: Any = True) -> Value:  # fmt: skip
     x, axes = _prepared(a, axis, dtype)
     mask, keep = _over(axis, where, keepdims)
-    total = reduce.sum(_masked(x, mask, 0), axes, keep)
+    total = reduce.sum_over(_masked(x, mask, 0), axes, keep)
     return total if initial is None else total + initial
 
 
@@ -83,7 +83,7 @@ def _extremum(reduction: Any, larger: Any) -> Form:
                 raise ArgumentTypeError("np.max(where=), np.min(where=): give initial= for where nothing counts")
             return reduction(x, axes, keep)
         if 0 in x.shape:
-            return reduce.sum(x, axes, keep) + initial
+            return reduce.sum_over(x, axes, keep) + initial
         return larger(reduction(_masked(x, mask, initial), axes, keep), initial)
 
     return extremum
@@ -313,9 +313,9 @@ def _cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: A
         weighted = x - mean
     else:
         np.average(x._data, 1, w._data)  # raises if the weights sum to 0
-        total = reduce.sum(w)
-        mean = shape.unsqueeze(reduce.sum(x * w, 1) / total, 1)
-        freedom = total - (ddof if aweights is None else ddof * reduce.sum(w * importance) / total)
+        total = reduce.sum_over(w)
+        mean = shape.unsqueeze(reduce.sum_over(x * w, 1) / total, 1)
+        freedom = total - (ddof if aweights is None else ddof * reduce.sum_over(w * importance) / total)
         freedom = where(freedom > 0, freedom, 0)
         weighted = (x - mean) * w
     return shape.squeeze(matmul(weighted, shape.t(x - mean)) / freedom)

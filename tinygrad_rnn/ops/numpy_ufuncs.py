@@ -48,7 +48,7 @@ def _heaviside(a: Value, b: Value) -> Value:
 def _copysign(a: Value, b: Value) -> Value:
     a, b = alike(a, b)
     direction = np.where(np.signbit(raw(b)), -1, 1).astype(a.dtype)
-    return elementwise.abs(a) * flat(direction, b)
+    return elementwise.absolute(a) * flat(direction, b)
 
 
 def _ldexp(a: Value, exponent: Any) -> Value:
@@ -70,7 +70,7 @@ def _modf(a: Value) -> tuple[Value, Value]:
 
 def _float_power(a: Value, b: Value) -> Value:
     a, b = tensor_of(a), tensor_of(b)
-    return elementwise.pow(*alike(a, b, dtype=np.result_type(a.dtype, b.dtype, np.float64)))
+    return elementwise.power(*alike(a, b, dtype=np.result_type(a.dtype, b.dtype, np.float64)))
 
 
 def _logaddexp2(a: Value, b: Value) -> Value:
@@ -82,7 +82,7 @@ def _vecdot(a: Value, b: Value, axis: int = -1, keepdims: bool = False) -> Value
     a, b = alike(a, b)
     if axis != -1:
         a, b = shape.swapaxes(a, axis, -1), shape.swapaxes(b, axis, -1)
-    dots = reduce.sum(a * b, -1)
+    dots = reduce.sum_over(a * b, -1)
     return shape.unsqueeze(dots, shape.axis_of(axis, dots.ndim + 1)) if keepdims else dots
 
 
@@ -103,7 +103,7 @@ OPERATORS: dict[Any, Callable[..., Any]] = {
     np.left_shift: comparison.bitwise_left_shift,
     np.matmul: linalg.matmul,
     np.multiply: elementwise.mul,
-    np.power: elementwise.pow,
+    np.power: elementwise.power,
     np.remainder: rounding.remainder,
     np.right_shift: comparison.bitwise_right_shift,
     np.subtract: elementwise.sub,
@@ -113,14 +113,14 @@ OPERATORS: dict[Any, Callable[..., Any]] = {
 
 UFUNCS: dict[Any, Callable[..., Any]] = {
     **OPERATORS,
-    np.absolute: elementwise.abs,
+    np.absolute: elementwise.absolute,
     np.arctan2: transcendental.atan2,
     np.cbrt: _cbrt,
     np.conjugate: lambda a: elementwise.clone(a),
     np.copysign: _copysign,
     np.deg2rad: lambda a: a * RADIANS,
     np.degrees: lambda a: a * DEGREES,
-    np.fabs: elementwise.abs,
+    np.fabs: elementwise.absolute,
     np.float_power: _float_power,
     np.fmax: _of_numbers(elementwise.maximum),
     np.fmin: _of_numbers(elementwise.minimum),
@@ -134,7 +134,7 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.positive: lambda a: elementwise.clone(a),
     np.rad2deg: lambda a: a * DEGREES,
     np.radians: lambda a: a * RADIANS,
-    np.rint: rounding.round,
+    np.rint: rounding.rounded,
     np.vecdot: _vecdot,
 }
 _SAME_NAME = {

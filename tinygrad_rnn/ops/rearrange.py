@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from ..tape.apply import primitive
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Shape, Size, Value
 from .index import getitem
-from .reduce import sum
+from .reduce import sum_over
 from .shape import axes_of, axis_of, broadcast_to, cat, flatten, permute, reshape, sizes_of, swapaxes
 
 __all__ = ["broadcast_shapes", "broadcast_tensors", "column_stack", "concat", "concatenate", "dstack", "flip"]
@@ -48,7 +47,7 @@ def roll(a: Value, shifts: int | Sequence[int], dims: int | Sequence[int] | None
     """
     by = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     if dims is None:
-        return reshape(_roll(reshape(a, (-1,)), shifts=(builtins.sum(by),), dims=(0,)), tuple(a.shape))
+        return reshape(_roll(reshape(a, (-1,)), shifts=(sum(by),), dims=(0,)), tuple(a.shape))
     along = (dims,) if isinstance(dims, int) else tuple(dims)
     if len(by) != len(along):
         raise ShapeRuntimeError(f"shifts and dimensions must align. shifts: {len(by)}, dims:{len(along)}")
@@ -133,7 +132,7 @@ def _repeat_vjp(g: Value, y: Any, a: Any, repeats: Shape) -> Value:
     """Each copy's share, summed: the copies are axes of their own for a moment."""
     shape = (1,) * (len(repeats) - len(a.shape)) + tuple(a.shape)
     pairs = [n for pair in zip(repeats, shape, strict=True) for n in pair]
-    return reshape(sum(reshape(g, pairs), tuple(range(0, len(pairs), 2))), tuple(a.shape)) if pairs else g
+    return reshape(sum_over(reshape(g, pairs), tuple(range(0, len(pairs), 2))), tuple(a.shape)) if pairs else g
 
 
 _repeat = primitive("repeat", lambda a, repeats: np.tile(a, repeats), (_repeat_vjp,), ("",))

@@ -19,8 +19,7 @@ from .named_results import results
 from .nondifferentiable import plain, raw
 from .shape import axes_of, axis_of, broadcast_to, no_axis, reshape
 
-__all__ = ["all", "amax", "amin", "aminmax", "any", "argmax", "argmin", "count_nonzero", "max", "mean", "min"]
-__all__ += ["nansum", "sum"]
+__all__ = ["amax", "amin", "aminmax", "argmax", "argmin", "count_nonzero", "mean", "nansum"]
 
 Dim = int | Sequence[int] | None
 
@@ -54,7 +53,7 @@ _sum = primitive(
 )
 
 
-def sum(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+def sum_over(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
     """The sum over ``dim`` (an axis, several, or all); of whole numbers in int64, or in ``dtype``."""
     x = a._data if isinstance(a, Tensor) else a
     if dtype is not None:
@@ -128,7 +127,7 @@ def _extremum_vjp(g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims:
     """Ties share the gradient evenly; so do nans if they count as equal."""
     top = reshape(y, kept_shape(a.shape, axes))
     ties = cast((a == top) | ((a != a) & (top != top)) if nans else a == top, dtype=g.dtype)
-    return spread(g, a.shape, axes) * (ties / sum(ties, axes, keepdim=True))
+    return spread(g, a.shape, axes) * (ties / sum_over(ties, axes, keepdim=True))
 
 
 def _extremum(name: str, method: str) -> Any:
@@ -203,7 +202,7 @@ def _pick(a: Value, dim: int, keepdim: bool, name: str) -> Any:
     return results(name, "values", "indices")(values, indices)
 
 
-def max(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
+def max_over(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
     """Over all entries: the maximum, ties sharing the gradient.  Along ``dim``: ``(values, indices)``.
 
     With a tensor in place of ``dim``: the entry-wise maximum of the two.
@@ -219,7 +218,7 @@ def max(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
     return _pick(a, dim, keepdim, "max")
 
 
-def min(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
+def min_over(a: Value, dim: Any = None, keepdim: bool = False) -> Any:
     """Over all entries: the minimum, ties sharing the gradient.  Along ``dim``: ``(values, indices)``."""
     if dim is None:
         return _min_of_all(a)
@@ -252,8 +251,8 @@ def _logic(name: str, doc: str) -> Any:
     return reduce
 
 
-all = _logic("all", "Whether every entry over ``dim`` holds (is not 0); True over none.")
-any = _logic("any", "Whether some entry over ``dim`` holds (is not 0); False over none.")
+all_over = _logic("all", "Whether every entry over ``dim`` holds (is not 0); True over none.")
+any_over = _logic("any", "Whether some entry over ``dim`` holds (is not 0); False over none.")
 
 
 @plain
@@ -273,7 +272,7 @@ def nansum(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = Non
         DtypeError: of complex numbers.
     """
     if a.dtype.kind in "biu":
-        return sum(a, dim, keepdim, dtype=dtype)
+        return sum_over(a, dim, keepdim, dtype=dtype)
     if a.dtype.kind == "c" or dtype is not None and as_dtype(dtype, "nansum").kind == "c":
         raise DtypeError("nansum on CPU does not support complex inputs")
-    return sum(where(a == a, a, 0), dim, keepdim, dtype=dtype)
+    return sum_over(where(a == a, a, 0), dim, keepdim, dtype=dtype)

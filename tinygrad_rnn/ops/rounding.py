@@ -16,7 +16,7 @@ from .elementwise import _typed, div, where, zeros_of
 from .shape import sum_to
 
 __all__ = ["ceil", "clamp", "clamp_max", "clamp_min", "clip", "divide_rounded", "fix", "floor", "floor_divide", "fmod"]
-__all__ += ["frac", "remainder", "round", "trunc"]
+__all__ += ["frac", "remainder", "trunc"]
 
 
 def _unrounded(name: str, a: Array) -> UnsupportedDtype:
@@ -52,7 +52,7 @@ _round = primitive(
 )
 
 
-def round(a: Value, *, decimals: int = 0) -> Value:
+def rounded(a: Value, *, decimals: int = 0) -> Value:
     """The nearest multiple of ``10**-decimals``, the even one at a tie.  Its derivative is 0."""
     return _round(a, decimals=decimals)
 

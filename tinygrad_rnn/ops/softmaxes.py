@@ -11,7 +11,7 @@ from ..tape.apply import primitive
 from ..typing import Array, Value
 from .dtypes import cast, in_single
 from .elementwise import exp
-from .reduce import kept_shape, sum
+from .reduce import kept_shape, sum_over
 from .shape import axes_of, axis_of, reshape
 
 __all__ = ["log_softmax", "logsumexp", "softmax"]
@@ -40,14 +40,14 @@ def _log_softmax(a: Array, dim: int) -> Array:
 @in_single
 def _softmax_vjp(g: Value, y: Value, a: Any, dim: int) -> Value:
     weighted = g * y
-    return weighted - y * sum(weighted, dim, keepdim=True)
+    return weighted - y * sum_over(weighted, dim, keepdim=True)
 
 
 _softmax_primitive = primitive("softmax", _softmax, (_softmax_vjp,), ("y",))
 _log_softmax_primitive = primitive(
     "log_softmax",
     _log_softmax,
-    (in_single(lambda g, y, a, dim: g - exp(y) * sum(g, dim, keepdim=True)),),
+    (in_single(lambda g, y, a, dim: g - exp(y) * sum_over(g, dim, keepdim=True)),),
     ("y",),
 )
 

@@ -18,7 +18,7 @@ from .dtypes import cast
 from .index import gather, getitem
 from .named_results import results
 from .nondifferentiable import raw, without_derivative
-from .reduce import spread, sum
+from .reduce import spread, sum_over
 from .shape import axis_of
 
 __all__ = ["argsort", "kthvalue", "median", "msort", "sort", "topk", "unique"]
@@ -112,7 +112,7 @@ def _middle(x: Array, dim: int) -> Array:
 def _median_vjp(g: Value, y: Value, a: Value) -> Value:
     """Equal entries share the gradient evenly."""
     ties = cast((a == y) | ((a != a) & (y != y)), dtype=g.dtype)
-    return spread(g, a.shape, tuple(range(a.ndim))) * (ties / sum(ties))
+    return spread(g, a.shape, tuple(range(a.ndim))) * (ties / sum_over(ties))
 
 
 def _median(a: Array) -> Array:

@@ -14,8 +14,8 @@ from ..source_line import warn_user
 from ..tape.apply import primitive, unary
 from ..typing import Array, DType, Shape, Value
 from .dtypes import cast, in_single, single
-from .elementwise import abs, sign, where
-from .reduce import count, kept_shape, mean, spread, sum
+from .elementwise import absolute, sign, where
+from .reduce import count, kept_shape, mean, spread, sum_over
 from .shape import axes_of, reshape
 
 __all__ = ["dist", "norm", "std", "std_mean", "var", "var_mean"]
@@ -134,14 +134,14 @@ def _norm_vjp(g: Value, y: Value, a: Value, p: float, axes: tuple[int, ...], kee
     if p == 1:
         return g * sign(a)
     if p in (math.inf, -math.inf):  # ties share evenly, and nans, which have no sign, get 0
-        size = abs(a)
+        size = absolute(a)
         top = cast((size == y) | (size != size), dtype=g.dtype)
-        return sign(a) * (g / sum(top, axes, keepdim=True) * top)
+        return sign(a) * (g / sum_over(top, axes, keepdim=True) * top)
     nothing = y == 0
     if p == 2:
         return g * where(nothing, 0, a / where(nothing, 1, y))
     zero = a == 0  # kept away from powers, whose derivative there is 0 * inf
-    steep = where(zero, 0, abs(where(zero, 1, a)) ** (p - 1)) * sign(a)
+    steep = where(zero, 0, absolute(where(zero, 1, a)) ** (p - 1)) * sign(a)
     if p < 1:
         return g * steep * y ** (1 - p)
     return steep * where(nothing, 0, g / where(nothing, 1, y) ** (p - 1))
@@ -195,7 +195,7 @@ def norm(a: Value, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype
             f"linalg.vector_norm cannot compute the {p:g} norm on an empty tensor because the operation does not have "
             f"an identity. The shape is {list(a.shape)}"
         )
-    return _norm(abs(a) if a.dtype.kind == "c" else a, p=float(p), axes=axes, keepdims=keepdim)
+    return _norm(absolute(a) if a.dtype.kind == "c" else a, p=float(p), axes=axes, keepdims=keepdim)
 
 
 def dist(a: Value, b: Value, p: float = 2) -> Value:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...backend import only
 from ...errors import ArgumentError
-from ...ops import abs
+from ...ops import absolute
 from ...ops.dtypes import in_single
 from ...ops.rounding import _clamp_number
 from ...tape.apply import primitive, unary
@@ -109,7 +109,7 @@ def l1_loss(
     """|x - t|; arguments as for ``mse_loss``."""
     same_size_warning(input, target)
     reduction = reduction_name(reduction, size_average, reduce)
-    loss = abs(input - target)
+    loss = absolute(input - target)
     return reduced(loss, reduction) if weight is None else _weighted(loss, input, weight, reduction, True)
 
 
@@ -133,7 +133,7 @@ def smooth_l1_loss(
     if beta < 0:
         raise OptionError(f"smooth_l1_loss does not support negative values for beta. Got {beta}")
     d = input - target
-    return reduced(abs(d) if beta == 0 else _smooth_l1_of(d, beta=beta), reduction)
+    return reduced(absolute(d) if beta == 0 else _smooth_l1_of(d, beta=beta), reduction)
 
 
 def huber_loss(
