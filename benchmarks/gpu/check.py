@@ -15,6 +15,7 @@ import numpy as np
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.kernels.recurrent.cuda import describe, explain
+from tinygrad_rnn.kernels.recurrent.interface import Options, Weights
 
 from .places import Places, poison
 from .reference import Work, distance, layer, prepared, reference, uneven
@@ -73,5 +74,7 @@ def _how(run: prepared) -> str:
     """Which kernels do the first layer's recurrence."""
     if not run.x.is_cuda:
         return "on the CPU"
-    params = {"nonlinearity": run.layer.nonlinearity} if run.work.kind == "RNN" else {}
-    return explain(run.work.kind.lower(), run.x._data, run.states[0]._data[0], **params)
+    options = Options(nonlinearity=run.layer.nonlinearity) if run.work.kind == "RNN" else Options()
+    states = tuple([state._data[0] for state in run.states])
+    weights = Weights(*[w._data for w in run.layer._flat_weights[:4]])
+    return explain(run.work.kind.lower(), run.x._data, states, weights, options)

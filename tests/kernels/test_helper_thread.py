@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.flat_kernels import flat
 from tinygrad_rnn.backend.cpu.threads import one_blas_thread, set_num_threads
 from tinygrad_rnn.kernels.recurrent.numpy import helper_thread, lstm, weight_gradients
 from tinygrad_rnn.kernels.recurrent.numpy.helper_thread import Beside
@@ -86,9 +87,9 @@ def test_an_lstm_is_the_same_with_a_second_thread(
     monkeypatch.setattr(helper_thread.Beside, "__enter__", lambda self: (helped.append(self.helps), enter(self))[1])
 
     def run() -> list[Any]:
-        outputs, residual = lstm.forward(*args, sizes=sizes)
+        outputs, residual = flat(lstm).forward(*args, sizes=sizes)
         assert residual is not None
-        return [*outputs, *lstm.backward(gs, residual, *args, needs=needs)]
+        return [*outputs, *flat(lstm).backward(gs, residual, *args, needs=needs)]
 
     both = [run() for _ in range(5)]
     assert helped[:2] == [True, True]
@@ -108,7 +109,7 @@ def test_an_lstm_is_the_same_with_a_second_thread(
 def test_gradients_of_weights_that_are_not_wanted_cost_no_product(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weight_gradients, "weight_gradient", lambda *_: pytest.fail("computed all the same"))
     args = [np.ones(shape) for shape in ((6, 3, 5), (3, 4), (3, 4), (16, 5), (16, 4), (16,), (16,))]
-    outputs, residual = lstm.forward(*args)
+    outputs, residual = flat(lstm).forward(*args)
     assert residual is not None
-    found = lstm.backward([np.ones_like(y) for y in outputs], residual, *args, needs=[True] * 3 + [False] * 5)
+    found = flat(lstm).backward([np.ones_like(y) for y in outputs], residual, *args, needs=[True] * 3 + [False] * 5)
     assert [g is not None for g in found] == [True] * 3 + [False] * 5

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from itertools import combinations, product
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tinygrad_rnn.kernels.recurrent.numpy import gru, lstm, rnn
+from tests.support.flat_kernels import FlatKernel, flat
+from tinygrad_rnn.kernels.recurrent.numpy import gru as gru_module
+from tinygrad_rnn.kernels.recurrent.numpy import lstm as lstm_module
+from tinygrad_rnn.kernels.recurrent.numpy import rnn as rnn_module
 
 torch = pytest.importorskip("torch")
+
+gru, lstm, rnn = map(flat, (gru_module, lstm_module, rnn_module))
 
 TOLERANCE = 1e-12
 """A few thousand roundings of float64 on values of order 1 to 10."""
 
 SHAPES = [(1, 1, 1, 2), (7, 3, 4, 5), (40, 9, 4, 50)]  # T, N, I, H; the last is longer than one part of a sweep
-KINDS: dict[str, ModuleType] = {"LSTM": lstm, "GRU": gru, "tanh": rnn, "relu": rnn}
+KINDS: dict[str, FlatKernel] = {"LSTM": lstm, "GRU": gru, "tanh": rnn, "relu": rnn}
 
 
 def oracle(kind: str, size: int, hidden: int, bias: bool, projection: int) -> Any:
@@ -99,7 +103,7 @@ def test_kernel_equals_pytorch(
 
 
 @pytest.mark.parametrize("kernel", [lstm, gru, rnn])
-def test_what_is_not_needed_is_not_computed_and_the_rest_is_unchanged(kernel: ModuleType) -> None:
+def test_what_is_not_needed_is_not_computed_and_the_rest_is_unchanged(kernel: FlatKernel) -> None:
     rng = np.random.default_rng(0)
     gates, states = {lstm: (4, 2), gru: (3, 1), rnn: (1, 1)}[kernel]
     arrays = [rng.standard_normal((5, 2, 3)), *(rng.standard_normal((2, 4)) for _ in range(states))]
@@ -120,7 +124,7 @@ def test_what_is_not_needed_is_not_computed_and_the_rest_is_unchanged(kernel: Mo
 
 
 @pytest.mark.parametrize("kernel", [lstm, gru, rnn])
-def test_an_empty_batch_gives_empty_results_and_zero_gradients(kernel: ModuleType) -> None:
+def test_an_empty_batch_gives_empty_results_and_zero_gradients(kernel: FlatKernel) -> None:
     gates, states = {lstm: (4, 2), gru: (3, 1), rnn: (1, 1)}[kernel]
     arrays = [np.ones((5, 0, 3)), *(np.ones((0, 4)) for _ in range(states))]
     arrays += [np.ones((gates * 4, 3)), np.ones((gates * 4, 4)), np.ones(gates * 4), np.ones(gates * 4)]

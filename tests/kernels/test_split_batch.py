@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.flat_kernels import FlatKernel
 from tinygrad_rnn.backend.cpu.threads import get_num_threads, set_num_threads
 from tinygrad_rnn.kernels.recurrent import dispatch
 from tinygrad_rnn.kernels.recurrent.numpy import split_batch
@@ -100,7 +101,7 @@ def test_packed_sequences_stay_whole(worthwhile: None, split: list[int]) -> None
 
 
 def test_gradients_that_are_not_wanted_are_not_computed(worthwhile: None) -> None:
-    lstm = dispatch._module("numpy", "lstm")
+    lstm = FlatKernel(dispatch._kernel("numpy", "lstm"), "lstm")
     arrays = [np.ones(s) for s in ((3, 2, 4), (2, 5), (2, 5), (20, 4), (20, 5), (20,), (20,))]
     outputs, residual = lstm.forward(*arrays)
     assert lstm.forward(*arrays, save=False)[1] is None
@@ -110,7 +111,7 @@ def test_gradients_that_are_not_wanted_are_not_computed(worthwhile: None) -> Non
 
 
 def test_errors_and_silence_are_those_of_the_caller(worthwhile: None) -> None:
-    gru = dispatch._module("numpy", "gru")
+    gru = FlatKernel(dispatch._kernel("numpy", "gru"), "gru")
     arrays = [np.full(s, 1e300) for s in ((3, 2, 4), (2, 5), (15, 4), (15, 5))]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -8,7 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tests.support.flat_kernels import FlatKernel, flat
 from tinygrad_rnn.backend import to_numpy
+from tinygrad_rnn.kernels.recurrent.cuda.layer import KERNELS
 from tinygrad_rnn.kernels.recurrent.cuda.rows import Rows
 
 KINK = 1e-4
@@ -86,7 +88,10 @@ def _leave_kinks(case: Case, arrays: list[Any], draw: Callable[[], Any]) -> None
 
 def run(package: str, case: Case, arrays: list[Any], gs: list[Any]) -> list[Any]:
     """Outputs and gradients by the kernels of a package, as float64 on the host."""
-    module = importlib.import_module(f"tinygrad_rnn.kernels.recurrent{package}.{case.mode}")
+    if package == ".cuda":
+        module = FlatKernel(KERNELS[case.mode], case.mode)
+    else:
+        module = flat(importlib.import_module(f"tinygrad_rnn.kernels.recurrent{package}.{case.mode}"))
     outputs, residual = module.forward(*arrays, **case.params())
     found = list(outputs)
     if case.save:

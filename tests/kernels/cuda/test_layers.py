@@ -11,9 +11,12 @@ import tinygrad_rnn as tg
 from tests.kernels.cuda.comparison import Case, numbers, run, worst_error
 from tests.support import fakecupy
 from tests.support.emulator import Emulator, needs_compiler
+from tests.support.flat_kernels import FlatKernel, grouped
 from tinygrad_rnn.backend import to_numpy
 from tinygrad_rnn.kernels.recurrent import dispatch
-from tinygrad_rnn.kernels.recurrent.cuda import describe, explain, refuses
+from tinygrad_rnn.kernels.recurrent.cuda import describe, explain
+from tinygrad_rnn.kernels.recurrent.cuda.layer import KERNELS
+from tinygrad_rnn.kernels.recurrent.interface import KernelUnavailable, Options
 from tinygrad_rnn.tape.tensor import wrap
 
 pytestmark = needs_compiler
@@ -101,11 +104,11 @@ def test_without_any_kernel_the_layer_runs_as_numpy_does_with_one_warning(emulat
     emulated.failing = {"persistent_forward", "step_forward"}
     arrays = [None if a is None else fakecupy.asarray(a) for a in numbers(Case("lstm", 3, 2, 30), "float32")[0]]
     with pytest.warns(RuntimeWarning) as warned:
-        _outputs, residual = dispatch.forward("lstm")(*arrays)
+        residual = dispatch.forward("lstm", *grouped("lstm", arrays), Options()).residual
     assert ["step by step" in str(w.message) for w in warned] == [True, False]
     assert "do not use the cuda kernels from now on" in str(warned[1].message)
     assert residual[0] == "numpy" and not emulated.launches
-    dispatch.forward("lstm")(*arrays)
+    dispatch.forward("lstm", *grouped("lstm", arrays), Options())
 
 
 def test_groups_that_can_never_run_together_are_replaced_by_steps(emulated: Emulator) -> None:
@@ -119,21 +122,25 @@ def arrays_of(mode: str, size: int, batch: int = 2, dtype: str = "float32") -> l
     return [fakecupy.asarray(a) for a in arrays]
 
 
+def how(mode: str, *sizes: int, **options: Any) -> str:
+    return explain(mode, *grouped(mode, arrays_of(mode, *sizes, **options)))
+
+
 def test_the_choice_is_explained(emulated: Emulator) -> None:
-    assert explain("lstm", *arrays_of("lstm", 30)) == (
+    assert how("lstm", 30) == (
         "persistent: 2 groups of 1 blocks x 256 threads; 1 samples per group, size padded to 32"
     )
-    assert "8 blocks x 256 threads, which signal by messages" in explain("gru", *arrays_of("gru", 200))
-    assert explain("rnn", *arrays_of("rnn", 30, dtype="float64")).startswith("stepwise: persistent kernels compute in")
-    assert explain("rnn", *arrays_of("rnn", 513)).startswith("stepwise: persistent kernels hold w_hh on the chip")
-    assert "expected to be faster step by step" in explain("lstm", *arrays_of("lstm", 512, batch=2048))
+    assert "8 blocks x 256 threads, which signal by messages" in how("gru", 200)
+    assert how("rnn", 30, dtype="float64").startswith("stepwise: persistent kernels compute in")
+    assert how("rnn", 513).startswith("stepwise: persistent kernels hold w_hh on the chip")
+    assert "expected to be faster step by step" in how("lstm", 512, batch=2048)
     assert describe() == (
         "persistent kernels by clusters and messages (float32, hidden sizes to 512), stepwise kernels otherwise; "
         "compute capability 9.0, 132 multiprocessors"
     )
     emulated.become(75, 40)
     assert "by a cooperative launch" in describe()
-    assert "which signal by a counter" in explain("lstm", *arrays_of("lstm", 200))
+    assert "which signal by a counter" in how("lstm", 200)
     emulated.become(60, 40)
     assert describe() == "none: compute capability 6.0 is below 7.0"
 
@@ -153,21 +160,20 @@ def test_what_the_kernels_cannot_do_is_refused_with_the_reason(
     edit: Any, params: dict[str, Any], reason: str, emulated: Emulator
 ) -> None:
     arrays = arrays_of("lstm", 8)
-    assert refuses("lstm", *arrays) is None
-    assert reason in str(refuses("lstm", *edit(arrays), **params))
-    with dispatch.only("cuda"), pytest.raises(dispatch.KernelUnavailable, match=reason):
-        dispatch.forward("lstm")(*edit(arrays), **params)
+    assert dispatch.reasons("lstm", *arrays)["cuda"] is None
+    assert reason in str(dispatch.reasons("lstm", *edit(arrays), **params)["cuda"])
+    with dispatch.only("cuda"), pytest.raises(KernelUnavailable, match=reason):
+        dispatch.forward("lstm", *grouped("lstm", edit(arrays)), Options(**params))
 
 
 def test_the_double_alone_is_a_gpu_without_kernels(double: Any) -> None:
     arrays = [double.asarray(a) for a in numbers(Case("gru", 2, 2, 8), "float32")[0]]
-    assert "compute capability 7.0 or newer" in str(refuses("gru", *arrays))
+    assert "compute capability 7.0 or newer" in str(dispatch.reasons("gru", *arrays)["cuda"])
 
 
 def test_only_what_is_needed_is_computed_and_arguments_stay_as_they_were(emulated: Emulator) -> None:
-    from tinygrad_rnn.kernels.recurrent.cuda import gru, lstm, rnn
-
-    for module, mode in ((lstm, "lstm"), (gru, "gru"), (rnn, "rnn")):
+    for mode in ("lstm", "gru", "rnn"):
+        module = FlatKernel(KERNELS[mode], mode)
         host, gs = numbers(Case(mode, 3, 2, 30), "float32")
         arrays, seeds = [fakecupy.asarray(a) for a in host], [fakecupy.asarray(g) for g in gs]
         _, residual = module.forward(*arrays)

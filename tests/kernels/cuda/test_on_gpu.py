@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from tests.kernels.cuda.comparison import Case, numbers, run, worst_error
+from tests.support.flat_kernels import grouped
 from tinygrad_rnn.backend.gpu.clusters import clusters_at_once
 from tinygrad_rnn.backend.gpu.cupy_access import module
 from tinygrad_rnn.backend.gpu.kernels import gpu
@@ -27,6 +28,7 @@ from tinygrad_rnn.kernels.recurrent.cuda.tilings import (
     choose,
     using,
 )
+from tinygrad_rnn.kernels.recurrent.interface import Options
 
 pytestmark = pytest.mark.gpu
 
@@ -76,7 +78,7 @@ def test_the_driver_tells_how_many_clusters_run_at_once(size: int) -> None:
 def test_persistent_kernels_equal_numpys(case: Case) -> None:
     cupy = module()
     arrays = [None if a is None else cupy.asarray(a) for a in numbers(case, "float32")[0]]
-    assert explain(case.mode, *arrays, **case.params()).startswith("persistent")
+    assert explain(case.mode, *grouped(case.mode, arrays), Options(**case.params())).startswith("persistent")
     assert worst_error(case, cupy) < TOLERANCES["float32"]
 
 

@@ -12,6 +12,7 @@ import pytest
 
 pytest.importorskip("numba")
 
+from tests.support.flat_kernels import flat
 from tinygrad_rnn.kernels.recurrent.numba import division, threads
 
 TOLERANCE = {"float32": 4e-6, "float64": 1e-13}
@@ -32,7 +33,7 @@ SHAPES = [(1, 1, 1, 1), (7, 3, 2, 5), (6, 9, 70, 65), (3, 2, 4, 130)]  # T, N, I
 def kernels(mode: str) -> tuple[Any, Any]:
     """The compiled one, and NumPy's."""
     kernels = "tinygrad_rnn.kernels.recurrent"
-    return import_module(f"{kernels}.numba.{mode}"), import_module(f"{kernels}.numpy.{mode}")
+    return flat(import_module(f"{kernels}.numba.{mode}")), flat(import_module(f"{kernels}.numpy.{mode}"))
 
 
 def arrays_of(mode: str, shape: Sequence[int], dtype: str, *, sizes: Any = None, bias: bool = True) -> list[Any]:
@@ -124,7 +125,7 @@ def test_one_thread_multiplies_as_suits_the_blas(mode: str, unpacked: bool, monk
 @pytest.mark.parametrize("mode", GATES)
 def test_without_openblas_plain_loops_do_the_work(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, _ = kernels(mode)
-    monkeypatch.setattr(kernel, "gemm_address", lambda dtype: 0)
+    monkeypatch.setattr(kernel.kernel, "gemm_address", lambda dtype: 0)
     monkeypatch.setattr(division, "gemm_address", lambda dtype: 0)
     check(mode, (6, 9, 70, 65), "float64")
     check(mode, (6, 9, 70, 65), "float32", packed=True, reverse=True)

@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.flat_kernels import grouped
 from tinygrad_rnn.backend.cpu.threads import get_num_threads, one_blas_thread, set_num_threads
 from tinygrad_rnn.errors import ArgumentError
-from tinygrad_rnn.kernels.recurrent import dispatch, numba
+from tinygrad_rnn.kernels.recurrent import dispatch
+from tinygrad_rnn.kernels.recurrent.interface import KernelUnavailable, Options
 
 ROOT = Path(__file__).parents[3]
 
@@ -26,37 +28,41 @@ def arguments(dtype: str = "float32", steps: int = 20) -> list[Any]:
     return [np.ones(shape, dtype) for shape in shapes]
 
 
+def refused(mode: str, *arrays: Any, **options: Any) -> str | None:
+    return dispatch.reasons(mode, *arrays, **options)["numba"]
+
+
 # reasons, without Numba too ------------------------------------------------------------------------------------------
 
 
 def test_without_numba_there_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba, "installed", lambda: False)
-    assert numba.refuses("lstm", *arguments()) == "Numba is not installed"
+    monkeypatch.setattr(dispatch, "numba_installed", lambda: False)
     assert tg.backends.recurrent.reasons("lstm", *arguments())["numba"] == "Numba is not installed"
 
 
 def test_what_they_do_not_compute_they_refuse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba, "installed", lambda: True)
-    assert numba.refuses("lstm", *arguments()) is None
-    assert "float16" in str(numba.refuses("lstm", *arguments("float16")))
+    monkeypatch.setattr(dispatch, "numba_installed", lambda: True)
+    assert refused("lstm", *arguments()) is None
+    assert "float16" in str(refused("lstm", *arguments("float16")))
     mixed = [*arguments()[:3], *arguments("float64")[3:]]
-    assert "several dtypes" in str(numba.refuses("lstm", *mixed))
-    assert "project" in str(numba.refuses("lstm", *arguments(), np.ones((2, 5), np.float32)))
-    assert numba.refuses("lstm", *arguments(), None) is None
-    with dispatch.only("numba"), pytest.raises(dispatch.KernelUnavailable, match="by name, but they do not project"):
-        dispatch.forward("lstm")(*arguments(), np.ones((2, 5), np.float32))
+    assert "several dtypes" in str(refused("lstm", *mixed))
+    assert "project" in str(refused("lstm", *arguments(), np.ones((2, 5), np.float32)))
+    assert refused("lstm", *arguments(), None) is None
+    projected = grouped("lstm", [*arguments(), np.ones((2, 5), np.float32)])
+    with dispatch.only("numba"), pytest.raises(KernelUnavailable, match="by name, but they do not project"):
+        dispatch.forward("lstm", *projected, Options())
 
 
 @pytest.mark.parametrize("mode", ["lstm", "gru"])
 def test_a_large_weight_is_not_rearranged_for_a_step(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(numba, "installed", lambda: True)
+    monkeypatch.setattr(dispatch, "numba_installed", lambda: True)
     states = [np.ones((1, 256), np.float32)] * (2 if mode == "lstm" else 1)
     weights = [np.ones((1024, 256), np.float32)] * 2
     step, steps = (np.ones((t, 1, 256), np.float32) for t in (1, 4))
-    assert "few steps" in str(numba.refuses(mode, step, *states, *weights, save=False))
-    assert numba.refuses(mode, steps, *states, *weights, save=False) is None
-    assert numba.refuses(mode, step, *states, *weights, save=True) is None
-    assert numba.refuses(mode, step, *states, weights[0], weights[1][:, :8], save=False) is None
+    assert "few steps" in str(refused(mode, step, *states, *weights, save=False))
+    assert refused(mode, steps, *states, *weights, save=False) is None
+    assert refused(mode, step, *states, *weights, save=True) is None
+    assert refused(mode, step, *states, weights[0], weights[1][:, :8], save=False) is None
 
 
 def test_numba_is_imported_when_a_layer_runs_and_not_before() -> None:
@@ -204,8 +210,9 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
         "import numpy as np\n"
         "from tinygrad_rnn.kernels.recurrent.numba import rnn\n"
         "a = [np.ones(s, np.float32) for s in ((4, 2, 3), (2, 5), (5, 3), (5, 5))]\n"
-        "y, left = rnn.forward(*a)\n"
-        "rnn.backward([y[0], None], left, *a, needs=[True] * 6)\n"
+        "from tests.support.flat_kernels import flat\n"
+        "y, left = flat(rnn).forward(*a)\n"
+        "flat(rnn).backward([y[0], None], left, *a, needs=[True] * 6)\n"
         "stats = [f.stats for f in (rnn._forward, rnn._backward)]\n"
         "print(*[sum(getattr(s, kind).values()) for s in stats for kind in ('cache_hits', 'cache_misses')])\n"
     )

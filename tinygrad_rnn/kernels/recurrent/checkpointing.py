@@ -30,7 +30,7 @@ every step.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
@@ -39,11 +39,10 @@ from ...backend.cpu.threads import get_num_threads
 from ...errors import ArgumentError
 from ...typing import Array
 from . import dispatch
+from .interface import Cotangents, Gradients, Needs, Options, Run, Weights
 from .prefetch import Ahead
 
 __all__ = ["Segment", "backward", "check_segments", "cut", "forward"]
-
-Outputs = tuple[Array, ...]
 
 WORTHWHILE = 1024
 """Rows (steps times sequences) of a segment: with fewer, what a run of a kernel costs at its beginning, weights to be
@@ -57,11 +56,11 @@ class Segment(NamedTuple):
     sizes: tuple[int, ...] | None  # of packed rows: how many sequences run at each step
 
 
-class Residual(NamedTuple):
-    """What a run forward in segments leaves to its backward run."""
+class Checkpoints(NamedTuple):
+    """Residual of a forward run in segments."""
 
     segments: list[Segment]  # in the order of their visits
-    borders: list[Outputs]  # the states before each
+    borders: list[tuple[Array, ...]]  # the states before each
     last: tuple[str, str, Any]  # the name of the kernel, the mode, and the kernel's own residual of the last one
     output: Array | None  # y, if that is all that it takes to make the residual of a segment
 
@@ -103,94 +102,78 @@ def cut(shape: tuple[int, ...], sizes: Sequence[int] | None, reverse: bool, wish
     return segments[::-1] if reverse else segments
 
 
-def forward(mode: str) -> Callable[..., tuple[Outputs, Any]]:
-    """``forward(*arrays, segments=None, stacked=False, **params)`` of the kernel that is chosen.
-
-    It runs in segments if so wished, and gives final states as (1, N, R) if they are to be ``stacked``.
-    """
-    whole, count = dispatch.forward(mode), dispatch.STATES[mode]
-
-    def run(
-        x: Array, *others: Array, segments: int | str | None = None, stacked: bool = False, **params: Any
-    ) -> tuple[Outputs, Any]:
-        outputs, left = in_pieces(x, *others, segments=segments, **params)
-        if stacked:
-            outputs = (outputs[0], *[state[None] for state in outputs[1 : 1 + count]], *outputs[1 + count :])
-        return outputs, left
-
-    def in_pieces(x: Array, *others: Array, segments: int | str | None, **params: Any) -> tuple[Outputs, Any]:
-        if segments is None or not params.get("save", True):
-            return whole(x, *others, **params)
-        parts = cut(x.shape, params.get("sizes"), params.get("reverse", False), segments)
-        if len(parts) < 2:
-            return whole(x, *others, **params)
-        states, weights = others[:count], others[count:]
-        borders: list[Outputs] = []
-        series: list[Array] = []  # y and, of an LSTM, perhaps c at every step
-        left: Any = None
-        for part in parts:
-            borders.append(states)
-            options = params | {"sizes": part.sizes, "save": part is parts[-1]}
-            (y, *rest), left = whole(x[part.rows], *states, *weights, **options)
-            states, pieces = tuple(rest[:count]), (y, *rest[count:])
-            series = series or [array_module(x).empty((*x.shape[:-1], p.shape[-1]), p.dtype) for p in pieces]
-            for whole_series, piece in zip(series, pieces, strict=True):
-                whole_series[part.rows] = piece
-        y = series[0] if dispatch.restorable(left) else None
-        return (series[0], *states, *series[1:]), Residual(parts, borders, left, y)
-
-    return run
+def forward(
+    mode: str,
+    x: Array,
+    states: tuple[Array, ...],
+    weights: Weights,
+    options: Options,
+    segments: int | str | None,
+) -> Run:
+    """The forward run of the kernel that is chosen, in segments."""
+    parts = cut(x.shape, options.sizes, options.reverse, segments) if options.save else []
+    if len(parts) < 2:
+        return dispatch.forward(mode, x, states, weights, options)
+    borders: list[tuple[Array, ...]] = []
+    series: tuple[Array, ...] = ()
+    left: Any = None
+    for part in parts:
+        borders.append(states)
+        here = options._replace(sizes=part.sizes, save=part is parts[-1])
+        pieces, states, left = dispatch.forward(mode, x[part.rows], states, weights, here)
+        series = series or tuple(
+            [array_module(x).empty((*x.shape[:-1], piece.shape[-1]), piece.dtype) for piece in pieces]
+        )
+        for whole, piece in zip(series, pieces, strict=True):
+            whole[part.rows] = piece
+    y = series[0] if dispatch.restorable(left) else None
+    return Run(series, states, Checkpoints(parts, borders, left, y))
 
 
-def backward(mode: str) -> Callable[..., Any]:
-    """The backward run of ``forward``: the same kernel's, segment by segment."""
-    again, count = dispatch.forward(mode), dispatch.STATES[mode]
+def backward(
+    x: Array,
+    states: tuple[Array, ...],
+    weights: Weights,
+    options: Options,
+    residual: Any,
+    cotangents: Cotangents,
+    needs: Needs,
+) -> Gradients:
+    """The backward run of :func:`forward`: the same kernel's, segment by segment."""
+    if not isinstance(residual, Checkpoints):
+        return dispatch.backward(x, states, weights, options, residual, cotangents, needs)
+    kernel, mode, _ = residual.last
+    y = residual.output
 
-    def run(
-        gs: Sequence[Array | None],
-        residual: Any,
-        x: Array,
-        *others: Array,
-        needs: Sequence[bool],
-        segments: int | str | None = None,
-        stacked: bool = False,
-        **params: Any,
-    ) -> Any:
-        if stacked:
-            gs = [gs[0], *[None if g is None else g[0] for g in gs[1 : 1 + count]], *gs[1 + count :]]
-        if not isinstance(residual, Residual):
-            return dispatch.backward(gs, residual, x, *others, needs=needs, **params)
-        dx = array_module(x).empty(x.shape, x.dtype) if needs[0] else None
-        totals: list[Array | None] = [None] * (len(others) - count)
-        (dy, *dstates), more = gs[: 1 + count], gs[1 + count :]
-        wanted = (needs[0], *[True] * count, *needs[1 + count :])
-        y, kernel = residual.output, residual.last[0]
+    def computed_again(part: Segment, before: tuple[Array, ...]) -> Any:
+        here = options._replace(sizes=part.sizes, save=True)
+        if y is not None:
+            return dispatch.restore(x[part.rows], before, weights, here, residual.last, y[part.rows])
+        with dispatch.only(kernel):  # the one that ran forward
+            return dispatch.forward(mode, x[part.rows], before, weights, here).residual
 
-        def computed_again(part: Segment, arrays: Sequence[Array]) -> Any:
-            options = params | {"sizes": part.sizes, "save": True}
-            if y is not None:
-                return dispatch.restore(residual.last, y[part.rows], *arrays, **options)
-            with dispatch.only(kernel):  # the one that ran forward
-                return again(*arrays, **options)[1]
-
-        back = list(zip(reversed(residual.segments), reversed(residual.borders), strict=True))
-        tasks = [(part, (x[part.rows], *states, *others[count:])) for part, states in back]
-        alone = kernel == "numba" and others[0].shape[0] == 1 and y is None  # one sequence leaves other threads idle
-        with Ahead(computed_again, tasks[1:], alone and get_num_threads() > 1) as ahead:
-            left: Any = residual.last
-            for part, arrays in tasks:
-                if left is None:
-                    left = ahead.next()
-                given = [None if g is None else g[part.rows] for g in (dy, *more)]
-                found = dispatch.backward((given[0], *dstates, *given[1:]), left, *arrays, needs=wanted, **params)
-                left = None
-                if dx is not None:
-                    dx[part.rows] = found[0]
-                dstates = found[1 : 1 + count]
-                totals = [_sum(total, new) for total, new in zip(totals, found[1 + count :], strict=True)]
-        return [dx, *[d if need else None for d, need in zip(dstates, needs[1:], strict=False)], *totals]
-
-    return run
+    dx = array_module(x).empty(x.shape, x.dtype) if needs.x else None
+    dstates = cotangents.states
+    totals: list[Array | None] = []
+    inner = needs._replace(states=(True,) * len(states))  # every segment but the first hands them on
+    tasks = list(zip(reversed(residual.segments), reversed(residual.borders), strict=True))
+    alone = kernel == "numba" and len(states[0]) == 1 and y is None  # one sequence leaves other threads idle
+    with Ahead(computed_again, tasks[1:], alone and get_num_threads() > 1) as ahead:
+        left: Any = residual.last
+        for part, before in tasks:
+            if left is None:
+                left = ahead.next()
+            here = options._replace(sizes=part.sizes)
+            given = Cotangents(tuple([None if g is None else g[part.rows] for g in cotangents.series]), dstates)
+            found = dispatch.backward(x[part.rows], before, weights, here, left, given, inner)
+            left = None  # its memory serves the next one
+            if dx is not None:
+                dx[part.rows] = found.x
+            dstates = found.states
+            new = found.weights
+            totals = [_sum(*pair) for pair in zip(totals, new, strict=True)] if totals else list(new)
+    wanted = tuple([d if need else None for d, need in zip(dstates, needs.states, strict=True)])
+    return Gradients(dx, wanted, tuple(totals))
 
 
 def _sum(total: Array | None, new: Array | None) -> Array | None:

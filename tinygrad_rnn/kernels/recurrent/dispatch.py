@@ -1,59 +1,78 @@
-"""Which kernel computes a fused recurrent layer.
+"""Choice of the kernel that computes a fused recurrent layer.
 
-There are up to three, with the same arguments, outputs and gradients: NumPy's (any array module, any dtype, always
-there), one compiled by Numba for arrays on the CPU (extra ``fast``), and CUDA kernels for arrays on a GPU.  The
-package of the latter two has a function ``refuses(mode, *arrays, **params)``, which gives the reason why it should
-not be asked, or None, and a module per mode with ``forward`` and ``backward``; it is imported when it is first asked.
+There are up to three, with one interface (``interface.py``): NumPy's (any array module, any dtype, always there), one
+compiled by Numba for arrays on the CPU (extra ``fast``), and CUDA kernels for arrays on a GPU.  The rules by which the
+latter two are chosen are all here; a package of kernels is imported when it is first chosen.
 
-The choice is made once per run forward.  Backward follows it: the residual remembers its kernel.
+The choice is made once per forward run.  Backward follows it: the residual remembers its kernel.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ...backend import array_module
-from ...errors import ArgumentError, TinygradRnnError
+from ...backend.gpu.kernels import gpu
+from ...errors import ArgumentError
 from ...source_line import warn_user
 from ...typing import Array
+from .interface import Cotangents, Gradients, Kernel, KernelUnavailable, Needs, Options, Run, Weights
 from .numpy.split_batch import Halves
 
-__all__ = ["KERNELS", "MODES", "STATES", "KernelUnavailable", "backward", "forward", "only", "reasons", "restorable"]
-__all__ += ["restore"]
+__all__ = ["KERNELS", "MODES", "STATES", "backward", "forward", "only", "reasons", "refusal", "restorable", "restore"]
 
 MODES = ("rnn", "gru", "lstm")
 KERNELS = ("cuda", "numba", "numpy")
 """From the one that is preferred to the one that never refuses."""
 
 RESTORED = {"numba": ("rnn",), "numpy": ("rnn",)}
-"""The modes whose residual a kernel can make from the output of the run forward."""
+"""The modes whose residual a kernel can make from the output of the forward run."""
 
 STATES = {"rnn": 1, "gru": 1, "lstm": 2}
-"""How many states a kernel of each mode takes and gives, beside its sequences."""
+"""How many states a kernel of each mode takes and gives."""
+
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+"""What the kernels of Numba and CUDA compute in."""
 
 VARIABLE = "TINYGRAD_RNN_KERNELS"
-PACKAGES = {"cuda": ".cuda", "numba": ".numba", "numpy": ".numpy"}
 
-Outputs = tuple[Array, ...]
+OLDEST = 70
+"""The compute capability below which the CUDA kernels were never compiled."""
+
+FEW_ROWS, LARGE = 4, 1 << 18
+"""Rows of a sequence, and bytes of a recurrent weight.
+
+The time of Numba's kernels over that of NumPy's (one thread of a Xeon with AVX-512, float32, LSTM; forward alone, and
+forward with backward), for T steps of N sequences:
+
+    T, N       H = 32         H = 128        H = 256        H = 512        H = 1024
+    1, 1     0.47  0.50     0.85  0.48     1.01  0.85     1.27  0.89     0.89  0.65
+    2, 1     0.60  0.50     0.81  0.70     1.39  0.85     1.53  0.94     1.50  0.71
+    4, 1     0.38  0.43     0.70  0.70     0.70  0.76     0.67  0.84     0.87  0.98
+    2, 8     0.43  0.48     0.83  0.70     0.69  0.58     0.74  0.72     0.98  0.61
+    8, 8     0.35  0.38     0.68  0.66     0.70  0.80     0.84  1.01     0.51  0.68
+    32, 1    0.21  0.24     0.46  0.45     0.65  0.69     0.85  0.83     0.89  0.94
+    32, 32   0.60  0.46     1.08  0.74     0.87  0.82     0.85  0.90     0.41  0.61
+
+GRU and RNN are alike.  So NumPy is better at one thing: a step or two forward with a large weight, which is not worth
+rearranging for it.
+"""
 
 
-class KernelUnavailable(TinygradRnnError, RuntimeError):
-    """A kernel was asked for by name and cannot do the work, or found out late that it cannot run here."""
-
-
-class _Wish(threading.local):
+class _Asked(threading.local):
     kernel: str | None = os.environ.get(VARIABLE) or None
 
 
-_wish = _Wish()
+_asked = _Asked()
 _broken: dict[str, str] = {}
 
 
@@ -68,12 +87,12 @@ def only(kernel: str) -> Iterator[None]:
         ArgumentError: there is no kernel of that name.
         KernelUnavailable: within, by a layer: the reason.
     """
-    before = _wish.kernel
-    _wish.kernel = None if kernel == "auto" else _known(kernel)
+    before = _asked.kernel
+    _asked.kernel = None if kernel == "auto" else _known(kernel)
     try:
         yield
     finally:
-        _wish.kernel = before
+        _asked.kernel = before
 
 
 def _known(kernel: str) -> str:
@@ -82,75 +101,140 @@ def _known(kernel: str) -> str:
     return kernel
 
 
+# rules ---------------------------------------------------------------------------------------------------------------
+
+
 def reasons(mode: str, *arrays: Array, **params: Any) -> dict[str, str | None]:
-    """For each kernel, why it would not be chosen for this work; None for those that could."""
-    return {kernel: _refusal(kernel, mode, arrays, params) for kernel in KERNELS}
+    """For each kernel, why it would not be chosen for this work; None for those that could.
+
+    Args:
+        mode: ``"rnn"``, ``"gru"`` or ``"lstm"``.
+        arrays: the input, the initial states, and the weights in PyTorch's order.
+        params: ``sizes``, ``reverse``, ``save``, ``cells``, ``nonlinearity``, as in
+            :class:`~tinygrad_rnn.kernels.recurrent.interface.Options`.
+    """
+    count = STATES[mode]
+    states, weights = arrays[1 : 1 + count], Weights(*arrays[1 + count :])
+    return {kernel: refusal(kernel, mode, arrays[0], states, weights, Options(**params)) for kernel in KERNELS}
 
 
-def _refusal(kernel: str, mode: str, arrays: Sequence[Array], params: dict[str, Any]) -> str | None:
+def refusal(
+    kernel: str, mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options
+) -> str | None:
+    """Why ``kernel`` should not do this work; None if it should."""
     if kernel == "numpy":
         return None
-    on_cpu = array_module(arrays[0]) is np
+    on_cpu = type(x) is np.ndarray or array_module(x) is np
     if on_cpu == (kernel == "cuda"):
         return "the arrays are on the CPU" if on_cpu else "the arrays are on the GPU"
     if kernel in _broken:
         return _broken[kernel]
-    reason: str | None = _package(kernel).refuses(mode, *arrays, **params)
-    return reason
+    return (_refused_by_cuda if kernel == "cuda" else _refused_by_numba)(mode, x, states, weights, options)
 
 
 @functools.cache
-def _package(kernel: str) -> Any:
-    return importlib.import_module(PACKAGES[kernel], __package__)
+def numba_installed() -> bool:
+    """Whether there is a Numba to import."""
+    return importlib.util.find_spec("numba") is not None
 
 
-@functools.cache
-def _module(kernel: str, mode: str) -> Any:
-    module = importlib.import_module(f"{PACKAGES[kernel]}.{mode}", __package__)
-    return Halves(module, STATES[mode]) if kernel == "numpy" else module
+def _refused_by_numba(mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> str | None:
+    if not numba_installed():
+        return "Numba is not installed"
+    dtype = x.dtype
+    if dtype not in DTYPES:
+        return f"they compute in float32 and float64, not in {dtype}"
+    for a in (*states, *weights):
+        if a is not None and a.dtype is not dtype and a.dtype != dtype:
+            return "the arrays are of several dtypes"
+    if weights.w_hr is not None:
+        return "they do not project the output"
+    if not options.save and weights.w_hh.nbytes > LARGE and x.size < FEW_ROWS * x.shape[-1]:
+        return "a large weight is not worth rearranging for so few steps"
+    return None
 
 
-def forward(mode: str) -> Callable[..., tuple[Outputs, Any]]:
-    """``forward(*arrays, **params)`` of the kernel that is chosen for the work."""
-
-    def run(*arrays: Array, **params: Any) -> tuple[Outputs, Any]:
-        wished = _wish.kernel
-        if wished is not None:
-            reason = _refusal(_known(wished), mode, arrays, params)
-            if reason is not None:
-                raise KernelUnavailable(f"the {wished} kernels were asked for by name, but {reason} ({mode})")
-            return _start(wished, mode, arrays, params)
-        for kernel in KERNELS[:-1]:
-            if _refusal(kernel, mode, arrays, params) is None:
-                try:
-                    return _start(kernel, mode, arrays, params)
-                except KernelUnavailable as error:
-                    _broken[kernel] = str(error)
-                    text = f"recurrent layers do not use the {kernel} kernels from now on, but NumPy's: {error}"
-                    warn_user(text, RuntimeWarning)
-        return _start(KERNELS[-1], mode, arrays, params)
-
-    return run
+def _refused_by_cuda(mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> str | None:
+    capability = gpu().capability
+    if capability < OLDEST:
+        return f"the kernels need a GPU of compute capability 7.0 or newer, not {capability / 10}"
+    dtype = x.dtype
+    if dtype not in DTYPES:
+        return f"the kernels compute in float32 and float64, not in {dtype}"
+    if any(a is not None and a.dtype != dtype for a in (*states, *weights)):
+        return "the arrays are of several dtypes"
+    if weights.w_hr is not None:
+        return "there is no kernel for projected states"
+    if options.cells:
+        return "there is no kernel that gives the cell states of all steps"
+    if 0 in x.shape or 0 in states[0].shape:
+        return "there is nothing to compute"
+    return None
 
 
-def _start(kernel: str, mode: str, arrays: Sequence[Array], params: dict[str, Any]) -> tuple[Outputs, Any]:
-    outputs, residual = _module(kernel, mode).forward(*arrays, **params)
-    return outputs, None if residual is None else (kernel, mode, residual)
+# runs ----------------------------------------------------------------------------------------------------------------
 
 
-def backward(gs: Sequence[Array | None], residual: Any, *arrays: Array, needs: Sequence[bool], **params: Any) -> Any:
+def forward(mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
+    """The forward run of the kernel that is chosen for the work; arguments as those of every kernel.
+
+    Raises:
+        KernelUnavailable: a kernel was asked for by name, and refuses.
+    """
+    asked = _asked.kernel
+    if asked is not None:
+        reason = refusal(_known(asked), mode, x, states, weights, options)
+        if reason is not None:
+            raise KernelUnavailable(f"the {asked} kernels were asked for by name, but {reason} ({mode})")
+        return _start(asked, mode, x, states, weights, options)
+    preferred = "numba" if type(x) is np.ndarray or array_module(x) is np else "cuda"
+    if refusal(preferred, mode, x, states, weights, options) is None:
+        try:
+            return _start(preferred, mode, x, states, weights, options)
+        except KernelUnavailable as error:
+            _broken[preferred] = str(error)
+            text = f"recurrent layers do not use the {preferred} kernels from now on, but NumPy's: {error}"
+            warn_user(text, RuntimeWarning)
+    return _start("numpy", mode, x, states, weights, options)
+
+
+def _start(kernel: str, mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
+    series, finals, left = _kernel(kernel, mode).forward(x, states, weights, options)
+    return Run(series, finals, None if left is None else (kernel, mode, left))
+
+
+def backward(
+    x: Array,
+    states: tuple[Array, ...],
+    weights: Weights,
+    options: Options,
+    residual: Any,
+    cotangents: Cotangents,
+    needs: Needs,
+) -> Gradients:
     """The backward run of the kernel that ran forward."""
     kernel, mode, left = residual
-    return _module(kernel, mode).backward(gs, left, *arrays, needs=needs)
+    return _kernel(kernel, mode).backward(x, states, weights, options, left, cotangents, needs)
 
 
 def restorable(residual: Any) -> bool:
-    """Whether :func:`restore` can do it."""
+    """Whether :func:`restore` can make such a residual."""
     kernel, mode, _ = residual
     return mode in RESTORED.get(kernel, ())
 
 
-def restore(residual: Any, y: Array, *arrays: Array, save: bool = True, **params: Any) -> Any:
+def restore(x: Array, states: tuple[Array, ...], weights: Weights, options: Options, residual: Any, y: Array) -> Any:
     """What the kernel that left ``residual`` would leave of a run that gives ``y``, without the run."""
     kernel, mode, _ = residual
-    return kernel, mode, _module(kernel, mode).restore(y, *arrays, **params)
+    restoring: Any = _kernel(kernel, mode)
+    return kernel, mode, restoring.restore(x, states, weights, options, y)
+
+
+@functools.cache
+def _kernel(kernel: str, mode: str) -> Kernel[Weights]:
+    """The kernel of a package for a mode; the package is imported here."""
+    if kernel == "cuda":
+        found: Kernel[Weights] = importlib.import_module(".cuda.layer", __package__).KERNELS[mode]
+        return found
+    module: Any = importlib.import_module(f".{kernel}.{mode}", __package__)
+    return Halves(module) if kernel == "numpy" else module

@@ -5,19 +5,23 @@ Each exists twice: *fused*, one record on the tape with a hand-written kernel fo
 fused one: its vjp is used where a backward pass is itself recorded (``create_graph=True``), so that fused layers
 have every order.
 
+The tape passes the arguments of a record one after the other, ``x, *states, *weights``; kernels take them in groups
+(``kernels/recurrent/interface.py``).  :class:`_Sequence` stands between the two.
+
 Shapes: x (T, N, I) or packed (S, I), states (N, R) and (N, H), weights in PyTorch's layout.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...kernels.recurrent import checkpointing as kernel
+from ...kernels.recurrent import checkpointing, dispatch
+from ...kernels.recurrent.interface import Cotangents, Needs, Options, Weights
 from ...tape.modes import is_grad_enabled
 from ...tape.multi_output import fused
 from ...tape.tensor import Tensor
-from ...typing import Value
+from ...typing import Array, Value
 from ..shape import unsqueeze
 from .cells import gru_cell, lstm_cell, rnn_cell
 from .unroll import unroll
@@ -27,72 +31,107 @@ __all__ = ["gru_sequence", "lstm_sequence", "rnn_sequence"]
 Sizes = Sequence[int] | None
 Segments = int | str | None
 
-# composed ------------------------------------------------------------------------------------------------------------
+
+class _Sequence:
+    """A layer of one mode over a sequence, fused and composed.
+
+    Every form takes ``(x, *states, *weights, options, segments, stacked)`` and gives ``(y, *states, *series)``.
+
+    Args:
+        mode: that of the kernels.
+        cell: the equations of a step.
+    """
+
+    def __init__(self, mode: str, cell: Callable[..., Any]) -> None:
+        self.mode, self.cell, self.count = mode, cell, dispatch.STATES[mode]
+        self.fused = fused(mode, self.forward, self.backward, self.composed, gives_new=True)
+
+    def __call__(
+        self,
+        args: tuple[Value, ...],
+        impl: str,
+        sizes: Sizes,
+        reverse: bool,
+        segments: Segments,
+        stacked: bool,
+        cells: bool = False,
+        nonlinearity: str = "tanh",
+    ) -> Any:
+        if sizes is not None:
+            sizes = tuple([int(n) for n in sizes])
+        if impl == "composed":
+            return self.composed(*args, options=Options(sizes, reverse, True, cells, nonlinearity), stacked=stacked)
+        save = False
+        if is_grad_enabled():
+            for a in args:
+                if isinstance(a, Tensor) and a._node is not None:
+                    save = True
+                    break
+        options = Options(sizes, reverse, save, cells, nonlinearity)
+        return self.fused(*args, options=options, segments=segments, stacked=stacked)
+
+    def composed(
+        self, x: Value, *others: Value, options: Options, segments: Segments = None, stacked: bool = False
+    ) -> tuple[Value, ...]:
+        """Every step on the tape; in one segment, whatever is asked for."""
+        states, weights = others[: self.count], others[self.count :]
+        params = {"nonlinearity": options.nonlinearity} if self.mode == "rnn" else {}
+
+        def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
+            new = self.cell(x_t, *states, *weights, **params)
+            return new if isinstance(new, tuple) else (new,)
+
+        emit = (0, 1) if options.cells else (0,)
+        series, finals = unroll(step, x, states, sizes=options.sizes, reverse=options.reverse, emit=emit)
+        if stacked:
+            finals = tuple([unsqueeze(state, 0) for state in finals])
+        return (series[0], *finals, *series[1:])
+
+    def forward(
+        self, x: Array, *others: Array, options: Options, segments: Segments = None, stacked: bool = False
+    ) -> tuple[tuple[Array, ...], Any]:
+        """The forward run of a kernel, for the tape."""
+        states, weights = others[: self.count], Weights(*others[self.count :])
+        if segments is None:
+            series, finals, residual = dispatch.forward(self.mode, x, states, weights, options)
+        else:
+            series, finals, residual = checkpointing.forward(self.mode, x, states, weights, options, segments)
+        if stacked:
+            finals = tuple([state[None] for state in finals])
+        return (series[0], *finals, *series[1:]), residual
+
+    def backward(
+        self,
+        gs: Sequence[Array | None],
+        residual: Any,
+        x: Array,
+        *others: Array,
+        needs: Sequence[bool],
+        options: Options,
+        segments: Segments = None,
+        stacked: bool = False,
+    ) -> list[Array | None]:
+        """Its backward run: the gradients of ``x, *states, *weights``."""
+        split = 1 + self.count
+        finals, more = tuple(gs[1:split]), tuple(gs[split:])
+        if stacked:
+            finals = tuple([None if g is None else g[0] for g in finals])
+        run = dispatch.backward if segments is None else checkpointing.backward
+        dx, d_states, d_weights = run(
+            x,
+            others[: self.count],
+            Weights(*others[self.count :]),
+            options,
+            residual,
+            Cotangents((gs[0], *more), finals),
+            Needs(needs[0], tuple(needs[1:split]), tuple(needs[split:])),
+        )
+        return [dx, *d_states, *d_weights]
 
 
-def _rnn_composed(
-    x: Value,
-    h: Value,
-    *weights: Value,
-    nonlinearity: str,
-    sizes: Sizes,
-    reverse: bool,
-    stacked: bool = False,
-    **_: Any,
-) -> tuple[Value, ...]:
-    def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
-        return (rnn_cell(x_t, *states, *weights, nonlinearity=nonlinearity),)
-
-    (y,), states = unroll(step, x, (h,), sizes=sizes, reverse=reverse)
-    return y, *_as_wished(states, stacked)
-
-
-def _lstm_composed(
-    x: Value,
-    h: Value,
-    c: Value,
-    *weights: Value,
-    sizes: Sizes,
-    reverse: bool,
-    cells: bool = False,
-    stacked: bool = False,
-    **_: Any,
-) -> tuple[Value, ...]:
-    def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
-        return lstm_cell(x_t, *states, *weights)
-
-    (y, *all_cells), states = unroll(step, x, (h, c), sizes=sizes, reverse=reverse, emit=(0, 1) if cells else (0,))
-    return y, *_as_wished(states, stacked), *all_cells
-
-
-def _gru_composed(
-    x: Value, h: Value, *weights: Value, sizes: Sizes, reverse: bool, stacked: bool = False, **_: Any
-) -> tuple[Value, ...]:
-    def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
-        return (gru_cell(x_t, *states, *weights),)
-
-    (y,), states = unroll(step, x, (h,), sizes=sizes, reverse=reverse)
-    return y, *_as_wished(states, stacked)
-
-
-def _as_wished(states: Sequence[Value], stacked: bool) -> Sequence[Value]:
-    return [unsqueeze(state, 0) for state in states] if stacked else states
-
-
-# fused ---------------------------------------------------------------------------------------------------------------
-
-_rnn_fused = fused("rnn", kernel.forward("rnn"), kernel.backward("rnn"), _rnn_composed, gives_new=True)
-_lstm_fused = fused("lstm", kernel.forward("lstm"), kernel.backward("lstm"), _lstm_composed, gives_new=True)
-_gru_fused = fused("gru", kernel.forward("gru"), kernel.backward("gru"), _gru_composed, gives_new=True)
-
-
-def _apply(composed: Any, fused_form: Any, impl: str, args: tuple[Value, ...], params: dict[str, Any]) -> Any:
-    if params["sizes"] is not None:
-        params["sizes"] = tuple(int(n) for n in params["sizes"])
-    if impl == "composed":
-        return composed(*args, **params)
-    params["save"] = is_grad_enabled() and any(isinstance(a, Tensor) and a._node is not None for a in args)
-    return fused_form(*args, **params)
+_rnn = _Sequence("rnn", rnn_cell)
+_lstm = _Sequence("lstm", lstm_cell)
+_gru = _Sequence("gru", gru_cell)
 
 
 def rnn_sequence(
@@ -127,9 +166,8 @@ def rnn_sequence(
     >>> y.shape, h
     (torch.Size([3, 1, 1]), tensor([[1.]]))
     """
-    options = {"sizes": sizes, "reverse": reverse, "segments": segments, "stacked": stacked}
-    params = {"nonlinearity": nonlinearity, **options}
-    y, h = _apply(_rnn_composed, _rnn_fused, impl, (x, h0, weight_ih, weight_hh, bias_ih, bias_hh), params)
+    args = (x, h0, weight_ih, weight_hh, bias_ih, bias_hh)
+    y, h = _rnn(args, impl, sizes, reverse, segments, stacked, False, nonlinearity)
     return y, h
 
 
@@ -158,8 +196,7 @@ def lstm_sequence(
     Others as above.
     """
     args = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr)
-    params = {"sizes": sizes, "reverse": reverse, "cells": cells, "segments": segments, "stacked": stacked}
-    results: tuple[Value, ...] = _apply(_lstm_composed, _lstm_fused, impl, args, params)
+    results: tuple[Value, ...] = _lstm(args, impl, sizes, reverse, segments, stacked, cells)
     return results
 
 
@@ -179,6 +216,5 @@ def gru_sequence(
 ) -> tuple[Value, Value]:
     """:func:`~tinygrad_rnn.ops.recurrent.cells.gru_cell` over a sequence: ``(y, h_n)``; arguments as above."""
     args = (x, h0, weight_ih, weight_hh, bias_ih, bias_hh)
-    params = {"sizes": sizes, "reverse": reverse, "segments": segments, "stacked": stacked}
-    y, h = _apply(_gru_composed, _gru_fused, impl, args, params)
+    y, h = _gru(args, impl, sizes, reverse, segments, stacked)
     return y, h

@@ -7,31 +7,25 @@ hidden sizes up to 512), and *stepwise*, a product and a kernel per step (any si
 
 from __future__ import annotations
 
-from typing import Any
-
 from ....backend.gpu import cupy_access
 from ....backend.gpu.kernels import gpu
 from ....typing import Array
-from .refusals import OLDEST, refuses
+from ..dispatch import OLDEST, refusal
+from ..interface import Options, Weights
 
-__all__ = ["describe", "explain", "refuses"]
-
-
-def _cell(mode: str, params: dict[str, Any]) -> Any:
-    from .cells import CELLS
-
-    return CELLS[params.get("nonlinearity", "tanh") if mode == "rnn" else mode]
+__all__ = ["describe", "explain"]
 
 
-def explain(mode: str, *arrays: Array, **params: Any) -> str:
+def explain(mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options | None = None) -> str:
     """How the recurrence of this work would be computed, in one line; arguments as for the kernels."""
-    from .layer import plan
+    from .layer import KERNELS, plan
 
-    refusal = refuses(mode, *arrays, **params)
-    if refusal is not None:
-        return f"without CUDA kernels: {refusal}"
-    batch, size = arrays[1].shape
-    found = plan(_cell(mode, params), size, batch, arrays[0].dtype)
+    options = options or Options()
+    refused = refusal("cuda", mode, x, states, weights, options)
+    if refused is not None:
+        return f"without CUDA kernels: {refused}"
+    batch, size = states[0].shape
+    found = plan(KERNELS[mode].cell(options), size, batch, x.dtype)
     if isinstance(found, str):
         return f"stepwise: {found}"
     signals = ("a counter in global memory", "the cluster's barrier", "messages within the cluster")[found.sync]

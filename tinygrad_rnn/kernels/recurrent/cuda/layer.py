@@ -1,4 +1,4 @@
-"""One layer, one direction, on a GPU: the large products, and in between the recurrence by the best kernels.
+"""Recurrent layers on a GPU: the large products, and in between the recurrence by the best kernels.
 
 Two kinds of kernels run the recurrence: persistent ones, one launch per sequence, where a tiling fits, and one
 product and kernel per step otherwise.  What they save is the same, so each way chooses for itself.  A persistent
@@ -8,7 +8,7 @@ done instead: without clusters, then step by step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 from ....backend import array_module
@@ -17,14 +17,14 @@ from ....backend.gpu.gemm import multiply, sum_of_rows
 from ....backend.gpu.kernels import KernelError, gpu
 from ....source_line import warn_user
 from ....typing import Array
-from ..dispatch import KernelUnavailable
+from ..interface import Cotangents, Gradients, KernelUnavailable, Needs, Options, Run, Weights
 from . import persistent, stepwise
-from .cells import Cell
+from .cells import CELLS, Cell
 from .rows import Rows
 from .tables import Saved
 from .tilings import Tiling, choose
 
-__all__ = ["Residual", "backward", "forward", "plan"]
+__all__ = ["KERNELS", "Layer", "Residual", "plan"]
 
 Found = TypeVar("Found")
 BEFORE_CLUSTERS = 89
@@ -73,85 +73,88 @@ def _best(cell: Cell, shape: tuple[int, int], dtype: Any, persistently: Callable
     return found
 
 
-def forward(
-    cell: Cell,
-    x: Array,
-    states: tuple[Array, ...],
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array | None,
-    b_hh: Array | None,
-    sizes: Sequence[int] | None,
-    reverse: bool,
-    save: bool,
-) -> tuple[tuple[Array, ...], Residual | None]:
-    """(y, final states), and what backward needs; shapes as in the NumPy kernels.
+class Layer:
+    """The kernel of one mode; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`.
 
-    Raises:
-        KernelUnavailable: not even the kernel of one step can be compiled.
+    Callers ask first whether it is for the work (``dispatch.refusal``): nothing of that is checked here.
     """
-    xp = array_module(x)
-    batch, size = states[0].shape
-    steps = x.shape[0] if sizes is None else len(sizes)
-    rows = Rows(steps, batch, None if sizes is None else tuple(sizes), reverse)
-    total, across, dtype = rows.total, cell.rows * size, x.dtype
-    x, w_ih, w = [dense(xp, a) for a in (x, w_ih, w_hh)]
-    begin = tuple([dense(xp, a) for a in states])
-    biases = (None if b_ih is None else dense(xp, b_ih), None if b_hh is None else dense(xp, b_hh))
-    projected = xp.empty((total, across), dtype)
-    multiply(projected, x, w_ih, (total, across, x.shape[-1]), b_across=True)
-    y = xp.empty((*x.shape[:-1], size), dtype)
-    saved = Saved.room(xp, cell, y, (total, size)) if save else None
 
-    def persistently(tiling: Tiling) -> tuple[Array, ...]:
-        return persistent.forward(xp, cell, rows, tiling, projected, begin, w, biases, saved, y)
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
 
-    def stepwise_() -> tuple[Array, ...]:
-        return stepwise.forward(xp, cell, rows, projected, begin, w, biases, saved, y)
+    def cell(self, options: Options) -> Cell:
+        """The cell that runs with these options."""
+        return CELLS[options.nonlinearity if self.mode == "rnn" else self.mode]
 
-    finals = _best(cell, (batch, size), x.dtype, persistently, stepwise_)
-    residual = None if saved is None else Residual(cell, rows, saved)
-    return (y, *finals), residual
+    def forward(self, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
+        """One direction.
+
+        Raises:
+            KernelUnavailable: not even the kernel of one step can be compiled.
+        """
+        cell, sizes = self.cell(options), options.sizes
+        xp = array_module(x)
+        batch, size = states[0].shape
+        rows = Rows(x.shape[0] if sizes is None else len(sizes), batch, sizes, options.reverse)
+        total, across, dtype = rows.total, cell.rows * size, x.dtype
+        x, w_ih, w = [dense(xp, a) for a in (x, weights.w_ih, weights.w_hh)]
+        begin = tuple([dense(xp, a) for a in states])
+        b_ih, b_hh = [None if b is None else dense(xp, b) for b in (weights.b_ih, weights.b_hh)]
+        projected = xp.empty((total, across), dtype)
+        multiply(projected, x, w_ih, (total, across, x.shape[-1]), b_across=True)
+        y = xp.empty((*x.shape[:-1], size), dtype)
+        saved = Saved.room(xp, cell, y, (total, size)) if options.save else None
+
+        def persistently(tiling: Tiling) -> tuple[Array, ...]:
+            return persistent.forward(xp, cell, rows, tiling, projected, begin, w, (b_ih, b_hh), saved, y)
+
+        def by_steps() -> tuple[Array, ...]:
+            return stepwise.forward(xp, cell, rows, projected, begin, w, (b_ih, b_hh), saved, y)
+
+        finals = _best(cell, (batch, size), x.dtype, persistently, by_steps)
+        return Run((y,), finals, None if saved is None else Residual(cell, rows, saved))
+
+    def backward(
+        self,
+        x: Array,
+        states: tuple[Array, ...],
+        weights: Weights,
+        options: Options,
+        residual: Residual,
+        cotangents: Cotangents,
+        needs: Needs,
+    ) -> Gradients:
+        """Its gradients."""
+        xp = array_module(x)
+        cell, rows, saved = residual
+        x, w_ih, w = [dense(xp, a) for a in (x, weights.w_ih, weights.w_hh)]
+        batch, size = shape = states[0].shape
+        inputs, total, across, dtype = x.shape[-1], rows.total, cell.rows * size, x.dtype
+        dy, *finals = [None if g is None else dense(xp, g) for g in (cotangents.series[0], *cotangents.states)]
+
+        def persistently(tiling: Tiling) -> tuple[Array, Array, tuple[Array, ...]]:
+            return persistent.backward(xp, cell, rows, tiling, saved, w, dy, tuple(finals), shape)
+
+        def by_steps() -> tuple[Array, Array, tuple[Array, ...]]:
+            return stepwise.backward(xp, cell, rows, saved, w, dy, tuple(finals), shape)
+
+        dz, dz_input, starts = _best(cell, shape, dtype, persistently, by_steps)
+        need_w_ih, need_w_hh, need_b_ih, need_b_hh, *_ = needs.weights
+        dx = d_w_ih = d_w_hh = None
+        if needs.x:
+            dx = multiply(xp.empty(x.shape, dtype), dz_input, w_ih, (total, inputs, across))
+        if need_w_ih:
+            d_w_ih = multiply(xp.empty(w_ih.shape, dtype), dz_input, x, (across, inputs, total), a_across=True)
+        if need_w_hh:
+            d_w_hh = multiply(xp.empty(w.shape, dtype), dz, saved.earlier, (across, size, total), a_across=True)
+        if need_b_ih and need_b_hh and not cell.separate_input:
+            d_b_ih, d_b_hh = sum_of_rows(dz, (2, across))
+        else:
+            d_b_ih = sum_of_rows(dz_input, (across,)) if need_b_ih else None
+            d_b_hh = sum_of_rows(dz, (across,)) if need_b_hh else None
+        d_states = tuple([start if need else None for start, need in zip(starts, needs.states, strict=True)])
+        d_weights = (d_w_ih, d_w_hh, d_b_ih, d_b_hh)
+        return Gradients(dx, d_states, (*d_weights, None) if self.mode == "lstm" else d_weights)
 
 
-def backward(
-    gs: Sequence[Array | None],
-    residual: Residual,
-    x: Array,
-    states: tuple[Array, ...],
-    w_ih: Array,
-    w_hh: Array,
-    needs: Sequence[bool],
-) -> list[Array | None]:
-    """The gradients of x, the states, w_ih, w_hh, b_ih, b_hh; None where ``needs`` is false."""
-    xp = array_module(x)
-    cell, rows, saved = residual
-    x, w_ih, w = [dense(xp, a) for a in (x, w_ih, w_hh)]
-    batch, size = shape = states[0].shape
-    inputs, total, across, dtype = x.shape[-1], rows.total, cell.rows * size, x.dtype
-    dy, *finals = [None if g is None else dense(xp, g) for g in gs[: 1 + len(states)]]
-
-    def persistently(tiling: Tiling) -> tuple[Array, Array, tuple[Array, ...]]:
-        return persistent.backward(xp, cell, rows, tiling, saved, w, dy, tuple(finals), shape)
-
-    def stepwise_() -> tuple[Array, Array, tuple[Array, ...]]:
-        return stepwise.backward(xp, cell, rows, saved, w, dy, tuple(finals), shape)
-
-    dz, dz_input, starts = _best(cell, shape, dtype, persistently, stepwise_)
-    need_x, need_states = needs[0], needs[1 : 1 + len(starts)]
-    need_w_ih, need_w_hh, need_b_ih, need_b_hh = needs[1 + len(starts) : 5 + len(starts)]
-    found: list[Array | None] = [None] * 5
-    if need_x:
-        found[0] = multiply(xp.empty(x.shape, dtype), dz_input, w_ih, (total, inputs, across))
-    if need_w_ih:
-        found[1] = multiply(xp.empty(w_ih.shape, dtype), dz_input, x, (across, inputs, total), a_across=True)
-    if need_w_hh:
-        found[2] = multiply(xp.empty(w.shape, dtype), dz, saved.earlier, (across, size, total), a_across=True)
-
-    if need_b_ih and need_b_hh and not cell.separate_input:
-        found[3:] = sum_of_rows(dz, (2, across))
-    else:
-        pairs = ((need_b_ih, dz_input), (need_b_hh, dz))
-        found[3:] = [sum_of_rows(d, (across,)) if need else None for need, d in pairs]
-    dx, *others = found
-    return [dx, *(start if need else None for start, need in zip(starts, need_states, strict=True)), *others]
+KERNELS = {mode: Layer(mode) for mode in ("rnn", "gru", "lstm")}

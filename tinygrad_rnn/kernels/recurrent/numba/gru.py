@@ -7,13 +7,13 @@ through w_hh, the rows of which are in the order n, r, z for that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ....backend import aligned_empty
 from ....typing import Array
+from ..interface import Cotangents, Gradients, Needs, Options, Run, Weights
 from .activations import sigmoid, tanh
 from .arguments import given
 from .division import Division, strips, times_weight, weight_gradients
@@ -132,21 +132,12 @@ def _backward(
             multiply(gemm, da, row + low, size, stop - low, w_in, dx.shape[1], dx, row + low, 0, False)
 
 
-def forward(
-    x: Array,
-    h0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    *,
-    sizes: Sequence[int] | None = None,
-    reverse: bool = False,
-    save: bool = True,
-) -> tuple[tuple[Array, Array], Residual | None]:
-    """Run one direction: arguments and results as those of the NumPy kernel."""
+def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
+    """One direction; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
+    (h0,) = states
+    w_ih, w_hh, b_ih, b_hh, _ = weights
     size, dtype = h0.shape[1], x.dtype
-    visits = Visits.of(x, len(h0), sizes, reverse)
+    visits = Visits.of(x, len(h0), options.sizes, options.reverse)
     division = Division.of(visits, w_ih, w_hh)
     rows_x = visits.in_rows(x)
     h = visits.room(h0)
@@ -170,7 +161,7 @@ def forward(
         h,
     )
     y = visits.after(h).reshape(*x.shape[:-1], size)
-    return (y, visits.final(h)), Residual(visits, division, gates, h) if save else None
+    return Run((y,), (visits.final(h),), Residual(visits, division, gates, h) if options.save else None)
 
 
 def _bias(b_ih: Array | None, b_hh: Array | None, size: int, dtype: np.dtype) -> Array:
@@ -185,26 +176,25 @@ def _bias(b_ih: Array | None, b_hh: Array | None, size: int, dtype: np.dtype) ->
 
 
 def backward(
-    gs: Sequence[Array | None],
-    residual: Residual,
     x: Array,
-    h0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    *,
-    needs: Sequence[bool],
-) -> list[Array | None]:
-    """The gradients of all six arguments: as those of the NumPy kernel."""
+    states: tuple[Array, ...],
+    weights: Weights,
+    options: Options,
+    residual: Residual,
+    cotangents: Cotangents,
+    needs: Needs,
+) -> Gradients:
+    """Its gradients; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
+    (h0,), w_ih, w_hh = states, weights.w_ih, weights.w_hh
+    (dy,), (dh_n,) = cotangents
+    need_w_ih, need_w_hh, need_b_ih, need_b_hh, *_ = needs.weights
     visits, division, gates, h = residual
     size, dtype = h0.shape[1], x.dtype
-    dy, dh_n = gs
     dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
     da = room(visits.rows, 4 * size, x)
     d_bias = np.zeros((len(division.batch), 4 * size), dtype)
-    dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs[0] else None
-    w_in = w_ih if needs[0] and division.step_by_step else None
+    dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs.x else None
+    w_in = w_ih if needs.x and division.step_by_step else None
     w_n, w_rz, w_in = strips(division, w_hh[2 * size :], w_hh[: 2 * size], w_in)
     share(
         _backward,
@@ -225,19 +215,21 @@ def backward(
     )
     if dx is not None and w_in is None:
         times_weight(division, da, size, w_ih, dx, 0)
-    d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[2] else None
+    d_w_ih = aligned_empty(w_ih.shape, w_ih) if need_w_ih else None
     d_rz, d_n = None, None
-    if needs[3]:
+    if need_w_hh:
         d_w_hh = aligned_empty(w_hh.shape, w_hh)
         d_rz, d_n = d_w_hh[: 2 * size], d_w_hh[2 * size :]
     earlier = visits.before(h)
     weight_gradients(division, (da, size, visits.in_rows(x), d_w_ih), (da, size, earlier, d_rz), (da, 0, earlier, d_n))
     total = d_bias[0] if len(d_bias) == 1 else d_bias.sum(axis=0)
-    return [
+    return Gradients(
         None if dx is None else dx.reshape(x.shape),
-        dh if needs[1] else None,
-        d_w_ih,
-        d_w_hh if needs[3] else None,
-        total[size:].copy() if needs[4] else None,
-        np.concatenate([total[size : 3 * size], total[:size]]) if needs[5] else None,
-    ]
+        (dh if needs.states[0] else None,),
+        (
+            d_w_ih,
+            d_w_hh if need_w_hh else None,
+            total[size:].copy() if need_b_ih else None,
+            np.concatenate([total[size : 3 * size], total[:size]]) if need_b_hh else None,
+        ),
+    )

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from ..dispatch import KernelUnavailable
+from ..interface import KernelUnavailable
 
 __all__ = ["compiled", "intrinsic", "ir", "overload", "types"]
 

@@ -7,13 +7,13 @@ are not projected here.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ....backend import aligned_empty
 from ....typing import Array
+from ..interface import Cotangents, Gradients, Needs, Options, Run, Weights
 from .activations import sigmoid, tanh
 from .arguments import given, summed
 from .division import Division, strips, times_weight, weight_gradients
@@ -140,24 +140,12 @@ def _backward(
             multiply(gemm, dz, row + low, 0, stop - low, w_in, dx.shape[1], dx, row + low, 0, False)
 
 
-def forward(
-    x: Array,
-    h0: Array,
-    c0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    w_hr: Array | None = None,
-    *,
-    sizes: Sequence[int] | None = None,
-    reverse: bool = False,
-    save: bool = True,
-    cells: bool = False,
-) -> tuple[tuple[Array, ...], Residual | None]:
-    """Run one direction: arguments and results as those of the NumPy kernel."""
+def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
+    """One direction; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
+    h0, c0 = states
+    w_ih, w_hh, b_ih, b_hh, _ = weights
     size, dtype = c0.shape[1], x.dtype
-    visits = Visits.of(x, len(h0), sizes, reverse)
+    visits = Visits.of(x, len(h0), options.sizes, options.reverse)
     division = Division.of(visits, w_ih, w_hh)
     rows_x = visits.in_rows(x)
     h, c = visits.room(h0), visits.room(c0)
@@ -179,36 +167,33 @@ def forward(
         h,
         c,
     )
-    outputs: tuple[Array, ...] = (visits.after(h).reshape(*x.shape[:-1], size), visits.final(h), visits.final(c))
-    if cells:
-        outputs = (*outputs, visits.after(c).reshape(*x.shape[:-1], size))
-    return outputs, Residual(visits, division, gates, h, c) if save else None
+    series = tuple([visits.after(a).reshape(*x.shape[:-1], size) for a in ((h, c) if options.cells else (h,))])
+    residual = Residual(visits, division, gates, h, c) if options.save else None
+    return Run(series, (visits.final(h), visits.final(c)), residual)
 
 
 def backward(
-    gs: Sequence[Array | None],
-    residual: Residual,
     x: Array,
-    h0: Array,
-    c0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    w_hr: Array | None = None,
-    *,
-    needs: Sequence[bool],
-) -> list[Array | None]:
-    """The gradients of all eight arguments: as those of the NumPy kernel."""
+    states: tuple[Array, ...],
+    weights: Weights,
+    options: Options,
+    residual: Residual,
+    cotangents: Cotangents,
+    needs: Needs,
+) -> Gradients:
+    """Its gradients; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
+    (h0, c0), w_ih, w_hh = states, weights.w_ih, weights.w_hh
+    dy, dc_all = (*cotangents.series, None)[:2]
+    dh_n, dc_n = cotangents.states
+    need_w_ih, need_w_hh, need_b_ih, need_b_hh, _ = needs.weights
     visits, division, gates, h, c = residual
     size, dtype = c0.shape[1], x.dtype
-    dy, dh_n, dc_n, dc_all = (*gs, None)[:4]
     dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
     dc = np.zeros(c0.shape, dtype) if dc_n is None else dc_n.copy()
     dz = aligned_empty(gates.shape, gates)
     d_bias = np.zeros((len(division.batch), 4 * size), dtype)
-    dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs[0] else None
-    w, w_in = strips(division, w_hh, w_ih if needs[0] and division.step_by_step else None)
+    dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs.x else None
+    w, w_in = strips(division, w_hh, w_ih if needs.x and division.step_by_step else None)
     share(
         _backward,
         division.numbered,
@@ -230,17 +215,12 @@ def backward(
     )
     if dx is not None and w_in is None:
         times_weight(division, dz, 0, w_ih, dx, 0)
-    d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[3] else None
-    d_w_hh = aligned_empty(w_hh.shape, w_hh) if needs[4] else None
+    d_w_ih = aligned_empty(w_ih.shape, w_ih) if need_w_ih else None
+    d_w_hh = aligned_empty(w_hh.shape, w_hh) if need_w_hh else None
     weight_gradients(division, (dz, 0, visits.in_rows(x), d_w_ih), (dz, 0, visits.before(h), d_w_hh))
     d_bias = d_bias[0] if len(d_bias) == 1 else d_bias.sum(axis=0)
-    return [
+    return Gradients(
         None if dx is None else dx.reshape(x.shape),
-        dh if needs[1] else None,
-        dc if needs[2] else None,
-        d_w_ih,
-        d_w_hh,
-        d_bias if needs[5] else None,
-        d_bias.copy() if needs[6] else None,
-        None,
-    ]
+        (dh if needs.states[0] else None, dc if needs.states[1] else None),
+        (d_w_ih, d_w_hh, d_bias if need_b_ih else None, d_bias.copy() if need_b_hh else None, None),
+    )

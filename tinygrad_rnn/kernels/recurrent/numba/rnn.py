@@ -6,13 +6,13 @@ be.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ....backend import aligned_empty
 from ....typing import Array
+from ..interface import Cotangents, Gradients, Needs, Options, Run, Weights
 from .activations import tanh
 from .arguments import given, summed
 from .division import Division, strips, times_weight, weight_gradients
@@ -123,29 +123,19 @@ def _backward(
             multiply(gemm, dz, row + low, 0, stop - low, w_in, dx.shape[1], dx, row + low, 0, False)
 
 
-def forward(
-    x: Array,
-    h0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    *,
-    nonlinearity: str = "tanh",
-    sizes: Sequence[int] | None = None,
-    reverse: bool = False,
-    save: bool = True,
-) -> tuple[tuple[Array, Array], Residual | None]:
-    """Run one direction: arguments and results as those of the NumPy kernel."""
+def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
+    """One direction; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
+    (h0,) = states
+    w_ih, w_hh, b_ih, b_hh, _ = weights
     size, dtype = h0.shape[1], x.dtype
-    visits = Visits.of(x, len(h0), sizes, reverse)
+    visits = Visits.of(x, len(h0), options.sizes, options.reverse)
     division = Division.of(visits, w_ih, w_hh)
     rows_x = visits.in_rows(x)
     h = visits.room(h0)
     w, w_in = strips(division, w_hh, w_ih if division.step_by_step else None, transposed=True)
     if w_in is None:
         times_weight(division, rows_x, 0, w_ih, visits.after(h), 0, transposed=True)
-    relu = nonlinearity == "relu"
+    relu = options.nonlinearity == "relu"
     share(
         _forward,
         division.batch,
@@ -160,48 +150,38 @@ def forward(
         h,
     )
     y = visits.after(h).reshape(*x.shape[:-1], size)
-    return (y, visits.final(h)), Residual(visits, division, relu, h) if save else None
+    return Run((y,), (visits.final(h),), Residual(visits, division, relu, h) if options.save else None)
 
 
-def restore(
-    y: Array,
-    x: Array,
-    h0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    *biases: Array | None,
-    nonlinearity: str = "tanh",
-    sizes: Sequence[int] | None = None,
-    reverse: bool = False,
-) -> Residual:
-    """The residual of a run forward that gave ``y``: the states are all that there is to it."""
-    visits = Visits.of(x, len(h0), sizes, reverse)
+def restore(x: Array, states: tuple[Array, ...], weights: Weights, options: Options, y: Array) -> Residual:
+    """The states are all that there is to a residual."""
+    (h0,) = states
+    visits = Visits.of(x, len(h0), options.sizes, options.reverse)
     h = visits.room(h0)
     visits.after(h)[:] = y.reshape(visits.rows, h0.shape[1])
-    return Residual(visits, Division.of(visits, w_ih, w_hh), nonlinearity == "relu", h)
+    return Residual(visits, Division.of(visits, weights.w_ih, weights.w_hh), options.nonlinearity == "relu", h)
 
 
 def backward(
-    gs: Sequence[Array | None],
-    residual: Residual,
     x: Array,
-    h0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    *,
-    needs: Sequence[bool],
-) -> list[Array | None]:
-    """The gradients of all six arguments: as those of the NumPy kernel."""
+    states: tuple[Array, ...],
+    weights: Weights,
+    options: Options,
+    residual: Residual,
+    cotangents: Cotangents,
+    needs: Needs,
+) -> Gradients:
+    """Its gradients; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
+    (h0,), w_ih, w_hh = states, weights.w_ih, weights.w_hh
+    (dy,), (dh_n,) = cotangents
+    need_w_ih, need_w_hh, need_b_ih, need_b_hh, *_ = needs.weights
     visits, division, relu, h = residual
     size, dtype = h0.shape[1], x.dtype
-    dy, dh_n = gs
     dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
     dz = room(visits.rows, size, x)
     d_bias = np.zeros((len(division.batch), size), dtype)
-    dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs[0] else None
-    w, w_in = strips(division, w_hh, w_ih if needs[0] and division.step_by_step else None)
+    dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs.x else None
+    w, w_in = strips(division, w_hh, w_ih if needs.x and division.step_by_step else None)
     share(
         _backward,
         division.numbered,
@@ -219,15 +199,12 @@ def backward(
     )
     if dx is not None and w_in is None:
         times_weight(division, dz, 0, w_ih, dx, 0)
-    d_w_ih = aligned_empty(w_ih.shape, w_ih) if needs[2] else None
-    d_w_hh = aligned_empty(w_hh.shape, w_hh) if needs[3] else None
+    d_w_ih = aligned_empty(w_ih.shape, w_ih) if need_w_ih else None
+    d_w_hh = aligned_empty(w_hh.shape, w_hh) if need_w_hh else None
     weight_gradients(division, (dz, 0, visits.in_rows(x), d_w_ih), (dz, 0, visits.before(h), d_w_hh))
     total = d_bias[0] if len(d_bias) == 1 else d_bias.sum(axis=0)
-    return [
+    return Gradients(
         None if dx is None else dx.reshape(x.shape),
-        dh if needs[1] else None,
-        d_w_ih,
-        d_w_hh,
-        total if needs[4] else None,
-        total.copy() if needs[5] else None,
-    ]
+        (dh if needs.states[0] else None,),
+        (d_w_ih, d_w_hh, total if need_b_ih else None, total.copy() if need_b_hh else None),
+    )

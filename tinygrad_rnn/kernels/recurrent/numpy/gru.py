@@ -15,11 +15,11 @@ times dh: four blocks (q, r, z, n); the first three go back through w_hh, the la
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from ....backend import aligned_empty, array_module
 from ....typing import Array
+from ..interface import Cotangents, Gradients, Needs, Options, Run, Weights
 from .gemm import (
     bias_gradient,
     half,
@@ -48,41 +48,23 @@ class Residual(NamedTuple):
     earlier: Array  # (S, H): h before each step
 
 
-def forward(
-    x: Array,
-    h0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    *,
-    sizes: Sequence[int] | None = None,
-    reverse: bool = False,
-    save: bool = True,
-) -> tuple[tuple[Array, Array], Residual | None]:
-    """Run one direction.
-
-    Args:
-        sizes: batch sizes of packed input; None for (T, N, I).
-        reverse: read the sequence from its end.
-        save: leave a residual for ``backward``.
-
-    Returns:
-        (y, h_n), residual: y (T, N, H) or (S, H), the state (N, H) after the last step read.
-    """
+def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
+    """One direction; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
+    (h0,) = states
+    w_ih, w_hh, b_ih, b_hh, _ = weights
     xp = array_module(x)
     size = h0.shape[1]
-    plan = Plan.of(x, h0, sizes, reverse)
+    plan = Plan.of(x, h0, options.sizes, options.reverse)
     rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
     b_in = pack_bias((b_ih, _without_n(b_hh)), ORDER, SCALES)  # (3, 1, H)
     b_hn = xp.zeros(size, x.dtype) if b_hh is None else b_hh[2 * size :]  # (H,)
     project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, b_in)
     w_rec = Columns([block.T for block in gate_blocks(w_hh, ORDER)], plan.batch, SCALES, plan.steps)  # 3 of (H, H)
-    hs = Trail(plan, h0, "both" if save else "after")
+    hs = Trail(plan, h0, "both" if options.save else "after")
 
     parts = plan.parts(most_rows(size, project.rows))
     projected = scratch_for(x, 3, max((part.size for part in parts), default=0), size)  # (3, rows of a part, H)
-    gates = Blocks(plan, 4, h0, keep=save)
+    gates = Blocks(plan, 4, h0, keep=options.save)
     room = Blocks(plan, 3, h0, keep=False)
     matmul, add, subtract, multiply, tanh, point5 = xp.matmul, xp.add, xp.subtract, xp.multiply, xp.tanh, half(x)
     main, rest = w_rec.main, w_rec.rest
@@ -111,31 +93,24 @@ def forward(
             multiply(z, t, out=t)
             add(n, t, out=h_new)  # (1 - z) n + z h
     y = hs.values.reshape(*x.shape[:-1], size)
-    residual = Residual(plan, gates, hs.earlier) if save else None
-    return (y, hs.final()), residual
+    return Run((y,), (hs.final(),), Residual(plan, gates, hs.earlier) if options.save else None)
 
 
 def backward(
-    gs: Sequence[Array | None],
-    residual: Residual,
     x: Array,
-    h0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    *,
-    needs: Sequence[bool],
-) -> list[Array | None]:
-    """The gradients of x, h0, w_ih, w_hh, b_ih, b_hh for those of (y, h_n).
-
-    Args:
-        gs: cotangents of the outputs; None where there is none.
-        needs: which of the six gradients are wanted; the others come back as None.
-    """
+    states: tuple[Array, ...],
+    weights: Weights,
+    options: Options,
+    residual: Residual,
+    cotangents: Cotangents,
+    needs: Needs,
+) -> Gradients:
+    """Its gradients; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
+    (h0,), w_ih, w_hh = states, weights.w_ih, weights.w_hh
+    (dy,), (dh_n,) = cotangents
+    need_w_ih, need_w_hh, need_b_ih, need_b_hh, *_ = needs.weights
     xp = array_module(x)
     plan, size = residual.plan, h0.shape[1]
-    dy, dh_n = gs
     dh0 = xp.zeros(h0.shape, x.dtype) if dh_n is None else dh_n.copy()  # (N, H), carried from step to step
     da = aligned_empty((plan.rows, 4 * size), x)  # (S, 4H): q, r, z, n
     da_gates = da.reshape(plan.rows, 4, size).swapaxes(0, 1)  # (4, S, H), a view
@@ -168,15 +143,17 @@ def backward(
 
     rows_x = x.reshape(plan.rows, x.shape[-1])
     into_x, into_h = da[:, size:], da[:, : 3 * size]
-    d_bias = bias_gradient(da) if needs[4] or needs[5] else None  # of both: (4H,)
-    return [
-        input_gradient(into_x, w_ih).reshape(x.shape) if needs[0] else None,
-        dh0 if needs[1] else None,
-        weight_gradient(into_x, rows_x) if needs[2] else None,
-        _n_last(weight_gradient(into_h, residual.earlier), size) if needs[3] else None,
-        d_bias[size:] if d_bias is not None and needs[4] else None,
-        _n_last(d_bias[: 3 * size], size) if d_bias is not None and needs[5] else None,
-    ]
+    d_bias = bias_gradient(da) if need_b_ih or need_b_hh else None  # of both: (4H,)
+    return Gradients(
+        input_gradient(into_x, w_ih).reshape(x.shape) if needs.x else None,
+        (dh0 if needs.states[0] else None,),
+        (
+            weight_gradient(into_x, rows_x) if need_w_ih else None,
+            _n_last(weight_gradient(into_h, residual.earlier), size) if need_w_hh else None,
+            d_bias[size:] if d_bias is not None and need_b_ih else None,
+            _n_last(d_bias[: 3 * size], size) if d_bias is not None and need_b_hh else None,
+        ),
+    )
 
 
 def _fill_factors(residual: Residual, part: Part, da: Array) -> None:

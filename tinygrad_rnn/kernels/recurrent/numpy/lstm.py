@@ -18,11 +18,11 @@ of the steps that read it, and the gradients of the weights and of the input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from ....backend import aligned_empty, array_module
 from ....typing import Array
+from ..interface import Cotangents, Gradients, Needs, Options, Run, Weights
 from .gemm import half, most_rows, pack_bias, scratch_for
 from .helper_thread import Beside
 from .packed_weights import Columns, Projection, gate_blocks, projections
@@ -46,36 +46,14 @@ class Residual(NamedTuple):
     earlier: Array  # (S, R): h before each step
 
 
-def forward(
-    x: Array,
-    h0: Array,
-    c0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    w_hr: Array | None = None,
-    *,
-    sizes: Sequence[int] | None = None,
-    reverse: bool = False,
-    save: bool = True,
-    cells: bool = False,
-) -> tuple[tuple[Array, ...], Residual | None]:
-    """Run one direction.
-
-    Args:
-        sizes: batch sizes of packed input; None for (T, N, I).
-        reverse: read the sequence from its end.
-        save: leave a residual for ``backward``.
-        cells: give the cell states of all steps as a fourth output.
-
-    Returns:
-        (y, h_n, c_n), residual: y (T, N, R) or (S, R), the states (N, R) and (N, H) after the last step read;
-        with ``cells`` also c of every step, (T, N, H) or (S, H).
-    """
+def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
+    """One direction; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
+    h0, c0 = states
+    w_ih, w_hh, b_ih, b_hh, w_hr = weights
+    save, cells = options.save, options.cells
     xp = array_module(x)
     size = c0.shape[1]
-    plan = Plan.of(x, h0, sizes, reverse)
+    plan = Plan.of(x, h0, options.sizes, options.reverse)
     rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
     beside = Beside(rows_x.size * len(w_ih), x)
     project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, pack_bias((b_ih, b_hh), ORDER, SCALES))
@@ -116,33 +94,26 @@ def forward(
                     matmul(t, w_hr.T, out=h_new)
     y = hs.values.reshape(*x.shape[:-1], h0.shape[1])
     residual = Residual(plan, gates, cs.values, cs.earlier, hs.earlier) if save else None
-    outputs = (y, hs.final(), cs.final())
-    return ((*outputs, cs.values.reshape(*x.shape[:-1], size)) if cells else outputs), residual
+    series = (y, cs.values.reshape(*x.shape[:-1], size)) if cells else (y,)
+    return Run(series, (hs.final(), cs.final()), residual)
 
 
 def backward(
-    gs: Sequence[Array | None],
-    residual: Residual,
     x: Array,
-    h0: Array,
-    c0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    w_hr: Array | None = None,
-    *,
-    needs: Sequence[bool],
-) -> list[Array | None]:
-    """The gradients of x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr for those of (y, h_n, c_n) and, if given, all c.
-
-    Args:
-        gs: cotangents of the outputs; None where there is none.
-        needs: which of the eight gradients are wanted; the others come back as None.
-    """
+    states: tuple[Array, ...],
+    weights: Weights,
+    options: Options,
+    residual: Residual,
+    cotangents: Cotangents,
+    needs: Needs,
+) -> Gradients:
+    """Its gradients; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
+    (h0, c0), w_ih, w_hh, w_hr = states, weights.w_ih, weights.w_hh, weights.w_hr
+    dy, dc_all = (*cotangents.series, None)[:2]
+    dh_n, dc_n = cotangents.states
+    need_w_ih, need_w_hh, need_b_ih, need_b_hh, need_w_hr = needs.weights
     xp = array_module(x)
     plan, size = residual.plan, c0.shape[1]
-    dy, dh_n, dc_n, dc_all = (*gs, None)[:4]
     dh0 = xp.zeros(h0.shape, x.dtype) if dh_n is None else dh_n.copy()  # (N, R), carried from step to step
     dc0 = xp.zeros(c0.shape, x.dtype) if dc_n is None else dc_n.copy()  # (N, H)
     dz = aligned_empty((plan.rows, 4 * size), x)  # (S, 4H), gates in the weights' order i, f, g, o
@@ -158,9 +129,9 @@ def backward(
     main, rest = into_state.main, into_state.rest
 
     rows_x = x.reshape(plan.rows, x.shape[-1])
-    tables = [rows_x if needs[3] else None, residual.earlier if needs[4] else None]
+    tables = [rows_x if need_w_ih else None, residual.earlier if need_w_hh else None]
     with Beside(dz.size * (x.shape[-1] + h0.shape[1]), x) as beside:
-        large = RowGradients(beside, dz, tables, any(needs[5:7]), w_ih if needs[0] else None)
+        large = RowGradients(beside, dz, tables, need_b_ih or need_b_hh, w_ih if needs.x else None)
         for part in reversed(parts):
             here = factors[:, : part.size]
             _fill_factors(residual, part, here)
@@ -197,16 +168,17 @@ def backward(
 
     d_w_ih, d_w_hh = large.weights
     d_bias = large.bias
-    return [
+    return Gradients(
         large.x.reshape(x.shape) if large.x is not None else None,
-        dh0 if needs[1] else None,
-        dc0 if needs[2] else None,
-        d_w_ih if needs[3] else None,
-        d_w_hh if needs[4] else None,
-        d_bias if needs[5] else None,
-        d_bias.copy() if d_bias is not None and needs[6] else None,
-        _projection_gradient(residual, dh_all) if dh_all is not None and needs[7] else None,
-    ]
+        (dh0 if needs.states[0] else None, dc0 if needs.states[1] else None),
+        (
+            d_w_ih if need_w_ih else None,
+            d_w_hh if need_w_hh else None,
+            d_bias if need_b_ih else None,
+            d_bias.copy() if d_bias is not None and need_b_hh else None,
+            _projection_gradient(residual, dh_all) if dh_all is not None and need_w_hr else None,
+        ),
+    )
 
 
 def _fill_factors(residual: Residual, part: Part, factors: Array) -> None:

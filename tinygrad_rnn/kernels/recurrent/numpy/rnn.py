@@ -11,11 +11,11 @@ What backward needs, and no more: h before and after each step.  The input proje
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from ....backend import aligned_empty, array_module
 from ....typing import Array
+from ..interface import Cotangents, Gradients, Needs, Options, Run, Weights
 from .gemm import bias_gradient, input_gradient, most_rows, one_minus_square, pack_bias, weight_gradient
 from .packed_weights import Columns, Projection, gate_blocks
 from .schedule import Blocks, Part, Plan, Trail
@@ -35,37 +35,17 @@ class Residual(NamedTuple):
     earlier: Array  # (S, H): h before each step
 
 
-def forward(
-    x: Array,
-    h0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    *,
-    nonlinearity: str = "tanh",
-    sizes: Sequence[int] | None = None,
-    reverse: bool = False,
-    save: bool = True,
-) -> tuple[tuple[Array, Array], Residual | None]:
-    """Run one direction.
-
-    Args:
-        nonlinearity: ``"tanh"`` or ``"relu"``.
-        sizes: batch sizes of packed input; None for (T, N, I).
-        reverse: read the sequence from its end.
-        save: leave a residual for ``backward``.
-
-    Returns:
-        (y, h_n), residual: y (T, N, H) or (S, H), the state (N, H) after the last step read.
-    """
+def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
+    """One direction; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
+    (h0,) = states
+    w_ih, w_hh, b_ih, b_hh, _ = weights
     xp = array_module(x)
     size = h0.shape[1]
-    plan = Plan.of(x, h0, sizes, reverse)
+    plan = Plan.of(x, h0, options.sizes, options.reverse)
     rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
     project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, pack_bias((b_ih, b_hh), ORDER, SCALES))
     w_rec = Columns([w_hh.T], plan.batch, products=plan.steps)  # (H, H)
-    hs = Trail(plan, h0, "both" if save else "after")
+    hs = Trail(plan, h0, "both" if options.save else "after")
     room = Blocks(plan, 1, h0, keep=False)
     matmul, add, tanh, maximum, zero = xp.matmul, xp.add, xp.tanh, xp.maximum, xp.zeros((), x.dtype)
     main, rest = w_rec.main[0], None if w_rec.rest is None else w_rec.rest[0]
@@ -77,54 +57,42 @@ def forward(
             if rest is not None:
                 matmul(h, rest, out=into_rest)
             add(h_new, product, out=h_new)
-            if nonlinearity == "tanh":
+            if options.nonlinearity == "tanh":
                 tanh(h_new, out=h_new)
             else:
                 maximum(h_new, zero, out=h_new)
     y = hs.values.reshape(*x.shape[:-1], size)
-    return (y, hs.final()), Residual(plan, nonlinearity, hs.values, hs.earlier) if save else None
+    residual = Residual(plan, options.nonlinearity, hs.values, hs.earlier) if options.save else None
+    return Run((y,), (hs.final(),), residual)
 
 
-def restore(
-    y: Array,
-    x: Array,
-    h0: Array,
-    *weights: Array | None,
-    nonlinearity: str = "tanh",
-    sizes: Sequence[int] | None = None,
-    reverse: bool = False,
-) -> Residual:
-    """The residual of a run forward that gave ``y``: the states are all that there is to it."""
-    plan = Plan.of(x, h0, sizes, reverse)
+def restore(x: Array, states: tuple[Array, ...], weights: Weights, options: Options, y: Array) -> Residual:
+    """The states are all that there is to a residual."""
+    (h0,) = states
+    plan = Plan.of(x, h0, options.sizes, options.reverse)
     hs = Trail(plan, h0)
     hs.values[:] = y.reshape(plan.rows, h0.shape[1])
     if plan.packed:
         for _ in plan.walk(Part(0, plan.steps, slice(0, plan.rows)), (hs,), []):
             pass  # the walk itself notes what was before each visit
-    return Residual(plan, nonlinearity, hs.values, hs.earlier)
+    return Residual(plan, options.nonlinearity, hs.values, hs.earlier)
 
 
 def backward(
-    gs: Sequence[Array | None],
-    residual: Residual,
     x: Array,
-    h0: Array,
-    w_ih: Array,
-    w_hh: Array,
-    b_ih: Array | None = None,
-    b_hh: Array | None = None,
-    *,
-    needs: Sequence[bool],
-) -> list[Array | None]:
-    """The gradients of x, h0, w_ih, w_hh, b_ih, b_hh for those of (y, h_n).
-
-    Args:
-        gs: cotangents of the outputs; None where there is none.
-        needs: which of the six gradients are wanted; the others come back as None.
-    """
+    states: tuple[Array, ...],
+    weights: Weights,
+    options: Options,
+    residual: Residual,
+    cotangents: Cotangents,
+    needs: Needs,
+) -> Gradients:
+    """Its gradients; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
+    (h0,), w_ih, w_hh = states, weights.w_ih, weights.w_hh
+    (dy,), (dh_n,) = cotangents
+    need_w_ih, need_w_hh, need_b_ih, need_b_hh, *_ = needs.weights
     xp = array_module(x)
     plan, size = residual.plan, h0.shape[1]
-    dy, dh_n = gs
     dh0 = xp.zeros(h0.shape, x.dtype) if dh_n is None else dh_n.copy()  # (N, H), carried from step to step
     dz = aligned_empty((plan.rows, size), x)  # (S, H): first the slopes, then times dh
     w_rec = Columns([w_hh], plan.batch, products=plan.steps)
@@ -151,12 +119,14 @@ def backward(
                 matmul(dz_t, rest, out=into_rest)
 
     rows_x = x.reshape(plan.rows, x.shape[-1])
-    d_bias = bias_gradient(dz) if needs[4] or needs[5] else None
-    return [
-        input_gradient(dz, w_ih).reshape(x.shape) if needs[0] else None,
-        dh0 if needs[1] else None,
-        weight_gradient(dz, rows_x) if needs[2] else None,
-        weight_gradient(dz, residual.earlier) if needs[3] else None,
-        d_bias if needs[4] else None,
-        d_bias.copy() if d_bias is not None and needs[5] else None,
-    ]
+    d_bias = bias_gradient(dz) if need_b_ih or need_b_hh else None
+    return Gradients(
+        input_gradient(dz, w_ih).reshape(x.shape) if needs.x else None,
+        (dh0 if needs.states[0] else None,),
+        (
+            weight_gradient(dz, rows_x) if need_w_ih else None,
+            weight_gradient(dz, residual.earlier) if need_w_hh else None,
+            d_bias if need_b_ih else None,
+            d_bias.copy() if d_bias is not None and need_b_hh else None,
+        ),
+    )

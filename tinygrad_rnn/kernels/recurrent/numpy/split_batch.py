@@ -15,14 +15,14 @@ Packed sequences stay whole: a half of them is not a range of rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ....backend.cpu.threads import get_num_threads
 from ....typing import Array
+from ..interface import Cotangents, Gradients, Needs, Options, Run, Weights
 from ..numba.threads import share
 
 __all__ = ["Halves"]
@@ -34,65 +34,61 @@ TWO = [(0, 1), (1, 2)]
 
 
 class Halves:
-    """``kernel`` with its two functions, in halves where that pays.
-
-    Args:
-        states: how many arguments after the input, and outputs after the first, are states (N, R).  What else there is
-            per step is (T, N, K).
+    """``kernel``, which has :class:`~tinygrad_rnn.kernels.recurrent.interface.Restoring`'s functions or two of them, in
+    halves where that pays.
     """
 
-    def __init__(self, kernel: ModuleType, states: int) -> None:
-        self.kernel, self.states = kernel, states
+    def __init__(self, kernel: Any) -> None:
+        self.kernel = kernel
 
-    def forward(self, x: Array, *others: Array, **params: Any) -> tuple[tuple[Array, ...], Any]:
+    def forward(self, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
         """That of the kernel."""
-        if not _worthwhile(x, others[self.states - 1], params):
-            return self.kernel.forward(x, *others, **params)  # type: ignore[no-any-return]
-        (outputs, left), (others_outputs, others_left) = self._both(
-            lambda half: self.kernel.forward(x[:, half], *self._cut(others, half), **params), x.shape[1]
-        )
-        joined = [self._joined(k, *pair) for k, pair in enumerate(zip(outputs, others_outputs, strict=True))]
-        return tuple(joined), None if left is None else (left, others_left)
+        if not _worthwhile(x, states, options):
+            return self.kernel.forward(x, states, weights, options)  # type: ignore[no-any-return]
+        run = self.kernel.forward
+        first, second = self._both(lambda half: run(x[:, half], _cut(states, half), weights, options), x.shape[1])
+        left = (first.residual, second.residual) if options.save else None
+        return Run(_beside(first.series, second.series, 1), _beside(first.states, second.states, 0), left)
 
-    def restore(self, y: Array, x: Array, *others: Array, **params: Any) -> Any:
+    def restore(self, x: Array, states: tuple[Array, ...], weights: Weights, options: Options, y: Array) -> Any:
         """That of the kernel, if it has one."""
         make = self.kernel.restore
-        if not _worthwhile(x, others[self.states - 1], params):
-            return make(y, x, *others, **params)
-        lefts = self._both(lambda half: make(y[:, half], x[:, half], *self._cut(others, half), **params), x.shape[1])
-        return tuple(lefts)
+        if not _worthwhile(x, states, options):
+            return make(x, states, weights, options, y)
+        halves = self._both(lambda half: make(x[:, half], _cut(states, half), weights, options, y[:, half]), x.shape[1])
+        return tuple(halves)
 
     def backward(
-        self, gs: Sequence[Array | None], residual: Any, x: Array, *others: Array, needs: Sequence[bool]
-    ) -> Sequence[Array | None]:
-        """That of the kernel."""
+        self,
+        x: Array,
+        states: tuple[Array, ...],
+        weights: Weights,
+        options: Options,
+        residual: Any,
+        cotangents: Cotangents,
+        needs: Needs,
+    ) -> Gradients:
+        """That of the kernel, for a residual that is one or for a pair of them."""
         if type(residual) is not tuple:
-            return self.kernel.backward(gs, residual, x, *others, needs=needs)  # type: ignore[no-any-return]
-
-        def run(half: slice) -> Sequence[Array | None]:
-            given = [None if g is None else g[half] if 0 < k <= self.states else g[:, half] for k, g in enumerate(gs)]
-            left = residual[half.start > 0]
-            found: Sequence[Array | None] = self.kernel.backward(
-                given, left, x[:, half], *self._cut(others, half), needs=needs
-            )
+            found: Gradients = self.kernel.backward(x, states, weights, options, residual, cotangents, needs)
             return found
 
-        pairs = zip(*self._both(run, x.shape[1]), strict=True)
-        return [
-            None if a is None else np.add(a, b, out=a) if k > self.states else self._joined(k, a, b)
-            for k, (a, b) in enumerate(pairs)
-        ]
+        def run(half: slice) -> Gradients:
+            series = tuple([None if g is None else g[:, half] for g in cotangents.series])
+            given = Cotangents(series, _cut(cotangents.states, half))
+            left = residual[half.start > 0]
+            done: Gradients = self.kernel.backward(x[:, half], _cut(states, half), weights, options, left, given, needs)
+            return done
 
-    def _cut(self, arguments: Sequence[Array], half: slice) -> list[Array]:
-        return [a[half] if k < self.states else a for k, a in enumerate(arguments)]
-
-    def _joined(self, k: int, a: Array, b: Array) -> Array:
-        return np.concatenate([a, b], axis=0 if 0 < k <= self.states else 1)
+        first, second = self._both(run, x.shape[1])
+        sums = [None if a is None else np.add(a, b, out=a) for a, b in zip(first.weights, second.weights, strict=True)]
+        (dx,) = _beside((first.x,), (second.x,), 1)
+        return Gradients(dx, _beside(first.states, second.states, 0), tuple(sums))
 
     def _both(self, run: Callable[[slice], Any], batch: int) -> list[Any]:
         halves = [slice(0, batch // 2), slice(batch // 2, batch)]
         results: list[Any] = [None, None]
-        quiet = np.geterr()  # which a thread does not take over from its caller
+        quiet = np.geterr()  # errstate is thread-local: pass it on
 
         def work(k: int, _: int) -> None:
             with np.errstate(**quiet):
@@ -102,9 +98,19 @@ class Halves:
         return results
 
 
-def _worthwhile(x: Array, state: Array, params: dict[str, Any]) -> bool:
-    if type(x) is not np.ndarray or params.get("sizes") is not None or get_num_threads() < 2:
+def _cut(states: tuple[Array | None, ...], half: slice) -> tuple[Array, ...]:
+    """Those of half of the sequences."""
+    return tuple([None if state is None else state[half] for state in states])
+
+
+def _beside(first: tuple[Array | None, ...], second: tuple[Array | None, ...], axis: int) -> tuple[Array, ...]:
+    """What the two halves gave, as arrays of the whole batch."""
+    pairs = zip(first, second, strict=True)
+    return tuple([None if a is None else np.concatenate([a, b], axis=axis) for a, b in pairs])
+
+
+def _worthwhile(x: Array, states: tuple[Array, ...], options: Options) -> bool:
+    rows, size = states[-1].shape[0] // 2, states[-1].shape[1]  # the cheap tests first: most layers are small
+    if rows < ROWS or rows * size * size < WORK or x.shape[0] < STEPS or options.sizes is not None:
         return False
-    rows: int = state.shape[0] // 2
-    size: int = state.shape[1]
-    return x.shape[0] >= STEPS and rows >= ROWS and rows * size * size >= WORK
+    return type(x) is np.ndarray and get_num_threads() > 1

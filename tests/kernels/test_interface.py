@@ -1,0 +1,81 @@
+"""One interface for every recurrent kernel: the same arguments in the same order, the same groups of results."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.flat_kernels import grouped
+from tinygrad_rnn.kernels.recurrent import dispatch
+from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Gradients, Needs, Options, Restoring, Run, Weights
+from tinygrad_rnn.kernels.recurrent.numpy import gru, lstm, rnn
+from tinygrad_rnn.kernels.recurrent.numpy.split_batch import Halves
+
+PLACES = [(package, mode) for package in dispatch.KERNELS for mode in dispatch.MODES]
+
+checked_statically: list[Restoring[Weights]] = [rnn, Halves(rnn)]  # by mypy, where it reads the tests
+
+
+def parameters(function: Any) -> list[str]:
+    return [name for name in inspect.signature(function).parameters if name != "self"]
+
+
+def kernel_of(package: str, mode: str) -> Any:
+    if package == "numba":
+        pytest.importorskip("numba")
+    return dispatch._kernel(package, mode)
+
+
+@pytest.mark.parametrize(("package", "mode"), PLACES)
+def test_every_kernel_takes_the_arguments_of_the_interface(package: str, mode: str) -> None:
+    kernel = kernel_of(package, mode)
+    functions = ["forward", "backward"] + ["restore"] * (mode in dispatch.RESTORED.get(package, ()))
+    for name in functions:
+        expected = parameters(getattr(Restoring, name))
+        assert expected[:4] == ["x", "states", "weights", "options"]
+        assert parameters(getattr(kernel, name)) == expected
+    if package == "numpy":
+        module = importlib.import_module(f"tinygrad_rnn.kernels.recurrent.numpy.{mode}")
+        assert [parameters(getattr(module, name)) for name in functions] == [
+            parameters(getattr(Restoring, name)) for name in functions
+        ]
+
+
+@pytest.mark.parametrize(("package", "mode"), [place for place in PLACES if place[0] != "cuda"])
+def test_results_come_in_the_groups_of_the_interface(package: str, mode: str) -> None:
+    kernel, gates = kernel_of(package, mode), {"rnn": 1, "gru": 3, "lstm": 4}[mode]
+    count = dispatch.STATES[mode]
+    shapes = [(4, 2, 3), *[(2, 5)] * count, (gates * 5, 3), (gates * 5, 5), (gates * 5,), (gates * 5,)]
+    x, states, weights = grouped(mode, [np.ones(shape) for shape in shapes])
+    options = Options(cells=mode == "lstm")
+    run = kernel.forward(x, states, weights, options)
+    assert type(run) is Run and len(run.series) == (2 if mode == "lstm" else 1)
+    assert [a.shape for a in (*run.series, *run.states)] == [(4, 2, 5)] * len(run.series) + [(2, 5)] * count
+    cotangents = Cotangents(tuple(np.ones_like(a) for a in run.series), tuple(np.ones_like(a) for a in run.states))
+    needs = Needs(True, (True,) * count, (True,) * 5)
+    found = kernel.backward(x, states, weights, options, run.residual, cotangents, needs)
+    assert type(found) is Gradients
+    assert [a.shape for a in (found.x, *found.states, *found.weights[:4])] == shapes
+    assert kernel.forward(x, states, weights, options._replace(save=False)).residual is None
+
+
+@pytest.mark.parametrize("package", ["numba", "numpy"])
+def test_a_plain_rnn_gives_its_residual_from_its_output(package: str) -> None:
+    kernel = kernel_of(package, "rnn")
+    x, states, weights = grouped("rnn", [np.ones(shape) for shape in ((4, 2, 3), (2, 5), (5, 3), (5, 5))])
+    run = kernel.forward(x, states, weights, Options())
+    left = kernel.restore(x, states, weights, Options(), run.series[0])
+    cotangents, needs = Cotangents((np.ones((4, 2, 5)),), (None,)), Needs(True, (True,), (True, True, False, False))
+    for got, expected in zip(
+        *(kernel.backward(x, states, weights, Options(), r, cotangents, needs) for r in (left, run.residual)),
+        strict=True,
+    ):
+        np.testing.assert_equal(got, expected)
+
+
+def test_modules_of_numpys_kernels_are_named_after_their_modes() -> None:
+    assert [module.__name__.rpartition(".")[2] for module in (rnn, gru, lstm)] == list(dispatch.MODES)

@@ -1,0 +1,125 @@
+"""Interface of the recurrent kernels: one layer, one direction, a whole sequence, forward and backward through time.
+
+A kernel is a module, or an object, with the two functions of :class:`Kernel`.  NumPy's, Numba's and CUDA's have the
+same arguments and the same results; who calls one need not know which it is, nor whether it was written by hand or
+generated.
+
+Legend: T steps, N sequences, S rows (T * N, or those of packed input), I input features, H hidden size, P projection
+size, R = P or H, G gates.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from ...errors import TinygradRnnError
+from ...typing import Array
+
+__all__ = ["Cotangents", "Gradients", "Kernel", "KernelUnavailable", "Needs", "Options", "Restoring", "Run", "Weights"]
+
+
+class KernelUnavailable(TinygradRnnError, RuntimeError):
+    """A kernel was asked for by name and cannot do the work, or found out late that it cannot run here."""
+
+
+class Weights(NamedTuple):
+    """Weights of an RNN, a GRU or an LSTM in PyTorch's layout: the rows of each are G blocks of H, one per gate."""
+
+    w_ih: Array  # (G*H, I)
+    w_hh: Array  # (G*H, R)
+    b_ih: Array | None = None  # (G*H,)
+    b_hh: Array | None = None  # (G*H,)
+    w_hr: Array | None = None  # (P, H): the projection of an LSTM's output
+
+
+class Options(NamedTuple):
+    """How a kernel is to run."""
+
+    sizes: tuple[int, ...] | None = None  # of packed input: how many sequences run at each step; None: all of them
+    reverse: bool = False  # read the sequence from its end
+    save: bool = True  # leave a residual for the backward run
+    cells: bool = False  # of an LSTM: give c after every step too
+    nonlinearity: str = "tanh"  # of a plain RNN: or "relu"
+
+
+class Run(NamedTuple):
+    """Result of a forward run."""
+
+    series: tuple[Array, ...]  # what is given at every step, (T, N, K) or (S, K): y, and c if ``Options.cells``
+    states: tuple[Array, ...]  # (N, K) each: those after the last step that each sequence was read at
+    residual: Any  # what the backward run needs; None unless ``Options.save``
+
+
+class Cotangents(NamedTuple):
+    """Cotangents of the results of a :class:`Run`; None for a result that no gradient reached."""
+
+    series: tuple[Array | None, ...]
+    states: tuple[Array | None, ...]
+
+
+class Needs(NamedTuple):
+    """Which gradients are wanted."""
+
+    x: bool
+    states: tuple[bool, ...]
+    weights: tuple[bool, ...]
+
+
+class Gradients(NamedTuple):
+    """Gradients of the arguments of a forward run; None for each that is not wanted."""
+
+    x: Array | None
+    states: tuple[Array | None, ...]
+    weights: tuple[Array | None, ...]
+
+
+W_contra = TypeVar("W_contra", bound=tuple[Any, ...], contravariant=True)
+
+
+class Kernel(Protocol[W_contra]):
+    """What every recurrent kernel offers: ``(x, states, weights, options)``, forward and backward.
+
+    Type parameter: the tuple of weights; :class:`Weights` for RNN, GRU and LSTM.  A cell with other weights has a
+    tuple of its own.
+    """
+
+    def forward(self, x: Array, states: tuple[Array, ...], weights: W_contra, options: Options) -> Run:
+        """Run one direction.
+
+        Args:
+            x: (T, N, I), or packed (S, I) with ``options.sizes``.
+            states: the initial ones, (N, K) each; the first is h.
+
+        Returns:
+            new arrays, none of which shares memory with an argument.  The residual may share memory with the series:
+            they must not be written to before the backward run.
+
+        Raises:
+            KernelUnavailable: it turns out that this kernel cannot run here.
+        """
+        ...
+
+    def backward(
+        self,
+        x: Array,
+        states: tuple[Array, ...],
+        weights: W_contra,
+        options: Options,
+        residual: Any,
+        cotangents: Cotangents,
+        needs: Needs,
+    ) -> Gradients:
+        """The gradients of a forward run with the same first four arguments.
+
+        The residual serves any number of backward runs.  No argument is written to; the gradients are new arrays, none
+        of which shares memory with another.  As many gradients of weights as the cell can have are given.
+        """
+        ...
+
+
+class Restoring(Kernel[W_contra], Protocol[W_contra]):
+    """A kernel whose residual follows from its output, so that a checkpoint need not run forward again."""
+
+    def restore(self, x: Array, states: tuple[Array, ...], weights: W_contra, options: Options, y: Array) -> Any:
+        """The residual of a forward run that gave ``y``."""
+        ...
