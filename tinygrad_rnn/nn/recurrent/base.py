@@ -19,9 +19,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ArgumentError
+from ...ops.recurrent.cells import gru_cell, lstm_cell, rnn_cell
 from ...ops.recurrent.conventions import CELLS, CellKind, parameter_shapes
 from ...ops.recurrent.sequence import gru_sequence, lstm_sequence, rnn_sequence
-from ...ops.recurrent.variants import gru_variant, lstm_variant, rnn_variant
 from ...tape.tensor import Tensor
 from ...typing import Value
 from .. import functional as F
@@ -51,12 +51,12 @@ SEQUENCES: dict[str, Callable[..., tuple[Value, ...]]] = {
 """The operation that runs one layer and direction of each mode."""
 
 STEPS: dict[str, Callable[..., tuple[Value, ...]]] = {
-    "RNN_TANH": partial(rnn_variant, nonlinearity="tanh"),
-    "RNN_RELU": partial(rnn_variant, nonlinearity="relu"),
-    "LSTM": lstm_variant,
-    "GRU": gru_variant,
+    "RNN_TANH": partial(rnn_cell, nonlinearity="tanh"),
+    "RNN_RELU": partial(rnn_cell, nonlinearity="relu"),
+    "LSTM": lstm_cell,
+    "GRU": gru_cell,
 }
-"""One step of each mode with all its options: states, then gates."""
+"""The equations of each mode."""
 
 
 class RNNBase(Stack):
@@ -263,10 +263,12 @@ class RNNBase(Stack):
 
             return in_segments(run, x, states, sizes, reverse, wish)
         weights = self._weights(layer, direction)
-        variant = STEPS[self.mode] if self.reset_after else partial(STEPS[self.mode], reset_after=False)
+        cell = partial(STEPS[self.mode], **weights, gates=True)
+        if not self.reset_after:
+            cell = partial(cell, reset_after=False)
         gates = range(count, count + len(self._kind.gates)) if self.return_gates else ()
         emit = (0, *([1] if self.return_cells else []), *gates)
-        return self._unrolled(lambda x, s: variant(x, *s, weights), x, states, sizes, reverse, emit)
+        return self._unrolled(lambda x, s: cell(x, *s), x, states, sizes, reverse, emit)
 
     def _results(self, outputs: list[Any], final: Any) -> tuple[Any, ...]:
         """What ``forward`` returns: output, final states, and what else was asked for."""

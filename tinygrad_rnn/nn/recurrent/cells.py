@@ -14,9 +14,9 @@ from typing import Any
 
 from ...backend import array_module
 from ...errors import ArgumentError, ArgumentTypeError, GraphError
+from ...ops.recurrent.cells import gru_cell, lstm_cell, rnn_cell
 from ...ops.recurrent.conventions import GRU, LSTM, RNN_TANH, CellKind, parameter_shapes
 from ...ops.recurrent.fused_cell import gru_step, lstm_step, rnn_step
-from ...ops.recurrent.variants import gru_variant, lstm_variant, rnn_variant
 from ...tape.tensor import Tensor, wrap
 from .. import init
 from ..module import Module
@@ -38,7 +38,7 @@ class RNNCellBase(Module):
 
     Attributes:
         hidden_size: H.
-        peepholes, layer_norm: options of the cells that PyTorch does not have; see ``ops/recurrent/variants.py``.
+        peepholes, layer_norm: options of the cells that PyTorch does not have; see ``ops/recurrent/cells.py``.
     """
 
     peepholes = False
@@ -167,7 +167,8 @@ class RNNCell(RNNCellBase):
         if self.nonlinearity not in ("tanh", "relu"):
             raise GraphError(f"Unknown nonlinearity: {self.nonlinearity}. Select from 'tanh' or 'relu'.")
         if self._is_variant:
-            return rnn_variant(input, h, self._named_weights(), nonlinearity=self.nonlinearity)[0]  # type: ignore[no-any-return]
+            changed: Tensor = rnn_cell(input, h, **self._named_weights(), nonlinearity=self.nonlinearity)
+            return changed
         new: Tensor = rnn_step(input, h, *self._weights(), nonlinearity=self.nonlinearity)
         return new
 
@@ -219,7 +220,7 @@ class LSTMCell(RNNCellBase):
         """The next states."""
         h, c = self._states(input, hx, 2)
         if self._is_variant:
-            h, c, *_ = lstm_variant(input, h, c, self._named_weights())
+            h, c = lstm_cell(input, h, c, **self._named_weights())
         else:
             h, c = lstm_step(input, h, c, *self._weights())
         return h, c
@@ -260,6 +261,7 @@ class GRUCell(RNNCellBase):
         """The next state."""
         (h,) = self._states(input, hx, 1)
         if self._is_variant:
-            return gru_variant(input, h, self._named_weights(), reset_after=self.reset_after)[0]  # type: ignore[no-any-return]
+            changed: Tensor = gru_cell(input, h, **self._named_weights(), reset_after=self.reset_after)
+            return changed
         new: Tensor = gru_step(input, h, *self._weights())
         return new
