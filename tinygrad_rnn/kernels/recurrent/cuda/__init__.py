@@ -12,14 +12,13 @@ from ....backend.gpu.kernels import gpu
 from ....typing import Array
 from ..dispatch import OLDEST, refusal
 from ..interface import Options, Weights
+from .layer import KERNELS, plan
 
 __all__ = ["describe", "explain"]
 
 
 def explain(mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options | None = None) -> str:
     """How the recurrence of this work would be computed, in one line; arguments as for the kernels."""
-    from .layer import KERNELS, plan
-
     options = options or Options()
     refused = refusal("cuda", mode, x, states, weights, options)
     if refused is not None:
