@@ -6,6 +6,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from ...kernels.recurrent.interface import Options
 from ...ops.recurrent import fused_cell
 from ..strategies import arrays
 from .table import Call, add_samples
@@ -18,18 +19,18 @@ __all__: list[str] = []
 @st.composite
 def _recurrent(draw: Any, /, gates: int, states: int, **params: Any) -> Call:
     """Input (T, N, I), states, weights and biases of a recurrent layer; packed or not, read from either end."""
-    fused_cell, batch, size_in, hidden = (draw(st.integers(1, 3)) for _ in range(4))
+    steps, batch, size_in, hidden = (draw(st.integers(1, 3)) for _ in range(4))
     sizes = None
-    x_shape: tuple[int, ...] = (fused_cell, batch, size_in)
+    x_shape: tuple[int, ...] = (steps, batch, size_in)
     if draw(st.booleans()):  # packed: batch sizes that never grow
-        sizes = tuple(sorted((draw(st.integers(1, batch)) for _ in range(fused_cell - 1)), reverse=True))
+        sizes = tuple(sorted((draw(st.integers(1, batch)) for _ in range(steps - 1)), reverse=True))
         sizes = (batch, *sizes)
         x_shape = (sum(sizes), size_in)
     shapes = [x_shape, *[(batch, hidden)] * states, (gates * hidden, size_in), (gates * hidden, hidden)]
     shapes += [(gates * hidden,)] * 2 if draw(st.booleans()) else []
     args = [draw(arrays(s, low=-1, high=1)) for s in shapes]
     args += [None] * (3 + states + 2 - len(args))
-    return Call(tuple(args), {"sizes": sizes, "reverse": draw(st.booleans()), "save": True, **params})
+    return Call(tuple(args), {"options": Options(sizes, draw(st.booleans()), **params)})
 
 
 add_samples("gru")(lambda: _recurrent(3, 1))
