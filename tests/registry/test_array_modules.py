@@ -37,7 +37,8 @@ def moved(value: Any, xp: Any) -> Any:
     if isinstance(value, np.ndarray):
         return xp.asarray(value)
     if isinstance(value, (tuple, list)):
-        return type(value)(moved(item, xp) for item in value)
+        items = [moved(item, xp) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     return {key: moved(item, xp) for key, item in value.items()} if isinstance(value, dict) else value
 
 
