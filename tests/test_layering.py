@@ -77,9 +77,6 @@ SHORT_FILES = {
     "compat/backends/cudnn.py": "a module in PyTorch, with switches that scripts set",
     "compat/backends/mps.py": "a module in PyTorch",
     "nn/modules.py": "a module in PyTorch",
-    **dict.fromkeys(
-        [f"kernels/recurrent/cuda/{name}.py" for name in ("gru", "lstm", "refusals", "rnn")], "being merged"
-    ),
 }
 """Files of fewer than 60 lines that at most one file imports, each with its reason."""
 
