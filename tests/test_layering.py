@@ -125,7 +125,7 @@ def is_module(name: str) -> bool:
 
 
 def layer_of(path: str) -> str:
-    """``nn/recurrent/lstm.py`` and ``tinygrad_rnn.nn.recurrent`` alike -> ``nn``."""
+    """``nn/recurrent/layers.py`` and ``tinygrad_rnn.nn.recurrent`` alike -> ``nn``."""
     parts = path.removesuffix(".py").split("/") if "/" in path or path.endswith(".py") else path.split(".")[1:]
     return parts[0] if parts else "__init__"
 
