@@ -102,13 +102,13 @@ def test_streams_that_nobody_reads_end_no_measuring_that_is_written(tmp_path: Pa
 
 
 def test_everybody_gets_the_same_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(environment, "wished_kernel", lambda: "SkylakeX")
+    monkeypatch.setattr(environment, "faster_kernel", lambda: "SkylakeX")
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     chosen = program._environment(2)
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         assert chosen[name] == "2"
     assert chosen["OPENBLAS_CORETYPE"] == "SkylakeX" and chosen["JAX_PLATFORMS"] == "cpu"
-    monkeypatch.setattr(environment, "wished_kernel", lambda: None)
+    monkeypatch.setattr(environment, "faster_kernel", lambda: None)
     assert "OPENBLAS_CORETYPE" not in program._environment(2)
     monkeypatch.delenv("OPENBLAS_THREAD_TIMEOUT", raising=False)
     assert program._environment(2)["OPENBLAS_THREAD_TIMEOUT"] == "18"

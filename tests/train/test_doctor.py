@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tinygrad_rnn.backend.cpu.blas import Blas, blas, wished_kernel
+from tinygrad_rnn.backend.cpu.blas import Blas, blas, faster_kernel
 from tinygrad_rnn.backend.gpu import cupy_access
 from tinygrad_rnn.bench.machine import cores
 from tinygrad_rnn.train import doctor as program
@@ -22,7 +22,7 @@ FINE = Blas("OpenBLAS", "SkylakeX", 1)
 def healthy(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     """A machine with nothing to mend: Numba, no GPU and no CuPy, the right kernels."""
     here(monkeypatch, "numba")
-    monkeypatch.setattr(program, "wished_kernel", lambda: None)
+    monkeypatch.setattr(program, "faster_kernel", lambda: None)
     monkeypatch.setattr(program, "DRIVER", Path("/no/such/file"))
     monkeypatch.setattr(program, "version", lambda name: None)
     monkeypatch.setenv("OPENBLAS_THREAD_TIMEOUT", "18")
@@ -57,7 +57,7 @@ def test_a_healthy_machine_needs_nothing(healthy: pytest.MonkeyPatch) -> None:
 
 
 def test_kernels_without_avx512_are_mended_by_a_variable(healthy: pytest.MonkeyPatch) -> None:
-    healthy.setattr(program, "wished_kernel", lambda: "SkylakeX")
+    healthy.setattr(program, "faster_kernel", lambda: "SkylakeX")
     ((problem, remedy),) = advice(Blas("OpenBLAS", "Haswell", 1))
     assert "Haswell" in problem and remedy.startswith("export OPENBLAS_CORETYPE=SkylakeX ")
     assert list(advice(FINE)) == []
@@ -114,9 +114,9 @@ def test_only_amd_processors_with_avx512_need_telling(
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     path = tmp_path / "cpuinfo"
     path.write_text(cpuinfo)
-    assert wished_kernel(str(path)) == wish
+    assert faster_kernel(str(path)) == wish
     monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
-    assert wished_kernel(str(path)) is None
+    assert faster_kernel(str(path)) is None
 
 
 def test_blas_is_known_by_name() -> None:

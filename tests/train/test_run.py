@@ -202,7 +202,7 @@ def test_a_run_is_started_anew_with_what_the_environment_does_not_say(monkeypatc
     monkeypatch.setattr(os, "execv", lambda *program: starts.append(program))
     wish = {"OPENBLAS_CORETYPE": "SkylakeX"}
     monkeypatch.setattr(
-        environment, "wished_kernel", lambda: next((v for k, v in wish.items() if k not in os.environ), None)
+        environment, "faster_kernel", lambda: next((v for k, v in wish.items() if k not in os.environ), None)
     )
     said = {"OMP_NUM_THREADS": "3", "OPENBLAS_CORETYPE": "Zen", "OPENBLAS_THREAD_TIMEOUT": "26"}
     monkeypatch.setattr(os, "environ", dict(said))

@@ -1,7 +1,7 @@
-"""Arrays, devices and random streams: the only package that imports CuPy."""
+"""Arrays, devices, dtypes and random streams: the only package that imports CuPy."""
 
 from .arrays import array_module, has_own_operators, is_array, is_pinned, on_gpu, pinned, raw_array, shown, to_numpy
-from .device import CPU, Device, array_device, get_default_device, set_default_device, to_device, wanted
+from .device import CPU, Device, array_device, chosen_device, get_default_device, set_default_device, to_device
 from .dtypes import (
     DTYPES,
     NUMBERS,
@@ -43,5 +43,5 @@ __all__ = [
     "tensor_type",
     "to_device",
     "to_numpy",
-    "wanted",
+    "chosen_device",
 ]

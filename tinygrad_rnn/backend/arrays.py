@@ -1,7 +1,7 @@
-"""Which array module an array belongs to, and moving arrays between host and GPU.
+"""Array modules (NumPy and CuPy): which one an array belongs to, and copies between host and GPU.
 
-The module always comes from the arrays themselves; there is no global "current module".  Element-wise code
-needs none of this: ``np.tanh(x)`` of a CuPy array runs on the GPU, by NumPy's own dispatch protocol.
+The module always comes from the arrays themselves; there is no global "current module".  Elementwise code needs none
+of this: ``np.tanh(x)`` of a CuPy array runs on the GPU, by NumPy's own dispatch protocol.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ __all__ += ["to_numpy"]
 
 
 class _Shown:
-    """How an array is shown to users, where a function of this package gives one to them.
+    """The form in which this package returns an array to users: a tensor.
 
-    As a tensor: the tape puts its ``wrap`` here, which this lower package cannot import.
+    The tape sets ``tensor`` to its ``wrap``, which this lower layer cannot import.
     """
 
     tensor: Callable[[Array], Any] = staticmethod(lambda array: array)
@@ -33,7 +33,7 @@ shown = _Shown()
 
 
 def on_gpu(x: object) -> bool:
-    """Whether ``x`` is a CuPy array.  Never imports CuPy: what nobody imported, nobody holds."""
+    """Whether ``x`` is a CuPy array.  If CuPy has not been imported, ``x`` cannot be a CuPy array."""
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(x, cupy.ndarray)
 
@@ -47,7 +47,7 @@ def array_module(x: Array) -> Any:
 
 
 def is_array(x: object) -> bool:
-    """Whether ``x`` is a raw array or NumPy scalar of a module that we compute with."""
+    """Whether ``x`` is a NumPy array, a NumPy scalar or a CuPy array."""
     return isinstance(x, (np.ndarray, np.generic)) or on_gpu(x)
 
 
@@ -71,7 +71,7 @@ def pinned(x: Any) -> Any:
 
 
 def is_pinned(x: Array) -> bool:
-    """Whether a host array lies in memory that :func:`pinned` took."""
+    """Whether a host array uses page-locked memory from :func:`pinned`."""
     while isinstance(x, np.ndarray):
         x = x.base
     owner = x.obj if isinstance(x, memoryview) else x
@@ -84,11 +84,11 @@ def has_own_operators(x: np.ndarray) -> bool:
 
 
 def raw_array(x: object, op: str) -> Array:
-    """``x`` if an operation may take it as it is: an array or a Python number.
+    """``x`` if an operation can compute with it: an array or a Python number.
 
     Raises:
-        ArgumentTypeError: for anything else, such as a list, which NumPy would quietly turn into an array, or an array
-            with operators of its own, such as a masked one, whose mask would be lost.
+        ArgumentTypeError: for anything else, such as a list, which NumPy would silently turn into an array, or an array
+            that overrides operators, such as a masked one, whose mask would be lost.
     """
     if isinstance(x, np.generic):
         if x.dtype.kind in "biufc":

@@ -1,7 +1,7 @@
-"""Whether results must be the same bits from run to run, at the price of time.
+"""Deterministic algorithms: results that are bitwise the same from run to run, at the price of time.
 
-On the CPU they always are.  On a GPU, gradients that add several values into one place (of indexing, of embeddings)
-add them in the order in which threads happen to arrive, unless it is asked here that they do not.
+On the CPU they always are.  On a GPU, the gradients of indexing and of embeddings add several values into one place in
+the order in which threads happen to arrive, unless deterministic algorithms are switched on here.
 """
 
 from __future__ import annotations
@@ -15,42 +15,42 @@ __all__ += ["use_deterministic_algorithms"]
 MODES = ("default", "warn", "error")
 
 
-class _Wish:
+class _Setting:
     mode = 0  # of MODES
 
 
-_wish = _Wish()
+_setting = _Setting()
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Ask that everything gives the same bits from run to run, or no longer.
+    """Switch deterministic algorithms on or off.
 
-    Every operation here has a form that does, so there is nothing to warn of.
+    Every operation here has a deterministic form, so there is nothing to warn about.
 
     Args:
-        mode: whether to ask for it.
-        warn_only: accepted for PyTorch's sake; an operation without such a form would warn instead of raising.
+        mode: on or off.
+        warn_only: accepted for PyTorch's signature; there is no operation that would warn or raise.
 
     >>> use_deterministic_algorithms(True)
     >>> are_deterministic_algorithms_enabled()
     True
     >>> use_deterministic_algorithms(False)
     """
-    _wish.mode = (1 if warn_only else 2) if mode else 0
+    _setting.mode = (1 if warn_only else 2) if mode else 0
 
 
 def are_deterministic_algorithms_enabled() -> bool:
-    """Whether :func:`use_deterministic_algorithms` asked for it."""
-    return _wish.mode > 0
+    """Whether :func:`use_deterministic_algorithms` switched them on."""
+    return _setting.mode > 0
 
 
 def is_deterministic_algorithms_warn_only_enabled() -> bool:
-    """Whether it was asked with ``warn_only``."""
-    return _wish.mode == 1
+    """Whether they are on with ``warn_only``."""
+    return _setting.mode == 1
 
 
 def set_deterministic_debug_mode(debug_mode: int | str) -> None:
-    """The same wish as one of ``"default"``, ``"warn"`` and ``"error"``, or as 0, 1 or 2.
+    """The same switch as one of ``"default"``, ``"warn"`` and ``"error"``, or as 0, 1 or 2.
 
     Raises:
         ArgumentTypeError: neither a string nor a number. ArgumentError: another one.
@@ -61,9 +61,9 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
         raise ArgumentError(
             f"invalid value of debug_mode, expected one of `default`, `warn`, `error`, 0, 1 or 2, but got {debug_mode}"
         )
-    _wish.mode = MODES.index(debug_mode) if isinstance(debug_mode, str) else int(debug_mode)
+    _setting.mode = MODES.index(debug_mode) if isinstance(debug_mode, str) else int(debug_mode)
 
 
 def get_deterministic_debug_mode() -> int:
-    """The wish as 0 (not asked), 1 (warn only) or 2."""
-    return _wish.mode
+    """0 (off), 1 (on, warn only) or 2 (on)."""
+    return _setting.mode

@@ -1,4 +1,4 @@
-"""Devices by name, PyTorch-shaped: ``device("cpu")``, ``device("cuda")``, ``device("cuda", 1)``; the default one."""
+"""Devices, PyTorch-shaped: ``device("cpu")``, ``device("cuda")``, ``device("cuda", 1)``, and the default device."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from ..typing import Array
 from .arrays import on_gpu, to_numpy
 from .gpu import cupy_access
 
-__all__ = ["Device", "array_device", "get_default_device", "set_default_device", "to_device", "wanted"]
+__all__ = ["Device", "array_device", "get_default_device", "set_default_device", "to_device", "chosen_device"]
 
 
 class Device:
-    """Where an array lives: ``type`` is ``"cpu"`` or ``"cuda"``, ``index`` the GPU's number or None.
+    """Where an array is stored: ``type`` is ``"cpu"`` or ``"cuda"``, ``index`` the GPU's number or None.
 
-    ``with Device("cuda"):`` makes new tensors there, unless they are told otherwise.
+    Inside ``with Device("cuda"):`` new tensors are made there unless ``device=`` is given.
 
     >>> Device("cuda:1").index
     1
@@ -74,7 +74,7 @@ CPU = Device("cpu")
 
 
 class _Default(local):
-    """Where new tensors of this thread are made, and those that were set around it."""
+    """The default device of this thread, and the stack of those outside the current ``with``."""
 
     device: Device | None = None
     outer: list[Device | None] = []  # noqa: RUF012  (never changed in place)
@@ -96,7 +96,7 @@ def set_default_device(device: Device | str | int | None) -> None:
 
 
 def get_default_device() -> Device:
-    """Where new tensors are made unless they are told otherwise.
+    """The device on which new tensors are made where ``device=`` is not given.
 
     >>> get_default_device()
     device(type='cpu')
@@ -107,21 +107,21 @@ def get_default_device() -> Device:
     return Device("cuda", int(cupy_access.require().cuda.runtime.getDevice()))
 
 
-def wanted(device: Any) -> Any:
-    """``device``, or the default one for None; None if there is none either."""
+def chosen_device(device: Any) -> Any:
+    """``device``, or the default device for None; None if no default is set."""
     return _default.device if device is None else device
 
 
 def array_device(x: Array) -> Device:
-    """The device on which a raw array lives."""
+    """The device of a raw array."""
     return Device("cuda", int(x.device.id)) if on_gpu(x) else CPU
 
 
 def to_device(x: Array, device: Device | str) -> Array:
-    """``x`` on ``device``: itself if it is there already, else a copy.
+    """``x`` on ``device``: ``x`` itself if it is there already, else a copy.
 
     Raises:
-        DeviceError: ``cuda`` was asked for and cannot be used, or has no GPU of that number; the message says why.
+        DeviceError: ``cuda`` cannot be used, or there is no GPU of that number; the message says why.
     """
     target = Device(device)
     if target.type == "cpu":
@@ -134,4 +134,4 @@ def to_device(x: Array, device: Device | str) -> Array:
     if not target.index < cupy.cuda.runtime.getDeviceCount():
         raise DeviceError(f"CUDA error: invalid device ordinal: there is no GPU of the number in {target}")
     with cupy.cuda.Device(target.index):
-        return cupy.array(x)  # a copy, also of what lies on another GPU
+        return cupy.array(x)  # copies between two GPUs as well

@@ -1,8 +1,8 @@
-"""Element types as PyTorch's users and NumPy's users know them: one object for both.
+"""Dtypes: one object that serves as PyTorch's dtype and as NumPy's.
 
-``np.dtype`` cannot be subclassed, and has neither ``is_floating_point`` nor ``torch.float32`` as its text.  So a
-:class:`dtype` here holds NumPy's, and NumPy takes it wherever it takes a dtype, because it asks an object for
-``__numpy_dtype__`` (from 2.4) or ``dtype``.  Inside, arrays keep NumPy's; ``Tensor.dtype`` looks ours up by it.
+``np.dtype`` cannot be subclassed, and has neither ``is_floating_point`` nor ``torch.float32`` as its text.  A
+:class:`dtype` here therefore holds NumPy's.  NumPy accepts it wherever it accepts a dtype, because it looks for an
+attribute ``__numpy_dtype__`` (from 2.4) or ``dtype``.  Arrays keep NumPy's dtype; ``Tensor.dtype`` looks ours up by it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ += ["scalar_name", "tensor_type"]
 
 _NUMPY_NAMES: tuple[str, ...] = ("kind", "char", "num", "str", "name", "type", "itemsize", "alignment", "byteorder")
 _NUMPY_NAMES += ("flags", "hasobject", "isnative", "isbuiltin", "descr", "fields", "names", "subdtype", "newbyteorder")
-"""What a program in NumPy's style reads of a dtype.  Not ``shape`` and ``ndim``: what has them counts as an array."""
+"""Attributes of NumPy's dtype to forward.  Not ``shape`` and ``ndim``: an object with them counts as an array."""
 
 
 DType: TypeAlias = "dtype"  # for annotations in the class, where the word is an attribute
@@ -30,7 +30,7 @@ _SCALAR_NAMES |= {"u2": "UInt16", "u4": "UInt32", "u8": "UInt64"}
 
 
 def scalar_name(dtype: Any) -> str:
-    """PyTorch's word for a type, as its errors and legacy tensor types say it.
+    """PyTorch's name of a scalar type, as in its errors and legacy tensor types.
 
     >>> scalar_name(np.dtype("float32")), scalar_name(np.dtype("int64"))
     ('Float', 'Long')
@@ -39,7 +39,7 @@ def scalar_name(dtype: Any) -> str:
 
 
 def tensor_type(dtype: Any, on_gpu: bool = False) -> str:
-    """PyTorch's name for the tensors of a type.
+    """PyTorch's name of the legacy tensor type of a dtype.
 
     >>> tensor_type(np.dtype("float32")), tensor_type(np.dtype("int64"), on_gpu=True)
     ('torch.FloatTensor', 'torch.cuda.LongTensor')
@@ -48,7 +48,7 @@ def tensor_type(dtype: Any, on_gpu: bool = False) -> str:
 
 
 def class_name(value: object) -> str:
-    """The class of a value as PyTorch's errors say it: with its module, unless it is Python's own.
+    """The class of a value as in PyTorch's errors: with its module, unless it is a built-in.
 
     >>> class_name([1]), class_name(np.ones(1))
     ('list', 'numpy.ndarray')
@@ -64,7 +64,7 @@ def not_implemented(op: str, dtype: Any, remedy: str = "") -> UnsupportedDtype:
 
 
 def only(kinds: str, kernel: str, forward: Callable[..., Any]) -> Callable[..., Any]:
-    """``forward``, a function of arrays, for a first array of these kinds: PyTorch has no ``kernel`` for others.
+    """``forward``, restricted to first arguments of these kinds: PyTorch has no ``kernel`` for others.
 
     Raises (when it is called):
         UnsupportedDtype: the array is of another kind.
@@ -146,7 +146,7 @@ class dtype:
     def __reduce__(self) -> tuple[Any, ...]:
         return dtype, (self.name if self.isbuiltin == 1 and self.isnative else self.dtype,)
 
-    if TYPE_CHECKING:  # the other facts, as NumPy's dtype types them
+    if TYPE_CHECKING:  # the forwarded attributes that have no annotation above
 
         def __getattr__(self, name: str) -> Any: ...
 
@@ -188,14 +188,14 @@ _NUMBER_TYPES = (np.generic, bool, int, float, complex)
 
 
 def as_dtype(d: Any, op: str = "") -> np.dtype[Any]:
-    """NumPy's dtype of one of ours or NumPy's, a NumPy scalar type, a name: Python's ``float`` is float64.
+    """NumPy's dtype for a dtype (ours or NumPy's), a NumPy scalar type or a name; Python's ``float`` is float64.
 
     Args:
-        d: what a user gave as a dtype.
-        op: the function that it was given to, for the error.
+        d: the argument of a user.
+        op: the function that received it, for the error.
 
     Raises:
-        ArgumentTypeError: it is none, or not of numbers: object, str, longdouble, another byte order.
+        ArgumentTypeError: not a dtype, or not one of numbers: object, str, longdouble, another byte order.
 
     >>> as_dtype("float32"), as_dtype(int)
     (dtype('float32'), dtype('int64'))
@@ -216,7 +216,7 @@ def as_dtype(d: Any, op: str = "") -> np.dtype[Any]:
 
 
 def check_numbers(dtype: np.dtype[Any]) -> None:
-    """Refuse what is no array of numbers as this machine computes with them.
+    """Refuse dtypes other than numbers in the byte order of this machine.
 
     Raises:
         ArgumentTypeError: object, str, longdouble, dates, records.

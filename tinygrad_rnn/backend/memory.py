@@ -1,11 +1,11 @@
-"""Memory for large intermediate arrays: aligned, and used again.
+"""A pool of aligned memory for large intermediate arrays.
 
-A training step asks for the same arrays over and over.  The C library gives large ones back to the system when they
-are freed, so every step gets fresh pages, which the system first has to find and to fill with zeros: for an LSTM
-layer (T, N, H) = (64, 32, 64) that was 1300 pages and a third of the time of a step.  Here memory whose last array is
-gone is kept for the next array of about its size.
+A training step allocates the same arrays over and over.  The C library returns large ones to the system when they are
+freed, so that every step gets new pages, which the system has to find and to fill with zeros: for an LSTM layer with
+(T, N, H) = (64, 32, 64) that was 1300 pages and a third of the time of a step.  Here memory is kept, once its last
+array is freed, for the next array of about its size.
 
-Only arrays of the host come from here: CuPy has a pool of its own.
+The pool holds host memory only; CuPy has its own pool for the GPU.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ CACHE_LINE = 64
 """Bytes; also the width of the widest vector registers."""
 
 SMALLEST = 1 << 17
-"""Bytes of an array from which on its memory is kept: smaller ones the C library keeps itself."""
+"""Bytes of the smallest array whose memory is kept; the C library keeps smaller ones itself."""
 
 MOST = 1 << 27
-"""Bytes of idle memory that are kept."""
+"""The limit of idle memory, in bytes."""
 
 UNALIGNED = 1 << 14
-"""Bytes up to which an array is not worth aligning: a microsecond is what the calls alone cost there."""
+"""Bytes up to which alignment does not pay: the calls alone cost a microsecond."""
 
 ndarray, empty, uint8 = np.ndarray, np.empty, np.dtype(np.uint8)
-from_buffer: Any = c_char.from_buffer  # with it the address of an array takes a fifth of the time of NumPy's own ways
+from_buffer: Any = c_char.from_buffer  # gives an array's address in a fifth of the time that NumPy takes
 
 _idle: dict[int, list[tuple[Array, int]]] = {}
-"""By size: memory, and the address of the first cache line in it."""
+"""By size in bytes: the memory, and the address of the first cache line in it."""
 
 
 class _Lease:
-    """Stands between memory and the arrays that use it: when the last of them is gone, so is the lease."""
+    """The owner of memory while arrays use it; freed with the last of them, it returns the memory to the pool."""
 
     __slots__ = ("__array_interface__", "memory")
 
@@ -52,22 +52,22 @@ class _Lease:
     def __del__(self) -> None:
         size = self.memory[0].size
         if sum([key * len(kept) for key, kept in list(_idle.items())]) + size > MOST:
-            _idle.clear()  # sizes change: what is kept is of no use any more
+            _idle.clear()  # the limit is reached because sizes have changed: the old ones will not be requested again
         if size <= MOST:
             _idle.setdefault(size, []).append(self.memory)
 
 
 def release_memory() -> None:
-    """Give all idle memory back to the system."""
+    """Return all idle memory to the system."""
     _idle.clear()
 
 
 def aligned_empty(shape: tuple[int, ...], like: Array) -> Array:
-    """An array of the dtype and module of ``like`` that begins at the start of a cache line.  Its values mean nothing.
+    """An uninitialised array of the dtype and module of ``like`` that begins at a cache line.
 
-    NumPy's own begin 16 bytes into one, so with AVX-512 every vector lies in two lines.  Adding two tables of
-    (4, 32, 256) in cache took 9.1 us so and 4.1 us aligned; matrix products whose right operand is not packed
-    (see ``kernels/recurrent/numpy/packed_weights.py``) ran at 125 GFLOP/s so and at 180 aligned.
+    NumPy's arrays begin 16 bytes into a cache line, so that with AVX-512 every vector spans two of them.  Adding two
+    tables of (4, 32, 256) in cache took 9.1 us unaligned and 4.1 us aligned; matrix products whose right operand is
+    not packed (see ``kernels/recurrent/numpy/packed_weights.py``) ran at 125 GFLOP/s unaligned and at 180 aligned.
     """
     dtype = like.dtype
     if type(like) is not ndarray or dtype.hasobject:

@@ -1,8 +1,8 @@
-"""NumPy's warnings of overflows and nans, switched off so that no interrupt leaves them off.
+"""An interrupt-safe ``np.errstate(all="ignore")`` for NumPy's warnings of overflows and nans.
 
-Python looks for signals when a function of Python is entered, and ``np.errstate.__exit__`` is one: a Ctrl-C there
-leaves the user's own NumPy silent.  NumPy keeps the setting in a context variable, and to set that is a call into C,
-which is complete before Python looks again.
+Python handles signals when it enters a Python function, and ``np.errstate.__exit__`` is one: a Ctrl-C there would leave
+the user's NumPy silent.  NumPy keeps the setting in a context variable.  Setting that is a single call into C, which
+is complete before Python handles a signal.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _setting() -> tuple[contextvars.ContextVar[Any], Any]:
-    """The variable, and its value where all is ignored."""
+    """NumPy's context variable, and its value when everything is ignored."""
     context = contextvars.Context()
     context.run(np.seterr, all="ignore")
     ((variable, quiet),) = context.items()
@@ -33,7 +33,7 @@ numpy_errors, QUIET = _setting()
 
 
 def unreported(function: F) -> F:
-    """The function, inside which an overflow or a nan is a result and no warning: ``np.errstate(all="ignore")``.
+    """Decorator: inside the function an overflow or a nan is a result without a warning.
 
     >>> unreported(np.log)(np.zeros(1))
     array([-inf])
@@ -54,15 +54,15 @@ def unreported(function: F) -> F:
 
 @unreported
 def seeded(seed: int) -> np.random.Generator:
-    """``np.random.default_rng(seed)``, which switches NumPy's warnings while it mixes the seed."""
+    """``np.random.default_rng(seed)``, which itself uses ``np.errstate`` while it mixes the seed."""
     return np.random.default_rng(seed)
 
 
 @unreported
 def converted(value: Any, dtype: Any, like: Any = None) -> Any:
-    """An array in another dtype; or, with ``like``, anything as an array of that kind, NumPy's or CuPy's.
+    """An array in another dtype; or, with ``like``, any value as an array of that module, NumPy or CuPy.
 
-    What is too large becomes infinite, or some whole number, as in PyTorch without a warning.
+    Values out of range become infinite, or some integer, without a warning, as in PyTorch.
 
     >>> converted(np.array([1.0, 1e300]), np.float32), converted(1e5, np.float16, like=np.zeros(1))
     (array([ 1., inf], dtype=float32), array(inf, dtype=float16))

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from ..backend import Device, as_dtype, check_numbers, is_array, to_device, wanted
+from ..backend import Device, as_dtype, check_numbers, chosen_device, is_array, to_device
 from ..errors import ArgumentTypeError, GraphError
 from ..tape.modes import defaults
 from ..tape.tensor import Tensor, as_array
@@ -116,5 +116,5 @@ def empty(shape: Sequence[int], device: Any = None, dtype: Any = None) -> Any:
                 f"{type(n).__name__} at pos {place}: a layer's sizes are whole numbers"
             )
     values = np.empty(tuple(shape), defaults.dtype if dtype is None else as_dtype(dtype, "empty"))
-    place = wanted(device)
+    place = chosen_device(device)
     return values if place is None else to_device(values, Device(place))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Device, array_module, as_dtype, check_numbers, is_array, not_implemented, to_device, wanted
+from ..backend import Device, array_module, as_dtype, check_numbers, chosen_device, is_array, not_implemented, to_device
 from ..backend.gpu import cupy_access
 from ..backend.quiet import converted, unreported
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, ShapeRuntimeError
@@ -25,7 +25,7 @@ __all__ += ["linspace", "logspace", "ones", "ones_like", "tensor", "zeros", "zer
 
 def module_of(device: Any) -> Any:
     """The array module in which to make something on ``device``."""
-    device = wanted(device)
+    device = chosen_device(device)
     if device is None or Device(device).type == "cpu":
         return np
     index = Device(device).index
@@ -166,7 +166,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     """
     values = _values(data, dtype)
     values = values.copy() if is_array(values) and not isinstance(values, np.generic) else np.array(values)
-    place = wanted(device)
+    place = chosen_device(device)
     return finish(values if place is None else to_device(values, place), requires_grad)
 
 
@@ -178,7 +178,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
         moved: Tensor = data.to(dtype=dtype, device=device)
         return moved
     values = np.asarray(_values(data, dtype)) if not is_array(data) else _values(data, dtype)
-    place = wanted(device)
+    place = chosen_device(device)
     return wrap(values if place is None else to_device(values, place))
 
 

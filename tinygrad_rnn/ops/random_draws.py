@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import as_dtype, to_device, to_numpy, wanted
+from ..backend import as_dtype, chosen_device, to_device, to_numpy
 from ..errors import ArgumentRuntimeError, ArgumentTypeError
 from ..tape.modes import defaults
 from ..tape.tensor import Tensor
@@ -21,7 +21,7 @@ __all__ += ["randperm"]
 
 
 def _made(values: Array, device: Any, requires_grad: bool) -> Tensor:
-    place = wanted(device)
+    place = chosen_device(device)
     return finish(values if place is None else to_device(values, place), requires_grad)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import cuda
-from ..backend.cpu.blas import Blas, blas, wished_kernel
+from ..backend.cpu.blas import Blas, blas, faster_kernel
 from ..backend.cpu.environment import PATIENCE, SHORT
 from ..backend.gpu import cupy_access
 from ..bench.machine import cores, processor, version
@@ -87,7 +87,7 @@ def _release(number: int) -> str:
 
 def advice(library: Blas) -> Iterator[tuple[str, str]]:
     """Pairs of a problem and its remedy."""
-    kernel = wished_kernel()
+    kernel = faster_kernel()
     if kernel is not None and library.kernel not in (None, kernel):
         yield (
             f"OpenBLAS uses its {library.kernel} kernels on a processor with AVX-512",

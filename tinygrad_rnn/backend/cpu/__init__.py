@@ -1,1 +1,1 @@
-"""What the CPU computes with: its BLAS, its threads, and the environment variables that set both."""
+"""The CPU: its BLAS, its threads, and the environment variables that set both."""

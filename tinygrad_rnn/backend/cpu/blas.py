@@ -1,8 +1,8 @@
-"""Which BLAS NumPy multiplies matrices with, which of its kernels it chose for this processor, and its threads.
+"""The BLAS behind NumPy: its name, the kernels that it chose for this processor, its threads.
 
-OpenBLAS, which NumPy's wheels carry, looks at the processor when it is loaded and picks a set of kernels.  It can be
-told which by ``OPENBLAS_CORETYPE``, before NumPy is imported; and it picks Haswell's (without AVX-512) on AMD
-processors that have AVX-512, where those for SkylakeX were measured at twice the speed on large products.
+OpenBLAS, which NumPy's wheels contain, selects a set of kernels for the processor when it is loaded.
+``OPENBLAS_CORETYPE``, set before NumPy is imported, overrides the choice.  On AMD processors with AVX-512 OpenBLAS
+selects the kernels for Haswell, without AVX-512; those for SkylakeX were measured at twice the speed on large products.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Blas", "address_of", "blas", "blas_threads", "multiplies_unpacked", "set_blas_threads", "wished_kernel"]
+__all__ = ["Blas", "address_of", "blas", "blas_threads", "multiplies_unpacked", "set_blas_threads", "faster_kernel"]
 
 _PREFIXES = ("scipy_openblas_", "openblas_")
 _SUFFIXES = ("64_", "_64", "")
@@ -25,12 +25,12 @@ _SUFFIXES = ("64_", "_64", "")
 
 @dataclass(frozen=True)
 class Blas:
-    """What is known of the BLAS in use; None where it does not tell.
+    """The BLAS in use; None where it does not report a value.
 
     Attributes:
         name: such as ``OpenBLAS 0.3.31``.
         kernel: the processor family that its kernels were written for.
-        threads: how many it uses.
+        threads: the number of threads that it uses.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Blas:
 
 @functools.cache
 def _library() -> ctypes.CDLL | None:
-    """The OpenBLAS that came with NumPy: loading it again gives the one that NumPy loaded."""
+    """The OpenBLAS in NumPy's wheel.  Loading it a second time gives the library that NumPy already uses."""
     root = Path(np.__file__).parent
     for folder in (root.parent / "numpy.libs", root / ".dylibs"):
         for path in glob.glob(str(folder / "*openblas*")):
@@ -63,7 +63,7 @@ def _function(library: ctypes.CDLL | None, name: str) -> Any:
 
 @functools.cache
 def address_of(name: str) -> int:
-    """Where the function ``name`` of OpenBLAS is, with 64-bit integers as arguments; 0 if NumPy has none such.
+    """The address of OpenBLAS's function ``name`` that takes 64-bit integers; 0 if NumPy's library has none.
 
     >>> address_of("there is no such function")
     0
@@ -99,7 +99,7 @@ def multiplies_unpacked() -> bool:
 
 
 def blas_threads() -> int | None:
-    """How many threads the BLAS in use has now; None if it does not tell."""
+    """The number of threads of the BLAS in use; None if it does not report it."""
     threads = _threads()[0]
     return None if threads is None else int(threads())
 
@@ -108,7 +108,7 @@ def set_blas_threads(count: int) -> bool:
     """Use ``count`` threads in matrix products from now on.
 
     Returns:
-        Whether the BLAS in use can be told.
+        Whether the BLAS in use accepts the setting.
     """
     setter = _threads()[1]
     if setter is None:
@@ -119,15 +119,15 @@ def set_blas_threads(count: int) -> bool:
 
 @functools.cache
 def _threads() -> tuple[Any, Any]:
-    """The functions that tell and set the number of threads: asked for at every run of a kernel."""
+    """OpenBLAS's getter and setter of the number of threads, cached because every run of a kernel calls them."""
     getter, setter = (_function(_library(), f"{name}_num_threads") for name in ("get", "set"))
     if setter is not None:
         setter.argtypes = [ctypes.c_int]
     return getter, setter
 
 
-def wished_kernel(cpuinfo: str = "/proc/cpuinfo") -> str | None:
-    """The value of ``OPENBLAS_CORETYPE`` that would speed up this machine; None if there is nothing to mend."""
+def faster_kernel(cpuinfo: str = "/proc/cpuinfo") -> str | None:
+    """The value of ``OPENBLAS_CORETYPE`` that would speed up this machine; None if OpenBLAS's own choice is good."""
     if "OPENBLAS_CORETYPE" in os.environ:
         return None
     try:

@@ -1,7 +1,7 @@
-"""How many threads compute: those of the BLAS, and those in which compiled kernels share a batch.
+"""The number of threads of the BLAS and of compiled kernels, which divide a batch among them.
 
-There is one number for both.  OpenBLAS keeps it (and takes it from ``OPENBLAS_NUM_THREADS``, ``OMP_NUM_THREADS`` or the
-number of cores when it is loaded); another BLAS cannot be asked, and then it is kept here.
+There is one number for both.  OpenBLAS stores it, and initialises it from ``OPENBLAS_NUM_THREADS``, ``OMP_NUM_THREADS``
+or the number of cores.  Another BLAS offers no access to its own; the number is then stored here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from .blas import blas_threads, set_blas_threads
 __all__ = ["get_num_threads", "one_blas_thread", "set_num_threads"]
 
 
-def _wished() -> int:
+def _initial_count() -> int:
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         text = os.environ.get(variable, "")
         if text.isdigit() and int(text) > 0:
@@ -24,21 +24,21 @@ def _wished() -> int:
 
 
 class _OneBlasThread:
-    """See :func:`one_blas_thread`.  Entered by several threads at a time, it is left when the last of them leaves.
+    """See :func:`one_blas_thread`.  Several threads may be inside at a time; the last one to leave restores the number.
 
-    BLAS has one thread only while somebody is ``inside``, at every moment: a process may fork at any.  It forks with
-    the lock held, since OpenBLAS hangs if it is told a number of threads meanwhile.
+    The BLAS has one thread exactly while ``inside`` is positive, because a process may fork at any moment.  It forks
+    with the lock held: OpenBLAS hangs if its number of threads is set during a fork.
     """
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()  # a signal's handler may fork while its thread holds it
+        self.lock = threading.RLock()  # reentrant: a signal handler may fork while its thread holds the lock
         self.inside = 0
-        self.count = 0  # of BLAS's threads outside
+        self.count = 0  # threads of the BLAS outside
 
     def __enter__(self) -> None:
         with self.lock:
             if not self.inside:
-                self.count = blas_threads() or _wished()
+                self.count = blas_threads() or _initial_count()
             self.inside += 1
             if self.inside == 1:
                 set_blas_threads(1)
@@ -47,11 +47,11 @@ class _OneBlasThread:
         with self.lock:
             if self.inside == 1:
                 set_blas_threads(self.count)
-            if self.inside:  # a child process begins with none
+            if self.inside:  # 0 in a child process that was forked inside
                 self.inside -= 1
 
     def forget(self) -> None:
-        """In a child process, which the threads that were inside do not come along to."""
+        """Reset in a child process: the threads that were inside exist in the parent alone."""
         self.lock = threading.RLock()
         if self.inside:
             self.inside = 0
@@ -59,7 +59,7 @@ class _OneBlasThread:
 
 
 one_blas_thread = _OneBlasThread()
-"""Within, BLAS uses one thread: its callers are several threads already.  Costs about a microsecond."""
+"""A context in which the BLAS uses one thread, for callers that run several threads themselves.  Costs about 1 us."""
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(
@@ -68,7 +68,7 @@ if hasattr(os, "register_at_fork"):
         after_in_child=one_blas_thread.forget,
     )
 
-_others = 0  # the number of threads where BLAS does not tell its own
+_others = 0  # the number of threads where the BLAS does not report its own
 
 
 def get_num_threads() -> int:
@@ -80,7 +80,7 @@ def get_num_threads() -> int:
     with one_blas_thread.lock:
         if one_blas_thread.inside:
             return one_blas_thread.count
-        return blas_threads() or _others or _wished()
+        return blas_threads() or _others or _initial_count()
 
 
 def set_num_threads(count: int) -> None:

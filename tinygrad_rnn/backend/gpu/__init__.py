@@ -1,1 +1,1 @@
-"""What a GPU computes with: CuPy, compiled kernels, cuBLAS, clusters of blocks, copies to the device."""
+"""The GPU: access to CuPy, compiled kernels, cuBLAS, thread block clusters, copies on the device."""

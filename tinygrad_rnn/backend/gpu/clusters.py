@@ -1,8 +1,8 @@
-"""How many clusters of blocks run at the same time: asked of the driver, which CuPy has no words for.
+"""Occupancy of thread block clusters: how many of them a GPU runs at the same time.
 
-The blocks of a cluster share one part of the chip (a GPC), and how many multiprocessors each part has differs from
-one GPU to the next of the same name.  So the number is less than multiprocessors divided by blocks, and work that is
-cut for a few clusters more than there are takes twice as long.
+The driver knows; CuPy has no function for it.  The blocks of a cluster share one part of the chip (a GPC), and the
+number of multiprocessors in each part differs between GPUs of the same name.  The result is therefore less than
+multiprocessors divided by blocks, and work divided among a few clusters more takes twice as long.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class LaunchConfig(ctypes.Structure):
 
 
 def clusters_at_once(size: int) -> int | None:
-    """How many clusters of ``size`` large blocks the current GPU runs at the same time; None if nobody tells."""
+    """The number of clusters of ``size`` large blocks that the current GPU runs at a time; None if unknown."""
     driver = _driver()
     return None if driver is None else _asked(size, gpu().number, module().RawModule)
 
@@ -57,7 +57,7 @@ def _driver() -> Any:
 
 @functools.cache
 def _asked(size: int, device: int, compiler: Any) -> int | None:
-    """``compiler`` tells a GPU from its stand-ins in tests."""
+    """``compiler`` is a key of the cache: it distinguishes a GPU from its stand-ins in tests."""
     try:
         probe = kernel(PROBE, "probe", (f"-DCTAS={size}",), LAUNCH._replace(cluster=size))
     except KernelError:

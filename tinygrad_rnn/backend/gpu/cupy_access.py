@@ -1,7 +1,7 @@
-"""The one door to CuPy: imported lazily, tried once with a small product, its refusal remembered.
+"""Access to CuPy: imported lazily, tried once per process with a small product.
 
-A machine may have CuPy and no driver, or a driver and no cuBLAS: ``cupy.is_available()`` does not tell.  So
-the check runs what we depend on (an allocation, a compiled kernel, a product) and keeps the reason for a "no".
+A machine may have CuPy and no driver, or a driver and no cuBLAS, and ``cupy.is_available()`` does not detect either.
+The check therefore runs what we depend on (an allocation, a compiled kernel, a product) and keeps the error's text.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ def module() -> Any:
 
 @functools.cache
 def unavailable_reason() -> str | None:
-    """Why no GPU can be used, in one line; None if one can.  Found out once per process."""
+    """Why no GPU can be used, in one line; None if one can.  Determined once per process."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of paths that CuPy misses: what matters of them is an error below
+        warnings.simplefilter("ignore")  # about paths that CuPy does not find; those that matter raise an error below
         return _tried()
 
 

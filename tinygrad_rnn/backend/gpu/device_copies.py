@@ -1,7 +1,7 @@
-"""Arrays on a GPU joined and made dense by plain copies of memory: what CuPy's own ways cost the host.
+"""Concatenation and contiguous copies on a GPU by memcpy, which costs the host less than kernels do.
 
-``cupy.concatenate`` and ``ascontiguousarray`` launch one kernel per array, at some 20 us of the host's time each; a
-copy of rows by the driver is a single call.  That counts where arrays are small; large ones are left to CuPy.
+``cupy.concatenate`` and ``ascontiguousarray`` launch one kernel per array, at about 20 us of host time each; a
+two-dimensional copy by the driver is a single call.  That matters for small arrays; large ones are left to CuPy.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ...typing import Array
 __all__ = ["dense", "joined"]
 
 LARGEST = 1 << 22
-"""Bytes of a result, above which the host does not wait for itself."""
+"""Bytes of a result above which the GPU, not the host, is the bottleneck."""
 
 
 def _copy(to: int, to_pitch: int, source: int, pitch: int, width: int, rows: int) -> None:
-    """Copy ``rows`` rows of ``width`` bytes, that begin ``pitch`` bytes apart, on the current stream."""
+    """Copy ``rows`` rows of ``width`` bytes, which begin ``pitch`` bytes apart, on the current stream."""
     cuda: Any = sys.modules["cupy"].cuda
     runtime = cuda.runtime
     stream = cuda.get_current_stream().ptr
@@ -34,7 +34,7 @@ def _plain(a: Array, like: Array) -> bool:
 
 
 def joined(xp: Any, parts: Sequence[Array], axis: int) -> Array:
-    """The arrays, of one dtype, one after the other along ``axis``, which is not negative: ``xp.concatenate``."""
+    """``xp.concatenate`` of arrays of one dtype along ``axis``, which is not negative."""
     first = parts[0]
     if xp is np or first.nbytes * len(parts) > LARGEST or not all(_plain(p, first) for p in parts):
         return xp.concatenate(parts, axis)
@@ -50,7 +50,7 @@ def joined(xp: Any, parts: Sequence[Array], axis: int) -> Array:
 
 
 def dense(xp: Any, a: Array) -> Array:
-    """``a`` if it is C-contiguous, else a copy that is: ``xp.ascontiguousarray``."""
+    """``xp.ascontiguousarray``: ``a`` if it is C-contiguous, else a copy that is."""
     if xp is np or a.flags.c_contiguous:
         return xp.ascontiguousarray(a)
     shape, strides, width = a.shape, a.strides, a.shape[-1] * a.itemsize if a.ndim else 0

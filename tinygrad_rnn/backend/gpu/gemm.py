@@ -1,12 +1,12 @@
-"""Products of matrices on a GPU with nothing in between: one call of cuBLAS.
+"""Matrix products on a GPU by direct calls of cuBLAS.
 
-``cupy.matmul`` took 20 to 25 us of the host beside an H200 where cuBLAS alone took 15: it makes views, looks for
-broadcasting, asks which arithmetic to use.  Here arrays are memory: row-major, without gaps, of one dtype; how many
-rows and columns there are is said by the caller, so that nothing is reshaped before or after.
+``cupy.matmul`` took 20 to 25 us of host time beside an H200 where cuBLAS alone took 15: it makes views, handles
+broadcasting and selects the arithmetic.  Here an array is just memory: row-major, without gaps, of one dtype.  The
+caller gives the numbers of rows and columns, so that nothing is reshaped before or after.
 
-Products are those of cuBLAS's default mode: full float32 or float64, whatever ``CUPY_TF32`` says.
+Products use cuBLAS's default mode: full float32 or float64, regardless of ``CUPY_TF32``.
 
-``product`` takes any matrices, and leaves those that cuBLAS cannot read as they are to CuPy.
+``product`` takes any matrices, and leaves to CuPy those that cuBLAS cannot read in place.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["multiply", "product", "readable", "sum_of_rows"]
 _ONE = {char: np.ones(1, char) for char in "fd"}
 _ZERO = {char: np.zeros(1, char) for char in "fd"}
 _FACTORS = {char: (_ONE[char].ctypes.data, _ZERO[char].ctypes.data) for char in "fd"}
-"""Where cuBLAS reads its factors of the product and of what was there before, by dtype."""
+"""Addresses of cuBLAS's factors alpha and beta, 1 and 0, by dtype."""
 
 
 def multiply(
@@ -51,7 +51,7 @@ def multiply(
     char = out.dtype.char
     one, zero = _FACTORS[char]
     run = cuda.cublas.sgemm if char == "f" else cuda.cublas.dgemm
-    # cuBLAS reads by columns, hence sees every matrix transposed: out^T = B^T A^T.  0: as it is, 1: across.
+    # cuBLAS is column-major, so it sees every matrix transposed: out^T = B^T A^T.
     run(
         cuda.get_cublas_handle(), int(b_across), int(a_across), n, m, k,
         one, b.data.ptr, k if b_across else n, a.data.ptr, m if a_across else k, one if add else zero, out.data.ptr, n,
@@ -60,13 +60,13 @@ def multiply(
 
 
 def _across(a: Any) -> bool | None:
-    """Whether a matrix lies in memory transposed; None if there are gaps between its entries."""
+    """Whether a matrix is stored transposed; None if there are gaps between its entries."""
     flags = a.flags
     return False if flags.c_contiguous else True if flags.f_contiguous else None
 
 
 def product(a: Array, b: Array, onto: Array | None = None) -> Array:
-    """``a @ b`` of two matrices on a GPU, in new memory; or added to ``onto``, which is returned."""
+    """``a @ b`` of two matrices on a GPU, as a new array; or added to ``onto``, which is returned."""
     simple = a.dtype.char in _FACTORS and a.dtype == b.dtype and a.shape[1] == b.shape[0] and a.size and b.size
     if simple and (onto is None or (onto.flags.c_contiguous and onto.dtype == a.dtype)):
         a_across, b_across = _across(a), _across(b)
@@ -84,19 +84,19 @@ def product(a: Array, b: Array, onto: Array | None = None) -> Array:
 
 @functools.lru_cache(maxsize=16)
 def _ones(make: Any, device: int, count: int, dtype: Any) -> Array:
-    """(2, count): a sum over rows is faster as a product, and this operand of it is always the same."""
+    """(2, count), cached: the constant operand of a sum over rows, which is faster as a product."""
     return make((2, count), dtype)
 
 
 def readable(a: Array) -> bool:
-    """Whether cuBLAS can read a GPU's array as it is, without gaps."""
+    """Whether cuBLAS can read a GPU's array in place: C-contiguous, on the current GPU."""
     return bool(a.dtype.char in _FACTORS and a.size and a.flags.c_contiguous and a.device.id == gpu().number)
 
 
 def sum_of_rows(a: Array, shape: tuple[int, ...], onto: Array | None = None) -> Array:
-    """The sum of the rows of ``a``, of the ``shape`` (n,), or as often as ``shape`` = (times, n) says.
+    """The sum of the rows of ``a``: of ``shape`` (n,), or repeated as ``shape`` (times, n).
 
-    In new memory, or added to ``onto``.  Both are C-contiguous, on the current GPU, of float32 or float64.
+    As a new array, or added to ``onto``.  Both are C-contiguous, on the current GPU, of float32 or float64.
     """
     times, n = (1, *shape)[-2:]
     rows = a.size // n

@@ -1,10 +1,10 @@
-"""CUDA kernels from source: compiled once per device, and launched with all that their launch needs.
+"""CUDA kernels from source: compiled once per device, with the attributes that their launch needs.
 
-CuPy compiles (NVRTC, with a cache on disk) and launches; this module remembers the modules, sets the attributes that
-large shared memory and large clusters need, and turns every refusal into :class:`KernelError`, whose text says why.
+CuPy compiles (NVRTC, with a cache on disk) and launches.  This module caches the compiled modules, sets the attributes
+for large shared memory and large clusters, and turns every refusal into :class:`KernelError` with the reason.
 
-Two traps of CuPy that are met here: a cooperative launch whose grid does not fit is made *smaller* with a mere
-warning, hence :meth:`Kernel.resident_blocks`; and kernels with a cluster must not be launched as cooperative ones.
+Two traps of CuPy are handled here.  A cooperative launch whose grid does not fit is made *smaller*, with no more than a
+warning: hence :meth:`Kernel.resident_blocks`.  And kernels with a cluster must not be launched as cooperative ones.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .cupy_access import module
 __all__ = ["REALS", "Gpu", "Kernel", "KernelError", "Launch", "gpu", "kernel"]
 
 REALS = {np.dtype(np.float32): ("-DREAL=float",), np.dtype(np.float64): ("-DREAL=double",)}
-"""The compiler's options for sources whose elements are ``REAL``, by dtype."""
+"""Compiler options for sources whose element type is ``REAL``, by dtype."""
 
 LARGE_SHARED_MEMORY = 48 * 1024
 PORTABLE_CLUSTER = 8
@@ -32,16 +32,16 @@ class KernelError(Exception):
 
 
 class Gpu(NamedTuple):
-    """What decides which kernels a GPU can run."""
+    """The properties of a GPU that decide which kernels it can run."""
 
     number: int
     capability: int  # 10 * major + minor
     multiprocessors: int
-    shared_memory: int  # bytes that one block can ask for
+    shared_memory: int  # bytes that one block can request
 
 
 class Launch(NamedTuple):
-    """How a kernel is launched, but for the number of blocks and the arguments."""
+    """The launch configuration of a kernel, without the number of blocks and the arguments."""
 
     threads: int
     shared: int = 0  # bytes of dynamic shared memory
@@ -55,11 +55,11 @@ _kernels: dict[tuple[Any, ...], Kernel | str] = {}
 
 
 def _cupy() -> Any:
-    return sys.modules.get("cupy") or module()  # asked for several times per run
+    return sys.modules.get("cupy") or module()  # several times per run: a look-up is faster than an import
 
 
 def gpu() -> Gpu:
-    """The current device, described once: who asks only waits for its number."""
+    """The current device.  Its properties are cached, so that a call costs no more than the query of its number."""
     cuda = _cupy().cuda
     key = (cuda.runtime.getDevice(), cuda.Device)
     found = _gpus.get(key)
@@ -102,7 +102,7 @@ class Kernel:
 
     @property
     def address(self) -> int:
-        """What the driver knows it by."""
+        """The driver's handle of the kernel."""
         return int(self._compiled.ptr)
 
     def resident_blocks(self) -> int:
@@ -114,10 +114,10 @@ class Kernel:
 
 
 def kernel(source: str, name: str, options: Sequence[str], launch: Launch) -> Kernel:
-    """The kernel ``name`` of ``source`` on the current device, compiled when it is first asked for.
+    """The kernel ``name`` of ``source`` on the current device, compiled at the first request.
 
     Raises:
-        KernelError: it cannot be compiled or loaded here; also when it is asked for again.
+        KernelError: it cannot be compiled or loaded here.  The failure is cached: later requests raise it again.
     """
     cupy, device = _cupy(), gpu()
     module_key = (cupy.RawModule, device.number, source, tuple(options), launch.cooperative)
@@ -133,7 +133,8 @@ def kernel(source: str, name: str, options: Sequence[str], launch: Launch) -> Ke
                 )
             found = Kernel(_modules[module_key].get_function(name), launch, device.multiprocessors)
         except Exception as error:
-            found = f"{name} does not compile or load: {_short(error)}"  # an error would hold its first caller
+            # The text alone is cached: an exception would keep the frames of the first caller alive.
+            found = f"{name} does not compile or load: {_short(error)}"
         _kernels[key] = found
     if isinstance(found, str):
         raise KernelError(found)

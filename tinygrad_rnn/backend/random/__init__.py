@@ -1,1 +1,1 @@
-"""PyTorch's random streams: the generator, what is drawn from it, and how tensors are filled."""
+"""PyTorch's random streams: the generator, its distributions, and in-place filling of tensors."""

@@ -1,12 +1,12 @@
-"""Pairs of fractions to pairs of normal numbers, in the arithmetic that PyTorch's CPU kernels use.
+"""The Box-Muller transform, in the arithmetic of PyTorch's CPU kernels: uniform pairs to normal pairs.
 
     radius = sqrt(-2 log(1 - u)),  angle = 2 pi v;   (radius cos(angle), radius sin(angle))
 
-Equal formulas do not give equal bits: libraries differ in the last place of log, sin and cos.  So
+Equal formulas do not give equal bits, because libraries differ in the last place of log, sin and cos.  Therefore
 
 * float32 evaluates the Cephes single-precision polynomials, each step a fused multiply-add where PyTorch's
   compiled kernel has one (done in float64, where the product of two float32 is exact, and rounded back);
-* float64 asks the C library, as PyTorch does, unless NumPy's own loops prove to give the same bits.
+* float64 calls the C library, as PyTorch does, unless NumPy's vector loops give the same bits.
 
 Blocks are small enough to stay in the processor's cache.
 
@@ -83,7 +83,7 @@ def libm(name: str, x: F64) -> F64:
 
 @functools.cache
 def _numpy_agrees(name: str) -> bool:
-    """Whether NumPy's vector loop gives the C library's bits on 8191 points of the range that draws use."""
+    """Whether NumPy's vector loop equals the C library bit for bit at 8191 points of the range that draws use."""
     points = np.arange(1, 8192) / 8192.0  # for log1p its negative, for the circle a full turn
     points = {"log": points, "log1p": -points}.get(name, points * (2 * np.pi))
     expected = np.fromiter(map(getattr(math, name), points.tolist()), np.float64, points.size)

@@ -1,6 +1,6 @@
-"""Draws from continuous distributions: uniform, normal, exponential; and what all draws share.
+"""Continuous distributions: uniform, normal, exponential; and helpers that all draws share.
 
-Each equals PyTorch's on the CPU bit for bit.  float16 is drawn as float32 and rounded, as in PyTorch.
+Each draw equals PyTorch's on the CPU bit for bit.  float16 is drawn as float32 and rounded, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def shape_of(shape: Any) -> Shape:
 def memory_order(array: Array) -> tuple[int, ...]:
     """The axes from the one with the longest stride to the one with the shortest.
 
-    They are given as they are where strides do not tell: broadcast or reversed axes.
+    Axes keep their order where strides do not determine it: broadcast or reversed axes.
 
     >>> memory_order(np.empty((2, 3, 4)).transpose(2, 0, 1))
     (1, 2, 0)
@@ -66,7 +66,7 @@ def memory_order(array: Array) -> tuple[int, ...]:
 
 
 def in_memory_order(draw: Callable[[Shape], Array], array: Array) -> Array:
-    """``draw(shape)`` with the axes of ``array`` from longest to shortest stride, given back in its own order."""
+    """``draw(shape)`` with the axes of ``array`` from longest to shortest stride, transposed back to their order."""
     order = memory_order(array)
     values = draw(tuple(array.shape[axis] for axis in order))
     return values.transpose(np.argsort(order)) if array.ndim > 1 else values
@@ -111,7 +111,7 @@ def uniform(
     if low != 0 or high != 1:
         values = fma(values, stop - start, start, working)
     values = values.astype(dtype, copy=False).reshape(shape)
-    values[values == dtype.type(high)] = dtype.type(low)  # rounding must not reach the open end
+    values[values == dtype.type(high)] = dtype.type(low)  # rounding may have reached the open end
     return values
 
 
@@ -153,7 +153,7 @@ def normal(
     working = np.float64 if dtype == np.float64 else np.float32
     double, tail = working is np.float64, count % 16
     values = np.empty(count, working)
-    # float16 skips the uniforms of the tail, which it draws again anyhow
+    # float16 skips the uniforms of the tail, which is drawn again below
     drawn = fractions(count if dtype != np.float16 else count - tail, double, source)
     values[: count - tail] = _block_normals(drawn[: count - tail], mean, std, double)
     if tail:
@@ -172,7 +172,7 @@ def _block_normals(u: Array, mean: float, std: float, double: bool) -> Array:
 
 
 def _paired_normals(count: int, mean: float, std: float, source: Generator) -> npt.NDArray[np.float64]:
-    """One after the other, in float64: of each pair the cosine first, then the sine."""
+    """Normal numbers one by one, in float64: of each pair the cosine first, then the sine."""
     waiting = [] if source.next_normal is None or not count else [source.next_normal]
     pairs = (count - len(waiting) + 1) // 2
     turn, depth = source.fractions53(2 * pairs).reshape(pairs, 2).T
@@ -196,5 +196,5 @@ def exponential(shape: Any, rate: float = 1.0, dtype: Any = np.float32, generato
     if not rate > 0:
         raise RandomError(f"exponential_ expects lambda > 0.0, but found lambda={rate}")
     values = -source.fractions53(math.prod(shape))
-    values = libm("log1p", values) if dtype == np.float64 else np.log1p(values)  # a last place that rounding hides
+    values = libm("log1p", values) if dtype == np.float64 else np.log1p(values)  # rounding hides the last place
     return _narrow((-1.0 / rate) * values, dtype).reshape(shape)

@@ -1,4 +1,4 @@
-"""Draws of whole numbers: integers, permutations, coins, categories.  Equal to PyTorch's on the CPU, bit for bit."""
+"""Discrete distributions: integers, permutations, Bernoulli, multinomial; bit for bit PyTorch's on the CPU."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def randperm(n: int, dtype: Any = np.int64, generator: Generator | None = None) 
     same, order = packed >> 32, packed & (2**32 - 1)
     before = np.full(n, -1)  # the last earlier swap with the same target, or -1
     before[order[1:]] = np.where(same[1:] == same[:-1], order[:-1], -1)
-    root = step.copy()  # the last swap with target t, else t; t itself if swap t stays, as then nobody asks
+    root = step.copy()  # the last swap with target t, else t; a swap that stays keeps t, which is never read
     root[same] = order  # of equal indices the last assignment stays
     while True:
         further = root[root]
@@ -164,7 +164,7 @@ def bernoulli(p: Any, shape: Any = None, dtype: Any = np.float32, generator: Gen
 
 
 def _coins(count: int, p: float, source: Generator) -> npt.NDArray[np.bool_]:
-    """fractions53 < p, without making the fractions: integers compared, almost always by their upper words."""
+    """``fractions53 < p`` by comparing integers, almost always their upper words alone."""
     high, low = source.halves(count)
     top, rest = divmod(math.ceil(math.ldexp(p, 53)), 2**32)
     high = high & np.uint32(2**21 - 1)

@@ -1,8 +1,7 @@
 """Random draws as raw NumPy arrays, equal to PyTorch's CPU draws for the same seed, bit for bit.
 
-Every function takes a shape and a dtype, and a ``generator`` (the default one if None).  A draw reads words
-from the generator in the order of the elements (C order), so drawing (2, 3) and drawing 6 give the same
-numbers.
+Every function takes a shape, a dtype and a ``generator`` (the default one if None).  A draw reads words from the
+generator in C order of the elements, so that drawing (2, 3) and drawing 6 give the same numbers.
 
 >>> import numpy as np
 >>> _ = manual_seed(0)

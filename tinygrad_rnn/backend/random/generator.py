@@ -1,12 +1,12 @@
-"""The source of random bits: PyTorch's CPU engine (32-bit Mersenne Twister, MT19937), seeded as PyTorch seeds it.
+"""The random generator: PyTorch's CPU engine (32-bit Mersenne Twister, MT19937), seeded as PyTorch seeds it.
 
-``numpy.random.RandomState`` is the same engine with the same seeding, and NumPy promises never to change its
-stream, so every draw below is a vectorised read of 32-bit words from one:
+``numpy.random.RandomState`` is the same engine with the same seeding, and NumPy guarantees its stream, so every draw
+below is a vectorised read of 32-bit words from one:
 
-* a 32-bit draw is one word, a 64-bit draw is two, the first one on top;
+* a 32-bit draw is one word, a 64-bit draw is two, the first one the high word;
 * a fraction keeps the low 24 bits (float32) or 53 bits (float64) of a draw.
 
-The state is PyTorch's own 5056 bytes, so ``torch.get_rng_state()`` can be continued here and the other way round.
+The state has PyTorch's layout of 5056 bytes, so a stream can move between the two libraries in either direction.
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ STATE_LAYOUT = np.dtype(
 
 
 class RandomError(TinygradRnnError, RuntimeError):
-    """A draw with impossible parameters, or a state that is none; PyTorch raises RuntimeError."""
+    """A draw with impossible parameters, or an invalid state; PyTorch raises RuntimeError."""
 
 
 class _Process:
-    """``fork``: how many forks lie between this process and the first one that drew."""
+    """``fork``: the number of forks between the process that imported this module and the current one."""
 
     fork = 0
 
@@ -69,7 +69,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class Generator:
-    """A random stream of one's own: the same numbers for the same seed, here and in PyTorch on the CPU.
+    """An independent random stream: the same numbers for the same seed, here and in PyTorch on the CPU.
 
     Args:
         device: only ``"cpu"``; numbers for a GPU are drawn on the host and moved, so that they are the same.
@@ -94,7 +94,7 @@ class Generator:
 
     @property
     def device(self) -> Device:
-        """The host, whose numbers are moved to where they are asked for."""
+        """The CPU: numbers are drawn on the host and moved to the device of the tensor."""
         return CPU
 
     def manual_seed(self, seed: int) -> Generator:
@@ -115,10 +115,10 @@ class Generator:
         return self
 
     def _started(self) -> np.random.RandomState:
-        """The engine, made at the first draw: ``numpy.random`` is a tenth of what importing NumPy costs."""
+        """The engine, made at the first draw: ``numpy.random`` is a tenth of the cost of importing NumPy."""
         if self._engine is None:
             self._engine = np.random.RandomState(self._seed % 2**32)
-        elif self._fork != _process.fork:  # the engine's lock may be held by a thread that the child has not
+        elif self._fork != _process.fork:  # a thread that exists in the parent alone may hold the engine's lock
             state = dict(self._engine._bit_generator.state)  # get_state() would wait for the lock
             self._engine = np.random.RandomState()
             self._engine.set_state(state)
@@ -156,7 +156,7 @@ class Generator:
         return shown.tensor(np.frombuffer(state.tobytes(), np.uint8).copy())
 
     def set_state(self, state: Any) -> Generator:
-        """Go on from a state that ``get_state`` (or ``torch.get_rng_state``) gave; return ``self``.
+        """Continue from a state of ``get_state`` (or ``torch.get_rng_state``); return ``self``.
 
         Args:
             state: (5056,) uint8: a tensor, also another library's, or an array.
@@ -187,7 +187,7 @@ class Generator:
         return self
 
     def clone_state(self) -> Generator:
-        """A second generator that goes on from the same place, on its own."""
+        """An independent generator that continues from the same state."""
         return Generator().set_state(self.get_state())
 
     def words(self, count: int) -> npt.NDArray[np.uint32]:
@@ -226,7 +226,7 @@ default_generator.seed()
 
 
 def manual_seed(seed: int) -> Generator:
-    """Seed the generator that every draw uses unless told otherwise; return it.
+    """Seed the default generator, which draws use where ``generator=`` is not given; return it.
 
     >>> manual_seed(0).initial_seed()
     0
@@ -250,13 +250,13 @@ def get_rng_state() -> Any:
 
 
 def set_rng_state(state: Any) -> None:
-    """Put the default generator into a state from ``get_rng_state``."""
+    """Set the default generator to a state of ``get_rng_state``."""
     default_generator.set_state(state)
 
 
 @contextmanager
 def fork_rng(devices: object = None, enabled: bool = True) -> Iterator[None]:
-    """Inside ``with fork_rng():`` draw what you like; outside, the default stream goes on as if nothing was.
+    """Draws inside ``with fork_rng():`` leave the default stream as it was.
 
     Args:
         devices: accepted for PyTorch's signature; there is one stream, whatever the device.

@@ -1,8 +1,8 @@
-"""Filling an array that exists with random numbers, as PyTorch's in-place methods do.
+"""In-place filling of arrays with random numbers, as by PyTorch's in-place methods.
 
-Two things depend on how the array lies in memory, in PyTorch and so here: numbers are dealt out in the order of
-memory, not of indices (a transposed matrix gets the numbers of the matrix it is a view of), and normal numbers
-are made in blocks only where memory has no gaps.  Arrays on a GPU get the numbers that the host draws.
+In PyTorch, and so here, two things depend on the memory layout of the array.  Numbers are written in the order of
+memory, not of indices: a transposed matrix gets the numbers of the matrix that it is a view of.  And normal numbers are
+made in blocks only where memory has no gaps.  Arrays on a GPU get the numbers that the host draws.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ += ["in_memory_order", "memory_order", "put"]
 
 @unreported
 def put(array: Array, values: Any) -> None:
-    """Write host values into an array, wherever it lives."""
+    """Write host values into an array on any device."""
     array[...] = array_module(array).asarray(values)
 
 
@@ -39,7 +39,7 @@ def fill_normal(array: Array, mean: float = 0.0, std: float = 1.0, generator: Ge
     >>> square, again = np.zeros((5, 4), "float32"), np.zeros((4, 5), "float32")
     >>> fill_normal(square, generator=Generator().manual_seed(1))
     >>> fill_normal(again.T, generator=Generator().manual_seed(1))
-    >>> bool((square == again.T).all())  # a view with gaps or turned axes is drawn one by one
+    >>> bool((square == again.T).all())  # a view with gaps or transposed axes is drawn one by one
     False
     """
     dense = bool(array.flags.c_contiguous)
