@@ -10,8 +10,8 @@ import numpy as np
 from ..backend.quiet import unreported
 from ..kernels.cuda_elementwise.multi_tensor import OverMany
 from ..tape.tensor import Tensor
-from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
-from .scalars import at_least_zero, enabled, factor, number
+from .optimizer import Closure, Group, Optimizer, ParamsT, check_options, penalised
+from .scalars import enabled, factor, number
 from .workspace import Row
 
 __all__ = ["Adagrad"]
@@ -82,12 +82,6 @@ class Adagrad(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        at_least_zero("learning rate", lr)
-        at_least_zero("lr_decay value", lr_decay)
-        at_least_zero("weight_decay value", weight_decay)
-        at_least_zero("initial_accumulator_value value", initial_accumulator_value)
-        at_least_zero("epsilon value", eps)
-        check_kernel_hints(foreach=foreach, fused=fused, differentiable=differentiable)
         defaults = {
             "lr": lr,
             "lr_decay": lr_decay,
@@ -99,6 +93,7 @@ class Adagrad(Optimizer):
             "differentiable": differentiable,
             "fused": fused,
         }
+        check_options(defaults, "lr", "lr_decay", "weight_decay", "initial_accumulator_value", "eps")
         super().__init__(params, defaults)
         for group in self.param_groups:
             for p in group["params"]:
@@ -128,11 +123,10 @@ class Adagrad(Optimizer):
         eps, decay, maximize = group["eps"], group["weight_decay"], group["maximize"]
         if self._launched(KERNEL, group, rows, (lr, eps, decay), (maximize,)):
             return
+        changed = maximize or enabled(decay)
         for p, g, s, a, b in self._workspace.blocks(rows, scratch=2):
-            if maximize:
-                g = np.negative(g, out=a)
-            if enabled(decay):
-                g = np.add(g, np.multiply(p, decay, out=b), out=a)
+            if changed:
+                g = penalised(g, p, maximize, decay, a, b)
             np.add(s, np.multiply(g, g, out=b), out=s)
             np.sqrt(s, out=b)
             np.add(b, eps, out=b)

@@ -11,9 +11,8 @@ from ..backend.quiet import unreported
 from ..errors import ArgumentError
 from ..kernels.cuda_elementwise.multi_tensor import OverMany
 from ..tape.tensor import Tensor
-from .moments import average_square_, lerp_
-from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
-from .scalars import at_least_zero, enabled, factor, number
+from .optimizer import Closure, Group, Optimizer, ParamsT, average_square_, check_options, lerp_, penalised
+from .scalars import enabled, factor, number
 from .workspace import Row
 
 __all__ = ["Adam"]
@@ -96,13 +95,6 @@ class Adam(Optimizer):
         fused: bool | None = None,
         decoupled_weight_decay: bool = False,
     ) -> None:
-        at_least_zero("learning rate", lr)
-        at_least_zero("epsilon value", eps)
-        for i, beta in enumerate(betas):
-            if not 0.0 <= number(beta) < 1.0:
-                raise ArgumentError(f"Invalid beta parameter at index {i}: {beta} (it must be in [0, 1))")
-        at_least_zero("weight_decay value", weight_decay)
-        check_kernel_hints(foreach=foreach, fused=fused, differentiable=differentiable)
         defaults = {
             "lr": lr,
             "betas": betas,
@@ -116,6 +108,10 @@ class Adam(Optimizer):
             "fused": fused,
             "decoupled_weight_decay": decoupled_weight_decay,
         }
+        check_options(defaults, "lr", "eps", "weight_decay")
+        for i, beta in enumerate(betas):
+            if not 0.0 <= number(beta) < 1.0:
+                raise ArgumentError(f"Invalid beta parameter at index {i}: {beta} (it must be in [0, 1))")
         super().__init__(params, defaults)
 
     def step(self, closure: Closure | None = None) -> Any:
@@ -150,14 +146,13 @@ class Adam(Optimizer):
         numbers = (step_size, root_correction, decay, shrink, new1, beta2, 1 - beta2, group["eps"])
         if self._launched(KERNEL, group, rows, numbers, (maximize, decoupled, amsgrad)):
             return
+        shrinks = decoupled and enabled(decay)
+        penalty = not decoupled and enabled(decay)
         for p, g, m, v, top, a, b in self._workspace.blocks(rows, scratch=2):
-            if maximize:
-                g = np.negative(g, out=a)
-            if enabled(decay):
-                if decoupled:
-                    np.multiply(p, shrink, out=p)
-                else:
-                    g = np.add(g, np.multiply(p, decay, out=b), out=a)
+            if penalty or maximize:
+                g = penalised(g, p, maximize, decay if penalty else 0, a, b)
+            if shrinks:
+                np.multiply(p, shrink, out=p)
             lerp_(m, g, new1, b)
             average_square_(v, g, beta2, b)
             if amsgrad:

@@ -10,8 +10,8 @@ from ..backend import on_gpu
 from ..backend.quiet import unreported
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
-from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
-from .scalars import at_least_zero, enabled, factor, number
+from .optimizer import Closure, Group, Optimizer, ParamsT, check_options, penalised
+from .scalars import enabled, factor, number
 
 __all__ = ["ASGD"]
 
@@ -70,9 +70,6 @@ class ASGD(Optimizer):
         differentiable: bool = False,
         capturable: bool = False,
     ) -> None:
-        at_least_zero("learning rate", lr)
-        at_least_zero("weight_decay value", weight_decay)
-        check_kernel_hints(foreach=foreach, differentiable=differentiable)
         defaults = {
             "lr": lr,
             "lambd": lambd,
@@ -84,11 +81,13 @@ class ASGD(Optimizer):
             "differentiable": differentiable,
             "capturable": capturable,
         }
+        check_options(defaults, "lr", "weight_decay")
         super().__init__(params, defaults)
 
     def step(self, closure: Closure | None = None) -> Any:
         loss = self._evaluate(closure)
         for group in self.param_groups:
+            trained: list[tuple[Array, Array, dict[str, Tensor], float]] = []
             for p, value, grad in self._trained(group):
                 state = self.state[p]
                 if not state:
@@ -96,35 +95,30 @@ class ASGD(Optimizer):
                     state["eta"] = _scalar(number(group["lr"]))
                     state["mu"] = _scalar(1.0)
                     state["ax"] = self._new_state(value)
-                self._descend(group, value, grad, state)
-                for entry in state.values():
-                    entry._touch()
-                p._touch()
+                trained.append((value, grad, state, self._advanced(p, state)))
+            self._descend(group, trained)
         return loss
 
     @unreported
-    def _descend(self, group: Group, value: Array, grad: Array, state: dict[str, Tensor]) -> None:
-        np.add(state["step"]._data, 1, out=state["step"]._data)
-        t, mu = state["step"]._data.item(), state["mu"]._data.item()  # on the host: no wait
-        lr, lambd = number(group["lr"]), group["lambd"]
-        eta = state["eta"]._data
-        eta = eta if on_gpu(eta) else eta.item()
-        shrink, eta = factor(1 - lambd * eta, value), factor(eta, value)
-        decay, maximize = group["weight_decay"], group["maximize"]
-        for p, g, ax, a, b in self._workspace.blocks([(value, grad, state["ax"]._data)], scratch=2):
-            if maximize:
-                g = np.negative(g, out=a)
-            if enabled(decay):
-                g = np.add(g, np.multiply(p, decay, out=b), out=a)
-            np.multiply(p, shrink, out=p)
-            np.subtract(p, np.multiply(g, eta, out=b), out=p)
-            if mu == 1:
-                np.copyto(ax, p)
-            else:
-                np.subtract(p, ax, out=b)
-                np.add(ax, np.multiply(b, mu, out=b), out=ax)
-        state["eta"] = _scalar(lr / (1 + lambd * lr * t) ** group["alpha"])
-        state["mu"] = _scalar(1 / max(1, t - group["t0"]))
+    def _descend(self, group: Group, trained: list[tuple[Array, Array, dict[str, Tensor], float]]) -> None:
+        lr, lambd, decay, maximize = number(group["lr"]), group["lambd"], group["weight_decay"], group["maximize"]
+        changed = maximize or enabled(decay)
+        for value, grad, state, t in trained:
+            mu, eta = state["mu"]._data.item(), state["eta"]._data  # mu is on the host: no wait
+            eta = eta if on_gpu(eta) else eta.item()
+            shrink, eta = factor(1 - lambd * eta, value), factor(eta, value)
+            for p, g, ax, a, b in self._workspace.blocks([(value, grad, state["ax"]._data)], scratch=2):
+                if changed:
+                    g = penalised(g, p, maximize, decay, a, b)
+                np.multiply(p, shrink, out=p)
+                np.subtract(p, np.multiply(g, eta, out=b), out=p)
+                if mu == 1:
+                    np.copyto(ax, p)
+                else:
+                    np.subtract(p, ax, out=b)
+                    np.add(ax, np.multiply(b, mu, out=b), out=ax)
+            state["eta"] = _scalar(lr / (1 + lambd * lr * t) ** group["alpha"])
+            state["mu"] = _scalar(1 / max(1, t - group["t0"]))
 
 
 def _scalar(x: Any) -> Tensor:

@@ -11,8 +11,8 @@ from ..tape.modes import within
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .line_search import Trial, strong_wolfe
-from .optimizer import Closure, Optimizer, OptimizerError, ParamsT
-from .scalars import at_least_zero, number
+from .optimizer import Closure, Optimizer, OptimizerError, ParamsT, check_options
+from .scalars import number
 
 __all__ = ["LBFGS"]
 
@@ -70,7 +70,6 @@ class LBFGS(Optimizer):
         history_size: int = 100,
         line_search_fn: str | None = None,
     ) -> None:
-        at_least_zero("learning rate", lr)
         defaults = {
             "lr": lr,
             "max_iter": max_iter,
@@ -80,6 +79,7 @@ class LBFGS(Optimizer):
             "history_size": history_size,
             "line_search_fn": line_search_fn,
         }
+        check_options(defaults, "lr")
         super().__init__(params, defaults)
         if len(self.param_groups) != 1:
             raise ArgumentError(

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..backend import array_device, array_module, is_array, on_gpu, to_device, to_numpy
+from ..backend import array_device, array_module, class_name, is_array, on_gpu, to_device, to_numpy
 from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
 from ..kernels.cuda_elementwise.multi_tensor import OverMany, placed
 from ..source_line import warn_user
@@ -24,9 +24,11 @@ from ..tape.hooks.tensor_hooks import RemovableHandle
 from ..tape.modes import within
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
+from .scalars import enabled, number
 from .workspace import Row, Workspace
 
-__all__ = ["Closure", "Group", "Optimizer", "OptimizerError", "ParamsT", "check_kernel_hints"]
+__all__ = ["Closure", "Group", "Optimizer", "OptimizerError", "ParamsT", "average_square_", "check_options", "lerp_"]
+__all__ += ["penalised"]
 
 Closure: TypeAlias = Callable[[], Any]
 Group: TypeAlias = dict[str, Any]
@@ -49,18 +51,31 @@ class OptimizerError(TinygradRnnError, RuntimeError):
     """Options of an optimiser that exclude each other, or a state that does not fit what it trains."""
 
 
-def check_kernel_hints(*, foreach: bool | None = None, fused: bool | None = None, differentiable: bool = False) -> None:
-    """Refuse the combinations of PyTorch's implementation flags that PyTorch refuses, and ``differentiable``.
+def check_options(defaults: Group, *non_negative: str) -> None:
+    """Refuse options that PyTorch refuses in every optimiser that has them.
+
+    Args:
+        defaults: the options by name.
+        non_negative: those that must be numbers of at least 0, in the order in which they are looked at.
 
     Raises:
-        OptimizerError: fused with differentiable or with foreach.
-        ArgumentError: differentiable alone, which these optimisers do not do.
+        ArgumentError: "Invalid learning rate: -1.0 ..." and the like; a Tensor of several elements;
+            ``differentiable``, which these optimisers do not do.
+        OptimizerError: ``fused`` with ``differentiable`` or with ``foreach``.
     """
-    if fused and differentiable:
+    for option in non_negative:
+        value = defaults[option]
+        what = {"lr": "learning rate", "eps": "epsilon value"}.get(option, f"{option} value")
+        if isinstance(value, Tensor) and value._data.size != 1:
+            name = "lr" if option == "lr" else what
+            raise ArgumentError(f"Tensor {name} must be 1-element, got shape {tuple(value.shape)}")
+        if not number(value) >= 0.0:  # nan is refused too
+            raise ArgumentError(f"Invalid {what}: {value} (it must be at least 0)")
+    if defaults.get("fused") and defaults.get("differentiable"):
         raise OptimizerError("`fused` does not support `differentiable`")
-    if fused and foreach:
+    if defaults.get("fused") and defaults.get("foreach"):
         raise OptimizerError("`fused` and `foreach` cannot be `True` together.")
-    if differentiable:
+    if defaults.get("differentiable"):
         raise ArgumentError(
             "differentiable=True is not available: a step writes into the parameters in place. To differentiate "
             "through an update, take the gradient with autograd.grad(loss, params, create_graph=True) and use "
@@ -254,8 +269,8 @@ class Optimizer:
     def _check_parameter(self, i: int, p: object) -> None:
         if not isinstance(p, Tensor):
             raise ArgumentTypeError(
-                f"optimizer can only optimize Tensors, but one of the params is {_described(p)} "
-                f"(number {i} of its group)"
+                f"optimizer can only optimize Tensors, but one of the params is {_described(p)} (number {i} of its "
+                "group)"
             )
         if not (p.is_leaf or p.retains_grad):
             raise ArgumentError(
@@ -271,7 +286,7 @@ class Optimizer:
                 "error; see github.com/pytorch/pytorch/issues/40967 for more information",
             )
         named = "param_names" in group
-        for number, other in enumerate(self.param_groups):
+        for place, other in enumerate(self.param_groups):
             if named != ("param_names" in other):
                 raise ArgumentError(
                     "all optimizer param groups should be with/without names. cannot add param group "
@@ -281,7 +296,7 @@ class Optimizer:
                 if id(p) in here:
                     raise ArgumentError(
                         "some parameters appear in more than one parameter group (one of shape "
-                        f"{tuple(p.shape)} is in group {number} already; give a tied weight once)"
+                        f"{tuple(p.shape)} is in group {place} already; give a tied weight once)"
                     )
 
     # Saving and loading -------------------------------------------------------------------------------------
@@ -390,12 +405,14 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
     return wrapper
 
 
+# Saved state ----------------------------------------------------------------------------------------------------
+
+
 def _described(x: object) -> str:
     """What a value is, for an error: "Tensor (float32, shape (2, 3))" or "int"."""
     if isinstance(x, Tensor):
         return f"{type(x).__name__} ({x.dtype.name}, shape {tuple(x.shape)})"
-    kind = type(x)
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    return class_name(x)
 
 
 def _restored(p: Tensor, value: Any, key: object = None) -> Any:
@@ -423,3 +440,35 @@ def _restored(p: Tensor, value: Any, key: object = None) -> Any:
     moved = to_device(raw, array_device(p._data))
     dtype = p._data.dtype if p._data.dtype.kind == "f" else raw.dtype
     return wrap(array_module(moved).array(moved, dtype=dtype))
+
+
+# Parts of a step that several optimisers share ------------------------------------------------------------------
+
+
+def penalised(g: Array, p: Array, maximize: bool, decay: Any, out: Array, scratch: Array) -> Array:
+    """The gradient of what is descended: ``g``, negated to maximise, plus ``decay * p``, that of the L2 penalty."""
+    if maximize:
+        g = np.negative(g, out=out)
+    return np.add(g, np.multiply(p, decay, out=scratch), out=out) if enabled(decay) else g
+
+
+def lerp_(average: Array, new: Array, weight: Any, scratch: Array) -> None:
+    """``average += weight * (new - average)`` in place, from the nearer end.
+
+    Starting from ``new`` when weight >= 1/2 makes weight 1 give ``new`` exactly.
+    """
+    np.subtract(new, average, out=scratch)
+    if isinstance(weight, (int, float)) and weight >= 0.5:
+        np.multiply(scratch, 1 - weight, out=scratch)
+        np.subtract(new, scratch, out=average)
+    else:
+        np.multiply(scratch, weight, out=scratch)
+        np.add(average, scratch, out=average)
+
+
+def average_square_(average: Array, new: Array, kept: Any, scratch: Array) -> None:
+    """``average = kept * average + (1 - kept) * new**2`` in place."""
+    np.multiply(average, kept, out=average)
+    np.multiply(new, 1 - kept, out=scratch)
+    np.multiply(scratch, new, out=scratch)
+    np.add(average, scratch, out=average)

@@ -9,9 +9,8 @@ import numpy as np
 from ..backend.quiet import unreported
 from ..kernels.cuda_elementwise.multi_tensor import OverMany
 from ..tape.tensor import Tensor
-from .moments import average_square_, lerp_
-from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
-from .scalars import at_least_zero, enabled, factor, number
+from .optimizer import Closure, Group, Optimizer, ParamsT, average_square_, check_options, lerp_, penalised
+from .scalars import enabled, factor, number
 from .workspace import Row
 
 __all__ = ["RMSprop"]
@@ -101,12 +100,6 @@ class RMSprop(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        at_least_zero("learning rate", lr)
-        at_least_zero("epsilon value", eps)
-        at_least_zero("momentum value", momentum)
-        at_least_zero("weight_decay value", weight_decay)
-        at_least_zero("alpha value", alpha)
-        check_kernel_hints(foreach=foreach, differentiable=differentiable)
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -119,6 +112,7 @@ class RMSprop(Optimizer):
             "maximize": maximize,
             "differentiable": differentiable,
         }
+        check_options(defaults, "lr", "eps", "momentum", "weight_decay", "alpha")
         super().__init__(params, defaults)
 
     def step(self, closure: Closure | None = None) -> Any:
@@ -151,11 +145,10 @@ class RMSprop(Optimizer):
         numbers = (lr, alpha, 1 - alpha, eps, momentum, decay)
         if self._launched(KERNEL, group, rows, numbers, (maximize, centered, momentum > 0)):
             return
+        changed = maximize or enabled(decay)
         for p, g, v, m, u, a, b in self._workspace.blocks(rows, scratch=2):
-            if maximize:
-                g = np.negative(g, out=a)
-            if enabled(decay):
-                g = np.add(g, np.multiply(p, decay, out=b), out=a)
+            if changed:
+                g = penalised(g, p, maximize, decay, a, b)
             average_square_(v, g, alpha, b)
             if centered:
                 lerp_(m, g, 1 - alpha, b)

@@ -9,8 +9,8 @@ import numpy as np
 from ..backend.quiet import unreported
 from ..errors import ArgumentError
 from ..tape.tensor import Tensor
-from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
-from .scalars import at_least_zero, number
+from .optimizer import Closure, Group, Optimizer, ParamsT, check_options
+from .scalars import number
 from .workspace import Row
 
 __all__ = ["Rprop"]
@@ -67,10 +67,8 @@ class Rprop(Optimizer):
         maximize: bool = False,
         differentiable: bool = False,
     ) -> None:
-        at_least_zero("learning rate", lr)
         if not 0.0 < etas[0] < 1.0 < etas[1]:
             raise ArgumentError(f"Invalid eta values: {etas[0]}, {etas[1]} (expected 0 < etas[0] < 1 < etas[1])")
-        check_kernel_hints(foreach=foreach, differentiable=differentiable)
         defaults = {
             "lr": lr,
             "etas": etas,
@@ -80,6 +78,7 @@ class Rprop(Optimizer):
             "differentiable": differentiable,
             "capturable": capturable,
         }
+        check_options(defaults, "lr")
         super().__init__(params, defaults)
 
     def step(self, closure: Closure | None = None) -> Any:

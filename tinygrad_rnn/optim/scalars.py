@@ -13,11 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..backend import on_gpu
-from ..errors import ArgumentError
 from ..tape.tensor import Tensor
 from ..typing import Array
 
-__all__ = ["at_least_zero", "enabled", "factor", "number"]
+__all__ = ["enabled", "factor", "number"]
 
 
 def number(x: Any) -> Any:
@@ -40,16 +39,3 @@ def factor(x: Any, like: Array) -> Any:
 def enabled(x: Any) -> bool:
     """Whether an option such as weight decay is in use.  A number on the GPU counts as in use, unread."""
     return bool(on_gpu(x) or x != 0)
-
-
-def at_least_zero(what: str, x: Any) -> None:
-    """Refuse a negative hyper-parameter, or one that is not a number.
-
-    Raises:
-        ArgumentError: "Invalid learning rate: -1.0 ..."; for ``lr``, also a Tensor of more than one element.
-    """
-    if isinstance(x, Tensor) and x._data.size != 1:
-        name = "lr" if what == "learning rate" else what
-        raise ArgumentError(f"Tensor {name} must be 1-element, got shape {tuple(x.shape)}")
-    if not number(x) >= 0.0:
-        raise ArgumentError(f"Invalid {what}: {x} (it must be at least 0)")

@@ -11,8 +11,8 @@ from ..backend.quiet import unreported
 from ..errors import ArgumentError
 from ..kernels.cuda_elementwise.multi_tensor import OverMany
 from ..tape.tensor import Tensor
-from .optimizer import Closure, Group, Optimizer, ParamsT, check_kernel_hints
-from .scalars import at_least_zero, enabled, factor, number
+from .optimizer import Closure, Group, Optimizer, ParamsT, check_options, penalised
+from .scalars import enabled, factor, number
 from .workspace import Row
 
 __all__ = ["SGD"]
@@ -93,15 +93,11 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        at_least_zero("learning rate", lr)
-        at_least_zero("momentum value", momentum)
-        at_least_zero("weight_decay value", weight_decay)
         if nesterov and (momentum <= 0 or dampening != 0):
             raise ArgumentError(
                 "Nesterov momentum requires a momentum and zero dampening: "
                 f"got momentum={momentum}, dampening={dampening}"
             )
-        check_kernel_hints(foreach=foreach, fused=fused, differentiable=differentiable)
         defaults = {
             "lr": lr,
             "momentum": momentum,
@@ -113,6 +109,7 @@ class SGD(Optimizer):
             "differentiable": differentiable,
             "fused": fused,
         }
+        check_options(defaults, "lr", "momentum", "weight_decay")
         super().__init__(params, defaults)
 
     def step(self, closure: Closure | None = None) -> Any:
@@ -142,12 +139,10 @@ class SGD(Optimizer):
         maximize, nesterov = group["maximize"], group["nesterov"]
         if self._launched(KERNEL, group, rows, (lr, decay, momentum, dampening), (maximize, nesterov, first)):
             return
+        changed = maximize or enabled(decay)
         for p, g, b, t, u in self._workspace.blocks(rows, scratch=2):
-            if enabled(decay):
-                np.multiply(p, decay, out=t)
-                g = np.subtract(t, g, out=t) if maximize else np.add(g, t, out=t)
-            elif maximize:
-                g = np.negative(g, out=t)
+            if changed:
+                g = penalised(g, p, maximize, decay, t, u)
             if momentum != 0:
                 if first:
                     np.copyto(b, g)

@@ -17,7 +17,7 @@ from ...source_line import warn_user
 from ...tape.tensor import Tensor
 from ..optimizer import Optimizer
 
-__all__ = ["LRScheduler", "MissingInitialLR", "current", "put"]
+__all__ = ["LRScheduler", "MissingInitialLR", "check_optimizer", "current", "put"]
 
 EPOCH_WARNING = (
     "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. Please use "
@@ -29,6 +29,16 @@ HOW_TO = "https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate
 
 class MissingInitialLR(TinygradRnnError, KeyError):
     """A schedule is to be resumed, and the optimiser does not know where it began."""
+
+
+def check_optimizer(value: object) -> None:
+    """Refuse what is no Optimizer.
+
+    Raises:
+        ArgumentTypeError: it is none.
+    """
+    if not isinstance(value, Optimizer):
+        raise ArgumentTypeError(f"{type(value).__name__} is not an Optimizer")
 
 
 def current(optimizer: Optimizer, key: str) -> list[Any]:
@@ -68,8 +78,7 @@ class LRScheduler:
     _last_lr: list[Any]
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise ArgumentTypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        check_optimizer(optimizer)
         self.optimizer = optimizer
         if last_epoch == -1:
             for group, lr in zip(optimizer.param_groups, current(optimizer, "lr"), strict=True):
@@ -158,8 +167,9 @@ class LRScheduler:
     def _times(self, factor: float) -> list[Any]:
         return [group["lr"] * factor for group in self.optimizer.param_groups]
 
+    def _times_initial(self, factor: float) -> list[Any]:
+        return [lr * factor for lr in self.base_lrs]
+
     def _warn_outside_step(self) -> None:
         if not self._get_lr_called_within_step:
-            warn_user(
-                "To get the last learning rate computed by the scheduler, please use `get_last_lr()`.",
-            )
+            warn_user("To get the last learning rate computed by the scheduler, please use `get_last_lr()`.")

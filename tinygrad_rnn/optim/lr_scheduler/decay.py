@@ -1,4 +1,4 @@
-"""Schedules that multiply the rate by a factor that depends on the epoch alone.
+"""Schedules that depend on the epoch alone: stepwise, exponential, linear, polynomial, along a cosine.
 
 ``e`` is the epoch, ``lr0`` the starting rate; each class says its closed form.
 """
@@ -32,7 +32,7 @@ class StepLR(LRScheduler):
         return self._times(self.gamma) if due else self._unchanged()
 
     def _get_closed_form_lr(self) -> list[Any]:
-        return [lr * self.gamma ** (self.last_epoch // self.step_size) for lr in self.base_lrs]
+        return self._times_initial(self.gamma ** (self.last_epoch // self.step_size))
 
 
 class MultiStepLR(LRScheduler):
@@ -52,7 +52,7 @@ class MultiStepLR(LRScheduler):
 
     def _get_closed_form_lr(self) -> list[Any]:
         passed = bisect_right(sorted(self.milestones.elements()), self.last_epoch)
-        return [lr * self.gamma**passed for lr in self.base_lrs]
+        return self._times_initial(self.gamma**passed)
 
     def state_dict(self) -> dict[str, Any]:
         """The state, its milestones as a plain dict, which every file format can hold."""
@@ -76,7 +76,7 @@ class ExponentialLR(LRScheduler):
         return self._unchanged() if self._is_initial else self._times(self.gamma)
 
     def _get_closed_form_lr(self) -> list[Any]:
-        return [lr * self.gamma**self.last_epoch for lr in self.base_lrs]
+        return self._times_initial(self.gamma**self.last_epoch)
 
 
 class ConstantLR(LRScheduler):
@@ -89,8 +89,7 @@ class ConstantLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
     ) -> None:
-        if not 0 <= factor <= 1.0:
-            raise ArgumentError(f"Constant multiplicative factor expected to be between 0 and 1. Got {factor}")
+        _check_factor("Constant", factor)
         self.factor = factor
         self.total_iters = total_iters
         super().__init__(optimizer, last_epoch)
@@ -103,7 +102,7 @@ class ConstantLR(LRScheduler):
 
     def _get_closed_form_lr(self) -> list[Any]:
         over = self.last_epoch >= self.total_iters
-        return [lr * (self.factor + over * (1 - self.factor)) for lr in self.base_lrs]
+        return self._times_initial(self.factor + over * (1 - self.factor))
 
 
 class LinearLR(LRScheduler):
@@ -126,8 +125,7 @@ class LinearLR(LRScheduler):
                 "Starting multiplicative factor expected to be greater than 0 and less or equal to 1. "
                 f"Got {start_factor}"
             )
-        if not 0 <= end_factor <= 1.0:
-            raise ArgumentError(f"Ending multiplicative factor expected to be between 0 and 1. Got {end_factor}")
+        _check_factor("Ending", end_factor)
         self.start_factor = start_factor
         self.end_factor = end_factor
         self.total_iters = total_iters
@@ -145,7 +143,7 @@ class LinearLR(LRScheduler):
     def _get_closed_form_lr(self) -> list[Any]:
         done = min(self.total_iters, self.last_epoch)
         rise = self.end_factor - self.start_factor
-        return [lr * (self.start_factor + rise * done / self.total_iters) for lr in self.base_lrs]
+        return self._times_initial(self.start_factor + rise * done / self.total_iters)
 
 
 class PolynomialLR(LRScheduler):
@@ -165,7 +163,7 @@ class PolynomialLR(LRScheduler):
 
     def _get_closed_form_lr(self) -> list[Any]:
         done = min(self.total_iters, self.last_epoch)
-        return [lr * (1.0 - done / self.total_iters) ** self.power for lr in self.base_lrs]
+        return self._times_initial((1.0 - done / self.total_iters) ** self.power)
 
 
 class CosineAnnealingLR(LRScheduler):
@@ -196,3 +194,8 @@ class CosineAnnealingLR(LRScheduler):
     def _get_closed_form_lr(self) -> list[Any]:
         wave = 1 + math.cos(math.pi * self.last_epoch / self.T_max)
         return [self.eta_min + (lr0 - self.eta_min) * wave / 2 for lr0 in self.base_lrs]
+
+
+def _check_factor(which: str, factor: float) -> None:
+    if not 0 <= factor <= 1.0:
+        raise ArgumentError(f"{which} multiplicative factor expected to be between 0 and 1. Got {factor}")

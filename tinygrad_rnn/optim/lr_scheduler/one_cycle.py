@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from ...errors import ArgumentError, ArgumentTypeError
+from ...errors import ArgumentError
 from ...tape.tensor import Tensor
 from ..optimizer import Optimizer
-from .base import LRScheduler
+from .base import LRScheduler, check_optimizer
 
 __all__ = ["OneCycleLR"]
 
@@ -58,8 +58,7 @@ class OneCycleLR(LRScheduler):
         three_phase: bool = False,
         last_epoch: int = -1,
     ) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise ArgumentTypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        check_optimizer(optimizer)
         self.optimizer = optimizer
         if total_steps is not None:
             self.total_steps = _positive("total_steps", total_steps)

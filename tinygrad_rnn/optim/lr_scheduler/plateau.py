@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any, SupportsFloat
 
-from ...errors import ArgumentError, ArgumentTypeError
+from ...errors import ArgumentError
 from ...source_line import warn_user
 from ..optimizer import Optimizer, OptimizerError
-from .base import EPOCH_WARNING, LRScheduler, current, put
+from .base import EPOCH_WARNING, LRScheduler, check_optimizer, current, put
 
 __all__ = ["ReduceLROnPlateau"]
 
@@ -58,8 +58,7 @@ class ReduceLROnPlateau(LRScheduler):
         if factor >= 1.0:
             raise ArgumentError(f"Factor should be < 1.0. Got {factor}")
         self.factor = factor
-        if not isinstance(optimizer, Optimizer):
-            raise ArgumentTypeError(f"{type(optimizer).__name__} is not an Optimizer")
+        check_optimizer(optimizer)
         self.optimizer = optimizer
         groups = len(optimizer.param_groups)
         if isinstance(min_lr, (list, tuple)):
