@@ -68,7 +68,7 @@ def swapped(p: Primitive) -> dict[str, Any]:
 
 def joint(change: Callable[[Vjp], Vjp]) -> Callable[[Primitive], dict[str, Any]]:
     """Change a joint vjp, where nothing is recorded and where it is."""
-    return lambda p: {"vjp_all": change(p.vjp_all), "recorded_vjp_all": change(p.recorded_vjp_all)}  # type: ignore[arg-type]
+    return lambda p: {"vjp_all": change(p.vjp_all), "raw_vjp_all": change(p.raw_vjp_all)}  # type: ignore[arg-type]
 
 
 def from_residual(replace: Callable[[Any], Any]) -> Callable[[Primitive], dict[str, Any]]:
@@ -81,7 +81,7 @@ def from_residual(replace: Callable[[Any], Any]) -> Callable[[Primitive], dict[s
 
         return wrong
 
-    return lambda p: {"vjp_all": change(p.vjp_all)}  # type: ignore[arg-type]
+    return lambda p: {"raw_vjp_all": change(p.raw_vjp_all)}  # type: ignore[arg-type]
 
 
 def from_cell(replace: Callable[..., Any]) -> Callable[[Primitive], dict[str, Any]]:
@@ -90,7 +90,7 @@ def from_cell(replace: Callable[..., Any]) -> Callable[[Primitive], dict[str, An
     def change(right: Vjp) -> Vjp:
         return lambda gs, residual, *args, **params: right(gs, replace(*residual), *args, **params)
 
-    return lambda p: {"vjp_all": change(p.vjp_all)}  # type: ignore[arg-type]
+    return lambda p: {"raw_vjp_all": change(p.raw_vjp_all)}  # type: ignore[arg-type]
 
 
 def of_results(change: Callable[[list[Any]], list[Any]]) -> Callable[[Primitive], dict[str, Any]]:
@@ -327,14 +327,24 @@ def systematic(names: Sequence[str], factor: float) -> list[Mutant]:
 def raw_forms(names: Sequence[str], factor: float) -> list[Mutant]:
     """For every vjp that has a raw form: that form times a factor, where the declared vjp stays right."""
 
-    def change(position: int) -> Callable[[Primitive], dict[str, Any]]:
+    def one(position: int) -> Callable[[Primitive], dict[str, Any]]:
         return lambda p: {
             "raw_vjps": tuple(times(v, factor) if k == position and v else v for k, v in enumerate(p.raw_vjps))
         }
 
-    return [
-        Mutant(name, f"raw form of argument {k} times {factor}", change(k))
-        for name in names
-        for k, (raw, vjp) in enumerate(zip(REGISTRY[name].raw_vjps, REGISTRY[name].vjps, strict=True))
-        if raw is not vjp
-    ]
+    def all_at_once(p: Primitive) -> dict[str, Any]:
+        right = p.raw_vjp_all
+        assert right is not None
+        return {
+            "raw_vjp_all": lambda *args, **params: [mapped(c, lambda g: g * factor) for c in right(*args, **params)]
+        }
+
+    found = []
+    for name in names:
+        p = REGISTRY[name]
+        for k, (raw, vjp) in enumerate(zip(p.raw_vjps, p.vjps, strict=True)):
+            if raw is not vjp:
+                found.append(Mutant(name, f"raw form of argument {k} times {factor}", one(k)))
+        if p.raw_vjp_all is not p.vjp_all:
+            found.append(Mutant(name, f"raw form of all arguments times {factor}", all_at_once))
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -80,3 +80,26 @@ def test_a_raw_form_belongs_to_one_argument(position: int) -> None:
         assert calls == ["raw" if k == position else f"mathematics {k}" for k in range(3)]
     finally:
         del REGISTRY["sum_with_forms"]
+
+
+def test_one_vjp_of_all_arguments_has_a_raw_form_in_the_same_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    def all_of(form: str) -> Callable[..., list[Value]]:
+        def vjp_all(g: Value, y: Value, *args: Value, needs: tuple[bool, ...]) -> list[Value]:
+            calls.append(form)
+            return [g for _ in needs]
+
+        return vjp_all
+
+    primitive("sum_of_all", lambda a: a * 1.0, vjp_all=all_of("mathematics"))
+    p = REGISTRY["sum_of_all"]
+    calls.clear()
+    try:
+        assert called(p, create_graph=False) == called(p, create_graph=True) == ["mathematics"]
+        p.add_raw_form(None, all_of("raw"))
+        assert (called(p, create_graph=False), called(p, create_graph=True)) == (["raw"], ["mathematics"])
+        with monkeypatch.context() as patch:
+            patch.setattr(p, "vjp_all", all_of("other"))
+            assert called(p, create_graph=False) == called(p, create_graph=True) == ["other"]
+        assert (called(p, create_graph=False), called(p, create_graph=True)) == (["raw"], ["mathematics"])
+    finally:
+        del REGISTRY["sum_of_all"]

@@ -15,11 +15,11 @@ import numpy as np
 from ..backend import NUMBERS, array_module, class_name, is_array, on_gpu, tensor_type, to_device
 from ..errors import ArgumentTypeError, InplaceError, ShapeRuntimeError
 from ..tape.apply import primitive
-from ..tape.inplace.writes import Erased, check_memory, check_write, commit, stamped
+from ..tape.inplace.writes import check_memory, check_write, commit, stamped
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
 from ..tape.primitive import REGISTRY
-from ..tape.tensor import Tensor, as_array
+from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
 from .dtypes import cast, fitting
 from .elementwise import where
@@ -39,19 +39,16 @@ def _setitem_vjps(
     g: Value, y: Any, a: Any, v: Any, needs: Sequence[bool], index: Any, last: Array | None
 ) -> list[Value]:
     """The cotangents of the old values and of those written over them."""
-    of_v = None
-    if needs[1]:
-        of_v = g[index] if last is None else where(last, g[index], 0)
-        if not isinstance(g, Tensor):
-            of_v = as_array(of_v)
-            of_v = of_v.copy() if last is None else of_v
-        missing = len(v.shape) - of_v.ndim  # NumPy lets v have more axes, of size 1, than the place
-        of_v = sum_to(of_v, v.shape) if missing <= 0 else sum_to(of_v, v.shape[missing:]).reshape(v.shape)
-    if not needs[0]:
-        return [None, of_v]
-    if isinstance(g, Tensor):
-        return [assign(g, array_module(g._data).zeros((), g.dtype), index=index, last=None), of_v]
-    return [Erased(g, lambda total: total.__setitem__(index, 0)), of_v]
+    of_a = assign(g, 0, index=index, last=None) if needs[0] else None
+    return [of_a, written_vjp(g[index], v.shape, last) if needs[1] else None]
+
+
+def written_vjp(at_place: Value, shape: Shape, last: Array | None) -> Value:
+    """The cotangent of the values, of ``shape``, from that of the place that they were broadcast to."""
+    if last is not None:
+        at_place = where(last, at_place, 0)
+    missing = len(shape) - at_place.ndim  # NumPy lets the values have more axes, of size 1, than the place
+    return sum_to(at_place, shape) if missing <= 0 else sum_to(at_place, shape[missing:]).reshape(shape)
 
 
 assign = primitive("setitem", _replaced, vjp_all=_setitem_vjps, doc="``a`` with ``v`` in place of ``a[index]``.")

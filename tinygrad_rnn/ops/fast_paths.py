@@ -9,18 +9,21 @@ are small and the time is that of the launches, so there the number of launches 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 from weakref import ref
 
 import numpy as np
 
 from ..backend import on_gpu
+from ..tape.inplace.writes import Erased
 from ..tape.modes import state
 from ..tape.partial_gradient import Part
 from ..tape.primitive import REGISTRY, Vjp
+from ..tape.tensor import as_array
 from ..typing import Array, Shape
 from . import transcendental  # noqa: F401  (it declares softplus)
+from .assign import written_vjp
 from .cumulative import _cumsum
 from .dtypes import in_single
 from .elementwise import sigmoid, zeros_of
@@ -31,11 +34,14 @@ from .shape import sum_to
 ndarray, dot = np.ndarray, np.ndarray.dot
 multiply, subtract, where = np.multiply, np.subtract, np.where
 
-Form = TypeVar("Form", bound=Vjp)
+Form = TypeVar("Form", bound=Callable[..., Any])
 
 
-def raw_form(name: str, position: int = 0) -> Callable[[Form], Form]:
-    """Let unrecorded sweeps call the decorated function as the vjp of an argument of the primitive ``name``."""
+def raw_form(name: str, position: int | None = 0) -> Callable[[Form], Form]:
+    """Let unrecorded sweeps call the decorated function as the vjp of an argument of the primitive ``name``.
+
+    With None for the position, as the one function that gives the cotangents of all arguments.
+    """
 
     def register(form: Form) -> Form:
         REGISTRY[name].add_raw_form(position, form)
@@ -305,3 +311,16 @@ def _linear_bias(g: Array, y: Any, x: Any, weight: Any, bias: Any) -> Any:
     if isinstance(found, Part) or found.size < g.size:
         return found
     return found.copy()
+
+
+# writing to places ---------------------------------------------------------------------------------------------------
+
+
+@raw_form("setitem", None)
+def _setitem(g: Array, y: Any, a: Any, v: Any, needs: Sequence[bool], index: Any, last: Array | None) -> list[Any]:
+    """Zeros written into ``g`` where the sweep owns it: the way back of T writes to slices costs T slices."""
+    of_v = None
+    if needs[1]:
+        at_place = as_array(g[index])
+        of_v = written_vjp(at_place.copy() if last is None else at_place, v.shape, last)  # g may change below
+    return [Erased(g, lambda total: total.__setitem__(index, 0)) if needs[0] else None, of_v]

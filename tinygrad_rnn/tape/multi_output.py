@@ -100,7 +100,8 @@ def fused(
         found = iter(cotangents(seeds, wanted, record=True))
         return [next(found) if need else None for need in needs]
 
-    p = Primitive(name, forward, (), (), vjp_all=vjp, recorded_vjp_all=recorded_vjp, residual=True, gives_new=gives_new)
+    p = Primitive(name, forward, (), (), vjp_all=recorded_vjp, residual=True, gives_new=gives_new)
+    p.add_raw_form(None, vjp)
 
     def apply(*args: Any, **params: Any) -> tuple[Any, ...]:
         values: list[Any] = []

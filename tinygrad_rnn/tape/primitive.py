@@ -18,9 +18,10 @@ from typing import Any
 
 from ..typing import Value
 
-__all__ = ["REGISTRY", "Primitive", "Vjp"]
+__all__ = ["REGISTRY", "Primitive", "Vjp", "Vjps"]
 
 Vjp = Callable[..., Value]
+Vjps = Callable[..., Sequence[Value]]
 
 REGISTRY: dict[str, Primitive] = {}
 """Every primitive by name: what the property tests run over."""
@@ -33,11 +34,10 @@ class Primitive:
         name, backward_name: on the tape, and as PyTorch names the node.
         forward: on raw arrays.
         vjps: for each argument, or None where there is no gradient: mathematics, on arrays and Tensors alike.
-        raw_vjps: what a sweep that is not recorded calls, on arrays alone: the same functions, but for those that have
-            a faster form (``add_raw_form``).  Assigning ``vjps`` sets these too.
+        vjp_all: instead of ``vjps``, one function that gives the cotangents of all arguments.
+        raw_vjps, raw_vjp_all: what a sweep that is not recorded calls, on arrays alone: the same functions, but for
+            those that have a faster form (``add_raw_form``).  Assigning ``vjps`` or ``vjp_all`` sets these too.
         saves: for each vjp the values it reads, and ``saves_anything`` whether there are any.
-        vjp_all: instead of ``vjps``, one function that gives the cotangents of all arguments; ``recorded_vjp_all`` the
-            same for a sweep that is recorded.
         arity: 1 for those of one argument, 2 for those of two and no parameters, which the sweep calls without loops;
             with 0, for any other form, a node of an RNN step costs a third more.
         gives_new: the cotangents are arrays made for the purpose, each with memory of its own, which the sweep may keep
@@ -49,12 +49,13 @@ class Primitive:
     """
 
     __slots__ = (
-        *("_keeps", "_raw_forms", "_vjps", "apply", "arity", "backward_name", "forward", "gives_new", "name"),
-        *("raw_vjps", "recorded_vjp_all", "reshapes_only", "saves", "saves_anything", "view", "vjp_all"),
+        *("_keeps", "_raw_forms", "_vjp_all", "_vjps", "apply", "arity", "backward_name", "forward", "gives_new"),
+        *("name", "raw_vjp_all", "raw_vjps", "reshapes_only", "saves", "saves_anything", "view"),
     )
 
     apply: Callable[..., Any]
     raw_vjps: tuple[Vjp | None, ...]
+    raw_vjp_all: Vjps | None
 
     def __init__(
         self,
@@ -64,8 +65,7 @@ class Primitive:
         saves: tuple[str, ...],
         *,
         view: bool = False,
-        vjp_all: Callable[..., Sequence[Value]] | None = None,
-        recorded_vjp_all: Callable[..., Sequence[Value]] | None = None,
+        vjp_all: Vjps | None = None,
         residual: bool = False,
         listed: bool = True,
         arity: int = 0,
@@ -80,16 +80,14 @@ class Primitive:
         self.name = name
         self.backward_name = "".join(word.capitalize() for word in name.split("_")) + "Backward0"
         self.forward = forward
-        self._raw_forms: dict[Vjp, Vjp] = {}
-        self.vjps = vjps
+        self._raw_forms: dict[Callable[..., Any], Callable[..., Any]] = {}
+        self.vjps, self.vjp_all = vjps, vjp_all
         self.saves = saves
         self.saves_anything = residual or any(saves)
         self.view = view
         self.arity = arity
         self.gives_new = gives_new
         self.reshapes_only = reshapes_only
-        self.vjp_all = vjp_all
-        self.recorded_vjp_all = recorded_vjp_all or vjp_all
         self._keeps: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
         if not listed:
             return
@@ -106,12 +104,25 @@ class Primitive:
         self._vjps = vjps
         self.raw_vjps = tuple([vjp and self._raw_forms.get(vjp, vjp) for vjp in vjps])
 
-    def add_raw_form(self, position: int, form: Vjp) -> None:
-        """Let unrecorded sweeps call ``form`` in place of the vjp of this argument: the same numbers, but faster."""
-        vjp = self._vjps[position]
+    @property
+    def vjp_all(self) -> Vjps | None:
+        return self._vjp_all
+
+    @vjp_all.setter
+    def vjp_all(self, vjp_all: Vjps | None) -> None:
+        self._vjp_all = vjp_all
+        self.raw_vjp_all = vjp_all and self._raw_forms.get(vjp_all, vjp_all)
+
+    def add_raw_form(self, position: int | None, form: Callable[..., Any]) -> None:
+        """Let unrecorded sweeps call ``form`` for the same numbers, but faster.
+
+        Args:
+            position: of the argument whose vjp it stands for; None for ``vjp_all``.
+        """
+        vjp = self._vjp_all if position is None else self._vjps[position]
         assert vjp is not None
         self._raw_forms[vjp] = form  # by the vjp, not its position: it comes back with the vjp after an exchange
-        self.vjps = self._vjps
+        self.vjps, self.vjp_all = self._vjps, self._vjp_all
 
     def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
         """Which arguments, and whether the output, are saved if gradients of ``needs`` are wanted."""
@@ -122,10 +133,10 @@ class Primitive:
             self._keeps[needs] = found
         return found
 
-    def with_vjp_all(self, vjp_all: Callable[..., Sequence[Value]]) -> Primitive:
+    def with_vjp_all(self, vjp_all: Vjps) -> Primitive:
         """This primitive, but that ``vjp_all`` gives the cotangents of its arguments."""
         other = copy.copy(self)
-        other.vjp_all = other.recorded_vjp_all = vjp_all
+        other.vjp_all = vjp_all
         other.arity, other.gives_new, other.reshapes_only = 0, False, False
         return other
 

@@ -160,9 +160,8 @@ def contributions(node: Node, primitive: Primitive, g: Value, needs: tuple[bool,
     """
     args, ans = node_inputs(node, primitive) if record else (node.args, node.ans)
     assert args is not None
-    if primitive.vjp_all is not None:
-        vjp_all = primitive.recorded_vjp_all if record else primitive.vjp_all
-        assert vjp_all is not None
+    vjp_all = primitive.vjp_all if record else primitive.raw_vjp_all
+    if vjp_all is not None:
         return vjp_all(g, ans, *args, needs=needs, **node.params)
     return [
         vjp(g, ans, *args, **node.params) if need and vjp is not None else None

@@ -100,9 +100,14 @@ def _write_vjps(
     g: Value, y: Any, a: Any, value: Any, needs: Sequence[bool], view: Primitive, how: Params
 ) -> list[Value]:
     """The cotangents of the parent and of the value written to a view of it."""
-    if isinstance(g, Tensor):
-        rest = write(g, array_module(g._data).zeros((), g.dtype), view=view, how=how) if needs[0] else None
-        return [rest, view.apply(g, **how) if needs[1] else None]
+    rest = write(g, 0, view=view, how=how) if needs[0] else None
+    return [rest, view.apply(g, **how) if needs[1] else None]
+
+
+def _raw_write_vjps(
+    g: Array, y: Any, a: Any, value: Any, needs: Sequence[bool], view: Primitive, how: Params
+) -> list[Any]:
+    """The same with the zeros written into ``g``, where that may be: for T writes to slices, T slices."""
 
     def erase(total: Array) -> None:
         region(view, how, total)[...] = 0
@@ -118,6 +123,7 @@ forget = unary("forget", np.copy, lambda g, y, a: _zeros(g), doc="A value that n
 
 WRITE, FORGET = REGISTRY["view_write"], REGISTRY["forget"]
 WRITE.backward_name = "CopySlices"
+WRITE.add_raw_form(None, _raw_write_vjps)
 
 
 def _zeros(g: Value) -> Value:
