@@ -5,7 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ..tape.backward import backward, grad
+from ..tape.backward import backward
+from ..tape.grad import grad
 from ..tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from ..tape.observe.leaks import GrowingGraph
 from ..unknown_names import absent

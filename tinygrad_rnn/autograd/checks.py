@@ -15,7 +15,7 @@ from ..backend import array_module, to_device, to_numpy
 from ..backend.quiet import seeded
 from ..errors import ArgumentError, GraphError, ShapeRuntimeError, TinygradRnnError
 from ..source_line import warn_user
-from ..tape.backward import grad
+from ..tape.grad import grad
 from ..tape.tensor import Tensor, wrap
 from .diagnosis import GradcheckError, Jacobians, explain
 from .numeric import Problem, choose, differentiate, push_forward, to_host

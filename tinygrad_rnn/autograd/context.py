@@ -14,7 +14,7 @@ from ..errors import ArgumentTypeError, GraphError, InplaceError, ShapeRuntimeEr
 from ..tape.inplace.versions import type_name
 from ..tape.multi_output import outputs_of
 from ..tape.node import Leaf, Node, VersionCounter
-from ..tape.sweep import FREED
+from ..tape.refusals import FREED
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, DType, Shape
 

@@ -18,7 +18,7 @@ from typing import Any
 from ..backend import array_module
 from ..errors import ArgumentError, ArgumentTypeError, GraphError, ShapeRuntimeError
 from ..ops import reshape, stack
-from ..tape.backward import grad
+from ..tape.grad import grad
 from ..tape.modes import enable_grad
 from ..tape.multi_output import alias
 from ..tape.tensor import Tensor, wrap

@@ -19,7 +19,7 @@ from ..backend import to_device
 from ..backend.quiet import seeded
 from ..errors import TinygradRnnError
 from ..source_line import Line, user_line
-from ..tape.backward import grad
+from ..tape.grad import grad
 from ..tape.modes import Watcher, watched
 from ..tape.node import Leaf, Node
 from ..tape.primitive import Primitive

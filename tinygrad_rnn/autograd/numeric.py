@@ -22,7 +22,7 @@ import numpy as np
 from ..backend import array_module, to_numpy
 from ..backend.quiet import unreported
 from ..errors import ArgumentError, TinygradRnnError
-from ..tape.backward import grad
+from ..tape.grad import grad
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .nested import leaves

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..backend import to_device
 from ..backend.quiet import seeded, unreported
-from ..tape.backward import grad
+from ..tape.grad import grad
 from ..tape.tensor import Tensor, wrap
 from .numeric import Problem, to_host
 

@@ -14,8 +14,8 @@ from ..backend.gpu import cupy_access
 from ..backend.quiet import converted, unreported
 from ..errors import ArgumentError, ArgumentTypeError, DeviceError, ShapeRuntimeError
 from ..tape.modes import defaults, quietly
-from ..tape.tensor import Tensor, wrap
-from ..typing import Array, DType, Value
+from ..tape.tensor import Tensor, as_array, wrap
+from ..typing import Array, DType, Size, Value
 from .dtypes import common_type, fitting, number_type
 from .shape import sizes_of
 
@@ -168,6 +168,25 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     values = values.copy() if is_array(values) and not isinstance(values, np.generic) else np.array(values)
     place = chosen_device(device)
     return finish(values if place is None else to_device(values, place), requires_grad)
+
+
+def construct(self: Tensor, *args: Any) -> None:
+    """PyTorch's legacy constructor: ``Tensor(2, 3)`` has that shape, ``Tensor([1, 2])`` those values, in float32.
+
+    An array of float32 is wrapped as it is, sharing memory; another is converted to float32.
+    """
+    if len(args) == 1 and is_array(args[0]):
+        check_numbers(args[0].dtype)
+        self._data = as_array(args[0]).astype(np.float32, copy=False)
+    elif len(args) == 1 and isinstance(args[0], Size):
+        self._data = np.empty(args[0], np.float32)
+    elif all(isinstance(a, (int, np.integer)) for a in args):
+        self._data = np.empty(args or 0, np.float32)
+    elif len(args) == 1:
+        self._data = unreported(np.array)(args[0], np.float32)
+    else:
+        raise ArgumentTypeError("Tensor(): expected sizes, a sequence of values, or one array")
+    self._node = self._versions = None
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:

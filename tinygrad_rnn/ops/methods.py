@@ -7,10 +7,11 @@ right.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..errors import ArgumentRuntimeError, ArgumentTypeError, GraphError
+from ..tape.backward import tensor_backward
 from ..tape.hooks import tensor_hooks
 from ..tape.modes import state
 from ..tape.tensor import Tensor
@@ -102,35 +103,6 @@ def _repeats(self: Tensor, other: Any) -> Any:
 
 
 # what is loaded at the first call ---------------------------------------------------------------------------------
-
-
-def backward(
-    self: Tensor,
-    gradient: Any = None,
-    retain_graph: bool | None = None,
-    create_graph: bool = False,
-    inputs: Tensor | Sequence[Tensor] | None = None,
-) -> None:
-    """Add the gradient of this tensor with respect to every leaf to the leaf's ``.grad``.
-
-    Args:
-        gradient: the cotangent to start with, of this tensor's shape; may be left out for one entry (then 1).
-        retain_graph: keep saved values, so that the graph can be swept again; by default as ``create_graph``.
-        create_graph: record the sweep itself, so that the gradients can be differentiated.
-        inputs: accumulate into these tensors only.
-
-    Raises:
-        GraphError: nothing was recorded, ``gradient`` is missing or of a wrong shape, or the graph was freed.
-
-    >>> import tinygrad_rnn as tg
-    >>> w = tg.tensor(3.0, requires_grad=True)
-    >>> (w * w).backward()
-    >>> w.grad
-    tensor(6.)
-    """
-    from ..tape.backward import backward
-
-    backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 
 
 def _repr(self: Tensor) -> str:
@@ -236,7 +208,7 @@ METHODS: dict[str, Any] = {
     "__dlpack_device__": dlpack.dlpack_device,
     "__repr__": _repr,
     "__format__": _format,
-    "backward": backward,
+    "backward": tensor_backward,
     **tensor_hooks.METHODS,
 }
 
@@ -251,4 +223,4 @@ def bind(table: dict[str, Any]) -> None:
 
 
 bind(METHODS)
-bind(host_values.METHODS)
+bind(host_values.METHODS | {"__init__": creation.construct})

@@ -61,7 +61,8 @@ def sum_over(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = N
         return narrowed(_sum(cast(a, dtype=chosen), axes=axes_of(dim, x.ndim), keepdims=keepdim), chosen)
     if x.dtype.kind in "biu" and x.dtype.itemsize < 8:
         a = cast(a, dtype="int64")
-    return _sum(a, axes=axes_of(dim, x.ndim), keepdims=keepdim)
+    axes = tuple(range(x.ndim)) if dim is None else axes_of(dim, x.ndim)
+    return _sum(a, axes=axes, keepdims=keepdim)
 
 
 def narrowed(y: Value, dtype: np.dtype[Any]) -> Value:

@@ -13,11 +13,11 @@ from typing import Any
 
 from ..typing import Array, Params, Value
 from .apply import named, primitive
+from .grad import cotangents
 from .modes import quietly, state
 from .node import Leaf, Node
 from .partial_gradient import Part
 from .primitive import Primitive
-from .sweep import cotangents
 from .tensor import Tensor, as_array, wrap
 
 __all__ = ["fused", "outputs_of"]

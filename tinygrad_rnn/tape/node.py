@@ -23,7 +23,7 @@ from typing import Any
 from ..typing import Array, DType, Params, Shape, Value
 from .primitive import Primitive
 
-__all__ = ["Leaf", "Node", "VersionCounter", "now", "writes"]
+__all__ = ["Leaf", "Node", "VersionCounter", "now"]
 
 now: Callable[[], int] = itertools.count(1).__next__
 """The next tick of the one counter, for recorded operations and writes in place alike."""
@@ -35,23 +35,11 @@ class VersionCounter:
     Class attributes until the first write: most counters are made with a tensor and stay at 0.
     """
 
-    count = 0
-    """The number of writes: PyTorch's ``_version``."""
-    stamp = 0
-    """The tick of the last write.  A saved value can be stale only if this is greater than its node's index."""
-    log: Any = None
-    """Which entries were written when, kept by ``inplace/versions.py``."""
-    views: dict[weakref.ref[Any], None] | None = None
-    """The living views in order of creation, kept by ``inplace/views.py``; the dead strike themselves out."""
-
-
-class Writes:
-    """When any tensor was last written in place: nodes recorded later than ``latest`` need no check."""
-
-    latest = 0
-
-
-writes = Writes()
+    latest = 0  # of the class: the tick of the last write to any memory.  Nodes recorded later need no check
+    stamp = 0  # the tick of the last write to this memory: a value saved before it may be stale
+    count = 0  # the number of writes, PyTorch's ``_version``
+    log: Any = None  # which entries were written when: see ``inplace/versions.py``
+    views: dict[weakref.ref[Any], None] | None = None  # the living ones: see ``inplace/views.py``
 
 
 class Leaf:

@@ -19,27 +19,19 @@ from collections.abc import Callable, Iterable, Sequence
 from heapq import heappop
 
 from ..backend.quiet import QUIET, numpy_errors
-from ..errors import GraphError
 from ..typing import Value
+from . import refusals
 from .modes import Watcher, state
-from .node import Leaf, Node, writes
+from .node import Leaf, Node, VersionCounter
 from .primitive import Primitive
-from .sums import Parts, Totals, adding_arrays, adding_tensors
-from .tensor import wrap
+from .recorded_sums import Parts, adding_tensors, node_inputs
+from .sums import Totals, adding_arrays
 
-__all__ = ["FREED", "Seeds", "contributions", "cotangents", "sweep"]
+__all__ = ["Seeds", "contributions", "sweep"]
 
 AnyNode = Leaf | Node
 Seeds = Iterable[tuple[AnyNode, Value]]
 OnResult = Callable[[AnyNode, Value, bool], None]
-
-FREED = (
-    "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
-    "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
-    "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
-    "saved tensors after calling backward. A state carried over from the step before brings that step's graph along: "
-    "h = h.detach()."
-)
 
 
 def sweep(
@@ -102,7 +94,7 @@ def _visit(
     if wanted is not None:
         seeds, goals = list(seeds), {node.index for node in wanted}
         on_way = _on_the_way([node for node, _ in seeds], goals)
-    alone = not record and not watchers  # nobody else sees the arrays that vjps give
+    alone = not record and not watchers  # the arrays that vjps give are seen here only
     simple = alone and wanted is None
     for node, g in seeds:
         add(node, g, False)
@@ -124,8 +116,8 @@ def _visit(
             continue  # no goal lies beyond: its vjps are not run, and its saved values may be gone
         primitive, args, parents = node.primitive, node.args, node.parents
         if args is None:
-            raise _freed(node)
-        if index < writes.latest:
+            raise refusals.freed(node)
+        if index < VersionCounter.latest:
             node.check_saved()
         arity = primitive.arity if simple else 0
         # Arity 2 and 1 are the third case with its loop unrolled: without them an update of a loop over small
@@ -154,10 +146,7 @@ def _visit(
 
 
 def contributions(node: Node, primitive: Primitive, g: Value, needs: tuple[bool, ...], record: bool) -> Sequence[Value]:
-    """What the vjps of ``primitive`` give to each parent of ``node``; None where it is not needed.
-
-    ``primitive`` is the node's own or, below what stands in for that, its original.
-    """
+    """What the vjps of ``primitive``, the node's own or its original below a hook, give to each parent, if needed."""
     args, ans = node_inputs(node, primitive) if record else (node.args, node.ans)
     assert args is not None
     vjp_all = primitive.vjp_all if record else primitive.raw_vjp_all
@@ -167,33 +156,6 @@ def contributions(node: Node, primitive: Primitive, g: Value, needs: tuple[bool,
         vjp(g, ans, *args, **node.params) if need and vjp is not None else None
         for vjp, need in zip(primitive.vjps if record else primitive.raw_vjps, needs, strict=False)
     ]
-
-
-def cotangents(seeds: Seeds, wanted: Sequence[AnyNode], *, keep: bool = True, record: bool = False) -> list[Value]:
-    """The total cotangent of each ``wanted`` node, None where no seed reaches it.  Nothing is accumulated."""
-    found: dict[int, Value] = {}
-
-    def on_result(node: AnyNode, total: Value, is_new: bool) -> None:
-        found[node.index] = total
-
-    sweep(seeds, on_result, keep=keep, record=record, wanted=wanted)
-    return [found.get(node.index) for node in wanted]
-
-
-def node_inputs(node: Node, primitive: Primitive) -> tuple[Sequence[Value], Value]:
-    """The saved arguments and output of a node as Tensors with their history, for a vjp that is recorded."""
-    assert node.args is not None
-    args = list(node.args)
-    for position, (value, parent) in enumerate(zip(args, node.parents, strict=True)):
-        versions = node.versions[position] if node.versions else None
-        if value is not parent and (parent is not None or versions is not None):
-            args[position] = t = wrap(value, parent)
-            t._versions = versions
-    ans = node.ans
-    if ans is not None and primitive.vjp_all is None:
-        ans = wrap(ans, node)
-        ans._versions = node.versions[-1]
-    return args, ans
 
 
 def _on_the_way(starts: Sequence[AnyNode], goals: set[int]) -> set[int]:
@@ -206,16 +168,9 @@ def _on_the_way(starts: Sequence[AnyNode], goals: set[int]) -> set[int]:
             reached[node.index] = node
             if isinstance(node, Node):
                 stack.extend([parent for parent in node.parents if parent is not None])
-    on_way = set()
+    on_way = set(goals)
     for index in sorted(reached):
         node = reached[index]
-        if index in goals or (
-            isinstance(node, Node) and any(p is not None and p.index in on_way for p in node.parents)
-        ):
+        if isinstance(node, Node) and any(p is not None and p.index in on_way for p in node.parents):
             on_way.add(index)
     return on_way
-
-
-def _freed(node: Node) -> GraphError:
-    when = f"at {node.info}" if node.info else f"as number {node.index}"
-    return GraphError(f"{FREED} ({node.name()}, recorded {when})")

@@ -28,7 +28,7 @@ from ..autograd.one_sided import slopes
 from ..backend import is_array, to_device
 from ..errors import ArgumentError, DtypeError
 from ..source_line import user_line
-from ..tape.backward import grad
+from ..tape.grad import grad
 from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor, wrap
 from .close import CheckFailed

@@ -19,7 +19,7 @@ from ..autograd.numeric import Problem, as_tuple, place, push_forward, to_host
 from ..autograd.obstacles import obstacle
 from ..backend import array_module, is_array, to_device, to_numpy
 from ..errors import ArgumentError
-from ..tape.backward import grad
+from ..tape.grad import grad
 from ..tape.tensor import Tensor, wrap
 from .close import CheckFailed
 

@@ -142,7 +142,7 @@ class PackedSequence(_Fields):
 
     @property
     def is_cuda(self) -> bool:
-        return self.data.is_cuda
+        return bool(self.data.is_cuda)
 
 
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:

@@ -20,11 +20,11 @@ import numpy as np
 
 from ...errors import DtypeError
 from ...typing import Array, Params
-from .. import apply
+from .. import apply, refusals
 from ..modes import state
 from ..node import Leaf, Node
 from ..primitive import Primitive
-from ..tensor import Tensor, as_array, check_differentiable, wrap
+from ..tensor import Tensor, as_array, wrap
 from .versions import overlap
 
 __all__ = ["ancestry", "become_view", "derive", "leave_family", "region", "shown", "unlock", "viewer"]
@@ -71,7 +71,7 @@ def _set_data(self: Tensor, value: Tensor) -> None:
                 "data set to a tensor that requires gradients must be floating point or complex dtype, and this "
                 f"one is {value.dtype}. Switch them off first: requires_grad_(False)"
             )
-        check_differentiable(value._data.dtype)
+        raise refusals.not_differentiable(value._data.dtype)
     leave_family(self)
     self._data, self._versions = value._data, value._own_versions()
     if isinstance(self._node, Leaf):

@@ -100,8 +100,8 @@ def _write_vjps(
     g: Value, y: Any, a: Any, value: Any, needs: Sequence[bool], view: Primitive, how: Params
 ) -> list[Value]:
     """The cotangents of the parent and of the value written to a view of it."""
-    rest = write(g, 0, view=view, how=how) if needs[0] else None
-    return [rest, view.apply(g, **how) if needs[1] else None]
+    of_parent, of_value = needs
+    return [write(g, 0, view=view, how=how) if of_parent else None, view.apply(g, **how) if of_value else None]
 
 
 def _raw_write_vjps(

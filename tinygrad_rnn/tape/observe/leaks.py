@@ -17,14 +17,14 @@ retained.
 
 from __future__ import annotations
 
-import threading
 import weakref
+from _thread import _local as local  # without the rest of threading, which takes 0.5 ms to load
 from collections import deque
 
 from ...source_line import warn_user
 from ..node import Leaf, Node, now
 
-__all__ = ["GrowingGraph", "note_backward", "note_loss"]
+__all__ = ["EVERY", "GrowingGraph", "note_backward", "note_loss", "note_retained", "past"]
 
 EVERY = 8  # one call in so many is looked at
 KEPT = 16  # if the graphs of so many of these in a row are alive, somebody keeps them
@@ -34,16 +34,24 @@ SWEPT = 32  # graphs that are retained are counted at every so many calls
 
 
 class GrowingGraph(UserWarning):
-    """A graph that nobody lets go of."""
+    """A graph that is never let go."""
 
 
-class _Past(threading.local):
+class _Past(local):
+    """What happened in this thread.
+
+    Attributes:
+        calls: of ``backward`` that free their graph; ``backward`` itself counts them.
+    """
+
     def __init__(self) -> None:
         self.inside: deque[weakref.ref[Node]] = deque(maxlen=KEPT)
         self.losses: deque[weakref.ref[Node]] = deque(maxlen=UNSWEPT)
         self.computed = 0
+        self.computed_at = 0
         self.calls = 0
         self.retained = 0
+        self.retained_at = 0
         self.tick = 0
         self.begin = 0
         self.size = 0
@@ -53,18 +61,8 @@ class _Past(threading.local):
 past = _Past()
 
 
-def note_backward(node: Leaf | Node, keep: bool) -> None:
-    """``backward`` is about to start from ``node``; ``keep`` says that it frees nothing."""
-    past.computed = 0  # the losses up to now will have left the queue when it is full again
-    if isinstance(node, Leaf):
-        return
-    if keep:
-        _note_retained(node)
-        return
-    past.retained = 0
-    past.calls += 1
-    if past.calls % EVERY:
-        return
+def note_backward(node: Node) -> None:
+    """``backward`` is about to start from ``node``: called once in ``EVERY`` calls that free their graph."""
     past.inside.append(weakref.ref(_a_little_inside(node)))
     if past.calls % (EVERY * KEPT) or "kept" in past.warned:
         return
@@ -81,6 +79,8 @@ def note_loss(node: Leaf | Node | None) -> None:
     """A loss was computed at ``node`` (None: unrecorded), which may or may not be swept some day."""
     if not isinstance(node, Node):
         return
+    if past.computed_at != past.calls:
+        past.computed, past.computed_at = 0, past.calls  # those before will have left the queue when it is full again
     past.computed += 1
     if past.computed % EVERY:
         return
@@ -120,8 +120,11 @@ def _a_little_inside(node: Node) -> Node:
     return node
 
 
-def _note_retained(node: Node) -> None:
+def note_retained(node: Node) -> None:
     """Of many sweeps in a row that retain their graphs: do these have more and more nodes made since the first?"""
+    past.computed = 0
+    if past.retained_at != past.calls:
+        past.retained, past.retained_at = 0, past.calls
     made_before = node.index < past.tick
     past.tick = now()
     if made_before:  # not a new step, but another part of what was there

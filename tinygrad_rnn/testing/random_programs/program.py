@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from ...autograd.localise import first_wrong
 from ...autograd.numeric import Problem, to_host
-from ...tape.backward import grad
+from ...tape.grad import grad
 from ...tape.primitive import REGISTRY
 from ...tape.tensor import Tensor, wrap
 from ..close import CheckFailed
