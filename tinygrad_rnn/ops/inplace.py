@@ -26,7 +26,7 @@ from ..typing import Array
 from . import assign
 from .dtypes import cast
 
-__all__ = ["in_place", "methods"]
+__all__ = ["applied", "in_place", "methods"]
 
 OPERATORS = "add sub mul truediv floordiv mod pow and or xor lshift rshift".split()
 """The operators with augmented assignment.  There is no ``@=``: the shape would have to change."""
@@ -73,6 +73,27 @@ def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
     plain = name.strip("_")
     method.__doc__ = f"In-place form of ``{plain}``: the result is written into the memory of this tensor."
     return method
+
+
+def applied(name: str, function: Callable[..., Any], input: Tensor, inplace: bool, **options: Any) -> Tensor:
+    """``function(input)``, or ``input`` turned into it.
+
+    Args:
+        name: of the function, for messages.
+        options: passed on.
+
+    Raises:
+        InplaceError: in place, on a leaf that requires grad.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.tensor([-1.0, 2.0])
+    >>> applied("relu", tg.relu, x, inplace=True) is x, x.tolist()
+    (True, [0.0, 2.0])
+    """
+    if inplace:
+        return in_place(f"{name}_", function)(input, **options)
+    result: Tensor = function(input, **options)
+    return result
 
 
 def _plain(name: str, ufunc: np.ufunc, general: Callable[..., Any]) -> Callable[..., Any]:

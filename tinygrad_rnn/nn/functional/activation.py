@@ -1,6 +1,6 @@
 """Activation functions, entry by entry, with the subgradients that PyTorch takes at kinks.
 
-``inplace=True`` turns the input tensor itself into the result (see ``inplace.py``).
+``inplace=True`` turns the input tensor itself into the result.
 """
 
 from __future__ import annotations
@@ -11,18 +11,17 @@ import numpy as np
 
 from ... import ops
 from ...backend import not_implemented, only, scalar_name
-from ...errors import ArgumentError, DtypeError, ShapeRuntimeError, UnsupportedDtype
+from ...errors import ArgumentError, ArgumentRuntimeError, DtypeError, ShapeRuntimeError, UnsupportedDtype
 from ...ops import exp, sigmoid, tanh, where
 from ...ops.dtypes import in_single
 from ...ops.elementwise import constant_in, zeros_of
+from ...ops.inplace import applied
 from ...ops.shape import sum_to
 from ...tape.apply import primitive, unary
 from ...tape.tensor import Tensor
 from ...typing import Array, Value
-from .errors import OptionError
-from .inplace import applied
 
-__all__ = ["celu", "elu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_sigmoid"]
+__all__ = ["celu", "elu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu"]
 __all__ += ["logsigmoid", "mish", "prelu", "relu", "relu6", "relu_", "selu", "sigmoid", "silu", "softplus"]
 __all__ += ["softshrink", "softsign", "tanh", "tanhshrink", "threshold"]
 
@@ -161,7 +160,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
 
     Raises:
         DtypeError: the two have different types.
-        OptionError: neither 1 nor as many weights as channels.
+        ArgumentRuntimeError: neither 1 nor as many weights as channels.
     """
     if input._data.dtype != weight._data.dtype:
         raise DtypeError(
@@ -170,7 +169,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     if weight.numel() != 1:
         channels = input.shape[1] if input.ndim > 1 else 1
         if weight.numel() != channels:
-            raise OptionError(
+            raise ArgumentRuntimeError(
                 "Mismatch of parameter numbers and input channel size. "
                 f"Found parameter numbers = {weight.numel()} and channel size = {channels}."
             )
@@ -188,10 +187,10 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
     """x where x > 0, else alpha (e**(x/alpha) - 1).
 
     Raises:
-        OptionError: alpha = 0.
+        ArgumentRuntimeError: alpha = 0.
     """
     if alpha == 0:
-        raise OptionError("ZeroDivisionError: alpha cannot be 0 for CELU")
+        raise ArgumentRuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
     return applied("celu", _elu_primitive, input, inplace, alpha=alpha, scale=1.0, rate=1.0 / alpha)
 
 
@@ -290,10 +289,10 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
     """x moved towards 0 by lambd, and 0 if it would get there.
 
     Raises:
-        OptionError: lambd < 0.
+        ArgumentRuntimeError: lambd < 0.
     """
     if lambd < 0:
-        raise OptionError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
+        raise ArgumentRuntimeError(f"lambda must be greater or equal to 0, but found to be {lambd}.")
     result: Tensor = _softshrink(input, width=lambd)
     return result
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...backend import not_implemented, scalar_name
 from ...backend.quiet import unreported
-from ...errors import ArgumentError, DtypeError
+from ...errors import ArgumentError, ArgumentRuntimeError, DtypeError
 from ...ops import exp, log, maximum, where
 from ...ops.dtypes import in_single
 from ...source_line import warn_user
@@ -14,7 +14,6 @@ from ...tape.apply import primitive
 from ...tape.tensor import Tensor
 from ...typing import Array
 from .activation import log_sigmoid
-from .errors import OptionError
 from .reduction import reduced, reduction_name
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div"]
@@ -58,7 +57,7 @@ def binary_cross_entropy(
 
     Raises:
         ArgumentError: shapes differ, or an unknown reduction.
-        OptionError: an entry outside [0, 1].
+        ArgumentRuntimeError: an entry outside [0, 1].
         DtypeError: dtypes differ.
 
     >>> import tinygrad_rnn as tg
@@ -79,7 +78,7 @@ def binary_cross_entropy(
         )
     for name, t in (("input", input), ("target", target)):
         if not bool(((t._data >= 0) & (t._data <= 1)).all()):
-            raise OptionError(
+            raise ArgumentRuntimeError(
                 f"all elements of {name} should be between 0 and 1. For logits use binary_cross_entropy_with_logits"
             )
     result: Tensor = _of_probabilities(input, target, weight, reduction)

@@ -18,7 +18,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...backend import array_module, not_implemented, on_gpu, scalar_name
-from ...errors import ArgumentError, ArgumentTypeError, DtypeError, IndexOutOfRange, ShapeRuntimeError
+from ...errors import (
+    ArgumentError,
+    ArgumentRuntimeError,
+    ArgumentTypeError,
+    DtypeError,
+    IndexOutOfRange,
+    ShapeRuntimeError,
+)
 from ...kernels.cuda_elementwise.cross_entropy import Likelihood, likelihood
 from ...ops import log_softmax, where
 from ...ops import sum as total
@@ -28,7 +35,6 @@ from ...tape.multi_output import fused
 from ...tape.observe.leaks import note_loss
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array, Value
-from .errors import OptionError
 from .reduction import reduction_name
 
 __all__ = ["cross_entropy", "nll_loss"]
@@ -304,7 +310,7 @@ def cross_entropy(
         ArgumentError: the batch sizes differ, or an unknown reduction.
         ShapeRuntimeError: other sizes do not fit.
         DtypeError: the target is neither int64 nor uint8, or the probabilities are not floating.
-        OptionError: ``label_smoothing`` outside [0, 1], or ``ignore_index`` with probabilities.
+        ArgumentRuntimeError: ``label_smoothing`` outside [0, 1], or ``ignore_index`` with probabilities.
 
     Source for smoothing: C. Szegedy et al., "Rethinking the Inception architecture" (2015), section 7.
 
@@ -321,7 +327,7 @@ def cross_entropy(
             f"cross_entropy_loss(): argument 'target' (position 2) must be Tensor, not {type(target).__name__}"
         )
     if not 0.0 <= label_smoothing <= 1.0:
-        raise OptionError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
+        raise ArgumentRuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if input.dtype.kind != "f":
         raise not_implemented("cross_entropy", input.dtype, "convert it, x.float()")
     if input.shape == target.shape:
@@ -332,7 +338,7 @@ def cross_entropy(
                 "A target of the input's shape holds probabilities; class numbers have no class axis"
             )
         if ignore_index >= 0:
-            raise OptionError("ignore_index is not supported for floating point target")
+            raise ArgumentRuntimeError("ignore_index is not supported for floating point target")
         return _soft(input, target, weight, reduction, label_smoothing)
     case: _Case | _Target
     if weight is None and label_smoothing == 0 and on_gpu(input._data):

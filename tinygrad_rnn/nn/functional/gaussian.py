@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 
 from ...backend import not_implemented, only
+from ...errors import ArgumentRuntimeError
 from ...ops import exp, tanh
 from ...ops.dtypes import in_single
 from ...tape.apply import unary
 from ...typing import Array, Value
-from .errors import OptionError
 
-__all__ = ["erf", "gelu"]
+__all__ = ["gelu"]
 
 NEAR = (
     (
@@ -130,12 +130,12 @@ def gelu(input: Value, approximate: str = "none") -> Any:
         approximate: "none" or "tanh".
 
     Raises:
-        OptionError: another name.
+        ArgumentRuntimeError: another name.
     """
     if approximate == "none":
         return _gelu(input)
     if approximate != "tanh":
-        raise OptionError(f"approximate argument must be either none or tanh, got {approximate!r}")
+        raise ArgumentRuntimeError(f"approximate argument must be either none or tanh, got {approximate!r}")
     if input.dtype.kind != "f":
         raise not_implemented("GeluKernelImpl", input.dtype)
     return _gelu_by_tanh(input)

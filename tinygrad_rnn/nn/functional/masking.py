@@ -8,9 +8,9 @@ from ...backend import scalar_name
 from ...backend.random.draws import Generator
 from ...backend.random.inplace import dropout_like
 from ...errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeRuntimeError
+from ...ops.inplace import applied
 from ...tape.apply import primitive
 from ...tape.tensor import Tensor
-from .inplace import applied
 
 __all__ = ["dropout", "dropout1d"]
 

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from ...backend import only
-from ...errors import ArgumentError
+from ...errors import ArgumentError, ArgumentRuntimeError
 from ...ops import absolute
 from ...ops.dtypes import in_single
 from ...ops.rounding import _clamp_number
 from ...tape.apply import primitive, unary
 from ...tape.tensor import Tensor
 from ...typing import Array, Value
-from .errors import OptionError
 from .reduction import reduced, reduction_name, same_size_warning
 
 __all__ = ["huber_loss", "l1_loss", "mse_loss", "smooth_l1_loss"]
@@ -124,14 +123,14 @@ def smooth_l1_loss(
     """With d = |x - t|: d**2 / (2 beta) where d < beta, else d - beta/2.
 
     Raises:
-        OptionError: beta < 0.
+        ArgumentRuntimeError: beta < 0.
 
     Source: R. Girshick, "Fast R-CNN" (2015), equation 3, for beta = 1.
     """
     same_size_warning(input, target)
     reduction = reduction_name(reduction, size_average, reduce)
     if beta < 0:
-        raise OptionError(f"smooth_l1_loss does not support negative values for beta. Got {beta}")
+        raise ArgumentRuntimeError(f"smooth_l1_loss does not support negative values for beta. Got {beta}")
     d = input - target
     return reduced(absolute(d) if beta == 0 else _smooth_l1_of(d, beta=beta), reduction)
 
@@ -146,13 +145,13 @@ def huber_loss(
     """With d = |x - t|: d**2 / 2 where d <= delta, else delta (d - delta/2).
 
     Raises:
-        OptionError: delta <= 0.
+        ArgumentRuntimeError: delta <= 0.
 
     Source: P. Huber, "Robust estimation of a location parameter" (1964), section 4.
     """
     same_size_warning(input, target)
     reduction = reduction_name(reduction)
     if delta <= 0:
-        raise OptionError(f"huber_loss does not support non-positive values for delta. Got {delta}")
+        raise ArgumentRuntimeError(f"huber_loss does not support non-positive values for delta. Got {delta}")
     loss: Tensor = _huber_entries(input, target, delta)
     return reduced(loss, reduction) if weight is None else _weighted(loss, input, weight, reduction, False)

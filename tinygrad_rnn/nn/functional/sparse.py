@@ -7,13 +7,24 @@ import numpy as np
 from ... import ops
 from ...backend import array_module, tensor_type
 from ...backend.quiet import unreported
-from ...errors import ArgumentError, DtypeError, IndexOutOfRange, ShapeRuntimeError
+from ...errors import (
+    ArgumentError,
+    ArgumentRuntimeError,
+    DtypeError,
+    IndexOutOfRange,
+    ShapeRuntimeError,
+    TinygradRnnError,
+)
 from ...tape.apply import primitive
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array
-from .errors import OptionError, PaddingIndexError
 
 __all__ = ["embedding", "embedding_bag", "one_hot"]
+
+
+class PaddingIndexError(TinygradRnnError, AssertionError):
+    """A ``padding_idx`` outside the table, where PyTorch raises AssertionError."""
+
 
 _gradient_scaled = primitive(
     "scale_gradient",
@@ -196,7 +207,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
 
     Raises:
         DtypeError: not int64.
-        OptionError: a negative number, or one that is not less than ``num_classes``.
+        ArgumentRuntimeError: a negative number, or one that is not less than ``num_classes``.
 
     >>> import tinygrad_rnn as tg
     >>> one_hot(tg.tensor([2, 0])).tolist()
@@ -209,12 +220,14 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     numbers = tensor._data
     if numbers.size == 0:
         if num_classes <= 0:
-            raise OptionError("Can not infer total number of classes from empty tensor.")
+            raise ArgumentRuntimeError("Can not infer total number of classes from empty tensor.")
     elif int(numbers.min()) < 0:
-        raise OptionError(f"Class values must be non-negative, got {int(numbers.min())}.")
+        raise ArgumentRuntimeError(f"Class values must be non-negative, got {int(numbers.min())}.")
     elif num_classes == -1:
         num_classes = int(numbers.max()) + 1
     elif int(numbers.max()) >= num_classes:
-        raise OptionError(f"Class values must be smaller than num_classes: {int(numbers.max())} and {num_classes}.")
+        raise ArgumentRuntimeError(
+            f"Class values must be smaller than num_classes: {int(numbers.max())} and {num_classes}."
+        )
     xp = array_module(numbers)
     return wrap((numbers[..., None] == xp.arange(num_classes)).astype(np.int64))

@@ -378,6 +378,7 @@ def _trailing_mismatch(k: int, first: Sequence[int], other: Sequence[int]) -> st
         "the first axis may differ"
     )
 
+
 arguments.declare("nn.utils.rnn", signatures.SEQUENCES)
 globals().update(arguments.guarded({name: globals()[name] for name in __all__}, "nn.utils.rnn"))
 
