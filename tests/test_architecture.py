@@ -1,4 +1,4 @@
-"""docs/architecture.md compared with the package: its floors, rooms and answers, and the ways that it describes."""
+"""docs/architecture.md compared with the package: its layers, packages and answers, and the ways that it describes."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def visited(call: Callable[[], Any]) -> list[str]:
 # what is where -------------------------------------------------------------------------------------------------------
 
 
-def test_floors_are_those_that_are_enforced() -> None:
-    floors: dict[str, int] = {}
-    for number, names, *_ in rows("Floors"):
-        floors |= dict.fromkeys(re.findall(r"`(\w+)`", names), int(number))
-    assert floors == LAYERS
+def test_layers_are_those_that_are_enforced() -> None:
+    layers: dict[str, int] = {}
+    for number, names, *_ in rows("Import layers"):
+        layers |= dict.fromkeys(re.findall(r"`(\w+)`", names), int(number))
+    assert layers == LAYERS
 
 
 def test_every_folder_is_named() -> None:

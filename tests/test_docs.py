@@ -44,12 +44,12 @@ def test_examples_print_what_the_page_says(page: pathlib.Path) -> None:
     namespace: dict[str, object] = {"__name__": "__main__"}
     ran = 0
     release_memory()  # a page measures memory; what other tests have left would be used without being counted
-    for block in markdown.programs(page.read_text(encoding="utf-8")):
+    for line, block in markdown.programs(page.read_text(encoding="utf-8")):
         if not re.search(r"^>>> ", block, re.MULTILINE):
-            exec(compile(block, page.name, "exec"), namespace)
+            exec(compile("\n" * line + block, str(page), "exec"), namespace)  # tracebacks show lines of the page
             ran += 1
             continue
-        test = doctest.DocTestParser().get_doctest(block, namespace, page.name, str(page), 0)
+        test = doctest.DocTestParser().get_doctest(block, namespace, page.name, str(page), line)
         runner = doctest.DocTestRunner(optionflags=FLAGS)
         report: list[str] = []
         runner.run(test, out=report.append, clear_globs=False)

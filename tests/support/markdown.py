@@ -28,11 +28,12 @@ class Quote(NamedTuple):
     text: str
 
 
-def programs(text: str) -> Iterator[str]:
-    """The blocks that run, in order: those of Python that quote nothing."""
-    for path, _, language, block in FENCE.findall(text):
-        if language == "python" and not path:
-            yield block
+def programs(text: str) -> Iterator[tuple[int, str]]:
+    """The blocks that run, in order, each with the number of lines before it: those of Python that quote nothing."""
+    for found in FENCE.finditer(text):
+        path, _, language, block = found.groups()
+        if language == "python" and path is None:
+            yield text.count("\n", 0, found.start(4)), block
 
 
 def quotes(text: str) -> Iterator[Quote]:
