@@ -10,8 +10,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+from ..backend import tensor_type
 from ..errors import ArgumentTypeError, GraphError, InplaceError, ShapeRuntimeError
-from ..tape.inplace.versions import type_name
 from ..tape.multi_output import outputs_of
 from ..tape.node import Leaf, Node, VersionCounter
 from ..tape.refusals import FREED
@@ -67,7 +67,7 @@ class Saved:
         if self.versions.count != self.version:
             raise InplaceError(
                 "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                f"[{type_name(self.data)} {list(self.data.shape)}], which is {self.what}, is at version "
+                f"[{tensor_type(self.data.dtype)} {list(self.data.shape)}], which is {self.what}, is at version "
                 f"{self.versions.count}; expected version {self.version} instead. Hint: write to a copy (x.clone()) or "
                 "use the out-of-place form; autograd.detect_anomaly() shows the line that recorded the operation."
             )

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import dtype
+from ..backend import dtype, scalar_name
 from ..errors import ArgumentTypeError
 from ..ops import tensor, zeros
 from ..tape.tensor import Tensor
@@ -51,20 +51,21 @@ class _Legacy(type):
         return made
 
 
-def _constructor(name: str, of: type[np.generic]) -> Any:
-    doc = f"Tensors of {dtype(of).name}: of given values, or of a given shape."
-    return _Legacy(name, (), {"dtype": dtype(of), "__doc__": doc, "__module__": __name__})
+def _constructor(name: str) -> Any:
+    of = dtype(name)
+    doc = f"Tensors of {name}: of given values, or of a given shape."
+    return _Legacy(f"{scalar_name(of)}Tensor", (), {"dtype": of, "__doc__": doc, "__module__": __name__})
 
 
-HalfTensor = _constructor("HalfTensor", np.float16)
-FloatTensor = _constructor("FloatTensor", np.float32)
-DoubleTensor = _constructor("DoubleTensor", np.float64)
-ByteTensor = _constructor("ByteTensor", np.uint8)
-CharTensor = _constructor("CharTensor", np.int8)
-ShortTensor = _constructor("ShortTensor", np.int16)
-IntTensor = _constructor("IntTensor", np.int32)
-LongTensor = _constructor("LongTensor", np.int64)
-BoolTensor = _constructor("BoolTensor", np.bool_)
+HalfTensor = _constructor("float16")
+FloatTensor = _constructor("float32")
+DoubleTensor = _constructor("float64")
+ByteTensor = _constructor("uint8")
+CharTensor = _constructor("int8")
+ShortTensor = _constructor("int16")
+IntTensor = _constructor("int32")
+LongTensor = _constructor("int64")
+BoolTensor = _constructor("bool")
 
 
 class _AnyTensor(type):

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...backend import array_module, is_array, on_gpu, scalar_name
+from ...backend import array_module, is_array, on_gpu, tensor_type
 from ...errors import InplaceError
 from ...typing import Array
 from ..node import Leaf, Node, VersionCounter, now
@@ -196,16 +196,11 @@ def _stale(node: Node, position: int, versions: VersionCounter, write: Write) ->
     where = f" at {node.info}" if node.info else ""
     return (
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"[{type_name(value)} {list(value.shape)}]{which} is at version {versions.count}; expected {expected} "
+        f"[{tensor_type(value.dtype)} {list(value.shape)}]{which} is at version {versions.count}; expected {expected} "
         f"instead. Hint: {node.primitive.name} saved it ({role}) for its gradient{where}, and "
         f"{write.writer or 'an optimiser or the like'} wrote to it later. Write to a copy (x.clone()), use the "
         "out-of-place form, or call backward() first; autograd.detect_anomaly() shows the lines."
     )
-
-
-def type_name(x: Any) -> str:
-    """PyTorch's name of the type of a tensor: ``torch.FloatTensor``."""
-    return f"torch.{scalar_name(x.dtype)}Tensor"
 
 
 def _touch(self: Tensor) -> None:
