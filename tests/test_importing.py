@@ -50,6 +50,8 @@ FIRST_USES = {
     "except tg.errors.InplaceError: pass\nelse: raise AssertionError",
     "copying": "import copy; x = tg.ones(1, requires_grad=True); x.sum().backward()\n"
     "assert copy.deepcopy(x).grad.tolist() == [1]",
+    "saving": "import io; file = io.BytesIO(); assert 'safetensors' not in sys.modules; tg.save(tg.ones(1), file)\n"
+    "assert 'safetensors' in sys.modules; file.seek(0); assert tg.load(file).tolist() == [1]",
     "star": "from tinygrad_rnn import *\nassert set(tg.__all__) <= set(globals()) and set(tg.__all__) <= set(dir(tg))",
     "typo": "try: tg.tnesor\nexcept AttributeError as error: assert 'did you mean' in str(error)\n"
     "else: raise AssertionError",

@@ -46,7 +46,7 @@ NARROWER = {
 }
 """Packages that are allowed less than their layer."""
 
-REQUIRED = {"numpy", "tqdm"}
+REQUIRED = {"numpy", "safetensors", "tqdm"}
 OPTIONAL = {
     "cupy",
     "cupyx",
@@ -57,7 +57,6 @@ OPTIONAL = {
     "pytest",
     "torch",
     "scipy",
-    "safetensors",
 }
 ONLY_IN = {
     "cupy": "backend",
@@ -65,7 +64,10 @@ ONLY_IN = {
     "cupy_backends": "backend",
     "hypothesis": "testing",
     "pytest": "testing/plugin.py",
+    "safetensors": "serialization/safetensors_file.py",
 }
+WHEN_USED = OPTIONAL | {"safetensors"}
+"""Packages that are loaded by the first call that needs them."""
 AT_MODULE_LEVEL = {"hypothesis", "pytest"}  # there, in modules that are loaded when they are asked for
 
 DOORS = {("tape/backward.py", "tape.observe.leaks"): "a sweep that starts is a chance to see whether graphs pile up"}
@@ -163,11 +165,11 @@ def test_some_packages_import_less_than_they_could(package: str) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-def test_optional_packages_are_imported_where_they_belong_and_only_when_needed() -> None:
+def test_packages_that_few_calls_need_are_imported_where_they_belong_and_only_when_needed() -> None:
     wrong = []
     for found in ALL:
         top = found.target.split(".")[0]
-        if top not in OPTIONAL or found.for_types:
+        if top not in WHEN_USED or found.for_types:
             continue
         if not found.path.startswith(ONLY_IN.get(top, "")) or not (found.lazy or top in AT_MODULE_LEVEL):
             wrong.append(str(found))
@@ -179,12 +181,13 @@ def test_nothing_else_is_imported() -> None:
     assert sorted({found.target.split(".")[0] for found in ALL if not found.for_types} - known) == []
 
 
-def test_importing_the_package_loads_no_optional_package() -> None:
+def test_importing_the_package_loads_no_package_that_few_calls_need() -> None:
     program = (
-        f"import sys, {NAME}.nn, {NAME}.optim, {NAME}.autograd; print(*sorted(m.split('.')[0] for m in sys.modules))"
+        f"import sys, {NAME}.nn, {NAME}.optim, {NAME}.autograd, {NAME}.serialization\n"
+        "print(*sorted(m.split('.')[0] for m in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT.parent)
-    assert OPTIONAL & set(done.stdout.split()) == set()
+    assert WHEN_USED & set(done.stdout.split()) == set()
 
 
 def name_of(file: pathlib.Path) -> str:

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 import tinygrad_rnn as tg
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, CheckpointError
 from tinygrad_rnn.serialization import load, save, save_arrays
-from tinygrad_rnn.serialization.safetensors import DTYPES
+from tinygrad_rnn.serialization.safetensors_file import DTYPES
 
 SCALARS = st.one_of(
     st.none(),

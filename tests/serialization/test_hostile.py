@@ -25,7 +25,7 @@ from tests.serialization.some_classes import Color, Settings, Shy, SlotAndDict, 
 from tinygrad_rnn import nn, optim, serialization
 from tinygrad_rnn.backend.dtypes import DTYPES
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, CheckpointError
-from tinygrad_rnn.serialization.safetensors import encode
+from tinygrad_rnn.serialization.safetensors_file import encode
 
 HERE = "tests.serialization.some_classes"
 LINEAR = "tinygrad_rnn.nn.Linear"

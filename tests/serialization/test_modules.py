@@ -33,7 +33,7 @@ def forged(structure: Any, monkeypatch: pytest.MonkeyPatch, **arrays: Any) -> io
     """A file with a right checksum and any structure at all."""
     monkeypatch.setattr("tinygrad_rnn.serialization.checkpoint._checksum", lambda chunks: "00000000")
     metadata = {"format": "tinygrad_rnn", "version": "1", "crc32": "00000000", "structure": json.dumps(structure)}
-    header, buffers = serialization.safetensors.encode(arrays, metadata)
+    header, buffers = serialization.safetensors_file.encode(arrays, metadata)
     return io.BytesIO(header + b"".join(map(bytes, buffers)))
 
 

@@ -329,7 +329,7 @@ def test_values_are_nested_as_deeply_when_read_as_when_written() -> None:
 
 
 def test_too_much_that_is_no_array_is_refused_before_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tinygrad_rnn.serialization.safetensors.LONGEST_HEADER", 1000)
+    monkeypatch.setattr("tinygrad_rnn.serialization.safetensors_file.LONGEST_HEADER", 1000)
     with pytest.raises(ArgumentError, match="Put long lists of numbers or words into arrays"):
         back(list(range(1000)))
 
@@ -351,6 +351,30 @@ def test_files_of_the_first_version_come_back() -> None:
     assert found["optimizer"]["state"][0]["step"].item() == 1 and found["settings"] is found["mine"].settings
     assert found["packed"].data.tolist() == [1, 3, 2] and found["function"] is half
     assert shared.tolist() == [1, 2]
+
+
+def test_files_of_the_second_version_come_back() -> None:
+    found = tg.load(Path(__file__).parent / "version_2.safetensors")
+    for name, array in found["arrays"].items():
+        assert (array.dtype.name, array.tolist()) == (name, np.array([[0, 1], [2, 3]]).astype(name).tolist())
+    assert len(found["arrays"]) == 14
+    assert found["fortran"].tolist() == [[0, 1, 2], [3, 4, 5]] and found["big-endian"].tolist() == [0, 1, 2]
+    assert (found["number"].shape, found["number"].item()) == ((), 7)
+    assert (found["empty"].shape, found["empty"].dtype) == ((0, 3), np.float16)
+    assert found["words"].tolist() == ["é", "ab"] and found["times"][0] == np.datetime64("2020-01-01")
+    assert found["nested"] == [({"a": {1, 2}}, (None, 2.5)), 1 << 70, float("inf"), b"\0"]
+    first, second, third, leaf = found["tensors"]
+    first[0] = 7
+    assert first is third and second.tolist() == [7, 2] and leaf.requires_grad and leaf.item() == 3
+    model, adam = found["model"], found["adam"]
+    assert model.act is tg.tanh and all(tg.equal(p, found["state"][name]) for name, p in model.named_parameters())
+    entry = adam.state[model[1].weight]
+    assert entry["step"].item() == 1 and np.allclose(entry["exp_avg"].numpy(), 0.1, rtol=1e-6)  # (1 - 0.9) of ones
+    assert found["adam's"]["state"][4]["exp_avg"].tolist() == entry["exp_avg"].tolist()
+    assert found["schedule"].optimizer is adam and found["day"] == date(2024, 2, 29)
+    assert tg.randn(2, generator=found["generator"]).tolist() == [-0.4867807626724243, -0.6038215756416321]
+    assert [len(found[name]) for name in ("\ud800", "\\ud800", "😀")] == [1, 2, 3]
+    assert same(found["scalar"], np.float32(0.5)) and found["dtype"] is tg.float16
 
 
 def test_the_arguments_of_pytorchs_save_and_load_are_taken_as_there(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from .atomic import atomic_file, atomic_write, is_leftover, remove_leftovers
 from .checkpoint import FORMAT, VERSION, load, save
 from .interchange import load_file, save_file, to_arrays
 from .onnx_order import OnnxLayer, from_onnx, to_onnx
-from .safetensors import load_arrays, save_arrays
+from .safetensors_file import load_arrays, save_arrays
 
 __all__ = [
     "FORMAT",

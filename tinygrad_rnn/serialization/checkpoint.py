@@ -25,7 +25,7 @@ from ..typing import Array
 from .atomic import atomic_write
 from .objects import damaged
 from .rebuild import unflatten
-from .safetensors import Reader, encode, opened, printable, stored_bytes
+from .safetensors_file import Reader, encode, opened, printable, stored_bytes
 from .stored import restore, store
 from .structure import flatten
 

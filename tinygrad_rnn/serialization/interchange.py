@@ -20,7 +20,7 @@ import numpy.typing as npt
 from ..backend import Device, to_device, to_numpy
 from ..errors import ArgumentTypeError
 from ..tape.tensor import Tensor, wrap
-from .safetensors import load_arrays, save_arrays
+from .safetensors_file import load_arrays, save_arrays
 
 __all__ = ["load_file", "save_file", "to_arrays"]
 

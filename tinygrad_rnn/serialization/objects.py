@@ -32,7 +32,7 @@ from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
 from ..tape.tensor import Tensor
 from .allowed import full_name, name_of, named
-from .safetensors import printable
+from .safetensors_file import printable
 
 __all__ = ["Builder", "damaged", "find", "own_name", "take_apart"]
 

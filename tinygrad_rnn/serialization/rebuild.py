@@ -25,7 +25,7 @@ from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Size
 from .objects import Builder, damaged, find
 from .plain import MAKERS, TYPES, scalar_of
-from .safetensors import printable
+from .safetensors_file import printable
 from .structure import Comparisons
 
 __all__ = ["unflatten"]

@@ -54,7 +54,7 @@ from ..typing import Array, Size
 from .allowed import full_name, name_of
 from .objects import own_name, take_apart
 from .plain import KINDS, NAMES_OF_TYPES, scalar_parts
-from .safetensors import printable
+from .safetensors_file import printable
 
 __all__ = ["DEEPEST", "Arrays", "Comparisons", "flatten"]
 
