@@ -90,6 +90,7 @@ class UninitializedParameter(Parameter):
 
     @property
     def shape(self) -> NoReturn:
+        """Not known before the first call: raises GraphError."""
         raise GraphError(UNINITIALIZED)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:

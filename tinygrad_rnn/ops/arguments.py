@@ -85,6 +85,7 @@ class Parameter(NamedTuple):
 
     @property
     def optional(self) -> bool:
+        """Whether it may be left out."""
         return self.default is not None
 
     def __str__(self) -> str:
@@ -99,6 +100,7 @@ class Signature(NamedTuple):
 
     @property
     def out(self) -> bool:
+        """Whether the function takes ``out=``."""
         return any(p.kind in OUT_KINDS for p in self.parameters)
 
     def __str__(self) -> str:

@@ -44,6 +44,7 @@ class IndexPart(Part):
 
     @staticmethod
     def together(parts: list[Any]) -> Value:
+        """The sum of the parts of one value, by one recorded operation."""
         if len(parts) == 1:
             return parts[0].start()
         return _place_all(*[p.g for p in parts], indices=tuple([p.index for p in parts]), shape=parts[0].shape)

@@ -60,6 +60,7 @@ class Leaf:
 
     @property
     def ndim(self) -> int:
+        """The number of axes of the tensor."""
         return len(self.shape)
 
     @property
@@ -68,6 +69,7 @@ class Leaf:
         return self.tensor()
 
     def name(self) -> str:
+        """PyTorch's name for the node of a leaf."""
         return "AccumulateGrad"
 
     def __repr__(self) -> str:
@@ -111,6 +113,7 @@ class Node:
 
     @property
     def ndim(self) -> int:
+        """The number of axes of the result."""
         return len(self.shape)
 
     @property

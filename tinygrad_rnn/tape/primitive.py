@@ -97,6 +97,7 @@ class Primitive:
 
     @property
     def vjps(self) -> tuple[Vjp | None, ...]:
+        """The vjp of each argument, None where there is no gradient."""
         return self._vjps
 
     @vjps.setter
@@ -106,6 +107,7 @@ class Primitive:
 
     @property
     def vjp_all(self) -> Vjps | None:
+        """One function for the cotangents of all arguments, instead of ``vjps``."""
         return self._vjp_all
 
     @vjp_all.setter

@@ -52,10 +52,12 @@ class Tensor(Operators):
 
     @property
     def shape(self) -> Size:
+        """The length of each axis."""
         return Size(self._data.shape)
 
     @property
     def dtype(self) -> dtype:
+        """The type of its entries."""
         try:
             return DTYPES[self._data.dtype]
         except KeyError:
@@ -63,10 +65,12 @@ class Tensor(Operators):
 
     @property
     def device(self) -> Device:
+        """Where its memory is."""
         return array_device(self._data)
 
     @property
     def ndim(self) -> int:
+        """The number of axes."""
         ndim: int = self._data.ndim
         return ndim
 
@@ -86,6 +90,7 @@ class Tensor(Operators):
 
     @property
     def requires_grad(self) -> bool:
+        """Whether gradients with respect to it are recorded."""
         return self._node is not None
 
     @requires_grad.setter

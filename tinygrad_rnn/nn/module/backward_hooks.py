@@ -114,6 +114,7 @@ class Borders:
         return _tuple_like(result, outside) if isinstance(result, tuple) else outside[0]
 
     def at_outputs(self, grads: Sequence[Any]) -> Sequence[Any]:
+        """Run the hooks that come before the backward pass of the module; gives the gradients as they leave them."""
         after = _spread(grads, self.outputs)
         for hook in self.pre:
             after = _replaced(hook, hook(self.module, after), after, "Backward pre hook", "grad_output")
@@ -124,6 +125,7 @@ class Borders:
         return [g for g, place in zip(after, self.outputs, strict=True) if place is not None]
 
     def at_inputs(self, grads: Sequence[Any]) -> Sequence[Any]:
+        """Run the hooks that come after it, with the gradients of inputs and outputs; gives those of the inputs."""
         like = array_module(next(g for g in grads if g is not None)._data)
         tensors = [place for place in self.inputs if place is not None]
         grads = [wrap(like.zeros(*t)) if g is None else g for g, t in zip(grads, tensors, strict=True)]

@@ -64,6 +64,11 @@ class IncompatibleKeys(_Keys):
 
 
 def _forward_missing(self: Module, *input: Any) -> Any:
+    """The computation of a module, called by ``module(...)``; subclasses define it.
+
+    Raises:
+        NotImplementedError: a subclass did not.
+    """
     raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
 

@@ -104,33 +104,43 @@ class PackedSequence(_Fields):
         return type(self)(data, self.batch_sizes, *permutations)
 
     def cuda(self, device: Any = "cuda") -> PackedSequence:
+        """The same rows on a GPU."""
         return self.to(device=device)
 
     def cpu(self) -> PackedSequence:
+        """The same rows on the host."""
         return self.to(device="cpu")
 
     def double(self) -> PackedSequence:
+        """The rows in float64."""
         return self.to(dtype=np.float64)
 
     def float(self) -> PackedSequence:
+        """The rows in float32."""
         return self.to(dtype=np.float32)
 
     def half(self) -> PackedSequence:
+        """The rows in float16."""
         return self.to(dtype=np.float16)
 
     def long(self) -> PackedSequence:
+        """The rows in int64."""
         return self.to(dtype=np.int64)
 
     def int(self) -> PackedSequence:
+        """The rows in int32."""
         return self.to(dtype=np.int32)
 
     def short(self) -> PackedSequence:
+        """The rows in int16."""
         return self.to(dtype=np.int16)
 
     def char(self) -> PackedSequence:
+        """The rows in int8."""
         return self.to(dtype=np.int8)
 
     def byte(self) -> PackedSequence:
+        """The rows in uint8."""
         return self.to(dtype=np.uint8)
 
     def pin_memory(self) -> PackedSequence:
@@ -138,10 +148,12 @@ class PackedSequence(_Fields):
         return self
 
     def is_pinned(self) -> bool:
+        """False: there is no pinned memory here."""
         return False
 
     @property
     def is_cuda(self) -> bool:
+        """Whether the rows are on a GPU."""
         return bool(self.data.is_cuda)
 
 

@@ -54,14 +54,17 @@ class Record:
 
     @property
     def name(self) -> str:
+        """The name of the operation."""
         return self.node.primitive.name
 
     @property
     def shape(self) -> Shape:
+        """The shape of the result."""
         return self.node.shape
 
     @property
     def dtype(self) -> dtype:
+        """The type of the entries of the result."""
         return dtype(self.node.dtype)
 
     def __repr__(self) -> str:
