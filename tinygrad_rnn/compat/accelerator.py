@@ -1,4 +1,4 @@
-"""The accelerator of this machine, whatever its kind: here a CUDA GPU that CuPy can use, or none.
+"""The accelerator of this machine, of any kind: here a CUDA GPU that CuPy can use, or none.
 
 >>> import tinygrad_rnn as tg
 >>> device = tg.accelerator.current_accelerator() if tg.accelerator.is_available() else tg.device("cpu")

@@ -1,11 +1,10 @@
 """Names of PyTorch before 0.4: constructors by element type (``FloatTensor``, ``LongTensor``, ...) and ``Variable``.
 
-    LongTensor([1, 2])     the values, as int64
-    LongTensor(2, 3)       zeros of that shape (PyTorch leaves them unset)
-    isinstance(x, LongTensor)     x is a tensor of int64 in the host's memory
+    LongTensor([1, 2])            the values, as int64
+    LongTensor(2, 3)              zeros of that shape (PyTorch does not initialise them)
+    isinstance(x, LongTensor)     whether x is a tensor of int64 in the host's memory
 
-They are kept for old scripts; ``tg.tensor`` and ``tg.zeros`` say more plainly which of the two is meant, and a Variable
-is a Tensor today.
+In new code ``tg.tensor`` and ``tg.zeros`` say which of the two is meant, and a Variable is just a Tensor.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ __all__ += ["IntTensor", "LongTensor", "ShortTensor", "Variable"]
 
 
 class _Legacy(type):
-    """The class of the constructors: what ``isinstance(x, LongTensor)`` asks, and what ``LongTensor(...)`` makes."""
+    """The metaclass of the constructors: ``isinstance(x, LongTensor)`` and ``LongTensor(...)``."""
 
     dtype: DType
 
@@ -36,7 +35,7 @@ class _Legacy(type):
         """A tensor of the given values, or of zeros in the given sizes.
 
         Raises:
-            ArgumentTypeError: neither one sequence of values nor sizes.
+            ArgumentTypeError: the arguments are neither one sequence of values nor sizes.
 
         >>> import tinygrad_rnn as tg
         >>> tg.LongTensor([3, 1]), tg.FloatTensor(1, 2), isinstance(tg.tensor([1]), tg.LongTensor)

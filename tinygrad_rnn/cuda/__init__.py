@@ -1,15 +1,15 @@
-"""The GPU as PyTorch's scripts ask for it: is there one, how many, wait for it, seed it, what does it hold.
+"""CUDA devices, PyTorch-shaped: availability, properties, synchronisation, streams, seeds, memory.
 
 >>> import tinygrad_rnn as tg
 >>> device = tg.device("cuda" if tg.cuda.is_available() else "cpu")
 
-All answers come from CuPy; without it, or without a device that answers, there is no GPU, and
-``tinygrad_rnn.backend.gpu.cupy_access.unavailable_reason()`` says why.
+All of it rests on CuPy.  Without CuPy, or without a device that works, there is no GPU, and
+``tinygrad_rnn.backend.gpu.cupy_access.unavailable_reason()`` gives the reason.
 
-    devices.py    which GPUs there are, which is current, what they can do
-    memory.py     what arrays hold of their memory
+    devices.py    the GPUs, the current one, their properties
+    memory.py     memory in use, reserved and free
     streams.py    streams and events
-    seeds.py      the random numbers: one stream, the host's
+    seeds.py      the random stream, which is the host's
 """
 
 from __future__ import annotations
@@ -33,5 +33,5 @@ def __getattr__(name: str) -> Any:
 
 
 def out_of_memory_error() -> type[BaseException]:
-    """What is raised when the GPU has no memory left: CuPy's error; MemoryError where there is no CuPy."""
+    """The exception of a GPU out of memory: CuPy's; MemoryError where there is no CuPy."""
     return memory.out_of_memory_error()

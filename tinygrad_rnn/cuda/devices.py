@@ -1,4 +1,4 @@
-"""Which GPUs there are, which of them is current, and what they can do."""
+"""CUDA devices: their number, the current one, their properties."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ __all__ += ["is_bf16_supported", "is_initialized", "set_device", "synchronize"]
 
 
 class InvalidDevice(DeviceError, AssertionError):
-    """A number that no GPU has; PyTorch raises AssertionError or RuntimeError, depending on who asked."""
+    """A number that no GPU has; PyTorch raises AssertionError or RuntimeError, depending on the function."""
 
 
 def is_available() -> bool:
-    """Whether arrays can live and be computed on a GPU here.
+    """Whether a GPU can be used here.
 
     >>> isinstance(is_available(), bool)
     True
@@ -28,7 +28,7 @@ def is_available() -> bool:
 
 
 def init() -> None:
-    """Look for the GPU now, not when it is first used.
+    """Initialise the GPU now, not at its first use.
 
     Raises:
         DeviceError: there is no GPU.
@@ -37,7 +37,7 @@ def init() -> None:
 
 
 def is_initialized() -> bool:
-    """Whether there is a GPU: it needs no other preparation."""
+    """Whether there is a GPU; nothing else has to be initialised."""
     return is_available()
 
 
@@ -61,10 +61,10 @@ def current_device() -> int:
 
 
 def number_of(which: Device | str | int | None) -> int:
-    """The number of a GPU that is named in any of the ways; None and ``"cuda"`` are the current one.
+    """The number of a GPU given as a device, a name or a number; None and ``"cuda"`` are the current one.
 
     Raises:
-        ArgumentError: it is no GPU. InvalidDevice: there is none of that number. DeviceError: there is none at all.
+        ArgumentError: not a GPU. InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
     """
     count = int(cupy_access.require().cuda.runtime.getDeviceCount())
     if which is None:
@@ -79,7 +79,7 @@ def number_of(which: Device | str | int | None) -> int:
 
 
 def set_device(device: Device | str | int) -> None:
-    """Make a GPU the current one: ``"cuda"`` without a number means it from now on.  A negative number changes nothing.
+    """Make a GPU the current one, to which ``"cuda"`` without a number refers.  A negative number changes nothing.
 
     Raises:
         ArgumentError: not a GPU, or one without its number. InvalidDevice: no GPU has the number.
@@ -94,7 +94,7 @@ def set_device(device: Device | str | int) -> None:
 
 
 class device:
-    """``with device(1):`` makes a GPU the current one for as long as the block runs.
+    """``with device(1):`` makes a GPU the current one inside the block.
 
     Args:
         device: its number or name; None or a negative number changes nothing.
@@ -117,7 +117,7 @@ class device:
 
 
 class device_of(device):
-    """``with device_of(x):`` makes the GPU of a tensor the current one; nothing for a tensor on the host."""
+    """``with device_of(x):`` makes the GPU of a tensor the current one; a tensor on the host changes nothing."""
 
     def __init__(self, obj: Any) -> None:
         raw = obj if is_array(obj) else obj._data
@@ -127,7 +127,7 @@ class device_of(device):
 
 @dataclass(frozen=True)
 class DeviceProperties:
-    """What a GPU has.  Sizes in bytes, clocks in kHz; per multiprocessor and per block where it is said."""
+    """The properties of a GPU: sizes in bytes, clocks in kHz."""
 
     name: str
     major: int
@@ -173,11 +173,11 @@ CUDA_NAMES = {
     "is_integrated": "integrated",
     "is_multi_gpu_board": "isMultiGpuBoard",
 }
-"""PyTorch's names of the properties, and those of the CUDA runtime; -1 stands for one that it does not tell."""
+"""PyTorch's names of the properties, and those of the CUDA runtime; one that it does not report is -1."""
 
 
 def get_device_properties(device: Device | str | int | None = None) -> DeviceProperties:
-    """What a GPU has: its name, compute capability, memory, multiprocessors ...
+    """The properties of a GPU: name, compute capability, memory, multiprocessors ...
 
     Raises:
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
@@ -195,7 +195,7 @@ def get_device_properties(device: Device | str | int | None = None) -> DevicePro
 
 
 def get_device_name(device: Device | str | int | None = None) -> str:
-    """The name its maker gave it.
+    """The name of a GPU.
 
     Raises:
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
@@ -204,7 +204,7 @@ def get_device_name(device: Device | str | int | None = None) -> str:
 
 
 def get_device_capability(device: Device | str | int | None = None) -> tuple[int, int]:
-    """Its compute capability: (9, 0) is an H100 or H200.
+    """The compute capability of a GPU: (9, 0) for an H100 or H200.
 
     Raises:
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
@@ -214,7 +214,7 @@ def get_device_capability(device: Device | str | int | None = None) -> tuple[int
 
 
 def synchronize(device: Device | str | int | None = None) -> None:
-    """Wait until a GPU has done all that it was asked to do.
+    """Wait until a GPU has finished all work that was submitted to it.
 
     Raises:
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.

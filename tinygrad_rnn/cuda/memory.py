@@ -1,8 +1,8 @@
-"""What arrays hold of a GPU's memory.
+"""GPU memory statistics: allocated, reserved, their maxima, free.
 
-CuPy keeps memory that was freed for the next array.  *Allocated* is what arrays hold now, *reserved* what was taken
-from the GPU.  CuPy does not keep the maximum of the former, so it is counted by us, at every allocation, from the
-first time that somebody asks for it; before that, the maximum reserved is given, which it cannot exceed.
+CuPy's pool keeps freed memory for the next array.  *Allocated* is the memory of arrays, *reserved* what the pool took
+from the GPU.  CuPy does not record the maximum of the former.  It is recorded here at every allocation, from the first
+request of the maximum on; that first request returns the reserved memory, an upper bound.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ += ["reset_peak_memory_stats"]
 
 
 class _Peaks:
-    """The most bytes that arrays held on each device, once the counting allocator is installed."""
+    """The maximum of allocated bytes by device, from the installation of the counting allocator on."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -29,7 +29,7 @@ class _Peaks:
         self.most: dict[int, int] = {}
 
     def watch(self) -> None:
-        """Count at every allocation from now on."""
+        """Install the counting allocator."""
         cupy = cupy_access.require()
         with self._lock:
             inner = cupy.cuda.get_allocator()
@@ -49,7 +49,7 @@ class _Peaks:
             cupy.cuda.set_allocator(allocate)
 
     def forget(self) -> None:
-        """In a child process, which the thread that holds the lock did not come along to."""
+        """Reset in a child process: the thread that holds the lock may exist in the parent alone."""
         self._lock = threading.Lock()
 
 
@@ -59,19 +59,19 @@ if hasattr(os, "register_at_fork"):
 
 
 def memory_allocated(device: Device | str | int | None = None) -> int:
-    """Bytes of a GPU's memory that arrays hold now; 0 without a GPU."""
+    """Bytes of a GPU's memory that arrays use now; 0 without a GPU."""
     return _ask("used_bytes", device) if is_available() else 0
 
 
 def memory_reserved(device: Device | str | int | None = None) -> int:
-    """Bytes that were taken from a GPU: those of arrays, and those kept for the next ones; 0 without a GPU."""
+    """Bytes taken from a GPU, by arrays and by the pool's idle memory; 0 without a GPU."""
     return _ask("total_bytes", device) if is_available() else 0
 
 
 def max_memory_allocated(device: Device | str | int | None = None) -> int:
-    """The most bytes that arrays held since :func:`reset_peak_memory_stats`; 0 without a GPU.
+    """The maximum of allocated bytes since :func:`reset_peak_memory_stats`; 0 without a GPU.
 
-    Without a reset before, the most that was reserved: CuPy does not tell more of the past.
+    Without a reset before, the reserved bytes, an upper bound: CuPy records no more of the past.
     """
     if not is_available():
         return 0
@@ -83,12 +83,12 @@ def max_memory_allocated(device: Device | str | int | None = None) -> int:
 
 
 def max_memory_reserved(device: Device | str | int | None = None) -> int:
-    """The most bytes that were taken from a GPU: what is reserved now, since only :func:`empty_cache` gives back."""
+    """The maximum of reserved bytes: those reserved now, since only :func:`empty_cache` returns memory."""
     return memory_reserved(device)
 
 
 def reset_peak_memory_stats(device: Device | str | int | None = None) -> None:
-    """Start the maximum anew, from what arrays hold now.
+    """Restart the maximum at the bytes that are allocated now.
 
     Raises:
         DeviceError: there is no GPU.
@@ -102,7 +102,7 @@ reset_max_memory_allocated = reset_peak_memory_stats
 
 
 def empty_cache() -> None:
-    """Give back the memory that no array holds."""
+    """Return the pool's idle memory to the GPU."""
     if is_available():
         cupy_access.module().get_default_memory_pool().free_all_blocks()
 
@@ -112,7 +112,7 @@ def ipc_collect() -> None:
 
 
 def mem_get_info(device: Device | str | int | None = None) -> tuple[int, int]:
-    """Free and total bytes of a GPU, whoever uses them.
+    """Free and total bytes of a GPU, over all processes.
 
     Raises:
         DeviceError: there is no GPU.
@@ -122,13 +122,13 @@ def mem_get_info(device: Device | str | int | None = None) -> tuple[int, int]:
 
 
 def memory_summary(device: Device | str | int | None = None, abbreviated: bool = False) -> str:
-    """What is allocated and reserved, as a line of text."""
+    """Allocated and reserved bytes as a line of text."""
     now, kept = memory_allocated(device), memory_reserved(device)
     return f"allocated {now:,} bytes (at most {max_memory_allocated(device):,}), reserved {kept:,} bytes"
 
 
 def out_of_memory_error() -> type[BaseException]:
-    """What is raised when a GPU has no memory left: CuPy's error; MemoryError where there is no CuPy."""
+    """The exception of a GPU out of memory: CuPy's; MemoryError where there is no CuPy."""
     if not is_available():
         return MemoryError
     error: type[BaseException] = cupy_access.module().cuda.memory.OutOfMemoryError

@@ -1,7 +1,8 @@
-"""The random numbers of the GPU: they are drawn on the host and moved, so that they are those of the CPU.
+"""Seeds and states of the GPU's random stream, which is the host's.
 
-So there is one stream, and ``tg.manual_seed`` seeds it.  Scripts seed the GPU beside it, and save and restore its
-state beside the host's; neither must start the host's stream anew or tear it in two.
+Random numbers are drawn on the host and moved, so that a GPU gets the numbers of the CPU.  There is one stream, and
+``tg.manual_seed`` seeds it.  Scripts also seed the GPU, and save and restore its state beside the host's; neither may
+restart the host's stream.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ += ["set_rng_state", "set_rng_state_all"]
 def manual_seed(seed: int) -> None:
     """Nothing to seed: numbers for the GPU come from the stream that ``tg.manual_seed`` seeds.
 
-    Scripts call it beside ``manual_seed``, with a GPU or without, and it must not start the host's stream anew.
+    Scripts call it after ``manual_seed``, with or without a GPU, and it must not restart the host's stream.
     """
     operator.index(seed)
 
@@ -36,7 +37,7 @@ seed_all = seed
 
 
 def initial_seed() -> int:
-    """What the one stream was seeded with."""
+    """The seed of the one stream."""
     return generator.initial_seed()
 
 
@@ -51,7 +52,7 @@ def get_rng_state_all() -> list[Any]:
 
 
 def set_rng_state(new_state: Any, device: Device | str | int = "cuda") -> None:
-    """Put the one stream into a state that :func:`get_rng_state` gave."""
+    """Set the one stream to a state of :func:`get_rng_state`."""
     generator.set_rng_state(new_state)
 
 

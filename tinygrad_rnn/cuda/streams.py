@@ -1,4 +1,4 @@
-"""Streams, queues of work for a GPU; and events, marks in such a queue that can be waited for and timed between.
+"""CUDA streams, queues of work for a GPU, and events, marks in a stream to wait for and to measure times between.
 
 >>> import tinygrad_rnn as tg
 >>> if tg.cuda.is_available():
@@ -26,8 +26,8 @@ class Event:
     """A mark in a stream.
 
     Args:
-        enable_timing: keep the time at which it was reached, for :meth:`elapsed_time`.
-        blocking: :meth:`synchronize` lets the processor sleep instead of asking again and again.
+        enable_timing: record the time at which it is reached, for :meth:`elapsed_time`.
+        blocking: :meth:`synchronize` sleeps instead of polling.
         interprocess: not available.
 
     Raises:
@@ -52,11 +52,11 @@ class Event:
         self._recorded = True
 
     def wait(self, stream: Stream | None = None) -> None:
-        """Let a stream, the current one by default, go on only after the mark was reached."""
+        """Make a stream, the current one by default, wait until the mark is reached."""
         (current_stream() if stream is None else stream).wait_event(self)
 
     def query(self) -> bool:
-        """Whether everything before the mark is done; True for a mark that was never put anywhere."""
+        """Whether everything before the mark is done; True for an event that was not recorded."""
         return bool(self._event.done)
 
     def synchronize(self) -> None:
@@ -67,8 +67,8 @@ class Event:
         """Milliseconds from this mark to another, both reached.
 
         Raises:
-            ArgumentError: an event that keeps no time, or that was not recorded.
-            ArgumentRuntimeError: one that was not reached yet.
+            ArgumentError: an event without ``enable_timing``, or one that was not recorded.
+            ArgumentRuntimeError: an event that was not reached yet.
         """
         if not (self.enable_timing and end_event.enable_timing):
             raise ArgumentError("Both events must be created with argument 'enable_timing=True'.")
@@ -86,14 +86,14 @@ class Event:
 
 
 class Stream:
-    """A queue of work for a GPU, beside those that exist.  ``with stream:`` makes it the current one.
+    """A new queue of work for a GPU.  ``with stream:`` makes it the current one.
 
-    An array whose memory was freed in one stream may be given to another before the first is done with it only if
-    both know each other through events: keep arrays alive until the streams that use them have met.
+    Memory that is freed in one stream may be reused in another before the first has finished with it: keep arrays alive
+    until an event has synchronised the streams that use them.
 
     Args:
         device: the GPU; the current one by default.
-        priority: lower numbers go first.
+        priority: lower numbers run first.
 
     Raises:
         DeviceError: there is no GPU.
@@ -103,7 +103,7 @@ class Stream:
         cupy = cupy_access.require()
         self._number = number_of(device)
         with cupy.cuda.Device(self._number):
-            more = {"priority": priority} if priority else {}  # which CuPy before 14 does not know
+            more = {"priority": priority} if priority else {}  # CuPy before 14 does not have the argument
             self._stream: Any = cupy.cuda.Stream(non_blocking=True, **more)
         self.priority = priority
         self._entered: list[Any] = []
@@ -125,11 +125,11 @@ class Stream:
         return Device("cuda", self._number)
 
     def wait_event(self, event: Event) -> None:
-        """What is asked of this stream from now on waits for the event."""
+        """Make work that is submitted to this stream from now on wait for the event."""
         self._stream.wait_event(event._event)
 
     def wait_stream(self, stream: Stream) -> None:
-        """What is asked of this stream from now on waits for what was asked of the other."""
+        """Make work that is submitted to this stream from now on wait for the present work of the other."""
         self.wait_event(stream.record_event())
 
     def record_event(self, event: Event | None = None) -> Event:
@@ -139,11 +139,11 @@ class Stream:
         return event
 
     def query(self) -> bool:
-        """Whether everything is done that was asked of it."""
+        """Whether all submitted work is done."""
         return bool(self._stream.done)
 
     def synchronize(self) -> None:
-        """Wait until everything is done that was asked of it."""
+        """Wait until all submitted work is done."""
         self._stream.synchronize()
 
     def __enter__(self) -> Stream:
@@ -190,7 +190,7 @@ def stream(stream: Stream | None) -> StreamContext:
 
 
 def current_stream(device: Device | str | int | None = None) -> Stream:
-    """The stream that a GPU's work is put into now.
+    """The stream to which work for a GPU is submitted now.
 
     Raises:
         DeviceError: there is no GPU.
@@ -202,7 +202,7 @@ def current_stream(device: Device | str | int | None = None) -> Stream:
 
 
 def default_stream(device: Device | str | int | None = None) -> Stream:
-    """The stream that a GPU's work is put into unless one says otherwise.
+    """The stream to which work for a GPU is submitted by default.
 
     Raises:
         DeviceError: there is no GPU.

@@ -1,7 +1,7 @@
-"""Tools for testing gradients, your own and ours: assertions, laws, and hypothesis strategies.
+"""Tools for testing gradients of any function: assertions, laws, and hypothesis strategies.
 
 ``assert_close``, ``gradcheck`` and the laws need NumPy alone.  Strategies (``tensors``, ``programs`` ...) and the
-table of samples need hypothesis, which is imported when one of them is first named::
+table of samples need hypothesis, which is imported at the first access to one of them::
 
     from tinygrad_rnn.testing import assert_close, gradcheck, tensors
 """
@@ -88,7 +88,7 @@ _WITH_HYPOTHESIS = {
 
 
 def __getattr__(name: str) -> Any:
-    """Strategies are loaded, and with them hypothesis, when one is first named."""
+    """Load a strategy, and hypothesis with it, at the first access."""
     for module, names in _WITH_HYPOTHESIS.items():
         if name in names or name == module:
             try:

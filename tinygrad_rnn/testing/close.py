@@ -1,4 +1,4 @@
-"""``assert_close``: are two values, or two nested structures of values, equal up to rounding?
+"""``assert_close``: equality up to rounding of two values or nested structures of values.
 
 Signature, default tolerances and messages are those of ``torch.testing.assert_close``.
 """
@@ -32,7 +32,7 @@ Message = str | Callable[[str], str] | None
 
 
 class CheckFailed(TinygradRnnError, AssertionError):
-    """Something that was asserted does not hold."""
+    """An assertion of this package does not hold."""
 
 
 class _Options:
@@ -86,8 +86,8 @@ def assert_close(
             float16 (1e-3, 1e-5), integers and bools must be equal.
         equal_nan: nan equals nan.
         check_device, check_dtype, check_stride: what else must agree.
-        check_layout: accepted for PyTorch's sake; tensors here are dense.
-        msg: replaces the message, or is called with it and gives a better one.
+        check_layout: accepted for PyTorch's signature; tensors here are dense.
+        msg: replaces the message; or a function of the message that returns another one.
 
     Raises:
         CheckFailed: an AssertionError that says how many entries differ, by how much at most, and where.
@@ -229,7 +229,7 @@ def _scalars(actual: Any, expected: Any, rtol: float, atol: float) -> str:
 
 
 def _statistics(a: Any, b: Any, matches: Any, rtol: float, atol: float) -> str:
-    """How many entries differ, and where by most."""
+    """The number of entries that differ, and the places of the largest differences."""
     if a.dtype.kind in "biu":
         a, b = a.astype(np.int64), b.astype(np.int64)
     wrong, total = int((~matches).sum()), matches.size

@@ -1,13 +1,13 @@
 """``assert_gradients``: a sharper ``gradcheck`` for property tests, fast enough to run on thousands of examples.
 
 It compares ``v J u`` for random ``u`` and ``v``, computed by the sweep and by complex steps or extrapolated differences
-(see ``autograd.numeric``), which agree to about 1e-10 where a plain difference gives 1e-6: a factor of 1.001 in one
-vjp among fifty operations is then ten thousand times too large to pass.  Errors are measured in units of
+(see ``autograd.numeric``), which agree to about 1e-10 where a plain difference gives 1e-6.  A factor of 1.001 in one
+vjp among fifty operations thus exceeds the tolerance ten thousand times.  Errors are measured in units of
 ``sum |v J| |u|``, the size of the terms before they cancel.
 
-A property test calls it hundreds of times with failing examples, of which one is shown.  So a failure is only
-noted, and what is wrong is found out when somebody asks for the message; and hypothesis' line tracer, which would
-make each call ten times slower, is paused.
+A property test calls it hundreds of times with failing examples, of which one is shown.  The diagnosis of a failure is
+therefore computed lazily, when its message is read, and hypothesis' line tracer, which would make each call ten times
+slower, is paused.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ __all__ = ["GradientFailure", "GradientReport", "application", "assert_gradients
 __tracebackhide__ = True  # pytest shows the line that called us, not ours
 
 EPS = 1e-6
-BESIDE = 0.01  # farther than the differences reach, 2e-3
-SMALLEST = 1e-3  # signals below it are reported as errors relative to this: what is left of them is rounding
+BESIDE = 0.01  # farther than the points of the differences, 2e-3
+SMALLEST = 1e-3  # errors are relative to at least this: a smaller signal consists of rounding
 
 
 class GradientFailure(GradcheckError, CheckFailed):
-    """What ``assert_gradients`` raises, whatever it found: one class and one line, for one failure of a property test.
+    """The failure of ``assert_gradients``: one class, raised at one line, so that hypothesis sees one kind of failure.
 
     Attributes:
-        mismatch: the findings of ``gradcheck``, or None where no entry is to blame.
+        mismatch: the findings of ``gradcheck``, or None where no single entry is wrong.
     """
 
     def __init__(self, sentence: str, look: Callable[[], tuple[str, Mismatch | None]] | None = None) -> None:
@@ -62,7 +62,7 @@ class GradientFailure(GradcheckError, CheckFailed):
 
     @property
     def mismatch(self) -> Mismatch | None:
-        """What is wrong and where; None if no single entry is."""
+        """The wrong entry and its neighbourhood; None if no single entry is wrong."""
         return self._found()[1]
 
     @mismatch.setter
@@ -75,7 +75,7 @@ class GradientFailure(GradcheckError, CheckFailed):
 
 @dataclass(frozen=True)
 class GradientReport:
-    """What ``assert_gradients`` saw when all was well.
+    """The result of ``assert_gradients`` where all gradients are right.
 
     Attributes:
         worst: the largest difference between analytical and numerical value, relative to ``sum |v J| |u|``.
@@ -107,8 +107,8 @@ def assert_gradients(
             which is passed on (NumPy arrays are constants).
         order: 1, or 2 to check the derivatives of the gradients too.
         rtol: the error allowed, in units of ``sum |v J| |u|``.
-        min_signal: fail if no gradient is as large as this: the example tests nothing.  By default a gradient may
-            be 0 at an example, and fails if it is 0 everywhere; ``min_signal=0`` allows that.
+        min_signal: fail if no gradient is as large as this, because the example then tests nothing.  By default a
+            gradient may be 0 at an example, but not everywhere; ``min_signal=0`` allows that too.
         projections: how many random directions.
         method: as for ``gradcheck``.
 
@@ -132,7 +132,7 @@ def assert_gradients(
     with untraced():
         found = _checked(problem, order, rtol, min_signal, projections, seed, method)
         if isinstance(found, GradientFailure):
-            raise found  # from here only: hypothesis takes another line for another failure
+            raise found  # at this line only: for hypothesis a failure at another line is another failure
         return found
 
 
@@ -156,7 +156,7 @@ def _check_inputs(problem: Problem) -> None:
 def _checked(
     problem: Problem, order: int, rtol: float, min_signal: float | None, projections: int, seed: int, method: str
 ) -> GradientReport | GradientFailure:
-    """All levels, until one fails."""
+    """All orders, until one fails."""
     rng = np.random.default_rng(seed)
     before = _kept(problem)
     signal, reached = 0.0, False
@@ -186,7 +186,7 @@ def _checked(
 
 
 def _kept(problem: Problem) -> list[tuple[str, Any, Any]]:
-    """The tensors among the inputs with copies of their values."""
+    """The tensors among the inputs, with copies of their values."""
     found = [(problem.input_name(k), t) for k, t in enumerate(problem.inputs) if isinstance(t, Tensor)]
     return [(name, t._data, t._data.copy()) for name, t in found]
 
@@ -196,7 +196,7 @@ class _Attempt:
 
     Attributes:
         errors, sizes: for each input, the relative error of ``v J u`` and the size of its terms.
-        reached: whether the sweep came to any input.
+        reached: whether the sweep reached any input.
     """
 
     def __init__(
@@ -216,7 +216,7 @@ class _Attempt:
         self.reached = False
 
     def run(self) -> GradientFailure | None:
-        """Fill in what was seen; the failure, if there is one."""
+        """Record errors and sizes; return the failure, if there is one."""
         outputs = self.problem.outputs()
         vs = [self.rng.standard_normal(y.shape) for y in outputs]
         leaves: list[Tensor] = [self.problem.inputs[k] for k in self.problem.wanted]
@@ -245,7 +245,7 @@ class _Attempt:
         return None
 
     def _written(self, who: str) -> str | None:
-        """What is to be said if an input was written to; its values are put back."""
+        """The message for an input that was written to, whose values are restored; None if there is none."""
         said = None
         for name, array, kept in self.before:
             if not _equal(array, kept):
@@ -254,7 +254,7 @@ class _Attempt:
         return said
 
     def _failure(self, position: int, u: Any, vs: Sequence[Any], seen: Projection) -> GradientFailure:
-        """Note what was seen; what is wrong is found out if somebody asks."""
+        """A failure whose diagnosis is computed when its message is read."""
         sentence = (
             f"Jacobian mismatch with respect to {self.problem.input_name(position)}, order {self.level}: along a "
             f"random direction\nnumerical:{seen.numerical!r}\nanalytical:{seen.analytical!r}"
@@ -272,7 +272,7 @@ class _Attempt:
                 suspect = mismatch.suspect if mismatch is not None else None
                 if suspect is None or mismatch is None or suspect.line != user_line():
                     return text, mismatch
-                # It runs in func itself, and the line that called func is not the one that asks for the message now.
+                # The suspect is func itself: its line is that of the caller, not the one that reads the message now.
                 rightly = replace(suspect, line=here)
                 return text.replace(str(suspect), str(rightly)), replace(mismatch, suspect=rightly)
             finally:
@@ -284,12 +284,12 @@ class _Attempt:
     def _diagnosis(
         self, position: int, u: Any, vs: Sequence[Any], seen: Projection, sentence: str
     ) -> tuple[str, Mismatch | None]:
-        """What is wrong: with gradcheck's report where it finds the entry, else with the projection alone."""
-        # A gradient in float32 is right to 1e-7; the differences that are taken of it at the next level are worthless.
+        """The diagnosis: gradcheck's report where it finds the wrong entry, else the projection alone."""
+        # A gradient in float32 is right to 1e-7, too coarse for differences of it at the next order.
         said = obstacle(self.original, precision=self.level > 1 or seen.gap < 1e-5 * seen.size)
         if said is not None:
             return said, None
-        plain = pull(self.problem, vs)[self.problem.wanted.index(position)]  # of contiguous cotangents
+        plain = pull(self.problem, vs)[self.problem.wanted.index(position)]  # with contiguous cotangents
         if not abs(float((plain * u).sum()) - seen.analytical) <= 0.1 * seen.gap and np.isfinite(seen.gap):
             return (
                 f"{sentence}\nbackward depends on how its cotangent lies in memory: for a strided one it is wrong",
@@ -310,7 +310,7 @@ class _Attempt:
             if wrong is not None:
                 return str(wrong), wrong.mismatch
             return f"the inputs are at a kink or an edge, where gradients cannot be checked: {beside}", None
-        # Some entry is off by this: |<v, E u>| <= max |E| sum |u| sum |v|
+        # A lower bound on the largest wrong entry: |<v, E u>| <= max |E| sum |u| sum |v|
         spread = float(np.abs(u).sum()) * sum(float(np.abs(v).sum()) for v in vs)
         atol = 0.3 * seen.gap / max(spread, 1e-300) if np.isfinite(seen.gap) else self.rtol * max(seen.size, SMALLEST)
         check = Check(self.problem, EPS, atol, 0.0, 0.0, False, False, "extrapolated")
@@ -320,14 +320,14 @@ class _Attempt:
             check.by_input(position, tolerance)
         except GradcheckError as error:
             return str(error), error.mismatch
-        # Entry by entry, with a cotangent of one 1 and zeros, all is right.
+        # With one-hot cotangents every entry is right: the vjp is wrong for dense ones.
         suspect = first_wrong(self.problem, tolerance)
         if any(np.any(g) for g in pull(self.problem, [0 * v for v in vs])):
             sentence = f"backward not multiplied by grad_output: a zero cotangent gave a gradient not 0\n{sentence}"
         return "\n".join([sentence, str(beside), *([str(suspect)] if suspect else [])]), None
 
     def _beside(self) -> GradientFailure | None:
-        """What is wrong with the first derivatives close by: a gradient that jumps may be wrong on one side only."""
+        """A failure of the first derivatives close by: a gradient that jumps may be wrong on one side only."""
         problem = self.original
         leaves = [problem.inputs[k] for k in problem.wanted]
         here = [t._data.copy() for t in leaves]
@@ -345,12 +345,12 @@ class _Attempt:
 
 
 def _equal(a: Any, b: Any) -> bool:
-    """Bit by bit, but that nan equals nan."""
+    """Equality of every entry, where nan equals nan."""
     return bool(((a == b) | ((a != a) & (b != b))).all())
 
 
 def _cotangent(values: Any, y: Tensor, before: list[tuple[str, Any, Any]]) -> Any:
-    """A cotangent in the memory of y's device.  How it lies in memory differs from example to example."""
+    """A cotangent on y's device.  Its memory layout varies from example to example."""
     values = np.asarray(values, y.dtype)
     if values.ndim and sum(zlib.crc32(to_host(kept).tobytes()) for _, _, kept in before) % 2:
         wider = np.zeros((*values.shape[:-1], 2 * values.shape[-1]), values.dtype)
@@ -360,7 +360,7 @@ def _cotangent(values: Any, y: Tensor, before: list[tuple[str, Any, Any]]) -> An
 
 
 def _nothing_tested(problem: Problem, signal: float, reached: bool, min_signal: float | None, seed: int) -> str | None:
-    """What is to be said if the gradients are too small for the example to be a test; else None."""
+    """The message for gradients so small that the example tests nothing; else None."""
     if min_signal is not None:
         if signal < min_signal:
             return f"no gradient is larger than {signal:.3g}, {min_signal:.3g} was asked for: nothing is tested"
@@ -382,7 +382,7 @@ def _nothing_tested(problem: Problem, signal: float, reached: bool, min_signal: 
             return None
         constant = constant and all(np.array_equal(a, b) for a, b in zip(values, there, strict=False))
     if constant and any(min(t.shape, default=1) == 1 for t in leaves):
-        return None  # softmax of one entry, its distance from the mean: so few entries leave nothing to vary
+        return None  # softmax or deviation from the mean over one entry: constant by nature
     return (
         "nothing is tested: every gradient is 0, here and at 8 other points. If the function is flat, as sign() is, "
         "say min_signal=0"
@@ -390,7 +390,7 @@ def _nothing_tested(problem: Problem, signal: float, reached: bool, min_signal: 
 
 
 def _elsewhere(problem: Problem, rng: np.random.Generator, far: float | None) -> tuple[float, list[Any]]:
-    """The size of the gradients at other inputs, and the values there; nan where the function fails.
+    """The size of the gradients at other inputs, and the values there; nan if the function fails.
 
     Args:
         far: how far from the inputs, in units of their size; None for numbers around 1 in their place.
@@ -407,7 +407,7 @@ def _elsewhere(problem: Problem, rng: np.random.Generator, far: float | None) ->
             ones = [wrap(to_device(rng.standard_normal(y.shape), y.device)) for y in live]
             found = grad(live, leaves, ones, allow_unused=True) if live else ()
             return sum(float(np.abs(to_host(g._data)).sum()) for g in found if g is not None), problem.values()
-    except Exception:  # the function does not take these inputs, and tells nothing about its slopes
+    except Exception:  # the function rejects these inputs, which says nothing about its slopes
         return float("nan"), []
     finally:
         for t, kept in zip(leaves, before, strict=True):

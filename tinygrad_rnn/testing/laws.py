@@ -1,8 +1,8 @@
-"""Laws that hold for the gradients of every function, as assertions.
+"""Laws that the gradients of every function obey, as assertions.
 
-Each takes a function of tensors and the tensors at which to test it, and raises :class:`CheckFailed` with the law's
-sentence and the numbers that break it.  None needs a numerical derivative: they are consequences of linearity and
-of summation, and hold to rounding.  ``assert_gradients`` adds the comparison with finite differences.
+Each takes a function of tensors and the tensors at which to test it, and raises :class:`CheckFailed` with the law and
+the numbers that violate it.  None needs a numerical derivative: the laws follow from linearity and summation, and hold
+to rounding.  ``assert_gradients`` adds the comparison with finite differences.
 
 Inputs and results may be in containers, to any depth; a result that holds anything but tensors is refused.
 """
@@ -40,7 +40,7 @@ __tracebackhide__ = True  # pytest shows the line that called us, not ours
 Function = Callable[..., Any]
 RTOL = 1e-10  # float64 sums of some hundred terms in another order: 1e-13, with room for cancellation
 SCALES = (1e-200, 1e-100, 1e-10, 1e2, 1e3, 1e5, 1e10, 1e50, 1e100, 1e200)
-ROUNDINGS = 1000  # the same for coarser types: 1e-4 for float32
+ROUNDINGS = 1000  # RTOL for coarser types, in units of their eps: 1e-4 for float32
 NO_INPUT = "no input requires grad, so that no law can be tested: x.requires_grad_() before it"
 
 
@@ -120,7 +120,7 @@ def assert_tied_is_sum_of_untied(func: Function, tied: Tensor, uses: int, *rest:
 
     Args:
         func: takes ``uses`` tensors of one shape, then ``rest``.
-        tied: given for all of them at once; then copies of it, one for each use.
+        tied: passed for all of them at once; then as copies, one for each use.
 
     >>> import tinygrad_rnn as tg
     >>> w = tg.tensor([[0.5, -1.0], [2.0, 0.3]], dtype=tg.float64, requires_grad=True)
@@ -191,7 +191,7 @@ def assert_batch_permutes(
 
 
 def _axes(name: str, given: Any, wanted: Sequence[str]) -> list[int | None]:
-    """Batch axes, nested or not, one for each of what is named."""
+    """Batch axes, flattened, one for each name."""
     flat: list[int | None] = []
     waiting = [given]
     while waiting:
@@ -264,12 +264,12 @@ def assert_deterministic(func: Function, inputs: Sequence[Any], *, seed: int = 0
 def assert_no_nan(func: Function, inputs: Sequence[Any], *, scales: Sequence[float] = SCALES, seed: int = 0) -> None:
     """No gradient is nan where the value is finite, however large or small the inputs.
 
-    Examples of ordinary size say nothing about ``x * x`` that overflows, or ``exp(x) / exp(x)``.  So the inputs that
-    require grad are multiplied by each of the scales, and by their negatives; where an output is not finite, nothing
-    is asked.  Not among :func:`assert_laws`, since a function may be meant for a smaller range.
+    Examples of ordinary size do not show that ``x * x`` or ``exp(x) / exp(x)`` overflows.  The inputs that require grad
+    are therefore multiplied by each of the scales, and by their negatives; where an output is not finite, the gradient
+    may be anything.  Not part of :func:`assert_laws`, since a function may be meant for a smaller range.
 
     Args:
-        scales: by which the inputs are multiplied.
+        scales: the factors of the inputs.
 
     >>> import tinygrad_rnn as tg
     >>> x = tg.tensor([0.1, -0.7], dtype=tg.float64, requires_grad=True)
@@ -310,14 +310,14 @@ def assert_laws(func: Function, inputs: Sequence[Any], *, seed: int = 0) -> None
     >>> x = tg.tensor([0.1, -0.7], dtype=tg.float64, requires_grad=True)
     >>> assert_laws(lambda x: tg.softmax(x, 0), [x])
     """
-    assert_unmutated(func, inputs, seed=seed)  # first what would make the others fail too
+    assert_unmutated(func, inputs, seed=seed)  # first: a written input would make the others fail too
     assert_deterministic(func, inputs, seed=seed)
     assert_vjp_linear(func, inputs, seed=seed)
     assert_adjoint(func, inputs, seed=seed)
 
 
 class _Run:
-    """One application of a function, and pulling cotangents back through it."""
+    """One application of a function, through which cotangents are pulled back."""
 
     def __init__(self, func: Function, inputs: Any) -> None:
         self.problem = Problem(func, as_tuple(inputs))
@@ -331,7 +331,11 @@ class _Run:
         self.rounding = 16 * self.eps
 
     def needing_leaves(self) -> _Run:
-        """Itself, where there is something to differentiate by, and something to differentiate."""
+        """Itself, if some input and some output require grad.
+
+        Raises:
+            ArgumentError: none does.
+        """
         if not self.leaves:
             raise ArgumentError(NO_INPUT)
         if not self.outputs:
@@ -339,13 +343,13 @@ class _Run:
         return self
 
     def name(self, number: int) -> str:
-        """What to call the leaf of this number."""
+        """The name of the leaf of this number, for messages."""
         return self.problem.input_name(self.wanted[number])
 
     def close(self, actual: Any, expected: Any, slack: float, sentence: str) -> None:
-        """Assert that two arrays are equal; what they fail for need not be the law's own fault."""
+        """Assert that two arrays are equal up to ``slack``; report an obstacle, such as a kink, instead of the law."""
         gap = np.abs(np.asarray(actual) - np.asarray(expected))
-        slack = slack + self.rounding  # what remains of terms that cancel, as in the softmax of one entry
+        slack = slack + self.rounding  # the rounding that remains of terms that cancel, as in the softmax of one entry
         if actual.shape == np.shape(expected) and bool((gap <= slack).all()):
             return
         if actual.shape == np.shape(expected):
@@ -360,9 +364,9 @@ class _Run:
             f"{sentence}: {float(got):.15g} != {float(wanted):.15g}{where} (up to {float(slack):.3g} allowed)"
         )
 
-    def rtol(self, wished: float) -> float:
-        """The relative tolerance: the wished one, unless there are coarser types than float64."""
-        return max(wished, ROUNDINGS * self.eps)
+    def rtol(self, for_float64: float) -> float:
+        """The relative tolerance: the given one, or a larger one where types coarser than float64 take part."""
+        return max(for_float64, ROUNDINGS * self.eps)
 
     def cotangents(self, rng: np.random.Generator) -> list[Any]:
         return [rng.standard_normal(y.shape) for y in self.outputs]

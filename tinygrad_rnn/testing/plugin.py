@@ -1,7 +1,7 @@
-"""A pytest plugin: failures of gradcheck end with a report one can read.
+"""A pytest plugin that adds a readable report to failures of gradcheck.
 
-It is found by itself where the package is installed (entry point ``pytest11``); ``-p no:tinygrad_rnn`` turns it off.
-Below the traceback, which stops at the user's own line, it shows the worst entry, the slopes beside it, the suspect
+Where the package is installed pytest loads it (entry point ``pytest11``); ``-p no:tinygrad_rnn`` disables it.  Below
+the traceback, which stops at the user's own line, it shows the worst entry, the slopes beside it, the suspect
 operation, and a map of the Jacobian with the wrong entries marked.
 """
 

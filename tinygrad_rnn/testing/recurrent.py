@@ -15,11 +15,11 @@ __all__ = ["RecurrentCase", "recurrent_layers"]
 
 
 class RecurrentCase(NamedTuple):
-    """A layer and what to feed it with.
+    """A layer with its input and initial states.
 
     Attributes:
         layer: an ``nn.RNN``, ``nn.LSTM`` or ``nn.GRU`` in float64.
-        sequences: its input, and the lengths if it is to be packed.
+        sequences: its input, and the lengths for packing.
         state: ``h0`` ``(L*D, N, H)``, a pair ``(h0, c0)`` for an LSTM, or None for zeros.
     """
 
@@ -33,7 +33,7 @@ class RecurrentCase(NamedTuple):
         return (output, *final) if isinstance(final, tuple) else (output, final)
 
     def inputs(self) -> list[Tensor]:
-        """Everything that a gradient goes to: the input, the states, the parameters in their order."""
+        """The tensors that get a gradient: the input, the states, the parameters in order."""
         states = [] if self.state is None else list(self.state) if isinstance(self.state, tuple) else [self.state]
         return [self.sequences.values, *states, *self.layer.parameters()]
 
@@ -82,7 +82,7 @@ def recurrent_layers(
 
 
 def _state(draw: Any, rng: np.random.Generator, kind: str, size: int, batch: int, options: dict[str, Any]) -> Any:
-    """Initial states of the right shapes, or None."""
+    """Initial states of the layer's shapes, or None."""
     if not draw(st.booleans()):
         return None
     count = options["num_layers"] * (2 if options["bidirectional"] else 1)

@@ -1,12 +1,11 @@
 """Hypothesis strategies for shapes, arrays and tensors.
 
-Values lie on a lattice of ``step`` (1/256 unless said otherwise), which prints exactly and is free of subnormals and
-other oddities that have nothing to do with a gradient.  A failing example shrinks to 1, to other whole numbers, to
-halves, quarters, and so on: to numbers one can read, and at which a wrong gradient is far from the right one (at 0 many
-agree, and many functions have their kink there).  It is printed as a line that can be pasted, and hypothesis does so
-for any Tensor once this module is loaded.
+Values are multiples of ``step`` (1/256 by default), which print exactly and exclude subnormals and other oddities that
+have nothing to do with a gradient.  A failing example shrinks to 1, to other integers, to halves, quarters, and so on:
+to readable numbers at which a wrong gradient is far from the right one (at 0 many agree, and many functions have a kink
+there).  It is printed as a line that can be pasted; hypothesis does so for any Tensor once this module is loaded.
 
-Kinks are kept at a distance with ``away_from``, ties with ``distinct``.
+``away_from`` avoids kinks, ``distinct`` avoids ties.
 
 >>> from hypothesis import given
 >>> @given(tensors(shape=shapes(min_dims=1), away_from=(0.0,), requires_grad=True))
@@ -79,9 +78,9 @@ def arrays(
         dtype: floating, integer or bool.
         low, high: the range, bounds included.
         away_from: no value within ``gap`` of any of these (kinks, poles).
-        distinct: no value twice; the step is then 1/32, so that values are apart.
-        step: the lattice; values are multiples of it.
-        layout: how they lie in memory: ``contiguous``, ``fortran``, ``strided``, ``reversed``, ``offset``, or None for
+        distinct: no value twice; the step is then 1/32, so that values are well separated.
+        step: values are multiples of it.
+        layout: the memory layout: ``contiguous``, ``fortran``, ``strided``, ``reversed``, ``offset``, or None for
             any of them.
 
     Raises:
@@ -129,13 +128,13 @@ def _drawn(
 
 
 def _readable(lowest: int, highest: int, step: float) -> Strategy[int]:
-    """Numbers of ticks that shrink to easy values: to 1, then to other whole numbers, to halves, quarters, and so on.
+    """Numbers of steps that shrink to simple values: to 1, then to other integers, to halves, quarters, and so on.
 
-    A distance from 1 is drawn, and how far to round what it leads to.  Both shrink by themselves: the rounding to
-    whole numbers, so that an example gets readable before it gets simple.  Most draws are not rounded.
+    A distance from 1 and a rounding of the result are drawn.  Hypothesis shrinks both, the rounding towards integers,
+    so that an example becomes readable before it becomes simple.  Most draws are not rounded.
     """
     per = round(1 / step)
-    spacings = [per if per >= 1 and abs(per * step - 1) < 1e-9 else 1]  # else no number of steps makes 1
+    spacings = [per if per >= 1 and abs(per * step - 1) < 1e-9 else 1]  # 1 if 1.0 is not a multiple of step
     while spacings[-1] > 1:
         spacings.append(spacings[-1] // 2 if spacings[-1] % 2 == 0 else 1)
     start = min(max(spacings[0], lowest), highest)
@@ -154,10 +153,10 @@ def _readable(lowest: int, highest: int, step: float) -> Strategy[int]:
 
 
 def laid_out(array: Any, layout: str) -> Any:
-    """An equal array or tensor whose memory is laid out as ``layout`` says.
+    """An equal array or tensor with the memory layout ``layout``.
 
     Args:
-        layout: ``contiguous``; ``fortran``, the first axis next to each other in memory; ``strided``, every second
+        layout: ``contiguous``; ``fortran``, the first axis contiguous in memory; ``strided``, every second
             entry of a wider array; ``reversed``, the first axis backwards; ``offset``, a part of a larger array.
 
     >>> laid_out(np.eye(3), "reversed").strides
@@ -188,7 +187,7 @@ def layouts() -> st.SearchStrategy[str]:
 
 
 def _print(t: Tensor, printer: Any, cycle: bool) -> None:
-    """A tensor of a failing example as Python that makes it again, to the last bit."""
+    """A tensor of a failing example as Python code that reproduces it to the last bit."""
     if not t.is_leaf or t.device.type != "cpu":
         printer.text(repr(t))
         return
@@ -203,7 +202,7 @@ def _print(t: Tensor, printer: Any, cycle: bool) -> None:
 
 
 def _spelled(data: Any) -> str:
-    """The entries as nested lists; what has no literal in Python, by name; what a list cannot say, by its shape."""
+    """The entries as nested lists: inf and nan by name, shapes that a list cannot express by ``np.empty``."""
     if 0 in data.shape[:-1]:
         return f"np.empty({data.shape})"
     return repr(data.tolist()).replace("inf", "tg.inf").replace("nan", "tg.nan")
@@ -266,7 +265,7 @@ def sequences(
         features: I; by default drawn from 1 to 3.
         batch_first: the layout of ``values``.
         min_length: the shortest sequence allowed.
-        sorted_lengths: longest first, as ``pack_padded_sequence`` wants it by default.
+        sorted_lengths: longest first, as ``pack_padded_sequence`` requires by default.
 
     Others as for :func:`tensors`.
     """

@@ -1,7 +1,7 @@
-"""Pause the tracer with which hypothesis, once a property test has failed, notes every line that runs.
+"""A pause of hypothesis' line tracer, which runs once a property test has failed.
 
-Its notes are about the lines of the test.  What they cost is the time of all others: the lines of this package and of
-hypothesis itself take ten times as long.  Other tracers (coverage, debuggers) are left alone.
+Its purpose is to explain a failure by the lines of the test, but it makes every line of this package and of hypothesis
+itself ten times slower.  Other tracers (coverage, debuggers) are left alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ __all__ = ["untraced"]
 
 @contextmanager
 def untraced() -> Iterator[None]:
-    """Run what is inside without hypothesis' tracer."""
+    """Run the body without hypothesis' tracer."""
     if hasattr(sys, "monitoring"):
         monitoring = sys.monitoring
         tool = next((k for k in range(6) if monitoring.get_tool(k) == "scrutineer"), None)

@@ -1,6 +1,6 @@
-"""What computes: asked by scripts that choose a device or want results to repeat.
+"""Computing backends, as scripts query them to choose a device or to make results repeatable.
 
-NumPy computes on the CPU and CuPy on the GPU; there is no cuDNN and no Apple GPU, and their ``is_available`` says so.
+NumPy computes on the CPU, CuPy on the GPU.  There is no cuDNN and no Apple GPU: their ``is_available`` gives False.
 
 >>> import tinygrad_rnn as tg
 >>> tg.backends.mps.is_available(), tg.backends.cudnn.is_available()

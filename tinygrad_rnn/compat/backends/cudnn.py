@@ -1,8 +1,9 @@
-"""cuDNN is not used.  Its two switches can be set, as scripts do, and say what holds here in any case.
+"""Switches of cuDNN, which is not used: scripts may set them, without effect.
 
-Nothing is chosen by timing it (``benchmark``), and no recurrent kernel here adds in an order that changes from run to
-run (``deterministic``).  On a GPU the gradients of indexing and embeddings do, unless
-``tg.use_deterministic_algorithms(True)``; on the CPU the same seed on the same machine gives the same numbers.
+Their values describe what holds here in any case.  No kernel is chosen by timing it (``benchmark``), and no recurrent
+kernel adds in an order that changes from run to run (``deterministic``).  On a GPU the gradients of indexing and
+embeddings do, unless ``tg.use_deterministic_algorithms(True)``; on the CPU the same seed on the same machine gives the
+same numbers.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ deterministic = True
 
 
 def is_available() -> bool:
-    """False: recurrent layers have kernels of their own."""
+    """False: recurrent layers use the kernels of this package."""
     return False
 
 
 def version() -> None:
-    """None, for there is no cuDNN."""
+    """None: there is no cuDNN."""

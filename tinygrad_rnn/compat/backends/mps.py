@@ -1,4 +1,4 @@
-"""Apple's GPU is not supported: NumPy computes on the CPU."""
+"""Apple's GPU, which is not supported: NumPy computes on the CPU."""
 
 from __future__ import annotations
 

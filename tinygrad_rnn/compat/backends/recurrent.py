@@ -1,8 +1,8 @@
-"""Which kernels compute the fused recurrent layers.
+"""The choice of kernels for the fused recurrent layers.
 
-They are chosen by themselves: CUDA's on a GPU, those compiled by Numba on the CPU where Numba is installed and the
-size favours them, NumPy's otherwise.  ``only`` chooses another for a test or a comparison; so does the environment
-variable ``TINYGRAD_RNN_KERNELS`` (numpy, numba or cuda).
+It is automatic: CUDA's on a GPU; on the CPU those compiled by Numba, where it is installed and the size favours them;
+NumPy's otherwise.  ``only`` chooses others for a test or a comparison, and so does the environment variable
+``TINYGRAD_RNN_KERNELS`` (numpy, numba or cuda).
 
 >>> import tinygrad_rnn as tg
 >>> with tg.backends.recurrent.only("numpy"):

@@ -1,1 +1,1 @@
-"""Random programs: tensor code that hypothesis writes, runs and shrinks."""
+"""Random programs: tensor code that hypothesis generates, runs and shrinks."""

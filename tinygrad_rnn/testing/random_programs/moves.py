@@ -33,8 +33,8 @@ class Move(NamedTuple):
     """How a primitive can be applied.
 
     Attributes:
-        arity: how many arguments, or the least and the greatest number.
-        params: draws the keyword parameters for the arguments; None if there are none that fit.
+        arity: the number of arguments, or the smallest and the largest number.
+        params: draws the keyword parameters for the arguments; None if none fit.
         fits: whether a value can be the argument at a position, after those before it.
         allowed: whether the derivative exists at these arguments, with room to spare.
     """
@@ -57,7 +57,7 @@ def off(*kinks: float, which: int = 0, gap: float = SAFE) -> Callable[[Arrays, d
 
 
 def _untied(args: Arrays, params: dict[str, Any]) -> bool:
-    """No two entries that are reduced together are close, the largest and the smallest at least."""
+    """No two entries that are reduced together are close."""
     a, reduced = args[0], params["axes"]
     rest = [k for k in range(a.ndim) if k not in reduced]
     rows = np.sort(a.transpose(*rest, *reduced).reshape(*[a.shape[k] for k in rest], -1), axis=-1)

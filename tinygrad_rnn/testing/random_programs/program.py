@@ -1,8 +1,8 @@
 """Random straight-line programs over the registry of primitives: whole tapes as test cases.
 
-A program is a list of steps; each applies one primitive to earlier values.  While it is drawn it is also run, on
-plain arrays, so that every step is legal where it stands: shapes fit, values stay finite and moderate, and nothing
-comes near a kink, a tie or a pole.  A failing program shrinks to the few steps that matter and prints as Python.
+A program is a list of steps, each of which applies one primitive to earlier values.  While it is drawn it also runs, on
+plain arrays, so that every step is valid: shapes fit, values stay finite and moderate, and no argument is near a kink,
+a tie or a pole.  A failing program shrinks to the few steps that matter and prints as Python.
 
     @given(programs())
     def test_gradients(program):
@@ -32,8 +32,8 @@ __all__ = ["Program", "Step", "assert_program", "programs"]
 
 __tracebackhide__ = True  # pytest shows the line that called us, not ours
 
-LARGEST = 30.0  # no value may exceed it, nor be changed by a step by more than
-ENTRIES = 48  # of one value
+LARGEST = 30.0  # the largest absolute value of an entry
+ENTRIES = 48  # the largest number of entries of one value
 COMPLEX_STEP = 1e-30
 
 
@@ -67,7 +67,7 @@ class Program:
         return [wrap(a.copy()).requires_grad_() for a in self.inputs]
 
     def values(self, *inputs: Any) -> list[Any]:
-        """All values, the inputs first: of tensors by the primitives, of complex arrays by analytic formulas."""
+        """All values, the inputs first: tensors by the primitives, complex arrays by the complex forms."""
         found = list(inputs)
         for step in self.steps:
             args = [found[k] for k in step.args]
@@ -116,7 +116,7 @@ def programs(
     Args:
         max_steps, max_inputs: how large they may grow.
         only: names of primitives to use; by default all that have a move (see ``moves``).
-        shape: of the inputs; by default up to two axes of up to three entries.
+        shape: a strategy of the inputs' shapes; by default up to two axes of up to three entries.
     """
     names = [name for name in (MOVES if only is None else only) if name in REGISTRY]
     inputs = [
@@ -140,7 +140,7 @@ def programs(
 
 @st.composite
 def _turns(draw: Any, /, names: Sequence[str], values: Sequence[Any]) -> tuple[bool, Step | None]:
-    """Whether to go on, and with which step.  One draw holds both, so that shrinking can cut out any step whole."""
+    """Whether to continue, and with which step.  One draw holds both, so that shrinking can remove whole steps."""
     if draw(st.integers(0, 39)) == 0:
         return False, None
     name = draw(st.sampled_from(names))
@@ -148,7 +148,7 @@ def _turns(draw: Any, /, names: Sequence[str], values: Sequence[Any]) -> tuple[b
 
 
 def _propose(draw: Any, name: str, move: Move, values: Sequence[Any]) -> Step | None:
-    """Arguments and parameters for one primitive, or None where it has none here."""
+    """A step with one primitive, or None if no values fit it."""
     chosen: list[int] = []
     for position in range(move.arity if isinstance(move.arity, int) else draw(st.integers(*move.arity))):
         fitting = [k for k, v in enumerate(values) if move.fits(position, v, [values[j] for j in chosen])]
@@ -163,7 +163,7 @@ def _propose(draw: Any, name: str, move: Move, values: Sequence[Any]) -> Step | 
 def assert_program(program: Program, *, rtol: float = 1e-9, seed: int = 0) -> GradientReport:
     """Assert that the gradients of a program are right: against complex steps through independent formulas.
 
-    The derivative ``<v, J u>`` along random directions is exact to rounding, so that errors of 1e-9 are seen.
+    The derivative ``<v, J u>`` along random directions is exact to rounding, so that errors of 1e-9 are detected.
 
     Raises:
         CheckFailed: with the program, and the first step that is wrong.

@@ -1,11 +1,11 @@
-"""Sample calls: for every primitive, arguments to try it with, which the property tests of the registry draw from.
+"""Sample calls: for every primitive a strategy of arguments, from which the property tests of the registry draw.
 
 A row is a strategy of calls.  Arguments stay away from kinks, poles and ties, where no gradient can be checked; the
 rules for those points (``relu'(0) = 0`` and so on) are tested one by one.  Shapes include 0-d, size-1 and empty ones,
 layouts include transposed, strided and reversed memory.
 
-Add a row for a primitive that you define with :func:`add_samples`; ``table.py`` holds the table, the other files its
-rows by family.
+:func:`add_samples` adds a row, also for primitives defined elsewhere.  ``table.py`` holds the table, the other files
+its rows by family.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["INEXACT", "SAMPLES", "Call", "add_samples", "inexact", "samples"]
 
 
 def samples(name: str) -> Calls:
-    """The strategy of calls of one primitive.
+    """The strategy of calls for one primitive.
 
     Raises:
         ArgumentError: the primitive has no row.

@@ -1,4 +1,4 @@
-"""Building blocks of samples: arrays of any shape and layout, pairs that broadcast, axes and indices that fit."""
+"""Strategies shared by the samples: arrays of any shape and layout, pairs that broadcast, axes and indices."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def pairs(first: dict[str, Any] | None = None, second: dict[str, Any] | None = N
 
 @st.composite
 def apart(draw: Any, /) -> list[Any]:
-    """Two arrays that broadcast and are nowhere close to equal."""
+    """Two arrays that broadcast and of which no two entries are close."""
     a, b = draw(broadcast_arrays(step=0.25))
     b = laid_out(np.asarray(b + 0.125), draw(layouts()))
     return [a, b]

@@ -1,4 +1,4 @@
-"""The table of sample calls and what declares its rows."""
+"""The table of sample calls: primitive name -> strategy of calls, filled by decorators."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Calls = st.SearchStrategy["Call"]
 
 
 class Call(NamedTuple):
-    """How to apply a primitive once.
+    """One application of a primitive.
 
     Attributes:
         args: raw arrays, or None, or numbers.
         params: keyword parameters.
-        function: what to call instead of the primitive itself, if its parameters are made by a function of the library.
+        function: called instead of the primitive itself, where a function of the library computes its parameters.
     """
 
     args: tuple[Any, ...]
@@ -40,7 +40,7 @@ def inexact(name: str, reason: str) -> None:
 
 
 def add_samples(*names: str) -> Callable[[Callable[[], Calls]], Callable[[], Calls]]:
-    """Decorator: this function gives the strategy of calls for the primitives of these names."""
+    """Decorator: register a function that returns the strategy of calls for the primitives of these names."""
 
     def add(row: Callable[[], Calls]) -> Callable[[], Calls]:
         for name in names:
