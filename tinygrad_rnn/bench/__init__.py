@@ -1,5 +1,5 @@
-"""Benchmarks: this package against its peers, in one process, taking turns, as ratios of medians.
+"""Benchmarks: this package against its peers, by turns in one process, as ratios of medians.
 
 ``tinygrad-rnn bench`` runs them.  A peer that cannot be imported is left out and named.  Times on a shared machine
-swing by a factor of two; a ratio of two programs that took turns swings far less, so ratios are what is reported.
+vary by a factor of two; the ratio of two programs that take turns varies far less, so ratios are reported.
 """

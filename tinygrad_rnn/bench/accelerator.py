@@ -1,7 +1,7 @@
-"""The same works on a GPU: our layers on CuPy arrays against torch.nn's cuDNN layers, in full float32.
+"""Benchmarks on a GPU: our layers on CuPy arrays against torch.nn's cuDNN layers, in full float32.
 
-Nothing is read back inside of what is timed; before the clock is read, both libraries' work is waited for.  PyTorch
-is kept from TF32, which keeps 10 bits of a float32 and would be another computation.
+The timed code reads nothing back; both libraries are synchronised before the clock is read.  TF32 is switched off in
+PyTorch: it rounds to 10 bits of mantissa and would be another computation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def unavailable() -> str | None:
 
 
 def waiting() -> Callable[[], object]:
-    """What waits until the GPU has done everything that was asked of it."""
+    """A function that waits until the GPU has finished the work of both libraries."""
     waits: list[Callable[[], object]] = [cupy_access.require().cuda.Device().synchronize]
     if _torch() is not None:
         waits.append(_torch().cuda.synchronize)
@@ -65,7 +65,7 @@ def cuda_layer_jobs(kind: str, T: int, N: int, H: int, **options: Any) -> dict[s
 
 
 def cell_jobs(T: int, N: int, H: int) -> dict[str, Job]:
-    """A loop of LSTMCell over T steps on the GPU: what many small operations cost, for us and for torch."""
+    """A loop of LSTMCell over T steps on the GPU, the cost of many small operations, for us and for torch."""
     x = np.random.default_rng(0).standard_normal((T, N, H)).astype(np.float32)
     libs, cells = _pair(lambda lib: lib.nn.LSTMCell(H, H))
     given = {name: lib.tensor(x).to("cuda") for name, lib in libs.items()}
@@ -73,7 +73,7 @@ def cell_jobs(T: int, N: int, H: int) -> dict[str, Job]:
 
 
 def _pair(make: Callable[[Any], Any]) -> tuple[dict[str, Any], list[Any]]:
-    """The libraries, and what ``make`` gives for each, on the GPU and with the same weights."""
+    """The libraries, and the module that ``make`` returns for each, on the GPU and with the same weights."""
     libs = {OURS: importlib.import_module(OURS)} | ({} if _torch() is None else {"torch": _torch()})
     made = [make(lib) for lib in libs.values()]
     values = {name: value.numpy() for name, value in made[0].state_dict().items()}

@@ -1,4 +1,4 @@
-"""Before anybody is timed: the same weights, and the same gradients."""
+"""Agreement of the competitors before they are timed: the same weights, and the same gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["agree", "twin"]
 
 
 def agree(work: str, jobs: Mapping[str, Job], bound: float) -> None:
-    """Run every job once, and compare the gradients that they give.
+    """Run every job once, and compare their gradients.
 
     Raises:
         AssertionError: one differs from ours by more than ``bound``, relative to the largest entry.

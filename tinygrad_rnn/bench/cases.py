@@ -1,4 +1,4 @@
-"""The works that can be measured, by name.  Each is a generator that gives its results one by one."""
+"""Benchmarks by name, each a generator of results."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ def present(*names: str) -> list[str]:
 
 @dataclass
 class Session:
-    """How the works of one run are measured.
+    """The settings of one run of benchmarks.
 
     Attributes:
         quick: smaller sizes, less time.
-        tell: is told how far a measurement has come.
+        tell: receives messages about the progress.
         synchronize: waits for the device.
     """
 
@@ -54,7 +54,7 @@ class Session:
     synchronize: Callable[[], object] | None = None
 
     def measure(self, work: str, jobs: Mapping[str, Job], *, seconds: float = 4.0, **more: Any) -> Result:
-        """:func:`measure` as this run wishes it."""
+        """:func:`measure` with the settings of this run."""
         seconds = min(seconds, 1.0) if self.quick else seconds
         return measure(work, jobs, seconds=seconds, tell=self.tell, synchronize=self.synchronize, **more)
 
@@ -73,7 +73,7 @@ def loops(session: Session) -> Iterator[Result]:
 
 
 def cells(session: Session) -> Iterator[Result]:
-    """Loops of one's own over RNNCell, GRUCell and LSTMCell, against torch.nn's."""
+    """Hand-written loops over RNNCell, GRUCell and LSTMCell, against torch.nn's."""
     for kind in KINDS:
         for T, N, H in ((64, 8, 32), (64, 32, 128))[: 1 if session.quick else 2]:
             work = f"loop of {kind}Cell T={T} N={N} H={H}"
@@ -95,7 +95,7 @@ def layers(session: Session) -> Iterator[Result]:
 
 
 def memory(session: Session) -> Iterator[Result]:
-    """Peak memory of fused layers per step, each in a process of its own; 100,000 steps with and without segments."""
+    """Peak memory of fused layers per step, each in a separate process; 100,000 steps with and without segments."""
     if not can_measure():
         return
     shapes = [("RNN", 64, 32, 256), ("GRU", 64, 32, 256), ("LSTM", 64, 32, 256), ("LSTM", 64, 32, 512)]
@@ -130,8 +130,8 @@ def segments(session: Session) -> Iterator[Result]:
     T, N, H = 5_000 if session.quick else 100_000, 1, 128
     x = tg.tensor(np.random.default_rng(0).standard_normal((T, N, H), dtype=np.float32))
 
-    def job(kind: str, wish: str | None) -> Job:
-        layer = getattr(tg.nn, kind)(H, H, checkpoint_segments=wish)
+    def job(kind: str, segments: str | None) -> Job:
+        layer = getattr(tg.nn, kind)(H, H, checkpoint_segments=segments)
 
         def run() -> None:
             layer.zero_grad()

@@ -1,4 +1,4 @@
-"""A loop of one's own over a cell: ours against torch.nn's, forward and backward, from the same weights."""
+"""Hand-written loops over a cell: ours against torch.nn's, forward and backward, from the same weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["cell_jobs", "cell_loop"]
 
 
 def cell_loop(cell: Any, x: Any) -> Job:
-    """Carries a state through the steps of ``x`` (T, N, I), and goes back; gives the gradient of weight_hh."""
+    """A job: carry a state through the steps of ``x`` (T, N, I) and back; it returns the gradient of weight_hh."""
 
     def run() -> Any:
         cell.zero_grad()

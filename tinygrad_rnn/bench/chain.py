@@ -1,4 +1,4 @@
-"""What an operation costs beside its arithmetic: tiny arrays, long chains, and the import of the package."""
+"""Overhead beside arithmetic: operations on tiny arrays, long chains, the import of the package."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ __all__ = ["chain_memory", "chain_result", "import_result", "tiny_jobs"]
 def tiny_jobs(expression: str, peers: list[str]) -> dict[str, Job]:
     """One operation on few numbers, 100 times.
 
-    It may use ``a``, 4 numbers that require grad; and where the peers are as PyTorch ``c``, 4 that do not, ``m`` of
-    (2, 2) that require it, two class numbers ``t``, ``lib`` and its functions ``F``.
+    The expression may use ``a``, 4 numbers that require grad, and, if the peers have PyTorch's interface, ``c``, 4 that
+    do not, ``m``, (2, 2) that require it, two class numbers ``t``, ``lib`` and its functions ``F``.
     """
 
     def job(name: str) -> Job:
@@ -43,7 +43,7 @@ def tiny_jobs(expression: str, peers: list[str]) -> dict[str, Job]:
 
 
 def chain_result(n: int, peers: list[str], rounds: int = 3) -> Result:
-    """Record a chain of ``n`` nodes one after the other, sweep it, and release it."""
+    """Record a chain of ``n`` nodes, sweep it, and release it."""
     values: dict[str, list[float]] = {name: [] for name in [OURS, *peers]}
     for _ in range(rounds):
         for name, spent in values.items():
@@ -52,7 +52,7 @@ def chain_result(n: int, peers: list[str], rounds: int = 3) -> Result:
 
 
 def chain_memory(n: int) -> Result:
-    """What a recorded chain of ``n`` nodes holds until it is swept: its tensors' arrays, its nodes, its clocks."""
+    """The memory of a recorded chain of ``n`` nodes until it is swept: arrays, nodes and version counters."""
     x = tensor(1.0, requires_grad=True)
     tracemalloc.start()
     y = x

@@ -23,12 +23,12 @@ GRID = [(32, 8, 32), (64, 32, 64), (64, 32, 128), (64, 32, 256), (64, 32, 512), 
 
 
 def two_of_ours() -> bool:
-    """Whether the kernels that are chosen by themselves may be others than NumPy's."""
+    """Whether the automatic choice may be other kernels than NumPy's, so that both are measured."""
     return importlib.util.find_spec("numba") is not None and not os.environ.get("TINYGRAD_RNN_KERNELS")
 
 
 def layer_goals(kind: str, T: int, N: int, H: int) -> Goals:
-    """The ratios to torch.nn that we mean to stay under, with the extra ``fast`` and with NumPy alone."""
+    """The upper bounds of the ratio to torch.nn that we aim at, with the extra ``fast`` and with NumPy alone."""
     if kind != "LSTM":
         fast, numpy = 0.5, 0.8
     elif (T, N, H) in ((32, 8, 32), (1000, 1, 32)):
@@ -40,7 +40,7 @@ def layer_goals(kind: str, T: int, N: int, H: int) -> Goals:
 
 
 def lengths(T: int, N: int) -> list[int]:
-    """Of a packed batch: from T down to a quarter of it."""
+    """The lengths of a packed batch: from T down to a quarter of it."""
     return [int(n) for n in np.linspace(T, max(1, T // 4), N)]
 
 
@@ -48,7 +48,7 @@ def layer_jobs(kind: str, T: int, N: int, H: int, *, packed: bool = False, **opt
     """One forward and backward pass through ``nn.<kind>`` for us and, if it is there, for torch, checked to agree.
 
     Args:
-        packed: the sequences have different ``lengths``, and are packed outside of what is timed.
+        packed: the sequences have different ``lengths``, and are packed outside the timed code.
         options: of both constructors.
 
     Raises:
@@ -85,12 +85,11 @@ def _job(lib: Any, layer: Any, values: Any, sizes: Sequence[int] | None) -> Job:
 
 
 def products_alone(kind: str, T: int, N: int, H: int) -> dict[str, Job]:
-    """The products of a forward and backward pass and nothing else, each one over all steps at once.
+    """The matrix products of a forward and backward pass and nothing else, each over all steps at once.
 
-    They are six, of as many multiplications each: x and h by their weights, the gradient of the gates by both weights
-    and by x and h.  The BLAS is NumPy's, with its own threads.  What a layer takes beyond that is for steps that wait
-    for each other, for everything that is no product, and for the tape; it can be less where pieces of a product
-    are faster than a large one.
+    They are six of equal size: x and h by their weights, the gradient of the gates by both weights and by x and h.  The
+    BLAS is NumPy's, with its own threads.  The rest of a layer's time is for the sequential order of the steps, for
+    everything but products, and for the tape.  A layer can be faster if parts of a product are faster than the whole.
     """
     gates = max(len(cell.gates) for mode, cell in CELLS.items() if mode.startswith(kind))
     rng = np.random.default_rng(0)

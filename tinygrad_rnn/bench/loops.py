@@ -1,7 +1,7 @@
 """The composed loop: a tanh-RNN written step by step, forward and backward, in every library that records it.
 
 h_t = tanh(x_t W_x + h_{t-1} W_h + b) for t = 1..T, the loss is sum(h_T^2), and the gradients are those of W_x, W_h
-and b.  Everybody starts from the same numbers; each adapter returns the gradient of W_h, by which they are compared.
+and b.  All start from the same numbers; each adapter returns the gradient of W_h, by which they are compared.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def loop_jobs(T: int, N: int, H: int, peers: list[str]) -> dict[str, Run]:
     """The same loop for us and each of the ``peers``, checked to give the same gradient.
 
     Raises:
-        AssertionError: somebody's gradient differs by more than float32 rounding over T steps explains.
+        AssertionError: a gradient differs by more than float32 rounding over T steps explains.
     """
     values = _inputs(T, N, H)
     jobs = {name: ADAPTERS[name]([v.copy() for v in values]) for name in [OURS, *peers]}

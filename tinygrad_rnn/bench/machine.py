@@ -1,4 +1,4 @@
-"""Facts about the machine and the installation that times depend on."""
+"""The machine and the installation, as far as times depend on them."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PACKAGES = (
     "cupy-cuda13x",
 )
 TELLING = ("_NUM_THREADS", "_CORETYPE", "XLA_FLAGS", "JAX_PLATFORMS", "TINYGRAD_RNN_KERNELS")
-"""How the names of variables end that change times."""
+"""Endings of the names of environment variables that change times."""
 
 
 def machine(threads: int) -> dict[str, Any]:
-    """What to know of this machine to read its times; ``threads`` is how many everybody was given."""
+    """The facts needed to interpret times; ``threads`` is the number that each competitor may use."""
     library = blas()
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -54,10 +54,10 @@ def version(package: str) -> str | None:
 
 
 def cores(quota: str = "/sys/fs/cgroup/cpu.max") -> int:
-    """On how many cores this process may run: those it is bound to, and no more than its container may use.
+    """The number of cores that this process may use: those it is bound to, limited by the quota of its container.
 
     Args:
-        quota: the file in which Linux tells a container's share, as ``max 100000`` or ``150000 100000``.
+        quota: Linux's file with a container's share, such as ``max 100000`` or ``150000 100000``.
     """
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
@@ -68,7 +68,7 @@ def cores(quota: str = "/sys/fs/cgroup/cpu.max") -> int:
 
 
 def processor() -> str:
-    """Its name."""
+    """The name of the processor."""
     try:
         with open("/proc/cpuinfo", encoding="ascii", errors="replace") as lines:
             for line in lines:

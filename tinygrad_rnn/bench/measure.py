@@ -2,13 +2,12 @@
 
 Rules of a measurement:
 
-* What is timed takes about 5 ms or more: short jobs run several times in a row.
-* Two runs of each competitor come first and are not counted; the first of them, in which things are compiled and
-  caches filled, is reported apart.
-* Rounds go through the competitors forth and back in turn, so that nobody always follows the same one.
-* Before each timing the garbage collector runs, and a pause lets the threads of the one before fall asleep: waiting
-  in a busy loop they would take the cores from the next.  Then follows one run that is not counted: what is timed
-  is a loop in its stride, with its own data in the caches, and not what the collector and the others left there.
+* A timing takes about 5 ms or more: short jobs run several times in a row.
+* Each competitor has two warm-up runs; the time of the first, which includes compilation, is reported separately.
+* The order of the competitors is reversed in every second round, so that none always follows the same one.
+* Before each timing the garbage collector runs, and a pause lets the threads of the previous competitor fall asleep: in
+  a busy wait they would take the cores from the next.  One more warm-up run follows, so that the timed loop finds its
+  own data in the caches, not those of the collector and of the others.
 * On a GPU, ``synchronize`` is called before each reading of the clock.
 """
 
@@ -33,32 +32,32 @@ NUMPY_KERNELS = "numpy kernels"
 """This package again, its recurrent layers computed by NumPy alone, as without the extra ``fast``."""
 
 PRODUCTS = "products alone"
-"""Not a competitor, but what every one has to do: its ratio to a peer is about the least that can be reached."""
+"""Not a competitor but the work that all of them share: its ratio to a peer is about the lowest that is possible."""
 
 OWN = (OURS, NUMPY_KERNELS, PRODUCTS)
 SHORTEST = 0.005
-"""Seconds: below this a clock and an interrupt weigh too much."""
+"""Seconds: in a shorter timing the clock and interrupts weigh too much."""
 
 PAUSE = 0.02
 """Seconds between two timings; OpenBLAS's threads wait busily for about as long, OpenMP's for less."""
 
 Job = Callable[[], object]
 Goals = Mapping[str, Mapping[str, float]]
-"""By competitor of our own, and by peer: the ratio that we mean to stay under."""
+"""By our competitor and by peer: the upper bound of the ratio that we aim at."""
 
 
 @dataclass
 class Result:
-    """What one piece of work took: a number for each competitor and round.
+    """The measurement of one piece of work: a number for each competitor and round.
 
     Attributes:
-        work: what was done.
-        unit: what one number, times ``scale``, is in, e.g. ``us/step``.
-        scale: of seconds (or bytes) to that unit.
+        work: the name of the work.
+        unit: the unit of a number times ``scale``, e.g. ``us/step``.
+        scale: from seconds (or bytes) to that unit.
         values: seconds per run (or bytes) of each competitor, round by round.
         goals: see :data:`Goals`.
         quantity: ``"seconds"`` or ``"bytes"``.
-        first: of each competitor, what the first run took, which is not counted.
+        first: seconds of each competitor's first run, which is not counted.
     """
 
     work: str
@@ -81,7 +80,7 @@ class Result:
         return lower, middle, upper
 
     def pairs(self) -> list[tuple[str, str]]:
-        """Those that are compared: each competitor of our own with each peer."""
+        """The pairs to compare: each of our competitors with each peer."""
         peers = [name for name in self.values if name not in OWN]
         return [(ours, peer) for ours in OWN if ours in self.values for peer in peers]
 
@@ -98,14 +97,14 @@ def measure(
     synchronize: Callable[[], object] | None = None,
     tell: Callable[[str], object] | None = None,
 ) -> Result:
-    """Time the jobs by turns, after two runs of each that are not counted.
+    """Time the jobs by turns, after two warm-up runs of each.
 
     Args:
         jobs: by competitor.
-        rounds: at most so many; fewer (but at least 5) if ``seconds`` are over.
-        goals: ratios to stay under.
-        synchronize: waits until a device has done what was asked of it.
-        tell: is told how far the measurement has come.
+        rounds: the maximum; fewer (but at least 5) if ``seconds`` have passed.
+        goals: upper bounds of the ratios.
+        synchronize: waits until a device has finished its work.
+        tell: receives messages about the progress.
     """
     wait = synchronize or _nothing
     tell = tell or _nothing
@@ -142,13 +141,13 @@ def _nothing(*unused: object) -> None: ...
 
 
 def describe(result: Result) -> str:
-    """The medians of everybody, in one line."""
+    """The medians of all competitors, in one line."""
     medians = "  ".join(f"{name} {result.median(name):.4g}" for name in result.values)
     return f"  {result.work}  [{result.unit}]  {medians}"
 
 
 def summary(results: Sequence[Result]) -> str:
-    """One line for each work and pair: the ratio, its quartiles, and whether the goal was met."""
+    """A table with a line for each work and pair: the ratio, its quartiles, and whether the goal was met."""
     rows = []
     for result in results:
         for ours, peer in result.pairs():
@@ -160,7 +159,7 @@ def summary(results: Sequence[Result]) -> str:
 
 
 def write_json(path: Path, facts: dict[str, Any], results: Sequence[Result], complete: bool) -> None:
-    """Everything that was measured, every single number; ``complete`` is false after an interruption."""
+    """Write every measured number as JSON; ``complete`` is false after an interruption."""
     content = {"machine": facts, "complete": complete, "results": [_plain(result) for result in results]}
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 

@@ -1,9 +1,9 @@
-"""Peak memory of a layer's forward and backward pass, each measured in a process of its own.
+"""Peak memory of a layer's forward and backward pass, each measured in a separate process.
 
-The process makes the layer and the input; runs a short sequence, so that what is loaded and set up once is there;
-gives what is free back to the system; notes its resident size; runs forward and backward once; and reports by how
-much the peak of its resident size (VmHWM, reset before) lies above what was noted.  So everything counts that the pass
-itself needs, in whatever way it is allocated, the output and all gradients included, and the input does not.
+The process makes the layer and the input; runs a short sequence, so that everything that happens once has happened;
+returns free memory to the system; reads its resident size; runs forward and backward once; and reports by how much the
+peak of its resident size (VmHWM, reset before) exceeds that size.  The result is the memory that the pass itself needs,
+however it is allocated: the output and all gradients are included, the input is not.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ STATUS = Path("/proc/self/status")
 
 
 def can_measure() -> bool:
-    """Whether the system tells a process its peak (Linux)."""
+    """Whether the system reports the peak of a process (Linux)."""
     return STATUS.exists()
 
 
 def peak_bytes(name: str, kind: str, T: int, N: int, H: int, segments: str = "None") -> int:
-    """Bytes at the height of one forward and backward pass of ``nn.<kind>``.
+    """Peak bytes of one forward and backward pass of ``nn.<kind>``.
 
     Args:
-        name: of the competitor: a package, or ``"numpy kernels"`` for this one without compiled kernels.
+        name: the competitor: a package, or ``"numpy kernels"`` for this one without compiled kernels.
         segments: ``checkpoint_segments`` of our layer; ``"None"``: everything is kept.
     """
     lib, environment = (OURS, {"TINYGRAD_RNN_KERNELS": "numpy"}) if name == NUMPY_KERNELS else (name, {})
@@ -46,7 +46,7 @@ def peak_bytes(name: str, kind: str, T: int, N: int, H: int, segments: str = "No
         stdout=subprocess.PIPE,
         text=True,
         env=os.environ | environment,
-        start_new_session=True,  # an interrupt from the keyboard is this program's affair, which then ends that one
+        start_new_session=True,  # Ctrl-C reaches this program alone, which then ends the other
     )
     return int(done.stdout.split()[-1])
 
@@ -65,10 +65,10 @@ def _peak_here(lib: Any, kind: str, T: int, N: int, H: int, options: dict[str, A
 
 
 def _start_of_peak() -> int:
-    """Kilobytes from which the peak rises from now on."""
+    """Reset the peak; kilobytes from which it rises."""
     try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # VmHWM begins again at VmRSS
-    except OSError:  # a container may forbid it: what is below the peak so far is not seen then
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # resets VmHWM to VmRSS
+    except OSError:  # a container may forbid it: a pass below the peak so far is then not seen
         return _kilobytes("VmHWM")
     return _kilobytes("VmRSS")
 

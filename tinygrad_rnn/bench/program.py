@@ -1,10 +1,10 @@
-"""``tinygrad-rnn bench``: run the works, show a table, write JSON.
+"""``tinygrad-rnn bench``: run benchmarks, print a table, write JSON.
 
     python -m tinygrad_rnn.bench.program [--only loops,layers,...] [--threads 2] [--json FILE]
 
-BLAS reads its number of threads and its kernels when NumPy is first imported, so the program starts itself again in a
-new process with the environment set.  Everybody gets the same number of threads: by the variables that they read, and
-by binding the process to as many cores, which XLA, having no variable, goes by.
+The BLAS reads its number of threads and its choice of kernels when NumPy is imported, so the program starts itself in a
+new process with the environment set.  All competitors get the same number of threads: by the variables that they read,
+and by binding the process to as many cores, which XLA, having no variable, obeys.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(only: str | None, threads: int, device: str, quick: bool, json: Path | None, list: bool) -> int:
-    """Run the works named in ``only`` in a new process with ``threads`` threads for everybody.
+    """Run the benchmarks named in ``only`` in a new process with ``threads`` threads for each competitor.
 
     Returns:
         the exit status; 130, 143 or 129 if the run was interrupted.
@@ -76,7 +76,7 @@ def run(only: str | None, threads: int, device: str, quick: bool, json: Path | N
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """The same threads for everybody, the kernels that are fast here, and JAX on the CPU without a second pool."""
+    """The environment: equal threads for all, the fastest kernels, and JAX on the CPU without a second pool."""
     chosen = fast(several=threads > 1)
     xla = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false"} if threads == 1 else {}
     numbers = dict.fromkeys((*THREADS, "NUMBA_NUM_THREADS"), str(threads))
@@ -84,13 +84,13 @@ def _environment(threads: int) -> dict[str, str]:
 
 
 def _wait(child: subprocess.Popen[bytes]) -> int:
-    """Its exit status.  An interrupt from the keyboard reaches the child too, which then has something to say."""
+    """The exit status of the child.  Ctrl-C reaches the child too, which then prints what it has measured."""
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        child.send_signal(number)  # which `kill` has sent to us alone
+        child.send_signal(number)  # `kill` has sent it to this process alone
 
     before = {number: signal.getsignal(number) for number in STOPPING[1:]}
-    with contextlib.suppress(ValueError):  # in a thread, which gets no signals
+    with contextlib.suppress(ValueError):  # in a thread, which cannot set handlers
         for number, handler in before.items():
             signal.signal(number, handler if handler is signal.SIG_IGN else pass_on)
     try:
@@ -107,11 +107,11 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
 
 
 class Progress:
-    """One line on a terminal that says what is measured now; nothing elsewhere.
+    """The progress line on a terminal; nothing is printed elsewhere.
 
     Attributes:
-        interrupted: the signal that was to end it: Ctrl-C, ``kill`` or a closed terminal; 0 if none.  Libraries that
-            are imported or called back just then may swallow the exception, so whoever tells of progress gets it again.
+        interrupted: the number of a signal to stop (Ctrl-C, ``kill``, a closed terminal); 0 if none.  A library may
+            swallow the exception that it raises, so the next progress message raises it again.
     """
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ def _child(only: str, threads: int, device: str, quick: bool, json: Path | None)
         progress("")
         print("\ninterrupted; what was measured until then:")
     for number in STOPPING:
-        signal.signal(number, signal.SIG_IGN)  # the table is a matter of milliseconds
+        signal.signal(number, signal.SIG_IGN)  # printing the table takes milliseconds
     if results:
         print("\nRatios (ours / theirs: median and quartiles over rounds; goal where there is one)")
         print(summary(results))
@@ -191,7 +191,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if MARK in os.environ:
         try:
-            # With a file to write, what is printed is only half of it, and may be lost.
+            # With a file to write, a closed standard output is no reason to stop.
             with patient_streams() if options.json is not None else contextlib.nullcontext():
                 return _child(options.only, options.threads, options.device, options.quick, options.json)
         except KeyboardInterrupt:  # before anything was measured

@@ -14,7 +14,7 @@ __all__ = ["optimiser_jobs", "update_jobs"]
 
 
 def update_jobs(peers: list[str], vocabulary: int = 100, embedding: int = 64, hidden: int = 256) -> dict[str, Job]:
-    """The update of the main job, from embedding to optimiser step, for us and ``peers`` that are as PyTorch."""
+    """A language model's update, from embedding to optimiser step, for us and for peers with PyTorch's interface."""
     T, N = 64, 32
     tokens = np.random.default_rng(0).integers(0, vocabulary, (T + 1, N))
 
@@ -51,7 +51,7 @@ def _update(lib: Any, tokens: Any, vocabulary: int, embedding: int, hidden: int)
 def optimiser_jobs(
     name: str, peers: list[str], count: int = 100, shape: tuple[int, ...] = (32, 32), **options: Any
 ) -> dict[str, Job]:
-    """Clip and step over ``count`` small parameters, for us and for ``peers`` that are as PyTorch."""
+    """Clip and step over ``count`` small parameters, for us and for peers with PyTorch's interface."""
     return {lib: _optimise(importlib.import_module(lib), name, count, shape, options) for lib in [OURS, *peers]}
 
 

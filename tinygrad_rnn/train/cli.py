@@ -1,7 +1,7 @@
 """The command line: ``tinygrad-rnn train``, ``sample``, ``doctor`` and ``bench``.
 
-Exit status: 0 done; 1 training diverged; 2 a mistake of the user's, told in one line, with nothing overwritten;
-130, 143 and 129 stopped by Ctrl-C, SIGTERM or SIGHUP (a closed terminal).
+Exit status: 0 for success; 1 if training diverged; 2 for a user's mistake, reported in one line, with nothing
+overwritten; 130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP (a closed terminal).
 """
 
 from __future__ import annotations
@@ -32,12 +32,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def entry() -> int:
-    """What the installed program runs: ``main``, with the settings that NumPy must find when it is loaded."""
+    """The entry point of the installed program: ``main``, with the settings that OpenBLAS reads when it is loaded."""
     open_missing_streams()
-    if sys.argv[1:2] not in (
-        ["doctor"],
-        ["bench"],
-    ):  # the one looks at the settings as they are, the other makes its own
+    # doctor reports the settings of the user, bench makes others for itself.
+    if sys.argv[1:2] not in (["doctor"], ["bench"]):
         restart_with_settings()
     with heeding_ctrl_c():
         return main()
@@ -48,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
-                stream.reconfigure(errors="backslashreplace")  # a sample may hold what the terminal cannot show
+                # A sample may contain characters that the terminal cannot show.
+                stream.reconfigure(errors="backslashreplace")
         options = vars(_parser().parse_args(arguments))
         command = options.pop("command")
         del options["name"]
@@ -62,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end("interrupted", 130)
     except Diverged as error:
         return _end(error, 1)
-    except BrokenPipeError:  # whoever read our output has had enough
+    except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         settle(sys.stdout)
         return 141
     except (UsageError, CheckpointError, DeviceError) as error:
@@ -102,7 +101,7 @@ def _train_options(commands: Any) -> None:
         "language reference that every CPython carries, in about a minute.",
         epilog="Matrix products use one thread unless OPENBLAS_NUM_THREADS or OMP_NUM_THREADS is set, and the kernels "
         "of OpenBLAS that are fast on this processor unless OPENBLAS_CORETYPE is.",
-        argument_default=argparse.SUPPRESS,  # only what was given comes out, so that --resume can tell
+        argument_default=argparse.SUPPRESS,  # --resume has to know which options were given
         allow_abbrev=False,
     )
     parser.set_defaults(command=train)

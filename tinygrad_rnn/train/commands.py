@@ -1,6 +1,6 @@
-"""What ``tinygrad-rnn train`` and ``tinygrad-rnn sample`` do.
+"""The commands ``tinygrad-rnn train`` and ``tinygrad-rnn sample``.
 
-Everything that can be wrong with the options is looked at before anything is made or changed on the disk.
+Options are validated completely before anything is created or changed on the disk.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ __all__ = ["sample", "train"]
 
 
 def train(*, quiet: bool = False, **options: Any) -> None:
-    """Start a run, or go on with one, until its end, whether or not there is anybody to read what it prints.
+    """Start a run, or resume one, and train to its end, even if its output can no longer be written.
 
     Args:
         quiet: no progress bar, only the result.
         options: ``out`` or ``resume``, a folder, and the fields of Config that were given.
 
     Raises:
-        Interrupted: it was asked to stop; the message says what is saved.
+        Interrupted: the run was stopped by a signal; the message says what is saved.
     """
     with patient_streams() as output:
         _train(quiet=quiet, **options)
@@ -59,7 +59,7 @@ def _train(*, quiet: bool, out: str | None = None, resume: str | None = None, **
         folder = RunFolder.create(out)
         with _says_what_is_saved(folder), folder:
             folder.open_logs()
-            folder.save(trainer.state_dict())  # a run can be resumed from its first moment on
+            folder.save(trainer.state_dict())  # so that a run can be resumed even if it is killed in its first update
             _run(trainer, folder, quiet)
         return
     if out is not None:
@@ -83,7 +83,7 @@ def _train(*, quiet: bool, out: str | None = None, resume: str | None = None, **
 
 @contextlib.contextmanager
 def _says_what_is_saved(folder: RunFolder) -> Iterator[None]:
-    """Outside the loop Ctrl-C stops at once: what a resumed run would begin with is in the checkpoint itself."""
+    """Turn a Ctrl-C outside the loop, which stops at once, into Interrupted with the state of the checkpoint."""
     try:
         yield
     except KeyboardInterrupt:
@@ -91,7 +91,7 @@ def _says_what_is_saved(folder: RunFolder) -> Iterator[None]:
 
 
 def _saved(folder: RunFolder) -> str:
-    """What a run that ends now leaves: the checkpoint is asked, which knows best."""
+    """A sentence about what is saved, read from the checkpoint itself."""
     if not folder.checkpoint.exists():
         return "nothing was saved yet"
     try:
@@ -102,7 +102,7 @@ def _saved(folder: RunFolder) -> str:
 
 
 def sample(*, run: str, prompt: str | None, length: int, temperature: float, seed: int) -> None:
-    """Print ``prompt`` and ``length`` characters that the model of ``run`` puts after it."""
+    """Print ``prompt`` and its continuation of ``length`` characters by the model of ``run``."""
     if not has_output():
         raise UsageError("standard output is closed: there is nothing to write the sample to")
     checkpoint = Path(run) if Path(run).is_file() else RunFolder.find(run)
@@ -125,7 +125,7 @@ def _trainer(config: Config) -> Trainer:
 def _require_device(device: str) -> None:
     try:
         to_device(np.zeros(1), device)
-    except RuntimeError as error:  # DeviceError, or the driver's own for a number that no GPU has
+    except RuntimeError as error:  # DeviceError, or the driver's error for a number that no GPU has
         raise UsageError(f"--device {device}: {error}") from error
 
 

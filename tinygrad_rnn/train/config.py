@@ -1,4 +1,4 @@
-"""The hyper-parameters of a run: one immutable record, checked when it is made."""
+"""The hyper-parameters of a run: one immutable record, validated at construction."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ CELLS = ("rnn", "lstm", "gru")
 DEFAULT_LR = {"sgd": 1.0, "adam": 0.003}
 OPTIMIZERS = tuple(DEFAULT_LR)
 
-# What may be given anew when a run is resumed; the rest would make it another run.  (The text may have moved;
-# the checkpoint knows whether it is the same text.)
+# Options that may change when a run is resumed; the others would make it another run.  (The file of the text may have
+# moved; the checkpoint holds a digest of the text itself.)
 CHANGEABLE = frozenset({"text", "encoding", "updates", "device", "eval_every", "checkpoint_every", "lr", "clip"})
 
 LARGEST = 2**31 - 1
@@ -27,7 +27,7 @@ KINDS: dict[str, tuple[type, ...]] = {
     "str | None": (str, type(None)),
     "str | tuple[str, ...] | None": (str, tuple, type(None)),
 }
-"""By the annotation of a field, what its value may be: a configuration may come from a file."""
+"""The types of a field's value, by its annotation: a configuration may come from a file."""
 
 
 @dataclass(frozen=True)
@@ -35,26 +35,26 @@ class Config:
     """Everything that determines the numbers of a run, apart from the text itself.
 
     Attributes:
-        text: path of the text file, or of several; None stands for the language reference that CPython carries.
-        encoding: of the text; None: UTF-8, or what a byte order mark says.
+        text: path of the text file, or of several; None stands for the language reference included in CPython.
+        encoding: of the text; None: that of a byte order mark, or UTF-8.
         cell: ``rnn`` (tanh), ``lstm`` or ``gru``.
-        layers: recurrent layers on top of each other.
+        layers: number of stacked recurrent layers.
         embedding: size of a character's vector.
         hidden: size of a layer's state.
         dropout: probability of dropping an output of a recurrent layer while training.
         optimizer: ``sgd`` (with Nesterov momentum) or ``adam``.
         lr: learning rate.
         momentum: of SGD; 0 for none.
-        clip: the gradient's norm is scaled down to this; 0 for no clipping.
+        clip: the largest norm of the gradient; 0 for no clipping.
         batch: streams of text that are read side by side.
         bptt: characters after which backpropagation through time is cut.
-        updates: optimiser steps in all.
+        updates: total number of optimiser steps.
         seed: of all random numbers.
         device: ``cpu``, ``cuda`` or ``cuda:<number>``.
         eval_every, checkpoint_every: in updates.
 
     Raises:
-        UsageError: a value that makes no sense; the message names the option.
+        UsageError: an invalid value; the message names the option.
 
     >>> Config(cell="gru").hidden
     256
@@ -114,7 +114,7 @@ class Config:
 
     @classmethod
     def from_options(cls, options: dict[str, Any]) -> Config:
-        """The configuration of a new run: what was given, and the defaults, which depend on the optimiser."""
+        """The configuration of a new run: the given options and the defaults, which depend on the optimiser."""
         optimizer = options.get("optimizer", cls.optimizer)
         if optimizer != "sgd" and "momentum" in options:
             raise UsageError(f"--momentum belongs to --optimizer sgd, got --optimizer {optimizer}")
@@ -147,5 +147,5 @@ class Config:
 
 
 def option(name: str) -> str:
-    """How a field is spelt on the command line."""
+    """The command-line option of a field."""
     return "--" + name.replace("_", "-")

@@ -1,4 +1,4 @@
-"""``tinygrad-rnn doctor``: what this installation runs on, and for each problem the one line that mends it."""
+"""``tinygrad-rnn doctor``: facts about this installation, and a remedy in one line for each problem."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = ["doctor", "gpu_facts"]
 OPTIONAL = ("numba", "matplotlib", "hypothesis", "torch", "cupy-cuda12x", "cupy-cuda13x")
 
 DRIVER = Path("/proc/driver/nvidia/version")
-"""There if a driver of NVIDIA is loaded (Linux)."""
+"""Exists if NVIDIA's driver is loaded (Linux)."""
 
 
 def doctor() -> None:
@@ -40,7 +40,7 @@ def doctor() -> None:
 
 
 def facts(library: Blas) -> Iterator[tuple[str, str]]:
-    """Pairs of what and which."""
+    """Pairs of a name and a value."""
     yield "tinygrad_rnn", version("tinygrad-rnn") or "not installed, run from its sources"
     yield "Python", f"{platform.python_version()} ({sys.executable})"
     yield "processor", f"{processor()}, {cores()} cores for this process"
@@ -55,9 +55,9 @@ def facts(library: Blas) -> Iterator[tuple[str, str]]:
 
 
 def gpu_facts() -> Iterator[tuple[str, str]]:
-    """Pairs of what and which: the GPU, its memory, the versions of CUDA, the kernels that recurrent layers use there.
+    """Pairs of a name and a value: the GPU, its memory, the versions of CUDA, the kernels of recurrent layers there.
 
-    Without a GPU, why.
+    Without a GPU, the reason.
     """
     reason = cupy_access.unavailable_reason()
     if reason is not None:
@@ -77,7 +77,7 @@ def gpu_facts() -> Iterator[tuple[str, str]]:
 
 
 def _release(number: int) -> str:
-    """A version of CUDA as it is written.
+    """The usual notation of a CUDA version.
 
     >>> _release(12040)
     '12.4'
@@ -120,7 +120,7 @@ def advice(library: Blas) -> Iterator[tuple[str, str]]:
 
 
 def _kernels() -> list[str]:
-    """Which implementations of the recurrent layers can be chosen here."""
+    """The implementations of recurrent layers that are available here."""
     found = ["NumPy (float16, float32, float64)"]
     if importlib.util.find_spec("numba") is not None:
         found.append("compiled by Numba (float32, float64)")

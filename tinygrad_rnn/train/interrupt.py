@@ -1,9 +1,8 @@
-"""Ctrl-C, ``kill`` and a closed terminal: a request to stop, which the loop obeys when it has saved.
+"""Stop requests by Ctrl-C, ``kill`` or a closed terminal, which the training loop obeys once it has saved.
 
-The first request waits until the update is done, and its evaluation if one is due.  A second Ctrl-C gives that
-evaluation up, which the resumed run makes up for.  A third stops at once: what was done since the last checkpoint is
-lost.  SIGTERM and SIGHUP are no sign of impatience however often they come: ``timeout`` and closed terminals send them
-twice.
+The first request takes effect at the end of the update and of an evaluation that is due.  A second Ctrl-C abandons that
+evaluation, which the resumed run does instead.  A third stops at once, and the work since the last checkpoint is lost.
+Repeated SIGTERM and SIGHUP count once, because ``timeout`` and closed terminals send them twice.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ from typing import Any
 
 __all__ = ["Interrupted", "StopRequest"]
 
-# SIGINT last: when the handlers are put back, nothing can come between that leaves some of them.
+# SIGINT last: its own handler stays in place while the others are restored, so that Ctrl-C cannot leave some of them.
 SIGNALS = [getattr(signal, name) for name in ("SIGHUP", "SIGTERM", "SIGINT") if hasattr(signal, name)]
 
 
 class Interrupted(Exception):
-    """The run was asked to stop; the message says what is saved.
+    """The run was stopped by a signal; the message says what is saved.
 
     Attributes:
-        status: the exit status that tells a shell which signal it was, 128 + its number.
+        status: the exit status by shell convention, 128 + the number of the signal.
     """
 
     def __init__(self, number: int, message: str) -> None:
@@ -36,9 +35,9 @@ class Interrupted(Exception):
 class StopRequest:
     """Within ``with StopRequest() as stop:``, SIGINT, SIGTERM and SIGHUP only set ``stop.signal`` to their number.
 
-    The third SIGINT raises KeyboardInterrupt, wherever the program is; see ``patience``.  A signal that was ignored
-    before, as SIGHUP is under ``nohup``, stays so.  The handlers that were there before come back at the end.  In a
-    thread other than the main one signals are left alone: Python delivers them elsewhere.
+    The third SIGINT raises KeyboardInterrupt at once; see ``patience``.  A signal that was ignored before, as SIGHUP is
+    under ``nohup``, stays ignored.  The previous handlers are restored at the end.  In a thread other than the main one
+    signals are left alone, because Python delivers them to the main thread.
 
     >>> with StopRequest() as stop:
     ...     signal.raise_signal(signal.SIGINT)
@@ -61,7 +60,7 @@ class StopRequest:
                     if signal.getsignal(number) is not signal.SIG_IGN:
                         self._before[number] = signal.getsignal(number)
                         signal.signal(number, self._request)
-            except BaseException:  # Ctrl-C, before its own handler was there
+            except BaseException:  # Ctrl-C before its handler was installed
                 self._restore()
                 raise
         return self
@@ -73,7 +72,7 @@ class StopRequest:
 
     @contextlib.contextmanager
     def patience(self, presses: float) -> Iterator[None]:
-        """Within this, it is the ``presses``-th Ctrl-C that raises KeyboardInterrupt; ``math.inf``: none."""
+        """Inside, the ``presses``-th Ctrl-C raises KeyboardInterrupt; with ``math.inf`` none does."""
         before, self._patience = self._patience, presses
         try:
             self._hurry()

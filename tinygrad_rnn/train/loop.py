@@ -1,7 +1,7 @@
-"""A run from its first or next update to its end: progress, evaluation, checkpoints, interruption.
+"""The training loop: updates, progress bar, evaluation, checkpoints, interruption.
 
-The order within an update is what makes a killed run resumable: its line goes to the metrics before any checkpoint
-that contains it, and a checkpoint is written only when every loss so far has been read and found finite.
+The order of writes makes a killed run resumable: the line of an update goes to the metrics before any checkpoint that
+contains the update, and a checkpoint is written only after every loss so far has been read and found finite.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .trainer import Trainer
 __all__ = ["Diverged", "sample_of", "train_until_done"]
 
 SAMPLE_LENGTH = 300
-READ_EVERY = {"cpu": 1, "cuda": 20}  # updates between two looks at the losses: on a GPU each look waits for it
+READ_EVERY = {"cpu": 1, "cuda": 20}  # updates between two reads of the losses: each read waits for the GPU
 
 
 class Diverged(TinygradRnnError):
-    """The loss or a weight is no longer a finite number; the last checkpoint is from before that."""
+    """The loss or a weight is not finite; the last checkpoint is from before that."""
 
 
 def train_until_done(trainer: Trainer, folder: RunFolder, quiet: bool = False) -> None:
@@ -37,12 +37,12 @@ def train_until_done(trainer: Trainer, folder: RunFolder, quiet: bool = False) -
 
     Raises:
         Interrupted: by Ctrl-C, SIGTERM or SIGHUP, after the state was saved.
-        KeyboardInterrupt: by the third Ctrl-C, at once.
+        KeyboardInterrupt: at once, by the third Ctrl-C.
         Diverged: a loss, gradient norm or weight is not finite.
     """
     config = trainer.config
     read_every = READ_EVERY[config.device.partition(":")[0]]
-    quiet_overflow = np.errstate(over="ignore", invalid="ignore")  # every number is looked at below
+    quiet_overflow = np.errstate(over="ignore", invalid="ignore")  # every loss and norm is checked below
     with quiet_overflow, StopRequest() as stop, _Progress(trainer, quiet) as progress:
         if trainer.owes_evaluation():
             _make_up_for_evaluation(trainer, folder, stop)
@@ -54,7 +54,7 @@ def train_until_done(trainer: Trainer, folder: RunFolder, quiet: bool = False) -
             records = pending.read(folder) if evaluating or len(pending) >= read_every else []
             if evaluating:
                 _evaluate(trainer, folder, stop, records[-1])
-            # The one look at whether to stop: what comes after it is for the next update.
+            # The request to stop is read here alone: one that arrives later is for the next update.
             saving = stop.signal is not None or trainer.update == config.updates
             saving = saving or trainer.update % config.checkpoint_every == 0
             if saving:
@@ -64,7 +64,7 @@ def train_until_done(trainer: Trainer, folder: RunFolder, quiet: bool = False) -
             progress.show(records)
             if saving:
                 _save(trainer, folder, stop)
-                stopped = stop.signal is not None  # the loop is left only here, where all is saved
+                stopped = stop.signal is not None  # the loop ends only here, after saving
             if evaluating or saving:
                 pending.restart_clock()
     if stop.signal is not None:
@@ -73,7 +73,7 @@ def train_until_done(trainer: Trainer, folder: RunFolder, quiet: bool = False) -
 
 
 def sample_of(trainer: Trainer) -> str:
-    """The prompt and what the model makes of it; the same for the same weights."""
+    """The default prompt and its continuation by the model; the same for the same weights."""
     alphabet = trainer.corpus.alphabet
     prompt = default_prompt(alphabet)
     device = trainer.config.device
@@ -81,7 +81,7 @@ def sample_of(trainer: Trainer) -> str:
 
 
 class _Pending:
-    """The losses and norms of updates that were done but not yet looked at."""
+    """The losses and norms of finished updates that were not read yet."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
@@ -95,15 +95,19 @@ class _Pending:
         self._tensors.append((loss, norm))
 
     def restart_clock(self) -> None:
-        """Forget the time since the last look: it was not spent on updates."""
+        """Exclude the time since the last read, which was not spent on updates."""
         self._since = time.perf_counter()
 
     def read(self, folder: RunFolder) -> list[dict[str, Any]]:
-        """One record per update.  Raises Diverged at the first number that is not finite."""
+        """One record per update.
+
+        Raises:
+            Diverged: a loss or norm is not finite.
+        """
         if not self._tensors:
             return []
         first = self._trainer.update - len(self._tensors) + 1
-        numbers = tg.stack([number for pair in self._tensors for number in pair]).tolist()  # one wait for all
+        numbers = tg.stack([number for pair in self._tensors for number in pair]).tolist()  # one read for all
         values = list(zip(numbers[::2], numbers[1::2], strict=True))
         now = time.perf_counter()
         seconds = (now - self._since) / len(values)
@@ -120,7 +124,7 @@ class _Pending:
 
 
 class _Bar(tqdm):  # type: ignore[misc]
-    monitor_interval = 0  # no thread that draws: what goes wrong with the terminal is for this one
+    monitor_interval = 0  # no monitor thread: errors of the terminal have to be raised in this one
 
 
 class _Progress:
@@ -133,7 +137,7 @@ class _Progress:
             total=config.updates, initial=trainer.update, unit=" updates", disable=quiet, dynamic_ncols=True
         )
         if not self._bar.disable and not self._bar.fp.isatty():
-            self._bar.mininterval = 10.0  # a line of a log file each time
+            self._bar.mininterval = 10.0  # in a log file every refresh is a line
         self._seconds = 0.0  # per update, averaged over the last dozen or so
 
     def __enter__(self) -> _Progress:
@@ -154,11 +158,11 @@ class _Progress:
 
 
 def _evaluate(trainer: Trainer, folder: RunFolder, stop: StopRequest, record: dict[str, Any]) -> bool:
-    """Measure on the validation text, and keep the result in ``record`` too; False if that was given up."""
+    """Evaluate on the validation text, and add the result to ``record``; False if Ctrl-C abandoned it."""
     try:
         with stop.patience(2):
             bits, sample = trainer.evaluate(), sample_of(trainer)
-    except KeyboardInterrupt:  # the evaluation has changed nothing
+    except KeyboardInterrupt:  # an evaluation changes no state
         return False
     trainer.validation.append([trainer.update, bits])
     record["validation"] = bits
@@ -167,7 +171,7 @@ def _evaluate(trainer: Trainer, folder: RunFolder, stop: StopRequest, record: di
 
 
 def _make_up_for_evaluation(trainer: Trainer, folder: RunFolder, stop: StopRequest) -> None:
-    """Do the evaluation that was given up when the run was stopped; all is saved afterwards as it was before."""
+    """Do the evaluation that was abandoned when the run was stopped, and save again."""
     record = folder.last_record()
     if _evaluate(trainer, folder, stop, record):
         folder.replace_last_record(record)

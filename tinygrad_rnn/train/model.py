@@ -1,10 +1,10 @@
-"""The language model: which character comes next, given those before it.
+"""The language model: a distribution of the next character, given those before it.
 
     x (T, N) indices -> embedding (T, N, E) -> recurrent layers (T, N, H) -> linear (T, N, V) logits
 
 ``T`` steps, ``N`` streams, ``E`` embedding size, ``H`` hidden size, ``V`` characters in the alphabet.
 
-Its measure is the validation loss, in bits per character of a text that it was not trained on:
+Its validation loss is the number of bits per character of a text that it was not trained on:
 
     bits per character = -(1 / n) sum_t log2 p(character t+1 | characters 1 .. t)
 
@@ -31,8 +31,8 @@ __all__ = ["CharModel", "State", "bits_per_character", "detached"]
 
 State: TypeAlias = "Tensor | tuple[Tensor, ...] | None"  # an LSTM's is (h, c); None stands for zeros
 
-STREAMS = 8  # one would be exact but slow; the few characters read from an empty state cost about 0.001 bits
-STEPS = 128  # at a time; bounds memory, does not change the result
+STREAMS = 8  # 1 would be exact but slow; starting 8 times from a state of zeros costs about 0.001 bits
+STEPS = 128  # at a time: bounds memory without changing the result
 
 RECURRENT: dict[str, Any] = {"rnn": tg.nn.RNN, "lstm": tg.nn.LSTM, "gru": tg.nn.GRU}
 
@@ -48,7 +48,7 @@ class CharModel(tg.nn.Module):
 
     def __init__(self, characters: int, config: Config) -> None:
         super().__init__()
-        between = config.dropout if config.layers > 1 else 0.0  # with one layer there is no "between"
+        between = config.dropout if config.layers > 1 else 0.0  # dropout acts between layers, so one layer has none
         self.embedding = tg.nn.Embedding(characters, config.embedding)
         self.rnn = RECURRENT[config.cell](config.embedding, config.hidden, config.layers, dropout=between)
         self.dropout = tg.nn.Dropout(config.dropout)
@@ -61,10 +61,10 @@ class CharModel(tg.nn.Module):
 
 
 def detached(state: State) -> State:
-    """The same values without their history: where backpropagation through time is cut.
+    """The state without its history: backpropagation through time is truncated here.
 
-    In C order whatever the layers returned, so that a state read back from a checkpoint takes the same path
-    through the matrix products, and gives the same bits, as one that was never saved.
+    In C order, whatever the layers returned, so that a state read back from a checkpoint goes through the same matrix
+    products, and gives the same bits, as one that was never saved.
     """
     if state is None:
         return None
@@ -91,7 +91,7 @@ def bits_per_character(model: CharModel, text: Indices, device: str = "cpu") -> 
                 y = tg.tensor(targets[begin : begin + STEPS].reshape(-1).astype(np.int64), device=device)
                 logits, state = model(x, state)
                 loss = tg.nn.functional.cross_entropy(logits.reshape(len(y), -1), y, reduction="sum")
-                total = loss.double() + total  # on the device: the text is read without a wait
+                total = loss.double() + total  # on the device: no synchronisation per chunk
     finally:
         model.train(was_training)
     return float(total) / inputs.size / math.log(2)

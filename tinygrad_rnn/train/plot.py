@@ -1,4 +1,4 @@
-"""The picture of a run: loss above, gradient norm below.  Needs matplotlib, which only this file imports."""
+"""The picture of a run: loss above, gradient norm below, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ __all__ = ["draw_curve"]
 
 
 def draw_curve(folder: RunFolder, clip: float) -> str | None:
-    """Draw ``curve.png`` from the metrics; if that cannot be done, why not."""
+    """Draw ``curve.png`` from the metrics.
+
+    Returns:
+        None, or the reason why it could not be drawn.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -20,7 +24,7 @@ def draw_curve(folder: RunFolder, clip: float) -> str | None:
         return f"matplotlib cannot be imported ({error})"
     try:
         _draw(Figure(figsize=(8, 6), layout="constrained"), folder, clip)
-    except Exception as error:  # a picture is no reason for a run that is done and saved to end with an error
+    except Exception as error:  # a run that is done and saved must not end with an error about its picture
         return str(error) or type(error).__name__
     return None
 

@@ -1,9 +1,9 @@
-"""The settings of a training run, made before NumPy is loaded: one thread for matrix products, and fast kernels.
+"""The restart of a training run with OpenBLAS's settings: one thread for matrix products, and the fastest kernels.
 
-The products of a recurrent layer are small (32 x 256 by 256 x 1024 in the default model): a second thread gains
+The products of a recurrent layer are small (32 x 256 by 256 x 1024 in the default model).  A second thread gains
 little, and when anything else runs on the machine the threads of OpenBLAS wait for each other in a busy loop, which
 was measured to make an update ten to a hundred times slower.  One thread also makes the last bits of a run
-independent of the number of cores.  Who sets one of the variables is obeyed.
+independent of the number of cores.  A variable that the user has set is left as it is.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from ..backend.cpu.environment import described, settings
 __all__ = ["restart_with_settings", "what_was_set"]
 
 NOTE = "TINYGRAD_RNN_WAS_SET"
-"""A variable that tells the program that is started which others were set for it."""
+"""The environment variable that lists, for the restarted program, the variables that were set."""
 
 
 def restart_with_settings() -> None:
-    """Start this program anew in the same process with what :func:`settings` gives, if that is anything."""
+    """Restart this program, by ``exec``, with the variables of :func:`settings`, if there are any."""
     wanted = settings(threads=1)
     if os.name != "posix" or not wanted:
         return
@@ -30,6 +30,6 @@ def restart_with_settings() -> None:
 
 
 def what_was_set() -> str | None:
-    """One line on the settings that this program was started anew with; None if it was not."""
+    """One line that describes the settings of the restart; None if there was none."""
     names = os.environ.get(NOTE, "").split()
     return described({name: os.environ.get(name, "") for name in names}) if names else None

@@ -1,4 +1,4 @@
-"""The files that a run leaves, and how they stay consistent with each other.
+"""The run folder: the files of a run, consistent with each other even if the run is killed.
 
     checkpoint.safetensors   the whole state after some update; replaced atomically
     config.json              the hyper-parameters, to read
@@ -7,8 +7,8 @@
     result.json              the validation loss at the end
     curve.png                loss and gradient norm over the updates
 
-The appended files are forced to the disk before a checkpoint is written, so they are never behind it.  They may be
-ahead of it, by what a killed run did after its last checkpoint: going on from the checkpoint cuts that off first.
+The appended files are flushed to the disk before a checkpoint is written, so they are never behind it.  They may be
+ahead of it, by the updates of a killed run after its last checkpoint: resuming truncates them first.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["RunFolder"]
 
 CHECKPOINT = "checkpoint.safetensors"
 
-LONGEST_LINE = 1 << 16  # of the metrics, a hundred times what is written
+LONGEST_LINE = 1 << 16  # of the metrics: a hundred times the length of a line that we write
 
 KINDS = (
     (stat.S_ISLNK, "a symbolic link"),
@@ -45,11 +45,11 @@ KINDS = (
 
 
 class RunFolder:
-    """A run's folder.  Within ``with folder:`` it is open for training, and no other process can have it so.
+    """A run's folder.  ``with folder:`` opens it for training and locks it against other processes.
 
     Raises:
         UsageError: from ``with``, if another process is training in the folder, a new one is not empty, or a file that
-            a run writes is a link or something else than a file.
+            a run writes is a link or not a regular file.
     """
 
     def __init__(self, path: Path, new: bool = False) -> None:
@@ -71,11 +71,11 @@ class RunFolder:
     def create(cls, path: str | None, parent: str = "runs") -> RunFolder:
         """A new folder: ``path``, or for None the next free number in ``parent``.
 
-        ``path`` must not exist, be empty, or hold no more than a run that was killed before its first save leaves.
+        ``path`` must not exist, or be empty, or contain only the remains of a run killed before its first save.
 
         Raises:
-            UsageError: it is a file.
-            OSError: it cannot be made.
+            UsageError: ``path`` is a file.
+            OSError: the folder cannot be created.
         """
         if path is None:
             return cls(_numbered(Path(parent)))
@@ -127,7 +127,7 @@ class RunFolder:
         self.close()
 
     def _take(self) -> None:
-        """Lock the folder for this process; the operating system unlocks it when the process ends, however it ends."""
+        """Lock the folder for this process; the operating system releases the lock when the process ends in any way."""
         try:
             import fcntl
         except ImportError:  # Windows
@@ -141,7 +141,7 @@ class RunFolder:
             pass
 
     def _is_of_a_stillborn(self, entry: Path) -> bool:
-        """Whether this is what a run leaves that ends before its first save: logs without a line, half a checkpoint."""
+        """Whether a file remains of a run killed before its first save: an empty log, half a checkpoint."""
         if entry.is_symlink() or not entry.is_file():
             return False
         if is_leftover(entry, self.checkpoint):
@@ -149,9 +149,9 @@ class RunFolder:
         return entry in (self.metrics, self.samples) and not entry.stat().st_size
 
     def require_own_files(self) -> None:
-        """Check that every file that a run writes is a regular one where it is there already.
+        """Check that every file that a run writes is a regular file if it exists.
 
-        A folder that came from elsewhere may hold a link in its place, and what it names would be overwritten.
+        A folder from elsewhere may contain a link in its place, whose target would be overwritten.
 
         Raises:
             UsageError: one is a link, a folder, a pipe or a device.
@@ -166,12 +166,12 @@ class RunFolder:
     # while training ------------------------------------------------------------------------------------------
 
     def lines_until(self, updates: int) -> int:
-        """How many lines of the metrics belong to the first ``updates`` updates.
+        """The number of lines of the metrics that belong to the first ``updates`` updates.
 
-        That is one for each, or, if the file was moved away once, one for each since then.
+        That is one per update, or, if the file was moved away once, one per update since then.
 
         Raises:
-            UsageError: one is damaged or missing; the message names it.
+            UsageError: a line is damaged or missing; the message names it.
         """
         lines, last, remedy = 0, 0, "Mend it, or move it away to go on without"
         try:
@@ -207,7 +207,7 @@ class RunFolder:
         return next(iter(collections.deque(self.records(), maxlen=1)), {})
 
     def replace_last_record(self, record: dict[str, Any]) -> None:
-        """Put ``record`` in the place of the last line of the metrics, which is never missing meanwhile."""
+        """Replace the last line of the metrics, atomically."""
         assert self._metrics is not None
         if lines := self.metrics.read_bytes().splitlines(keepends=True):
             self._metrics.replace([*lines[:-1], _line(record)])
@@ -218,7 +218,7 @@ class RunFolder:
         self._samples.append(text.encode("utf-8", "surrogatepass"))
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write the checkpoint ``state``; the appended files are on the disk before it is."""
+        """Write the checkpoint ``state``, after flushing the appended files to the disk."""
         assert self._metrics is not None and self._samples is not None
         self._metrics.force()
         self._samples.force()
@@ -226,7 +226,7 @@ class RunFolder:
             save({**state, "samples_bytes": self.samples.stat().st_size}, file)
 
     def load(self) -> Any:
-        """What ``save`` wrote."""
+        """The state that ``save`` wrote."""
         return load(self.checkpoint)
 
     def write_json(self, path: Path, values: dict[str, Any]) -> None:
@@ -239,7 +239,11 @@ class RunFolder:
             file.write(content)
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """The lines of the metrics; none if the file is not there.  Raises ValueError at one that is not JSON."""
+        """The lines of the metrics; none if there is no file.
+
+        Raises:
+            ValueError: a line is not JSON.
+        """
         with contextlib.suppress(FileNotFoundError), self.metrics.open(encoding="utf-8") as file:
             while line := file.readline(LONGEST_LINE):
                 yield json.loads(line)
@@ -248,18 +252,18 @@ class RunFolder:
         return self.config, self.metrics, self.checkpoint, self.samples, self.result, self.curve
 
     def files(self) -> list[Path]:
-        """What is there for the user to look at."""
+        """The files of the run that exist, for the user to look at."""
         return [path for path in self._known() if path.exists()]
 
     def resume_command(self) -> str:
-        """What to type to go on with this run, given how this program was started."""
+        """The command that resumes this run, spelt as this program was started."""
         program = "python -m tinygrad_rnn"
         if Path(sys.argv[0]).stem == "tinygrad-rnn":
             program = "tinygrad-rnn" if shutil.which("tinygrad-rnn") else sys.argv[0]
         return f"{program} train --resume {shlex.quote(str(self.path))}"
 
     def close(self) -> None:
-        """Close the files and let others have the folder."""
+        """Close the files and unlock the folder."""
         for file in (self._metrics, self._samples):
             if file is not None:
                 file.close()
@@ -281,14 +285,14 @@ def _numbered(parent: Path) -> Path:
 
 
 class _Log:
-    """A file that is appended to, and is never longer or shorter than what was written to it.
+    """An append-only file without a buffer.
 
-    Nothing waits in a buffer: the file can be followed while it grows, and closing it cannot fail.
+    It can be followed while it grows, and closing it cannot fail.
 
     Args:
         path: the file; a regular one, or none yet.
-        length: what is kept of it.  A file with a second name (a hard link: a copy made by ``cp -al``) becomes one of
-            its own, and the other stays as it was.
+        length: bytes to keep of it.  A file with a second hard link (a copy made by ``cp -al``) is replaced by a copy,
+            so that the other name keeps its content.
     """
 
     def __init__(self, path: Path, length: int) -> None:
@@ -308,14 +312,14 @@ class _Log:
                 content = content[self._file.write(content) :]
 
     def replace(self, chunks: list[bytes]) -> None:
-        """Let the file hold ``chunks`` instead of what it holds: always the one or the other."""
+        """Replace the content by ``chunks``, atomically."""
         with atomic_file(self._path, follow_links=False) as file:
             file.writelines(chunks)
         self._file.close()
         self._file = self._open()
 
     def force(self) -> None:
-        """Force what was written to the disk."""
+        """Flush to the disk."""
         with self._named():
             os.fsync(self._file.fileno())
 
@@ -324,13 +328,13 @@ class _Log:
         self._file.close()
 
     def _open(self) -> FileIO:
-        # Neither the file that a link names, nor, for ever, a pipe that nobody reads.
+        # Do not follow a link, and do not block on a pipe without a reader.
         careful = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
         return FileIO(self._path, "ab", opener=lambda path, flags: os.open(path, flags | careful, 0o666))
 
     @contextlib.contextmanager
     def _named(self) -> Iterator[None]:
-        """A full disk is told without the name of the file."""
+        """Add the file's name to an error: that of a full disk has none."""
         try:
             yield
         except OSError as error:
@@ -350,7 +354,7 @@ def _is_record(record: Any) -> bool:
 
 
 def _bytes_of_lines(path: Path, lines: int) -> int:
-    """Where line number ``lines`` ends; the file may be damaged after that, by a run that was killed."""
+    """The offset of the end of line number ``lines``; a killed run may have damaged the file after it."""
     end = 0
     if lines:
         with path.open("rb") as file:

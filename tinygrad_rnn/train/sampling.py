@@ -1,4 +1,4 @@
-"""Text out of the model: draw a character from p(next | all before), append it, go on.
+"""Text generation: draw a character from p(next | all before), append it, repeat.
 
 p_i = exp(z_i / temperature) / sum_j exp(z_j / temperature),   z the logits; temperature 0 takes the largest
 """
@@ -30,9 +30,9 @@ def continue_text(
     seed: int = 0,
     device: str = "cpu",
 ) -> str:
-    """``length`` characters that the model puts after ``prompt``.
+    """The model's continuation of ``prompt`` by ``length`` characters.
 
-    Uses a random stream of its own: sampling does not change the numbers of a training run.
+    It uses a separate random stream, so that sampling does not change the numbers of a training run.
 
     Raises:
         UsageError: an empty prompt, one with characters that the model does not know, a length below 1, a negative
@@ -66,7 +66,7 @@ def continue_text(
 
 
 def default_prompt(alphabet: Alphabet) -> str:
-    """What a sample starts from when nobody says: "The " if the model can read it, else its first character."""
+    """The prompt of a sample where none is given: "The " if the alphabet has it, else its first character."""
     return "The " if not alphabet.missing("The ") else alphabet.characters[0]
 
 

@@ -1,7 +1,7 @@
-"""What a checkpoint of a run must hold, looked at before anything is built of it.
+"""Validation of a run's checkpoint, before anything is built from it.
 
-The checksum of a file says that it is as it was written, not who wrote it.  So nothing here trusts a number: a few
-bytes of configuration that ask for a model of gigabytes are compared with the weights that are in the file.
+The checksum of a file shows that it is unchanged, not who wrote it.  No number is trusted here: a configuration of a
+few bytes may request a model of gigabytes, so it is compared with the weights that are in the file.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def saved_config(saved: Any, source: str, *, whole: bool = True) -> Config:
     """The configuration of the run whose state ``saved`` is.
 
     Args:
-        saved: what was read from ``source``.
-        source: names the file in errors.
-        whole: the run is to be gone on with; False: only its model is wanted.
+        saved: the content of ``source``.
+        source: the name of the file, for errors.
+        whole: validate everything that resuming needs; False: the model alone.
 
     Raises:
         CheckpointError: ``saved`` is not the state of a training run, or its parts do not fit each other.
@@ -65,12 +65,12 @@ def saved_config(saved: Any, source: str, *, whole: bool = True) -> Config:
 
 
 def damaged(source: str, what: object) -> CheckpointError:
-    """The error to raise where a part of the checkpoint ``source`` is not what a run saves."""
+    """The error for a part of the checkpoint ``source`` that a run would not have saved."""
     return CheckpointError(f"{source} is damaged, or was not written by this program: {what}")
 
 
 def _check_model(model: Mapping[Any, Any], config: Config, characters: int, source: str) -> None:
-    count = 3 + 4 * config.layers  # compared first: the table of shapes would be as long
+    count = 3 + 4 * config.layers  # compared first: a huge number of layers would make the table of shapes as long
     if len(model) != count:
         raise damaged(source, f"its configuration asks for {count} weights, and it has {len(model)}")
     for name, shape in _shapes(config, characters):
@@ -78,7 +78,7 @@ def _check_model(model: Mapping[Any, Any], config: Config, characters: int, sour
             found = model.get(name)
             has = f"has the shape {tuple(found.shape)}" if isinstance(found, Tensor) else "is not a tensor"
             raise damaged(source, f"its configuration asks for a weight {name} {shape} of float32, which {has}")
-        if not np.isfinite(model[name].numpy()).all():  # a run saves none such, and a model would write nonsense
+        if not np.isfinite(model[name].numpy()).all():  # a run never saves such weights
             raise damaged(source, f"its weight {name} has numbers that are not finite")
 
 

@@ -1,4 +1,4 @@
-"""The text of a run: where it comes from, its alphabet, and how it is cut.
+"""The text of a run: its source, its alphabet, its division into parts and streams.
 
 Legend: ``L`` characters in a stream, ``N`` streams side by side.
 
@@ -28,9 +28,9 @@ from ..errors import UsageError
 __all__ = ["Alphabet", "Corpus", "Indices", "default_text", "laid_out", "read_text", "streams"]
 
 Indices = npt.NDArray[Any]
-"""Of an unsigned type that is wide enough for the alphabet: a text takes a byte for a character."""
+"""Of the smallest unsigned type for the alphabet: usually one byte per character."""
 
-PIECE = 1 << 20  # characters that are encoded at a time, so that what is made on the way takes little memory
+PIECE = 1 << 20  # characters encoded at a time: bounds the memory of intermediate arrays
 
 
 class Alphabet:
@@ -74,7 +74,7 @@ class Alphabet:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Texts made ready: alphabet, the two parts as indices, and a digest that tells whether they are the same texts."""
+    """Encoded texts: alphabet, training and validation part as indices, and a digest that identifies the texts."""
 
     alphabet: Alphabet
     train: Indices
@@ -83,7 +83,7 @@ class Corpus:
 
     @classmethod
     def of(cls, *texts: str) -> Corpus:
-        """Every one of ``texts`` cut at 90 %; the first parts in order are learned, the others measured on.
+        """Each of ``texts`` cut at 90 %: the first parts, joined in order, are for training, the others for validation.
 
         >>> corpus = Corpus.of("a" * 10, "b" * 20)
         >>> corpus.alphabet.decode(corpus.train), corpus.alphabet.decode(corpus.validation)
@@ -114,7 +114,7 @@ class Corpus:
 
 
 def default_text() -> str:
-    """The Python language reference that CPython carries for ``help()``: real text, with no download.
+    """The Python language reference that CPython includes for ``help()``: real text, without a download.
 
     Raises:
         UsageError: this Python was built without it.
@@ -134,7 +134,7 @@ KINDS = {
     b"PK\x03\x04": ("a zip archive (or a document of an office program)", "unzip"),
     b"%PDF-": ("a PDF", "pdftotext"),
 }
-"""By the first bytes of a file that is no text: what it is, and what makes a text of it."""
+"""First bytes of files that are not text: what such a file is, and the program that converts it."""
 
 MARKS = {
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's, which it begins with
@@ -148,8 +148,8 @@ def read_text(path: str | None, encoding: str | None = None) -> str:
     """The text of a file, or the default text for None.
 
     Args:
-        path: a regular file: a run that is gone on with reads it again.
-        encoding: its encoding; None: what its byte order mark says, or UTF-8.
+        path: a regular file, because a resumed run reads it again.
+        encoding: its encoding; None: that of its byte order mark, or UTF-8.
 
     Raises:
         UsageError: there is no such file, it cannot be read, is empty, is no text, or in another encoding.
@@ -165,7 +165,7 @@ def read_text(path: str | None, encoding: str | None = None) -> str:
         if encoding is None and b"\0" in content[:1000]:
             raise UsageError(f"the text {path} has zero bytes, as UTF-16 has. {WHICH}, such as utf-16-le")
     text = _decoded(content, "utf-8" if encoding is None else encoding, path)
-    text = text.removeprefix("\ufeff")  # the mark, which is no character of the text
+    text = text.removeprefix("\ufeff")  # the byte order mark, which is not part of the text
     if not text:
         raise UsageError(f"the text {path} is empty")
     return text
@@ -176,7 +176,7 @@ WHICH = "Which encoding is it? Give --encoding NAME"
 
 def _content(path: str) -> bytes:
     try:
-        # Opening a pipe would wait for somebody who writes to it, reading a device would go on for ever.
+        # Do not block on a pipe without a writer, and do not read from a device, which may never end.
         with open(path, "rb", opener=lambda path, flags: os.open(path, flags | getattr(os, "O_NONBLOCK", 0))) as file:
             if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
@@ -199,7 +199,7 @@ def _decoded(content: bytes, encoding: str, path: str) -> str:
         where = f"byte {error.object[error.start]:#04x} at position {error.start}"
         which = f"{WHICH[0].lower()}{WHICH[1:]}"
         raise UsageError(f"the text {path} is not {name}: {where}; {which}, such as latin-1 or gb18030") from error
-    except (LookupError, ValueError) as error:  # UnicodeError too: a codec that has more to say
+    except (LookupError, ValueError) as error:  # UnicodeError too, from codecs that check more
         raise UsageError(f"--encoding {encoding}: {error}") from error
 
 

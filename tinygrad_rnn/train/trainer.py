@@ -1,4 +1,4 @@
-"""One update after the other, and everything that the next one depends on.
+"""The update of a training run, and the whole state between two updates.
 
 An update, with ``T`` = bptt, ``N`` = batch, ``V`` = size of the alphabet:
 
@@ -65,7 +65,7 @@ class Trainer:
 
         Returns:
             The loss in nats per character, and the norm of the gradient before clipping: tensors without a history,
-            left on the device, so that on a GPU nobody waits for them.
+            left on the device, so that a GPU is not synchronised.
         """
         if self.chunk == self.chunks:
             self.chunk, self.state = 0, None
@@ -88,7 +88,7 @@ class Trainer:
         return bits_per_character(self.model, self.corpus.validation, self.config.device)
 
     def owes_evaluation(self) -> bool:
-        """Whether the evaluation that is due after this update was not done: it was given up to stop."""
+        """Whether the evaluation that is due after this update was abandoned to stop."""
         due = self.update > 0 and self.update % self.config.eval_every == 0
         return due and (not self.validation or self.validation[-1][0] != self.update)
 
@@ -97,7 +97,7 @@ class Trainer:
         return all(bool(np.isfinite(to_numpy(parameter._data)).all()) for parameter in self.parameters)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next updates depend on; what ``load_state_dict`` takes."""
+        """All that the next updates depend on, as ``load_state_dict`` takes it."""
         return {
             "program": PROGRAM,
             "computed_with": computed_with(self.config.device),
@@ -114,15 +114,15 @@ class Trainer:
         }
 
     def load_state_dict(self, saved: dict[str, Any], source: str = "the checkpoint") -> None:
-        """Go on where the trainer that made ``saved`` stood, with the learning rate of this one's configuration.
+        """Continue from the state ``saved``, with the learning rate of this trainer's configuration.
 
         Args:
-            saved: what ``state_dict`` gave, looked at by ``saved_config`` if it comes from a file.
-            source: names that file in errors.
+            saved: the result of ``state_dict``, validated by ``saved_config`` if it comes from a file.
+            source: the name of that file, for errors.
 
         Raises:
             UsageError: it was trained on another text.
-            CheckpointError: it stands at no place of the text, or its random state is none.
+            CheckpointError: its place in the text or its random state is invalid.
         """
         if saved["text_digest"] != self.corpus.digest:
             text = ", ".join(self.config.texts) or "the language reference of this Python"
@@ -130,7 +130,7 @@ class Trainer:
         if saved["chunk"] > self.chunks or saved["alphabet"] != self.corpus.alphabet.characters:
             raise damaged(source, "it does not fit its text")
         self.model.load_state_dict(saved["model"])
-        # How it steps is said by the configuration, which may have another learning rate now.
+        # The options of the steps come from the configuration, whose learning rate may have changed.
         groups = self.optimizer.state_dict()["param_groups"]
         self.optimizer.load_state_dict({"state": saved["optimizer"]["state"], "param_groups": groups})
         self.update, self.chunk, self.validation = saved["update"], saved["chunk"], saved["validation"]
@@ -155,7 +155,7 @@ def restored_model(saved: Any, source: str) -> tuple[CharModel, Alphabet]:
 
 
 def computed_with(device: str) -> dict[str, str]:
-    """What the last bits of the numbers of a run depend on, apart from the run itself."""
+    """What the last bits of a run's numbers depend on, apart from the run itself: libraries and kernels."""
     place = device.partition(":")[0]
     if place == "cuda":
         return {"device": place, "recurrent kernels": os.environ.get(dispatch.VARIABLE, "auto")}
@@ -170,9 +170,9 @@ def computed_with(device: str) -> dict[str, str]:
 
 
 def differs(saved: dict[str, Any], device: str) -> str | None:
-    """One line on what makes the numbers of a resumed run other ones than those of a run left alone; None: nothing."""
+    """One line on what may make the numbers of a resumed run differ from an uninterrupted one; None if nothing does."""
     before, now = saved.get("computed_with"), computed_with(device)
-    if not isinstance(before, dict):  # of an older version
+    if not isinstance(before, dict):  # saved by an older version
         return None
     changed = [
         f"{name} {before.get(name)}, now {now.get(name)}"
