@@ -281,6 +281,11 @@ def test_short_files_are_shared() -> None:
     assert not set(SHORT_FILES) - short, f"delete from SHORT_FILES: {sorted(set(SHORT_FILES) - short)}"
 
 
+def test_the_engine_can_be_read_in_one_sitting() -> None:
+    names = ("node", "tensor", "primitive", "sums", "sweep", "backward")
+    assert sum((ROOT / "tape" / f"{name}.py").read_text(encoding="utf-8").count("\n") for name in names) <= 850
+
+
 def test_files_stay_small() -> None:
     """One class or one idea per file, and no more than can be read in one sitting."""
     long = {file.relative_to(ROOT).as_posix(): file.read_text(encoding="utf-8").count("\n") for file in FILES}

@@ -17,7 +17,7 @@ from .elementwise import clone, maximum, minimum, where
 from .index import pick
 from .named_results import results
 from .nondifferentiable import plain, raw
-from .shape import axes_of, axis_of, broadcast_to, no_axis, reshape
+from .shape import ALL_AXES, axes_of, axis_of, broadcast_to, no_axis, reshape
 
 __all__ = ["amax", "amin", "aminmax", "argmax", "argmin", "count_nonzero", "mean", "nansum"]
 
@@ -61,7 +61,7 @@ def sum_over(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = N
         return narrowed(_sum(cast(a, dtype=chosen), axes=axes_of(dim, x.ndim), keepdims=keepdim), chosen)
     if x.dtype.kind in "biu" and x.dtype.itemsize < 8:
         a = cast(a, dtype="int64")
-    axes = tuple(range(x.ndim)) if dim is None else axes_of(dim, x.ndim)
+    axes = ALL_AXES[x.ndim] if dim is None else axes_of(dim, x.ndim)
     return _sum(a, axes=axes, keepdims=keepdim)
 
 

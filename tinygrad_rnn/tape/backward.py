@@ -13,6 +13,7 @@ from ..typing import Value
 from . import refusals
 from .node import Leaf, Node
 from .observe.leaks import EVERY, note_backward, note_retained, past
+from .pruning import way_to
 from .sums import accumulate
 from .sweep import AnyNode, sweep
 from .tensor import Tensor, wrap
@@ -74,13 +75,14 @@ def backward(
         if keep or past.calls % EVERY == 0:  # now and then see whether graphs pile up
             (note_retained if keep else note_backward)(start)
     receivers: dict[int, Tensor] = {}
-    wanted: list[AnyNode] | None = None
+    way: dict[str, set[int]] = {}
     if inputs is not None:
         given = as_tuple(inputs)
         if not given:
             raise refusals.empty_inputs("backward")
         wanted = [node_of(t, position) for position, t in enumerate(given)]
         receivers = {node.index: t for node, t in zip(wanted, given, strict=True)}
+        way = way_to(wanted, seeds)
 
     def on_result(node: AnyNode, total: Value, may_write: bool) -> None:
         t = receivers[node.index] if receivers else node.tensor()  # type: ignore[union-attr]
@@ -91,7 +93,7 @@ def backward(
             for hook in list(node.post_hooks.values()):
                 hook(t)
 
-    sweep(seeds, on_result, keep=keep, record=create_graph, wanted=wanted)
+    sweep(seeds, on_result, keep=keep, record=create_graph, **way)
 
 
 def as_tuple(tensors: Tensors) -> tuple[Tensor, ...]:

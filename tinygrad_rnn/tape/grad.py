@@ -10,6 +10,7 @@ import numpy as np
 from ..typing import Value
 from . import refusals
 from .backward import Tensors, as_tuple, node_of, seeds_of
+from .pruning import way_to
 from .sums import private
 from .sweep import AnyNode, Seeds, sweep
 from .tensor import Tensor, wrap
@@ -57,7 +58,7 @@ def grad(
     def on_result(node: AnyNode, total: Value, may_write: bool) -> None:
         found[node.index] = total, may_write
 
-    sweep(seeds, on_result, keep=keep, record=create_graph, wanted=wanted)
+    sweep(seeds, on_result, keep=keep, record=create_graph, **way_to(wanted, seeds))
     results: list[Tensor | None] = []
     for position, (t, node) in enumerate(zip(given, wanted, strict=True)):
         total, may_write = found.get(node.index, (None, False))
@@ -80,5 +81,5 @@ def cotangents(seeds: Seeds, wanted: Sequence[AnyNode], *, keep: bool = True, re
     def on_result(node: AnyNode, total: Value, is_new: bool) -> None:
         found[node.index] = total
 
-    sweep(seeds, on_result, keep=keep, record=record, wanted=wanted)
+    sweep(seeds, on_result, keep=keep, record=record, **way_to(wanted, seeds))
     return [found.get(node.index) for node in wanted]

@@ -23,10 +23,12 @@ from typing import Any
 from ..typing import Array, DType, Params, Shape, Value
 from .primitive import Primitive
 
-__all__ = ["Leaf", "Node", "VersionCounter", "now"]
+__all__ = ["Leaf", "Node", "VersionCounter", "last_write", "now"]
 
 now: Callable[[], int] = itertools.count(1).__next__
 """The next tick of the one counter, for recorded operations and writes in place alike."""
+last_write = [0]
+"""The tick at which any memory was last written in place: nodes recorded later need no check."""
 
 
 class VersionCounter:
@@ -35,7 +37,6 @@ class VersionCounter:
     Class attributes until the first write: most counters are made with a tensor and stay at 0.
     """
 
-    latest = 0  # of the class: the tick of the last write to any memory.  Nodes recorded later need no check
     stamp = 0  # the tick of the last write to this memory: a value saved before it may be stale
     count = 0  # the number of writes, PyTorch's ``_version``
     log: Any = None  # which entries were written when: see ``inplace/versions.py``

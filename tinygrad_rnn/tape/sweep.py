@@ -22,7 +22,7 @@ from ..backend.quiet import QUIET, numpy_errors
 from ..typing import Value
 from . import refusals
 from .modes import Watcher, state
-from .node import Leaf, Node, VersionCounter
+from .node import Leaf, Node, last_write
 from .primitive import Primitive
 from .recorded_sums import Parts, adding_tensors, node_inputs
 from .sums import Totals, adding_arrays
@@ -32,6 +32,8 @@ __all__ = ["Seeds", "contributions", "sweep"]
 AnyNode = Leaf | Node
 Seeds = Iterable[tuple[AnyNode, Value]]
 OnResult = Callable[[AnyNode, Value, bool], None]
+Indices = set[int] | None
+Watchers = tuple[Watcher, ...]
 
 
 def sweep(
@@ -40,9 +42,10 @@ def sweep(
     *,
     keep: bool = False,
     record: bool = False,
-    wanted: Sequence[AnyNode] | None = None,
+    goals: Indices = None,
+    on_way: Indices = None,
 ) -> None:
-    """Pull cotangents back from ``seeds`` to the leaves, or to the ``wanted`` nodes alone.
+    """Pull cotangents back from ``seeds`` to the leaves, or to other ``goals``.
 
     Args:
         seeds: pairs of a node and the cotangent to start it with.
@@ -50,7 +53,7 @@ def sweep(
             total is an array made here, so that the receiver may keep it without a copy.
         keep: do not free saved values (``retain_graph``).
         record: run the vjps on Tensors and record them (``create_graph``).
-        wanted: give the results of these nodes, leaves or not, and visit only what lies on a way to them.
+        goals, on_way: indices of the nodes whose results are wanted, leaves or not, and of all nodes on a way to them.
 
     Raises:
         GraphError: saved values were freed by an earlier sweep.
@@ -64,7 +67,7 @@ def sweep(
     try:
         numpy_errors.set(QUIET)
         here.recording, here.memo = record, {}  # nothing is recorded unless the sweep is; vjps have a memo of their own
-        _visit(seeds, on_result, keep, record, wanted, watchers)
+        _visit(seeds, on_result, keep, record, goals, on_way, watchers)
     except BaseException as error:
         failure = error
         raise
@@ -79,23 +82,14 @@ def sweep(
 
 
 def _visit(
-    seeds: Seeds,
-    on_result: OnResult,
-    keep: bool,
-    record: bool,
-    wanted: Sequence[AnyNode] | None,
-    watchers: tuple[Watcher, ...],
+    seeds: Seeds, on_result: OnResult, keep: bool, record: bool, goals: Indices, on_way: Indices, watchers: Watchers
 ) -> None:
     """Visit the nodes that cotangents reach: see ``sweep``."""
     heap: list[int] = []
     totals: Totals = {}
     add = (adding_tensors if record else adding_arrays)(heap, totals)
-    goals = on_way = None
-    if wanted is not None:
-        seeds, goals = list(seeds), {node.index for node in wanted}
-        on_way = _on_the_way([node for node, _ in seeds], goals)
     alone = not record and not watchers  # the arrays that vjps give are seen here only
-    simple = alone and wanted is None
+    simple = alone and on_way is None
     for node, g in seeds:
         add(node, g, False)
     while heap:
@@ -117,7 +111,7 @@ def _visit(
         primitive, args, parents = node.primitive, node.args, node.parents
         if args is None:
             raise refusals.freed(node)
-        if index < VersionCounter.latest:
+        if index < last_write[0]:
             node.check_saved()
         arity = primitive.arity if simple else 0
         # Arity 2 and 1 are the third case with its loop unrolled: without them an update of a loop over small
@@ -156,21 +150,3 @@ def contributions(node: Node, primitive: Primitive, g: Value, needs: tuple[bool,
         vjp(g, ans, *args, **node.params) if need and vjp is not None else None
         for vjp, need in zip(primitive.vjps if record else primitive.raw_vjps, needs, strict=False)
     ]
-
-
-def _on_the_way(starts: Sequence[AnyNode], goals: set[int]) -> set[int]:
-    """The indices of the nodes from which a goal can be reached, the goals included."""
-    reached: dict[int, AnyNode] = {}
-    stack = list(starts)
-    while stack:
-        node = stack.pop()
-        if node.index not in reached:
-            reached[node.index] = node
-            if isinstance(node, Node):
-                stack.extend([parent for parent in node.parents if parent is not None])
-    on_way = set(goals)
-    for index in sorted(reached):
-        node = reached[index]
-        if isinstance(node, Node) and any(p is not None and p.index in on_way for p in node.parents):
-            on_way.add(index)
-    return on_way

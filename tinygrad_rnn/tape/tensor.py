@@ -24,8 +24,6 @@ else:
 
 __all__ = ["Tensor", "as_array", "wrap"]
 
-ndarray = np.ndarray
-
 
 class Tensor(Operators):
     """An array whose history can be recorded.
@@ -183,6 +181,6 @@ shown.tensor = wrap
 
 def as_array(x: Any) -> Array:
     """A result of NumPy as an array: reductions and 0-d arithmetic give scalars, which Tensor never holds."""
-    if type(x) is ndarray:
+    if type(x) is np.ndarray:
         return x
     return np.asarray(x) if isinstance(x, np.generic) or not hasattr(array_module(x), "cuda") else x

@@ -20,7 +20,7 @@ import numpy as np
 from ...backend import array_module, is_array, on_gpu, tensor_type
 from ...errors import InplaceError
 from ...typing import Array
-from ..node import Leaf, Node, VersionCounter, now
+from ..node import Leaf, Node, VersionCounter, last_write, now
 from ..tensor import Tensor
 
 __all__ = ["Write", "overlap", "stamp_write", "touch"]
@@ -102,7 +102,7 @@ class Log(list[Write]):
 
 def stamp_write(versions: VersionCounter, place: Array | None = None, writer: str = "") -> None:
     """Note that the memory behind ``versions`` was written just now: at ``place`` (None: all over), by what."""
-    versions.stamp = VersionCounter.latest = stamp = now()
+    versions.stamp = last_write[0] = stamp = now()
     versions.count += 1
     if place is not None and place.base is None:
         place = None  # it owns the memory: this is all of it
