@@ -1,4 +1,4 @@
-"""Writing a file so that nobody ever sees half of it.
+"""Atomic file writes: readers find the old file or the new one, never half of one.
 
 The bytes go to a temporary file in the same folder (a rename is atomic only within a file system), are forced to
 the disk, and the temporary file is renamed over the old one; then the folder itself is forced to the disk, for
@@ -62,7 +62,7 @@ def atomic_file(path: str | os.PathLike[str], *, follow_links: bool = True) -> I
                 temporary.unlink()
             raise
         _sync_folder(target.parent)
-    except OSError as error:  # a full disk names no file, and nobody knows the temporary one
+    except OSError as error:  # a full disk names no file, and users do not know the temporary one
         if error.filename in (None, temporary, os.fspath(temporary)):
             error.filename, error.filename2 = os.fspath(path), None
         raise
@@ -78,9 +78,9 @@ def is_leftover(entry: Path, path: Path) -> bool:
 
 
 def remove_leftovers(path: str | os.PathLike[str]) -> None:
-    """Remove the temporary files that a process killed while it wrote ``path`` left beside it.
+    """Remove the temporary files that killed processes have left beside ``path``.
 
-    One that cannot be removed stays: it takes room, and does no harm.  Call it only where no other process can be
+    One that cannot be removed stays: it takes space, and does no harm.  Call it only when no other process can be
     writing ``path``.
     """
     target = Path(os.path.realpath(path))

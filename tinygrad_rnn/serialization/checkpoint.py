@@ -1,10 +1,10 @@
-"""``save`` and ``load``: any nesting of containers, plain values, arrays and tensors, as one safetensors file.
+"""Checkpoints: ``save`` and ``load`` of nested containers, plain values, arrays and tensors, as one safetensors file.
 
 The arrays are ordinary entries of the file, under the path that leads to them, so that any safetensors reader finds
-``model.rnn.weight_ih_l0``.  The nesting is JSON (see ``structure``) in the metadata, with the name and the version of
-this format, the element types that safetensors lacks (see ``stored``), and a CRC-32 of the whole file, computed with
-its own eight digits set to zeros.  A change anywhere, even of one bit, makes ``load`` raise CheckpointError.  Nothing
-in a file is ever executed.
+``model.rnn.weight_ih_l0``.  The nesting is JSON (see ``flatten``) in the metadata, with the name and the version of
+this format, the element types that safetensors lacks (see ``extended_dtypes``), and a CRC-32 of the whole file,
+computed with its own eight digits set to zeros.  A change anywhere, even of one bit, makes ``load`` raise
+CheckpointError.  Nothing in a file is ever executed.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ..errors import ArgumentError, ArgumentRuntimeError, ArgumentTypeError, Che
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .atomic import atomic_write
+from .extended_dtypes import restore, store
+from .flatten import flatten
 from .objects import damaged
-from .rebuild import unflatten
 from .safetensors_file import Reader, encode, opened, printable, stored_bytes
-from .stored import restore, store
-from .structure import flatten
+from .unflatten import unflatten
 
 __all__ = ["FORMAT", "VERSION", "load", "save"]
 
@@ -55,7 +55,7 @@ def save(
             optimisers, schedules and Generators, and lists, tuples, dicts (also OrderedDict, defaultdict, Counter),
             sets and deques of such values; ranges, slices, paths, dates, times, Decimals, Fractions, Namespaces.
             Tensors are saved without their history, from any device.  Objects of your own classes, and your own
-            functions, are saved by name; to be read they have to be allowed: see ``allowed``.
+            functions, are saved by name; to be read they have to be allowed: see ``allow_list``.
         f: a path, or a file open for writing bytes.
         pickle_module: this and the others are accepted for PyTorch's signature: nothing is pickled.
         pickle_protocol: likewise.
@@ -63,7 +63,7 @@ def save(
         _disable_byteorder_record: likewise.
 
     Raises:
-        ArgumentTypeError: something in ``obj`` is of another kind, or has hooks; the message says where it sits.
+        ArgumentTypeError: something in ``obj`` is of another kind, or has hooks; the message says where it is.
         ArgumentError: ``obj`` contains itself, or is nested too deeply; there is too much in it that is no array.
         OSError: the file cannot be written; an older file of that name is untouched.
 

@@ -1,4 +1,4 @@
-"""Modules, optimisers and objects of named classes: as tables of plain values, and rebuilt from them without a call.
+"""Objects of named classes (modules, optimisers, others) as tables of plain values, rebuilt without a constructor.
 
     {"class": "tinygrad_rnn.nn.Linear",       the name of the class; looked up, never imported
      "state": {"training": true, ...},        its attributes
@@ -31,7 +31,7 @@ from ..nn.utils.parametrize import is_parametrized
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
 from ..tape.tensor import Tensor
-from .allowed import full_name, name_of, named
+from .allow_list import full_name, name_of, named
 from .safetensors_file import printable
 
 __all__ = ["Builder", "damaged", "find", "own_name", "take_apart"]
@@ -48,7 +48,7 @@ Parts = tuple[str, dict[str, Any]]
 
 
 def damaged(reason: str) -> NoReturn:
-    """Refuse a file whose nesting :func:`~.structure.flatten` did not make."""
+    """Refuse a file whose nesting :func:`~.flatten.flatten` did not make."""
     raise CheckpointError(f"the file is damaged: {reason}")
 
 
@@ -165,7 +165,7 @@ def _check_hooks(held: Mapping[str, Any], own: Any, where: str) -> None:
 
 
 def _state(kind: type, held: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The attributes to save: all but those that a ``cached_property`` computes anew."""
+    """The attributes to save: all but those that a ``cached_property`` computes again."""
     state = {k: v for k, v in held.items() if not isinstance(_of_class(kind, k), functools.cached_property)}
     for name, value in state.items():
         why = _replaces(kind, name, value)
@@ -293,7 +293,7 @@ class Builder:
 
 
 def _empty_optimizer(kind: Any) -> Any:
-    """One without parameters, hooks and scratch memory of its own.  No method of a subclass runs."""
+    """An optimiser without parameters, hooks and scratch memory.  No method of a subclass runs."""
     built = object.__new__(kind)
     Optimizer._prepare(built)
     built.state = defaultdict(dict)

@@ -8,7 +8,7 @@
 
 The ``safetensors`` package is the authority on the format: it parses the header of every file that is written or read,
 and checks that the arrays fill the file, each with the bytes of its shape, without a hole or an overlap
-(:func:`fault_of`).  Refused besides are a name that occurs twice, of which the package takes the last, and element
+(:func:`fault_of`).  Also refused are a name that occurs twice, of which the package takes the last, and element
 types that NumPy lacks: bfloat16, and floats of 8 bits and fewer.
 
 The bytes of the arrays go between the file and NumPy's memory without the package, because its functions
@@ -16,8 +16,8 @@ The bytes of the arrays go between the file and NumPy's memory without the packa
 * need twice the memory of the arrays: ``serialize`` and ``deserialize`` hold the file too, ``safe_open`` gives views of
   buffers, which have to be copied to become arrays that own their memory;
 * write ``__metadata__`` in another order each time, so that two runs with one seed would give different files;
-* put a file of their own, with other permissions, in the place of the one that ``atomic`` has opened, and leave it
-  behind under an unknown name when the process is killed (``serialize_file``).
+* replace the file that ``atomic`` has opened by another one with other permissions (``serialize_file``), which stays
+  behind under a random name when the process is killed meanwhile.
 
 Source: https://huggingface.co/docs/safetensors, section Format.
 """
@@ -194,7 +194,8 @@ class Reader:
         arrays = {}
         for name, entry in table.items():
             dtype, (begin, end) = DTYPES[entry["dtype"]], entry["data_offsets"]
-            there = None if self.size is not None else self._take(end - begin)  # nobody knows whether it has as many
+            # Of an unknown size, the file may have less than its header promises: no memory is taken for that.
+            there = None if self.size is not None else self._take(end - begin)
             if there is not None and len(there) != end - begin:
                 self._refuse(f"it is cut short: array {_name(name)} has {len(there)} bytes of {end - begin}")
             try:
@@ -246,7 +247,7 @@ class Reader:
 
 @contextlib.contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[Reader]:
-    """A file on the disk, to be read: a regular file, since a device or a pipe may give bytes for ever, or none.
+    """A file on the disk, to be read: a regular file, since a device or a pipe may give bytes without end, or none.
 
     Raises:
         CheckpointError: it is something else.
@@ -261,7 +262,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Reader]:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # a pipe that came meanwhile waits for its writer
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would wait for its writer
 
 
 def _check_regular(found: os.stat_result, source: str) -> None:
@@ -280,7 +281,7 @@ def printable(text: str, longest: int = 1000) -> str:
 
 
 def stored_bytes(array: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """The bytes of an array as they stand in a file."""
+    """The bytes of an array as they are in a file."""
     return _little_endian(array).reshape(-1).view(np.uint8)
 
 

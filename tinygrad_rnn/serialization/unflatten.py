@@ -1,4 +1,4 @@
-"""From JSON data and a table of named arrays back to the nested value: see ``structure`` for the form.
+"""Unflattening: JSON data and a table of named arrays, back to a nested value.  See ``flatten`` for the form.
 
 Whatever the data is, it gives a value or a CheckpointError, in time and memory in proportion to its length: nothing
 is made as large as a number in the file says, and keys that have one hash are counted before a dict is made of them.
@@ -23,10 +23,10 @@ from ..errors import CheckpointError
 from ..nn import Parameter
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Size
+from .flatten import Comparisons
 from .objects import Builder, damaged, find
-from .plain import MAKERS, TYPES, scalar_of
+from .plain_data import MAKERS, TYPES, scalar_of
 from .safetensors_file import printable
-from .structure import Comparisons
 
 __all__ = ["unflatten"]
 
@@ -47,7 +47,7 @@ def unflatten(data: Any, arrays: dict[str, npt.NDArray[Any]], place: Place = lam
             that is not allowed.
         Exception: whatever ``place`` raises.
 
-    >>> from tinygrad_rnn.serialization.structure import flatten
+    >>> from tinygrad_rnn.serialization.flatten import flatten
     >>> unflatten(*flatten([1, ("a", None), {2: float("inf")}]))
     [1, ('a', None), {2: inf}]
     """
@@ -62,7 +62,7 @@ def unflatten(data: Any, arrays: dict[str, npt.NDArray[Any]], place: Place = lam
 
 
 def _brief(part: Any) -> str:
-    """A part in an error: objects of other kinds may be long, or have a ``repr`` of their own."""
+    """A part in an error: objects of other kinds may be long, or have a ``repr`` that runs their code."""
     small = type(part) in (bool, int, float, type(None)) and (type(part) is not int or part.bit_length() < 200)
     return repr(part) if small else printable(repr(part[:40])) if type(part) is str else f"a {type(part).__name__}"
 

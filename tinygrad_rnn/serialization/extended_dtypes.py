@@ -5,7 +5,7 @@
     strings of n characters        uint32, one more axis of n: their code points, zeros at the end
     byte strings of n bytes        uint8, one more axis of n
 
-The file says so beside the array's name; another reader of the format finds the numbers.
+The metadata lists them by name (``views``); other readers of the format find the numbers.
 """
 
 from __future__ import annotations

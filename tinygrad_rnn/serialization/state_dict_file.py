@@ -1,10 +1,10 @@
-"""state_dicts as plain safetensors files, which PyTorch's users read and write with ``safetensors.torch``.
+"""Plain safetensors files of state_dicts, which users of PyTorch read and write with ``safetensors.torch``.
 
     here                                          PyTorch
     save_file(model.state_dict(), path)           model.load_state_dict(safetensors.torch.load_file(path))
     model.load_state_dict(load_file(path))        safetensors.torch.save_file(model.state_dict(), path)
 
-Names, shapes and gate order are PyTorch's, so nothing is converted.  A dictionary of NumPy arrays does as well:
+Names, shapes and gate order are PyTorch's, so nothing is converted.  A dictionary of NumPy arrays works too:
 ``Module.load_state_dict`` takes arrays, and :func:`to_arrays` gives them.
 """
 
@@ -40,7 +40,7 @@ def save_file(
 
 
 def load_file(filename: str | os.PathLike[str], device: Device | str = "cpu") -> dict[str, Tensor]:
-    """The tensors of a safetensors file by name, whoever wrote it.
+    """The tensors of a safetensors file by name, whichever library wrote it.
 
     Raises:
         CheckpointError: the file is not a well-formed safetensors file.

@@ -1,4 +1,4 @@
-"""A nested value as JSON data and a table of named arrays: the form in which everything is saved.
+"""Flattening: a nested value as JSON data and a table of named arrays, the form in which everything is saved.
 
 The data holds no code.  A list, a number, a string, a bool and None stand for themselves; a JSON object has one key,
 which says what it is:
@@ -13,7 +13,7 @@ which says what it is:
     {"float": "nan"}, {"int": "hex"}          nan, inf, -inf; an integer of more than 1024 bits
     {"bytes": "hex"}, {"bytearray": "hex"}    bytes; long ones {"bytes": {"array": "name"}}
     {"text": "name"}                          a long string, an array of its bytes in UTF-8
-    {"complex": [re, im]}, {"range": [...]}   and other kinds of plain data with parts: see ``plain``
+    {"complex": [re, im]}, {"range": [...]}   and other kinds of plain data with parts: see ``plain_data``
     {"scalar": ["float32", 0.5]}              a NumPy scalar
     {"dtype": "float32"}, {"device": "cpu"}   a dtype, a Device; {"numpy_dtype": "float32"} one of NumPy's
     {"type": "float"}, {"type": "numpy.int8"} a class of plain data, or of NumPy scalars
@@ -22,7 +22,7 @@ which says what it is:
     {"parameter": "name"}, {"fixed": "name"}  a Parameter that requires grad, or does not
     {"tensor": ["name", 1]}                   another Tensor with the memory of "name" (likewise the three above)
 
-and, for layers and what else a program allows (see ``objects`` and ``allowed``):
+and, for layers and what else a program allows (see ``objects`` and ``allow_list``):
 
     {"module": {...}}, {"optimizer": {...}}   a Module, an optimiser
     {"object": {...}}, {"generator": {...}}   an object of a named class, a Generator with its state
@@ -31,7 +31,7 @@ and, for layers and what else a program allows (see ``objects`` and ``allowed``)
     {"global": "name"}                        a named tuple, a member of an enumeration, a class or function itself
 
 An array or tensor that occurs several times (the same object) is stored once, and is one object again when read;
-tensors that share their memory are stored once, and share it again.  ``rebuild`` is the way back.
+tensors that share their memory are stored once, and share it again.  ``unflatten`` is the way back.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ from ..errors import ArgumentError, ArgumentTypeError
 from ..nn import Parameter, UninitializedParameter
 from ..tape.tensor import Tensor
 from ..typing import Array, Size
-from .allowed import full_name, name_of
+from .allow_list import full_name, name_of
 from .objects import own_name, take_apart
-from .plain import KINDS, NAMES_OF_TYPES, scalar_parts
+from .plain_data import KINDS, NAMES_OF_TYPES, scalar_parts
 from .safetensors_file import printable
 
 __all__ = ["DEEPEST", "Arrays", "Comparisons", "flatten"]
@@ -64,7 +64,7 @@ DEEPEST = 100
 """Levels of nesting.  Each needs up to six frames of Python, of a thousand that the program around has a part of."""
 
 LONG = 1 << 16
-"""Characters or bytes: longer texts go beside the JSON, as arrays."""
+"""Characters or bytes: longer texts become arrays."""
 
 WIDEST = 1024
 """Bits: wider integers are written in base 16, since time for base 10 grows with the square of their length."""
@@ -126,8 +126,8 @@ def _weight(key: Any) -> int:
 class _Flattener:
     def __init__(self) -> None:
         self.arrays: Arrays = {}
-        self.references: dict[int, Any] = {}  # by id; the caller's value keeps the objects alive meanwhile
-        self.memory: dict[Any, tuple[str, int]] = {}  # who has this memory, and how many tensors do
+        self.references: dict[int, Any] = {}  # by id; the caller's value keeps these objects alive
+        self.memory: dict[Any, tuple[str, int]] = {}  # the array that has this memory, and how many tensors share it
         self.objects: dict[int, int] = {}
         self.around: list[Any] = []  # the modules whose submodules are being taken apart
         self.depth = 0
@@ -163,7 +163,7 @@ class _Flattener:
     def compound(self, value: Any, kind: Any, path: str) -> Any:
         if kind is list:
             return self.sequence(value, path)
-        if isinstance(value, Enum):  # before what its members may be besides: tuples, numbers, strings
+        if isinstance(value, Enum):  # first, since its members may also be tuples, numbers or strings
             return self.object(value, path)
         if isinstance(value, dict):
             if not (encoded := self.mapping(value, kind, path)):
@@ -314,7 +314,7 @@ class _Flattener:
         return self.stored(np.frombuffer(value, np.uint8), path)
 
     def stored(self, array: Array, path: str) -> str:
-        """Put an array beside the JSON; its name there."""
+        """Add an array to the table; its name there."""
         name = candidate = path or "value"
         n = 1
         while candidate in self.arrays or candidate == "__metadata__":
@@ -341,7 +341,7 @@ def _kind_of(value: Tensor) -> str:
 
 
 def _place(array: Array) -> Any:
-    """Where these entries lie in memory, in a form that compares; None where that does not tell (no entries)."""
+    """A hashable description of the memory of an array; None where there is none to share (no entries)."""
     if not isinstance(array, np.ndarray) or not array.size:
         return None
     return array.__array_interface__["data"][0], array.shape, array.strides, array.dtype.str

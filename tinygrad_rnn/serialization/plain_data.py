@@ -136,7 +136,7 @@ TYPES |= {
     kind.__name__: kind
     for kind in (bool, bytearray, bytes, complex, deque, dict, float, int, list, set, str, tuple, Counter, OrderedDict)
 }
-"""Classes that stand in a file by their own name; a defaultdict may make one of nothing."""
+"""Classes that a file refers to by name, such as the factory of a defaultdict."""
 
 NAMES_OF_TYPES = {kind: name for name, kind in TYPES.items()}
 

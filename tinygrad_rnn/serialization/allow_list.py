@@ -1,4 +1,4 @@
-"""Which classes and functions a file may name: those of this package, and those that the program has allowed.
+"""The allow-list: the classes and functions that a file may name, of this package and of the program.
 
 A file holds names, never code.  A name is looked up in a table made of objects that are loaded already; nothing is
 imported because a file says so.  Always allowed are
@@ -84,7 +84,7 @@ def add_safe_globals(safe_globals: list[Global | tuple[Global, str]]) -> None:
 
 
 def get_safe_globals() -> list[Any]:
-    """What is allowed here and now, besides this package's own: first what is so for all threads."""
+    """What is allowed here and now besides the names of this package: first what is allowed in all threads."""
     return list(dict(_allowed()).values())
 
 
@@ -97,8 +97,8 @@ def clear_safe_globals() -> None:
 class safe_globals:
     """``with safe_globals([Tagger]): model = load(path)``: allowed inside the block, and no longer.
 
-    Only the thread (or the asyncio task) that is in the block may load them; what runs beside it may not.
-    What of an allowed class runs while a file is read is said at :func:`add_safe_globals`.
+    Only the thread (or the asyncio task) that is in the block may load them; others may not.  Which methods of an
+    allowed class run while a file is read is stated at :func:`add_safe_globals`.
 
     Raises:
         ArgumentTypeError: something in the list is neither a class nor a function.
