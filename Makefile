@@ -24,16 +24,21 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
 # Each test process gets one core, so BLAS must not start a thread per core in each of them.
-TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
+# Tests start some two hundred interpreters: they read bytecode, also where containers say that none is to be written.
+TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
-.PHONY: train test lint dev thorough mutants coverage bench dist gpu clean
+.PHONY: train test lint doctest dev thorough mutants coverage bench dist gpu clean
 
 train: .venv/.installed-plot
 	$(BIN)/tinygrad-rnn train $(ARGS)
 
-test: lint
+# The examples in docstrings compile the kernels that the tests then find, on one core while mypy works on another.
+test: .venv/.installed-test
+	@$(MAKE) --no-print-directory -j 2 lint doctest
 	$(TEST_ENV) $(BIN)/pytest $(PYTEST_ARGS) tests
-	$(TEST_ENV) $(BIN)/pytest $(PYTEST_ARGS) --doctest-modules tinygrad_rnn
+
+doctest: .venv/.installed-test
+	$(TEST_ENV) $(BIN)/pytest --doctest-modules tinygrad_rnn
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .

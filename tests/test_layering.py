@@ -113,10 +113,11 @@ def imports_of(file: pathlib.Path) -> Iterator[Import]:
                 found = f"{module}.{alias.name}"
                 inside = module.split(".")[0] == NAME and is_module(found)
                 yield Import(path, node.lineno, found if inside else module, lazy, for_types)
+        lazy = lazy or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for_types = for_types or (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test))
         for child in ast.iter_child_nodes(node):
-            inside_function = isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
-            types_only = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
-            yield from visit(child, lazy or inside_function, for_types or types_only)
+            if not isinstance(child, (ast.expr, ast.expr_context)):  # an import is a statement
+                yield from visit(child, lazy, for_types)
 
     yield from visit(ast.parse(file.read_text(encoding="utf-8")), False, False)
 

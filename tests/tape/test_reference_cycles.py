@@ -140,7 +140,7 @@ def uncollected() -> Iterator[list[Any]]:
     """The list of what the collector finds afterwards; until then it is off."""
     found: list[Any] = []
     gc.collect()
-    gc.freeze()  # what is there already need not be looked through again
+    gc.freeze()  # what is there already need not be looked through again, here and later
     gc.disable()
     try:
         yield found
@@ -150,7 +150,6 @@ def uncollected() -> Iterator[list[Any]]:
     finally:
         gc.set_debug(0)
         gc.garbage.clear()
-        gc.unfreeze()
         gc.enable()
 
 
