@@ -51,8 +51,31 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+def pictures() -> None:
+    """Asked for by tests that look at the curve of a run: drawing it takes longer than a small run."""
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+
+@pytest.fixture(scope="session")
+def without_matplotlib(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that, on the path of a process, hides matplotlib from it."""
+    folder = tmp_path_factory.mktemp("without_matplotlib")
+    (folder / "matplotlib.py").write_text("raise ImportError")
+    return folder
+
+
+@pytest.fixture
+def start(
+    request: pytest.FixtureRequest, tmp_path: Path, without_matplotlib: Path
+) -> Callable[..., subprocess.Popen[str]]:
     """Start the program with arguments as a process of its own, in an empty folder."""
+    hidden = [] if "pictures" in request.fixturenames else [str(without_matplotlib)]
+    path = os.pathsep.join([str(Path(__file__).parents[2]), *hidden])
 
     def start(*arguments: object, env: Mapping[str, str] = os.environ, **more: Any) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -60,7 +83,7 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**env, "PYTHONPATH": str(Path(__file__).parents[2])},
+            env={**env, "PYTHONPATH": path},
             cwd=tmp_path,
             **more,
         )
@@ -70,10 +93,17 @@ def start(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
 
 @pytest.fixture
 def run(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., tuple[int, str, str]]:
-    """Run the program with arguments to its end: exit status, output, errors."""
+    """Run the program with arguments to its end: exit status, output, errors.
 
-    def run(*arguments: object, **more: Any) -> tuple[int, str, str]:
-        process = start(*arguments, **more)
+    With NumPy's kernels, or those that ``kernels`` names, or (None) those of a user: loading Numba takes longer than a
+    small run.
+    """
+
+    def run(
+        *arguments: object, kernels: str | None = "numpy", env: Mapping[str, str] = os.environ, **more: Any
+    ) -> tuple[int, str, str]:
+        chosen = {"TINYGRAD_RNN_KERNELS": kernels} if kernels else {}
+        process = start(*arguments, env={**env, **chosen}, **more)
         output, errors = process.communicate(timeout=120)
         return process.returncode, output, errors
 

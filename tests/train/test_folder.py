@@ -59,6 +59,7 @@ def test_what_is_no_file_is_refused_before_the_first_update(
 
 
 @posix
+@pytest.mark.usefixtures("pictures")
 @pytest.mark.parametrize("name", FILES)
 def test_a_second_name_of_a_file_keeps_its_content(finished: Path, tmp_path: Path, name: str) -> None:
     """As in a copy of the folder that was made with ``cp -al``."""
@@ -193,7 +194,6 @@ def test_a_full_disk_is_told_with_the_file_and_with_what_is_saved(
     after: int,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with monkeypatch.context() as patched:
         FullDisk(patched, after)
         capsys.readouterr()
@@ -237,6 +237,7 @@ def test_a_small_disk_that_fills_up(tmp_path: Path, text: Path) -> None:
     assert main(["train", "--resume", str(tmp_path / "moved"), "--updates", str(saved + 5), "--quiet"]) == 0
 
 
+@pytest.mark.usefixtures("pictures")
 def test_a_picture_that_cannot_be_drawn_ends_no_run(
     finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -61,7 +61,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: Path) -> list[s
     """An empty folder to run in; the options of a run of a few updates whose evaluations are short."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loop, "SAMPLE_LENGTH", 2)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)  # a picture takes longer than the run
     (tmp_path / "text.txt").write_text(text.read_text()[:400])
     return ["--text", "text.txt", *OPTIONS.split()]
 

@@ -32,6 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.usefixtures("pictures")
 def test_a_run_leaves_its_files_and_says_where(
     folder: Path, text: Path, small: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -78,6 +79,7 @@ def test_the_same_seed_gives_the_same_checkpoint_and_another_another(
     assert a == b != c
 
 
+@pytest.mark.usefixtures("pictures")
 def test_without_matplotlib_there_is_no_picture_and_no_failure(
     folder: Path, text: Path, small: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -53,7 +53,6 @@ def test_a_run_does_not_end_because_of_a_stream(
     tmp_path: Path, text: Path, small: list[str], monkeypatch: pytest.MonkeyPatch, name: str, room: int, number: Any
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     small.remove("--quiet")
     stream = None if number is None else Broken(number, room)
     other = io.StringIO()
