@@ -291,7 +291,7 @@ class PReLU(_Numbers):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Back to the first slope."""
+        """Reset the slopes to ``init``."""
         init.constant_(self.weight, self.init)
 
     def forward(self, input: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ L = TypeVar("L", bound="_Numbered")
 
 
 class NotAModule(ArgumentTypeError, AssertionError):
-    """Something else where a module belongs; PyTorch raises AssertionError."""
+    """A value that is not a module where one is required, where PyTorch raises AssertionError."""
 
 
 class _Numbered(Module):
@@ -70,11 +70,11 @@ class _Numbered(Module):
         return self
 
     def insert(self: L, index: int, module: Module) -> L:
-        """Add a module before place ``index``.  All are numbered anew, unless it comes last.
+        """Add a module before position ``index``; the ones after it are renumbered.
 
         Raises:
             NotAModule: not a module.
-            IndexOutOfRange: there is no such place.
+            IndexOutOfRange: there is no such position.
         """
         if not isinstance(module, Module):
             raise NotAModule(f"module should be of type: {Module}, got {type(module).__name__}")
@@ -88,7 +88,7 @@ class _Numbered(Module):
         return self
 
     def pop(self, index: int | slice) -> Any:
-        """Take out a module (or a slice of them) and return it."""
+        """Remove a module (or a slice of them) and return it."""
         taken = self[index]
         del self[index]
         return taken
@@ -185,7 +185,7 @@ class ModuleList(_Numbered):
         return ModuleList([*self, *other])
 
     def __repr__(self) -> str:
-        """Equal neighbours are shown once, with their number."""
+        """Consecutive modules that print alike are shown once, with their count."""
         groups: list[tuple[int, int, str]] = []
         for number, text in enumerate(map(repr, self)):
             if groups and groups[-1][2] == text:
@@ -233,11 +233,11 @@ class ModuleDict(Module):
         return key in self._modules
 
     def clear(self) -> None:
-        """Take all out."""
+        """Remove all entries."""
         self._modules.clear()
 
     def pop(self, key: str) -> Any:
-        """Take one out and return it."""
+        """Remove an entry and return its value."""
         return self._modules.pop(key)
 
     def keys(self) -> KeysView[str]:
@@ -267,7 +267,7 @@ def pairs(given: Any, owner: str) -> list[tuple[str, Any]]:
 
     Raises:
         ArgumentTypeError: neither of the two.
-        ArgumentError: an element that is no pair.
+        ArgumentError: an element that is not a pair.
     """
     if isinstance(given, Mapping) or hasattr(given, "items"):
         return list(given.items())
@@ -301,7 +301,7 @@ def _described(value: Any, kind: Any) -> str:
 
 
 class ParameterList(Module):
-    """A list whose tensors are parameters of the module; other values may stand in it too.
+    """A list whose tensors are parameters of the module; it may hold other values too.
 
     >>> import tinygrad_rnn as tg
     >>> weights = tg.nn.ParameterList([tg.ones(2), tg.ones(3)])
@@ -439,18 +439,18 @@ class ParameterDict(Module):
         return self[key]
 
     def pop(self, key: str) -> Any:
-        """Take one out and return it."""
+        """Remove an entry and return its value."""
         value = self[key]
         del self[key]
         return value
 
     def popitem(self) -> tuple[str, Any]:
-        """Take out the one added last."""
+        """Remove the entry added last and return it."""
         key = next(reversed(self._keys))
         return key, self.pop(key)
 
     def clear(self) -> None:
-        """Take all out."""
+        """Remove all entries."""
         for key in list(self._keys):
             del self[key]
 

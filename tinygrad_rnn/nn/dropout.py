@@ -1,4 +1,4 @@
-"""Dropout as layers: at work while training, absent in evaluation."""
+"""Dropout layers: active in training, the identity in evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Look-up tables as layers."""
+"""Embedding layers: learned look-up tables, by row and by bag of rows."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Table = TypeVar("Table", bound="_Table")
 
 
 class _Table(Module):
-    """What both layers have: a table (V, E), normal at the start, with the row ``padding_idx`` zero."""
+    """Base of both layers: a table (V, E), initially normal, with the row ``padding_idx`` zero."""
 
     num_embeddings: int
     embedding_dim: int
@@ -40,7 +40,7 @@ class _Table(Module):
             self.weight = Parameter(weight, requires_grad=not freeze)
 
     def reset_parameters(self) -> None:
-        """Draw the table anew."""
+        """Draw the table again."""
         init.normal_(self.weight)
         if self.padding_idx is not None:
             self.weight._data[self.padding_idx] = 0
@@ -73,7 +73,7 @@ class Embedding(_Table):
         sparse: accepted; gradients are dense.
 
     Shapes:
-        input ``(...)`` int64 or int32, output ``(..., E)``; ``weight`` (V, E), normal at the start.
+        input ``(...)`` int64 or int32, output ``(..., E)``; ``weight`` (V, E), initially normal.
 
     >>> import tinygrad_rnn as tg
     >>> tg.nn.Embedding(10, 4, padding_idx=0)(tg.tensor([[0, 3]])).shape

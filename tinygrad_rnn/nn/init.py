@@ -1,4 +1,4 @@
-"""Initialisation of parameters: fill a tensor in place, and return it.
+"""Initialisation of parameters: functions that fill a tensor in place and return it.
 
 Each function draws from the default generator (or the one given) the numbers that ``torch.nn.init`` draws for the
 same seed.  Nothing is recorded; a leaf that requires grad may be filled.
@@ -56,7 +56,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     whose slope is ``param`` (0.01 if None); 3/4 for selu.
 
     Raises:
-        ArgumentError: another name, or a slope that is no number.
+        ArgumentError: another name, or a slope that is not a number.
 
     >>> calculate_gain("leaky_relu", 1.0)
     1.0
@@ -135,7 +135,7 @@ def zeros_(tensor: Tensor) -> Tensor:
 
 
 def eye_(tensor: Tensor) -> Tensor:
-    """Ones on the diagonal of a matrix, zeros elsewhere: a linear layer that passes on what it can.
+    """Ones on the diagonal of a matrix, zeros elsewhere: the weight of a linear layer that copies its input.
 
     Raises:
         ArgumentError: not 2-D.
@@ -149,10 +149,10 @@ def eye_(tensor: Tensor) -> Tensor:
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
-    """A convolution weight (O, I/groups, k...) that passes channels on: 1 at the middle of kernel (d, d) of each group.
+    """A convolution weight (O, I/groups, k...) that copies channels: 1 at the middle of kernel (d, d) of each group.
 
     Raises:
-        ArgumentError: not 3-D to 5-D, or O is no multiple of ``groups``.
+        ArgumentError: not 3-D to 5-D, or O is not a multiple of ``groups``.
     """
     if tensor.ndim not in (3, 4, 5):
         raise ArgumentError(f"Only tensors with 3, 4, or 5 dimensions are supported, got {tensor.ndim}")
@@ -291,7 +291,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
     normal_(tensor, 0, std, generator)
     values = to_numpy(tensor._data).copy()
     for column in range(columns):
-        values[randperm(rows)[: math.ceil(sparsity * rows)], column] = 0  # PyTorch too shuffles by the default stream
+        values[randperm(rows)[: math.ceil(sparsity * rows)], column] = 0  # by the default generator, as in PyTorch
     return _written(tensor, values)
 
 
@@ -301,7 +301,7 @@ def _need_matrix(tensor: Tensor) -> None:
 
 
 def _old_name(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The name without underscore, which PyTorch keeps for old scripts."""
+    """A function under its name without underscore, which PyTorch keeps for old scripts."""
     new = function.__name__
     old = new[:-1]
 

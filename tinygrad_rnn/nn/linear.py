@@ -1,4 +1,4 @@
-"""Affine layers, and layers that pass on."""
+"""Affine and bilinear layers, and layers that copy or reshape."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["Bilinear", "Flatten", "Identity", "LazyLinear", "Linear", "Unflatten
 
 
 class Identity(Module):
-    """Passes its input on; any arguments of the constructor are ignored."""
+    """The identity; any arguments of the constructor are ignored."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class Linear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weight and bias anew."""
+        """Draw weight and bias again."""
         init.kaiming_uniform_(self.weight, a=math.sqrt(5))  # gain / sqrt(I) = 1 / sqrt(3 I): bound 1 / sqrt(I)
         if self.bias is not None:
             bound = 1 / math.sqrt(self.in_features) if self.in_features > 0 else 0
@@ -72,9 +72,9 @@ class Linear(Module):
 
 
 class LazyLinear(Linear):
-    """A ``Linear`` whose ``in_features`` come from the first input; from then on it is a plain ``Linear``.
+    """A ``Linear`` that takes ``in_features`` from its first input and then becomes a plain ``Linear``.
 
-    Loading a ``state_dict`` settles the sizes too.
+    Loading a ``state_dict`` sets the sizes too.
 
     >>> import tinygrad_rnn as tg
     >>> layer = tg.nn.LazyLinear(2)
@@ -90,16 +90,16 @@ class LazyLinear(Linear):
             self.bias = UninitializedParameter(device=device, dtype=dtype)
 
     def has_uninitialized_params(self) -> bool:
-        """Whether the size of the input is still open."""
+        """Whether the input size is still unknown."""
         return any(is_lazy(parameter) for parameter in self._parameters.values())
 
     def reset_parameters(self) -> None:
-        """Draw weight and bias anew, once there are any."""
+        """Draw weight and bias again, once their shapes are known."""
         if not self.has_uninitialized_params() and self.in_features != 0:
             super().reset_parameters()
 
     def initialize_parameters(self, input: Tensor) -> None:
-        """Settle the sizes from an input and draw the weights."""
+        """Take the sizes from an input and draw the weights."""
         if self.has_uninitialized_params():
             self.in_features = input.shape[-1]
             for parameter, shape in (
@@ -123,7 +123,7 @@ class Bilinear(Module):
 
     Shapes:
         inputs ``(..., I1)`` and ``(..., I2)``, output ``(..., O)``; ``weight`` (O, I1, I2), ``bias`` (O,), both
-        uniform on +-1/sqrt(I1) at the start.
+        initially uniform on +-1/sqrt(I1).
 
     Raises:
         ArgumentError: in1_features <= 0.
@@ -152,7 +152,7 @@ class Bilinear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weight and bias anew."""
+        """Draw weight and bias again."""
         bound = 1 / math.sqrt(self.in1_features)
         init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:

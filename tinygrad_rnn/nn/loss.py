@@ -124,7 +124,7 @@ class HuberLoss(_Loss):
     """``functional.huber_loss``: squared for small differences, absolute for large ones.
 
     Raises:
-        ArgumentTypeError: delta is no number.
+        ArgumentTypeError: delta is not a number.
     """
 
     def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
@@ -138,14 +138,14 @@ class HuberLoss(_Loss):
 
 
 class BCELoss(_WeightedLoss):
-    """``functional.binary_cross_entropy``: of probabilities of yes."""
+    """``functional.binary_cross_entropy``: of probabilities."""
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
 
 
 class BCEWithLogitsLoss(_WeightedLoss):
-    """``functional.binary_cross_entropy_with_logits``: of logits of yes."""
+    """``functional.binary_cross_entropy_with_logits``: of logits."""
 
     pos_weight: Tensor | None
 
@@ -167,7 +167,7 @@ class BCEWithLogitsLoss(_WeightedLoss):
 
 
 class KLDivLoss(_Loss):
-    """``functional.kl_div``: the divergence of two distributions."""
+    """``functional.kl_div``: the Kullback-Leibler divergence."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Normalisation layers."""
+"""Layer normalisation, with and without centring."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class LayerNorm(_Norm):
     Args:
         normalized_shape: the sizes of those axes; an int for one axis.
         eps: keeps the division finite.
-        elementwise_affine: whether there are w and b, of that shape, 1 and 0 at the start.
+        elementwise_affine: whether there are w and b, of that shape, initially 1 and 0.
         bias: whether there is a b.
 
     Shapes:
@@ -65,7 +65,7 @@ class LayerNorm(_Norm):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Back to w = 1, b = 0."""
+        """Reset to w = 1, b = 0."""
         if self.weight is not None:
             init.ones_(self.weight)
         if self.bias is not None:
@@ -95,7 +95,7 @@ class RMSNorm(_Norm):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Back to w = 1."""
+        """Reset to w = 1."""
         if self.weight is not None:
             init.ones_(self.weight)
 

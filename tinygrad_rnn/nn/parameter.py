@@ -1,4 +1,4 @@
-"""Parameters: the tensors of a module that are learned."""
+"""Parameters: the learned tensors of a module."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ __all__ = ["Parameter", "UninitializedParameter", "empty", "is_lazy"]
 
 
 class Parameter(Tensor):
-    """A leaf that a :class:`Module` lists among its parameters once it is an attribute of it.
+    """A leaf that a :class:`Module` registers as a parameter when it becomes an attribute.
 
     Args:
-        data: a tensor or raw array, whose memory is shared; nothing for an empty one.
-        requires_grad: whether a gradient is wanted.
+        data: a tensor or raw array, whose memory is shared; by default an empty one.
+        requires_grad: whether gradients are computed for it.
 
     Raises:
         ArgumentTypeError: ``data`` is neither a tensor nor an array.
-        DtypeError: a gradient is wanted and the values are not floating.
+        DtypeError: ``requires_grad`` with values that are not floating.
 
     >>> import tinygrad_rnn as tg
     >>> w = tg.nn.Parameter(tg.ones(2))
@@ -69,7 +69,7 @@ UNINITIALIZED = (
 
 
 class UninitializedParameter(Parameter):
-    """A parameter whose shape is not known yet; ``materialize`` gives it one and makes it a plain Parameter.
+    """A parameter whose shape is not known yet; ``materialize`` sets it and makes this a plain Parameter.
 
     >>> p = UninitializedParameter()
     >>> p.materialize((2, 3))
@@ -104,7 +104,7 @@ class UninitializedParameter(Parameter):
 
 
 def is_lazy(parameter: object) -> bool:
-    """Whether a parameter still waits for its shape."""
+    """Whether the shape of a parameter is still unknown."""
     return isinstance(parameter, UninitializedParameter)
 
 

@@ -1,4 +1,4 @@
-"""What PyTorch's functions of ``nn.functional``, ``nn.init`` and ``nn.utils.rnn`` take: as in ``ops/signatures.py``."""
+"""Signatures of PyTorch's ``nn.functional``, ``nn.init`` and ``nn.utils.rnn``, written as in ``ops/signatures.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The truncated normal distribution, by rejection, in the order of draws that PyTorch uses.
+"""The truncated normal distribution, by rejection, with PyTorch's order of draws.
 
-If the interval holds more than 0.3 of the probability, normal numbers are drawn until all lie in it.  Else uniform
+If the interval has more than 0.3 of the probability, normal numbers are drawn until all are in it.  Otherwise uniform
 numbers on the interval are accepted with probability density(x) / density(mode).
 """
 
@@ -24,10 +24,10 @@ ENOUGH = 0.3
 def truncated_normal(
     like: Array, mean: float, std: float, low: float, high: float, generator: Generator | None
 ) -> Array:
-    """Numbers from the normal distribution, given that they lie in [low, high], for an array to hold.
+    """Normal numbers conditioned on [low, high], for the entries of an array.
 
-    They are dealt out in the order of its memory, and normal ones made in blocks where it has neither gaps nor turned
-    axes; those drawn anew come from memory without gaps.
+    They fill the array in memory order, and normal ones are drawn in blocks if it is contiguous; those that replace
+    rejected ones are drawn as for a contiguous array.
 
     >>> x = truncated_normal(np.empty(1000), 0.0, 1.0, 3.0, 4.0, None)
     >>> bool((x >= 3).all() and (x <= 4).all())

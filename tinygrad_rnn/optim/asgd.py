@@ -104,7 +104,7 @@ class ASGD(Optimizer):
         lr, lambd, decay, maximize = number(group["lr"]), group["lambd"], group["weight_decay"], group["maximize"]
         changed = maximize or enabled(decay)
         for value, grad, state, t in trained:
-            mu, eta = state["mu"]._data.item(), state["eta"]._data  # mu is on the host: no wait
+            mu, eta = state["mu"]._data.item(), state["eta"]._data  # mu is on the host: no synchronisation
             eta = eta if on_gpu(eta) else eta.item()
             shrink, eta = factor(1 - lambd * eta, value), factor(eta, value)
             for p, g, ax, a, b in self._workspace.blocks([(value, grad, state["ax"]._data)], scratch=2):

@@ -94,12 +94,12 @@ class LBFGS(Optimizer):
                 "LBFGS.step() missing 1 required positional argument: 'closure', a function that clears the gradients, "
                 "evaluates the loss, calls backward() and returns the loss"
             )
-        # infinite and undefined intermediate values are decided on, not reported
+        # inf and nan among intermediate values are handled, not reported
         return _Minimization(self, closure).run()
 
 
 def _raw(x: Any) -> Any:
-    """Arrays for tensors, in lists too; [()] makes a scalar of a 0-d one, with which float32 stays float32."""
+    """Arrays for tensors, in lists too; [()] turns a 0-d array into a scalar, with which float32 stays float32."""
     return [_raw(v) for v in x] if isinstance(x, list) else x._data[()] if isinstance(x, Tensor) else x
 
 
@@ -170,7 +170,7 @@ class _Minimization:
                 self.move(t, d)
             else:
                 self.move(t, d)
-                if n != o["max_iter"]:  # whatever comes next evaluates there anyway
+                if n != o["max_iter"]:  # the next step evaluates there anyway
                     _, f, gradient = self.evaluate()
                     evaluations = 1
             made += evaluations

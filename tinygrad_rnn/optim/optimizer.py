@@ -1,8 +1,8 @@
-"""What all optimisers share: parameter groups, per-parameter state, and both as a dictionary to save.
+"""``Optimizer``, the base class: parameter groups, state per parameter, and both as a dictionary to save.
 
 A subclass gives ``defaults`` (every option, by name) and a ``step`` that walks over :meth:`Optimizer._trained` and
 writes into the raw arrays.  Nothing is recorded on the tape: arrays are not Tensors.  Layouts of ``param_groups``,
-``state`` and ``state_dict()`` are PyTorch's, so a state goes from one to the other.
+``state`` and ``state_dict()`` are PyTorch's, so that a state can be moved from one to the other.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ _HOST_SCALARS = frozenset({"step", "eta", "mu"})
 """Counts and rates that a step calculates with on the host; they keep their dtype."""
 
 COMMON = frozenset({"params", "param_names", "initial_lr", "max_momentum", "base_momentum", "max_lr", "min_lr"})
-"""What a group has besides its options: names, and what schedules note there."""
+"""Entries of a group other than options: names, and what schedules store there."""
 
 
 class OptimizerError(TinygradRnnError, RuntimeError):
-    """Options of an optimiser that exclude each other, or a state that does not fit what it trains."""
+    """Options of an optimiser that exclude each other, or a state that does not fit its parameters."""
 
 
 def check_options(defaults: Group, *non_negative: str) -> None:
@@ -133,7 +133,7 @@ class Optimizer:
             setattr(cls, "step", _with_hooks(cls.__dict__["step"]))  # noqa: B010 (mypy refuses the assignment)
 
     def _prepare(self) -> None:
-        """What is not part of the state: hooks and scratch memory."""
+        """Set up what is not part of the state: hooks and scratch memory."""
         self._workspace = Workspace()
         self._step_pre_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
         self._step_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
@@ -168,7 +168,7 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} does not define step()")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters.
+        """Reset the gradients of all parameters.
 
         Args:
             set_to_none: if False, fill them with zeros instead. A parameter with ``grad`` None is skipped by
@@ -202,11 +202,11 @@ class Optimizer:
     ) -> bool:
         """Do the update of ``rows`` by one CUDA kernel, if they are on a GPU and the options allow it.
 
-        An array that stands in a row a second time, for a state that is not kept, is none to the kernel.
+        An array that appears in a row a second time, for a state that is not kept, is passed to the kernel as missing.
         """
         if not on_gpu(rows[0][0]) or group.get("fused") is False or group.get("foreach") is False:
             return False
-        if any(on_gpu(x) for x in numbers):  # which only the device knows
+        if any(on_gpu(x) for x in numbers):  # reading them would synchronise the device
             return False
         kinds = list(zip(*rows, strict=True))
         where = placed([None if any(all(map(is_, c, b)) for b in kinds[:k]) else c for k, c in enumerate(kinds)])
@@ -225,17 +225,17 @@ class Optimizer:
         for entry in state.values():
             entry._touch()
         p._touch()
-        return float(count.item())  # on the host: no wait
+        return float(count.item())  # on the host: no synchronisation
 
     @staticmethod
     def _new_count() -> Tensor:
-        """A step count.  It stays on the host, so that the bias corrections of Adam never wait for the GPU."""
+        """A step count, on the host, so that the bias corrections of Adam never wait for the GPU."""
         return wrap(np.zeros((), np.float32))
 
     # Parameter groups ---------------------------------------------------------------------------------------
 
     def add_param_group(self, param_group: Group) -> None:
-        """Train more parameters, with options of their own; those not given are the defaults.
+        """Train more parameters, with other options; those not given are the defaults.
 
         Raises:
             ArgumentTypeError, ArgumentError: as the constructor does.
@@ -321,7 +321,7 @@ class Optimizer:
         return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over a state that :meth:`state_dict` gave, here or in PyTorch.
+        """Load a state from :meth:`state_dict`, of this library or of PyTorch.
 
         Values are copied, and cast to the dtype and device of their parameter (step counts excepted). Arrays and
         torch tensors in the dictionary are accepted.  Parameters are matched by position.
@@ -397,7 +397,7 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
                     )
                 args, kwargs = changed
         result = step(self, *args, **kwargs)
-        self.__dict__["_opt_called"] = True  # learning-rate schedulers ask whether a step came before theirs
+        self.__dict__["_opt_called"] = True  # learning-rate schedulers check that an optimizer step came before theirs
         for hook in self._step_post_hooks.values():
             hook(self, args, kwargs)
         return result

@@ -1,4 +1,4 @@
-"""Hyper-parameters as numbers: what a step does with a learning rate that may be a Tensor.
+"""Hyper-parameters as numbers: a learning rate may be a Tensor, on the host or on the GPU.
 
 A hyper-parameter is usually a Python number, but ``lr`` (and ``betas``, ``weight_decay``) may be a Tensor of one
 element that the user changes between steps.  Python numbers are weak: they never change an array's dtype.

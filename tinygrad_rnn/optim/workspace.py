@@ -1,4 +1,4 @@
-"""Scratch memory for optimiser steps; big arrays cut into blocks, and small ones joined, so that blocks suit the cache.
+"""Scratch memory for optimiser steps, and blocks that fit the cache: large arrays cut, small ones joined.
 
 An update is a chain of element-wise passes.  On whole arrays each pass streams through main memory; on blocks of
 64 Ki elements the scratch and the block stay in the second-level cache, which makes a step on a million float32
@@ -23,7 +23,7 @@ __all__ = ["BLOCK", "Row", "Workspace"]
 BLOCK = 65536
 """Elements in a block: measured best among 4 Ki ... 1 Mi on a core with 2 MiB of second-level cache."""
 SMALL = 4096
-"""Arrays of at most so many elements are joined; larger ones are worth passes of their own."""
+"""Arrays of at most so many elements are joined; larger ones are worth separate passes."""
 
 Row = Sequence[Array]
 """The arrays of one parameter, all of its shape: its value, its gradient, then its state."""
@@ -40,7 +40,7 @@ class Workspace:
         self._parts: dict[tuple[Any, ...], list[list[Array]]] = {}
 
     def scratch(self, like: Array, slot: int, shape: Shape | None = None) -> Array:
-        """An array like ``like``, in its shape or another, whose contents mean nothing.  Slots do not overlap."""
+        """An uninitialised array like ``like``, in its shape or another.  Slots do not overlap."""
         shape = like.shape if shape is None else shape
         place = (like.dtype, slot, getattr(like.device, "id", None))
         view = self._views.get((shape, place))
@@ -48,7 +48,7 @@ class Workspace:
             flat, size = self._flat.get(place), math.prod(shape)
             if flat is None or flat.size < size:
                 flat = self._flat[place] = array_module(like).empty(size, like.dtype)
-                self._views.clear()  # let go of the smaller memory
+                self._views.clear()  # free the smaller memory
                 self._parts.clear()
             view = self._views[shape, place] = flat[:size].reshape(shape)
         return view
@@ -57,7 +57,7 @@ class Workspace:
         """Walk over the arrays of many parameters together, a block at a time.
 
         Args:
-            rows: of the same kinds of arrays each.  An array may stand in a row twice, for a state that is not kept.
+            rows: of the same kinds of arrays each.  An array may appear in a row twice, for a state that is not kept.
 
         Yields:
             lists: one view for each array of a row, to be written to (but for the second, the gradient), then
@@ -69,7 +69,7 @@ class Workspace:
         for row in rows:
             size = row[0].size
             if size <= SMALL and _joinable(row):
-                if count + size > BLOCK or id(row[0]) in met:  # a parameter that is given twice moves twice
+                if count + size > BLOCK or id(row[0]) in met:  # a parameter that was given twice is updated twice
                     yield from self._joined(waiting, scratch)
                     waiting, met, count = [], set(), 0
                 waiting.append(row)
@@ -96,7 +96,7 @@ class Workspace:
                 yield from self._cut(row, scratch)
             return
         columns = list(zip(*rows, strict=True))
-        same = [next(k for k, other in enumerate(rows[0]) if other is a) for a in rows[0]]  # the first of equal ones
+        same = [next(k for k, other in enumerate(rows[0]) if other is a) for a in rows[0]]  # of equal ones the first
         first, shape = rows[0][0], (sum(row[0].size for row in rows),)
         views = [self.scratch(first, scratch + k, shape) for k in same]
         for k in sorted(set(same)):
@@ -114,7 +114,7 @@ class Workspace:
 
 
 def _joinable(row: Row) -> bool:
-    """Whether arrays may be copied away and back: they are the host's, without gaps, and nobody else's memory."""
+    """Whether arrays may be copied out and back: contiguous, on the host, and not views of shared memory."""
     return all(type(a) is np.ndarray and a.flags.c_contiguous and (a.base is None or k == 1) for k, a in enumerate(row))
 
 

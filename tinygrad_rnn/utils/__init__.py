@@ -1,4 +1,4 @@
-"""What surrounds training: datasets, samplers and the loader (``utils.data``), and checkpointing of activations."""
+"""Utilities for training: data loading (``utils.data``) and checkpointing of activations."""
 
 from ..autograd import checkpoint
 from ..unknown_names import absent

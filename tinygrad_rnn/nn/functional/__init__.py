@@ -1,4 +1,4 @@
-"""The functions behind the layers: activations, losses, look-ups, normalisation, dropout.  PyTorch's names."""
+"""The functions behind the layers, by PyTorch's names: activations, losses, embeddings, normalisation, dropout."""
 
 from ...ops import arguments
 from ...unknown_names import absent

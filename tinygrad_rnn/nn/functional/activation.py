@@ -1,4 +1,4 @@
-"""Activation functions, entry by entry, with the subgradients that PyTorch takes at kinks.
+"""Elementwise activation functions, with PyTorch's subgradients at kinks.
 
 ``inplace=True`` turns the input tensor itself into the result.
 """

@@ -1,4 +1,4 @@
-"""Losses for probabilities of yes, and the divergence of two distributions."""
+"""Binary cross entropy, of probabilities and of logits, and the Kullback-Leibler divergence."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from .reduction import reduced, reduction_name
 
 __all__ = ["binary_cross_entropy", "binary_cross_entropy_with_logits", "kl_div"]
 
-LEAST_VARIANCE = float(np.float32(1e-12))  # of a yes or no, in the derivative's denominator; PyTorch's is a float32
-LOWEST_LOG = -100.0  # log 0 counts as this, so that a wrong certainty costs 100 and not infinity
+LEAST_VARIANCE = float(np.float32(1e-12))  # p (1 - p) in the denominator of the derivative; PyTorch's is a float32
+LOWEST_LOG = -100.0  # log 0 counts as this, so that a certain wrong prediction costs 100 and not infinity
 
 
 @unreported
@@ -105,7 +105,7 @@ def binary_cross_entropy_with_logits(
         input: logits x.
         target: t, of the same shape.
         weight: a factor for each entry (broadcast).
-        pos_weight: w, how much more a yes counts (broadcast, often one per class).
+        pos_weight: w, the factor of positive targets (broadcast, often one per class).
 
     Raises:
         ArgumentError: shapes differ, or an unknown reduction.

@@ -4,10 +4,10 @@ Classes lie along axis 1 of the input, ``(N, C)`` or ``(N, C, d1, ...)``, or axi
 are class numbers ``(N, d1, ...)``, or, for cross entropy, probabilities of the input's shape.
 
 With weights w_c and target class y, a sample's loss is -w_y log p_y; the mean divides by the sum of the w_y.
-Samples whose target is ``ignore_index`` count nowhere: 0 in "none", nan for a mean over nothing.
+Samples whose target is ``ignore_index`` are left out: 0 with "none", nan for a mean over no samples.
 
-The usual case is one fused primitive: log-softmax and pick in one pass, gradient (p - onehot) c per sample.  On a GPU
-kernels do it, where the input is (N, C) and classes have no weights.
+The usual case is one fused primitive: log-softmax and indexing in one pass, gradient (p - onehot) c per sample.  On a
+GPU it is a kernel, if the input is (N, C) and classes have no weights.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = ["cross_entropy", "nll_loss"]
 
 
 class _Case(NamedTuple):
-    """A checked target: for each sample its class and its coefficient, and what the sum is divided by."""
+    """A checked target: for each sample its class and its coefficient, and the divisor of the mean."""
 
     classes: Array  # (N, d...) int64, 0 where ignored
     scale: Array | None  # (N, d...), w_y, 0 where ignored; None: 1 for each
@@ -51,7 +51,7 @@ class _Case(NamedTuple):
 
 
 def _check_shapes(input: Tensor, target: Tensor) -> None:
-    """PyTorch's checks, in its order."""
+    """PyTorch's checks of shapes, in its order."""
     if input.ndim == 2 and input.shape[:1] == target.shape:
         return
     expected, got = list(input.shape), list(target.shape)
@@ -104,11 +104,11 @@ def _check_classes(op: str, input: Tensor, target: Tensor) -> None:
 
 
 def _case(op: str, input: Tensor, target: Tensor, weight: Tensor | None, ignore_index: int) -> _Case:
-    """Check a class target and work out the coefficients.
+    """Check a class target and compute the coefficients.
 
     Raises:
-        IndexOutOfRange: a class that is not there (and not ``ignore_index``); on the host only, as the check would
-            make a GPU wait.
+        IndexOutOfRange: a class out of range (and not ``ignore_index``); on the host only, as the check would
+            synchronise a GPU.
     """
     _check_classes(op, input, target)
     _check_weight("", weight, input, input.shape[0 if input.ndim == 1 else 1])
@@ -136,7 +136,7 @@ def _coefficients(op: str, input: Value, classes: Array, weight: Tensor | None, 
 
 
 def _all_there(classes: Array, count: int, ignore_index: int) -> bool:
-    """Whether these are classes and none is ignored, by one look: read as unsigned, negative ones are very large."""
+    """Whether all are classes and none is ignored, in one pass: read as unsigned, negative ones are very large."""
     if not classes.size or (classes.view(np.uint64) if classes.dtype == np.int64 else classes).max() >= count:
         return False
     return not (0 <= ignore_index < count and (classes == ignore_index).any())
@@ -146,14 +146,14 @@ def _all_there(classes: Array, count: int, ignore_index: int) -> bool:
 
 
 class _Target:
-    """A target on a GPU, whose coefficients are worked out only if no kernel takes it as it is."""
+    """A target on a GPU, whose coefficients are computed only if no kernel accepts it."""
 
     def __init__(self, classes: Array, ignored: int) -> None:
         self.classes, self.ignored = classes, ignored
         self._case: _Case | None = None
 
     def case(self, a: Value) -> _Case:
-        """The coefficients, worked out once: who writes to the target later changes nothing."""
+        """The coefficients, computed once, so that later writes to the target change nothing."""
         if self._case is None:
             self._case = _coefficients("cross_entropy", a, self.classes, None, self.ignored)
         return self._case
@@ -183,21 +183,21 @@ def _backward(gs: Any, residual: Any, a: Array, needs: Any, case: Any, reduction
     e, z, case = residual
     g = gs[0]
     c = _coefficient(single(g) if g.itemsize == 2 else g, case, reduction)
-    share = c / z
-    grad: Array = e * share.reshape(*share.shape[: case.axis], 1, *share.shape[case.axis :])
+    factor = c / z
+    grad: Array = e * factor.reshape(*factor.shape[: case.axis], 1, *factor.shape[case.axis :])
     grad[picks(case.classes, 1)] -= c
     return [grad if grad.dtype == a.dtype else grad.astype(a.dtype)]
 
 
 def _coefficient(g: Array, case: _Case, reduction: str) -> Array:
-    """What the loss of each sample is multiplied by."""
+    """The factor of the gradient of each sample."""
     if reduction == "mean":
         g = g / case.divisor
     return g if case.scale is None else case.scale * g
 
 
 def _collected(loss: Value, case: _Case, reduction: str) -> Value:
-    """The losses of the samples, weighted; or their sum or mean."""
+    """The weighted losses of the samples, or their sum or mean."""
     if case.scale is not None:
         loss = where(case.kept, loss * case.scale, 0)
     return loss if reduction == "none" else loss.sum() / case.divisor if reduction == "mean" else loss.sum()
@@ -216,7 +216,7 @@ def _from_logits(a: Value, case: _Case, reduction: str) -> Value:
 
 @in_single
 def _likelihood(log_p: Value, case: _Case, reduction: str) -> Value:
-    """The composed form, from log-probabilities."""
+    """The loss as a composition of operations, from log-probabilities."""
     return _collected(-log_p[picks(case.classes, 1)], case, reduction)
 
 
@@ -235,7 +235,7 @@ _nll = fused(
     "nll_loss",
     _picked,
     _to_picked,
-    lambda a, case, reduction: (_likelihood(a**1, case, reduction),),  # whose derivative is one of a, though constant
+    lambda a, case, reduction: (_likelihood(a**1, case, reduction),),  # a**1: then d/da is recorded as one of a
     gives_new=True,
     kept=False,
 )
@@ -260,7 +260,7 @@ def nll_loss(
 
     Args:
         weight: ``(C,)``, one factor for each class.
-        ignore_index: a target that counts nowhere.
+        ignore_index: a target that is left out.
         reduction: "mean", "sum" or "none".
 
     Raises:
@@ -301,7 +301,7 @@ def cross_entropy(
 
     Args:
         weight: ``(C,)``, one factor for each class.
-        ignore_index: a target class that counts nowhere; not for probabilities.
+        ignore_index: a target class that is left out; not for probabilities.
         reduction: "mean" (over the weights of the targets; for probabilities over the samples), "sum" or "none".
         label_smoothing: eps in [0, 1]; the target becomes (1 - eps) target + eps / C.
 
@@ -355,7 +355,7 @@ def cross_entropy(
 
 
 def _per_class(weight: Tensor | None, ndim: int, axis: int) -> Any:
-    """The weights in a shape that broadcasts along the class axis."""
+    """The weights reshaped to broadcast along the class axis."""
     return 1 if weight is None else weight.reshape([-1 if k == axis else 1 for k in range(ndim)])
 
 

@@ -1,4 +1,4 @@
-"""The error function, and the activation made of it: gelu(x) = x P(normal number < x).
+"""The error function and GELU: gelu(x) = x P(a standard normal number < x).
 
 erf(x) = 2/sqrt(pi) int_0^x exp(-t^2) dt by the rational approximations of Cody, in float64 (maximal relative error
 6e-19 in exact arithmetic), rounded to the dtype of x.

@@ -1,4 +1,4 @@
-"""Dropout: random zeros while training."""
+"""Dropout: entries or channels set to zero at random in training."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normalisation of each sample over its last axes."""
+"""Layer and RMS normalisation of each sample over its last axes."""
 
 from __future__ import annotations
 

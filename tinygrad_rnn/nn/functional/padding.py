@@ -1,4 +1,4 @@
-"""Padding: entries added at the ends of axes, or taken away."""
+"""Padding of axes: entries added at their ends, or removed."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ def pad(input: Value, pad: Sequence[int], mode: str = "constant", value: float |
 
     Args:
         input: (*).
-        pad: how many before and after along the last axis, then along the one before it, and so on; fewer than 0
-            take entries away.
+        pad: how many before and after along the last axis, then along the one before it, and so on; negative
+            numbers remove entries.
         mode: ``"constant"``; ``"reflect"`` (the inner entries mirrored at the edge), ``"replicate"`` (the edge again
             and again), ``"circular"`` (from the other end).
         value: of the constant; None: 0.
 
     Raises:
         ArgumentError: an unknown mode.
-        ShapeRuntimeError: an odd number of widths, more than two for each axis, or more taken away than there is.
+        ShapeRuntimeError: an odd number of widths, more than two for each axis, or more removed than there is.
 
     >>> import tinygrad_rnn as tg
     >>> pad(tg.tensor([[1.0, 2.0]]), (1, 2))
@@ -60,7 +60,7 @@ def pad(input: Value, pad: Sequence[int], mode: str = "constant", value: float |
             index = np.pad(np.arange(input.shape[axis]), (max(before, 0), max(after, 0)), mode=MODES[mode])  # type: ignore
             index = index[max(-before, 0) : len(index) - max(-after, 0)]
             input = index_select(input, axis, tensor(index, device=input.device))
-    return clone(input) if unpadded else input  # memory of its own in any case
+    return clone(input) if unpadded else input  # never a view of the input
 
 
 def _constant(input: Value, axis: int, before: int, after: int, value: float) -> Value:

@@ -1,4 +1,4 @@
-"""Softmax and what is made of it: probabilities along an axis."""
+"""Softmax and its variants: probabilities along an axis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["gumbel_softmax", "log_softmax", "softmax", "softmin"]
 
 
 def _axis(name: str, ndim: int, dim: int | None) -> int:
-    """The axis to use where none was said: 0 for 0, 1 or 3 axes, else 1; with PyTorch's warning."""
+    """The axis given; by default 0 for 0, 1 or 3 axes, else 1, with PyTorch's warning."""
     if dim is not None:
         return dim
     warn_user(

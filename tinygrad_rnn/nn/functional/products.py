@@ -1,4 +1,4 @@
-"""Affine and bilinear maps, and angles and distances between vectors."""
+"""Affine and bilinear maps, cosine similarity and distances between vectors."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def linear(input: Any = None, weight: Any = None, bias: Any = None, *, out: Any 
         else:
             result = ops.linear(input, weight, bias)
         return result
-    except arguments.INSIDE as error:  # here, because a wrapper would be felt
+    except arguments.INSIDE as error:  # caught here, since a wrapper would cost every call
         options = {} if out is None else {"out": out}
         result = arguments.rescue("nn.functional", _affine, error, (input, weight, bias), options)
         return result

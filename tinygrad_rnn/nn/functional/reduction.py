@@ -1,4 +1,4 @@
-"""How entries of a loss become one number, and the older ways to say so."""
+"""Reduction of the entries of a loss, and the older arguments for it."""
 
 from __future__ import annotations
 

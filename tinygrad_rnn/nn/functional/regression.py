@@ -1,7 +1,7 @@
-"""Losses that compare numbers: squared, absolute, and in between.
+"""Losses for regression: squared, absolute, Huber and smooth L1.
 
-All take ``input`` and ``target`` of one shape (another shape is broadcast, with a warning), and give the entries,
-their mean or their sum, as ``reduction`` says.
+All take ``input`` and ``target`` of one shape (others are broadcast, with a warning), and return the entries, their
+mean or their sum, by ``reduction``.
 """
 
 from __future__ import annotations

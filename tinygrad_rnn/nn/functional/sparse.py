@@ -1,4 +1,4 @@
-"""Look-up tables: embedding, bags of embeddings, one-hot."""
+"""Embedding, bags of embeddings, one-hot encoding."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def padding_row(padding_idx: int | None, rows: int) -> int | None:
 
 @unreported
 def renormalise(weight: Tensor, rows: Array, max_norm: float, norm_type: float) -> None:
-    """Shrink those of the rows whose norm is greater than ``max_norm`` to it, in place and unrecorded."""
+    """Scale rows whose norm is greater than ``max_norm`` down to it, in place and unrecorded."""
     used = np.unique(rows)
     table = weight._data[used]
     norms = np.linalg.norm(table, ord=norm_type, axis=1, keepdims=True)
@@ -138,7 +138,7 @@ def embedding_bag(
     Args:
         mode: "sum", "mean" or "max".
         per_sample_weights: a factor for each row, only with "sum".
-        padding_idx: a row that counts nowhere.
+        padding_idx: a row that is left out.
         max_norm, norm_type, scale_grad_by_freq, sparse: as for ``embedding``.
 
     Raises:

@@ -1,14 +1,14 @@
-"""Looking at, and replacing, the gradients that pass a module in the backward sweep.
+"""Backward hooks of modules: they see, and may replace, the gradients at the inputs and outputs of a module.
 
 A module with such hooks is called between two borders: its inputs pass through one, its outputs through the other.
-A border is an identity with one record for all its tensors, so that it sees all their gradients together:
+A border is an identity with one record for all its tensors, so that it gets all their gradients together:
 
     inputs -> | -> forward -> | -> outputs          backward: first the right border, then the left one
 
-The right border shows the gradients of the outputs to the pre-hooks and remembers them; the left one shows the
+The right border passes the gradients of the outputs to the pre-hooks and keeps them; the left one passes the
 gradients of the inputs, with those of the outputs, to the hooks.  A module whose inputs need no gradient has no left
-border: its hooks run at the right one.  What is no tensor (a number, None, a tuple, a packed sequence, a dictionary)
-passes beside the border, and stands as None among the gradients.
+border: its hooks run at the right one.  A value that is not a tensor (a number, None, a tuple, a packed sequence, a
+dictionary) bypasses the border, and is None among the gradients.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Hook = Callable[..., Any]
 
 
 class BackwardHookError(TinygradRnnError, RuntimeError):
-    """A hook that returned what cannot replace the gradients, or that does not go with those that are there."""
+    """A hook whose result cannot replace the gradients."""
 
 
 def _pass_back(gs: Sequence[Value], ans: Any, *args: Any, notify: Any, needs: Sequence[bool]) -> list[Value]:
@@ -49,10 +49,10 @@ BORDER = Primitive("module_border", lambda *arrays: arrays, (), (), vjp_all=_pas
 
 
 def _border(values: Sequence[Any], notify: Callable[..., Sequence[Any]]) -> list[Any] | None:
-    """The values again, their tensors with a new history and copied: a write inside must not reach what was given.
+    """The values after a border: tensors are copied, so that a write inside does not reach the caller's.
 
     Returns:
-        None if there is nothing to be seen: no tensor requires grad, or nothing is recorded.
+        None if no gradient can pass: no tensor requires grad, or nothing is recorded.
     """
     tensors = [v for v in values if isinstance(v, Tensor)]
     if not (state.recording and any(t.requires_grad for t in tensors)):
@@ -86,20 +86,20 @@ class Borders:
 
     def __init__(self, module: Any, pre: Sequence[Hook], hooks: Sequence[Hook]) -> None:
         self.module, self.pre, self.hooks = module, pre, hooks
-        self.after: Grads | None = None  # the gradients of the outputs, between the two borders
-        self.inputs: list[Any] = []  # for each argument, and for each output: shape and dtype, None if it is no tensor
-        self.outputs: list[Any] = []
-        self.left = False  # whether there is a border there
+        self.grad_output: Grads | None = None  # of the outputs, once the sweep has passed the right border
+        self.inputs: list[Any] = []  # of each argument: shape and dtype, None for a value that is not a tensor
+        self.outputs: list[Any] = []  # the same of each output
+        self.left = False  # whether there is a left border
 
     def enter(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arguments, on the inside of the left border."""
+        """The arguments for ``forward``, from the left border."""
         inside = _border(args, self.at_inputs)
-        self.inputs = _places(args)
+        self.inputs = _layouts(args)
         self.left = inside is not None
         return args if inside is None else tuple(inside)
 
     def leave(self, result: Any) -> Any:
-        """The result, on the outside of the right border."""
+        """The result for the caller, from the right border."""
         if not isinstance(result, (Tensor, tuple)):
             warn_user(
                 "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors "
@@ -107,43 +107,45 @@ class Borders:
             )
             return result
         outputs = result if isinstance(result, tuple) else (result,)
-        self.outputs = _places(outputs)
+        self.outputs = _layouts(outputs)
         outside = _border(outputs, self.at_outputs)
         if outside is None:
             return result
         return _tuple_like(result, outside) if isinstance(result, tuple) else outside[0]
 
     def at_outputs(self, grads: Sequence[Any]) -> Sequence[Any]:
-        """Run the hooks that come before the backward pass of the module; gives the gradients as they leave them."""
-        after = _spread(grads, self.outputs)
+        """Run the pre-hooks; return the gradients of the outputs as they leave them."""
+        grad_output = _by_value(grads, self.outputs)
         for hook in self.pre:
-            after = _replaced(hook, hook(self.module, after), after, "Backward pre hook", "grad_output")
+            given = hook(self.module, grad_output)
+            grad_output = _replaced(hook, given, grad_output, "Backward pre hook", "grad_output")
         if self.left:
-            self.after = after
+            self.grad_output = grad_output
         elif self.hooks:
-            self._without_inputs(after)
-        return [g for g, place in zip(after, self.outputs, strict=True) if place is not None]
+            self._without_inputs(grad_output)
+        return [g for g, layout in zip(grad_output, self.outputs, strict=True) if layout is not None]
 
     def at_inputs(self, grads: Sequence[Any]) -> Sequence[Any]:
-        """Run the hooks that come after it, with the gradients of inputs and outputs; gives those of the inputs."""
+        """Run the hooks; return the gradients of the inputs as they leave them."""
         like = array_module(next(g for g in grads if g is not None)._data)
-        tensors = [place for place in self.inputs if place is not None]
+        tensors = [layout for layout in self.inputs if layout is not None]
         grads = [wrap(like.zeros(*t)) if g is None else g for g, t in zip(grads, tensors, strict=True)]
-        after, self.after = self.after, None
-        if after is None:  # the sweep did not come through the outputs, as the second one of a gradient of a gradient
+        grad_output, self.grad_output = self.grad_output, None
+        if grad_output is None:  # the sweep came around the outputs, as the second one of a gradient of a gradient
             return grads
-        before = _spread(grads, self.inputs)
+        grad_input = _by_value(grads, self.inputs)
         for hook in self.hooks:
-            before = _replaced(hook, hook(self.module, before, after), before, "Backward hook", "grad_input")
-        return [g for g, place in zip(before, self.inputs, strict=True) if place is not None]
+            given = hook(self.module, grad_input, grad_output)
+            grad_input = _replaced(hook, given, grad_input, "Backward hook", "grad_input")
+        return [g for g, layout in zip(grad_input, self.inputs, strict=True) if layout is not None]
 
-    def _without_inputs(self, after: Grads) -> None:
+    def _without_inputs(self, grad_output: Grads) -> None:
         warn_user(
             "Full backward hook is firing when gradients are computed with respect to module outputs since no inputs "
             "require gradients. The gradients of the inputs are None"
         )
         for hook in self.hooks:
-            given = hook(self.module, (None,) * len(self.inputs), after)
+            given = hook(self.module, (None,) * len(self.inputs), grad_output)
             if given is not None and not (isinstance(given, tuple) and all(g is None for g in given)):
                 raise BackwardHookError(
                     "Backward hook for Modules where no input requires gradient should always return None or None for "
@@ -151,19 +153,19 @@ class Borders:
                 )
 
 
-def _places(values: Sequence[Any]) -> list[Any]:
-    """Of each value shape and dtype; None for what is no tensor."""
+def _layouts(values: Sequence[Any]) -> list[Any]:
+    """Shape and dtype of each tensor; None for other values."""
     return [(v._data.shape, v._data.dtype) if isinstance(v, Tensor) else None for v in values]
 
 
-def _spread(grads: Sequence[Any], places: Sequence[Any]) -> Grads:
-    """The gradients of the tensors, with None in the places of all else."""
+def _by_value(grads: Sequence[Any], layouts: Sequence[Any]) -> Grads:
+    """One gradient for each value: those of the tensors in order, None for other values."""
     rest = iter(grads)
-    return tuple([None if place is None else next(rest) for place in places])
+    return tuple([None if layout is None else next(rest) for layout in layouts])
 
 
 def _tuple_like(kind: tuple[Any, ...], items: list[Any]) -> tuple[Any, ...]:
-    """A tuple of the class of ``kind``: a named one, or a packed sequence, stays one."""
+    """``items`` as a tuple of the class of ``kind``: a named tuple, or a packed sequence, stays one."""
     if type(kind) is tuple:
         return tuple(items)
     make = getattr(kind, "_make", None)
@@ -172,11 +174,11 @@ def _tuple_like(kind: tuple[Any, ...], items: list[Any]) -> tuple[Any, ...]:
 
 
 def _replaced(hook: Hook, given: Any, before: Grads, who: str, what: str) -> Grads:
-    """What a hook returned in place of the gradients, or these if it returned None.
+    """The gradients that a hook returned, checked; those it was given if it returned None.
 
     Raises:
         BackwardHookError: another number of them.
-        ArgumentTypeError, ShapeRuntimeError, DtypeError: one that cannot stand for what it replaces.
+        ArgumentTypeError, ShapeRuntimeError, DtypeError: one of another type, shape or dtype.
     """
     if given is None:
         return before
@@ -189,10 +191,10 @@ def _replaced(hook: Hook, given: Any, before: Grads, who: str, what: str) -> Gra
 
 
 def hook_last_node(module: Any, hooks: Sequence[Hook], args: tuple[Any, ...], result: Any) -> None:
-    """Let ``hook(module, grad_input, grad_output)`` see the operation that made the (first) output.
+    """Register ``hook(module, grad_input, grad_output)`` on the operation that made the (first) output.
 
-    That is all that the hooks of ``register_backward_hook`` have ever seen: of a module of several operations, or with
-    several outputs, the rest is missing.
+    The hooks of ``register_backward_hook`` see no more than that: of a module of several operations, or with several
+    outputs, the other gradients are missing.
     """
     first = result
     while first is not None and not isinstance(first, Tensor):
@@ -230,7 +232,7 @@ def hook_last_node(module: Any, hooks: Sequence[Hook], args: tuple[Any, ...], re
 
 
 def _first_of(values: Any) -> Any:
-    """The first member, of a dictionary the first tensor; None if there is none."""
+    """The first element, for a dictionary the first tensor; None if there is none."""
     if isinstance(values, dict):
         return next((v for v in values.values() if isinstance(v, Tensor)), None)
     return values[0] if isinstance(values, (tuple, list)) and values else None

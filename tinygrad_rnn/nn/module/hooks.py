@@ -1,4 +1,4 @@
-"""Hooks of modules: the tables that hold them, the hooks of all modules, and a call of a module between its hooks.
+"""Hooks of modules: their tables, the hooks of all modules, and the call of a module with its hooks.
 
 A table maps the number of a handle to a hook, in the order in which they run.  The hooks of all modules run before a
 module's own:
@@ -36,7 +36,7 @@ Hook = Callable[..., Any]
 
 
 class MixedHooksError(TinygradRnnError, RuntimeError):
-    """Backward hooks of the old kind and of the new one on the same module."""
+    """Backward hooks of the old and of the new kind on the same module."""
 
 
 class PreHookError(TinygradRnnError, RuntimeError):
@@ -47,7 +47,7 @@ class PreHookError(TinygradRnnError, RuntimeError):
 
 
 def empty_tables() -> dict[str, OrderedDict[int, Any]]:
-    """The tables that a call of a module looks at, by the names of its attributes."""
+    """The tables that a call of a module checks, by attribute name."""
     return {
         "_forward_hooks": OrderedDict(),
         "_forward_hooks_with_kwargs": OrderedDict(),
@@ -71,7 +71,7 @@ class _Everywhere:
 EVERYWHERE: Any = _Everywhere()
 
 ANYWHERE: HookTable = OrderedDict()
-"""All hooks of ``EVERYWHERE`` in one table, usually empty: one look tells a call of a module that there are none."""
+"""All hooks of ``EVERYWHERE`` in one table, so that a call of a module checks a single one."""
 
 REGISTRATION: dict[str, HookTable] = {"parameter": OrderedDict(), "buffer": OrderedDict(), "module": OrderedDict()}
 
@@ -103,7 +103,7 @@ def add_backward_hook(owner: Any, hook: Hook, full: bool, *more: HookTable, prep
 
 
 def registered(kind: str, module: Any, name: str, value: Any) -> Any:
-    """What a module is to hold as a parameter, buffer or submodule, after the hooks of registration have seen it."""
+    """The parameter, buffer or submodule to register: ``value``, or what the registration hooks put in its place."""
     for hook in list(REGISTRATION[kind].values()):
         changed = hook(module, name, value)
         if changed is not None:
@@ -115,7 +115,7 @@ def registered(kind: str, module: Any, name: str, value: Any) -> Any:
 
 
 def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """``module.forward(*args, **kwargs)`` between the hooks of all modules and those of this one."""
+    """``module.forward(*args, **kwargs)``, with the hooks of all modules and those of this one before and after it."""
     done: set[int] = set()
     result: Any = None
     try:
@@ -140,7 +140,7 @@ def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
                 continue
             try:
                 result = _after_hook(module, hook, args, kwargs if with_kwargs else None, result)
-            except Exception as error:  # the first one is what the caller has to see
+            except Exception as error:  # the caller gets the first one
                 warn_user(
                     f"{'global ' if everywhere else ''}module forward hook with ``always_call=True`` raised an "
                     f"exception that was silenced as another error was raised in forward: {error}"
@@ -149,7 +149,7 @@ def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
 
 
 def _hooks(module: Any, when: str) -> list[tuple[int, Hook, bool]]:
-    """The hooks of all modules and this one's, as they are now: number, hook, whether it takes keywords."""
+    """A snapshot of the hooks of all modules and of this one: number, hook, whether it takes keywords."""
     return [
         (key, hook, key in getattr(owner, f"_{when}_hooks_with_kwargs"))
         for owner in (EVERYWHERE, module)

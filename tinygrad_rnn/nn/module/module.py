@@ -2,9 +2,10 @@
 
 A module keeps parameters, buffers and submodules in three dictionaries, in order of registration.  The order is
 part of the interface: default initialisation draws random numbers in it, and a ``state_dict`` lists keys in it.
-A parameter that is held in several places counts once, under the first name.
+A parameter registered in several places counts once, under its first name.
 
-Keys of a ``state_dict``, their order and the messages of mismatches are PyTorch's, so that states go both ways.
+Keys of a ``state_dict``, their order and the messages for mismatches are PyTorch's, so that a state can be moved
+between the two libraries in either direction.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ class _Keys(NamedTuple):
 
 
 class IncompatibleKeys(_Keys):
-    """``missing_keys``, that a module has and a state has not, and ``unexpected_keys``, the other way round."""
+    """``missing_keys``, which the module has and the state lacks, and ``unexpected_keys``, the reverse."""
 
     __slots__ = ()
 
@@ -127,7 +128,7 @@ class Module:
     forward: Callable[..., Any] = _forward_missing
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """``forward``, with the hooks around it."""
+        """``forward``, with the hooks before and after it."""
         if (
             self._forward_hooks
             or self._forward_pre_hooks
@@ -141,10 +142,10 @@ class Module:
     # attributes --------------------------------------------------------------------------------------------------
 
     def __getattr__(self, name: str) -> Any:
-        """Parameters, buffers and submodules, which are kept apart from plain attributes.
+        """Look up a parameter, buffer or submodule, which are not plain attributes.
 
         Raises:
-            AttributeError: there is nothing of that name, as for a misspelt one.
+            AttributeError: there is none of that name.
         """
         held = self.__dict__
         for table in ("_parameters", "_buffers", "_modules"):
@@ -153,11 +154,11 @@ class Module:
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Put a parameter, buffer or submodule into its table, anything else into the object itself.
+        """Register a parameter, buffer or submodule; set anything else as a plain attribute.
 
         Raises:
             AttributeError: ``Module.__init__`` has not run yet.
-            ArgumentTypeError: something else for a name that is registered as one of the three.
+            ArgumentTypeError: a value of another type for a name that is registered as one of the three.
         """
         held = self.__dict__
         if isinstance(value, Parameter):
@@ -221,7 +222,7 @@ class Module:
             raise RegistrationError(f"attribute '{name}' already exists")
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Hold a parameter under ``name``; None reserves the name.
+        """Register a parameter under ``name``; None reserves the name.
 
         Raises:
             RegistrationError: the name is taken, empty or has a dot.
@@ -246,7 +247,7 @@ class Module:
         self._parameters[name] = param if param is None else registered("parameter", self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Hold a tensor that is part of the state but not learned.
+        """Register a tensor that is part of the state but not learned.
 
         Args:
             persistent: whether it is part of ``state_dict``.
@@ -272,7 +273,7 @@ class Module:
         (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
-        """Hold a submodule under ``name``.
+        """Register a submodule under ``name``.
 
         Raises:
             RegistrationError: the name is taken, empty or has a dot.
@@ -378,7 +379,7 @@ class Module:
         """The module of a dotted name; this one for ``""``.
 
         Raises:
-            AttributeError: nothing there, or something that is no module.
+            AttributeError: nothing there, or something that is not a module.
         """
         found: Any = self
         for part in target.split(".") if target else ():
@@ -401,7 +402,7 @@ class Module:
         """The parameter of a dotted name.
 
         Raises:
-            AttributeError: nothing there, or something that is no parameter.
+            AttributeError: nothing there, or something that is not a parameter.
         """
         _, name, parameter = self._get_member(target)
         if not isinstance(parameter, Parameter):
@@ -412,7 +413,7 @@ class Module:
         """The buffer of a dotted name.
 
         Raises:
-            AttributeError: nothing there, or something that is no buffer.
+            AttributeError: nothing there, or something that is not a buffer.
         """
         module, name, buffer = self._get_member(target)
         if name not in module._buffers:
@@ -423,7 +424,7 @@ class Module:
     # modes -------------------------------------------------------------------------------------------------------
 
     def train(self: Self, mode: bool = True) -> Self:
-        """Switch to training (dropout at work), with all modules below.
+        """Switch to training mode (dropout active), with all modules below.
 
         Raises:
             ArgumentTypeError: ``mode`` is not a bool.
@@ -436,17 +437,17 @@ class Module:
         return self
 
     def eval(self: Self) -> Self:
-        """Switch to evaluation (dropout does nothing), with all modules below."""
+        """Switch to evaluation mode (dropout inactive), with all modules below."""
         return self.train(False)
 
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
-        """Say for all parameters whether gradients are wanted."""
+        """Set for all parameters whether gradients are computed."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters, or fill them with zeros."""
+        """Set the gradients of all parameters to None, or to zeros."""
         for module in self.modules():
             for parameter in module._parameters.values():
                 if parameter is not None and parameter.grad is not None:
@@ -498,8 +499,8 @@ class Module:
         Only floating values are converted, integers keep their dtype.
 
         Raises:
-            ArgumentTypeError: a dtype that is not floating, or no dtype.
-            DeviceError: a device that is not there.
+            ArgumentTypeError: a dtype that is not floating, or not a dtype.
+            DeviceError: a device that is not available.
         """
         for arg in args:
             if isinstance(arg, Tensor):
@@ -544,11 +545,11 @@ class Module:
     # state -------------------------------------------------------------------------------------------------------
 
     def get_extra_state(self) -> Any:
-        """What else belongs to the state of this module; override together with ``set_extra_state``."""
+        """Further state of this module, for ``state_dict``; override together with ``set_extra_state``."""
         raise NotImplementedError(f"{type(self).__name__} has no extra state: override get_extra_state")
 
     def set_extra_state(self, state: Any) -> None:
-        """Take back what ``get_extra_state`` gave."""
+        """Restore what ``get_extra_state`` returned."""
         raise NotImplementedError(f"{type(self).__name__} has no extra state: override set_extra_state")
 
     def state_dict(self, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> dict[str, Any]:
@@ -557,7 +558,7 @@ class Module:
         Args:
             destination: a dictionary to add to, instead of a new one.
             prefix: put before each key.
-            keep_vars: give the parameters themselves, not detached tensors of the same memory.
+            keep_vars: the parameters themselves, not detached tensors of the same memory.
 
         >>> import tinygrad_rnn as tg
         >>> list(tg.nn.Linear(2, 1).state_dict(prefix="out."))
@@ -598,17 +599,17 @@ class Module:
         """Copy values into the parameters and buffers of this module and all below it.
 
         Args:
-            state_dict: tensors or arrays by dotted name; PyTorch's tensors are taken too.
+            state_dict: tensors or arrays by dotted name; PyTorch's tensors are accepted.
             strict: whether the keys must be exactly those of ``self.state_dict()``.
-            assign: take the given tensors themselves in place of copying their values.
+            assign: use the given tensors themselves instead of copying their values.
 
         Returns:
             The missing and the unexpected keys.
 
         Raises:
-            CheckpointError: keys are missing or unexpected (if strict) or shapes differ; all are listed, and what
-                did fit has been copied.
-            ArgumentTypeError: ``state_dict`` is no mapping.
+            CheckpointError: keys are missing or unexpected (if strict) or shapes differ; all are listed, and the
+                values that fit have been copied.
+            ArgumentTypeError: ``state_dict`` is not a mapping.
 
         >>> import tinygrad_rnn as tg
         >>> a, b = tg.nn.Linear(2, 1), tg.nn.Linear(2, 1)
@@ -660,7 +661,7 @@ class Module:
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Take this module's own values; override to accept states of an older layout."""
+        """Load this module's own values; override to accept states of an older layout."""
         for hook in self._load_state_dict_pre_hooks.values():
             hook(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
         assign = local_metadata.get("assign_to_params_buffers", False)
@@ -689,7 +690,7 @@ class Module:
                         unexpected_keys.append(key)
 
     def _take(self, name: str, held: Tensor, key: str, value: Any, assign: bool) -> str | None:
-        """Take one value; say in PyTorch's words what is wrong with it, if anything."""
+        """Load one value; return PyTorch's message if it does not fit, else None."""
         if not isinstance(value, Tensor) and not is_array(value) and not hasattr(value, "__array__"):
             return (
                 f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
@@ -727,7 +728,7 @@ class Module:
         """``hook(module, args)`` runs before ``forward`` and may return other arguments.
 
         Args:
-            prepend: run before the hooks that are there.
+            prepend: run before the hooks registered so far.
             with_kwargs: call ``hook(module, args, kwargs)``, which may return ``(args, kwargs)``.
         """
         flags = [self._forward_pre_hooks_with_kwargs] * with_kwargs
@@ -739,7 +740,7 @@ class Module:
         """``hook(module, args, output)`` runs after ``forward`` and may return another output.
 
         Args:
-            prepend: run before the hooks that are there.
+            prepend: run before the hooks registered so far.
             with_kwargs: call ``hook(module, args, kwargs, output)``.
             always_call: run also if ``forward`` raised, then with output None.
 
@@ -758,7 +759,7 @@ class Module:
 
         Both are tuples, in the order of the positional arguments and of the outputs, with None where there is no
         gradient or no tensor.  The hook may return other gradients of the inputs.  The module's output must be a
-        tensor or a tuple; of a dictionary, a list, or a tuple within the tuple, no gradients are seen.
+        tensor or a tuple; gradients of tensors in a dictionary, a list or a nested tuple are not seen.
 
         Raises:
             MixedHooksError: the module has a hook of ``register_backward_hook``.
@@ -806,7 +807,7 @@ class Module:
         return self.__class__.__name__
 
     def extra_repr(self) -> str:
-        """What to print between the brackets, before the modules below; override in layers."""
+        """Text for ``repr``, printed in the brackets before the modules below; override in layers."""
         return ""
 
     def __repr__(self) -> str:
@@ -829,5 +830,5 @@ def _refusal(value: object, what: str, name: str, expected: str) -> str:
 
 
 def _shown(name: str) -> str:
-    """A key in an error: one that comes from a file could command the terminal."""
+    """A key for an error message, escaped: control characters in a file could command the terminal."""
     return name if name.isprintable() else name.encode("unicode_escape").decode()

@@ -1,4 +1,4 @@
-"""Helpers around modules: clipping gradients, parameters as a vector."""
+"""Utilities for modules: gradient clipping, parametrisation, packed sequences, parameters as a vector."""
 
 from ...unknown_names import absent
 from . import parametrize, rnn

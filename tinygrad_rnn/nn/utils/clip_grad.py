@@ -1,7 +1,7 @@
-"""Clipping gradients, by their joint norm or by value.
+"""Gradient clipping, by joint norm or by value.
 
-Long products of Jacobians make the gradients of recurrent networks explode now and then; scaling the whole
-gradient down keeps its direction.  Norms and coefficients stay 0-d arrays on the device of the gradients, so that
+Long products of Jacobians make the gradients of recurrent networks explode at times; scaling the whole gradient
+down keeps its direction.  Norms and coefficients stay 0-d arrays on the device of the gradients, so that
 clipping never waits for a GPU; only ``error_if_nonfinite=True`` has to look at a value.
 
 Norms are taken in the gradients' dtype (float16 in float32), as PyTorch does: a float32 norm beyond 1.8e19
@@ -54,7 +54,7 @@ CLAMP = OverMany("clamp", ("g",), "g = g < -bound ? -bound : g > bound ? bound :
 
 
 class NonFiniteGradientError(TinygradRnnError, RuntimeError):
-    """A gradient that holds nan or inf, where the caller asked to be told."""
+    """A gradient with nan or inf, where ``error_if_nonfinite`` was set."""
 
 
 def get_total_norm(
@@ -91,12 +91,12 @@ def clip_grads_with_norm_(
 ) -> None:
     """Scale gradients by ``min(1, max_norm / (total_norm + 1e-6))``, a norm that was computed before.
 
-    The factor is applied also when it is 1, which spares a look at its value. Infinite norm: finite entries
+    The factor is applied also when it is 1, so that its value need not be read. Infinite norm: finite entries
     become 0 and infinite ones nan.
 
     Args:
         parameters: a Tensor, or several; those without gradient are skipped.
-        max_norm: the norm to come down to.
+        max_norm: the largest norm allowed.
         total_norm: as :func:`get_total_norm` gives it.
         foreach: on a GPU one kernel takes all gradients, unless it is False. On the CPU without effect.
     """
@@ -139,7 +139,7 @@ def clip_grad_norm_(
 
     Args:
         parameters: a Tensor, or several (a generator will do); those without gradient are skipped.
-        max_norm: the norm to come down to.
+        max_norm: the largest norm allowed.
         norm_type: p, a number or ``"inf"``.
         error_if_nonfinite: raise, before anything is changed, if the norm is nan or infinite.
         foreach: on a GPU one kernel takes all gradients, unless it is False. On the CPU without effect.
@@ -289,7 +289,7 @@ def _norm(a: Array, p: float) -> Array:
 
 
 def _culprits(arrays: Sequence[Array], places: Sequence[int], what: str) -> str:
-    """Which arrays hold nan or inf, and how many of each."""
+    """The arrays with nan or inf, and how many of each they have."""
     lines = []
     for place, a in zip(places, arrays, strict=True):
         nans, infs = int(np.isnan(a).sum()), int(np.isinf(a).sum())

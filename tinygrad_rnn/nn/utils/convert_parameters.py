@@ -34,7 +34,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Let each parameter's values be the next stretch of a vector.
+    """Set the values of the parameters from consecutive slices of a vector.
 
     The parameters then share the vector's memory, as in PyTorch.
 
@@ -43,7 +43,7 @@ def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
         parameters: whose values are replaced; their gradients stay.
 
     Raises:
-        ArgumentTypeError: ``vec`` is no Tensor, or parameters on different devices.
+        ArgumentTypeError: ``vec`` is not a Tensor, or parameters on different devices.
         ShapeRuntimeError: the vector is too short.
 
     >>> import tinygrad_rnn as tg

@@ -1,4 +1,4 @@
-"""Weights that are computed from other weights, whenever they are used.
+"""Parametrisations: weights that are computed from other parameters whenever they are read.
 
 A parametrised ``weight`` is no longer a parameter but a property: reading it runs ``f(original)``, recorded like
 any operation, so the gradient reaches the original.  A recurrent layer reads its weights once per call, so one
@@ -29,7 +29,7 @@ __all__ = [
 
 
 class ParametrizationList(ModuleList):
-    """The parametrisations of one tensor, applied one after the other, and the parameters that they start from.
+    """The parametrisations of one tensor, applied one after the other, and the original parameters.
 
     One original is called ``original``; several, from a ``right_inverse`` that gives a tuple, ``original0``,
     ``original1`` ...
@@ -46,7 +46,7 @@ class ParametrizationList(ModuleList):
 
     @no_grad()
     def invert(self, value: Any) -> Any:
-        """The original, or the several, from which the parametrisations make ``value``."""
+        """The original, or several, from which the parametrisations compute ``value``."""
         for parametrization in reversed(list(self)):
             inverse = getattr(parametrization, "right_inverse", None)
             if inverse is not None:
@@ -54,7 +54,7 @@ class ParametrizationList(ModuleList):
         return value
 
     def original_names(self) -> list[str]:
-        """What the parameters are called."""
+        """The names of the original parameters."""
         return ["original"] if self.is_tensor else [f"original{k}" for k in range(self.ntensors)]
 
     def forward(self) -> Tensor:
@@ -187,7 +187,7 @@ def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Mo
     """Split a weight into length and direction: w = g v / ||v||  (Salimans and Kingma 2016, eq. 2).
 
     Args:
-        dim: the axis along which each slice has a length of its own; None for one length in all.
+        dim: the axis whose slices have separate lengths; None for one length of the whole.
 
     Returns:
         The module, with the originals ``parametrizations.<name>.original0`` (g) and ``original1`` (v).

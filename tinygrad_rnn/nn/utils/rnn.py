@@ -2,7 +2,7 @@
 
 A packed sequence lists rows time-major, the longest sequences first, so that at step t the rows are those of the
 ``batch_sizes[t]`` sequences that are longer than t.  With ``enforce_sorted=False`` any order may be given: two
-permutations remember it, and whoever looks from outside sees the original order.
+permutations keep it, and users see the original order.
 
 Unlike PyTorch, a length greater than the padded size is refused (there it gives inconsistent batch sizes), and
 sequences of length zero are possible (``allow_empty=True``): a layer passes their initial state through.
@@ -38,7 +38,7 @@ __all__ = [
 
 
 class SequenceError(ArgumentError, RuntimeError):
-    """Lengths that cannot be packed, or an unknown way to pad: both a ValueError and, as in PyTorch, a RuntimeError."""
+    """Lengths that cannot be packed, or an unknown padding side: a ValueError and, as in PyTorch, a RuntimeError."""
 
 
 class _Fields(NamedTuple):
@@ -72,7 +72,7 @@ class PackedSequence(_Fields):
         sorted_indices: Tensor | None = None,
         unsorted_indices: Tensor | None = None,
     ) -> PackedSequence:
-        """From the fields; one permutation gives the other.  ``data`` may be the pair ``(data, batch_sizes)``.
+        """Make one of its fields; a permutation gives the other.  ``data`` may be the pair ``(data, batch_sizes)``.
 
         Raises:
             ArgumentError: batch sizes on a GPU.
@@ -144,7 +144,7 @@ class PackedSequence(_Fields):
         return self.to(dtype=np.uint8)
 
     def pin_memory(self) -> PackedSequence:
-        """Itself: there is no pinned memory here."""
+        """This object itself: packed sequences are not pinned."""
         return self
 
     def is_pinned(self) -> bool:

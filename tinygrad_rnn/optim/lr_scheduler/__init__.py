@@ -1,4 +1,4 @@
-"""Learning rates that change with time: step one of these after the optimiser's own step.
+"""Learning-rate schedules: call ``step`` of one of these after the optimiser's.
 
 >>> import tinygrad_rnn as tg
 >>> w = tg.zeros(3, requires_grad=True)

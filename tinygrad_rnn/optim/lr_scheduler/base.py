@@ -1,6 +1,6 @@
-"""The base of the schedulers: when a learning rate is computed, and where it goes.
+"""``LRScheduler``, the base class: when a learning rate is computed, and where it is stored.
 
-Two ways to compute it live side by side, as in PyTorch.  ``get_lr`` is recursive: it makes the next rate from
+There are two ways to compute it, as in PyTorch.  ``get_lr`` is recursive: it makes the next rate from
 the current one in the group, so that schedulers chain and a rate changed by hand stays changed.
 ``_get_closed_form_lr`` makes it from ``initial_lr`` and the epoch alone; ``step(epoch)`` and SequentialLR jump with
 it.  The two round differently in the last digits.
@@ -28,27 +28,27 @@ HOW_TO = "https://pytorch.org/docs/stable/optim.html#how-to-adjust-learning-rate
 
 
 class MissingInitialLR(TinygradRnnError, KeyError):
-    """A schedule is to be resumed, and the optimiser does not know where it began."""
+    """A schedule that is resumed with an optimiser whose groups have no ``initial_lr``."""
 
 
 def check_optimizer(value: object) -> None:
-    """Refuse what is no Optimizer.
+    """Check that a value is an Optimizer.
 
     Raises:
-        ArgumentTypeError: it is none.
+        ArgumentTypeError: it is not.
     """
     if not isinstance(value, Optimizer):
         raise ArgumentTypeError(f"{type(value).__name__} is not an Optimizer")
 
 
 def current(optimizer: Optimizer, key: str) -> list[Any]:
-    """``group[key]`` of every group; a Tensor is copied, so that the list keeps today's value."""
+    """``group[key]`` of every group; a Tensor is copied, so that the list keeps the present value."""
     values = [group[key] for group in optimizer.param_groups]
     return [Tensor(v._data.copy()) if isinstance(v, Tensor) else v for v in values]
 
 
 def put(group: dict[str, Any], key: str, value: Any) -> None:
-    """``group[key] = value``; if a Tensor is there, into its memory."""
+    """``group[key] = value``; a Tensor there is written to in place."""
     held = group[key]
     if isinstance(held, Tensor):
         held._data[...] = value._data.reshape(()) if isinstance(value, Tensor) else value
@@ -69,8 +69,8 @@ class LRScheduler:
         base_lrs: the starting rate of each group.
 
     Raises:
-        ArgumentTypeError: something else than an Optimizer.
-        MissingInitialLR: to be resumed, and a group has no ``initial_lr``.
+        ArgumentTypeError: ``optimizer`` is not an Optimizer.
+        MissingInitialLR: ``last_epoch`` is not -1, and a group has no ``initial_lr``.
     """
 
     _get_lr_called_within_step: bool = False
@@ -110,7 +110,7 @@ class LRScheduler:
         return {key: value for key, value in self.__dict__.items() if key != "optimizer"}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state that :meth:`state_dict` gave.  Load the optimiser's state as well: it has the rates."""
+        """Restore a state from :meth:`state_dict`.  Load the optimiser's state as well: it has the rates."""
         self.__dict__.update(state_dict)
 
     def get_last_lr(self) -> list[Any]:
@@ -118,11 +118,11 @@ class LRScheduler:
         return self._last_lr
 
     def get_lr(self) -> list[Any]:
-        """The next rate of each group; called by ``step``.  For the present one ask ``get_last_lr``."""
+        """The next rate of each group; called by ``step``.  ``get_last_lr`` returns the present one."""
         raise NotImplementedError(f"{type(self).__name__} does not define get_lr()")
 
     def step(self, epoch: int | None = None) -> None:
-        """Go on to the next epoch, or (deprecated) to ``epoch``."""
+        """Advance to the next epoch, or (deprecated) to ``epoch``."""
         if self._step_count == 1:
             self._check_order()
         self._step_count += 1

@@ -59,7 +59,7 @@ class MultiStepLR(LRScheduler):
         return {**super().state_dict(), "milestones": dict(self.milestones)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state; a file may have made text of its milestones."""
+        """Restore a state; a file format may have turned its milestones into text."""
         super().load_state_dict(state_dict)
         self.milestones = Counter({int(epoch): n for epoch, n in state_dict["milestones"].items()})
 
@@ -137,7 +137,7 @@ class LinearLR(LRScheduler):
             return self._times(self.start_factor)
         if self._is_initial or self.last_epoch > self.total_iters:
             return self._unchanged()
-        rise = self.end_factor - self.start_factor  # over all; before this epoch the factor was (...) / total_iters
+        rise = self.end_factor - self.start_factor  # in all; before this epoch the factor was (...) / total_iters
         return self._times(1.0 + rise / (self.total_iters * self.start_factor + (self.last_epoch - 1) * rise))
 
     def _get_closed_form_lr(self) -> list[Any]:
@@ -182,7 +182,7 @@ class CosineAnnealingLR(LRScheduler):
         if self._is_initial:
             return self._unchanged()
         e, period, floor = self.last_epoch, self.T_max, self.eta_min
-        if self._step_count == 1 and e > 0:  # after a jump there is no rate before to go on from
+        if self._step_count == 1 and e > 0:  # after a jump there is no previous rate
             return [floor + (lr0 - floor) * (1 + math.cos(e * math.pi / period)) / 2 for lr0 in self.base_lrs]
         rates = [group["lr"] for group in self.optimizer.param_groups]
         if (e - 1 - period) % (2 * period) == 0:  # the ratio below would be 0 / 0 at the bottom

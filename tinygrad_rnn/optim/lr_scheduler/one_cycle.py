@@ -34,9 +34,9 @@ class OneCycleLR(LRScheduler):
         three_phase: see above.
 
     Raises:
-        ArgumentError: no number of steps or a senseless one; pct_start, strategy or a list that does not fit; an
+        ArgumentError: no valid number of steps; pct_start, strategy or a list that does not fit; an
             optimiser without momentum and ``cycle_momentum``; more than ``total_steps`` steps.
-        ArgumentTypeError: something else than an Optimizer.
+        ArgumentTypeError: ``optimizer`` is not an Optimizer.
 
     Source: Smith & Topin, arXiv:1708.07120; two phases as in fastai.
     """

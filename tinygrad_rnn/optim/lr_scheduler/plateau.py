@@ -1,4 +1,4 @@
-"""Lower the rate when a measure stops getting better."""
+"""Reduction of the rate when a metric stops improving."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["ReduceLROnPlateau"]
 
 
 class ReduceLROnPlateau(LRScheduler):
-    """Multiply the rate by ``factor`` after more than ``patience`` epochs without a better measure.
+    """Multiply the rate by ``factor`` after more than ``patience`` epochs without a better metric.
 
     Better means below ``best * (1 - threshold)`` (mode "min", threshold_mode "rel") or ``best - threshold``
     ("abs"); for mode "max" above ``best * (1 + threshold)`` or ``best + threshold``.
@@ -24,15 +24,15 @@ class ReduceLROnPlateau(LRScheduler):
         optimizer: whose ``lr`` is to be lowered.
         mode: "min" for a loss, "max" for an accuracy.
         factor: below 1. Default 0.1.
-        patience: epochs without improvement that are let pass. Default 10.
-        threshold, threshold_mode: how much better counts.
-        cooldown: epochs after a reduction in which none is counted. Default 0.
+        patience: epochs without improvement that are tolerated. Default 10.
+        threshold, threshold_mode: the least improvement that counts.
+        cooldown: epochs after a reduction that are not counted. Default 0.
         min_lr: lower bound, or one for each group. Default 0.
         eps: a smaller change is not made. Default 1e-8.
 
     Raises:
         ArgumentError: factor >= 1, an unknown mode, or min_lr of another length than the groups.
-        ArgumentTypeError: something else than an Optimizer.
+        ArgumentTypeError: ``optimizer`` is not an Optimizer.
 
     >>> import tinygrad_rnn as tg
     >>> optimizer = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
@@ -88,13 +88,13 @@ class ReduceLROnPlateau(LRScheduler):
         self.threshold_mode = threshold_mode
 
     def _reset(self) -> None:
-        """Forget the best measure and all counts."""
+        """Reset the best metric and all counts."""
         self.best = self.mode_worse
         self.cooldown_counter = 0
         self.num_bad_epochs = 0
 
     def step(self, metrics: SupportsFloat, epoch: int | None = None) -> None:  # type: ignore[override]
-        """Take note of an epoch's measure, and lower the rate if it is time."""
+        """Record the metric of an epoch, and reduce the rate if it is due."""
         measure = float(metrics)
         if epoch is not None:
             warn_user(EPOCH_WARNING)
@@ -142,6 +142,6 @@ class ReduceLROnPlateau(LRScheduler):
         return measure > (best * (self.threshold + 1.0) if relative else best + self.threshold)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state that :meth:`state_dict` gave."""
+        """Restore a state from :meth:`state_dict`."""
         self.__dict__.update(state_dict)
         self._set_mode(self.mode, self.threshold, self.threshold_mode)

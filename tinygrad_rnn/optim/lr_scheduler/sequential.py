@@ -1,4 +1,4 @@
-"""Schedules one after another, and schedules at the same time."""
+"""Compound schedules: one after another, or several at once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class _Compound(LRScheduler):
         return {**super().state_dict(), "_schedulers": [scheduler.state_dict() for scheduler in self._schedulers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from a state that :meth:`state_dict` gave."""
+        """Restore a state from :meth:`state_dict`."""
         self.__dict__.update({key: value for key, value in state_dict.items() if key != "_schedulers"})
         for scheduler, state in zip(self._schedulers, state_dict["_schedulers"], strict=True):
             scheduler.load_state_dict(state)
@@ -48,7 +48,7 @@ class _Compound(LRScheduler):
 
 
 class SequentialLR(_Compound):
-    """Several schedules in turn: number ``i`` takes over at epoch ``milestones[i - 1]``, from its own beginning.
+    """Several schedules in turn: number ``i`` starts at epoch ``milestones[i - 1]``, as if from its epoch 0.
 
     Args:
         schedulers: made for the same optimiser, in their order.
@@ -86,7 +86,7 @@ class SequentialLR(_Compound):
         self._milestones = milestones
         self.last_epoch = last_epoch + 1
         self.optimizer = optimizer
-        # Each scheduler stepped when it was made: undo that, then start the first of them anew
+        # Each scheduler stepped when it was created: undo that, then restart the first
         for group in optimizer.param_groups:
             put(group, "lr", group["initial_lr"])
         _undo_first_step(schedulers)
@@ -95,7 +95,7 @@ class SequentialLR(_Compound):
         self._last_lr = first.get_last_lr()
 
     def step(self) -> None:  # type: ignore[override]
-        """Go on to the next epoch."""
+        """Advance to the next epoch."""
         self.last_epoch += 1
         i = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[i]

@@ -1,4 +1,4 @@
-"""Datasets, samplers and the loader of minibatches, PyTorch-shaped and drawing the same random numbers.
+"""Datasets, samplers and the loader of minibatches, PyTorch-shaped and with the same random numbers.
 
 >>> import tinygrad_rnn as tg
 >>> from tinygrad_rnn.utils.data import DataLoader, TensorDataset

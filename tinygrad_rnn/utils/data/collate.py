@@ -1,4 +1,4 @@
-"""Samples into a batch: tensors are stacked along a new first axis, containers are gone through."""
+"""Collation of samples into a batch: tensors are stacked along a new first axis, containers entry by entry."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["default_collate", "default_convert"]
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
-    """What a loader makes of a list of samples.
+    """A batch from a list of samples.
 
     Tensors and arrays are stacked; numbers become a tensor (Python floats float64, as in PyTorch); text and bytes
     stay a sequence; mappings, named tuples, tuples and lists are collated entry by entry, a tuple becoming a list.
@@ -73,7 +73,7 @@ def _unknown(kind: Any) -> ArgumentTypeError:
 
 
 def default_convert(data: Any) -> Any:
-    """What a loader without batching makes of a sample: arrays become tensors, the rest stays.
+    """A sample as a loader without batching returns it: arrays become tensors, other values are kept.
 
     >>> default_convert({"x": np.array([1, 2]), "name": "a"})
     {'x': tensor([1, 2]), 'name': 'a'}
@@ -123,5 +123,5 @@ def _like_sequence(original: Any, entries: list[Any]) -> Any:
 def _or_plain(make: Callable[[], Any], plain: Any) -> Any:
     try:
         return make()
-    except TypeError:  # a constructor or container with rules of its own
+    except TypeError:  # a constructor that takes other arguments, or a container that refuses items
         return plain

@@ -1,8 +1,8 @@
-"""The loader: a dataset, an order and a way to put samples together, as an iterable of batches.
+"""``DataLoader``: batches from a dataset, a sampler and a collate function.
 
 Random numbers come from the same streams at the same moments as in PyTorch, so that a seeded script sees the same
 batches: each iterator takes one 64-bit number from the generator (in PyTorch the seed of worker processes) when it
-is made, shuffled or not; a shuffling sampler draws its own seed at the first batch.
+is created, shuffled or not; a shuffling sampler draws its own seed at the first batch.
 
 Samples are read in the calling process.
 """
@@ -128,7 +128,7 @@ class DataLoader:
         self.prefetch_factor = 2 if num_workers > 0 and prefetch_factor is None else prefetch_factor
         self.persistent_workers = persistent_workers
         self.in_order = in_order
-        self._promised: int | None = None  # how many batches a stream said it has
+        self._promised: int | None = None  # the length that a stream reported
         self._initialized = True
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -158,7 +158,7 @@ class _Pass:
         batched = loader.batch_sampler is not None
         self._loader = loader
         self._indices = iter(loader.batch_sampler if batched else loader.sampler)
-        random_((), generator=loader.generator)  # PyTorch's seed for workers: nobody needs it, the stream moves on
+        random_((), generator=loader.generator)  # PyTorch's seed for workers: drawn, so that later draws are its too
         self._given, self._promised = 0, loader._promised
         dataset, collate = loader.dataset, loader.collate_fn
         self._fetch: Callable[[Any], Any]
@@ -210,7 +210,7 @@ def _rows_of_tensors(dataset: Any) -> TensorDataset | None:
 
 
 def _row_reader(dataset: Any) -> Callable[[list[Any]], list[Any]]:
-    """Many rows at once by one index operation: what collating them one by one gives, without their overhead."""
+    """A reader of many rows by one index operation: the same as collating them one by one, without the overhead."""
 
     def read(indices: list[Any]) -> list[Any]:
         layer = dataset

@@ -1,4 +1,4 @@
-"""Where samples come from: by index (Dataset) or one after another (IterableDataset)."""
+"""Datasets: samples by index (Dataset) or as a stream (IterableDataset)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class DatasetError(TinygradRnnError, AssertionError):
-    """Datasets that do not go together."""
+    """Datasets or tensors that cannot be combined."""
 
 
 class Dataset(Generic[T_co]):
@@ -79,7 +79,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
 
 class ConcatDataset(Dataset[T_co]):
-    """Several datasets, one behind the other.
+    """Several datasets, one after the other.
 
     Raises:
         DatasetError: none given, or one that has no indices.
@@ -115,7 +115,7 @@ class ConcatDataset(Dataset[T_co]):
 
 
 class ChainDataset(IterableDataset[Any]):
-    """Several streams, one behind the other."""
+    """Several streams, one after the other."""
 
     def __init__(self, datasets: Iterable[Any]) -> None:
         self.datasets = datasets

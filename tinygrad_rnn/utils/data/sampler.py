@@ -1,7 +1,7 @@
-"""In which order samples are read.
+"""Samplers: the order in which samples are read.
 
-Draws are PyTorch's, also in their timing: a sampler draws when it is first asked for an index, not when it is
-made or when ``iter`` is called on it.
+Draws are PyTorch's, also in their timing: a sampler draws when the first index is requested, not when it is created
+or when ``iter`` is called on it.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class RandomSampler(Sampler[int]):
     """Indices in random order, or drawn with replacement.
 
     Args:
-        data_source: what has the length.
+        data_source: an object with a length.
         replacement: an index may come again.
         num_samples: how many; by default ``len(data_source)``. Without replacement, more than that means one
             permutation after another.
         generator: of the permutation; if None, a new one seeded by a number from the default generator.
 
     Raises:
-        ArgumentTypeError: replacement is no bool. ArgumentError: num_samples is no positive integer.
+        ArgumentTypeError: replacement is not a bool. ArgumentError: num_samples is not a positive integer.
 
     >>> import tinygrad_rnn as tg
     >>> list(RandomSampler(range(5), generator=tg.Generator().manual_seed(0)))
@@ -85,7 +85,7 @@ class RandomSampler(Sampler[int]):
 
     @property
     def num_samples(self) -> int:
-        """How many indices one pass gives."""
+        """The number of indices in one pass."""
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
     def __iter__(self) -> Iterator[int]:
@@ -126,12 +126,12 @@ class WeightedRandomSampler(Sampler[int]):
 
     Args:
         weights: (K,) non-negative numbers, not necessarily summing to 1.
-        num_samples: how many indices one pass gives.
+        num_samples: the number of indices in one pass.
         replacement: if False, an index is drawn once at most.
         generator: the default one if None.
 
     Raises:
-        ArgumentError: num_samples is no positive integer, replacement no bool, or weights not one-dimensional.
+        ArgumentError: num_samples is not a positive integer, replacement not a bool, or weights not one-dimensional.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class BatchSampler(Sampler[list[int]]):
         drop_last: leave out a shorter one at the end.
 
     Raises:
-        ArgumentError: batch_size is no positive integer, or drop_last no bool.
+        ArgumentError: batch_size is not a positive integer, or drop_last not a bool.
 
     >>> list(BatchSampler(range(5), batch_size=2, drop_last=False))
     [[0, 1], [2, 3], [4]]
