@@ -1,6 +1,6 @@
 """Primitives with their vjps, by family.  Importing this package gives Tensor its methods."""
 
-# ruff: noqa: F403, F405
+# ruff: noqa: F403
 
 from . import (
     arithmetic,

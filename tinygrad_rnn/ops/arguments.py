@@ -393,7 +393,7 @@ def _bound(s: Signature, args: Sequence[Any], options: dict[str, Any], spare: Se
         name = p.name if p.name in options else spare[k] if not p.keyword and k < len(spare) else p.name
         if name in options:
             values.append(_checked(p, options.pop(name), None) if p.kind not in OUT_KINDS else options.pop(name))
-        elif p.optional or p.variadic and p.kind in ("any", "Tensors"):
+        elif p.optional or (p.variadic and p.kind in ("any", "Tensors")):
             values.append(...)
         else:
             missing = [f'"{q.name}"' for q in s.parameters[k:] if not q.optional]
@@ -502,7 +502,7 @@ class Callee:
         given, named, out = self.bind(args, options)
         if out is not None:
             return into(self.name, functools.partial(self.call, given, named), out)
-        if given == () == args or _same(given, args) and _same(tuple(named.items()), tuple(options.items())):
+        if given == () == args or (_same(given, args) and _same(tuple(named.items()), tuple(options.items()))):
             self.seen.add(key)
             if not options and 0 < len(args) < 3 and type(args[0]) is Tensor:
                 self.quick[len(args)].add(type(args[-1]))
@@ -532,6 +532,7 @@ class Callee:
             return self.call(given, named)
         finally:
             del error  # which holds this frame
+
 
 def _same(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> bool:
     """Whether nothing was translated."""
@@ -627,9 +628,7 @@ def _callee(name: str, f: Callable[..., Any], where: str) -> Callee:
     return Callee(name, f, where)
 
 
-def rescue(
-    where: str, f: Callable[..., Any], error: Exception, args: tuple[Any, ...], options: dict[str, Any]
-) -> Any:
+def rescue(where: str, f: Callable[..., Any], error: Exception, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """What a function that looks after its own calls makes of one that failed: bound, made again, or explained."""
     return _callee(f.__name__, f, where).failed(error, args, options)
 

@@ -45,7 +45,7 @@ multiply, negative, true_divide = elementwise.mul, neg, elementwise.div
 
 
 def rsub(a: Value, b: Value, *, alpha: float = 1) -> Value:
-    """b - alpha a"""
+    """b - alpha a."""
     return sub(b, a, alpha=alpha)
 
 

@@ -55,7 +55,7 @@ def _comparable(x: Any, z: Any, ordered: bool) -> bool:
     kind = x.dtype.kind
     if hasattr(z, "dtype"):
         return bool(x.dtype == z.dtype) and not (ordered and kind == "c")
-    return type(z) is int and kind in "iuf" or type(z) is float and kind == "f"
+    return (type(z) is int and kind in "iuf") or (type(z) is float and kind == "f")
 
 
 def _as(dtype: Any, x: Any, other: Any) -> Array:

@@ -41,6 +41,7 @@ def _plan(left: str, right: str, out: str) -> _Plan:
     summed = [x for x in left if x in right and x not in out]
     rows = [x for x in left if x not in right]
     columns = [x for x in right if x not in left]
+
     def places(letters: list[str], among: str) -> list[int]:
         return [among.index(x) for x in letters]
 

@@ -73,7 +73,7 @@ def _values(data: Any, dtype: Any) -> Array:
         values = np.array(data)
     except ValueError as error:
         raise ArgumentError(f"{_ragged(data)}: the rows of a nested list must have equal lengths") from error
-    if values.dtype == np.object_ and _odd_type(data) == "object" or _beyond_int64(values, data, dtype):
+    if (values.dtype == np.object_ and _odd_type(data) == "object") or _beyond_int64(values, data, dtype):
         raise ArgumentError(f"Overflow when unpacking long long: the integers of a tensor have 64 bits, got {data}")
     if values.dtype.kind not in "biufc":
         raise ArgumentTypeError(f"new(): invalid data type '{_odd_type(data)}': a tensor holds numbers")

@@ -10,6 +10,7 @@ so the family is closed under differentiation.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -71,7 +72,7 @@ def _recur(x: Array, c: Array, dim: int, reverse: bool) -> Array:
     h = x.copy()
     steps = range(x.shape[dim])
     order = list(reversed(steps)) if reverse else list(steps)
-    for before, k in zip(order, order[1:], strict=False):
+    for before, k in itertools.pairwise(order):
         h[_along(dim, k)] += c[_along(dim, k)] * h[_along(dim, before)]
     return h
 

@@ -31,11 +31,7 @@ def _on_diagonal(a: Array, shape: Shape, offset: int, dim1: int, dim2: int) -> A
 _diagonal: Callable[..., Value] = primitive(
     "diagonal",
     lambda a, offset, dim1, dim2: a.diagonal(offset, dim1, dim2),
-    (
-        lambda g, y, a, offset, dim1, dim2: _embed(
-            g, shape=tuple(a.shape), offset=offset, dim1=dim1, dim2=dim2
-        ),
-    ),
+    (lambda g, y, a, offset, dim1, dim2: _embed(g, shape=tuple(a.shape), offset=offset, dim1=dim1, dim2=dim2),),
     ("",),
     view=True,
 )

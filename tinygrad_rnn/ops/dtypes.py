@@ -67,7 +67,7 @@ class _Limits:
         return f"{type(self).__name__}({', '.join(values)}, dtype={self.dtype})"
 
 
-class finfo(_Limits):  # noqa: N801  (PyTorch's name)
+class finfo(_Limits):
     """The limits of a floating-point type, by default the default type; of a complex type those of its parts.
 
     Attributes:
@@ -101,7 +101,7 @@ class finfo(_Limits):  # noqa: N801  (PyTorch's name)
         self.resolution = float(f"1e-{facts.precision}")
 
 
-class iinfo(_Limits):  # noqa: N801  (PyTorch's name)
+class iinfo(_Limits):
     """The limits of an integer type.
 
     Attributes:

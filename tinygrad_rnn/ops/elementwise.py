@@ -144,6 +144,8 @@ add = binary(
     promote=promote,
     doc="a + b",
 )
+
+
 def _promote_no_masks(a: Any, b: Any) -> tuple[Value, Value]:
     """As ``promote``, but that nothing is subtracted from a mask, nor a mask from anything."""
     if any(hasattr(x, "dtype") and x.dtype.kind == "b" for x in (a, b)) and not _not_two_masks(a, b):

@@ -25,9 +25,7 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
     """
     if not force:
         if self._node is not None and state.recording:
-            raise GraphError(
-                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
-            )
+            raise GraphError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if self.is_cuda:
             raise ArgumentTypeError(
                 f"can't convert {self.device} device type tensor to numpy. "

@@ -108,7 +108,7 @@ def _plain(name: str, ufunc: np.ufunc, general: Callable[..., Any]) -> Callable[
         if len(args) == 1 and self._node is None and not self._is_view():
             other = args[0]
             kind = type(other)
-            if kind is Tensor and (other._node is None or not state.here.recording) or kind is float or kind is int:
+            if (kind is Tensor and (other._node is None or not state.here.recording)) or kind is float or kind is int:
                 check_memory(self, name)
                 if kwargs:
                     scale = kwargs.get("alpha")

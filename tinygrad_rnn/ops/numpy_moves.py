@@ -22,7 +22,7 @@ from . import assign, elementwise, index, shape, sorting, splitting
 from .dtypes import cast
 from .numpy_operands import alike, each, raw, tensor_of, tensors_in
 
-__all__ = ["FILLED", "SPLIT", "MOVED", "PERMUTED", "RESHAPED", "VALUES", "WRITTEN"]
+__all__ = ["FILLED", "MOVED", "PERMUTED", "RESHAPED", "SPLIT", "VALUES", "WRITTEN"]
 
 Form = Callable[..., Any]
 

@@ -83,8 +83,7 @@ def _given(kwargs: dict[str, Any]) -> dict[str, Any]:
 
 def _refusal(name: str, why: str, remedy: str = "Detach, or use an operation of tinygrad_rnn") -> GraphError:
     return GraphError(
-        "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead: "
-        f"{name} {why}. {remedy}"
+        f"Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead: {name} {why}. {remedy}"
     )
 
 
@@ -139,7 +138,7 @@ def _recorded(name: str, function: Any, form: Callable[..., Any], args: Any, giv
         return form(*args, **kept)
     except (TinygradRnnError, TypeError, ValueError, IndexError, AttributeError) as error:
         ours = isinstance(error, TinygradRnnError)
-        if ours and want or function in IN_PLACE:
+        if (ours and want) or function in IN_PLACE:
             raise
         try:
             value = _by_numpy(name, function, args, given)

@@ -241,9 +241,7 @@ def unfold(a: Value, dimension: int, size: int, step: int) -> Value:
     if a.ndim == 0:
         return unfold(reshape(a, (1,)), dimension, size, step)[0]
     if size > a.shape[dim]:
-        raise ShapeRuntimeError(
-            f"maximum size for tensor at dimension {dim} is {a.shape[dim]} but size is {size}"
-        )
+        raise ShapeRuntimeError(f"maximum size for tensor at dimension {dim} is {a.shape[dim]} but size is {size}")
     if step <= 0:
         raise ShapeRuntimeError(f"step is {step} but must be > 0")
     return _unfold(a, dim=dim, size=size, step=step)

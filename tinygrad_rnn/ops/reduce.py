@@ -274,6 +274,6 @@ def nansum(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = Non
     """
     if a.dtype.kind in "biu":
         return sum_over(a, dim, keepdim, dtype=dtype)
-    if a.dtype.kind == "c" or dtype is not None and as_dtype(dtype, "nansum").kind == "c":
+    if a.dtype.kind == "c" or (dtype is not None and as_dtype(dtype, "nansum").kind == "c"):
         raise DtypeError("nansum on CPU does not support complex inputs")
     return sum_over(where(a == a, a, 0), dim, keepdim, dtype=dtype)

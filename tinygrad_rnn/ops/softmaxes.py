@@ -93,5 +93,3 @@ _logsumexp_primitive = primitive("logsumexp", _logsumexp, (_logsumexp_vjp,), ("y
 def logsumexp(a: Value, dim: Any, keepdim: bool = False) -> Value:
     """``log(sum(exp(a)))`` over ``dim``, computed from ``a - max(a)``; -inf, with a nan gradient, if all are -inf."""
     return _logsumexp_primitive(a, axes=axes_of(dim, a.ndim), keepdims=keepdim)
-
-

@@ -16,7 +16,7 @@ from .elementwise import both_floating, promote_floating, sigmoid, where
 from .shape import sum_to
 
 __all__ = ["acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh"]
-__all__ += ["atan", "atan2", "atanh", "cos", "cosh", "exp2", "expm1", "hypot", "log10", "log1p", "log2", "logaddexp"]
+__all__ += ["atan", "atan2", "atanh", "cos", "cosh", "exp2", "expm1", "hypot", "log1p", "log2", "log10", "logaddexp"]
 __all__ += ["sin", "sinh", "softplus", "tan"]
 
 LN2, LN10 = math.log(2), math.log(10)
