@@ -67,8 +67,8 @@ __all__ = ["Generator", "Size", "Tape", "Tensor", "autograd", "default_generator
 __all__ += ["get_default_device", "set_default_device"]
 __all__ += ["get_rng_state", "inference_mode", "initial_seed", "is_grad_enabled", "manual_seed", "nn", "no_grad"]
 __all__ += ["optim", "seed", "serialization", "set_grad_enabled", "set_rng_state", "testing", "utils"]
-__all__ += ["bool", "cdouble", "cfloat", "complex128", "complex64", "double", "float", "float16", "float32", "float64"]
-__all__ += ["half", "int", "int16", "int32", "int64", "int8", "long", "short", "uint16", "uint32", "uint64", "uint8"]
+__all__ += ["bool", "cdouble", "cfloat", "complex64", "complex128", "double", "float", "float16", "float32", "float64"]
+__all__ += ["half", "int", "int8", "int16", "int32", "int64", "long", "short", "uint8", "uint16", "uint32", "uint64"]
 __all__ += ["e", "inf", "nan", "pi"]
 __all__ += ["accelerator", "backends", "cuda", "dtype", "get_num_threads", "load", "save"]
 __all__ += ["set_num_threads", "set_printoptions"]
@@ -79,16 +79,16 @@ __all__ += determinism.__all__ + ops.__all__
 globals().update(arguments.guarded({name: globals()[name] for name in ops.__all__}))
 
 float16 = half = dtype("float16")
-float32 = float = dtype("float32")  # noqa: A001  (PyTorch's names)
+float32 = float = dtype("float32")  # as `tg.float`, `tg.int` and `tg.bool` are named in PyTorch
 float64 = double = dtype("float64")
 complex64 = cfloat = dtype("complex64")
 complex128 = cdouble = dtype("complex128")
 uint8, uint16, uint32, uint64 = dtype("uint8"), dtype("uint16"), dtype("uint32"), dtype("uint64")
 int8 = dtype("int8")
 int16 = short = dtype("int16")
-int32 = int = dtype("int32")  # noqa: A001
+int32 = int = dtype("int32")
 int64 = long = dtype("int64")
-bool = dtype("bool")  # noqa: A001
+bool = dtype("bool")
 inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 
 _SUBPACKAGES: tuple[str, ...] = ("autograd", "backend", "cuda", "nn", "optim", "serialization", "testing", "train")

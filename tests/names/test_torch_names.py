@@ -274,9 +274,19 @@ def test_the_paths_of_layers_have_pytorchs_names() -> None:
     }
     layers = {name for name in tg.nn.__all__ if isinstance(getattr(tg.nn, name), type)}
     assert layers - set(paths) == {"MDLSTM", "Parameter", "RNNLayer", "UninitializedParameter"}
-    for name, path in {"Flatten": "flatten", "LazyLinear": "linear", "ParameterDict": "container", "GLU": "activation",
-                       "PairwiseDistance": "distance", "EmbeddingBag": "sparse", "RMSNorm": "normalization",
-                       "KLDivLoss": "loss", "Dropout1d": "dropout", "Module": "module", "RNNCellBase": "rnn"}.items():
+    for name, path in {
+        "Flatten": "flatten",
+        "LazyLinear": "linear",
+        "ParameterDict": "container",
+        "GLU": "activation",
+        "PairwiseDistance": "distance",
+        "EmbeddingBag": "sparse",
+        "RMSNorm": "normalization",
+        "KLDivLoss": "loss",
+        "Dropout1d": "dropout",
+        "Module": "module",
+        "RNNCellBase": "rnn",
+    }.items():
         assert paths[name] == path
     torch = pytest.importorskip("torch")
     assert {name: getattr(torch.nn, name).__module__ for name in paths} == {

@@ -26,6 +26,7 @@ __all__ = [
     "array_module",
     "as_dtype",
     "check_numbers",
+    "chosen_device",
     "class_name",
     "dtype",
     "get_default_device",
@@ -43,5 +44,4 @@ __all__ = [
     "tensor_type",
     "to_device",
     "to_numpy",
-    "chosen_device",
 ]

@@ -12,7 +12,7 @@ from ..typing import Array
 from .arrays import on_gpu, to_numpy
 from .gpu import cupy_access
 
-__all__ = ["Device", "array_device", "get_default_device", "set_default_device", "to_device", "chosen_device"]
+__all__ = ["Device", "array_device", "chosen_device", "get_default_device", "set_default_device", "to_device"]
 
 
 class Device:

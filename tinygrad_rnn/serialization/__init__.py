@@ -20,8 +20,8 @@ from .state_dict_file import load_file, save_file, to_arrays
 
 __all__ = [
     "FORMAT",
-    "OnnxLayer",
     "VERSION",
+    "OnnxLayer",
     "add_safe_globals",
     "atomic_file",
     "atomic_write",

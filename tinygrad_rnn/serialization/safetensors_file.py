@@ -271,10 +271,10 @@ def _check_regular(found: os.stat_result, source: str) -> None:
 
 
 def printable(text: str, longest: int = 1000) -> str:
-    """``text`` without control characters, which could command a terminal, and not too long.
+    r"""``text`` without control characters, which could command a terminal, and not too long.
 
-    >>> printable("a\\x1b[2Jb")
-    'a\\\\x1b[2Jb'
+    >>> printable("a\x1b[2Jb")
+    'a\\x1b[2Jb'
     """
     cut = text if len(text) <= longest else text[: longest - 3] + "..."
     return "".join([c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut])

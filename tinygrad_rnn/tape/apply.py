@@ -342,6 +342,7 @@ def primitive(
 
 
 def named(p: Primitive, apply: Callable[..., Any], doc: str | None) -> Callable[..., Any]:
+    """Make ``apply`` the function by which users apply ``p``: its name and docstring are those of the operation."""
     p.apply = apply
     apply.__name__ = apply.__qualname__ = p.name
     apply.__doc__ = doc

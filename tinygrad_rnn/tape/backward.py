@@ -97,6 +97,7 @@ def backward(
 
 
 def as_tuple(tensors: Tensors) -> tuple[Tensor, ...]:
+    """One tensor or several, as a tuple; anything else is refused."""
     if isinstance(tensors, Tensor):
         return (tensors,)
     if not isinstance(tensors, Iterable):
@@ -109,6 +110,7 @@ def as_tuple(tensors: Tensors) -> tuple[Tensor, ...]:
 
 
 def node_of(t: Tensor, position: int) -> Leaf | Node:
+    """The node of an input that a gradient is asked for; one without is refused."""
     if t._node is None:
         raise refusals.input_not_recorded(position, t.shape)
     return t._node

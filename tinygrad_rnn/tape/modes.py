@@ -71,7 +71,7 @@ class Watcher:
         """The vjp of ``node`` for its argument ``position`` gave ``contribution`` to ``parent``."""
 
     def sweep_ends(self, error: BaseException | None) -> None:
-        """The sweep that began last is over, or failed with ``error``.  (A vjp may itself sweep: they nest.)"""
+        """The sweep that began last is over, or failed with ``error``.  Sweeps nest: a vjp may itself sweep."""
 
 
 class Here:

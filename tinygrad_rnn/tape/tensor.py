@@ -39,7 +39,7 @@ class Tensor(Operators):
     tensor([2., 4.])
     """
 
-    __slots__ = ("__weakref__", "_versions", "_data", "_grad", "_node", "_retain", "_view")
+    __slots__ = ("__weakref__", "_data", "_grad", "_node", "_retain", "_versions", "_view")
 
     _data: Array
     _node: Leaf | Node | None

@@ -127,9 +127,7 @@ def how(mode: str, *sizes: int, **options: Any) -> str:
 
 
 def test_the_choice_is_explained(emulated: Emulator) -> None:
-    assert how("lstm", 30) == (
-        "persistent: 2 groups of 1 blocks x 256 threads; 1 samples per group, size padded to 32"
-    )
+    assert how("lstm", 30) == ("persistent: 2 groups of 1 blocks x 256 threads; 1 samples per group, size padded to 32")
     assert "8 blocks x 256 threads, which signal by messages" in how("gru", 200)
     assert how("rnn", 30, dtype="float64").startswith("stepwise: persistent kernels compute in")
     assert how("rnn", 513).startswith("stepwise: persistent kernels hold w_hh on the chip")

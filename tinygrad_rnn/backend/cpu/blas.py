@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Blas", "address_of", "blas", "blas_threads", "multiplies_unpacked", "set_blas_threads", "faster_kernel"]
+__all__ = ["Blas", "address_of", "blas", "blas_threads", "faster_kernel", "multiplies_unpacked", "set_blas_threads"]
 
 _PREFIXES = ("scipy_openblas_", "openblas_")
 _SUFFIXES = ("64_", "_64", "")

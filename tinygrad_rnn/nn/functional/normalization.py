@@ -133,8 +133,9 @@ def layer_norm(
 def rms_norm(
     input: Tensor, normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
 ) -> Tensor:
-    """x / sqrt(mean(x**2) + eps) * w, mean over the last axes; eps is the machine epsilon of the dtype (for
-    float16 of float32, in which it is computed) if None.
+    """x / sqrt(mean(x**2) + eps) * w, mean over the last axes.
+
+    Without ``eps`` it is the machine epsilon of the dtype; for float16 of float32, in which it is computed.
 
     Source: B. Zhang and R. Sennrich, "Root mean square layer normalization" (2019), equation 4.
     """

@@ -11,7 +11,7 @@ __all__ = ["reduced", "reduction_name", "same_size_warning"]
 
 
 def reduction_name(reduction: str, size_average: bool | None = None, reduce: bool | None = None) -> str:
-    """ "none", "mean" or "sum", from the current argument or from the two that it replaced.
+    """Gives "none", "mean" or "sum", from the current argument or from the two that it replaced.
 
     Raises:
         ArgumentError: another name.

@@ -35,8 +35,10 @@ __all__ = ["Stack"]
 
 
 class Stack(Module):
-    """Base class: recurrent layers on top of each other.  A subclass gives ``_kind_name``, ``_state_names``,
-    ``_state_sizes``, ``_check_input`` and ``_direction``, and the attributes below.
+    """Base class: recurrent layers on top of each other.
+
+    A subclass gives ``_kind_name``, ``_state_names``, ``_state_sizes``, ``_check_input`` and ``_direction``, and the
+    attributes below.
 
     Attributes:
         input_size, num_layers, batch_first, dropout, bidirectional: as in PyTorch; may be reassigned.

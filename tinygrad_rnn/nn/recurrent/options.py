@@ -112,8 +112,10 @@ def locked_mask(like: Value, rows: int, p: float) -> Value:
 
 
 def with_zoneout(step: Step, probabilities: tuple[float, ...], training: bool) -> Step:
-    """``step``, but each entry of state k keeps its old value with ``probabilities[k]`` (expected value if not
-    training).  What ``step`` gives besides the states is passed on."""
+    """``step``, but each entry of state k keeps its old value with ``probabilities[k]``.
+
+    If not training, it is the expected value.  What ``step`` gives besides the states is passed on.
+    """
 
     def mixed(old: Value, new: Value, p: float) -> Value:
         if p == 0:

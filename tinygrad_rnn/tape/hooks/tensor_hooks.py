@@ -228,6 +228,12 @@ def _name(hook: Any) -> str:
 
 
 def checked(hook: Any, new: Any, old: Tensor | None) -> Tensor:
+    """The gradient that a hook returned, if it fits the one that it replaces.
+
+    Raises:
+        ArgumentTypeError: it is no tensor.
+        ShapeRuntimeError, DtypeError: it has another shape or type.
+    """
     if not isinstance(new, Tensor):
         raise ArgumentTypeError(
             f"expected Variable, but hook returned '{type(new).__name__}': hook '{_name(hook)}' must return a Tensor "

@@ -166,8 +166,10 @@ def derive(t: Tensor) -> Node | None:
 
 
 def unlock(t: Tensor) -> bool:
-    """Whether the memory may be written to, though NumPy said no: parts of broadcast arrays and diagonals are read-only
-    by custom.  What the user locked is at the head of the family, and stays so.
+    """Whether the memory may be written to, though NumPy said no.
+
+    Parts of broadcast arrays and diagonals are read-only by custom.  What the user locked is at the head of the family,
+    and stays so.
     """
     head = ancestry(t)[-1]
     if head is t or not head._data.flags.writeable:

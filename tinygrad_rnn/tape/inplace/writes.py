@@ -14,6 +14,7 @@ node.  Nothing is copied for this: a node of ``write`` knows how the region is t
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -220,7 +221,7 @@ def commit(t: Tensor, node: AnyNode | None, op: str, place: Array | None = None)
             node = Node(FORGET, (t._node,), (t._node,), {}, None, (), t._data.shape, t._data.dtype)
             _show(node, t)
     _assign(t, node)
-    for child, parent in zip(line, line[1:], strict=False):
+    for child, parent in itertools.pairwise(line):
         _, p, params, _ = child._view
         parents = (parent._node, child._node)
         x = parent._data

@@ -128,7 +128,7 @@ class Layer:
         xp = array_module(x)
         cell, rows, saved = residual
         x, w_ih, w = [dense(xp, a) for a in (x, weights.w_ih, weights.w_hh)]
-        batch, size = shape = states[0].shape
+        shape, size = states[0].shape, states[0].shape[1]
         inputs, total, across, dtype = x.shape[-1], rows.total, cell.rows * size, x.dtype
         dy, *finals = [None if g is None else dense(xp, g) for g in (cotangents.series[0], *cotangents.states)]
 

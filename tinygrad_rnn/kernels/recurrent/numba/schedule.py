@@ -11,6 +11,7 @@ A thread takes some sequences of the batch through the whole time.  Threads shar
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -138,7 +139,7 @@ class Visits:
         else:
             lengths = (self.table[:, COUNT] > np.arange(self.batch)[:, None]).sum(axis=1)
             cuts = [0, *np.searchsorted(lengths.cumsum(), [self.rows * k / parts for k in range(1, parts)]), self.batch]
-        return [(int(low), int(high)) for low, high in zip(cuts, cuts[1:], strict=False) if low < high]
+        return [(int(low), int(high)) for low, high in itertools.pairwise(cuts) if low < high]
 
 
 @functools.lru_cache(maxsize=16)

@@ -7,6 +7,7 @@ small pieces stay with the caller.  BLAS meanwhile uses one thread, that of its 
 
 from __future__ import annotations
 
+import itertools
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -42,7 +43,7 @@ def evenly(count: int, parts: int) -> list[tuple[int, int]]:
     [(0, 2), (2, 5)]
     """
     cuts = [count * k // parts for k in range(parts + 1)]
-    return [(low, high) for low, high in zip(cuts, cuts[1:], strict=False) if low < high]
+    return [(low, high) for low, high in itertools.pairwise(cuts) if low < high]
 
 
 def share(function: Callable[..., object], ranges: Sequence[tuple[int, ...]], *arguments: Any) -> None:

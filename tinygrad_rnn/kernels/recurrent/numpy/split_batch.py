@@ -34,8 +34,9 @@ TWO = [(0, 1), (1, 2)]
 
 
 class Halves:
-    """``kernel``, which has :class:`~tinygrad_rnn.kernels.recurrent.interface.Restoring`'s functions or two of them, in
-    halves where that pays.
+    """A kernel that runs ``kernel``, in halves where that pays.
+
+    It has the functions of :class:`~tinygrad_rnn.kernels.recurrent.interface.Restoring`, or all but ``restore``.
     """
 
     def __init__(self, kernel: Any) -> None:
