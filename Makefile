@@ -42,6 +42,7 @@ doctest: .venv/.installed-test
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 dev: .venv/.installed-test .venv/.installed-dev
