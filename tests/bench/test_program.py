@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from tinygrad_rnn.backend.cpu import environment
-from tinygrad_rnn.bench import accelerator, program
-from tinygrad_rnn.bench.cases import CUDA_WORKS, WORKS
+from tinygrad_rnn.bench import gpu, program
+from tinygrad_rnn.bench.cases import BENCHMARKS, CUDA_BENCHMARKS
 from tinygrad_rnn.bench.machine import cores, machine
 from tinygrad_rnn.train.cli import main
 
@@ -39,7 +39,7 @@ def test_without_a_gpu_the_reason_is_told(capsys: pytest.CaptureFixture[str], mo
     assert err == "tinygrad-rnn: error: --device cuda: CuPy is installed, but no GPU answers\n"
 
 
-@pytest.mark.parametrize(("device", "works"), [("cpu", WORKS), ("cuda", CUDA_WORKS)])
+@pytest.mark.parametrize(("device", "works"), [("cpu", BENCHMARKS), ("cuda", CUDA_BENCHMARKS)])
 def test_the_works_can_be_listed(device: str, works: dict[str, object], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--list", "--device", device]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -125,7 +125,7 @@ def test_the_facts_say_what_times_depend_on() -> None:
 
 
 def test_works_of_the_gpu_run_on_any_array_module(double: object, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accelerator, "_torch", lambda: None)
-    for jobs in (accelerator.cuda_layer_jobs("GRU", 3, 2, 4), accelerator.cell_jobs(3, 2, 4)):
+    monkeypatch.setattr(gpu, "_torch", lambda: None)
+    for jobs in (gpu.cuda_layer_jobs("GRU", 3, 2, 4), gpu.cell_jobs(3, 2, 4)):
         assert list(jobs) == ["tinygrad_rnn"]
-    accelerator.waiting()()
+    gpu.waiting()()

@@ -72,7 +72,7 @@ def pinned(x: Any) -> Any:
 
 def is_pinned(x: Array) -> bool:
     """Whether a host array uses page-locked memory from :func:`pinned`."""
-    while isinstance(x, np.ndarray):
+    while isinstance(x, np.ndarray):  # a view: its base owns the memory
         x = x.base
     owner = x.obj if isinstance(x, memoryview) else x
     return type(owner).__name__ == "PinnedMemoryPointer"
@@ -96,6 +96,7 @@ def raw_array(x: object, op: str) -> Array:
     elif isinstance(x, np.ndarray):
         if not has_own_operators(x):
             return x
+        # We would compute with the plain entries, and silently lose the mask.
         raise ArgumentTypeError(
             f"{op}(): argument must be Tensor, not {type(x).__name__}: that is more than an array, and its operators "
             "mean something else. Give np.asarray(x), or of a masked array x.filled(value)"

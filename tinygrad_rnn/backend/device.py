@@ -126,7 +126,7 @@ def to_device(x: Array, device: Device | str) -> Array:
     target = Device(device)
     if target.type == "cpu":
         return to_numpy(x) if not isinstance(x, np.ndarray) else x
-    if on_gpu(x) and target.index in (None, x.device.id):
+    if on_gpu(x) and target.index in (None, x.device.id):  # "cuda" without a number means any GPU
         return x
     cupy: Any = cupy_access.require()
     if target.index is None:

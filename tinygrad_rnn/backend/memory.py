@@ -70,12 +70,12 @@ def aligned_empty(shape: tuple[int, ...], like: Array) -> Array:
     not packed (see ``kernels/recurrent/numpy/packed_weights.py``) ran at 125 GFLOP/s unaligned and at 180 aligned.
     """
     dtype = like.dtype
-    if type(like) is not ndarray or dtype.hasobject:
+    if type(like) is not ndarray or dtype.hasobject:  # uninitialised memory is no place for pointers to objects
         return array_module(like).empty(shape, dtype)
     size = prod(shape) * dtype.itemsize
     if size <= UNALIGNED:
         return empty(shape, dtype)
-    if size < SMALLEST:
+    if size < SMALLEST:  # align, but leave the reuse to the C library
         memory = empty(size + CACHE_LINE, uint8)
         return ndarray(shape, dtype, memory, -addressof(from_buffer(memory)) % CACHE_LINE)
     step = 1 << (size.bit_length() - 4)  # 8 sizes between a power of two and the next

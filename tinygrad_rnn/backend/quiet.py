@@ -23,7 +23,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def _setting() -> tuple[contextvars.ContextVar[Any], Any]:
     """NumPy's context variable, and its value when everything is ignored."""
-    context = contextvars.Context()
+    context = contextvars.Context()  # an empty one: what np.seterr sets in it is NumPy's variable alone
     context.run(np.seterr, all="ignore")
     ((variable, quiet),) = context.items()
     return variable, quiet

@@ -11,16 +11,16 @@ import numpy as np
 
 import tinygrad_rnn as tg
 
-from . import accelerator
+from . import gpu
 from .cells import cell_jobs
-from .chain import chain_memory, chain_result, import_result, tiny_jobs
 from .layers import GRID, layer_goals, layer_jobs, products_alone, two_of_ours
 from .loops import loop_jobs
 from .measure import NUMPY_KERNELS, OURS, Goals, Job, Result, measure
 from .memory import can_measure, peak_bytes
-from .steps import optimiser_jobs, update_jobs
+from .overhead import chain_memory, chain_result, import_result, tiny_jobs
+from .training_steps import optimiser_jobs, update_jobs
 
-__all__ = ["CUDA_WORKS", "PEERS", "WORKS", "Session", "present"]
+__all__ = ["BENCHMARKS", "CUDA_BENCHMARKS", "PEERS", "Session", "present"]
 
 PEERS = ("torch", "autograd", "mygrad", "jax")
 KINDS = ("RNN", "GRU", "LSTM")
@@ -59,7 +59,7 @@ class Session:
         return measure(work, jobs, seconds=seconds, tell=self.tell, synchronize=self.synchronize, **more)
 
 
-Work = Callable[[Session], Iterator[Result]]
+Benchmark = Callable[[Session], Iterator[Result]]
 
 
 def loops(session: Session) -> Iterator[Result]:
@@ -182,9 +182,9 @@ def chain(session: Session) -> Iterator[Result]:
     yield chain_memory(10**4)
 
 
-WORKS: dict[str, Work] = {
-    work.__name__: work
-    for work in (loops, cells, layers, memory, segments, update, optimisers, overhead, imports, chain)
+BENCHMARKS: dict[str, Benchmark] = {
+    benchmark.__name__: benchmark
+    for benchmark in (loops, cells, layers, memory, segments, update, optimisers, overhead, imports, chain)
 }
 
 
@@ -192,9 +192,9 @@ def cuda_layers(session: Session) -> Iterator[Result]:
     """Layers on the GPU, against cuDNN's in full float32; and a loop of LSTM cells."""
     for kind in KINDS:
         for T, N, H in GRID[:3] if session.quick else GRID:
-            yield session.measure(f"{kind} T={T} N={N} H={H} on the GPU", accelerator.cuda_layer_jobs(kind, T, N, H))
+            yield session.measure(f"{kind} T={T} N={N} H={H} on the GPU", gpu.cuda_layer_jobs(kind, T, N, H))
     T, N, H = 64, 32, 256
-    yield session.measure(f"LSTMCell loop T={T} N={N} H={H} on the GPU", accelerator.cell_jobs(T, N, H))
+    yield session.measure(f"LSTMCell loop T={T} N={N} H={H} on the GPU", gpu.cell_jobs(T, N, H))
 
 
-CUDA_WORKS: dict[str, Work] = {"layers": cuda_layers}
+CUDA_BENCHMARKS: dict[str, Benchmark] = {"layers": cuda_layers}

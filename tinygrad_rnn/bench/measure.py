@@ -116,14 +116,14 @@ def measure(
     values: dict[str, list[float]] = {name: [] for name in jobs}
     end = time.perf_counter() + seconds
     for number in range(rounds):
-        if number >= 5 and time.perf_counter() > end:
+        if number >= 5 and time.perf_counter() > end:  # quartiles need a few rounds, however long they take
             break
         tell(f"{work}: round {number + 1} of {rounds}")
         order = list(jobs) if number % 2 == 0 else list(jobs)[::-1]
         for name in order:
             gc.collect()
-            time.sleep(PAUSE)
-            _time(jobs[name], 1, wait)
+            time.sleep(PAUSE)  # the threads of the previous competitor fall asleep
+            _time(jobs[name], 1, wait)  # fills the caches again
             values[name].append(_time(jobs[name], batch[name], wait))
     return Result(work, unit, scale, values, goals or {}, first=first)
 

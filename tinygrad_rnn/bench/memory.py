@@ -54,7 +54,7 @@ def peak_bytes(name: str, kind: str, T: int, N: int, H: int, segments: str = "No
 def _peak_here(lib: Any, kind: str, T: int, N: int, H: int, options: dict[str, Any]) -> int:
     layer = getattr(lib.nn, kind)(H, H, **options)
     values = np.random.default_rng(0).standard_normal((T, N, H), dtype=np.float32)
-    _update(layer, lib.tensor(values[:8]))
+    _update(layer, lib.tensor(values[:8]))  # loads and compiles what runs once per process
     x = lib.tensor(values)
     del values
     gc.collect()

@@ -24,8 +24,8 @@ from typing import Any, NoReturn
 from ..backend.cpu.environment import THREADS, described, fast
 from ..errors import UsageError
 from ..terminal import Outlet, patient_streams, settle, told
-from .accelerator import unavailable, waiting
-from .cases import CUDA_WORKS, PEERS, WORKS, Session, present
+from .cases import BENCHMARKS, CUDA_BENCHMARKS, PEERS, Session, present
+from .gpu import unavailable, waiting
 from .machine import cores, machine, processor
 from .measure import Result, describe, summary, write_json
 
@@ -37,7 +37,7 @@ STOPPING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the program, for its own parser and for the command line's."""
-    parser.add_argument("--only", help=f"which works, of {','.join(WORKS)} (default: all)", metavar="WORK,...")
+    parser.add_argument("--only", help=f"which works, of {','.join(BENCHMARKS)} (default: all)", metavar="WORK,...")
     parser.add_argument("--threads", type=int, default=cores(), help="threads of everybody (default: all)", metavar="N")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="where to compute (default cpu)")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, less time")
@@ -54,15 +54,15 @@ def run(only: str | None, threads: int, device: str, quick: bool, json: Path | N
     Raises:
         UsageError: an unknown work, no threads, a file that cannot be written, or no GPU.
     """
-    works = WORKS if device == "cpu" else CUDA_WORKS
+    benchmarks = BENCHMARKS if device == "cpu" else CUDA_BENCHMARKS
     if list:
-        for name, work in works.items():
-            print(f"{name:<12}{(work.__doc__ or '').splitlines()[0]}")
+        for name, benchmark in benchmarks.items():
+            print(f"{name:<12}{(benchmark.__doc__ or '').splitlines()[0]}")
         return 0
-    names = [*works] if only is None else only.split(",")
-    unknown = [name for name in names if name not in works]
+    names = [*benchmarks] if only is None else only.split(",")
+    unknown = [name for name in names if name not in benchmarks]
     if unknown:
-        raise UsageError(f"--only: there is no work {unknown[0]!r}; choose from {', '.join(works)}")
+        raise UsageError(f"--only: there is no work {unknown[0]!r}; choose from {', '.join(benchmarks)}")
     if not 1 <= threads <= cores():
         raise UsageError(f"--threads must be from 1 to {cores()}, the cores of this process, got {threads}")
     if json is not None and not json.absolute().parent.is_dir():
@@ -145,13 +145,13 @@ def _child(only: str, threads: int, device: str, quick: bool, json: Path | None)
             signal.signal(number, progress.interrupt)
     print(_introduction(facts), flush=True)
     session = Session(quick, progress, waiting() if device == "cuda" else None)
-    works = WORKS if device == "cpu" else CUDA_WORKS
+    benchmarks = BENCHMARKS if device == "cpu" else CUDA_BENCHMARKS
     results: list[Result] = []
     status = 0
     try:
         for name in only.split(","):
-            print(f"\n{name}: {(works[name].__doc__ or '').splitlines()[0]}", flush=True)
-            for result in works[name](session):
+            print(f"\n{name}: {(benchmarks[name].__doc__ or '').splitlines()[0]}", flush=True)
+            for result in benchmarks[name](session):
                 results.append(result)
                 progress("")
                 print(describe(result), flush=True)

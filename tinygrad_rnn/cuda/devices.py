@@ -88,6 +88,7 @@ def set_device(device: Device | str | int) -> None:
     cupy = cupy_access.require()
     if isinstance(device, int) and device < 0:
         return
+    # "cuda" without a number is the current GPU: to make it current is most likely a mistake, as in PyTorch.
     if not isinstance(device, int) and Device(device).type == "cuda" and Device(device).index is None:
         raise ArgumentError(f"Expected a torch.device with a specified index or an integer, but got:{device}")
     cupy.cuda.Device(number_of(device)).use()

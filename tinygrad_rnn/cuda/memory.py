@@ -32,7 +32,7 @@ class _Peaks:
         """Install the counting allocator."""
         cupy = cupy_access.require()
         with self._lock:
-            inner = cupy.cuda.get_allocator()
+            inner = cupy.cuda.get_allocator()  # another library may have replaced ours since the last call
             if self._allocator is not None and inner == self._allocator:
                 return
             pool, runtime, most = cupy.get_default_memory_pool(), cupy.cuda.runtime, self.most

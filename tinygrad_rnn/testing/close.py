@@ -230,7 +230,7 @@ def _scalars(actual: Any, expected: Any, rtol: float, atol: float) -> str:
 
 def _statistics(a: Any, b: Any, matches: Any, rtol: float, atol: float) -> str:
     """The number of entries that differ, and the places of the largest differences."""
-    if a.dtype.kind in "biu":
+    if a.dtype.kind in "biu":  # differences of bools are undefined, those of unsigned integers wrap around
         a, b = a.astype(np.int64), b.astype(np.int64)
     wrong, total = int((~matches).sum()), matches.size
     with np.errstate(all="ignore"):

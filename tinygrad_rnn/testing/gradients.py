@@ -165,7 +165,7 @@ def _checked(
     for level in range(1, order + 1):
         if level > 1:
             if not any(y.requires_grad for y in problem.outputs()):
-                break
+                break  # no output depends on the inputs: there is no gradient to differentiate
             problem = gradient_problem(problem, rng)
         chosen = choose(problem, method, EPS, rng)
         by_order.append(0.0)
@@ -352,6 +352,7 @@ def _equal(a: Any, b: Any) -> bool:
 def _cotangent(values: Any, y: Tensor, before: list[tuple[str, Any, Any]]) -> Any:
     """A cotangent on y's device.  Its memory layout varies from example to example."""
     values = np.asarray(values, y.dtype)
+    # Strided for half of the examples, chosen by the inputs so that a failure can be reproduced.
     if values.ndim and sum(zlib.crc32(to_host(kept).tobytes()) for _, _, kept in before) % 2:
         wider = np.zeros((*values.shape[:-1], 2 * values.shape[-1]), values.dtype)
         wider[..., ::2] = values

@@ -238,7 +238,7 @@ def assert_unmutated(func: Function, inputs: Sequence[Any], *, seed: int = 0) ->
         if g is None or id(t) in seen:
             continue
         seen.add(id(t))
-        for name, array in arrays:
+        for name, array in arrays:  # the inputs, the cotangents, and the gradients before this one
             if _overlap(g._data, array):
                 raise CheckFailed(f"the gradient of {run.name(k)} shares memory with {name}")
         arrays.append((f"the gradient of {run.name(k)}", g._data))

@@ -37,7 +37,7 @@ def _failures(error: BaseException | None) -> Iterator[GradcheckError]:
     waiting = [error]
     while waiting:
         found = waiting.pop()
-        if found is None or id(found) in seen:
+        if found is None or id(found) in seen:  # chains of causes may be circular
             continue
         seen.add(id(found))
         if isinstance(found, GradcheckError):

@@ -16,7 +16,7 @@ __all__ = ["untraced"]
 @contextmanager
 def untraced() -> Iterator[None]:
     """Run the body without hypothesis' tracer."""
-    if hasattr(sys, "monitoring"):
+    if hasattr(sys, "monitoring"):  # Python 3.12 and later, where hypothesis registers a tool named "scrutineer"
         monitoring = sys.monitoring
         tool = next((k for k in range(6) if monitoring.get_tool(k) == "scrutineer"), None)
         events = 0 if tool is None else monitoring.get_events(tool)

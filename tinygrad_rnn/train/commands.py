@@ -20,6 +20,7 @@ from ..backend import to_device
 from ..errors import CheckpointError, UsageError
 from ..serialization import load
 from ..terminal import has_output, patient_streams, printable, say, told
+from .checkpoint_checks import saved_config
 from .config import Config
 from .interrupt import Interrupted
 from .loop import sample_of, train_until_done
@@ -27,7 +28,6 @@ from .plot import draw_curve
 from .restart import what_was_set
 from .run_folder import RunFolder
 from .sampling import continue_text, default_prompt
-from .saved import saved_config
 from .text import Corpus, read_text
 from .trainer import Trainer, differs, restored_model
 
@@ -141,7 +141,7 @@ def _run(trainer: Trainer, folder: RunFolder, quiet: bool) -> None:
     seconds = time.perf_counter() - began
 
     last_update, bits = trainer.validation[-1] if trainer.validation else (None, 0.0)
-    if last_update != trainer.update:
+    if last_update != trainer.update:  # the last scheduled evaluation was before the last update
         bits = trainer.evaluate()
     folder.write_json(folder.result, {"updates": trainer.update, "validation_bits_per_character": bits})
     no_picture = draw_curve(folder, trainer.config.clip)

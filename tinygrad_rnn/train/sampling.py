@@ -77,4 +77,5 @@ def _draw(logits: npt.NDArray[np.float32], temperature: float, generator: Genera
         weights = np.exp((logits.astype(np.float64) - logits.max()) / temperature)
     cumulative = np.cumsum(weights)
     u = generator.fractions53(1)[0] * cumulative[-1]
+    # u may round up to the total, one place beyond the last character.
     return min(int(np.searchsorted(cumulative, u, side="right")), len(logits) - 1)

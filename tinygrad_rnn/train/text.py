@@ -162,7 +162,7 @@ def read_text(path: str | None, encoding: str | None = None) -> str:
             if content.startswith(start):
                 raise UsageError(f"the text {path} is {kind}, not a text: {remedy} makes one of it")
         encoding = next((name for mark, name in MARKS.items() if content.startswith(mark)), None)
-        if encoding is None and b"\0" in content[:1000]:
+        if encoding is None and b"\0" in content[:1000]:  # valid UTF-8, but no text has them
             raise UsageError(f"the text {path} has zero bytes, as UTF-16 has. {WHICH}, such as utf-16-le")
     text = _decoded(content, "utf-8" if encoding is None else encoding, path)
     text = text.removeprefix("\ufeff")  # the byte order mark, which is not part of the text

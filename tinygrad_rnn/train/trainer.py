@@ -28,9 +28,9 @@ from ..bench.machine import version
 from ..errors import UsageError
 from ..kernels.recurrent import dispatch
 from ..tape.tensor import Tensor
+from .checkpoint_checks import PROGRAM, damaged, saved_config
 from .config import Config
 from .model import CharModel, State, bits_per_character, detached
-from .saved import PROGRAM, damaged, saved_config
 from .text import Alphabet, Corpus, laid_out
 
 __all__ = ["Trainer", "computed_with", "differs", "restored_model"]
@@ -67,7 +67,7 @@ class Trainer:
             The loss in nats per character, and the norm of the gradient before clipping: tensors without a history,
             left on the device, so that a GPU is not synchronised.
         """
-        if self.chunk == self.chunks:
+        if self.chunk == self.chunks:  # the streams are read: start again, from a state of zeros
             self.chunk, self.state = 0, None
         begin = self.chunk * self.config.bptt
         end = begin + self.config.bptt

@@ -54,6 +54,7 @@ def dense(xp: Any, a: Array) -> Array:
     if xp is np or a.flags.c_contiguous:
         return xp.ascontiguousarray(a)
     shape, strides, width = a.shape, a.strides, a.shape[-1] * a.itemsize if a.ndim else 0
+    # A two-dimensional copy needs contiguous rows whose leading axes act as one axis of constant step.
     steps = [strides[k] == strides[k + 1] * shape[k + 1] for k in range(a.ndim - 2)]
     if not 0 < a.nbytes <= LARGEST or strides[-1] != a.itemsize or not all(steps) or strides[-2] < width:
         return xp.ascontiguousarray(a)

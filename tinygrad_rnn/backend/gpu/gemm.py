@@ -67,6 +67,7 @@ def _across(a: Any) -> bool | None:
 
 def product(a: Array, b: Array, onto: Array | None = None) -> Array:
     """``a @ b`` of two matrices on a GPU, as a new array; or added to ``onto``, which is returned."""
+    # cuBLAS takes float32 and float64 of one dtype, not empty, without gaps, on the current GPU; CuPy takes the rest.
     simple = a.dtype.char in _FACTORS and a.dtype == b.dtype and a.shape[1] == b.shape[0] and a.size and b.size
     if simple and (onto is None or (onto.flags.c_contiguous and onto.dtype == a.dtype)):
         a_across, b_across = _across(a), _across(b)

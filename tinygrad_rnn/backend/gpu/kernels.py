@@ -84,7 +84,7 @@ class Kernel:
         self._compiled = function.kernel  # CuPy compiles here
         self._launch = launch
         self._multiprocessors = multiprocessors
-        if launch.shared > LARGE_SHARED_MEMORY:
+        if launch.shared > LARGE_SHARED_MEMORY:  # CUDA refuses more unless the kernel asks for it
             function.max_dynamic_shared_size_bytes = launch.shared
         if launch.cluster > PORTABLE_CLUSTER:
             _cupy().cuda.driver.funcSetAttribute(self._compiled.ptr, NON_PORTABLE_CLUSTER_SIZE_ALLOWED, 1)

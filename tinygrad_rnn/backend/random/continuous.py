@@ -148,7 +148,7 @@ def normal(
     if not std >= 0:
         raise RandomError(f"normal expects std >= 0.0, but found std {std}")
     count = math.prod(shape)
-    if count < 16 or not blocks:
+    if count < 16 or not blocks:  # as PyTorch's scalar loop
         return _narrow(_paired_normals(count, mean, std, source), dtype).reshape(shape)
     working = np.float64 if dtype == np.float64 else np.float32
     double, tail = working is np.float64, count % 16

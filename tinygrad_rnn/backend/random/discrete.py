@@ -169,7 +169,7 @@ def _coins(count: int, p: float, source: Generator) -> npt.NDArray[np.bool_]:
     top, rest = divmod(math.ceil(math.ldexp(p, 53)), 2**32)
     high = high & np.uint32(2**21 - 1)
     heads: npt.NDArray[np.bool_] = high < top
-    if rest:
+    if rest:  # upper words that equal p's are decided by the lower ones
         (ties,) = np.nonzero(high == top)
         heads[ties] = low[ties] < rest
     return heads
@@ -235,7 +235,7 @@ def multinomial(
     if replacement and num_samples > 1:
         return _with_replacement(weights, num_samples, source)
     race = weights / in_memory_order(lambda shape: exponential(shape, 1.0, weights.dtype, source), weights)
-    if num_samples == 1:
+    if num_samples == 1:  # as in PyTorch
         return race.argmax(axis=-1, keepdims=True)
     return np.ascontiguousarray(np.argsort(-race, axis=-1, kind="stable")[..., :num_samples])
 

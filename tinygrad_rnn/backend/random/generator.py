@@ -177,7 +177,7 @@ class Generator:
             )
         new = np.frombuffer(raw.tobytes(), STATE_LAYOUT)[0]
         left, position = int(new["left"]), int(new["next"])
-        fresh = (left, position) == (1, 0)
+        fresh = (left, position) == (1, 0)  # seeded, and no word drawn yet
         if int(new["seeded"]) != 1 or not (fresh or (0 < position <= WORDS and left == WORDS + 1 - position)):
             raise RandomError("Invalid mt19937 state: these bytes are not the state of a generator")
         key = new["words"].astype(np.uint32)

@@ -132,6 +132,7 @@ def programs(
             continue
         with np.errstate(all="ignore"):
             y = np.asarray(REGISTRY[step.name].apply(*[values[k] for k in step.args], **step.params))
+        # Large, infinite or nan values would drown the errors that are looked for.
         if 0 < y.size <= ENTRIES and np.isfinite(y).all() and np.abs(y).max() <= LARGEST:
             steps.append(step)
             values.append(y)
