@@ -102,6 +102,16 @@ def test_targets_of_make_that_are_named_are_there(page: pathlib.Path) -> None:
     assert {name for command in commands for name in TARGET.findall(command)} <= set(targets)
 
 
+def test_commits_are_checked_by_the_commands_of_make_lint() -> None:
+    hooks = (ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8")
+    entries = {
+        re.sub(r" --force-exclude$", "", entry) for entry in re.findall(r"entry: \.venv/bin/(.+)$", hooks, re.MULTILINE)
+    }
+    recipe = (ROOT / "Makefile").read_text(encoding="utf-8").split("\nlint:", 1)[1].split("\n\n", 1)[0]
+    commands = {command.removesuffix(" .") for command in re.findall(r"^\t\$\(BIN\)/(.+)$", recipe, re.MULTILINE)}
+    assert entries == commands and len(commands) == 3
+
+
 def test_the_changelog_begins_with_what_is_unreleased_and_then_this_version() -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     versions = [heading for heading in headings if heading != "Unreleased"]
