@@ -16,7 +16,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.ops.methods import METHODS
-from tinygrad_rnn.tape.apply import unary
+from tinygrad_rnn.tape.apply import primitive
 from tinygrad_rnn.tape.primitive import REGISTRY
 
 
@@ -97,7 +97,7 @@ def test_the_users_way_to_treat_floating_point_errors_is_left_alone() -> None:
 
 
 def test_an_operation_inside_a_forward_is_quiet_too() -> None:
-    twice = unary("applies_operations_itself", lambda a: (tg.from_numpy(a) * 2)._data * 1e300, lambda g, y, a: g)
+    twice = primitive("applies_operations_itself", lambda a: (tg.from_numpy(a) * 2)._data * 1e300, lambda g, y, a: g)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -108,7 +108,7 @@ def test_an_operation_inside_a_forward_is_quiet_too() -> None:
 
 def test_two_primitives_of_one_name_are_refused() -> None:
     with pytest.raises(ValueError, match="there is a primitive 'tanh' already"):
-        unary("tanh", np.tanh, lambda g, y, a: g)
+        primitive("tanh", np.tanh, lambda g, y, a: g)
 
 
 NAMES = """abs all any allclose amax amin argmax argmin argsort baddbmm bernoulli bmm chunk clamp clip clone

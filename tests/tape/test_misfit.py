@@ -9,7 +9,8 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.errors import DeviceError, DtypeError, ShapeRuntimeError
-from tinygrad_rnn.tape.apply import binary, primitive, unary
+from tinygrad_rnn.ops.dtypes import promote
+from tinygrad_rnn.tape.apply import primitive
 from tinygrad_rnn.tape.modes import quietly
 from tinygrad_rnn.tape.primitive import REGISTRY
 
@@ -68,9 +69,9 @@ def failing(error: Exception) -> Any:
 @pytest.mark.parametrize("error", [ValueError("another"), AttributeError("broadcast"), ZeroDivisionError("broadcast")])
 def test_an_error_that_says_something_else_stays_as_it_is(error: Exception) -> None:
     x, y = tg.ones(2), tg.ones(3)
-    two = binary("failing_two", failing(error), (None, None), ("", ""))
+    two = primitive("failing_two", failing(error), (None, None), promote=promote)
     many = primitive("failing_many", failing(error), (None, None), ("", ""))
-    one = unary("failing_one", failing(error), lambda g, y, a: g)
+    one = primitive("failing_one", failing(error), lambda g, y, a: g)
     try:
         for call in (lambda: two(x, y), lambda: many(x, y), lambda: one(x)):
             with pytest.raises(type(error)) as caught:
@@ -81,8 +82,8 @@ def test_an_error_that_says_something_else_stays_as_it_is(error: Exception) -> N
             del REGISTRY[name]
 
 
-@pytest.mark.parametrize("make", [unary, binary, primitive])
-def test_a_function_that_fails_with_an_error_of_its_own_is_not_run_again(make: Any) -> None:
+@pytest.mark.parametrize("form", ["of one", "of two", "of any"])
+def test_a_function_that_fails_with_an_error_of_its_own_is_not_run_again(form: str) -> None:
     runs: list[int] = []
 
     def forward(*arrays: Any) -> Any:
@@ -90,13 +91,13 @@ def test_a_function_that_fails_with_an_error_of_its_own_is_not_run_again(make: A
         raise RuntimeError("of its own")
 
     x = tg.ones(2)
-    if make is unary:
-        f = unary("failing", forward, lambda g, y, a: g)
+    if form == "of one":
+        f = primitive("failing", forward, lambda g, y, a: g)
     else:
-        f = make("failing", forward, (None, None), ("", ""))
+        f = primitive("failing", forward, (None, None), promote=promote if form == "of two" else None)
     try:
         with pytest.raises(RuntimeError, match="^of its own$"):
-            f(*([x] if make is unary else [x, x]))
+            f(*([x] if form == "of one" else [x, x]))
     finally:
         del REGISTRY["failing"]
     assert runs == [1]

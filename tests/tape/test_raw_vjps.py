@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn.tape.apply import primitive, unary
+from tinygrad_rnn.tape.apply import primitive
 from tinygrad_rnn.tape.primitive import REGISTRY, Primitive
 from tinygrad_rnn.typing import Value
 
@@ -26,7 +26,7 @@ def declared(form: str, factor: float = 1.0) -> object:
 @pytest.fixture
 def identity() -> Iterator[Primitive]:
     """A primitive of one argument whose vjp has a raw form."""
-    unary("identity_with_forms", lambda a: a * 1.0, declared("mathematics"))  # type: ignore[arg-type]
+    primitive("identity_with_forms", lambda a: a * 1.0, declared("mathematics"))  # type: ignore[arg-type]
     p = REGISTRY["identity_with_forms"]
     p.add_raw_form(0, declared("raw"))  # type: ignore[arg-type]
     calls.clear()

@@ -12,7 +12,7 @@ import tinygrad_rnn as tg
 from tests.support.wrong import times
 from tinygrad_rnn.autograd import GradcheckError, gradcheck, gradgradcheck
 from tinygrad_rnn.errors import ArgumentError, TinygradRnnError
-from tinygrad_rnn.tape.apply import primitive, unary
+from tinygrad_rnn.tape.apply import primitive
 from tinygrad_rnn.tape.primitive import REGISTRY, Primitive
 
 METHODS = ["central", "extrapolated", "complex", "auto"]
@@ -123,7 +123,7 @@ def test_an_output_off_the_tape_must_not_depend_on_the_inputs() -> None:
 
 
 def test_a_vjp_that_ignores_its_cotangent(scrap: Any) -> None:
-    bad = unary("ignores_g", lambda a: a * 2.0, lambda g, y, a: g * 0 + 2)
+    bad = primitive("ignores_g", lambda a: a * 2.0, lambda g, y, a: g * 0 + 2)
     x = leaf(1.0)
     with pytest.raises(GradcheckError, match="backward not multiplied by grad_output"):
         gradcheck(bad, x)
@@ -131,7 +131,7 @@ def test_a_vjp_that_ignores_its_cotangent(scrap: Any) -> None:
 
 def test_a_vjp_that_gives_another_result_each_time(scrap: Any) -> None:
     calls = iter(range(1000))
-    bad = unary("drifts", lambda a: a * 2.0, lambda g, y, a: g * (2 + 1e-9 * next(calls)))
+    bad = primitive("drifts", lambda a: a * 2.0, lambda g, y, a: g * (2 + 1e-9 * next(calls)))
     with pytest.raises(GradcheckError, match="Backward is not reentrant"):
         gradcheck(bad, leaf(1.0))
     assert gradcheck(bad, leaf(1.0), nondet_tol=1e-6)
@@ -151,13 +151,13 @@ def test_a_function_whose_outputs_are_others_on_both_sides() -> None:
 
 
 def test_a_gradient_of_the_wrong_shape(scrap: Any) -> None:
-    bad = unary("wrong_shape", lambda a: a * 2.0, lambda g, y, a: (g * 2)[None])
+    bad = primitive("wrong_shape", lambda a: a * 2.0, lambda g, y, a: (g * 2)[None])
     with pytest.raises(GradcheckError, match="incorrect size|incorrect shape|shape"):
         gradcheck(bad, leaf(1.0))
 
 
 def test_a_gradient_of_the_wrong_dtype(scrap: Any) -> None:
-    bad = unary("wrong_dtype", lambda a: a * 2.0, lambda g, y, a: (g * 2).astype(np.float32))
+    bad = primitive("wrong_dtype", lambda a: a * 2.0, lambda g, y, a: (g * 2).astype(np.float32))
     with pytest.raises(GradcheckError, match="dtype mismatch: torch.float32 for an input of torch.float64"):
         gradcheck(bad, leaf(1.0), check_grad_dtypes=True)
 
@@ -176,7 +176,7 @@ def test_a_vjp_that_writes_into_its_cotangent(scrap: Any) -> None:
         g *= 2.0
         return g
 
-    bad = unary("greedy", lambda a: a * 2.0, greedy)
+    bad = primitive("greedy", lambda a: a * 2.0, greedy)
     with pytest.raises(GradcheckError, match="backward wrote into the cotangent"):
         gradcheck(bad, leaf(1.0))
 

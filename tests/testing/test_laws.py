@@ -13,7 +13,7 @@ import tinygrad_rnn as tg
 from tests.support.wrong import times
 from tinygrad_rnn.autograd import GradcheckError
 from tinygrad_rnn.errors import ArgumentError
-from tinygrad_rnn.tape.apply import unary
+from tinygrad_rnn.tape.apply import primitive
 from tinygrad_rnn.tape.primitive import REGISTRY
 from tinygrad_rnn.testing import (
     CheckFailed,
@@ -46,7 +46,7 @@ def leaf(*values: Any) -> tg.Tensor:
 
 
 def doubling(vjp: Any, name: str = "wrong") -> Any:
-    return unary(name, lambda a: a * 2.0, vjp)
+    return primitive(name, lambda a: a * 2.0, vjp)
 
 
 @given(programs(max_steps=8))
@@ -193,7 +193,7 @@ def test_second_order_mistakes_are_seen_at_order_two_alone() -> None:
     def detached(g: Any, y: Any, a: Any) -> Any:
         return g * (1 - (y.detach() if isinstance(y, tg.Tensor) else y) ** 2)
 
-    bad = unary("half_done", np.tanh, detached, "y")
+    bad = primitive("half_done", np.tanh, detached, "y")
     assert_gradients(bad, [leaf(0.3)])
     with pytest.raises(GradcheckError):
         assert_gradients(bad, [leaf(0.3)], order=2)
@@ -211,7 +211,7 @@ def test_the_laws_hold_in_single_precision_to_its_own_rounding() -> None:
     tg.testing.assert_laws(lambda x: (x.sin(), tg.softmax(x, 0)), [x])
     tg.testing.assert_gradient_of_sum([tg.tanh, tg.exp], [x])
     tg.testing.assert_tied_is_sum_of_untied(lambda a, b: (a * b).exp(), x, 2)
-    bad = unary("nearly_linear", np.sin, lambda g, y, a: g * np.cos(a) + 1e-2 * g * abs(g), "a")
+    bad = primitive("nearly_linear", np.sin, lambda g, y, a: g * np.cos(a) + 1e-2 * g * abs(g), "a")
     with pytest.raises(CheckFailed, match="the vjp is not linear"):
         tg.testing.assert_vjp_linear(bad, [x])
 

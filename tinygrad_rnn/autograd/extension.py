@@ -1,4 +1,4 @@
-"""Primitives of one's own: the extension point by which this package's own operations are defined."""
+"""User-defined primitives: the function by which this package declares its operations, with checks of the vjps."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def primitive(
         positional, any_number = _positional(forward)
         if positional > len(vjps) or any_number:  # arguments without gradients: one None stands for all of them
             checked, reads = (*checked, None), (*reads, "")
-        apply = engine.primitive(called, forward, checked, reads, doc=forward.__doc__)
+        apply = engine.primitive(called, forward, checked, reads, binds=False, doc=forward.__doc__)
         _own.add(called)
 
         @functools.wraps(forward)

@@ -78,6 +78,7 @@ def only(kinds: str, kernel: str, forward: Callable[..., Any]) -> Callable[..., 
             raise not_implemented(kernel, a.dtype)
         return forward(a, *rest, **params)
 
+    vars(checked)["__wrapped__"] = forward
     return checked
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..backend import array_module, scalar_name
 from ..backend.quiet import converted
 from ..errors import ArgumentTypeError, DtypeError, UnsupportedDtype
-from ..tape.apply import binary, primitive, unary
+from ..tape.apply import primitive
 from ..tape.modes import defaults
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Value
@@ -85,22 +85,22 @@ def _square(a: Array) -> Array:
 
 # one argument ----------------------------------------------------------------------------------------------------
 
-neg = unary("neg", np.negative, lambda g, y, a: -g, doc="-a")
-exp = unary("exp", np.exp, lambda g, y, a: g * y, "y", floating=True, doc="e to the power a.")
-log = unary("log", np.log, lambda g, y, a: g / a, "a", floating=True, doc="The natural logarithm.")
-tanh = unary(
+neg = primitive("neg", np.negative, lambda g, y, a: -g, doc="-a")
+exp = primitive("exp", np.exp, lambda g, y, a: g * y, "y", floating=True, doc="e to the power a.")
+log = primitive("log", np.log, lambda g, y, a: g / a, "a", floating=True, doc="The natural logarithm.")
+tanh = primitive(
     "tanh", np.tanh, in_single(lambda g, y, a: g - g * y * y), "y", floating=True, doc="The hyperbolic tangent."
 )
-sigmoid = unary(
+sigmoid = primitive(
     "sigmoid", _sigmoid, in_single(lambda g, y, a: g * (y * (1 - y))), "y", floating=True, doc="1 / (1 + exp(-a))"
 )
-sqrt = unary("sqrt", np.sqrt, lambda g, y, a: g / (2 * y), "y", floating=True, doc="The square root.")
-square = unary("square", _square, lambda g, y, a: g * (2 * a**1), "a", doc="a * a")
-sign = unary("sign", _sign, lambda g, y, a: zeros_of(g), doc="-1, 0 or 1, and 0 for nan; its derivative is 0.")
-absolute = unary("abs", np.abs, lambda g, y, a: g * _direction(a), "a", doc="|a|; its derivative at 0 is 0.")
-clone = unary("clone", np.copy, lambda g, y, a: g, doc="A copy that gradients flow through.")
-reciprocal = unary("reciprocal", np.reciprocal, lambda g, y, a: -g * (y * y), "y", floating=True, doc="1 / a")
-rsqrt = unary(
+sqrt = primitive("sqrt", np.sqrt, lambda g, y, a: g / (2 * y), "y", floating=True, doc="The square root.")
+square = primitive("square", _square, lambda g, y, a: g * (2 * a**1), "a", doc="a * a")
+sign = primitive("sign", _sign, lambda g, y, a: zeros_of(g), doc="-1, 0 or 1, and 0 for nan; its derivative is 0.")
+absolute = primitive("abs", np.abs, lambda g, y, a: g * _direction(a), "a", doc="|a|; its derivative at 0 is 0.")
+clone = primitive("clone", lambda a: a.copy("K"), lambda g, y, a: g, doc="A copy that gradients flow through.")
+reciprocal = primitive("reciprocal", np.reciprocal, lambda g, y, a: -g * (y * y), "y", floating=True, doc="1 / a")
+rsqrt = primitive(
     "rsqrt",
     in_single(lambda a: 1 / np.sqrt(a)),
     in_single(lambda g, y, a: g * (-0.5 * y**3)),
@@ -108,7 +108,7 @@ rsqrt = unary(
     floating=True,
     doc="1 / sqrt(a)",
 )
-relu = unary(
+relu = primitive(
     "relu",
     _relu,
     lambda g, y, a: constant_in(where(y <= 0, 0, g), y),  # not y > 0: the gradient of a nan is passed on
@@ -136,7 +136,7 @@ def _not_two_masks(a: Any, b: Any) -> Exception | None:
     return None
 
 
-add = binary(
+add = primitive(
     "add",
     np.add,
     (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(g, b.shape)),
@@ -156,7 +156,7 @@ def _promote_no_masks(a: Any, b: Any) -> tuple[Value, Value]:
     return promote(a, b)
 
 
-sub = binary(
+sub = primitive(
     "sub",
     np.subtract,
     (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g, b.shape)),
@@ -165,7 +165,7 @@ sub = binary(
     mismatch=_not_two_masks,
     doc="a - b",
 )
-mul = binary(
+mul = primitive(
     "mul",
     np.multiply,
     (lambda g, y, a, b: sum_to(g * b, a.shape), lambda g, y, a, b: sum_to(g * a, b.shape)),
@@ -192,7 +192,7 @@ def _to_divisor(g: Value, y: Any, a: Value, b: Value) -> Value:
     return sum_to(-g * (a / b) / b, b.shape)
 
 
-_true_divide = binary(
+_true_divide = primitive(
     "div",
     np.true_divide,
     (lambda g, y, a, b: sum_to(g / b, a.shape), lambda g, y, a, b: _to_divisor(g, y, a, b)),
@@ -235,7 +235,7 @@ def _whole_powers(a: Any, b: Any) -> Exception | None:
     return DtypeError("Integers to negative integer powers are not allowed. Convert the base: x.float() ** n")
 
 
-_pow = binary(
+_pow = primitive(
     "pow", np.power, (_pow_vjp_base, _pow_vjp_exponent), ("ab", "yab"), promote=promote, mismatch=_whole_powers
 )
 
@@ -277,7 +277,7 @@ def _extremum(name: str, ufunc: Any, worse: Any) -> Any:
     def to_first(g: Value, a: Value, b: Value) -> Value:
         return where(a == b, g * 0.5, where(worse(a, b), 0, g))
 
-    return binary(
+    return primitive(
         name,
         forward,
         (lambda g, y, a, b: sum_to(to_first(g, a, b), a.shape), lambda g, y, a, b: sum_to(to_first(g, b, a), b.shape)),

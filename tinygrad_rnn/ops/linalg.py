@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backend import is_array, not_implemented, on_gpu
 from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
-from ..tape.apply import binary, primitive
+from ..tape.apply import primitive
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Shape, Value
 from .contraction import tensordot
@@ -119,7 +119,7 @@ def matrix_product(a: Array, b: Array) -> Array:
     return np.matmul(a, b)
 
 
-matmul = binary(
+matmul = primitive(
     "matmul",
     matrix_product,
     (_vjp_left, _vjp_right),

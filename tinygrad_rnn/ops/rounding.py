@@ -8,7 +8,7 @@ import numpy as np
 
 from ..backend import not_implemented, only
 from ..errors import ArgumentRuntimeError, UnsupportedDtype
-from ..tape.apply import binary, primitive, unary
+from ..tape.apply import primitive
 from ..tape.tensor import Tensor
 from ..typing import Array, Value
 from .dtypes import cast, mixed_type, promote
@@ -35,14 +35,14 @@ def _whole(name: str, ufunc: Any, doc: str) -> Any:
             return a.copy()
         raise _unrounded(name, a)
 
-    return unary(name, forward, lambda g, y, a: zeros_of(g), doc=f"{doc}  Its derivative is 0.")
+    return primitive(name, forward, lambda g, y, a: zeros_of(g), doc=f"{doc}  Its derivative is 0.")
 
 
 floor = _whole("floor", np.floor, "The largest whole number not above a.")
 ceil = _whole("ceil", np.ceil, "The smallest whole number not below a.")
 trunc = _whole("trunc", np.trunc, "a without its fraction, rounded towards 0.")
 fix = trunc
-frac = unary("frac", only("f", "frac_cpu", lambda a: a - np.trunc(a)), lambda g, y, a: g, doc="a - trunc(a)")
+frac = primitive("frac", only("f", "frac_cpu", lambda a: a - np.trunc(a)), lambda g, y, a: g, doc="a - trunc(a)")
 
 _round = primitive(
     "round",
@@ -76,7 +76,7 @@ def _truncated(a: Array, b: Array) -> Array:
     return np.trunc(a / b) if a.dtype.kind == "f" else (a - np.fmod(a, b)) // b
 
 
-floor_divide = binary(
+floor_divide = primitive(
     "floor_divide",
     _checked(np.floor_divide),
     (lambda g, y, a, b: sum_to(zeros_of(g), a.shape), lambda g, y, a, b: sum_to(zeros_of(g), b.shape)),
@@ -85,7 +85,7 @@ floor_divide = binary(
     scales=True,
     doc="The largest whole number not above a / b.  Its derivative is 0.",
 )
-remainder = binary(
+remainder = primitive(
     "remainder",
     _checked(np.remainder),
     (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g * floor_divide(a, b), b.shape)),
@@ -93,7 +93,7 @@ remainder = binary(
     promote=promote,
     doc="a - b * floor(a / b), of the sign of b.",
 )
-_truncated_divide = binary(
+_truncated_divide = primitive(
     "truncated_divide",
     _checked(_truncated),
     (lambda g, y, a, b: sum_to(zeros_of(g), a.shape), lambda g, y, a, b: sum_to(zeros_of(g), b.shape)),
@@ -101,7 +101,7 @@ _truncated_divide = binary(
     promote=promote,
     scales=True,
 )
-fmod = binary(
+fmod = primitive(
     "fmod",
     _checked(np.fmod),
     (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g * _truncated_divide(a, b), b.shape)),

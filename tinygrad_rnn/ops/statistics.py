@@ -11,7 +11,7 @@ import numpy as np
 from ..backend import as_dtype, scalar_name
 from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..source_line import warn_user
-from ..tape.apply import primitive, unary
+from ..tape.apply import primitive
 from ..typing import Array, DType, Shape, Value
 from .dtypes import cast, in_single, single
 from .elementwise import absolute, sign, where
@@ -23,7 +23,7 @@ __all__ = ["dist", "norm", "std", "std_mean", "var", "var_mean"]
 Dim = int | Sequence[int] | None
 
 
-root = unary(
+root = primitive(
     "root",
     np.sqrt,
     lambda g, y, a: where(y == 0, 0, g) / (2 * where(y == 0, 1, y)),

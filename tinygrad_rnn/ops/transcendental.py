@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import only
-from ..tape.apply import binary, primitive, unary
+from ..tape.apply import primitive
 from ..typing import Array, Value
 from .dtypes import in_single
 from .elementwise import both_floating, promote_floating, sigmoid, where
@@ -23,34 +23,42 @@ LN2, LN10 = math.log(2), math.log(10)
 
 Function = Callable[[Value], Value]
 
-sin = unary("sin", np.sin, lambda g, y, a: g * cos(a), "a", floating=True, doc="The sine.")
-cos: Function = unary("cos", np.cos, lambda g, y, a: -g * sin(a), "a", floating=True, doc="The cosine.")
-tan = unary("tan", np.tan, in_single(lambda g, y, a: g * (1 + y * y)), "y", floating=True, doc="The tangent.")
-asin = unary(
+sin = primitive("sin", np.sin, lambda g, y, a: g * cos(a), "a", floating=True, doc="The sine.")
+cos: Function = primitive("cos", np.cos, lambda g, y, a: -g * sin(a), "a", floating=True, doc="The cosine.")
+tan = primitive("tan", np.tan, in_single(lambda g, y, a: g * (1 + y * y)), "y", floating=True, doc="The tangent.")
+asin = primitive(
     "asin", np.arcsin, in_single(lambda g, y, a: g / (1 - a * a) ** 0.5), "a", floating=True, doc="The arc sine."
 )
-acos = unary(
+acos = primitive(
     "acos", np.arccos, in_single(lambda g, y, a: -g / (1 - a * a) ** 0.5), "a", floating=True, doc="The arc cosine."
 )
-atan = unary("atan", np.arctan, in_single(lambda g, y, a: g / (1 + a * a)), "a", floating=True, doc="The arc tangent.")
-sinh = unary("sinh", np.sinh, lambda g, y, a: g * cosh(a), "a", floating=True, doc="The hyperbolic sine.")
-cosh: Function = unary("cosh", np.cosh, lambda g, y, a: g * sinh(a), "a", floating=True, doc="The hyperbolic cosine.")
-asinh = unary(
+atan = primitive(
+    "atan", np.arctan, in_single(lambda g, y, a: g / (1 + a * a)), "a", floating=True, doc="The arc tangent."
+)
+sinh = primitive("sinh", np.sinh, lambda g, y, a: g * cosh(a), "a", floating=True, doc="The hyperbolic sine.")
+cosh: Function = primitive(
+    "cosh", np.cosh, lambda g, y, a: g * sinh(a), "a", floating=True, doc="The hyperbolic cosine."
+)
+asinh = primitive(
     "asinh", np.arcsinh, in_single(lambda g, y, a: g / (a * a + 1) ** 0.5), "a", floating=True, doc="Inverse of sinh."
 )
-acosh = unary(
+acosh = primitive(
     "acosh", np.arccosh, in_single(lambda g, y, a: g / (a * a - 1) ** 0.5), "a", floating=True, doc="Inverse of cosh."
 )
-atanh = unary(
+atanh = primitive(
     "atanh", np.arctanh, in_single(lambda g, y, a: g / (1 - a * a)), "a", floating=True, doc="Inverse of tanh."
 )
-exp2 = unary("exp2", np.exp2, in_single(lambda g, y, a: g * y * LN2), "y", floating=True, doc="2 to the power a.")
-expm1 = unary("expm1", np.expm1, lambda g, y, a: g * (y + 1), "y", floating=True, doc="exp(a) - 1, exact for small a.")
-log1p = unary("log1p", np.log1p, lambda g, y, a: g / (a + 1), "a", floating=True, doc="log(1 + a), exact for small a.")
-log2 = unary(
+exp2 = primitive("exp2", np.exp2, in_single(lambda g, y, a: g * y * LN2), "y", floating=True, doc="2 to the power a.")
+expm1 = primitive(
+    "expm1", np.expm1, lambda g, y, a: g * (y + 1), "y", floating=True, doc="exp(a) - 1, exact for small a."
+)
+log1p = primitive(
+    "log1p", np.log1p, lambda g, y, a: g / (a + 1), "a", floating=True, doc="log(1 + a), exact for small a."
+)
+log2 = primitive(
     "log2", np.log2, in_single(lambda g, y, a: g / (a * LN2)), "a", floating=True, doc="The logarithm to base 2."
 )
-log10 = unary(
+log10 = primitive(
     "log10", np.log10, in_single(lambda g, y, a: g / (a * LN10)), "a", floating=True, doc="The logarithm to base 10."
 )
 
@@ -61,7 +69,7 @@ def _over_square(c: Value, a: Value, b: Value) -> Value:
     return where(r == 0, 0, c) / where(r == 0, 1, r)
 
 
-_atan2 = binary(
+_atan2 = primitive(
     "atan2",
     np.arctan2,
     (
@@ -71,7 +79,7 @@ _atan2 = binary(
     ("ab", "ab"),
     promote=promote_floating,
 )
-_logaddexp = binary(
+_logaddexp = primitive(
     "logaddexp",
     np.logaddexp,
     (
@@ -81,7 +89,7 @@ _logaddexp = binary(
     ("ab", "ab"),
     promote=promote_floating,
 )
-_hypot = binary(
+_hypot = primitive(
     "hypot",
     np.hypot,
     (

@@ -3,8 +3,9 @@
 Applying a primitive to raw arrays records nothing and costs one test.  Applied to Tensors, it gives a Tensor; and if
 one of them has a node and recording is on, a node with the parents, the parameters and the values that the vjps read.
 
-There are three forms of the same thing, and a learner may skip two of them: ``primitive`` is the general one, with
-loops over its arguments; ``_of_one`` and ``binary`` are the same with the loops unrolled for one and for two arguments.
+There are three forms of the same thing, and a learner may skip two of them: ``_of_any`` is the general one, with loops
+over its arguments; ``_of_one`` and ``_of_two`` are the same with the loops unrolled for one and for two arguments.
+``primitive``, by which every operation of this package is declared, chooses among them.
 With the general form alone, an update (forward and backward) of an RNN takes 1.42 of the time at width 8 and 1.22 at
 width 64, of an LSTM written out in operations 1.10, and of a chain of scalars 1.86.  The unrolled forms also fill
 their nodes line by line, which takes a third less than ``Node(...)``; one assignment of eight values would first make a
@@ -25,12 +26,14 @@ from . import forward_errors
 from .forward_errors import fail
 from .modes import defaults, nested, quietly, state
 from .node import Node, VersionCounter, now
-from .primitive import REGISTRY, Primitive, Vjp
+from .primitive import REGISTRY, Primitive, Vjp, Vjps
 from .tensor import Tensor, as_array, wrap
 
-__all__ = ["binary", "named", "primitive", "record", "unary"]
+__all__ = ["named", "primitive", "record"]
 
 ndarray = np.ndarray
+Promotion = Callable[[Any, Any], tuple[Any, Any]]
+Mismatch = Callable[[Any, Any], Exception | None]
 NO_PARAMS: Params = {}
 NO_VERSIONS: tuple[VersionCounter | None, ...] = ()
 NOTHING = object()
@@ -67,23 +70,6 @@ def record(p: Primitive, inputs: Sequence[Any], values: Sequence[Array], params:
     out._node = node = Node(p, parents, args, params, ans, versions, y.shape, y.dtype)
     for watcher in state.watchers:
         watcher.recorded(node, y)
-
-
-def unary(
-    name: str,
-    forward: Callable[[Array], Array],
-    vjp: Vjp,
-    saves: str = "",
-    *,
-    floating: bool = False,
-    doc: str | None = None,
-) -> Callable[[Any], Any]:
-    """Declare ``y = forward(a)``.  ``floating``: integer input is converted to the default float first.
-
-    Users call it as it is: what it cannot take it hands to ``forward_errors.bind``, which knows PyTorch's signatures.
-    """
-    p = Primitive(name, forward, (vjp,), (saves,), arity=1)
-    return _binding(named(p, _of_one(p, floating, bare=True), doc), _ONE)
 
 
 def _of_one(p: Primitive, floating: bool, bare: bool = False) -> Callable[..., Any]:
@@ -152,18 +138,6 @@ _ONE_AND_PARAMS = inspect.Signature(
 _TWO = inspect.Signature([inspect.Parameter("input", _PLAIN), inspect.Parameter("other", _PLAIN)])
 
 
-def _binding(apply: Callable[..., Any], signature: inspect.Signature) -> Callable[..., Any]:
-    """Mark a function that users call as it is, since it has what it cannot take bound itself."""
-    vars(apply)["binds"] = True
-    return _signed(apply, signature)
-
-
-def _signed(apply: Callable[..., Any], signature: inspect.Signature) -> Callable[..., Any]:
-    """The function with the signature that its users are to see, without what is there for wrong calls alone."""
-    vars(apply)["__signature__"] = signature
-    return apply
-
-
 def _unusual(p: Primitive, apply: Callable[..., Any], args: tuple[Any, ...], params: Params) -> Any:
     """A primitive applied to what is no tensor: raw arrays, or what a user gave and has to be bound first."""
     if forward_errors.bind is not None and (params or not any(is_array(a) for a in args)):
@@ -177,27 +151,9 @@ def _unusual(p: Primitive, apply: Callable[..., Any], args: tuple[Any, ...], par
         fail(p.name, error, *raw)
 
 
-def binary(
-    name: str,
-    forward: Callable[[Array, Array], Array],
-    vjps: tuple[Vjp | None, Vjp | None],
-    saves: tuple[str, str],
-    *,
-    promote: Callable[[Any, Any], tuple[Any, Any]] | None = None,
-    mismatch: Callable[[Any, Any], Exception | None] | None = None,
-    scales: bool = False,
-    binds: bool = True,
-    doc: str | None = None,
-) -> Callable[[Any, Any], Any]:
-    """Declare ``y = forward(a, b)``.
-
-    Where the dtypes of the arguments differ, ``promote(a, b)`` brings both to the dtype of the result by
-    recorded casts, so that forward and vjps see one dtype.  ``mismatch(a, b)`` is the error for shapes that do
-    not fit, or None; by default that they do not broadcast.  ``scales``: a Python number is used as it is with float16,
-    which cannot hold it: ``h * 1e5`` is not infinite.  ``binds``: users call it as it is, see ``unary``.
-    """
-    p = Primitive(name, forward, vjps, saves, arity=2)
-    saving = p.saves_anything
+def _of_two(p: Primitive, promote: Promotion, mismatch: Mismatch | None, scales: bool) -> Callable[..., Any]:
+    """What applies a primitive of two arguments that are brought to one dtype first."""
+    name, forward, saving = p.name, p.forward, p.saves_anything
     keeps = [p.keeps(needs) for needs in ((False, False), (True, False), (False, True), (True, True))]
 
     def apply(input: Any = None, other: Any = None, excess: Any = NOTHING, out: Any = None) -> Any:
@@ -208,17 +164,16 @@ def binary(
             x, parent_a = input._data, input._node
             if isinstance(other, Tensor):
                 z, parent_b = other._data, other._node
-                if x.dtype is not z.dtype and promote is not None and x.dtype != z.dtype:
+                if x.dtype is not z.dtype and x.dtype != z.dtype:
                     return apply(*promote(input, other))
             else:
                 z, parent_b = other, None
                 if type(z) is not float or x.dtype.char not in "fd":
                     if scales and x.dtype.char == "e" and _rounded(z):
                         return _in_single(apply, input, z)
-                    if type(z) is ndarray or promote is not None:
-                        promoted = _admit(name, promote, input, z)
-                        if promoted is not None:
-                            return apply(*promoted)
+                    promoted = _admit(name, promote, input, z)
+                    if promoted is not None:
+                        return apply(*promoted)
         elif isinstance(other, Tensor):
             x, parent_a = input, None
             z, parent_b = other._data, other._node
@@ -273,41 +228,12 @@ def binary(
                     watcher.recorded(node, y)
         return out
 
-    found = named(p, apply, doc)
-    return _binding(found, _TWO) if binds else _signed(found, _TWO)
+    return apply
 
 
-def primitive(
-    name: str,
-    forward: Callable[..., Array],
-    vjps: tuple[Vjp | None, ...] = (),
-    saves: tuple[str, ...] = (),
-    *,
-    vjp_all: Callable[..., Sequence[Value]] | None = None,
-    view: bool = False,
-    reshapes_only: bool = False,
-    gives_new: bool = False,
-    floating: bool = False,
-    doc: str | None = None,
-) -> Callable[..., Any]:
-    """Declare ``y = forward(*args, **params)``: positional arguments are differentiable, keywords are not.
-
-    Args:
-        vjp_all: instead of ``vjps``, for any number of arguments: one function that gives the cotangents of all,
-            ``vjp_all(g, y, *args, needs, **params)``.  It reads no values, only shapes.
-        view: the output may share memory with the first argument.
-        reshapes_only: the cotangent of the only argument is that of the output in another shape.
-        gives_new: the vjps give new arrays, which nobody else has: a leaf keeps them as its gradient, without a copy.
-        floating: integer input is converted to the default float first.
-    """
-    arity = 1 if len(vjps) == 1 and vjp_all is None else 0
-    p = Primitive(name, forward, vjps, saves, view=view, vjp_all=vjp_all, arity=arity)
-    p.reshapes_only, p.gives_new = reshapes_only, gives_new
-    if view:
-        assert viewer is not None
-        return named(p, viewer(p), doc)
-    if arity == 1:
-        return _signed(named(p, _of_one(p, floating), doc), _ONE_AND_PARAMS)
+def _of_any(p: Primitive, floating: bool) -> Callable[..., Any]:
+    """What applies a primitive of any number of arguments, and of parameters without gradients."""
+    name, forward = p.name, p.forward
 
     def apply(*args: Any, **params: Any) -> Any:
         values = []
@@ -338,7 +264,78 @@ def primitive(
             record(p, args, values, params, out)
         return out
 
+    return apply
+
+
+def primitive(
+    name: str,
+    forward: Callable[..., Array],
+    vjps: Vjp | tuple[Vjp | None, ...] = (),
+    saves: str | tuple[str, ...] = (),
+    *,
+    vjp_all: Vjps | None = None,
+    floating: bool = False,
+    promote: Promotion | None = None,
+    mismatch: Mismatch | None = None,
+    scales: bool = False,
+    view: bool = False,
+    reshapes_only: bool = False,
+    gives_new: bool = False,
+    binds: bool = True,
+    doc: str | None = None,
+) -> Callable[..., Any]:
+    """Declare ``y = forward(*args, **params)``: positional arguments are differentiable, keywords are not.
+
+    Args:
+        name: on the tape and in errors.
+        forward: on raw arrays.
+        vjps: one for each argument, or None where there is no gradient; of one argument, the function alone.
+        saves: for each vjp the values that it reads: "y" the output, "a", "b", "c" ... the arguments.
+        vjp_all: instead of ``vjps``, for any number of arguments: one function that gives the cotangents of all,
+            ``vjp_all(g, y, *args, needs, **params)``.  It reads no values, only shapes.
+        floating: integer input is converted to the default float first.
+        promote: of two arguments; where their dtypes differ, ``promote(a, b)`` brings both to the dtype of the result
+            by recorded casts, so that forward and vjps see one dtype.
+        mismatch: with ``promote``; ``mismatch(a, b)`` is the error for shapes that do not fit, or None.  By default
+            that they do not broadcast.
+        scales: with ``promote``; a Python number is used as it is with float16, which cannot hold it: ``h * 1e5`` is
+            not infinite.
+        view: the output may share memory with the first argument.
+        reshapes_only: the cotangent of the only argument is that of the output in another shape.
+        gives_new: the vjps give new arrays that nothing else holds: a leaf keeps them as its gradient, without a copy.
+        binds: of one or two arguments and no parameters; users call it as it is, and what it cannot take it hands to
+            ``forward_errors.bind``, which knows PyTorch's signatures.
+
+    Returns:
+        The function that applies it, to raw arrays or Tensors.
+    """
+    if not isinstance(vjps, tuple):
+        vjps = (vjps,)
+    if isinstance(saves, str):
+        saves = (saves,)
+    arity = 2 if promote is not None else 1 if len(vjps) == 1 else 0
+    p = Primitive(name, forward, vjps, saves or ("",) * len(vjps), view=view, vjp_all=vjp_all, arity=arity)
+    p.reshapes_only, p.gives_new = reshapes_only, gives_new
+    if view:
+        assert viewer is not None
+        return named(p, viewer(p), doc)
+    if promote is not None:
+        apply, signature = _of_two(p, promote, mismatch, scales), _TWO
+    elif arity == 1:
+        binds = binds and not _takes_parameters(forward)
+        apply, signature = _of_one(p, floating, bare=binds), _ONE if binds else _ONE_AND_PARAMS
+    else:
+        return named(p, _of_any(p, floating), doc)
+    vars(apply)["__signature__"] = signature  # without what is there for wrong calls alone
+    if binds:
+        vars(apply)["binds"] = True
     return named(p, apply, doc)
+
+
+def _takes_parameters(forward: Callable[..., Any]) -> bool:
+    """Whether a function of one argument takes anything else."""
+    code = getattr(inspect.unwrap(forward), "__code__", None)  # a ufunc has none
+    return code is not None and code.co_argcount + code.co_kwonlyargcount > 1
 
 
 def named(p: Primitive, apply: Callable[..., Any], doc: str | None) -> Callable[..., Any]:
@@ -363,14 +360,14 @@ def _in_single(apply: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
     return cast(apply(*[cast(v, dtype=single) if isinstance(v, Tensor) else v for v in (a, b)]), dtype=half)
 
 
-def _admit(name: str, promote: Any, t: Tensor, other: Any) -> Any:
+def _admit(name: str, promote: Promotion, t: Tensor, other: Any) -> Any:
     """What to do with an operand that is no Tensor: None if it can be used as it is, else the promoted pair."""
     if isinstance(other, np.generic):  # counts as a Python number, also np.float64, which NumPy finds strong
         raw_array(other, name)
-        return (t, wrap(np.asarray(other))) if promote is None else promote(t, other.item())
+        return promote(t, other.item())
     if isinstance(other, (bool, int, float, complex)):
         kind = t._data.dtype.kind
-        if promote is None or kind == "c" or (kind == "f" and not isinstance(other, complex)):
+        if kind == "c" or (kind == "f" and not isinstance(other, complex)):
             return None
         if kind in "iu" and isinstance(other, int):
             return None if 0 <= other < 128 else promote(t, other)  # others may not fit, then their low bits count
@@ -379,4 +376,4 @@ def _admit(name: str, promote: Any, t: Tensor, other: Any) -> Any:
         forward_errors.bind(name, REGISTRY[name].apply, (t, other), {})  # which refuses it
     raw_array(other, name)
     pair = t, wrap(array_module(other).array(other))  # a copy: the vjp may read it, and the user may write to his
-    return pair if promote is None or pair[0]._data.dtype == pair[1]._data.dtype else promote(*pair)
+    return pair if pair[0]._data.dtype == pair[1]._data.dtype else promote(*pair)

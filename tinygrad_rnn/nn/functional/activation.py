@@ -17,7 +17,7 @@ from ...ops.dtypes import in_single
 from ...ops.elementwise import constant_in, zeros_of
 from ...ops.inplace import applied
 from ...ops.shape import sum_to
-from ...tape.apply import primitive, unary
+from ...tape.apply import primitive
 from ...tape.tensor import Tensor
 from ...typing import Array, Value
 
@@ -56,7 +56,7 @@ def _elu_vjp(g: Value, y: Any, a: Value, alpha: float, scale: float, rate: float
     return where(a <= 0, g * (exp(where(a < 0, a, 0) * rate) * (rate * alpha * scale)), g * scale)
 
 
-log_sigmoid = unary(
+log_sigmoid = primitive(
     "log_sigmoid",
     only("f", "log_sigmoid_cpu", _log_sigmoid),
     in_single(lambda g, y, a: g * sigmoid(-a)),
@@ -85,7 +85,7 @@ _prelu = primitive(
     ),
     ("ab", "a"),
 )
-_silu = unary(
+_silu = primitive(
     "silu",
     only("fc", "silu_cpu", in_single(lambda a: a * sigmoid(a))),
     in_single(lambda g, y, a: g * (sigmoid(a) * (1 + a * (1 - sigmoid(a))))),

@@ -18,7 +18,7 @@ from ...backend import not_implemented, only
 from ...errors import ArgumentRuntimeError
 from ...ops import exp, tanh
 from ...ops.dtypes import in_single
-from ...tape.apply import unary
+from ...tape.apply import primitive
 from ...typing import Array, Value
 
 __all__ = ["gelu"]
@@ -96,7 +96,7 @@ def _erf(x: Array) -> Array:
     return np.copysign(np.where(np.isnan(x), x, value), x).astype(x.dtype)
 
 
-erf = unary(
+erf = primitive(
     "erf",
     _erf,
     in_single(lambda g, y, a: g * (2 / math.sqrt(math.pi) * exp(-(a * a)))),
@@ -115,7 +115,7 @@ def _cdf(a: Value) -> Value:
     return 0.5 * (1 + erf(a * math.sqrt(0.5)))
 
 
-_gelu = unary(
+_gelu = primitive(
     "gelu",
     only("f", "GeluKernelImpl", in_single(lambda a: a * _cdf(a))),
     in_single(lambda g, y, a: g * (_cdf(a) + a * exp(-0.5 * (a * a)) * (1 / math.sqrt(2 * math.pi)))),

@@ -15,7 +15,7 @@ from ...errors import ArgumentError, ArgumentRuntimeError
 from ...ops import absolute
 from ...ops.dtypes import in_single
 from ...ops.rounding import _clamp_number
-from ...tape.apply import primitive, unary
+from ...tape.apply import primitive
 from ...tape.tensor import Tensor
 from ...typing import Array, Value
 from .reduction import reduced, reduction_name, same_size_warning
@@ -25,7 +25,7 @@ __all__ = ["huber_loss", "l1_loss", "mse_loss", "smooth_l1_loss"]
 
 # of the residual d = x - t; their second derivative does not depend on d, and is not recorded as if it did
 
-_squared = unary(
+_squared = primitive(
     "squared_error", only("f", "mse_cpu", np.square), in_single(lambda g, y, d: g * 2 * d), "a", doc="d * d"
 )
 

@@ -24,7 +24,7 @@ from ...backend import array_module
 from ...errors import InplaceError
 from ...source_line import user_line
 from ...typing import Array, Params, Value
-from ..apply import primitive, unary
+from ..apply import primitive
 from ..hooks.tensor_hooks import move_retained
 from ..modes import state
 from ..node import Leaf, Node
@@ -120,7 +120,9 @@ def _raw_write_vjps(
 write = primitive(
     "view_write", _write, vjp_all=_write_vjps, doc="``a`` with ``value`` in place of the region that ``view`` shows."
 )
-forget = unary("forget", np.copy, lambda g, y, a: _zeros(g), doc="A value that no longer depends on ``a``.")
+forget = primitive(
+    "forget", lambda a: a.copy("K"), lambda g, y, a: _zeros(g), doc="A value that no longer depends on ``a``."
+)
 
 WRITE, FORGET = REGISTRY["view_write"], REGISTRY["forget"]
 WRITE.backward_name = "CopySlices"
