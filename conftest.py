@@ -1,13 +1,22 @@
 """What every run of pytest shares, of the tests and of the examples in docstrings: hypothesis' profile, the heap."""
 
 import gc
+from collections.abc import Generator
+
+import pytest
 
 from tests.support import profiles
 
 profiles.load()
 
 
-def pytest_collection_finish() -> None:
-    """Leave out of every later garbage collection what collecting the tests made: some million objects."""
-    gc.collect()
-    gc.freeze()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Leave what collecting the tests makes, some million objects, out of every garbage collection."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()

@@ -268,9 +268,9 @@ def test_what_is_kept_inside_grows_as_the_square_root_of_the_length(kind: str) -
     def inside(segments: Any, steps: int) -> int:
         return peak(kind, segments, steps, whole=False) - 32 * 4 * steps  # without the output, which is held
 
-    low, middle, high = [inside(round(math.sqrt(steps)), steps) for steps in (1000, 4000, 16000)]
+    low, middle, high = [inside(round(math.sqrt(steps)), steps) for steps in (500, 2000, 8000)]
     assert high - middle < 2 * math.sqrt(2) * (middle - low)
-    assert inside(None, 4000) > 5 * middle
+    assert inside(None, 2000) > 5 * middle
 
 
 def test_an_lstm_in_segments_peaks_below_a_third() -> None:
