@@ -20,7 +20,7 @@ from ..backend import array_device, array_module, class_name, is_array, on_gpu, 
 from ..errors import ArgumentError, ArgumentTypeError, TinygradRnnError
 from ..kernels.cuda_elementwise.multi_tensor import OverMany, placed
 from ..source_line import warn_user
-from ..tape.hooks.tensor_hooks import RemovableHandle
+from ..tape.hooks.tensor_hooks import RemovableHandle, add_hook
 from ..tape.modes import within
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
@@ -368,17 +368,11 @@ class Optimizer:
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` before each step; it may return new (args, kwargs)."""
-        return _added(self._step_pre_hooks, hook)
+        return add_hook(hook, self._step_pre_hooks)
 
     def register_step_post_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` after each step."""
-        return _added(self._step_post_hooks, hook)
-
-
-def _added(table: OrderedDict[int, Callable[..., Any]], hook: Callable[..., Any]) -> RemovableHandle:
-    handle = RemovableHandle(table)
-    table[handle.id] = hook
-    return handle
+        return add_hook(hook, self._step_post_hooks)
 
 
 def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:

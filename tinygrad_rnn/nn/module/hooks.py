@@ -21,11 +21,11 @@ from typing import Any
 
 from ...errors import TinygradRnnError
 from ...source_line import warn_user
-from ...tape.hooks.tensor_hooks import RemovableHandle
+from ...tape.hooks.tensor_hooks import RemovableHandle, add_hook
 from .backward_hooks import Borders, hook_last_node
 
-__all__ = ["ANYWHERE", "HookTable", "MixedHooksError", "PreHookError", "RemovableHandle", "registered"]
-__all__ += ["add_backward_hook", "add_hook", "call_with_hooks", "empty_tables"]
+__all__ = ["ANYWHERE", "HookTable", "MixedHooksError", "PreHookError", "registered"]
+__all__ += ["add_backward_hook", "call_with_hooks", "empty_tables"]
 __all__ += ["register_module_backward_hook", "register_module_buffer_registration_hook"]
 __all__ += ["register_module_forward_hook", "register_module_forward_pre_hook"]
 __all__ += ["register_module_full_backward_hook", "register_module_full_backward_pre_hook"]
@@ -74,17 +74,6 @@ ANYWHERE: HookTable = OrderedDict()
 """All hooks of ``EVERYWHERE`` in one table, so that a call of a module checks a single one."""
 
 REGISTRATION: dict[str, HookTable] = {"parameter": OrderedDict(), "buffer": OrderedDict(), "module": OrderedDict()}
-
-
-def add_hook(hook: Hook, table: HookTable, *more: OrderedDict[int, Any], prepend: bool = False) -> RemovableHandle:
-    """Put a hook at the end of a table (``prepend``: at its beginning), and a mark into each of the others."""
-    handle = RemovableHandle(table, *more)
-    table[handle.id] = hook
-    for other in more:
-        other[handle.id] = True
-    if prepend:
-        table.move_to_end(handle.id, last=False)
-    return handle
 
 
 def add_backward_hook(owner: Any, hook: Hook, full: bool, *more: HookTable, prepend: bool = False) -> RemovableHandle:

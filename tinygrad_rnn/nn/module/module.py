@@ -19,6 +19,7 @@ import numpy as np
 from ...backend import NUMBERS, Device, array_device, as_dtype, class_name, is_array, to_device
 from ...backend.random.inplace import put
 from ...errors import ArgumentError, ArgumentTypeError, CheckpointError, TinygradRnnError
+from ...tape.hooks.tensor_hooks import RemovableHandle, add_hook
 from ...tape.modes import no_grad
 from ...tape.tensor import Tensor, wrap
 from ...typing import Size
@@ -26,9 +27,7 @@ from ..parameter import Parameter, UninitializedParameter
 from .hooks import (
     ANYWHERE,
     HookTable,
-    RemovableHandle,
     add_backward_hook,
-    add_hook,
     call_with_hooks,
     empty_tables,
     registered,

@@ -32,7 +32,7 @@ from ..sweep import contributions
 from ..tensor import Tensor, as_array, wrap
 from .node_hooks import stand_in
 
-__all__ = ["METHODS", "HookTable", "RemovableHandle", "checked", "move_retained"]
+__all__ = ["METHODS", "HookTable", "RemovableHandle", "add_hook", "checked", "move_retained"]
 
 _ids = itertools.count(1)
 RETAIN = 1 << 60  # after every hook of the tensor ...
@@ -93,6 +93,22 @@ class RemovableHandle:
         self.remove()
 
 
+def add_hook(hook: Callable[..., Any], table: Any, *marked: Any, prepend: bool = False) -> RemovableHandle:
+    """Put a hook at the end of a table (``prepend``: of an ordered one, at its beginning).
+
+    Args:
+        table: a dictionary that can be referred to weakly; maps the number of the handle to the hook.
+        marked: more such tables, which get True under the same number until the handle is removed.
+    """
+    handle = RemovableHandle(table, *marked)
+    table[handle.id] = hook
+    for other in marked:
+        other[handle.id] = True
+    if prepend:
+        table.move_to_end(handle.id, last=False)
+    return handle
+
+
 def _table_of(owner: Leaf | Node, name: str = "hooks") -> HookTable:
     table: HookTable | None = getattr(owner, name)
     if table is None:
@@ -131,10 +147,7 @@ def register_hook(self: Tensor, hook: Callable[[Tensor], Tensor | None]) -> Remo
         )
     if not callable(hook):
         raise ArgumentTypeError(f"register_hook(): expected a function of the gradient, got {type(hook).__name__}")
-    table = _table_of(self._node)
-    handle = RemovableHandle(table)
-    table[handle.id] = hook
-    return handle
+    return add_hook(hook, _table_of(self._node))
 
 
 def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], None]) -> RemovableHandle:
@@ -158,10 +171,7 @@ def register_post_accumulate_grad_hook(self: Tensor, hook: Callable[[Tensor], No
             "post accumulate grad hooks cannot be registered on non-leaf tensors: gradients accumulate in leaves "
             f"only, and this one was computed by {self._node.name()}. Use register_hook"
         )
-    table = _table_of(self._node, "post_hooks")
-    handle = RemovableHandle(table)
-    table[handle.id] = hook
-    return handle
+    return add_hook(hook, _table_of(self._node, "post_hooks"))
 
 
 def retain_grad(self: Tensor) -> None:
@@ -316,9 +326,7 @@ def register_node_hook(node: Node, hook: Callable[[tuple[Any, ...], tuple[Any, .
             return ts if record else [None if t is None else t._data for t in ts]
 
         stand_in(node, pull)
-    handle = RemovableHandle(table)
-    table[handle.id] = hook
-    return handle
+    return add_hook(hook, table)
 
 
 def _plain(contribution: Value) -> Value:
