@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tinygrad_rnn.backend.cpu.threads import get_num_threads, set_num_threads
-from tinygrad_rnn.kernels.recurrent.numba import threads
+from tinygrad_rnn.kernels.recurrent import threads
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.flat_kernels import flat
 from tinygrad_rnn.backend.cpu.threads import one_blas_thread, set_num_threads
-from tinygrad_rnn.kernels.recurrent.numpy import helper_thread, lstm, weight_gradients
-from tinygrad_rnn.kernels.recurrent.numpy.helper_thread import Beside
+from tinygrad_rnn.kernels.recurrent.numpy import lstm, products
+from tinygrad_rnn.kernels.recurrent.threads import Helper, helper_for
 
 
 def test_all_that_was_given_is_done_by_two_threads_when_the_block_is_left(two_threads: None) -> None:
@@ -21,8 +21,8 @@ def test_all_that_was_given_is_done_by_two_threads_when_the_block_is_left(two_th
         meeting.wait()  # both threads are here, or this raises
         seen.append((number, threading.get_ident()))
 
-    with Beside(100, np.zeros(1)) as two:
-        assert two.helps and one_blas_thread.inside == 1
+    with Helper() as two:
+        assert one_blas_thread.inside == 1
         for number in range(6):
             last = two.give(meet, number)
         two.wait(last)
@@ -32,22 +32,19 @@ def test_all_that_was_given_is_done_by_two_threads_when_the_block_is_left(two_th
 
 
 def test_no_help_where_threads_compute_already_or_there_is_little_to_do(two_threads: None) -> None:
-    here: list[int] = []
-    with one_blas_thread, Beside(100, np.zeros(1)) as alone:
-        alone.give(lambda: here.append(threading.get_ident()))
-    with Beside(1, np.zeros(1)) as little:
-        little.give(lambda: here.append(threading.get_ident()))
+    assert helper_for(100, np.zeros(1)) is not None
+    with one_blas_thread:
+        assert helper_for(100, np.zeros(1)) is None
+    assert helper_for(1, np.zeros(1)) is None
     set_num_threads(1)
-    with Beside(100, np.zeros(1)) as single:
-        single.give(lambda: here.append(threading.get_ident()))
-    assert here == [threading.get_ident()] * 3
+    assert helper_for(100, np.zeros(1)) is None
 
 
 def test_an_error_arrives_and_numpy_is_as_strict_as_with_the_caller(two_threads: None) -> None:
     big = np.full(1, 3e38, np.float32)
-    with pytest.raises(FloatingPointError), np.errstate(over="raise"), Beside(100, big) as two:
+    with pytest.raises(FloatingPointError), np.errstate(over="raise"), Helper() as two:
         two.wait(two.give(np.add, big, big))
-    with pytest.raises(KeyError, match="7"), Beside(100, big) as two:
+    with pytest.raises(KeyError, match="7"), Helper() as two:
         two.give({}.__getitem__, 7)
     assert one_blas_thread.inside == 0
 
@@ -60,7 +57,7 @@ def test_an_error_of_the_loop_leaves_what_is_not_begun(two_threads: None) -> Non
         go.wait(20)
         done.append(1)
 
-    with pytest.raises(ZeroDivisionError), Beside(100, np.zeros(1)) as two:
+    with pytest.raises(ZeroDivisionError), Helper() as two:
         two.give(first)
         two.give(done.append, 2)
         assert begun.wait(20)
@@ -83,8 +80,13 @@ def test_an_lstm_is_the_same_with_a_second_thread(
     gs = [rng.standard_normal(shape) for shape in ((*rows, 4), (5, 4), (5, 4))]
     needs = [k in wanted and k < 7 for k in range(8)]
     helped: list[bool] = []
-    enter = helper_thread.Beside.__enter__
-    monkeypatch.setattr(helper_thread.Beside, "__enter__", lambda self: (helped.append(self.helps), enter(self))[1])
+
+    def asked(work: int, like: Any) -> Helper | None:
+        found = helper_for(work, like)
+        helped.append(found is not None)
+        return found
+
+    monkeypatch.setattr(lstm, "helper_for", asked)
 
     def run() -> list[Any]:
         outputs, residual = flat(lstm).forward(*args, sizes=sizes)
@@ -107,7 +109,7 @@ def test_an_lstm_is_the_same_with_a_second_thread(
 
 
 def test_gradients_of_weights_that_are_not_wanted_cost_no_product(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(weight_gradients, "weight_gradient", lambda *_: pytest.fail("computed all the same"))
+    monkeypatch.setattr(products, "weight_gradient", lambda *_: pytest.fail("computed all the same"))
     args = [np.ones(shape) for shape in ((6, 3, 5), (3, 4), (3, 4), (16, 5), (16, 4), (16,), (16,))]
     outputs, residual = flat(lstm).forward(*args)
     assert residual is not None

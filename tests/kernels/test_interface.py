@@ -13,11 +13,11 @@ from tests.support.flat_kernels import grouped
 from tinygrad_rnn.kernels.recurrent import dispatch
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Gradients, Needs, Options, Restoring, Run, Weights
 from tinygrad_rnn.kernels.recurrent.numpy import gru, lstm, rnn
-from tinygrad_rnn.kernels.recurrent.numpy.split_batch import Halves
+from tinygrad_rnn.kernels.recurrent.threads import SplitBatch
 
 PLACES = [(package, mode) for package in dispatch.KERNELS for mode in dispatch.MODES]
 
-checked_statically: list[Restoring[Weights]] = [rnn, Halves(rnn)]  # by mypy, where it reads the tests
+checked_statically: list[Restoring[Weights]] = [rnn, SplitBatch(rnn)]  # by mypy, where it reads the tests
 
 
 def parameters(function: Any) -> list[str]:
@@ -27,7 +27,7 @@ def parameters(function: Any) -> list[str]:
 def kernel_of(package: str, mode: str) -> Any:
     if package == "numba":
         pytest.importorskip("numba")
-    return dispatch._kernel(package, mode)
+    return dispatch._kernel(package, mode, (np.ones((2, 1)),))
 
 
 @pytest.mark.parametrize(("package", "mode"), PLACES)

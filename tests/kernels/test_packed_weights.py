@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.support.flat_kernels import flat
-from tinygrad_rnn.kernels.recurrent.numpy import gru, lstm, packed_weights, rnn
-from tinygrad_rnn.kernels.recurrent.numpy.packed_weights import Columns, Projection, gate_blocks
+from tinygrad_rnn.kernels.recurrent.numpy import gru, lstm, products, rnn
+from tinygrad_rnn.kernels.recurrent.numpy.products import PackedWeights, Projection, gate_blocks
 
 TOLERANCE = 1e-12
 """Sums of at most 300 products of numbers of order 1, in float64, in another order."""
@@ -19,11 +19,11 @@ TOLERANCE = 1e-12
 @pytest.fixture(params=[False, True], ids=["packed", "unpacked"])
 def blas(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """A BLAS that multiplies small products unpacked, up to 1000 multiplications, or one that does not."""
-    monkeypatch.setattr(packed_weights, "multiplies_unpacked", lambda: request.param)
-    monkeypatch.setattr(packed_weights, "blas_threads", lambda: 1)
-    monkeypatch.setattr(packed_weights, "UNPACKED", 1000)
-    monkeypatch.setattr(packed_weights, "WIDTHS", (8, 4))
-    monkeypatch.setattr(packed_weights, "ROWS", 3)
+    monkeypatch.setattr(products, "multiplies_unpacked", lambda: request.param)
+    monkeypatch.setattr(products, "blas_threads", lambda: 1)
+    monkeypatch.setattr(products, "UNPACKED", 1000)
+    monkeypatch.setattr(products, "WIDTHS", (8, 4))
+    monkeypatch.setattr(products, "ROWS", 3)
     return bool(request.param)
 
 
@@ -36,7 +36,7 @@ def random(*shape: int) -> Any:
 @pytest.mark.parametrize("products", [1, 100])
 def test_blocks_and_rest_give_the_product_of_the_whole(blas: bool, size: int, height: int, products: int) -> None:
     w, scales = random(3, size, height), (0.5, 2.0, 1.0)
-    right = Columns([block.T for block in w], 5, scales, products)
+    right = PackedWeights([block.T for block in w], 5, scales, products)
     expected_width = 8 if height == 15 and size > 13 else 4 if height == 40 and size > 4 else size
     width = right.main.shape[-1] if blas and products > 1 else size
     assert width == (expected_width if blas and products > 1 else size)
@@ -76,14 +76,14 @@ def test_a_layer_whose_weight_is_cut_is_the_layer_whose_weight_is_not(
     arrays.append(arrays[-1] + 1)
     results = []
     for cut in (False, True):
-        monkeypatch.setattr(packed_weights, "multiplies_unpacked", lambda cut=cut: cut)
-        monkeypatch.setattr(packed_weights, "blas_threads", lambda: 1)
-        monkeypatch.setattr(packed_weights, "UNPACKED", 1000)
-        monkeypatch.setattr(packed_weights, "WIDTHS", (8, 4))
+        monkeypatch.setattr(products, "multiplies_unpacked", lambda cut=cut: cut)
+        monkeypatch.setattr(products, "blas_threads", lambda: 1)
+        monkeypatch.setattr(products, "UNPACKED", 1000)
+        monkeypatch.setattr(products, "WIDTHS", (8, 4))
         outputs, residual = flat(kernel).forward(*arrays, sizes=sizes)
         gs = [np.cos(y) for y in outputs]
         results.append([*outputs, *flat(kernel).backward(gs, residual, *arrays, needs=[True] * 8)])
-    assert len(Columns([arrays[-3][:size].T], 5, products=6).main.shape) == 4  # it was cut
+    assert len(PackedWeights([arrays[-3][:size].T], 5, products=6).main.shape) == 4  # it was cut
     for whole, pieces in zip(*results, strict=True):
         if whole is not None:
             np.testing.assert_allclose(pieces, whole, rtol=0, atol=TOLERANCE)

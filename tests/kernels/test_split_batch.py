@@ -12,8 +12,8 @@ import pytest
 import tinygrad_rnn as tg
 from tests.support.flat_kernels import FlatKernel
 from tinygrad_rnn.backend.cpu.threads import get_num_threads, set_num_threads
-from tinygrad_rnn.kernels.recurrent import dispatch
-from tinygrad_rnn.kernels.recurrent.numpy import split_batch
+from tinygrad_rnn.kernels.recurrent import threads
+from tinygrad_rnn.kernels.recurrent.numpy import gru, lstm
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
     ("RNN", {}),
@@ -30,7 +30,7 @@ def worthwhile(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Every batch of two is worth two threads."""
     before = get_num_threads()
     for name in ("STEPS", "ROWS", "WORK"):
-        monkeypatch.setattr(split_batch, name, 1)
+        monkeypatch.setattr(threads, name, 1)
     set_num_threads(2)
     yield
     set_num_threads(before)
@@ -52,13 +52,13 @@ def results(layer: Any, x: Any) -> list[Any]:
 def split(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The batches that were split, as that happens."""
     seen: list[int] = []
-    both = split_batch.Halves._both
+    both = threads.SplitBatch._both
 
     def spy(self: Any, run: Any, batch: int) -> Any:
         seen.append(batch)
         return both(self, run, batch)
 
-    monkeypatch.setattr(split_batch.Halves, "_both", spy)
+    monkeypatch.setattr(threads.SplitBatch, "_both", spy)
     return seen
 
 
@@ -101,20 +101,20 @@ def test_packed_sequences_stay_whole(worthwhile: None, split: list[int]) -> None
 
 
 def test_gradients_that_are_not_wanted_are_not_computed(worthwhile: None) -> None:
-    lstm = FlatKernel(dispatch._kernel("numpy", "lstm"), "lstm")
+    kernel = FlatKernel(threads.SplitBatch(lstm), "lstm")
     arrays = [np.ones(s) for s in ((3, 2, 4), (2, 5), (2, 5), (20, 4), (20, 5), (20,), (20,))]
-    outputs, residual = lstm.forward(*arrays)
-    assert lstm.forward(*arrays, save=False)[1] is None
+    outputs, residual = kernel.forward(*arrays)
+    assert kernel.forward(*arrays, save=False)[1] is None
     needs = [False, True, False, True, False, False, True, False]
-    found = lstm.backward([None, outputs[1], None], residual, *arrays, None, needs=needs)
+    found = kernel.backward([None, outputs[1], None], residual, *arrays, None, needs=needs)
     assert [g is not None for g in found] == needs
 
 
 def test_errors_and_silence_are_those_of_the_caller(worthwhile: None) -> None:
-    gru = FlatKernel(dispatch._kernel("numpy", "gru"), "gru")
+    kernel = FlatKernel(threads.SplitBatch(gru), "gru")
     arrays = [np.full(s, 1e300) for s in ((3, 2, 4), (2, 5), (15, 4), (15, 5))]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("error")
-        gru.forward(*arrays)
+        kernel.forward(*arrays)
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):
-        gru.forward(*arrays)
+        kernel.forward(*arrays)

@@ -67,7 +67,7 @@ def aligned_empty(shape: tuple[int, ...], like: Array) -> Array:
 
     NumPy's arrays begin 16 bytes into a cache line, so that with AVX-512 every vector spans two of them.  Adding two
     tables of (4, 32, 256) in cache took 9.1 us unaligned and 4.1 us aligned; matrix products whose right operand is
-    not packed (see ``kernels/recurrent/numpy/packed_weights.py``) ran at 125 GFLOP/s unaligned and at 180 aligned.
+    not packed (see ``kernels/recurrent/numpy/products.py``) ran at 125 GFLOP/s unaligned and at 180 aligned.
     """
     dtype = like.dtype
     if type(like) is not ndarray or dtype.hasobject:  # uninitialised memory is no place for pointers to objects

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("numba")
 
 from tests.support.flat_kernels import flat
-from tinygrad_rnn.kernels.recurrent.numba import division, threads
+from tinygrad_rnn.kernels.recurrent.numba import products, schedule
 
 TOLERANCE = {"float32": 4e-6, "float64": 1e-13}
 """Some tens of roundings (6e-8 and 1e-16) of numbers of order 1, or of the largest entry if it is larger."""
@@ -101,9 +101,10 @@ def test_two_threads_give_the_same(two_threads: None, mode: str, packed: bool) -
 def test_large_weights_are_multiplied_as_suits_the_blas(
     two_threads: None, mode: str, unpacked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(division, "NEAR", 0)
-    monkeypatch.setattr(division, "ROWS_WHERE_FAR", 4)
-    monkeypatch.setattr(division, "multiplies_unpacked", lambda: unpacked)
+    for module in (products, schedule):
+        monkeypatch.setattr(module, "NEAR", 0)
+        monkeypatch.setattr(module, "multiplies_unpacked", lambda: unpacked)
+    monkeypatch.setattr(schedule, "ROWS_WHERE_FAR", 4)
     check(mode, (6, 9, 70, 65), "float64")
     check(mode, (6, 9, 70, 65), "float32", packed=True, reverse=True)
     check(mode, (20, 9, 70, 201), "float64")  # more than a piece of the gradient each way
@@ -112,7 +113,7 @@ def test_large_weights_are_multiplied_as_suits_the_blas(
 @pytest.mark.parametrize("unpacked", [False, True])
 @pytest.mark.parametrize("mode", GATES)
 def test_one_thread_multiplies_as_suits_the_blas(mode: str, unpacked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (division, threads):
+    for module in (products, schedule):
         monkeypatch.setattr(module, "multiplies_unpacked", lambda: unpacked)
     check(mode, (6, 9, 70, 65), "float64")  # step by step
     check(mode, (7, 3, 2, 5), "float64", reverse=True)  # all steps at once
@@ -126,7 +127,7 @@ def test_one_thread_multiplies_as_suits_the_blas(mode: str, unpacked: bool, monk
 def test_without_openblas_plain_loops_do_the_work(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kernel, _ = kernels(mode)
     monkeypatch.setattr(kernel.kernel, "gemm_address", lambda dtype: 0)
-    monkeypatch.setattr(division, "gemm_address", lambda dtype: 0)
+    monkeypatch.setattr(products, "gemm_address", lambda dtype: 0)
     check(mode, (6, 9, 70, 65), "float64")
     check(mode, (6, 9, 70, 65), "float32", packed=True, reverse=True)
 

@@ -152,7 +152,7 @@ def two_blas_threads() -> Any:
 def test_shares_run_at_the_same_time_and_an_error_arrives_after_all_have_ended(two_blas_threads: None) -> None:
     import threading
 
-    from tinygrad_rnn.kernels.recurrent.numba.threads import share
+    from tinygrad_rnn.kernels.recurrent.threads import share
 
     meeting, seen = threading.Barrier(3, timeout=20), []
 
@@ -187,7 +187,7 @@ def test_a_child_process_has_threads_of_its_own() -> None:
     pytest.importorskip("numba")
     program = (
         "import os, tinygrad_rnn as tg\n"
-        "from tinygrad_rnn.kernels.recurrent.numba import threads\n"
+        "from tinygrad_rnn.kernels.recurrent import threads\n"
         "tg.set_num_threads(2)\n"
         "done = []\n"
         "threads.share(done.append, [(0,), (1,)])\n"
@@ -230,9 +230,9 @@ def test_an_edit_of_any_file_renews_what_was_kept(tmp_path: Path) -> None:
     package = shutil.copytree(ROOT / "tinygrad_rnn", tmp_path / "tinygrad_rnn", ignore=shutil.ignore_patterns("*.nb?"))
     program = (
         "import numpy as np\n"
-        "from tinygrad_rnn.kernels.recurrent.numba import gemm, rnn\n"
-        "gemm.fill_strips(0, 1, np.ones((2, 2), np.float32), True, np.ones(4, np.float32))\n"
-        "print(sum(gemm.fill_strips.stats.cache_hits.values()))\n"
+        "from tinygrad_rnn.kernels.recurrent.numba import products, rnn\n"
+        "products.fill_strips(0, 1, np.ones((2, 2), np.float32), True, np.ones(4, np.float32))\n"
+        "print(sum(products.fill_strips.stats.cache_hits.values()))\n"
     )
     kept = package / "kernels" / "recurrent" / "numba"
     found = []

@@ -25,8 +25,9 @@ from ...backend.gpu.kernels import gpu
 from ...errors import ArgumentError
 from ...source_line import warn_user
 from ...typing import Array
-from .interface import Cotangents, Gradients, Kernel, KernelUnavailable, Needs, Options, Run, Weights
-from .numpy.split_batch import Halves
+from . import threads
+from .interface import Cotangents, Gradients, KernelUnavailable, Needs, Options, Run, Weights
+from .threads import SplitBatch
 
 __all__ = ["KERNELS", "MODES", "STATES", "backward", "forward", "only", "reasons", "refusal", "restorable", "restore"]
 
@@ -199,7 +200,7 @@ def forward(mode: str, x: Array, states: tuple[Array, ...], weights: Weights, op
 
 
 def _start(kernel: str, mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
-    series, finals, left = _kernel(kernel, mode).forward(x, states, weights, options)
+    series, finals, left = _kernel(kernel, mode, states).forward(x, states, weights, options)
     return Run(series, finals, None if left is None else (kernel, mode, left))
 
 
@@ -214,7 +215,8 @@ def backward(
 ) -> Gradients:
     """The backward run of the kernel that ran forward."""
     kernel, mode, left = residual
-    return _kernel(kernel, mode).backward(x, states, weights, options, left, cotangents, needs)
+    found: Gradients = _kernel(kernel, mode, states).backward(x, states, weights, options, left, cotangents, needs)
+    return found
 
 
 def restorable(residual: Any) -> bool:
@@ -226,15 +228,18 @@ def restorable(residual: Any) -> bool:
 def restore(x: Array, states: tuple[Array, ...], weights: Weights, options: Options, residual: Any, y: Array) -> Any:
     """What the kernel that left ``residual`` would leave of a run that gives ``y``, without the run."""
     kernel, mode, _ = residual
-    restoring: Any = _kernel(kernel, mode)
-    return kernel, mode, restoring.restore(x, states, weights, options, y)
+    return kernel, mode, _kernel(kernel, mode, states).restore(x, states, weights, options, y)
+
+
+def _kernel(kernel: str, mode: str, states: tuple[Array, ...]) -> Any:
+    """The kernel of a package for a mode; the package is imported when it is first chosen."""
+    found = _imported(kernel, mode)
+    # NumPy's can take half of the batch in each of two threads, if there are sequences enough
+    return SplitBatch(found) if kernel == "numpy" and len(states[0]) >= 2 * threads.ROWS else found
 
 
 @functools.cache
-def _kernel(kernel: str, mode: str) -> Kernel[Weights]:
-    """The kernel of a package for a mode; the package is imported here."""
+def _imported(kernel: str, mode: str) -> Any:
     if kernel == "cuda":
-        found: Kernel[Weights] = importlib.import_module(".cuda.layer", __package__).KERNELS[mode]
-        return found
-    module: Any = importlib.import_module(f".{kernel}.{mode}", __package__)
-    return Halves(module) if kernel == "numpy" else module
+        return importlib.import_module(".cuda.layer", __package__).KERNELS[mode]
+    return importlib.import_module(f".{kernel}.{mode}", __package__)

@@ -15,13 +15,9 @@ from ....backend import aligned_empty
 from ....typing import Array
 from ..interface import Cotangents, Gradients, Needs, Options, Run, Weights
 from .activations import sigmoid, tanh
-from .arguments import given, summed
-from .division import Division, strips, times_weight, weight_gradients
-from .gemm import gemm_address, multiply
 from .jit import compiled
-from .memory import room
-from .schedule import AFTER, BEFORE, COUNT, OLD, ROW, Visits
-from .threads import share
+from .products import gemm_address, multiply, strips, times_weight, weight_gradients
+from .schedule import AFTER, BEFORE, COUNT, OLD, ROW, Division, Visits, given, room, summed
 
 __all__ = ["Residual", "backward", "forward"]
 
@@ -153,7 +149,7 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     w, w_in = strips(division, w_hh, w_ih if division.step_by_step else None, transposed=True)
     if w_in is None:
         times_weight(division, rows_x, 0, w_ih, gates, 0, transposed=True)
-    share(
+    division.run(
         _forward,
         division.batch,
         gemm_address(dtype),
@@ -194,7 +190,7 @@ def backward(
     d_bias = np.zeros((len(division.batch), 4 * size), dtype)
     dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs.x else None
     w, w_in = strips(division, w_hh, w_ih if needs.x and division.step_by_step else None)
-    share(
+    division.run(
         _backward,
         division.numbered,
         gemm_address(dtype),

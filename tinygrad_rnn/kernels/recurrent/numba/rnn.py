@@ -14,13 +14,9 @@ from ....backend import aligned_empty
 from ....typing import Array
 from ..interface import Cotangents, Gradients, Needs, Options, Run, Weights
 from .activations import tanh
-from .arguments import given, summed
-from .division import Division, strips, times_weight, weight_gradients
-from .gemm import gemm_address, multiply
 from .jit import compiled
-from .memory import room
-from .schedule import AFTER, BEFORE, COUNT, OLD, ROW, Visits
-from .threads import share
+from .products import gemm_address, multiply, strips, times_weight, weight_gradients
+from .schedule import AFTER, BEFORE, COUNT, OLD, ROW, Division, Visits, given, room, summed
 
 __all__ = ["Residual", "backward", "forward", "restore"]
 
@@ -136,7 +132,7 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     if w_in is None:
         times_weight(division, rows_x, 0, w_ih, visits.after(h), 0, transposed=True)
     relu = options.nonlinearity == "relu"
-    share(
+    division.run(
         _forward,
         division.batch,
         gemm_address(dtype),
@@ -182,7 +178,7 @@ def backward(
     d_bias = np.zeros((len(division.batch), size), dtype)
     dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs.x else None
     w, w_in = strips(division, w_hh, w_ih if needs.x and division.step_by_step else None)
-    share(
+    division.run(
         _backward,
         division.numbered,
         gemm_address(dtype),

@@ -1,8 +1,8 @@
-"""Which rows a compiled loop visits, as a table of numbers; and how threads share them.
+"""Schedule of a compiled loop: the rows it visits as a table of numbers, the threads that share them, and their arrays.
 
-A sequence of T steps is a table of rows, as in :mod:`..plan`: S = T * N of them, or packed.  The states of all steps
-lie in one table (S + N, R): those after each step, in row order, and the N initial ones where the visits begin, so
-before them or, if the last step is visited first, behind them.  With equal lengths the states *before* the steps are
+A sequence of T steps is a table of rows, as in ``numpy/schedule.py``: S = T * N of them, or packed.  The states of all
+steps are in one table (S + N, R): those after each step, in row order, and the N initial ones where the visits begin,
+so before them or, if the last step is visited first, behind them.  With equal lengths the states *before* the steps are
 then rows of the same table too, one operand for the weight gradient; packed ones have to be gathered.
 
 A thread takes some sequences of the batch through the whole time.  Threads share no state, so none waits for another.
@@ -12,15 +12,60 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ....backend import aligned_empty
+from ....backend.cpu.blas import multiplies_unpacked
+from ....backend.memory import CACHE_LINE
 from ....typing import Array
-from .arguments import plain
+from .. import threads
+from ..threads import share, threads_for
 
-__all__ = ["AFTER", "BEFORE", "COUNT", "OLD", "ROW", "Visits"]
+__all__ = ["AFTER", "BEFORE", "COUNT", "NEAR", "OLD", "ROW", "Division", "Visits", "given", "plain", "room", "summed"]
+
+# arrays as compiled code wants them -----------------------------------------------------------------------------------
+
+
+def plain(a: Array) -> Array:
+    """``a``, contiguous and writable: for every other kind of array the loops would be compiled anew."""
+    flags = a.flags
+    return a if flags.c_contiguous and flags.writeable else a.copy()
+
+
+def given(a: Array | None, dimensions: int, dtype: Any) -> Array:
+    """``a``, or an empty array of the same type where there is none: compiled code looks at its length."""
+    return _nothing(dimensions, dtype) if a is None else a
+
+
+@functools.cache
+def _nothing(dimensions: int, dtype: Any) -> Array:
+    return np.empty((0,) * dimensions, dtype)
+
+
+def summed(b_ih: Array | None, b_hh: Array | None, size: int, dtype: Any) -> Array:
+    """The sum of two biases; zero where there are none."""
+    if b_ih is None or b_hh is None:
+        bias = b_hh if b_ih is None else b_ih
+        return np.zeros(size, dtype) if bias is None else plain(bias)
+    total: Array = b_ih + b_hh
+    return total
+
+
+def room(rows: int, width: int, like: Array) -> Array:
+    """An array (rows, width or more), not filled.
+
+    It has a cache line more in each row if rows would begin a multiple of 1 KiB apart, for those share places in the
+    caches.
+    """
+    size = like.itemsize
+    return aligned_empty((rows, width + (CACHE_LINE // size if width * size % 1024 == 0 else 0)), like)
+
+
+# visits ---------------------------------------------------------------------------------------------------------------
 
 ROW, COUNT, AFTER, BEFORE, OLD = range(5)
 """Columns of a table of visits: the first row of the step and how many it has; in the table of states, the first of
@@ -146,3 +191,55 @@ class Visits:
 def _visits(steps: int, batch: int, sizes: tuple[int, ...] | None, reverse: bool) -> Visits:
     """Layers ask for the same ones over and over."""
     return Visits(steps, batch, sizes, reverse)
+
+
+# division among threads -----------------------------------------------------------------------------------------------
+
+NEAR = 1 << 18
+"""Bytes of an input weight that stays in a second-level cache beside the recurrent one."""
+
+ROWS_OF_A_STEP, ROWS_WHERE_FAR = 4, 16
+"""Rows of a step, per thread, from which on the input projection and its gradient are computed step by step, with
+operands that are in the cache, and no thread has to wait: with fewer, a product is bound by reading the weight.  The
+second number is for input weights that are not near.  At (T, N, H) = (64, 32, 256) that took 0.95 of the time of
+products over all rows at once; with a BLAS that packs the weight at every step, those are better."""
+
+
+class Division(NamedTuple):
+    """How the work of a run is divided.
+
+    Attributes:
+        threads: how many there are.
+        batch: the sequences of each.
+        numbered: the same, each with its number.
+        step_by_step: whether the input projection and its gradient are computed within the loop over time.
+    """
+
+    threads: int
+    batch: list[tuple[int, int]]
+    numbered: list[tuple[int, int, int]]
+    step_by_step: bool
+
+    @classmethod
+    def of(cls, visits: Visits, w_ih: Array, w_hh: Array) -> Division:
+        """The division for so many rows, multiplied by these weights."""
+        work = visits.rows * (w_ih.size + w_hh.size)
+        count = threads_for(work) if work >= 2 * threads.WORTHWHILE else 1  # most layers are small
+        if w_ih.nbytes <= NEAR:
+            return _division(visits, count, ROWS_OF_A_STEP)
+        return _division(visits, count, ROWS_WHERE_FAR if multiplies_unpacked() else sys.maxsize)
+
+    def run(self, loop: Callable[..., object], ranges: Sequence[tuple[int, ...]], *arguments: Any) -> None:
+        """``loop(*range, *arguments)`` for each of ``ranges``, ``batch`` or ``numbered``, in a thread of its own."""
+        if self.threads == 1 and ranges and multiplies_unpacked():
+            loop(*ranges[0], *arguments)  # small products are their caller's, however many threads BLAS has
+        else:
+            share(loop, ranges, *arguments)
+
+
+@functools.lru_cache(maxsize=16)
+def _division(visits: Visits, count: int, least: int) -> Division:
+    """Layers ask for the same ones over and over.  ``least``: rows of a step that make it step by step."""
+    batch = visits.shares(count)
+    numbered = [(low, high, number) for number, (low, high) in enumerate(batch)]
+    return Division(count, batch, numbered, visits.batch // len(batch) >= least)

@@ -20,8 +20,12 @@ from typing import NamedTuple
 from ....backend import aligned_empty, array_module
 from ....typing import Array
 from ..interface import Cotangents, Gradients, Needs, Options, Run, Weights
-from .gemm import (
+from .products import (
+    PackedWeights,
+    Projection,
+    StateGradient,
     bias_gradient,
+    gate_blocks,
     half,
     input_gradient,
     most_rows,
@@ -30,9 +34,7 @@ from .gemm import (
     scratch_for,
     weight_gradient,
 )
-from .packed_weights import Columns, Projection, gate_blocks
 from .schedule import Blocks, Part, Plan, Trail
-from .state_gradient import IntoState
 
 __all__ = ["Residual", "backward", "forward"]
 
@@ -59,7 +61,9 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     b_in = pack_bias((b_ih, _without_n(b_hh)), ORDER, SCALES)  # (3, 1, H)
     b_hn = xp.zeros(size, x.dtype) if b_hh is None else b_hh[2 * size :]  # (H,)
     project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, b_in)
-    w_rec = Columns([block.T for block in gate_blocks(w_hh, ORDER)], plan.batch, SCALES, plan.steps)  # 3 of (H, H)
+    w_rec = PackedWeights(
+        [block.T for block in gate_blocks(w_hh, ORDER)], plan.batch, SCALES, plan.steps
+    )  # 3 of (H, H)
     hs = Trail(plan, h0, "both" if options.save else "after")
 
     parts = plan.parts(most_rows(size, project.rows))
@@ -114,7 +118,7 @@ def backward(
     dh0 = xp.zeros(h0.shape, x.dtype) if dh_n is None else dh_n.copy()  # (N, H), carried from step to step
     da = aligned_empty((plan.rows, 4 * size), x)  # (S, 4H): q, r, z, n
     da_gates = da.reshape(plan.rows, 4, size).swapaxes(0, 1)  # (4, S, H), a view
-    into_state = IntoState(plan, gate_blocks(w_hh, (2, 0, 1)))
+    into_state = StateGradient(plan, gate_blocks(w_hh, (2, 0, 1)))
     parts = plan.parts(most_rows(size))
     rooms = scratch_for(x, 4, max((part.size for part in parts), default=0), size)  # (4, rows of a part, H)
     lists = (plan.heads(dh0), plan.terms(dy))

@@ -12,23 +12,33 @@ the blocks are i, f, o, g, so that the three sigmoids are one array.
 What backward needs, and no more: the activated gates, c, and the earlier h.  Derivative factors are computed
 for many steps at once, just ahead of the loop that uses them; only ``dz @ w_hh`` stays inside.
 
-What no step waits for is done by a second thread meanwhile (``helper_thread.py``): x times its weights, a part ahead
+What no step waits for is done by a second thread meanwhile (``threads.Helper``): x times its weights, a part ahead
 of the steps that read it, and the gradients of the weights and of the input.
 """
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from ....backend import aligned_empty, array_module
 from ....typing import Array
+from .. import threads
 from ..interface import Cotangents, Gradients, Needs, Options, Run, Weights
-from .gemm import half, most_rows, pack_bias, scratch_for
-from .helper_thread import Beside
-from .packed_weights import Columns, Projection, gate_blocks, projections
+from ..threads import helper_for
+from .products import (
+    PackedWeights,
+    Projection,
+    RowGradients,
+    StateGradient,
+    gate_blocks,
+    half,
+    most_rows,
+    pack_bias,
+    projections,
+    scratch_for,
+)
 from .schedule import Blocks, Part, Plan, Trail
-from .state_gradient import IntoState
-from .weight_gradients import RowGradients
 
 __all__ = ["Residual", "backward", "forward"]
 
@@ -55,9 +65,12 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     size = c0.shape[1]
     plan = Plan.of(x, h0, options.sizes, options.reverse)
     rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
-    beside = Beside(rows_x.size * len(w_ih), x)
+    work = rows_x.size * len(w_ih)
+    helper = helper_for(work, x) if work >= 2 * threads.WORTHWHILE else None  # most layers are small
     project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, pack_bias((b_ih, b_hh), ORDER, SCALES))
-    w_rec = Columns([block.T for block in gate_blocks(w_hh, ORDER)], plan.batch, SCALES, plan.steps)  # 4 of (R, H)
+    w_rec = PackedWeights(
+        [block.T for block in gate_blocks(w_hh, ORDER)], plan.batch, SCALES, plan.steps
+    )  # 4 of (R, H)
     hs = Trail(plan, h0, "both" if save else "after")
     cs = Trail(plan, c0, "both" if save else "after" if cells else "last")
     gates = Blocks(plan, 4, c0, keep=save)
@@ -66,9 +79,9 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     main, rest = w_rec.main, w_rec.rest
     parts = plan.parts(most_rows(size, project.rows))
     most = max((part.size for part in parts), default=0)
-    rooms = [scratch_for(x, 4, most, size) for _ in range(1 + beside.helps)]  # (4, rows of a part, H)
-    with beside:
-        for part, a_part in zip(parts, projections(beside, project, rows_x, parts, rooms), strict=False):
+    rooms = [scratch_for(x, 4, most, size) for _ in range(1 if helper is None else 2)]  # (4, rows of a part, H)
+    with helper or nullcontext():
+        for part, a_part in zip(parts, projections(helper, project, rows_x, parts, rooms), strict=False):
             views = [
                 plan.split_part(a_part, part),
                 *(gates.views(part, block) for block in (slice(None), slice(3), 0, 1, 2, 3)),
@@ -119,7 +132,7 @@ def backward(
     dz = aligned_empty((plan.rows, 4 * size), x)  # (S, 4H), gates in the weights' order i, f, g, o
     dz_gates = dz.reshape(plan.rows, 4, size).swapaxes(0, 1)  # (4, S, H), a view
     dh_all = aligned_empty((plan.rows, h0.shape[1]), x) if w_hr is not None else None  # (S, P)
-    into_state = IntoState(plan, gate_blocks(w_hh, (0, 1, 2, 3)))
+    into_state = StateGradient(plan, gate_blocks(w_hh, (0, 1, 2, 3)))
     parts = plan.parts(most_rows(size))
     factors = scratch_for(x, 5, max((part.size for part in parts), default=0), size)
     heads = plan.heads(dh0)
@@ -130,8 +143,10 @@ def backward(
 
     rows_x = x.reshape(plan.rows, x.shape[-1])
     tables = [rows_x if need_w_ih else None, residual.earlier if need_w_hh else None]
-    with Beside(dz.size * (x.shape[-1] + h0.shape[1]), x) as beside:
-        large = RowGradients(beside, dz, tables, need_b_ih or need_b_hh, w_ih if needs.x else None)
+    work = dz.size * (x.shape[-1] + h0.shape[1])
+    helper = helper_for(work, x) if work >= 2 * threads.WORTHWHILE else None
+    with helper or nullcontext():
+        large = RowGradients(helper, dz, tables, need_b_ih or need_b_hh, w_ih if needs.x else None)
         for part in reversed(parts):
             here = factors[:, : part.size]
             _fill_factors(residual, part, here)

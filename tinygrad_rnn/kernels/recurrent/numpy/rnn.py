@@ -16,8 +16,17 @@ from typing import NamedTuple
 from ....backend import aligned_empty, array_module
 from ....typing import Array
 from ..interface import Cotangents, Gradients, Needs, Options, Run, Weights
-from .gemm import bias_gradient, input_gradient, most_rows, one_minus_square, pack_bias, weight_gradient
-from .packed_weights import Columns, Projection, gate_blocks
+from .products import (
+    PackedWeights,
+    Projection,
+    bias_gradient,
+    gate_blocks,
+    input_gradient,
+    most_rows,
+    one_minus_square,
+    pack_bias,
+    weight_gradient,
+)
 from .schedule import Blocks, Part, Plan, Trail
 
 __all__ = ["Residual", "backward", "forward", "restore"]
@@ -44,7 +53,7 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     plan = Plan.of(x, h0, options.sizes, options.reverse)
     rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
     project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, pack_bias((b_ih, b_hh), ORDER, SCALES))
-    w_rec = Columns([w_hh.T], plan.batch, products=plan.steps)  # (H, H)
+    w_rec = PackedWeights([w_hh.T], plan.batch, products=plan.steps)  # (H, H)
     hs = Trail(plan, h0, "both" if options.save else "after")
     room = Blocks(plan, 1, h0, keep=False)
     matmul, add, tanh, maximum, zero = xp.matmul, xp.add, xp.tanh, xp.maximum, xp.zeros((), x.dtype)
@@ -95,7 +104,7 @@ def backward(
     plan, size = residual.plan, h0.shape[1]
     dh0 = xp.zeros(h0.shape, x.dtype) if dh_n is None else dh_n.copy()  # (N, H), carried from step to step
     dz = aligned_empty((plan.rows, size), x)  # (S, H): first the slopes, then times dh
-    w_rec = Columns([w_hh], plan.batch, products=plan.steps)
+    w_rec = PackedWeights([w_hh], plan.batch, products=plan.steps)
     heads = plan.heads(dh0)
     lists = (heads, *([seen(head) for head in heads] for seen in (w_rec.seen, w_rec.rest_of)), plan.terms(dy))
     matmul, add, multiply, tanh = xp.matmul, xp.add, xp.multiply, residual.nonlinearity == "tanh"

@@ -1,4 +1,6 @@
-"""The recurrent product, inside of compiled loops: OpenBLAS's, called by its address, on a weight cut into strips.
+"""Products of the compiled kernels: the recurrent one, inside of the time loop, and those before and after the loop.
+
+The recurrent product is OpenBLAS's, called by its address from compiled code, on a weight that is cut into strips.
 
 Handed a few rows and a whole weight, OpenBLAS copies the weight into its own order at every call, so at every step
 of a sequence, and reaches less than half of the processor's speed.  Below about a million multiplications and
@@ -14,11 +16,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ....backend.cpu.blas import address_of
-from ....typing import Array
-from .jit import compiled, intrinsic, ir, types
+import numpy as np
 
-__all__ = ["WIDTH", "fill_strips", "gemm_address", "multiply", "multiply_transposed"]
+from ....backend import aligned_empty
+from ....backend.cpu.blas import address_of, multiplies_unpacked
+from ....typing import Array
+from ..threads import evenly, share
+from .jit import compiled, intrinsic, ir, types
+from .schedule import NEAR, Division, plain
+
+__all__ = ["gemm_address", "multiply", "strips", "times_weight", "weight_gradients"]
 
 WIDTH = 64
 """Columns of a strip.  Measured at 16 rows, K = 256: 150 GFLOP/s with 32, 180 with 64, 120 with 128 at K = 128."""
@@ -203,3 +210,79 @@ def multiply_transposed(
                     result.ctypes.data + (i * width + j) * item,
                     width,
                 )
+
+
+# before and after the loop --------------------------------------------------------------------------------------------
+
+
+def strips(division: Division, *weights: Array | None, transposed: bool = False) -> list[Array]:
+    """The strips of each weight, or of its transpose, as :func:`multiply` takes them; None for None."""
+    results: list[Array] = []
+    work = []
+    for weight in weights:
+        if weight is None:
+            results.append(weight)
+        elif not transposed and weight.shape[1] <= WIDTH:
+            results.append(plain(weight).reshape(-1))  # it is its only strip
+        else:
+            result = aligned_empty((weight.size,), weight)
+            work.append((plain(weight), result))
+            results.append(result)
+    if division.threads == 1 or sum([weight.nbytes for weight, _ in work]) <= NEAR:
+        for weight, result in work:
+            fill_strips(0, weight.size, weight, transposed, result)  # as many as there are
+    else:
+        share(_strips, [(k, k + 1) for k in range(division.threads)], division.threads, work, transposed)
+    return results
+
+
+def _strips(part: int, after: int, parts: int, work: list[tuple[Array, Array]], transposed: bool) -> None:
+    for weight, result in work:
+        count = -(-weight.shape[0 if transposed else 1] // WIDTH)
+        fill_strips(count * part // parts, count * after // parts, weight, transposed, result)
+
+
+def times_weight(
+    division: Division, x: Array, first: int, weight: Array, out: Array, column: int, *, transposed: bool = False
+) -> None:
+    """``out[:, column : column + M] = x[:, first : first + K] @ W``, with W (K, M) a weight or its transpose.
+
+    The rows of x in shares.
+    """
+    depth, width = weight.shape[::-1] if transposed else weight.shape
+    gemm = gemm_address(weight.dtype) if division.threads == 1 and multiplies_unpacked() else 0
+    if gemm:
+        (w,) = strips(division, weight, transposed=transposed)
+        multiply(gemm, x, 0, first, len(x), w, width, out, 0, column, False)
+    else:
+        w = weight.T if transposed else weight
+        share(_rows, evenly(len(x), division.threads), x[:, first : first + depth], w, out[:, column : column + width])
+
+
+def _rows(low: int, high: int, x: Array, w: Array, out: Array) -> None:
+    np.matmul(x[low:high], w, out=out[low:high])
+
+
+def weight_gradients(division: Division, *work: tuple[Array, int, Array, Array | None]) -> None:
+    """For each (table, first, x, result) ``result = table[:, first : first + M].T @ x``: (S, M).T @ (S, K) -> (M, K).
+
+    The rows of every result in shares; a result of None is not wanted.
+    """
+    gemm = gemm_address(work[0][0].dtype) if multiplies_unpacked() else 0
+    if gemm and division.threads == 1:
+        for table, first, x, result in work:
+            if result is not None:
+                multiply_transposed(0, len(result), gemm, table, first, x, result)
+        return
+    wanted = [item for item in work if item[3] is not None]
+    if wanted:
+        share(_columns, [(k, k + 1) for k in range(division.threads)], division.threads, gemm, wanted)
+
+
+def _columns(part: int, after: int, parts: int, gemm: int, work: list[tuple[Array, int, Array, Array]]) -> None:
+    for table, first, x, result in work:
+        low, high = len(result) * part // parts, len(result) * after // parts
+        if gemm:
+            multiply_transposed(low, high, gemm, table, first, x, result)
+        else:
+            np.matmul(table[:, first + low : first + high].T, x, out=result[low:high])

@@ -1,0 +1,408 @@
+"""Products of NumPy's recurrent kernels: those of a few rows at every step, and those of all rows at once.
+
+A recurrent step multiplies a few rows h (n, K) by the same weight (K, H) again and again.  A BLAS copies ("packs")
+the weight into an order of its own at every product, which takes as long as the multiplications when n is 32.
+OpenBLAS's AVX-512 kernels leave that out for products of at most about 10^6 multiplications.  So a larger weight is
+cut into blocks of 64 columns (32 where that is needed), each contiguous:
+
+    out[:, 64 j : 64 (j + 1)] = h @ block[j]          block (H / 64, K, 64)
+
+as one call of ``matmul`` for all blocks of all gates.  On one core, in float32, (32, 256) by (256, 1024) ran at 180
+GFLOP/s so and at 106 as a plain product; (32, 512) by (512, 2048) at 140 and 93.  Blocks must begin at a cache line
+(125 instead of 180).  Small weights are not cut, and where there is no such BLAS none is.
+
+Inside the kernels the gates are contiguous blocks: an element-wise operation on one gate of a row (4H) of all takes
+several times as long.  Weights and biases come and go in PyTorch's layout (G*H, K).
+
+A sigmoid is computed as ``0.5 * tanh(0.5 * z) + 0.5``, which cannot overflow and is one fast function for all
+gates; the inner factor is folded into the rows of its weights (a power of two: nothing is lost).
+
+K rows and H columns of a weight, G gates, n rows of the left operand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ....backend import aligned_empty, array_module
+from ....backend.cpu.blas import blas_threads, multiplies_unpacked
+from ....backend.cpu.threads import one_blas_thread
+from ....typing import Array
+from ..threads import Helper, Task
+from .schedule import Blocks, Part, Plan
+
+__all__ = [
+    "PackedWeights",
+    "Projection",
+    "RowGradients",
+    "StateGradient",
+    "bias_gradient",
+    "gate_blocks",
+    "half",
+    "input_gradient",
+    "most_rows",
+    "one_minus_square",
+    "pack_bias",
+    "projections",
+    "scratch_for",
+    "weight_gradient",
+]
+
+UNPACKED = 10**6
+"""Multiplications in a product, up to which OpenBLAS leaves out the packing."""
+
+WIDTHS = (64, 32)
+
+FEW = 4
+"""Below this number of products, copying the weight into a better order costs more than it saves."""
+
+ROWS = 32
+"""Rows of the input that are projected in one product without packing: 16 and 64 were measured to be no faster."""
+
+ROWS_OF_A_PRODUCT = 512
+"""With packing, projections of fewer rows lose speed; of many more, their results leave the cache before use."""
+
+WORTH_THREADS = 100 * 100
+"""Elements of a weight from which on a product of many rows is faster on two threads with packing than on one."""
+
+ELEMENTS_IN_CACHE = 1 << 16
+"""Elements of one table in float32 or float64 of which a handful stay in the nearer caches.  On a Zen 4 with 1 MiB of
+second-level cache, half as many took 1.07 (RNN) and 1.05 (GRU) of the time at (T, N, H) = (64, 32, 256), and as long in
+an LSTM; half as many again took it 1.05 to 1.07 of its time."""
+
+
+WORTH_WAKING = 10_000_000
+"""Multiplications that one thread does in about 200 us."""
+
+
+# products of a step ---------------------------------------------------------------------------------------------------
+
+
+def gate_blocks(w: Array, order: Sequence[int]) -> list[Array]:
+    """The gates of a weight (G*H, K) in another order: views (H, K)."""
+    gates = max(order) + 1
+    blocks = w.reshape(gates, w.shape[0] // gates, w.shape[1])
+    return [blocks[gate] for gate in order]
+
+
+class PackedWeights:
+    """The right-hand operands ``blocks``, G of (K, H), laid out for left operands of ``rows`` rows.
+
+    Args:
+        blocks: one per gate, views in any order; they are copied.
+        rows: of the left operands.
+        scales: what each is multiplied by; None for 1.
+        products: how many there will be.  If few, transposed ``blocks`` stay so: another order costs more to make.
+
+    Attributes:
+        main: (G, K, H); or, cut into blocks, (G, whole / width, K, width).
+        rest: (G, K, H - whole), the columns that fill no block; None if there are none.
+    """
+
+    def __init__(
+        self, blocks: Sequence[Array], rows: int, scales: Sequence[float] | None = None, products: int = FEW
+    ) -> None:
+        height, columns = blocks[0].shape
+        if products < FEW:
+            self._width = self._whole = columns
+            self.main = _filled([b.T for b in blocks], scales).swapaxes(1, 2)
+            self.rest: Array = None
+            return
+        self._width = width = _width(rows, height, columns, array_module(blocks[0]))
+        self._whole = whole = columns // width * width
+        cut = [b[:, :whole].reshape(height, -1, width).swapaxes(0, 1) for b in blocks]
+        self.main = _filled(cut if width < columns else blocks, scales)
+        self.rest = _filled([b[:, whole:] for b in blocks], scales) if whole < columns else None
+
+    def left(self, a: Array) -> Array:
+        """The left operands ``a`` (G, ..., n, K), one per gate, as ``matmul`` wants them beside ``main``."""
+        return a[:, None] if self.main.ndim == 4 else a
+
+    def seen(self, out: Array) -> Array:
+        """A view of ``out`` (..., n, H), shaped as what ``matmul`` with ``main`` gives: (..., blocks, n, width)."""
+        if self.main.ndim == 3:
+            return out
+        return out[..., : self._whole].reshape(*out.shape[:-1], -1, self._width).swapaxes(-3, -2)
+
+    def rest_of(self, out: Array) -> Array:
+        """A view of ``out`` (..., n, H): what ``matmul`` with ``rest`` gives; None if there is none."""
+        return None if self.rest is None else out[..., self._whole :]
+
+
+def _width(rows: int, height: int, columns: int, xp: Any) -> int:
+    """How wide to make the blocks: all ``columns`` if nothing is gained by cutting."""
+    if xp.__name__ == "numpy" and rows * height * columns > UNPACKED and multiplies_unpacked():
+        for width in WIDTHS:
+            if rows * height * width <= UNPACKED:
+                return min(width, columns)
+    return columns
+
+
+def _filled(views: Sequence[Array], scales: Sequence[float] | None) -> Array:
+    """The ``views``, each times its scale, one after the other in new memory."""
+    out = aligned_empty((len(views), *views[0].shape), views[0])
+    if scales is None:
+        for place, view in zip(out, views, strict=True):
+            place[...] = view
+        return out
+    xp = array_module(out)
+    for place, view, scale in zip(out, views, scales, strict=True):
+        xp.multiply(view, scale, out=place)
+    return out
+
+
+class Projection:
+    """``x @ w[g].T + bias[g]`` for all gates g, of many rows: without packing where that is the faster way.
+
+    Args:
+        x: the rows (S, I) that will be asked for, a part at a time.
+        w: (G, H, I), one block of the weight per gate, and ``scales`` for each.
+        bias: (G, 1, H), scaled, or None.
+
+    Attributes:
+        rows: how many rows make a good part.
+    """
+
+    def __init__(self, x: Array, w: Sequence[Array], scales: Sequence[float], bias: Array | None) -> None:
+        self._bias = bias
+        xp = self._xp = array_module(x)
+        unpacked = xp.__name__ == "numpy" and multiplies_unpacked() and len(x) >= 2 * ROWS
+        if unpacked and (w[0].size < WORTH_THREADS or (blas_threads() or 1) == 1):
+            self._columns: PackedWeights | None = PackedWeights([block.T for block in w], ROWS, scales)
+            self.rows = ROWS
+        else:  # transposed views of a scaled copy
+            self._columns = None
+            self._weights = _filled(w, scales).swapaxes(1, 2)  # (G, I, H)
+            self.rows = ROWS_OF_A_PRODUCT
+
+    def __call__(self, x: Array, out: Array) -> None:
+        """Write into ``out`` (G, n, H) for rows ``x`` (n, I)."""
+        if self._columns is None:
+            for z, weight in zip(out, self._weights, strict=True):
+                self._xp.matmul(x, weight, out=z)
+        else:
+            _by_rows(x, self._columns, out)
+        if self._bias is not None:
+            self._xp.add(out, self._bias, out=out)
+
+
+def projections(
+    helper: Helper | None, project: Projection, x: Array, parts: Sequence[Part], rooms: Sequence[Array]
+) -> Iterator[Array]:
+    """For each of ``parts`` in turn its rows projected, (G, n, H); with a ``helper``, the next ones meanwhile.
+
+    Args:
+        rooms: where they are written, by turns: (G, rows of the largest part, H) each; two with a ``helper``.
+    """
+    if helper is None:
+        for part in parts:
+            out = rooms[0][:, : part.size]
+            project(x[part.rows], out)
+            yield out
+        return
+    begun: list[tuple[Task, Array]] = []
+    for k in range(len(parts)):
+        for part in parts[len(begun) : k + len(rooms)]:
+            out = rooms[len(begun) % len(rooms)][:, : part.size]
+            begun.append((helper.give(project, x[part.rows], out), out))
+        task, projected = begun[k]
+        helper.wait(task)
+        yield projected
+
+
+def _by_rows(x: Array, columns: PackedWeights, out: Array) -> None:
+    """``out[g] = x @ w[g]``, ``ROWS`` rows at a time: (S, I), (G, S, H)."""
+    xp = array_module(x)
+    whole = len(x) // ROWS * ROWS
+    for rows, n in ((slice(0, whole), ROWS), (slice(whole, len(x)), len(x) - whole)):
+        if rows.stop > rows.start:
+            left = x[rows].reshape(1, -1, 1, n, x.shape[1])  # (1, chunks, 1, n, I)
+            place = out[:, rows].reshape(len(out), -1, n, out.shape[2])  # (G, chunks, n, H)
+            seen = columns.seen(place)
+            main = columns.main[:, None]
+            xp.matmul(left if seen.ndim == 5 else left[:, :, 0], main, out=seen)
+            if columns.rest is not None:
+                xp.matmul(left[:, :, 0], columns.rest[:, None], out=columns.rest_of(place))
+
+
+class StateGradient:
+    """``terms[g] = dz[g] @ w[g]`` at every visit; their sum is the cotangent of the state before.
+
+    A product per gate and a sum over the gates: as one product with K = G*H, the weight would have to be packed.
+
+    Args:
+        blocks: w[g] (H, R), in the order of the gates in dz.
+
+    Attributes:
+        main, rest: the right operands (see ``PackedWeights``); in most cases there is no rest.
+    """
+
+    def __init__(self, plan: Plan, blocks: Sequence[Array]) -> None:
+        self._plan = plan
+        self._terms = Blocks(plan, len(blocks), blocks[0], keep=False)
+        self._columns = PackedWeights(blocks, plan.batch, products=plan.steps)
+        self.main, self.rest = self._columns.main, self._columns.rest
+        if self.rest is not None:  # beside the left operand of ``main``, which has an axis of blocks
+            self.rest = self.rest[:, None]
+
+    def views(self, part: Part, dz: Array) -> list[list[Any]]:
+        """For each visit of ``part``: left operand, its product with ``main`` and with ``rest``, and each of the terms.
+
+        Args:
+            dz: (G, rows of the part, H).
+        """
+        columns, terms = self._columns, self._terms
+        left = [columns.left(gates) for gates in self._plan.split_part(dz, part)]
+        return [left, *(terms.views(part, seen=seen) for seen in (columns.seen, self._rest_of, tuple))]
+
+    def _rest_of(self, out: Array) -> Array:
+        """What ``matmul`` with ``rest`` gives: (G, 1, n, columns that fill no block)."""
+        return None if self.rest is None else self._columns.rest_of(out)[:, None]
+
+
+# products of all rows -------------------------------------------------------------------------------------------------
+
+
+def pack_bias(biases: Sequence[Array | None], order: Sequence[int], scales: Sequence[float]) -> Array | None:
+    """The sum of ``biases`` (G*H), scaled as the weights are: (G', 1, H); None if there are none."""
+    present = [bias for bias in biases if bias is not None]
+    if not present:
+        return None
+    total = present[0] if len(present) == 1 else present[0] + present[1]
+    xp = array_module(total)
+    blocks = total.reshape(max(order) + 1, 1, -1)
+    packed = xp.empty((len(order), *blocks.shape[1:]), total.dtype)
+    for out, gate, scale in zip(packed, order, scales, strict=True):
+        xp.multiply(blocks[gate], scale, out=out)
+    return packed
+
+
+def most_rows(size: int, least: int = 1) -> int:
+    """How many rows of ``size`` elements to treat at a time, so that a handful of such tables stay in cache."""
+    return max(ELEMENTS_IN_CACHE // max(size, 1), least)
+
+
+def scratch_for(x: Array, gates: int, rows: int, size: int) -> Array:
+    """Room (G, rows, H) for pre-activations of the dtype of ``x``.
+
+    One more row lies between the gates: pieces that are a power of two apart share places in the caches, and
+    reading all gates of a step then takes twice as long.
+    """
+    return aligned_empty((gates, rows + 1, size), x)[:, :rows]
+
+
+def one_minus_square(y: Array, out: Array) -> Array:
+    """``1 - y * y``, the slope of tanh at a point where its value is y."""
+    xp = array_module(y)
+    xp.multiply(y, y, out=out)
+    return xp.subtract(1, out, out=out)
+
+
+def half(like: Array) -> Array:
+    """0.5 as an array of no dimensions: cheaper in a loop than a Python number, which is converted anew."""
+    return array_module(like).full((), 0.5, like.dtype)
+
+
+def weight_gradient(dz: Array, x: Array) -> Array:
+    """``sum_s dz[s, :]^T x[s, :]``: (S, G*H), (S, K) -> (G*H, K)."""
+    return _product(dz.T, x, aligned_empty((dz.shape[1], x.shape[1]), dz))
+
+
+def bias_gradient(dz: Array) -> Array:
+    """``sum_s dz[s, :]``: (S, G*H) -> (G*H)."""
+    return dz.sum(axis=0)
+
+
+def input_gradient(dz: Array, w: Array, out: Array | None = None) -> Array:
+    """``dz @ w``: (S, G*H), (G*H, I) -> (S, I)."""
+    return _product(dz, w, aligned_empty((dz.shape[0], w.shape[1]), dz) if out is None else out)
+
+
+def _product(left: Array, right: Array, out: Array) -> Array:
+    """``left @ right``; by one thread where to wake a second takes longer than the product.
+
+    For that OpenBLAS took 100 us instead of 20 at (256, 128) @ (128, 32), its threads being asleep; smaller ones it
+    gives to one thread itself.
+    """
+    if type(left) is np.ndarray and UNPACKED < left.size * right.shape[1] < WORTH_WAKING:
+        with one_blas_thread:
+            return np.matmul(left, right, out=out)
+    return array_module(left).matmul(left, right, out=out)
+
+
+class RowGradients:
+    """The gradients that are products over all rows: of the weights, of the bias, and of the input.
+
+    Where a second thread helps, they grow during the loop, a part of the rows at a time, as soon as the cotangents of
+    the part are known; else they are one product each when the loop is through.
+
+    Args:
+        helper: the second thread, if there is one.
+        dz: (S, G*H), the cotangents of the pre-activations.
+        tables: (S, K) each, what a weight was multiplied by; None where its gradient is not wanted.
+        bias: whether that of a bias is wanted.
+        w_ih: (G*H, I), if the gradient of the input is wanted.
+
+    Attributes:
+        weights: (G*H, K), one per table; these and what follows are there once the helper's block is left.
+        bias: (G*H).
+        x: (S, I).
+    """
+
+    def __init__(
+        self, helper: Helper | None, dz: Array, tables: Sequence[Array | None], bias: bool, w_ih: Array | None
+    ) -> None:
+        self._helper, self._dz, self._tables, self._w_ih = helper, dz, tables, w_ih
+        self._sums = bias or any(table is not None for table in tables)
+        self._last: Task | None = None
+        self._missing = len(dz)
+        self.weights: list[Array | None] = [None] * len(tables)
+        self.bias: Array | None = bias_gradient(dz[:0]) if bias else None
+        self.x = None if w_ih is None else aligned_empty((len(dz), w_ih.shape[1]), dz)
+        if not len(dz):
+            self._give(slice(0, 0))
+
+    def ready(self, rows: slice) -> None:
+        """The loop is through with these rows of ``dz``."""
+        first, last = rows.start, rows.stop
+        self._missing -= last - first
+        if self._helper is None:
+            if self._missing == 0:  # one product of all rows takes less time than several
+                self._give(slice(0, len(self._dz)))
+        elif self._missing == 0:  # the loop is over: something for both threads
+            middle = (first + last) // 2
+            self._give(slice(first, middle))
+            self._give(slice(middle, last))
+        else:
+            self._give(rows)
+
+    def _give(self, rows: slice) -> None:
+        give = _at_once if self._helper is None else self._helper.give
+        if self._sums:
+            self._last = give(self._add, rows, self._last)
+        if self.x is not None:
+            give(self._to_x, rows)
+
+    def _add(self, rows: slice, before: Task | None) -> None:
+        """Add the terms of some rows, after those of ``before``: in the same order in every run."""
+        dz = self._dz[rows]
+        weights = [None if table is None else weight_gradient(dz, table[rows]) for table in self._tables]
+        bias = None if self.bias is None else bias_gradient(dz)
+        if before is not None:
+            before.wait()
+            for total, more in zip((*self.weights, self.bias), (*weights, bias), strict=True):
+                if total is not None:
+                    total += more
+        else:
+            self.weights, self.bias = weights, bias
+
+    def _to_x(self, rows: slice) -> None:
+        assert self.x is not None and self._w_ih is not None
+        input_gradient(self._dz[rows], self._w_ih, self.x[rows])
+
+
+def _at_once(function: Callable[..., object], *arguments: Any) -> None:
+    function(*arguments)
