@@ -1,10 +1,9 @@
 """Recurrent layers and cells: RNN, LSTM, GRU, as in PyTorch, with composed and fused forms, and more options."""
 
-from .base import RNNBase
 from .cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
 from .gate_layout import gate_view, layout
 from .initialisation import init_gate_, irnn_, orthogonal_gates_
-from .layers import GRU, LSTM, RNN
+from .layers import GRU, LSTM, RNN, RNNBase
 from .mdlstm import MDLSTM
 from .rnn_layer import RNNLayer
 

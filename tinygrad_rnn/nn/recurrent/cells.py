@@ -21,8 +21,8 @@ from ...tape.tensor import Tensor, wrap
 from .. import init
 from ..module import Module
 from ..parameter import Parameter, empty
-from .base import reset_norms, set_forget_bias
 from .checks import check_cell
+from .layers import reset_norms, set_forget_bias
 
 __all__ = ["GRUCell", "LSTMCell", "RNNCell", "RNNCellBase"]
 

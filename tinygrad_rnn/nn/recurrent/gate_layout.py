@@ -9,7 +9,7 @@ from __future__ import annotations
 from ...errors import ArgumentError
 from ...ops import getitem
 from ...tape.tensor import Tensor
-from .base import RNNBase
+from .layers import RNNBase
 
 __all__ = ["gate_view", "layout"]
 

@@ -12,8 +12,8 @@ from ...errors import ArgumentError
 from ...ops.recurrent.conventions import GRU, LSTM, CellKind
 from ...tape.tensor import Tensor, wrap
 from .. import init
-from .base import RNNBase
 from .cells import RNNCellBase
+from .layers import RNNBase
 
 __all__ = ["init_gate_", "irnn_", "orthogonal_gates_"]
 

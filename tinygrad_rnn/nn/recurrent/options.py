@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import TypedDict
 
 from ...backend import array_module
@@ -94,7 +95,7 @@ class StackOptions:
             raise ArgumentError(f"zoneout needs one probability for each of {states} states, got {self.zoneout}")
         return self.zoneout
 
-    @property
+    @cached_property
     def changes_steps(self) -> bool:
         """Whether what happens at a step differs from the cell's equations: fused kernels cannot do that."""
         zoneout = self.zoneout if isinstance(self.zoneout, tuple) else (self.zoneout,)
