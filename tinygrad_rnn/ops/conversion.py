@@ -34,8 +34,7 @@ __all__ = ["is_complex", "is_floating_point", "is_inference", "is_nonzero", "is_
 _move: Callable[..., Value] = primitive(
     "move",
     lambda a, device, source: to_device(a, device),
-    (lambda g, y, a, device, source: _move(g, device=source, source=device),),
-    ("",),
+    lambda g, y, a, device, source: _move(g, device=source, source=device),
 )
 
 
@@ -156,7 +155,7 @@ def contiguous(self: Tensor) -> Tensor:
 
 
 _in_row_order = primitive(
-    "contiguous", lambda a: array_module(a).ascontiguousarray(a).reshape(a.shape), (lambda g, y, a: g,), ("",)
+    "contiguous", lambda a: array_module(a).ascontiguousarray(a).reshape(a.shape), lambda g, y, a: g
 )
 
 

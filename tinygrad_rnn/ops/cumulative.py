@@ -52,8 +52,7 @@ def _summed(a: Value, dtype: Any, op: str) -> tuple[Value, np.dtype[Any]]:
 _cumsum: Callable[..., Value] = primitive(
     "cumsum",
     in_single(lambda a, dim, reverse: _run(np.cumsum, a, dim, reverse)),
-    (lambda g, y, a, dim, reverse: _cumsum(g, dim=dim, reverse=not reverse),),
-    ("",),
+    lambda g, y, a, dim, reverse: _cumsum(g, dim=dim, reverse=not reverse),
 )
 
 
@@ -119,7 +118,7 @@ def _cumprod_vjp(g: Value, y: Value, a: Value, dim: int, reverse: bool) -> Value
 
 
 _cumprod = primitive(
-    "cumprod", in_single(lambda a, dim, reverse: _run(np.cumprod, a, dim, reverse)), (_cumprod_vjp,), ("ya",)
+    "cumprod", in_single(lambda a, dim, reverse: _run(np.cumprod, a, dim, reverse)), _cumprod_vjp, "ya"
 )
 
 
@@ -137,9 +136,7 @@ def _prod_vjp(g: Value, y: Value, a: Value, dim: int, keepdims: bool) -> Value:
     return spread(constant_in(g, y), a.shape, (dim,)) * others
 
 
-_prod = primitive(
-    "prod", in_single(lambda a, dim, keepdims: a.prod(axis=dim, keepdims=keepdims)), (_prod_vjp,), ("ya",)
-)
+_prod = primitive("prod", in_single(lambda a, dim, keepdims: a.prod(axis=dim, keepdims=keepdims)), _prod_vjp, "ya")
 
 
 def prod(a: Value, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Value:

@@ -31,15 +31,13 @@ def _on_diagonal(a: Array, shape: Shape, offset: int, dim1: int, dim2: int) -> A
 _diagonal: Callable[..., Value] = primitive(
     "diagonal",
     lambda a, offset, dim1, dim2: a.diagonal(offset, dim1, dim2),
-    (lambda g, y, a, offset, dim1, dim2: _embed(g, shape=tuple(a.shape), offset=offset, dim1=dim1, dim2=dim2),),
-    ("",),
+    lambda g, y, a, offset, dim1, dim2: _embed(g, shape=tuple(a.shape), offset=offset, dim1=dim1, dim2=dim2),
     view=True,
 )
 _embed: Callable[..., Value] = primitive(
     "diag_embed",
     _on_diagonal,
-    (lambda g, y, a, shape, offset, dim1, dim2: _diagonal(g, offset=offset, dim1=dim1, dim2=dim2),),
-    ("",),
+    lambda g, y, a, shape, offset, dim1, dim2: _diagonal(g, offset=offset, dim1=dim1, dim2=dim2),
     doc="Zeros with ``a`` on a diagonal: the adjoint of ``diagonal``.",
 )
 

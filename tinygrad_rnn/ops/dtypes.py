@@ -178,8 +178,7 @@ def _cast_vjp(g: Value, y: Value, a: Value, dtype: DType) -> Value:
 cast: Callable[..., Value] = primitive(
     "cast",
     lambda a, dtype: (a if a.dtype.kind != "c" or dtype.kind in "cb" else a.real).astype(dtype),
-    (_cast_vjp,),
-    ("",),
+    _cast_vjp,
     doc="The same values in another dtype.",
 )
 

@@ -140,7 +140,6 @@ add = primitive(
     "add",
     np.add,
     (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(g, b.shape)),
-    ("", ""),
     promote=promote,
     doc="a + b",
 )
@@ -160,7 +159,6 @@ sub = primitive(
     "sub",
     np.subtract,
     (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g, b.shape)),
-    ("", ""),
     promote=_promote_no_masks,
     mismatch=_not_two_masks,
     doc="a - b",
@@ -264,7 +262,7 @@ def _pow_number_vjp(g: Value, y: Any, a: Value, exponent: Any) -> Value:
     return zeros_of(g) if exponent == 0 else g * (exponent * a ** (exponent - 1))
 
 
-_pow_number = primitive("pow_number", lambda a, exponent: a**exponent, (_pow_number_vjp,), ("a",))
+_pow_number = primitive("pow_number", lambda a, exponent: a**exponent, _pow_number_vjp, "a")
 
 
 def _extremum(name: str, ufunc: Any, worse: Any) -> Any:

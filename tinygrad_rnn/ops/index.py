@@ -66,8 +66,7 @@ def _zeros_with(g: Array, index: Any, shape: Shape) -> Array:
 _place = primitive(
     "place",
     _zeros_with,
-    (lambda g, y, a, index, shape: g[index],),
-    ("",),
+    lambda g, y, a, index, shape: g[index],
     doc="Zeros of ``shape`` with ``a`` added at ``index``: the adjoint of reading there.",
 )
 
@@ -95,7 +94,7 @@ def read_vjp(g: Value, y: Any, a: Any, index: Any) -> IndexPart:
     return IndexPart(g, index, tuple(a.shape), a.dtype)
 
 
-primitive("getitem", lambda a, index: a[index], (read_vjp,), ("",), view=True)
+primitive("getitem", lambda a, index: a[index], read_vjp, view=True)
 GETITEM = REGISTRY["getitem"]
 
 
@@ -249,8 +248,7 @@ def picks(index: Array, dim: int) -> tuple[Array, ...]:
 _gather = primitive(
     "gather",
     lambda a, index: a[index],
-    (read_vjp,),
-    ("",),
+    read_vjp,
 )
 
 
@@ -394,7 +392,7 @@ def _looked_up(weight: Array, index: Array, padding_idx: int | None) -> Array:
     return rows_of_table(weight, index)
 
 
-_embedding = primitive("embedding", _looked_up, (_embedding_vjp,), ("",))
+_embedding = primitive("embedding", _looked_up, _embedding_vjp)
 
 
 def embedding(index: Value, weight: Value, padding_idx: int | None = None) -> Value:

@@ -332,7 +332,6 @@ _lerp_number = primitive(
         lambda g, y, a, b, weight: sum_to(g * (1 - weight), a.shape),
         lambda g, y, a, b, weight: sum_to(g * weight, b.shape),
     ),
-    ("", ""),
 )
 _lerp = primitive(
     "lerp",

@@ -27,14 +27,12 @@ swapdims = swapaxes
 _roll: Callable[..., Value] = primitive(
     "roll",
     lambda a, shifts, dims: np.roll(a, shifts, dims),
-    (lambda g, y, a, shifts, dims: _roll(g, shifts=tuple([-n for n in shifts]), dims=dims),),
-    ("",),
+    lambda g, y, a, shifts, dims: _roll(g, shifts=tuple([-n for n in shifts]), dims=dims),
 )
 _flip: Callable[..., Value] = primitive(
     "flip",
     lambda a, dims: np.flip(a, dims).copy(),
-    (lambda g, y, a, dims: _flip(g, dims=dims),),
-    ("",),
+    lambda g, y, a, dims: _flip(g, dims=dims),
 )
 
 
@@ -135,7 +133,7 @@ def _repeat_vjp(g: Value, y: Any, a: Any, repeats: Shape) -> Value:
     return reshape(sum_over(reshape(g, pairs), tuple(range(0, len(pairs), 2))), tuple(a.shape)) if pairs else g
 
 
-_repeat = primitive("repeat", lambda a, repeats: np.tile(a, repeats), (_repeat_vjp,), ("",))
+_repeat = primitive("repeat", lambda a, repeats: np.tile(a, repeats), _repeat_vjp)
 
 
 def repeat(a: Value, *repeats: Any) -> Value:
@@ -216,15 +214,13 @@ def _laid_back(g: Array, shape: Shape, dim: int, size: int, step: int) -> Array:
 _unfold: Callable[..., Value] = primitive(
     "unfold",
     _windows,
-    (lambda g, y, a, dim, size, step: _fold(g, shape=tuple(a.shape), dim=dim, size=size, step=step),),
-    ("",),
+    lambda g, y, a, dim, size, step: _fold(g, shape=tuple(a.shape), dim=dim, size=size, step=step),
     view=True,
 )
 _fold: Callable[..., Value] = primitive(
     "fold",
     _laid_back,
-    (lambda g, y, a, shape, dim, size, step: _unfold(g, dim=dim, size=size, step=step),),
-    ("",),
+    lambda g, y, a, shape, dim, size, step: _unfold(g, dim=dim, size=size, step=step),
     doc="Windows added back into their places: the adjoint of ``unfold``.",
 )
 

@@ -48,8 +48,7 @@ def _sum_of(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
 _sum = primitive(
     "sum",
     _sum_of,
-    (lambda g, y, a, axes, keepdims: spread(g, a.shape, axes),),
-    ("",),
+    lambda g, y, a, axes, keepdims: spread(g, a.shape, axes),
 )
 
 
@@ -89,7 +88,7 @@ def _mean_of(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     return a.sum(axis=axes, keepdims=keepdims) / a.dtype.type(count(a.shape, axes))
 
 
-_mean = primitive("mean", _mean_of, (_mean_vjp,), ("",))
+_mean = primitive("mean", _mean_of, _mean_vjp)
 
 
 def mean(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
@@ -135,8 +134,8 @@ def _extremum(name: str, method: str) -> Any:
     extremum = primitive(
         name,
         lambda a, axes, keepdims, nans=False: getattr(a, method)(axis=axes, keepdims=keepdims),
-        (_extremum_vjp,),
-        ("ya",),
+        _extremum_vjp,
+        "ya",
     )
 
     def reduce(a: Value, dim: Dim = None, keepdim: bool = False) -> Value:

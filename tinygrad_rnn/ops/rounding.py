@@ -47,8 +47,7 @@ frac = primitive("frac", only("f", "frac_cpu", lambda a: a - np.trunc(a)), lambd
 _round = primitive(
     "round",
     only("fiu", "round_vml_cpu", lambda a, decimals: np.round(a, decimals) if a.dtype.kind == "f" else a.copy()),
-    (lambda g, y, a, decimals: zeros_of(g),),
-    ("",),
+    lambda g, y, a, decimals: zeros_of(g),
 )
 
 
@@ -80,7 +79,6 @@ floor_divide = primitive(
     "floor_divide",
     _checked(np.floor_divide),
     (lambda g, y, a, b: sum_to(zeros_of(g), a.shape), lambda g, y, a, b: sum_to(zeros_of(g), b.shape)),
-    ("", ""),
     promote=promote,
     scales=True,
     doc="The largest whole number not above a / b.  Its derivative is 0.",
@@ -97,7 +95,6 @@ _truncated_divide = primitive(
     "truncated_divide",
     _checked(_truncated),
     (lambda g, y, a, b: sum_to(zeros_of(g), a.shape), lambda g, y, a, b: sum_to(zeros_of(g), b.shape)),
-    ("", ""),
     promote=promote,
     scales=True,
 )
@@ -132,7 +129,7 @@ def _inside(g: Value, y: Any, a: Value, low: Any, high: Any) -> Value:
     return where(inside, g, 0)
 
 
-_clamp_number = primitive("clamp_number", lambda a, low, high: np.clip(a, low, high), (_inside,), ("a",))
+_clamp_number = primitive("clamp_number", lambda a, low, high: np.clip(a, low, high), _inside, "a")
 
 
 def _below(g: Value, y: Any, a: Value, low: Value, high: Any) -> Value:

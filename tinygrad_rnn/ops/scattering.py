@@ -35,7 +35,6 @@ _add_at = primitive(
     "scatter_add",
     _added,
     (lambda g, y, a, source, index: g, lambda g, y, a, source, index: g[index]),
-    ("", ""),
 )
 
 

@@ -105,7 +105,7 @@ def _sum_to(a: Array, shape: Shape) -> Array:
 
 
 _sum_to_primitive = primitive(
-    "sum_to", _sum_to, (lambda g, y, a, shape: broadcast_to(g, a.shape),), ("",), doc="Sum over broadcast axes."
+    "sum_to", _sum_to, lambda g, y, a, shape: broadcast_to(g, a.shape), doc="Sum over broadcast axes."
 )
 
 
@@ -129,8 +129,7 @@ def _ones(n: int, char: str) -> Array | None:
 _broadcast_to = primitive(
     "broadcast_to",
     lambda a, shape: np.broadcast_to(a, shape),
-    (lambda g, y, a, shape: sum_to(g, a.shape),),
-    ("",),
+    lambda g, y, a, shape: sum_to(g, a.shape),
     view=True,
 )
 
@@ -181,8 +180,7 @@ def expand(a: Tensor, *sizes: Any) -> Tensor:
 _reshape = primitive(
     "reshape",
     lambda a, shape: a.reshape(shape),
-    (lambda g, y, a, shape: g.reshape(a.shape),),
-    ("",),
+    lambda g, y, a, shape: g.reshape(a.shape),
     view=True,
     reshapes_only=True,
 )
@@ -220,8 +218,7 @@ def reshape(a: Value, *shape: Any) -> Value:
 _transpose = primitive(
     "transpose",
     lambda a, axis1, axis2: a.swapaxes(axis1, axis2),
-    (lambda g, y, a, axis1, axis2: g.swapaxes(axis1, axis2),),
-    ("",),
+    lambda g, y, a, axis1, axis2: g.swapaxes(axis1, axis2),
     view=True,
 )
 
@@ -260,8 +257,7 @@ def _permute_vjp(g: Value, y: Any, a: Any, dims: tuple[int, ...]) -> Value:
 _permute = primitive(
     "permute",
     lambda a, dims: a.transpose(dims),
-    (_permute_vjp,),
-    ("",),
+    _permute_vjp,
     view=True,
 )
 

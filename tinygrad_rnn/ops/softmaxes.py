@@ -43,12 +43,12 @@ def _softmax_vjp(g: Value, y: Value, a: Any, dim: int) -> Value:
     return weighted - y * sum_over(weighted, dim, keepdim=True)
 
 
-_softmax_primitive = primitive("softmax", _softmax, (_softmax_vjp,), ("y",))
+_softmax_primitive = primitive("softmax", _softmax, _softmax_vjp, "y")
 _log_softmax_primitive = primitive(
     "log_softmax",
     _log_softmax,
-    (in_single(lambda g, y, a, dim: g - exp(y) * sum_over(g, dim, keepdim=True)),),
-    ("y",),
+    in_single(lambda g, y, a, dim: g - exp(y) * sum_over(g, dim, keepdim=True)),
+    "y",
 )
 
 
@@ -87,7 +87,7 @@ def _logsumexp_vjp(g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims
     return reshape(g, kept) * exp(a - reshape(y, kept))
 
 
-_logsumexp_primitive = primitive("logsumexp", _logsumexp, (_logsumexp_vjp,), ("ya",), floating=True)
+_logsumexp_primitive = primitive("logsumexp", _logsumexp, _logsumexp_vjp, "ya", floating=True)
 
 
 def logsumexp(a: Value, dim: Any, keepdim: bool = False) -> Value:

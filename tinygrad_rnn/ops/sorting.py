@@ -122,7 +122,7 @@ def _median(a: Array) -> Array:
     return line[-1] if bool(line[-1] != line[-1]) else line[(line.size - 1) // 2]
 
 
-_median_of_all = primitive("median", only("fiu", "median_cpu", _median), (_median_vjp,), ("ya",))
+_median_of_all = primitive("median", only("fiu", "median_cpu", _median), _median_vjp, "ya")
 
 
 def median(a: Value, dim: int | None = None, keepdim: bool = False) -> Any:

@@ -52,7 +52,7 @@ def _variance_vjp(g: Value, y: Any, a: Value, axes: tuple[int, ...], keepdims: b
     return spread(g * (2 * _share(a.shape, axes, correction)), a.shape, axes) * deviation
 
 
-_var = primitive("var", _variance, (_variance_vjp,), ("a",))
+_var = primitive("var", _variance, _variance_vjp, "a")
 
 
 def _narrowed(found: Value, a: Value) -> Value:
@@ -147,7 +147,7 @@ def _norm_vjp(g: Value, y: Value, a: Value, p: float, axes: tuple[int, ...], kee
     return steep * where(nothing, 0, g / where(nothing, 1, y) ** (p - 1))
 
 
-_norm = primitive("norm", _norm_of, (_norm_vjp,), ("ya",))
+_norm = primitive("norm", _norm_of, _norm_vjp, "ya")
 
 
 def _wider(chosen: DType, dtype: DType) -> DType:

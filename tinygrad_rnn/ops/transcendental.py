@@ -132,8 +132,8 @@ def _softplus_vjp(g: Value, y: Any, a: Value, beta: float, threshold: float) -> 
 _softplus_primitive = primitive(
     "softplus",
     only("f", "softplus_cpu", _softplus),
-    (_softplus_vjp,),
-    ("a",),
+    _softplus_vjp,
+    "a",
 )
 
 

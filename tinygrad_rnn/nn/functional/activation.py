@@ -63,12 +63,12 @@ log_sigmoid = primitive(
     "a",
     doc="log(sigmoid(a)), which is -softplus(-a) and never overflows.",
 )
-_elu_primitive = primitive("elu", only("f", "elu_cpu", _elu), (_elu_vjp,), ("a",))
+_elu_primitive = primitive("elu", only("f", "elu_cpu", _elu), _elu_vjp, "a")
 _leaky_relu = primitive(
     "leaky_relu",
     only("f", "leaky_relu_cpu", in_single(lambda a, slope: np.where(a > 0, a, a * slope))),
-    (in_single(lambda g, y, a, slope: constant_in(where(a > 0, g, g * slope), a)),),
-    ("a",),
+    in_single(lambda g, y, a, slope: constant_in(where(a > 0, g, g * slope), a)),
+    "a",
 )
 
 
@@ -94,15 +94,15 @@ _silu = primitive(
 _clip = primitive(
     "clip_open",
     _hardtanh,
-    (lambda g, y, a, low, high: constant_in(where((a <= low) | (a >= high), 0, g), a),),
-    ("a",),
+    lambda g, y, a, low, high: constant_in(where((a <= low) | (a >= high), 0, g), a),
+    "a",
     doc="a, kept within [low, high]; its derivative at the two bounds is 0.",
 )
 _threshold = primitive(
     "threshold",
     only("fiu", "threshold_cpu", lambda a, bound, value: np.where(a <= bound, a.dtype.type(value), a)),
-    (lambda g, y, a, bound, value: constant_in(where(a <= bound, 0, g), a),),
-    ("a",),
+    lambda g, y, a, bound, value: constant_in(where(a <= bound, 0, g), a),
+    "a",
 )
 
 
@@ -113,8 +113,8 @@ def _shrink_vjp(g: Value, y: Any, a: Value, width: float) -> Value:
 _hardshrink = primitive(
     "hardshrink",
     only("f", "hardshrink_cpu", lambda a, width: np.where((a >= -width) & (a <= width), 0, a)),
-    (_shrink_vjp,),
-    ("a",),
+    _shrink_vjp,
+    "a",
 )
 _softshrink = primitive(
     "softshrink",
@@ -123,20 +123,20 @@ _softshrink = primitive(
         "softshrink_check",
         in_single(lambda a, width: np.where(a > width, a - width, np.where(a < -width, a + width, a * 0))),
     ),
-    (_shrink_vjp,),
-    ("a",),
+    _shrink_vjp,
+    "a",
 )
 _hardsigmoid = primitive(
     "hardsigmoid",
     only("f", "hardsigmoid_cpu", in_single(lambda a: np.clip(a + 3, 0, 6) / 6)),
-    (lambda g, y, a: constant_in(where((a > -3) & (a < 3), g * (1 / 6), 0), a),),
-    ("a",),
+    lambda g, y, a: constant_in(where((a > -3) & (a < 3), g * (1 / 6), 0), a),
+    "a",
 )
 _hardswish = primitive(
     "hardswish",
     only("f", "hardswish_cpu", in_single(lambda a: np.where(a <= -3, a * 0, np.where(a >= 3, a, a * (a + 3) / 6)))),
-    (in_single(lambda g, y, a: where(a <= -3, 0, where(a < 3, g * (where(abs(a) < 3, a, 0) / 3 + 0.5), g))),),
-    ("a",),
+    in_single(lambda g, y, a: where(a <= -3, 0, where(a < 3, g * (where(abs(a) < 3, a, 0) / 3 + 0.5), g))),
+    "a",
 )
 
 

@@ -52,8 +52,8 @@ def _huber_vjp(g: Value, y: Any, d: Value, delta: float) -> Value:
     return g * _clamp_number(d, low=-delta, high=delta)
 
 
-_huber_of = primitive("huber", only("f", "huber_cpu", _huber), (_huber_vjp,), ("a",))
-_smooth_l1_of = primitive("smooth_l1", only("f", "smooth_l1_cpu", _smooth_l1), (_smooth_l1_vjp,), ("a",))
+_huber_of = primitive("huber", only("f", "huber_cpu", _huber), _huber_vjp, "a")
+_smooth_l1_of = primitive("smooth_l1", only("f", "smooth_l1_cpu", _smooth_l1), _smooth_l1_vjp, "a")
 
 
 @in_single

@@ -29,8 +29,7 @@ class PaddingIndexError(TinygradRnnError, AssertionError):
 _gradient_scaled = primitive(
     "scale_gradient",
     lambda a, factor: a,
-    (lambda g, y, a, factor: g * factor,),
-    ("",),
+    lambda g, y, a, factor: g * factor,
     view=True,
     doc="a itself; its gradient is multiplied by ``factor``.",
 )
