@@ -2,7 +2,7 @@
 # make test    lint, types and all tests
 #
 # make dev        .venv with everything that developers use, and checks that run at each commit: see CONTRIBUTING.md
-# make lint       style and types alone
+# make lint       style and types alone (make doctest: the examples in docstrings alone)
 # make thorough   the property tests with a thousand examples each and more, about an hour
 # make mutants    changes the package in small ways and prints the share that the tests notice
 # make coverage   the same tests, with a list of the lines and branches that none of them reaches (htmlcov/ shows them)
@@ -38,7 +38,7 @@ test: .venv/.installed-test
 	$(TEST_ENV) $(BIN)/pytest $(PYTEST_ARGS) tests
 
 doctest: .venv/.installed-test
-	$(TEST_ENV) $(BIN)/pytest --doctest-modules tinygrad_rnn
+	$(TEST_ENV) $(BIN)/pytest -q --doctest-modules tinygrad_rnn
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
