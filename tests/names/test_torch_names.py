@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import operator
 import pickle
 import pydoc
 import re
@@ -15,7 +17,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from tinygrad_rnn import unknown_names
+from tinygrad_rnn import compat, unknown_names
 from tinygrad_rnn.errors import ArgumentTypeError, DeviceError
 from tinygrad_rnn.ops.numpy_protocol import FUNCTIONS, UFUNCS
 
@@ -42,6 +44,20 @@ def test_legacy_constructors_take_values_or_sizes(name: str) -> None:
     assert not isinstance([1], make)
     with pytest.raises(ArgumentTypeError, match="expected sizes or one sequence"):
         make([1], [2])
+
+
+@pytest.mark.parametrize("name", compat.ALIASES)
+def test_an_alias_is_the_module_itself(name: str) -> None:
+    module = importlib.import_module(f"tinygrad_rnn.{name}")
+    assert module is importlib.import_module(f"tinygrad_rnn.{compat.ALIASES[name]}")
+    assert operator.attrgetter(name)(tg) is module  # bound in its parent, as any submodule
+    assert importlib.util.find_spec(f"tinygrad_rnn.{name}") is not None
+
+
+@pytest.mark.parametrize("name", ["backends.cudn", "legacy.cudnn", "autograd.variables", "cudnn"])
+def test_a_module_that_is_no_alias_is_not_found(name: str) -> None:
+    with pytest.raises(ModuleNotFoundError, match=f"No module named 'tinygrad_rnn.{name}'"):
+        importlib.import_module(f"tinygrad_rnn.{name}")
 
 
 def test_a_copy_of_a_tensor_is_made() -> None:
