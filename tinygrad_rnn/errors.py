@@ -31,7 +31,7 @@ __all__ = [
 
 
 class TinygradRnnError(Exception):
-    """Root of the tree: ``except TinygradRnnError`` catches whatever this package raises on purpose."""
+    """Root of the tree: ``except TinygradRnnError`` catches every error that this package raises on purpose."""
 
 
 class ShapeError(TinygradRnnError, ValueError):
@@ -43,7 +43,7 @@ class ShapeRuntimeError(TinygradRnnError, RuntimeError):
 
 
 class ArgumentError(TinygradRnnError, ValueError):
-    """An argument of the right type with a value that makes no sense."""
+    """An argument of the right type with an invalid value."""
 
 
 class NumberTooLarge(ArgumentError, OverflowError):
@@ -51,7 +51,7 @@ class NumberTooLarge(ArgumentError, OverflowError):
 
 
 class ArgumentRuntimeError(TinygradRnnError, RuntimeError):
-    """An argument with a value that makes no sense, where PyTorch raises RuntimeError."""
+    """An argument with an invalid value, where PyTorch raises RuntimeError."""
 
 
 class ArgumentTypeError(TinygradRnnError, TypeError):
@@ -71,19 +71,19 @@ class DtypeError(TinygradRnnError, RuntimeError):
 
 
 class UnsupportedDtype(DtypeError, NotImplementedError):
-    """An element type that a function has no answer for, such as complex numbers in ``max``."""
+    """An element type for which a function is not defined, such as complex numbers in ``max``."""
 
 
 class DeviceError(TinygradRnnError, RuntimeError):
-    """A device that is not there, or arrays of two devices in one operation."""
+    """A missing device, or arrays of two devices in one operation."""
 
 
 class OutOfMemory(TinygradRnnError, RuntimeError, MemoryError):
-    """There is not the memory that a result needs."""
+    """Not enough memory for a result."""
 
 
 class GraphError(TinygradRnnError, RuntimeError):
-    """A backward pass that cannot be done: no graph, a freed graph, an unused input, a wrong cotangent."""
+    """A backward pass that is impossible: no graph, a freed graph, an unused input, a wrong cotangent."""
 
 
 class NoDerivative(GraphError, NotImplementedError):
@@ -99,7 +99,7 @@ class ExportError(TinygradRnnError, BufferError):
 
 
 class CheckpointError(TinygradRnnError, RuntimeError):
-    """A file that is damaged, of another version, or does not hold what is asked of it."""
+    """A file that is damaged, of another version, or without the requested content."""
 
 
 class UsageError(TinygradRnnError, ValueError):

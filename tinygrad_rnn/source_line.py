@@ -1,7 +1,7 @@
 """The line of the user's program that is running, and warnings that point at it.
 
-It is the line of the innermost frame outside this package: the number of our own calls between it and a warning
-differs from one way in to the next, so that a fixed ``stacklevel`` would often show a line of ours.
+It is the line of the innermost frame outside this package.  The number of our frames between it and a warning depends
+on the entry point, so that a fixed ``stacklevel`` would often point at a line of ours.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What a program has to do with its terminal: streams that must not end it, text that is safe to show, Ctrl-C.
+"""Terminal handling of the command line: output streams that may fail, escaped control characters, Ctrl-C.
 
-A terminal is closed, a disk that a log goes to is full, ``| head`` has had enough: training goes on and saves.
+If the terminal is closed, the disk of a log is full or ``| head`` has ended, training continues and saves.
 
-Python turns SIGINT into KeyboardInterrupt, which a program can answer in a line of its own; but only while its own code
-runs.  Before that, some tenths of a second of imports, and after it, the operating system's answer is the better one:
-the program is over at once, and without a traceback.
+Python turns SIGINT into KeyboardInterrupt, which a program can report in one line, but only while its own code runs.
+During the imports before that, some tenths of a second, and after it, the operating system's default is better: the
+program ends at once and without a traceback.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import sys
 from collections.abc import Iterator
 from typing import IO, Any
 
-__all__ = ["Outlet", "ctrl_c_ends", "has_output", "heeding_ctrl_c", "open_missing_streams", "patient_streams"]
-__all__ += ["printable", "say", "settle", "told"]
+__all__ = ["TolerantStream", "ctrl_c_ends", "ctrl_c_raises", "has_output", "open_missing_streams", "tolerant_streams"]
+__all__ += ["describe_error", "flush_or_silence", "printable", "say"]
 
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-"""All but newline and tab; and those that turn the direction of what follows."""
+"""Control characters but newline and tab, and characters that change the direction of text."""
 
 
 def printable(text: str) -> str:
-    r"""``text`` with its control characters as escapes, for a terminal obeys them wherever they come from.
+    r"""``text`` with its control characters as escapes, because a terminal would execute them.
 
     >>> printable("a file\x1b]0;called so\a, café\r\n")
     'a file\\x1b]0;called so\\x07, café\n'
@@ -33,23 +33,23 @@ def printable(text: str) -> str:
     return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text.replace("\r\n", "\n"))
 
 
-def told(error: OSError) -> str:
-    """An error of the operating system in a few words: what, and with which file."""
+def describe_error(error: OSError) -> str:
+    """An error of the operating system in a few words: the error and the file."""
     return f"{error.strerror or error}{f': {os.fsdecode(error.filename)}' if error.filename else ''}"
 
 
 def say(message: object) -> None:
-    """One line of the program's own on standard error, if it can be written."""
-    stream = Outlet(sys.stderr)
+    """Print one line, prefixed by the program's name, on standard error, if it can be written."""
+    stream = TolerantStream(sys.stderr)
     print(f"tinygrad-rnn: {printable(' '.join(str(message).splitlines()))}", file=stream)
     stream.flush()
 
 
-class Outlet:
-    """A stream that is written to as long as that works; ``stream`` may be None, as it is where it was closed.
+class TolerantStream:
+    """An output stream whose failure does not end the program; ``stream`` is None if it was closed before the start.
 
     Attributes:
-        error: what came when it did not work; from then on all that is written is dropped.
+        error: the first error; all later output is dropped.
     """
 
     def __init__(self, stream: IO[str] | None) -> None:
@@ -57,20 +57,20 @@ class Outlet:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write ``text`` or drop it; its length."""
+        """Write ``text`` or drop it; return its length."""
         if self._stream is not None:
-            with self._looking():
+            with self._tolerating():
                 self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
-        """Write out what waits, or drop it."""
+        """Flush the stream, or drop what it holds."""
         if self._stream is not None:
-            with self._looking():
+            with self._tolerating():
                 self._stream.flush()
 
     def isatty(self) -> bool:
-        """Whether it is a terminal that works."""
+        """Whether the stream is a working terminal."""
         with contextlib.suppress(ValueError):
             return self._stream is not None and self._stream.isatty()
         return False
@@ -79,10 +79,10 @@ class Outlet:
         return getattr(self._stream, name)
 
     @contextlib.contextmanager
-    def _looking(self) -> Iterator[None]:
+    def _tolerating(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError) as error:  # ValueError: somebody closed the stream itself
+        except (OSError, ValueError) as error:  # ValueError: the stream object was closed
             if isinstance(error, UnicodeError):
                 raise
             self.error = error
@@ -91,15 +91,15 @@ class Outlet:
 
 
 @contextlib.contextmanager
-def patient_streams() -> Iterator[Outlet]:
-    """Within it, what cannot be written to standard output and standard error is dropped.
+def tolerant_streams() -> Iterator[TolerantStream]:
+    """Drop what cannot be written to standard output and standard error inside the ``with``.
 
     Returns:
-        What stands for standard output.
+        The replacement of standard output.
     """
     before = sys.stdout, sys.stderr
-    output = Outlet(sys.stdout)
-    sys.stdout, sys.stderr = output, Outlet(sys.stderr)
+    output = TolerantStream(sys.stdout)
+    sys.stdout, sys.stderr = output, TolerantStream(sys.stderr)
     try:
         yield output
         output.flush()
@@ -112,8 +112,8 @@ def has_output() -> bool:
     return sys.stdout is not None and not sys.stdout.closed
 
 
-def settle(stream: IO[str] | None) -> None:
-    """Write out what ``stream`` holds; if that fails, let it go nowhere, for Python tries again at its end."""
+def flush_or_silence(stream: IO[str] | None) -> None:
+    """Flush ``stream``; if that fails, redirect it to the null device, because Python flushes again at its exit."""
     try:
         if stream is not None:
             stream.flush()
@@ -130,25 +130,25 @@ def _silence(stream: Any) -> None:
 
 
 def open_missing_streams() -> None:
-    """Give the numbers 0, 1 and 2 to the null device where they are closed.
+    """Open the null device on those of the file descriptors 0, 1 and 2 that are closed.
 
-    Else the next file that is opened gets one of them, and what a library prints is written into a checkpoint.
+    Otherwise the next file to be opened gets one of them, and output of a library would be written into a checkpoint.
     """
     for number in range(3):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free descriptor, which is number
 
 
 def ctrl_c_ends() -> None:
-    """Leave Ctrl-C to the operating system, which ends the program; a parent that ignores it is obeyed."""
+    """Let Ctrl-C end the program, by the system's default, unless the parent process ignores it."""
     _change_ctrl_c(signal.default_int_handler, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
-def heeding_ctrl_c() -> Iterator[None]:
-    """Within it Ctrl-C raises KeyboardInterrupt; afterwards it ends the program."""
+def ctrl_c_raises() -> Iterator[None]:
+    """Ctrl-C raises KeyboardInterrupt inside the ``with``, and ends the program afterwards."""
     _change_ctrl_c(signal.SIG_DFL, signal.default_int_handler)
     try:
         yield

@@ -26,7 +26,7 @@ Params: TypeAlias = dict[str, Any]
 
 
 class Size(tuple[int, ...]):
-    """The shape of a tensor: a tuple that can also say how many entries there are."""
+    """The shape of a tensor: a tuple with ``numel()``."""
 
     __slots__ = ()
 

@@ -1,7 +1,8 @@
-"""What a module says of a name that it does not have: what to use instead, a close spelling, or what there is.
+"""Helpful AttributeErrors: a replacement for a name that is missing, a close spelling, or the names that exist.
 
-``INSTEAD`` is the one place for well-known names of PyTorch's that are not here; a test asserts that none of them is.
-The text is made when somebody reads it: ``hasattr(tg, "linalg")`` costs microseconds, as programs ask that often.
+``INSTEAD`` is the one place for well-known names of PyTorch that are missing here; a test asserts that they are.  The
+text is computed when the error is printed, so that ``hasattr(tg, "linalg")``, which programs call often, costs
+microseconds.
 """
 
 from __future__ import annotations
@@ -96,7 +97,7 @@ INSTEAD: dict[str, dict[str, str]] = {
         "nccl": _PROCESSES,
     },
 }
-"""By module: well-known names that it has not, and what to say of them."""
+"""By module: well-known names that it does not have, and the hint for each."""
 
 KINDS = {
     "conv": _CONVOLUTION,
@@ -106,20 +107,20 @@ KINDS = {
     "transformer": _TRANSFORMER,
     "attention": _ATTENTION,
 }
-"""The same of names that contain the word."""
+"""The hint for names that contain the word."""
 
 MANY = 90
-"""Longer lists than this help nobody."""
+"""Lists of names longer than this are not printed."""
 
 CLOSE = 0.8
-"""How alike two spellings are that one may be meant by the other; of names as short as ``erf`` none is."""
+"""The similarity from which on a name is suggested; names as short as ``erf`` get no suggestion."""
 
 
 class AbsentName(AttributeError):
-    """A name that a module has not.  Its text is made when it is read."""
+    """The error for a name that a module does not have.  Its text is computed when it is read."""
 
     def __init__(self, module: str, missing: str, names: Sequence[str]) -> None:
-        super().__init__(name=missing, obj=None)  # with the module as obj, Python would add a guess of its own
+        super().__init__(name=missing, obj=None)  # with the module as obj, Python would add a suggestion itself
         self._about = module, missing, names
         self._text: str | None = None
 
@@ -147,7 +148,7 @@ def absent(module: str, names: Sequence[str]) -> Callable[[str], Any]:
 
     Args:
         module: its name.
-        names: what it has.
+        names: the names that it has.
 
     >>> absent("nn", ["LSTM", "LSTMCell", "GRU"])("LSTMcell")
     Traceback (most recent call last):
@@ -177,7 +178,7 @@ def _hint(module: str, missing: str, names: Sequence[str]) -> str:
 
 
 def _close(missing: str, names: Sequence[str]) -> list[str]:
-    """Names that differ in capitals alone; else those that begin with it, or are really close, three at most."""
+    """At most three suggestions: names that differ in case alone, else that begin with it, else that are similar."""
     same = [name for name in names if name.lower() == missing.lower()]
     if same or len(missing) < 4:
         return same

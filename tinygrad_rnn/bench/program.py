@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from ..backend.cpu.environment import THREADS, described, fast
 from ..errors import UsageError
-from ..terminal import Outlet, patient_streams, settle, told
+from ..terminal import TolerantStream, describe_error, flush_or_silence, tolerant_streams
 from .cases import BENCHMARKS, CUDA_BENCHMARKS, PEERS, Session, present
 from .gpu import unavailable, waiting
 from .machine import cores, machine, processor
@@ -116,7 +116,7 @@ class Progress:
 
     def __init__(self) -> None:
         self._width = 0
-        self._stream: Any = Outlet(sys.stderr)
+        self._stream: Any = TolerantStream(sys.stderr)
         self.interrupted = 0
 
     def interrupt(self, number: int, *_: Any) -> NoReturn:
@@ -192,16 +192,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if MARK in os.environ:
         try:
             # With a file to write, a closed standard output is no reason to stop.
-            with patient_streams() if options.json is not None else contextlib.nullcontext():
+            with tolerant_streams() if options.json is not None else contextlib.nullcontext():
                 return _child(options.only, options.threads, options.device, options.quick, options.json)
         except KeyboardInterrupt:  # before anything was measured
             return 128 + signal.SIGINT
         except BrokenPipeError:
-            settle(sys.stdout)
+            flush_or_silence(sys.stdout)
             return 141
         except OSError as error:
-            settle(sys.stdout)
-            print(f"tinygrad-rnn bench: error: {told(error)}", file=Outlet(sys.stderr))
+            flush_or_silence(sys.stdout)
+            print(f"tinygrad-rnn bench: error: {describe_error(error)}", file=TolerantStream(sys.stderr))
             return 2
     try:
         return run(**vars(options))

@@ -184,14 +184,14 @@ def get_device_properties(device: Device | str | int | None = None) -> DevicePro
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
     """
     index = number_of(device)
-    told: dict[str, Any] = cupy_access.require().cuda.runtime.getDeviceProperties(index)
-    name = told["name"]
+    properties: dict[str, Any] = cupy_access.require().cuda.runtime.getDeviceProperties(index)
+    name = properties["name"]
     major, minor = get_device_capability(index)
     return DeviceProperties(
         name=name.decode() if isinstance(name, bytes) else str(name),
         major=major,
         minor=minor,
-        **{ours: int(told.get(theirs, -1)) for ours, theirs in CUDA_NAMES.items()},
+        **{ours: int(properties.get(theirs, -1)) for ours, theirs in CUDA_NAMES.items()},
     )
 
 

@@ -179,9 +179,9 @@ def _checked(
                 signal = max([signal, *attempt.sizes])
                 reached = reached or attempt.reached
         if level == 1:
-            said = _nothing_tested(problem, signal, reached, min_signal, seed)
-            if said is not None:
-                return GradientFailure(said)
+            message = _nothing_tested(problem, signal, reached, min_signal, seed)
+            if message is not None:
+                return GradientFailure(message)
     return GradientReport(max(by_order, default=0.0), signal, tuple(by_order))
 
 
@@ -246,12 +246,12 @@ class _Attempt:
 
     def _written(self, who: str) -> str | None:
         """The message for an input that was written to, whose values are restored; None if there is none."""
-        said = None
+        message = None
         for name, array, kept in self.before:
             if not _equal(array, kept):
-                said = f"{who} wrote into {name}: it must not change what it is given"
+                message = f"{who} wrote into {name}: it must not change what it is given"
                 array[...] = kept
-        return said
+        return message
 
     def _failure(self, position: int, u: Any, vs: Sequence[Any], seen: Projection) -> GradientFailure:
         """A failure whose diagnosis is computed when its message is read."""
@@ -286,9 +286,9 @@ class _Attempt:
     ) -> tuple[str, Mismatch | None]:
         """The diagnosis: gradcheck's report where it finds the wrong entry, else the projection alone."""
         # A gradient in float32 is right to 1e-7, too coarse for differences of it at the next order.
-        said = obstacle(self.original, precision=self.level > 1 or seen.gap < 1e-5 * seen.size)
-        if said is not None:
-            return said, None
+        reason = obstacle(self.original, precision=self.level > 1 or seen.gap < 1e-5 * seen.size)
+        if reason is not None:
+            return reason, None
         plain = pull(self.problem, vs)[self.problem.wanted.index(position)]  # with contiguous cotangents
         if not abs(float((plain * u).sum()) - seen.analytical) <= 0.1 * seen.gap and np.isfinite(seen.gap):
             return (

@@ -354,9 +354,9 @@ class _Run:
             return
         if actual.shape == np.shape(expected):
             size = float(np.abs(expected).max(initial=0))
-            said = obstacle(self.problem, precision=float(gap.max(initial=0)) < 1e-5 * size)
-            if said is not None:
-                raise CheckFailed(said)
+            reason = obstacle(self.problem, precision=float(gap.max(initial=0)) < 1e-5 * size)
+            if reason is not None:
+                raise CheckFailed(reason)
         worst = np.unravel_index(int(np.argmax(gap)), gap.shape) if gap.ndim and gap.size else ()
         where = f" at {tuple(int(k) for k in worst)}" if worst else ""
         got, wanted = np.asarray(actual)[worst], np.asarray(expected)[worst]

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from ..bench.program import add_arguments as add_bench_arguments
 from ..bench.program import run as bench
 from ..errors import CheckpointError, DeviceError, UsageError
-from ..terminal import has_output, heeding_ctrl_c, open_missing_streams, say, settle, told
+from ..terminal import ctrl_c_raises, describe_error, flush_or_silence, has_output, open_missing_streams, say
 from .commands import sample, train
 from .config import CELLS, DEFAULT_LR, OPTIMIZERS, Config
 from .doctor import doctor
@@ -37,7 +37,7 @@ def entry() -> int:
     # doctor reports the settings of the user, bench makes others for itself.
     if sys.argv[1:2] not in (["doctor"], ["bench"]):
         restart_with_settings()
-    with heeding_ctrl_c():
+    with ctrl_c_raises():
         return main()
 
 
@@ -62,15 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Diverged as error:
         return _end(error, 1)
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
-        settle(sys.stdout)
+        flush_or_silence(sys.stdout)
         return 141
     except (UsageError, CheckpointError, DeviceError) as error:
         return _end(error, 2)
     except MemoryError:
         return _end("not enough memory for a model or batch of this size", 2)
     except OSError as error:
-        settle(sys.stdout)
-        return _end(told(error), 2)
+        flush_or_silence(sys.stdout)
+        return _end(describe_error(error), 2)
 
 
 def _end(message: object, status: int) -> int:

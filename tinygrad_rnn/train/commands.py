@@ -19,7 +19,7 @@ import numpy as np
 from ..backend import to_device
 from ..errors import CheckpointError, UsageError
 from ..serialization import load
-from ..terminal import has_output, patient_streams, printable, say, told
+from ..terminal import describe_error, has_output, printable, say, tolerant_streams
 from .checkpoint_checks import saved_config
 from .config import Config
 from .interrupt import Interrupted
@@ -44,10 +44,10 @@ def train(*, quiet: bool = False, **options: Any) -> None:
     Raises:
         Interrupted: the run was stopped by a signal; the message says what is saved.
     """
-    with patient_streams() as output:
+    with tolerant_streams() as output:
         _train(quiet=quiet, **options)
     if isinstance(output.error, OSError) and not isinstance(output.error, BrokenPipeError):
-        say(f"what was to be printed could not be written ({told(output.error)}); the run is done and saved")
+        say(f"what was to be printed could not be written ({describe_error(output.error)}); the run is done and saved")
 
 
 def _train(*, quiet: bool, out: str | None = None, resume: str | None = None, **options: Any) -> None:
@@ -137,7 +137,7 @@ def _run(trainer: Trainer, folder: RunFolder, quiet: bool) -> None:
     try:
         train_until_done(trainer, folder, quiet)
     except OSError as error:  # a full disk
-        raise UsageError(f"{told(error)}; {_saved(folder)}") from error
+        raise UsageError(f"{describe_error(error)}; {_saved(folder)}") from error
     seconds = time.perf_counter() - began
 
     last_update, bits = trainer.validation[-1] if trainer.validation else (None, 0.0)

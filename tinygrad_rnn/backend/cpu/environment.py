@@ -28,9 +28,9 @@ took 43 ms with the default and 22 ms with 2^18.
 
 def settings(threads: int) -> dict[str, str]:
     """The variables to set: the threads, unless the user has set them, and the kernels where others are faster here."""
-    said = next((os.environ[name] for name in THREADS if name in os.environ), None)
-    found = {} if said is not None else dict.fromkeys(THREADS, str(threads))
-    return found | fast(several=(said or str(threads)) != "1")
+    given = next((os.environ[name] for name in THREADS if name in os.environ), None)
+    found = {} if given is not None else dict.fromkeys(THREADS, str(threads))
+    return found | fast(several=(given or str(threads)) != "1")
 
 
 def fast(several: bool) -> dict[str, str]:
