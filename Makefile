@@ -49,13 +49,13 @@ dev: .venv/.installed-test .venv/.installed-dev
 	$(BIN)/pre-commit install
 
 thorough: .venv/.installed-test
-	$(TEST_ENV) HYPOTHESIS_PROFILE=thorough $(BIN)/pytest $(PYTEST_ARGS) tests $(ARGS)
+	$(TEST_ENV) HYPOTHESIS_PROFILE=thorough $(BIN)/pytest $(PYTEST_ARGS) $(ARGS)
 
 mutants: .venv/.installed-test
 	$(TEST_ENV) $(BIN)/python -m tools.mutation $(or $(ARGS),tape kernels ops)
 
 coverage: .venv/.installed-test .venv/.installed-dev
-	$(TEST_ENV) $(BIN)/coverage run -m pytest $(PYTEST_ARGS) $(or $(ARGS),tests)
+	$(TEST_ENV) $(BIN)/coverage run -m pytest $(PYTEST_ARGS) $(ARGS)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage html --quiet
 	$(BIN)/coverage report
