@@ -276,7 +276,7 @@ def test_a_path_of_layers_is_a_module_that_a_new_interpreter_can_import(name: st
     assert made is getattr(tg.nn.modules, name) and set(made.__all__) <= set(done.stdout.split())
     assert made.__name__ == path and importlib.util.find_spec(path) is made.__spec__
     assert f"nn.modules.{name}" in pydoc.render_doc(made)
-    with pytest.raises(AttributeError, match=f"module '{path}' has no attribute 'Absent'"):
+    with pytest.raises(AttributeError, match=f"module '{path}' has no attribute 'Absent': the names here are"):
         _ = made.Absent
 
 

@@ -17,6 +17,7 @@ import tinygrad_rnn as tg
 from tests.golden import module_hook_cases as cases
 from tests.nn.models import net, quietly
 from tinygrad_rnn import nn
+from tinygrad_rnn.nn.module.hooks import ANYWHERE, EVERYWHERE
 
 
 class Twice(nn.Module):
@@ -354,3 +355,29 @@ def test_calls_with_backward_hooks_leave_no_cycles_behind() -> None:
                 assert [w() for w in watch] == [None, None]
         finally:
             gc.enable()
+
+
+def test_a_hook_that_ran_is_not_called_again_for_an_error_of_a_later_one() -> None:
+    module, seen = nn.Identity(), []
+    module.register_forward_hook(lambda *args: seen.append("first"), always_call=True)
+    module.register_forward_hook(lambda *args: [][0])
+    module.register_forward_hook(lambda *args: seen.append("third"), always_call=True)
+    with pytest.raises(IndexError):
+        module(tg.ones(1))
+    assert seen == ["first", "third"]
+
+
+def test_a_removed_hook_leaves_no_mark_behind() -> None:
+    """Tables that only say how a hook is called, or that there is one, are emptied with it."""
+    module, register = nn.Identity(), nn.modules.module
+    handles = [
+        module.register_forward_hook(lambda *args: None, with_kwargs=True, always_call=True),
+        module.register_forward_pre_hook(lambda *args: None, with_kwargs=True),
+        register.register_module_forward_hook(lambda *args: None, with_kwargs=True, always_call=True),
+        register.register_module_full_backward_pre_hook(lambda *args: None),
+    ]
+    tables = [value for owner in (module, EVERYWHERE) for name, value in vars(owner).items() if "hooks" in name]
+    assert len(tables) > 14 and ANYWHERE
+    for handle in handles:
+        handle.remove()
+    assert not ANYWHERE and not any(tables)

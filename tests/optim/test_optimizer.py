@@ -314,6 +314,21 @@ def test_the_duplicate_warning_points_at_the_caller() -> None:
     assert [str(w.message)[:46] for w in caught] == ["optimizer contains a parameter group with dupl"] * 2
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "LBFGS"])
+@pytest.mark.parametrize("decay", [0.0, 0.25])
+def test_to_maximise_is_to_minimise_with_the_negated_gradient(kind: str, decay: float) -> None:
+    options = {} if kind == "Rprop" else {"weight_decay": decay}
+    up, down = leaf(1.0, -2.0, 0.5), leaf(1.0, -2.0, 0.5)
+    climber = getattr(tg.optim, kind)([up], lr=0.1, maximize=True, **FULL[kind], **options)
+    other = getattr(tg.optim, kind)([down], lr=0.1, **FULL[kind], **options)
+    for k in range(4):
+        g = np.cos(k + np.arange(3.0))
+        up.grad, down.grad = tg.tensor(g), tg.tensor(-g)
+        climber.step()
+        other.step()
+    assert up.tolist() == down.tolist() != [1.0, -2.0, 0.5]
+
+
 # Hooks --------------------------------------------------------------------------------------------------------
 
 
