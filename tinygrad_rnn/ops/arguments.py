@@ -1,4 +1,4 @@
-"""Arguments of public functions: PyTorch's names, kinds and refusals, from one table, for functions and methods alike.
+"""Argument checking: PyTorch's names, kinds and refusals, from one table, for functions and methods alike.
 
 ``guarded`` takes functions by name and gives them as users see them.  A call whose arguments have types that were
 found right before goes straight to the function: one look-up in a set.  Any other call is *bound* as PyTorch binds
@@ -6,10 +6,10 @@ it: its signatures (``signatures.py``) are tried in order, names are translated 
 too), NumPy's integers and 0-d tensors of integers become the ints that they stand for, and what does not fit is
 refused in PyTorch's sentence, with the remedy.
 
-For functions that are called so often that the look-up would be felt (``EAGER``) it is left out: the call is bound
-only after the function has failed.
+Functions that are called so often that the look-up would be felt (``EAGER``) go without it: their calls are bound only
+after the function has failed.
 
-What still comes out of Python or NumPy is told as ours, with what was given.
+An error that Python or NumPy still raises becomes one of ours, with what was given.
 
 >>> import tinygrad_rnn as tg
 >>> tg.add(input=tg.ones(2), other=1), tg.ones(2, 3).sum(axis=1, keepdims=True).shape
@@ -218,7 +218,7 @@ def _advice(value: Any, kind: str) -> str:
 
 
 class _Unfit(Exception):
-    """A value is none of the kind; the argument says what it is instead, if not just its type."""
+    """A value is not of the kind; the argument says what it is instead, unless its type says it."""
 
 
 def _is_flag(value: Any) -> bool:
@@ -443,7 +443,7 @@ def _admits(form: Signature, given: int) -> bool:
 
 
 class Callee:
-    """A function with its signatures: calls that were not seen to be right are bound, others explained.
+    """A function with its signatures: calls of types not seen before are bound, failures explained.
 
     Args:
         name: for messages.
@@ -498,7 +498,7 @@ class Callee:
         return tuple(given), named, out
 
     def first(self, key: tuple[Any, ...], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """A call whose types were not seen before."""
+        """Make a call whose types were not seen before: bind it first."""
         given, named, out = self.bind(args, options)
         if out is not None:
             return into(self.name, functools.partial(self.call, given, named), out)
@@ -518,7 +518,7 @@ class Callee:
             explain(self.name, error, args, options)
 
     def failed(self, error: Exception, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-        """A call that failed without having been bound: bound now, and made again if that changes anything."""
+        """Bind a call that failed without having been bound, and make it again if that changes anything."""
         try:
             if isinstance(error, TinygradRnnError) and not isinstance(error, (TypeError, UnsupportedDtype)):
                 raise error
@@ -545,7 +545,7 @@ def _same(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> bool:
 
 
 def explain(name: str, error: Exception, args: tuple[Any, ...], options: dict[str, Any]) -> NoReturn:
-    """Raise what Python or NumPy said as ours, with what was given."""
+    """Raise an error of Python's or NumPy's as ours, with what was given."""
     given = ", ".join([_shown(a) for a in args] + [f"{key}={_shown(value)}" for key, value in options.items()])
     text = f"{name}(): {error or type(error).__name__}. Given: {given}"
     raise _kind(error)(text) from error
@@ -572,7 +572,7 @@ def _shown(value: Any) -> str:
 
 
 def guarded(table: dict[str, Any], where: str = FUNCTION) -> dict[str, Any]:
-    """Those functions of a table that have signatures, as users see them."""
+    """The functions of a table that have signatures, with the checks that users meet."""
     return {
         name: _guard(name, f, where)
         for name, f in table.items()
@@ -588,7 +588,7 @@ def _has(where: str, name: str) -> bool:
 
 def _guard(name: str, f: Callable[..., Any], where: str) -> Callable[..., Any]:
     rest = vars(f).get("rest")
-    if rest is not None:  # which does by itself what is plainly right
+    if rest is not None:  # it handles correct plain calls itself
         rest[0] = _guard(name, rest[0], where)
         return f
     callee = Callee(name, f, where)
@@ -609,7 +609,7 @@ def _guard(name: str, f: Callable[..., Any], where: str) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
             n = len(args)
             if not options and 0 < n < 3 and type(args[-1]) in quick[n] and type(args[0]) is Tensor:
-                pass  # seen before, and told in half the time
+                pass  # seen before: the shortest test, in half the time
             elif (key := (*map(type, args), *options, *map(type, options.values()))) not in seen:
                 return first(key, args, options)
             try:
@@ -629,12 +629,12 @@ def _callee(name: str, f: Callable[..., Any], where: str) -> Callee:
 
 
 def rescue(where: str, f: Callable[..., Any], error: Exception, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """What a function that looks after its own calls makes of one that failed: bound, made again, or explained."""
+    """Bind a failed call of a function that does its own checks; make it again, or explain the error."""
     return _callee(f.__name__, f, where).failed(error, args, options)
 
 
 def _bind_primitive(name: str, f: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> Any:
-    """A call of a primitive that users call directly, with arguments that it cannot take as they are."""
+    """Bind a call of a primitive that users call directly, with arguments that it cannot take as they are."""
     if name not in _texts[FUNCTION]:
         return NotImplemented
     return _callee(name, f, FUNCTION).first((), args, options)

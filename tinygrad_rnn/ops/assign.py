@@ -84,7 +84,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
         basic = _is_basic(index)
     if isinstance(value, Tensor) and basic and value._is_view() and _is_place(self, index, value):
         check_write(self, "__setitem__", value._node is not None)
-        return  # the end of self[index] += ..., which has written to a view of this memory
+        return  # the last step of self[index] += ..., whose write to a view of this memory is done
     _assign(self, index, basic, value, "__setitem__")
 
 
@@ -130,7 +130,7 @@ def _converted(self: Tensor, value: Any, op: str) -> tuple[Any, Any]:
             value = cast(value if fits else value.detach(), dtype=data.dtype)
         return value, value._data
     if isinstance(value, (bool, int, float, complex)):
-        if data.dtype.kind != "f" or type(value) is not float or not -65504 <= value <= 65504:  # which fit any float
+        if data.dtype.kind != "f" or type(value) is not float or not -65504 <= value <= 65504:  # these fit any float
             value = fitting(value, data.dtype, op)
         return value, value
     admitted = isinstance(value, np.generic) if op == "__setitem__" else isinstance(value, (list, tuple))
@@ -249,7 +249,7 @@ def _shape_error(data: Array, index: Any, values: Any, error: ValueError) -> Exc
 
 
 def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
-    """Take over the values of ``src``, broadcast to this shape and converted to this dtype.
+    """Copy the values of ``src`` here, broadcast to this shape and converted to this dtype.
 
     >>> import tinygrad_rnn as tg
     >>> tg.zeros(2, 2).copy_(tg.tensor([1.0, 2.0]))
@@ -280,7 +280,7 @@ def _zero(array: Array) -> None:
 
 
 def overwrite(self: Tensor, fill: Any, op: str) -> Tensor:
-    """Let ``fill(array)`` write other values over all of this memory; no gradient passes to what was there."""
+    """Have ``fill(array)`` overwrite all of this memory; no gradient passes to the old values."""
     check_memory(self, op)
     if self._node is None and not self._is_view():
         fill(self._data)

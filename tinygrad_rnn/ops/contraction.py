@@ -1,6 +1,6 @@
 """Sums of products named by letters: ``einsum`` and ``tensordot``, through one primitive that contracts two operands.
 
-``contract(a, b, "ij", "jk", "ik")`` multiplies and sums over the letters that the result lacks.  Each letter of an
+``contract(a, b, "ij", "jk", "ik")`` multiplies and sums over the letters absent from the result.  Each letter of an
 operand is in the other operand or in the result, and no operand repeats a letter; then the cotangent of ``a`` is the
 contraction of ``g`` and ``b`` to the letters of ``a``, so the family is closed under differentiation.
 """
@@ -74,7 +74,7 @@ _contract_primitive: Callable[..., Value] = primitive(
         lambda g, y, a, b, left, right, out: _contract_primitive(g, a, left=out, right=left, out=right),
     ),
     ("b", "a"),
-    doc="The sum of products of two operands over the letters that the result lacks.",
+    doc="The sum of products of two operands over the letters absent from the result.",
 )
 
 
@@ -83,7 +83,7 @@ _contract_primitive: Callable[..., Value] = primitive(
 
 @functools.lru_cache(maxsize=1024)
 def _parse(equation: str, ranks: tuple[int, ...]) -> tuple[list[str], str]:
-    """The letters of each operand and of the result, one per axis: an ellipsis becomes letters of its own."""
+    """The letters of each operand and of the result, one per axis; an ellipsis is replaced by unused letters."""
     source, arrow, target = equation.replace(" ", "").partition("->")
     terms = source.split(",")
     if len(terms) != len(ranks):
@@ -148,7 +148,7 @@ def _prepared(a: Value, letters: str, size: dict[str, int], elsewhere: str) -> t
 
 
 def einsum(equation: Any, *operands: Any) -> Value:
-    """Products of operands, summed over the letters that the result lacks.
+    """Products of operands, summed over the letters absent from the result.
 
     Args:
         equation: such as ``"ij,jk->ik"``; ``...`` stands for any number of axes that broadcast; without ``->`` the

@@ -1,4 +1,4 @@
-"""Other dtypes, other devices, other layouts in memory, and questions about them."""
+"""Conversion between dtypes, devices and memory layouts, and queries about them."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
             default float type.
 
     Raises:
-        ArgumentError: another class or name. ArgumentTypeError: nothing of these.
+        ArgumentError: another class or name. ArgumentTypeError: none of these.
     """
     if dtype is None:
         return tensor_type(self.dtype, self.is_cuda)
@@ -119,7 +119,7 @@ def _named_type(given: Any) -> tuple[Any, str | None]:
 
 
 def cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
-    """This tensor on a GPU, the current one by default.  The copy never waits: ``non_blocking`` is without effect."""
+    """This tensor on a GPU, the current one by default.  The copy never waits: ``non_blocking`` has no effect."""
     return to(self, device="cuda" if device is None else device)
 
 
@@ -129,7 +129,7 @@ def cpu(self: Tensor, memory_format: Any = None) -> Tensor:
 
 
 def pin_memory(self: Tensor, device: Any = None) -> Tensor:
-    """A copy in page-locked memory, which a GPU reads without the host; itself if it lies there already.
+    """A copy in page-locked memory, which a GPU reads without the host; the tensor itself if it is there already.
 
     Raises:
         ArgumentRuntimeError: the tensor is on a GPU. DeviceError: there is no GPU.
@@ -147,7 +147,7 @@ def pin_memory(self: Tensor, device: Any = None) -> Tensor:
 
 
 def contiguous(self: Tensor) -> Tensor:
-    """This tensor if its entries lie in row order, else a copy in which they do."""
+    """This tensor if it is contiguous in row-major order, else a copy that is."""
     if self._data.flags.c_contiguous:
         return self
     out: Tensor = _in_row_order(self)
@@ -163,7 +163,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
     """The same memory in another shape (one size may be -1), or its bytes as another dtype.
 
     Raises:
-        ShapeRuntimeError: the number of entries differs, or the entries do not lie so that no copy is needed.
+        ShapeRuntimeError: the number of entries differs, or the strides do not allow it without a copy.
     """
     if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list)):
         return _bytes_as(self, as_dtype(shape[0]))
@@ -184,7 +184,7 @@ def _bytes_as(self: Tensor, dtype: Any) -> Tensor:
 
 
 def stride(self: Tensor, dim: int | None = None) -> Any:
-    """How many entries lie between neighbours along each axis, or along one."""
+    """The distance in memory between neighbours along each axis, or along one, counted in entries."""
     steps = tuple(step // self._data.itemsize for step in self._data.strides)
     return steps if dim is None else steps[dim]
 
@@ -196,7 +196,7 @@ def data_ptr(self: Tensor) -> int:
 
 
 def storage_offset(self: Tensor) -> int:
-    """How many entries of the tensor that this is a view of lie before its first."""
+    """The offset of the first entry in the memory that this is a view of, counted in entries."""
     base = self._base
     return 0 if base is None else (data_ptr(self) - data_ptr(base)) // self.itemsize
 
@@ -233,7 +233,7 @@ def restored(kind: type[Tensor], values: Any, requires_grad: bool) -> Tensor:
 
 
 def shallow(self: Tensor) -> Tensor:
-    """A leaf over the same memory, writes to which both see."""
+    """A leaf over the same memory: a write to either is seen in both."""
     out = restored(type(self), self._data, self.requires_grad)
     out._versions = self._own_versions()
     return out

@@ -121,7 +121,7 @@ def _beyond_int64(values: Array, data: Any, dtype: Any) -> bool:
 
 
 def _odd_type(data: Any) -> str:
-    """The type of the first thing in a nested list that is no number."""
+    """The type of the first item in a nested list that is not a number."""
     if isinstance(data, (list, tuple)):
         return next((_odd_type(item) for item in data if not isinstance(item, (int, float, complex))), "object")
     return type(data).__name__

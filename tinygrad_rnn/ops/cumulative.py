@@ -84,7 +84,7 @@ def _shifted(a: Value, dim: int, by: int) -> Value:
 
 
 def _flow(g: Value, c: Value, dim: int, reverse: bool) -> Value:
-    """The cotangents of the x[k]: what reaches h[k] at once, and by way of the h after it."""
+    """The cotangents of the x[k]: what reaches h[k] directly, and through the h after it."""
     return _linear_recurrence(g, _shifted(c, dim, 1 if reverse else -1), dim=dim, reverse=not reverse)
 
 
@@ -161,7 +161,7 @@ def prod(a: Value, dim: int | None = None, keepdim: bool = False, *, dtype: Any 
 
 
 def _latest(a: Array, dim: int, ufunc: Any) -> Array:
-    """Where the running extremum stands: the last of equal ones; nan, once met, stays."""
+    """The index of the running extremum: the last of equal ones; a nan, once met, stays."""
     host = to_numpy(a)
     running = ufunc.accumulate(host, axis=dim)
     number = np.arange(host.shape[dim]).reshape((-1,) + (1,) * (host.ndim - dim - 1))

@@ -23,7 +23,7 @@ def _on_diagonal(a: Array, shape: Shape, offset: int, dim1: int, dim2: int) -> A
     out = array_module(a).zeros(shape, a.dtype)
     line = out.diagonal(offset, dim1, dim2)
     if isinstance(line, np.ndarray):
-        line.flags.writeable = True  # NumPy gives the view, but lets nobody write to it unasked
+        line.flags.writeable = True  # NumPy returns a read-only view
     line[...] = a
     return out
 

@@ -30,7 +30,7 @@ def dlpack(self: Tensor, **options: Any) -> Any:
         raise ExportError("Can't export tensors with negative strides: use tensor.contiguous()")
     try:
         return self._data.__dlpack__(**options)
-    except TypeError:  # NumPy before 2.1 knows of no versions
+    except TypeError:  # NumPy before 2.1 knows no versions of the protocol
         return self._data.__dlpack__(stream=options.get("stream"))
 
 

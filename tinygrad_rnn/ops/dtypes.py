@@ -1,4 +1,4 @@
-"""Element types: names, the default float, conversion, and which type a mixture of types has.
+"""Element types: names, the default float, conversion, and promotion of mixed types.
 
 Promotion follows PyTorch: a mixture takes the highest *kind* (bool < integer < float < complex) present; within
 that kind only tensors with axes decide the width if there are any of that kind, else 0-d tensors, else Python
@@ -51,7 +51,7 @@ _NOT_GIVEN: Any = object()
 
 
 class _Limits:
-    """What ``finfo`` and ``iinfo`` have in common: facts about one type, which print as PyTorch's do."""
+    """The common base of ``finfo`` and ``iinfo``: facts about one type, printed as PyTorch prints them."""
 
     __slots__ = ("bits", "dtype", "max", "min")
     dtype: str
@@ -167,7 +167,7 @@ def fitting(value: Any, dtype: DType, op: str) -> Any:
 
 
 def _cast_vjp(g: Value, y: Value, a: Value, dtype: DType) -> Value:
-    if g.dtype.kind == "c" and a.dtype.kind != "c":  # where the rules for complex gradients would begin
+    if g.dtype.kind == "c" and a.dtype.kind != "c":  # complex gradients would begin here
         raise DtypeError(
             f"backward(): a {a.dtype} tensor that requires grad was converted to {dtype}, and gradients of complex "
             "numbers are not supported. Compute with the real and the imaginary part, or detach() what is converted"
@@ -201,7 +201,7 @@ def in_single(f: F) -> F:
     """``f``, computed in float32 where its first argument is of float16, and the result rounded once.
 
     float16 has 11 bits and ends at 65504: squares overflow from 256 on and vanish below 2e-4, and a sum of a
-    thousand terms loses its digits.  PyTorch computes in float32, too, whatever needs more than one operation.
+    thousand terms loses its digits.  PyTorch, too, computes in float32 what takes more than one operation.
     """
 
     @functools.wraps(f)
@@ -239,7 +239,7 @@ def can_cast(from_: Any, to: Any) -> bool:
 
 
 def common_type(a: DType, b: DType) -> np.dtype[Any]:
-    """What ``promote_types`` tells, of NumPy's dtypes and as one."""
+    """``promote_types`` of NumPy's dtypes, as a NumPy dtype."""
     if _RANK[a.kind] == _RANK[b.kind]:
         return np.promote_types(a, b)
     high, low = (a, b) if _RANK[a.kind] > _RANK[b.kind] else (b, a)
@@ -264,7 +264,7 @@ def result_type(*values: Any) -> dtype:
 
 
 def mixed_type(*values: Any) -> np.dtype[Any]:
-    """What ``result_type`` tells, as NumPy's dtype."""
+    """``result_type`` as a NumPy dtype."""
     ranked: list[np.dtype[Any] | None] = [None, None, None]  # tensors with axes, 0-d tensors, numbers
     for value in values:
         raw = value._data if isinstance(value, Tensor) else value
@@ -273,7 +273,7 @@ def mixed_type(*values: Any) -> np.dtype[Any]:
         elif hasattr(raw, "ndim"):
             found, place = raw.dtype, 0 if raw.ndim else 1
             if found not in NUMBERS:
-                found = found.newbyteorder("=")  # another byte order is no hindrance: the cast converts it
+                found = found.newbyteorder("=")  # another byte order is fine: the cast converts it
                 check_numbers(found)
         else:
             found, place = number_type(value), 2
@@ -313,7 +313,7 @@ def _to(value: Any, dtype: DType, like: Any) -> Value:
 
 
 def _low_bits(number: int, dtype: DType) -> int:
-    """A number among the integers of ``dtype``: of one outside them the low bits count, as in arithmetic."""
+    """A number as an integer of ``dtype``: outside its range the low bits count, as in arithmetic."""
     bounds = np.iinfo(dtype)
     if bounds.min <= number <= bounds.max or not -(1 << 63) <= number < 1 << 63:  # NumPy refuses such a number
         return number
@@ -322,7 +322,7 @@ def _low_bits(number: int, dtype: DType) -> int:
 
 
 def whole(n: Any) -> int:
-    """A size: an int, or what is one by itself, such as a 0-d tensor of integers."""
+    """A size: an int, or a value that converts to one without loss, such as a 0-d tensor of integers."""
     try:
         return operator.index(n)
     except TypeError as error:

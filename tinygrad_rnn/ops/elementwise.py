@@ -1,8 +1,8 @@
-"""Arithmetic, the activations, and choice: one line each, the function and its derivative.
+"""Elementwise operations: arithmetic, activations and choice, a row each: the function and its vjp.
 
-Every vjp multiplies the cotangent ``g`` with the local derivative; for two arguments the result is summed over
-axes that were broadcast.  ``y`` is the output, ``a`` and ``b`` are the arguments; the letters say which of them the
-vjp reads.
+Every vjp multiplies the cotangent ``g`` by the local derivative; for two arguments the result is summed over axes
+that were broadcast.  ``y`` is the output, ``a`` and ``b`` are the arguments; the letters say which of them the vjp
+reads.  What needs more than one operation is computed in float32 for float16 (``in_single``).
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ _constant_in = primitive(
 
 
 def constant_in(g: Value, a: Value) -> Value:
-    """A vjp's result ``g``, on which the saved value ``a`` has no influence but by the choice of a branch.
+    """The result ``g`` of a vjp in which the saved value ``a`` only chose a branch, as a function of ``a`` too.
 
-    Where it is recorded, it is recorded as a function of ``a``, so that one may go on: the next derivative is 0, and
-    not an error that says that ``a`` was not used.  The vjps of PyTorch's kernels for polynomials and piecewise linear
-    functions are such functions of what they saved; those that it composes of a mask (clamp, maximum) are not.
+    Only where it is recorded, so that a next derivative by ``a`` is 0, and not the error that ``a`` was not used.  So
+    does PyTorch with its kernels of polynomials and piecewise linear functions, whose vjps are functions of what they
+    saved, but not with functions that it composes of a mask (clamp, maximum).
     """
     return _constant_in(g, a) if isinstance(g, Tensor) else g
 
@@ -58,7 +58,7 @@ def _sigmoid(a: Array) -> Array:
 
 
 def _direction(a: Value) -> Value:
-    return a if a.dtype.kind == "c" else sign(a)  # a complex a was made of a real one, where this gradient is refused
+    return a if a.dtype.kind == "c" else sign(a)  # a complex a was cast from a real one, and that vjp refuses
 
 
 def _relu(a: Array) -> Array:
@@ -146,7 +146,7 @@ add = primitive(
 
 
 def _promote_no_masks(a: Any, b: Any) -> tuple[Value, Value]:
-    """As ``promote``, but that nothing is subtracted from a mask, nor a mask from anything."""
+    """As ``promote``, but masks take no part in a subtraction."""
     if any(hasattr(x, "dtype") and x.dtype.kind == "b" for x in (a, b)) and not _not_two_masks(a, b):
         raise DtypeError(
             "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, "
@@ -194,7 +194,7 @@ _true_divide = primitive(
     "div",
     np.true_divide,
     (lambda g, y, a, b: sum_to(g / b, a.shape), lambda g, y, a, b: _to_divisor(g, y, a, b)),
-    ("b", "ab"),  # and not y, so that the quotient may be written to
+    ("b", "ab"),  # not y, so that the quotient may be written to in place
     promote=promote_floating,
     scales=True,
 )
@@ -309,7 +309,7 @@ def where(condition: Value, a: Value = None, b: Value = None) -> Any:
 
     With the condition alone: the places where it holds, as ``nonzero(condition, as_tuple=True)``.
 
-    A value that was not chosen still must have a finite derivative of its own: ``where(x > 0, log(x), 0)`` has
+    The derivative of a value that was not chosen must be finite all the same: ``where(x > 0, log(x), 0)`` has
     a nan gradient at 0, because 0 * inf is nan; write ``log(where(x > 0, x, 1))``.
 
     Raises:
@@ -343,5 +343,5 @@ def _typed(value: Any, dtype: Any, like: Any) -> Value:
     if isinstance(value, int) and dtype.kind in "iu":
         value = fitting(value, dtype, "where")
     elif isinstance(value, float):
-        fitting(value, np.promote_types(dtype, np.float32), "where")  # of which PyTorch makes a tensor first
+        fitting(value, np.promote_types(dtype, np.float32), "where")  # PyTorch makes a tensor of it first
     return converted(value, dtype, like._data if isinstance(like, Tensor) else like)

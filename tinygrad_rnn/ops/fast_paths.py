@@ -178,10 +178,10 @@ def _mean(g: Array, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Ar
     return _spread(g * (1.0 / count(a.shape, axes)), a.shape, axes)
 
 
-# what weights and biases get -----------------------------------------------------------------------------------------
+# contributions to weights and biases ----------------------------------------------------------------------------------
 
-# On a GPU each use of a weight contributes a part, which cuBLAS adds to what the uses before it gave: no new memory,
-# and one launch instead of two.
+# On a GPU each use of a weight contributes a partial gradient, which cuBLAS adds to the sum of those before it: no new
+# memory, and one launch instead of two.
 
 
 class ProductPart(Part):
@@ -281,7 +281,7 @@ def _matmul_left(g: Array, y: Any, a: Any, b: Array) -> Array:
 
 @raw_form("matmul", 1)
 def _matmul_right(g: Array, y: Any, a: Array, b: Any) -> Any:
-    """By ``dot``: 0.64 of the time for 8 rows at width 64, 0.97 for 32 at 128.  On a GPU a part."""
+    """By ``dot``: 0.64 of the time for 8 rows at width 64, 0.97 for 32 at 128.  On a GPU a partial gradient."""
     if g.ndim == a.ndim == 2:
         return _weight_contribution(g, a)
     return _matmul_right_vjp(g, y, a, b)
@@ -298,7 +298,7 @@ def _linear_input(g: Array, y: Any, x: Any, weight: Array, bias: Any) -> Array:
 
 @raw_form("linear", 1)
 def _linear_weight(g: Array, y: Any, x: Array, weight: Any, bias: Any) -> Any:
-    """By ``dot``: 0.58 of the time for 8 rows at width 64, 0.92 for 32 at 128.  On a GPU a part."""
+    """By ``dot``: 0.58 of the time for 8 rows at width 64, 0.92 for 32 at 128.  On a GPU a partial gradient."""
     if x.ndim != 2:
         x, g = rows_of(x), rows_of(g)
     return _weight_contribution(x, g)
@@ -306,7 +306,7 @@ def _linear_weight(g: Array, y: Any, x: Array, weight: Any, bias: Any) -> Any:
 
 @raw_form("linear", 2)
 def _linear_bias(g: Array, y: Any, x: Any, weight: Any, bias: Any) -> Any:
-    """By a product with ones: 0.48 of the time for 8 rows at width 64, 0.43 for 64 at 256.  On a GPU a part."""
+    """By a product with ones: 0.48 of the time for 8 rows at width 64, 0.43 for 64 at 256.  On a GPU it is partial."""
     found = _bias_contribution(g, bias.shape)
     if isinstance(found, Part) or found.size < g.size:
         return found

@@ -71,7 +71,7 @@ def _complex(self: Tensor) -> complex:
 
 
 def _one(self: Tensor) -> Any:
-    """What ``float(t)`` converts."""
+    """The one value that ``float(t)`` converts."""
     if self._data.size != 1:
         raise ShapeError(
             f"only one element tensors can be converted to Python scalars: the shape of this one is {self.shape}"

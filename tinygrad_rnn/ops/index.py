@@ -1,6 +1,6 @@
-"""Indexing: ``x[i]`` in all NumPy forms, picks by number or mask, embedding look-up, and their adjoints.
+"""Indexing: ``x[i]`` in all NumPy forms, selection by number or mask, embedding look-up, and their adjoints.
 
-The adjoint of reading places is adding to them: an entry that was read twice gets the sum of both cotangents.
+The adjoint of reading entries is adding to them: an entry that was read twice gets the sum of both cotangents.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class IndexPart(Part):
 
     @staticmethod
     def together(parts: list[Any]) -> Value:
-        """The sum of the parts of one value, by one recorded operation."""
+        """The sum of the partial gradients of one value, by one recorded operation."""
         if len(parts) == 1:
             return parts[0].start()
         return _place_all(*[p.g for p in parts], indices=tuple([p.index for p in parts]), shape=parts[0].shape)
@@ -52,7 +52,7 @@ class IndexPart(Part):
 
 def _add(total: Array, index: Any, g: Array) -> None:
     if getattr(index, "dtype", None) == np.bool_:
-        total[index] += g  # a mask names no place twice
+        total[index] += g  # a mask names no entry twice, so += counts them all
     else:
         add_at(total, index, g)
 
@@ -90,7 +90,7 @@ _place_all = primitive(
 
 
 def read_vjp(g: Value, y: Any, a: Any, index: Any) -> IndexPart:
-    """The vjp of ``a[index]``: a part, which only touches the entries that were read."""
+    """The vjp of ``a[index]``: a partial gradient, which touches only the entries that were read."""
     return IndexPart(g, index, tuple(a.shape), a.dtype)
 
 
@@ -105,9 +105,9 @@ BYTES = (
 
 
 def raw_index(index: Any, xp: Any = None) -> Any:
-    """An index with arrays of our own in place of tensors, arrays and lists; of the module ``xp`` if it is given.
+    """An index with copies in place of tensors, arrays and lists, as arrays of the module ``xp`` if it is given.
 
-    They are copies: the backward pass reads them again, and by then the user may have written to his.
+    Copies, because the backward pass reads them again, and by then the user may have written to the originals.
 
     Raises:
         IndexOutOfRange: a tensor of floats.
@@ -138,7 +138,7 @@ def numbers_first(index: tuple[Any, ...]) -> tuple[Any, Any] | None:
     """``(numbers, rest)`` with ``x[numbers][rest]`` for ``x[index]``, where NumPy would arrange the result otherwise.
 
     NumPy counts a number beside an index array among the arrays, and where they stand apart the result begins with
-    their axes.  None: one step does.
+    their axes.  None where one step suffices.
 
     >>> numbers_first((0, slice(1, 3), np.array([2, 1])))
     ((0, slice(None, None, None), slice(None, None, None)), (slice(1, 3, None), array([2, 1])))
@@ -167,7 +167,7 @@ PLAIN = frozenset({int, slice, type(None), type(Ellipsis)})
 def getitem(a: Value, index: Any) -> Value:
     """``a[index]`` with integers, slices, None, Ellipsis, masks and index arrays.
 
-    As in NumPy, but that numbers are taken first, as PyTorch has it: ``x[0, :, [2, 1]]`` is ``x[0][:, [2, 1]]``.
+    As in NumPy, except that numbers are taken first, as in PyTorch: ``x[0, :, [2, 1]]`` is ``x[0][:, [2, 1]]``.
 
     Raises:
         IndexOutOfRange: an index outside its axis, or more indices than axes.
@@ -216,7 +216,7 @@ def _mask_error(shape: Shape, index: Any) -> str | None:
 
 
 def whole_numbers(index: Value, op: str) -> Array:
-    """The array of an index, a copy of our own.
+    """The array of an index, copied.
 
     Raises:
         DtypeError: it is not of integers.
@@ -240,7 +240,7 @@ def places(index: Array, dim: int) -> tuple[Array, ...]:
 
 
 def picks(index: Array, dim: int) -> tuple[Array, ...]:
-    """The same, for an index array that lacks the axis ``dim``: one entry along it for each place of the others."""
+    """The same, for an index array without the axis ``dim``: one entry along it for each place of the others."""
     around = grid(index)
     return (*around[:dim], index, *around[dim:])
 
@@ -253,7 +253,7 @@ _gather = primitive(
 
 
 def pick(a: Value, dim: int, index: Array) -> Value:
-    """One entry along ``dim`` for each place of the other axes; ``index`` is not looked at, nor copied."""
+    """One entry along ``dim`` for each place of the other axes; ``index`` is neither checked nor copied."""
     return _gather(a, index=picks(index, dim))
 
 

@@ -1,4 +1,4 @@
-"""The ``_`` methods and augmented assignment: each is its out-of-place operation, and a write.
+"""In-place methods (``add_`` ...) and augmented assignment: each is its out-of-place operation, and a write.
 
 ``x.mul_(w)`` computes ``x * w`` by the ordinary operation, applied to a stand-in for the old ``x``, then writes the
 result into the memory of ``x`` and gives ``x`` the result's node.  So every in-place form has the gradient of the
@@ -41,7 +41,7 @@ logical_and logical_not logical_or logical_xor logit lt masked_fill masked_scatt
 negative not_equal pow put rad2deg reciprocal relu remainder renorm round rsqrt scatter scatter_add scatter_reduce
 selu sgn sigmoid sign silu sin sinc sinh softplus sqrt square sub subtract tan tanh tril triu true_divide trunc xlogy
 """.split()
-"""The operations that have an in-place form ``name_`` in PyTorch; those that we have get one too."""
+"""The operations that have an in-place form ``name_`` in PyTorch."""
 
 RESHAPING = ("squeeze", "swapaxes", "swapdims", "t", "transpose", "unsqueeze")
 """View operations whose in-place form makes the tensor itself the view of what it was."""
@@ -97,9 +97,9 @@ def applied(name: str, function: Callable[..., Any], input: Tensor, inplace: boo
 
 
 def _plain(name: str, ufunc: np.ufunc, general: Callable[..., Any]) -> Callable[..., Any]:
-    """The form of an update, ``p.add_(g, alpha=-0.1)``, which NumPy does at once; what is not so plain is ``general``.
+    """The fast form for an update like ``p.add_(g, alpha=-0.1)``: one call of NumPy; all other calls go to ``general``.
 
-    Right by its look, a plain call needs none of the checks of arguments: those are for ``rest``, see ``arguments.py``.
+    A plain call needs no checks of its arguments; other calls are checked as ``rest``, see ``arguments.py``.
     """
     rest = [general]
     takes_alpha = ufunc in (np.add, np.subtract)
@@ -139,7 +139,7 @@ def _recorded(values: Iterable[Any]) -> bool:
 
 
 def _direct(ufunc: np.ufunc, data: Array, args: tuple[Any, ...], versions: VersionCounter | None) -> bool:
-    """Let NumPy write straight into the memory, where nothing is recorded and no types mix; False if it did not."""
+    """Have NumPy write straight into the memory, where nothing is recorded and no types mix; False if it did not."""
     values = []
     for a in args:
         if isinstance(a, Tensor):
@@ -236,7 +236,7 @@ def _reshaped(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
 
 
 def _filled(self: Tensor, kind: str, *how: Any) -> Tensor:
-    """Fill with random numbers; what draws them is loaded at the first."""
+    """Fill with random numbers; the generators are loaded at the first call."""
     from ..backend.random import inplace
 
     draw = getattr(inplace, f"fill_{kind}")

@@ -1,4 +1,4 @@
-"""Products: matmul in all its forms, the affine map of a layer as one record, products by name, sums with one."""
+"""Matrix and vector products: matmul in all its forms, the affine map of a layer, and the products by name."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _vjp_right(g: Value, y: Any, a: Value, b: Any) -> Value:
 
 
 def check_same_dtype(a: Any, b: Any) -> tuple[Any, Any]:
-    """Products do not promote: a mixture is a mistake more often than a wish."""
+    """Refuse mixed dtypes: products do not promote, because a mixture is usually a bug."""
     for x in (a, b):
         if not hasattr(x, "dtype"):
             raise _no_tensor(x)
@@ -287,7 +287,7 @@ def addbmm(a: Value, batch1: Value, batch2: Value, *, beta: float = 1, alpha: fl
 
 
 def _alike(*parts: Value) -> tuple[Value, ...]:
-    """All in the dtype of their mixture, so that what lies between is computed in it too."""
+    """All in their common dtype, so that intermediate results are computed in it too."""
     if len({part.dtype for part in parts}) == 1:
         return parts
     dtype = mixed_type(*parts)
@@ -306,7 +306,7 @@ def addcdiv(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Va
     """``a + value tensor1 / tensor2``.
 
     Raises:
-        DtypeError: both are whole numbers: which division is meant?
+        DtypeError: both are whole numbers, which leaves open the division that is meant.
     """
     if tensor1.dtype.kind in "biu" and tensor2.dtype.kind in "biu":
         raise DtypeError(
@@ -318,7 +318,7 @@ def addcdiv(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Va
 
 
 def _between(a: Array, b: Array, w: Any) -> Array:
-    """Counted from the nearer end: a + 1 (b - a) is not b where a is much larger."""
+    """From the nearer end: a + 1 (b - a) is not b where a is much larger."""
     way = b - a
     if not isinstance(w, np.ndarray) and not is_array(w):
         return a + w * way if abs(w) < 0.5 else b - way * (1 - w)
@@ -353,7 +353,7 @@ def lerp(a: Value, end: Value, weight: Value) -> Value:
     dtype = mixed_type(a, end, weight)
     a, end = _typed(a, dtype, a), _typed(end, dtype, a)
     if isinstance(weight, (int, float, complex)):
-        _typed(weight, dtype, a)  # which refuses what the type cannot hold
+        _typed(weight, dtype, a)  # refuses a number that the type cannot hold
         return _lerp_number(a, end, weight=weight)
     return _lerp(a, end, _typed(weight, dtype, a))
 

@@ -1,8 +1,7 @@
-"""The one place where operations are bound to Tensor.
+"""Binding of operations to Tensor: a table, with a name on the left and a function on the right.
 
-``Tensor`` cannot import operations, which are written in terms of it; so its operators and methods are given to
-it here, when ``tinygrad_rnn.ops`` is imported.  The table is all there is: a name on the left, a function on the
-right.
+``Tensor`` cannot import operations, which are written in terms of it; so it gets its operators and methods here, when
+``tinygrad_rnn.ops`` is imported.
 """
 
 from __future__ import annotations
@@ -120,7 +119,7 @@ def _format(self: Tensor, spec: str) -> str:
 
 
 def _numpy_protocol() -> Any:
-    """What answers NumPy, and takes the places of the two functions below."""
+    """Load the module that answers NumPy; its functions replace the two below."""
     from . import numpy_protocol
 
     bind({"__array_ufunc__": numpy_protocol.array_ufunc, "__array_function__": numpy_protocol.array_function})
@@ -138,7 +137,7 @@ def _array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any)
 
 
 def _mask(self: Tensor) -> Any:
-    """A Tensor has none; but NumPy's masked arrays, which ask for it, take the values as they are."""
+    """Raise, since a Tensor has no mask; NumPy's masked arrays then take the values as they are."""
     if self.requires_grad and state.recording:
         raise GraphError(
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead: masked arrays have "
@@ -183,7 +182,7 @@ METHODS: dict[str, Any] = {
     "__iter__": _iterate,
     "__reversed__": lambda self: rearrange.flip(self, 0) if self.ndim else self,
     "__contains__": _contains,
-    # whose arguments come in another order, or that are no functions
+    # arguments in another order, or no functions
     "where": lambda self, condition, other: elementwise.where(condition, self, other),
     "broadcast_to": shape.expand,
     "expand_as": lambda self, other: shape.expand(self, tuple(other.shape)),
@@ -202,7 +201,7 @@ METHODS: dict[str, Any] = {
     **conversion.METHODS,
     "__array_ufunc__": _array_ufunc,
     "__array_function__": _array_function,
-    "__array_priority__": 1000,  # CuPy asks for it: array * tensor is the tensor's business
+    "__array_priority__": 1000,  # so that CuPy leaves array * tensor to the tensor
     "_mask": property(_mask),
     "__dlpack__": dlpack.dlpack,
     "__dlpack_device__": dlpack.dlpack_device,

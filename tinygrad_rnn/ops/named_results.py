@@ -11,7 +11,7 @@ __all__ = ["results"]
 
 @functools.cache
 def results(name: str, *fields: str) -> Any:
-    """A named tuple class for the results of the function ``name``, made when it is first asked for.
+    """A named tuple class for the results of the function ``name``, made at its first use.
 
     Nine such classes would take 0.7 ms of every import of this package, and most programs use none.
 

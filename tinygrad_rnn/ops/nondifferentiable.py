@@ -1,4 +1,4 @@
-"""Operations without gradients: what takes tensors or arrays, computes on arrays, and is never recorded."""
+"""Operations without gradients: on tensors or arrays, computed on arrays, never recorded."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def raw(x: Any) -> Any:
 
 
 def constant(array: Array, like: Value) -> Value:
-    """An array that no gradient reaches, to compute with beside ``like``: a Tensor if that is one."""
+    """An array as a constant to compute with beside ``like``: a Tensor if that is one."""
     return wrap(array) if isinstance(like, Tensor) else array
 
 

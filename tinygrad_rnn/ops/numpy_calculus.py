@@ -1,4 +1,4 @@
-"""Ranges between Tensors, differences, integrals, interpolation and a few formulas, as NumPy has them."""
+"""NumPy's calculus of Tensors: ranges, differences, integrals, interpolation and a few formulas."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ def _geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtyp
     a, b = rearrange.broadcast_tensors(*alike(a, b, dtype=np.result_type(a.dtype, np.float64)))
     np.geomspace(a._data, b._data, 2)  # raises if there is a 0
     parts = max((num - 1) if endpoint else num, 1)
-    share: Any = wrap((np.arange(num, dtype=a.dtype) / parts).reshape(-1, *(1,) * a.ndim))
-    line = where(share == 1, b, a * (b / a) ** share)
+    fraction: Any = wrap((np.arange(num, dtype=a.dtype) / parts).reshape(-1, *(1,) * a.ndim))
+    line = where(fraction == 1, b, a * (b / a) ** fraction)
     return rearrange.movedim(line if dtype is None else cast(line, dtype=as_dtype(dtype)), 0, axis)
 
 
@@ -80,7 +80,7 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any =
 
 
 def _end(x: Value, a: Value, axis: int) -> Value:
-    """What is put before or after ``a``: one number stands for one of them in each line."""
+    """The entries to put before or after ``a``: a number stands for one in each line."""
     return expand(x, [1 if k == axis else n for k, n in enumerate(a.shape)]) if x.ndim == 0 else x
 
 

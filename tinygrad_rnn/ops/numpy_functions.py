@@ -1,7 +1,7 @@
 """NumPy's functions of Tensors: for each that a gradient can flow through, the form that records.
 
-A form has NumPy's names of arguments; what it does not name, it does not know, and is refused by name.  Most are in
-files of their own: what moves entries (``numpy_moves``), reductions (``numpy_statistics``), products, calculus.
+A form has NumPy's names of arguments; a keyword that it does not name is refused by name.  Most are in
+separate files: what moves entries (``numpy_moves``), reductions (``numpy_statistics``), products, calculus.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Value:
 
 
 def _parts(arrays: Any, dtype: Any, casting: str) -> list[Any]:
-    """The arrays to be joined, in NumPy's dtype for them or the one that is asked for."""
+    """The arrays to be joined, in NumPy's dtype for them or the requested one."""
     given = [tensor_of(a) for a in (arrays if not isinstance(arrays, Tensor) else splitting.unbind(arrays))]
     for a in given:
         if dtype is not None and not np.can_cast(a.dtype, dtype, casting):  # type: ignore[arg-type]
@@ -253,7 +253,7 @@ FUNCTIONS |= {
 }
 
 IN_PLACE = frozenset({*WRITTEN, np.nan_to_num})
-"""Those that write to their argument: never NumPy, whose writes nobody counts."""
+"""Those that write to their argument: never by NumPy, whose writes no version counter sees."""
 
 WITHOUT_GRADIENT = frozenset(
     f
@@ -269,7 +269,7 @@ WITHOUT_GRADIENT = frozenset(
     for f in [getattr(module, name, None) for name in names.split()]
     if f is not None
 )
-"""Their results do not depend on the values, or only in steps: NumPy computes them, whoever requires grad."""
+"""Their results do not depend on the values, or only in steps: NumPy computes them even where gradients are wanted."""
 
 BINNED = frozenset({np.histogram, np.histogram2d, np.histogramdd})
 """The same, but for the weights of what they count."""

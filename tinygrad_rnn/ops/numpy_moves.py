@@ -1,4 +1,4 @@
-"""NumPy's functions that only move entries, or write them: NumPy itself says where to.
+"""NumPy's functions that only move or write entries: NumPy itself gives the destinations.
 
 It is applied to the *numbers* of the entries in place of the entries, and the result says which entry belongs where:
 ``np.insert(t, 1, u)`` reads the entries of ``t`` and ``u`` at ``np.insert([0, 1, 2], 1, 3) = [0, 3, 1, 2]``.  So each
@@ -73,7 +73,7 @@ def moved(function: Any, *names: str, zeros: bool = False) -> Form:
             nonlocal count
             source = tensor_of(x)
             sources.append(source)
-            strides = np.argsort([-step for step in source._data.strides], kind="stable")  # it lies so in memory
+            strides = np.argsort([-step for step in source._data.strides], kind="stable")  # its order in memory
             numbers = np.empty([source.shape[k] for k in strides], np.int64).transpose(np.argsort(strides))
             numbers[...] = np.arange(count, count + numbers.size).reshape(numbers.shape)
             count += numbers.size
@@ -128,7 +128,7 @@ def _by_order(function: Any, order: Any) -> Form:
 
 
 def _trim_zeros(filt: Any, *args: Any, **kwargs: Any) -> Value:
-    """What NumPy leaves is a view of what it was given, and tells by its address where it begins."""
+    """NumPy's result is a view of its argument; its address says where it begins."""
     a = tensor_of(filt)
     values = a._data.copy()
     kept = np.trim_zeros(values, *args, **kwargs)
@@ -216,7 +216,7 @@ def _meshgrid(*xi: Any, copy: bool = True, sparse: bool = False, indexing: str =
 
 
 def _unique(function: Any) -> Form:
-    """The distinct entries, each read at the first place where it stands, and what else NumPy was asked for."""
+    """The distinct entries, each read at its first place, and the other results that NumPy was called for."""
 
     def unique(x: Any, *args: Any, **kwargs: Any) -> Any:
         a = tensor_of(x)

@@ -1,4 +1,4 @@
-"""What NumPy's functions take and give, in our terms: tensors out of whatever stands for an array, and back."""
+"""Operands and results of NumPy's functions: tensors from anything that stands for an array, and back."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def raw(value: Any) -> Any:
 def shown(result: Any, tensors: list[Tensor]) -> Any:
     """A result of NumPy's with tensors in place of arrays.
 
-    One over the memory of an argument shares its version counter: a write to either is seen by whoever saved the other.
+    One over the memory of an argument shares its version counter: saved values notice writes to either.
     """
 
     def show(x: Any) -> Any:
@@ -86,7 +86,7 @@ def operand(x: Any) -> Any:
 
 
 def tensor_of(x: Any, like: Tensor | None = None) -> Any:
-    """A tensor of what NumPy takes for an array: of memory that nobody else writes to, in the dtype NumPy gives it.
+    """A tensor of what NumPy takes for an array: in the dtype NumPy gives it, in memory that nothing else writes to.
 
     A list with tensors in it is stacked, so that gradients flow to them.
     """
@@ -103,7 +103,7 @@ def tensor_of(x: Any, like: Tensor | None = None) -> Any:
 
 
 def alike(*values: Any, dtype: Any = None) -> list[Any]:
-    """Tensors of one dtype: that which NumPy gives to a mixture of them, or the one that is asked for.
+    """Tensors of one dtype: NumPy's for a mixture of them, or the requested one.
 
     A Python number leaves the width to the others, as in NumPy's ufuncs.
     """

@@ -1,6 +1,7 @@
 """NumPy's functions applied to Tensors: ``np.tanh(t)``, ``array @ t``, ``np.concatenate([t, u])``.
 
-By the protocols of NEP 13 (ufuncs) and NEP 18 (functions) NumPy asks us, and every legal call ends in one of two ways.
+By the protocols of NEP 13 (ufuncs) and NEP 18 (functions) NumPy hands a call to us, and each legal one ends in one of
+two ways.
 
 * Where no gradient is wanted (no tensor requires grad, or recording is off) the values are NumPy's, with all of its
   keywords; arrays come as tensors.  Functions of which no gradient could be wanted (``np.shape``, ``np.argsort``) are
@@ -102,7 +103,7 @@ def _unknown(name: str, keywords: list[str]) -> GraphError:
 
 
 def _named(error: Exception, name: str, on_gpu: bool) -> Exception:
-    """NumPy's error in a class of ours, with the name of the function; of its own classes as it is."""
+    """NumPy's error as one of ours, with the name of the function; our own errors as they are."""
     if isinstance(error, TinygradRnnError):
         return error
     if isinstance(error, TypeError):
@@ -197,7 +198,7 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = 
     name = public_name(ufunc) + ("" if method == "__call__" else f".{method}")
     for x in inputs:
         if not isinstance(x, (Tensor, int, float, complex, list, tuple)) and not is_array(x):
-            if hasattr(x, "__array_ufunc__"):  # it has an answer of its own
+            if hasattr(x, "__array_ufunc__"):  # it implements the protocol itself
                 return NotImplemented
             if not hasattr(x, "__array__"):
                 kind = type(x).__name__
@@ -230,7 +231,7 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = 
 
 
 def _plain(ufunc: Any, inputs: Any) -> list[Any] | None:
-    """The operands of a call as most are, ``array * t`` of real numbers, for which nothing is to be asked; or None."""
+    """The operands of a common call, ``array * t`` of real numbers, which needs no further checks; else None."""
     if ufunc not in UFUNCS:
         return None
     operands: list[Any] = []
@@ -239,7 +240,7 @@ def _plain(ufunc: Any, inputs: Any) -> list[Any] | None:
         if isinstance(x, Tensor):
             kinds.add(x._data.dtype.kind)
         elif type(x) is np.ndarray and x.dtype.kind in "biuf":
-            x = wrap(x.copy())  # whose memory nobody else writes to
+            x = wrap(x.copy())  # a copy, which nothing else writes to
         elif type(x) is not float and type(x) is not int:
             return None
         operands.append(x)
@@ -250,7 +251,7 @@ FLOATS = {"f"}
 
 
 def _typed(name: str, inputs: list[Any], given: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
-    """The operands in the dtype that is asked for, and the keywords that are left."""
+    """The operands in the requested dtype, and the remaining keywords."""
     rest = {key: value for key, value in given.items() if key not in ("dtype", "casting", "order", "subok")}
     dtype = given.get("dtype")
     if dtype is None:

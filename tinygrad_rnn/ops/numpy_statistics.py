@@ -37,7 +37,7 @@ def _prepared(a: Any, axis: Any, dtype: Any = None) -> tuple[Value, Any]:
 
 
 def _array(condition: Any) -> Array:
-    """A mask as an array, wherever it lies."""
+    """A mask as an array, on any device."""
     values = raw(condition)
     return values if is_array(values) else np.asarray(values)
 
@@ -255,14 +255,14 @@ def _interpolated(line: Value, spots: Array, end: Array, method: str) -> Value:
     """The sorted entries at places between them, the places' own axes first; ``end`` is the last place of a line."""
     new = spots.ndim - end.ndim
     low = np.floor(spots)
-    share = cast(wrap(np.asarray(spots - low)), dtype=line.dtype)
+    fraction = cast(wrap(np.asarray(spots - low)), dtype=line.dtype)
     last = np.moveaxis(low.reshape(-1, *low.shape[new:]), 0, -1).astype(np.int64)
     take = flattened(np.take_along_axis)
     below, above = [take(line, np.minimum(last + k, end[..., None]), -1) for k in (0, 1)]
     below, above = [shape.reshape(shape.permute(x, x.ndim - 1, *range(x.ndim - 1)), low.shape) for x in (below, above)]
     if method == "mean":  # the median's own: of two infinite entries it is infinite, and not inf - inf
-        return where(share == 0, below, (below + above) / 2)
-    return below if method in DISCRETE else below + (above - below) * share
+        return where(fraction == 0, below, (below + above) / 2)
+    return below if method in DISCRETE else below + (above - below) * fraction
 
 
 def _median(name: str, nan: bool = False) -> Form:

@@ -1,4 +1,4 @@
-"""NumPy's ufuncs of Tensors, and their methods: which operation of ours each of them is."""
+"""NumPy's ufuncs of Tensors, and their methods: the operation for each of them."""
 
 from __future__ import annotations
 

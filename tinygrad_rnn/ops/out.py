@@ -1,7 +1,7 @@
-"""``out=``: the result of a function written into a tensor that is there.
+"""The ``out=`` argument: the result of a function written into an existing tensor.
 
-The function computes as ever; its result is then copied into the tensor by the machinery of in-place writing, so that
-views see it and a saved value that it overwrites is noticed.  It saves no memory; it is there for programs that say it.
+The function computes as usual; its result is then copied into the tensor by the machinery of in-place writing, so that
+views see it and an overwritten saved value is noticed.  It saves no memory; it is there for programs that use it.
 
 >>> import tinygrad_rnn as tg
 >>> y = tg.empty(2)

@@ -26,14 +26,14 @@ def _made(values: Array, device: Any, requires_grad: bool) -> Tensor:
 
 
 def _draws() -> Any:
-    """What draws, as arrays; loaded at the first draw."""
+    """The module that draws arrays, loaded at the first draw."""
     from ..backend.random import draws
 
     return draws
 
 
 def _fills() -> Any:
-    """What fills memory in its order."""
+    """The module that fills memory in place."""
     from ..backend.random import inplace
 
     return inplace
@@ -43,7 +43,7 @@ FILLED_BY = {"rand": "uniform", "randn": "normal"}
 
 
 def _room_like(like: Tensor, dtype: Any, op: str) -> Array:
-    """Memory for a tensor of the same size, its axes in the order in which those of ``like`` lie in memory."""
+    """Memory for a tensor of the same size, with the axes in the memory order of ``like``."""
     order = _fills().memory_order(like._data)
     chosen = like._data.dtype if dtype is None else as_dtype(dtype, op)
     room: Array = np.empty([like.shape[axis] for axis in order], chosen)
@@ -166,7 +166,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Any = None) -
 
 
 def _drawn_from(values: Tensor, parameter: Tensor) -> Tensor:
-    """What was drawn, which requires grad where a parameter of the distribution does; the derivative is 0."""
+    """The drawn values, which require grad where a parameter of the distribution does; the derivative is 0."""
     return constant_in(values, parameter) if parameter.requires_grad else values
 
 

@@ -1,4 +1,4 @@
-"""Entries moved, repeated or seen through windows, and tensors joined side by side."""
+"""Rearrangement: entries moved, repeated or seen through windows, and tensors joined side by side."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def unflatten(a: Value, dim: int, sizes: Sequence[int]) -> Value:
 
 
 def _repeat_vjp(g: Value, y: Any, a: Any, repeats: Shape) -> Value:
-    """Each copy's share, summed: the copies are axes of their own for a moment."""
+    """The sum over the copies: each axis is split into (copies, size), and the copies are summed."""
     shape = (1,) * (len(repeats) - len(a.shape)) + tuple(a.shape)
     pairs = [n for pair in zip(repeats, shape, strict=True) for n in pair]
     return reshape(sum_over(reshape(g, pairs), tuple(range(0, len(pairs), 2))), tuple(a.shape)) if pairs else g
@@ -263,7 +263,7 @@ def hstack(tensors: Sequence[Value]) -> Value:
 
 
 def vstack(tensors: Sequence[Value]) -> Value:
-    """Rows below each other; a vector is a row."""
+    """Rows below each other; a vector counts as a row."""
     return cat(_raised(tensors, 2), 0)
 
 

@@ -30,7 +30,7 @@ def kept_shape(shape: Shape, axes: tuple[int, ...]) -> Shape:
 
 
 def spread(g: Value, shape: Shape, axes: tuple[int, ...]) -> Value:
-    """A reduced cotangent repeated over the axes that were reduced."""
+    """The cotangent of a reduction, repeated over the reduced axes."""
     return broadcast_to(reshape(g, kept_shape(shape, axes)), shape)
 
 
@@ -65,7 +65,7 @@ def sum_over(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = N
 
 
 def narrowed(y: Value, dtype: np.dtype[Any]) -> Value:
-    """A sum or product in the dtype that was asked for: of short integers NumPy forms them in 64 bits."""
+    """A sum or product in the requested dtype: of short integers NumPy forms them in 64 bits."""
     return y if dtype.itemsize == 8 or dtype.kind in "fc" else cast(y, dtype=dtype)
 
 
@@ -111,7 +111,7 @@ def check_not_empty(name: str, shape: Shape, axes: tuple[int, ...] | None) -> No
 
     Raises:
         IndexOutOfRange: an axis has no entries.
-        ShapeRuntimeError: all axes were asked for, and there is no entry at all.
+        ShapeRuntimeError: over all axes, where there is no entry at all.
     """
     if axes is None:
         raise ShapeRuntimeError(

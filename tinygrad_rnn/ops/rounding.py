@@ -1,4 +1,4 @@
-"""Rounding, division with a whole quotient, remainders, and limiting to a range."""
+"""Rounding, integer division, remainders, and clamping to a range."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def divide_rounded(a: Value, b: Value, rounding_mode: str | None) -> Value:
 
 
 def _inside(g: Value, y: Any, a: Value, low: Any, high: Any) -> Value:
-    """At a bound the derivative is 1, outside it is 0."""
+    """The gradient where ``a`` is inside the bounds or at one; 0 outside."""
     inside = (a >= low) if high is None else (a <= high) if low is None else (a >= low) & (a <= high)
     return where(inside, g, 0)
 

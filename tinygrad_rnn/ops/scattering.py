@@ -1,6 +1,6 @@
-"""Writing to places, as new tensors: values put, added or filled in along an axis, or where a mask holds.
+"""Scattering, out of place: values put, added or filled in along an axis, or where a mask holds.
 
-The adjoint of adding to places is reading them.  Putting is copying and assigning: where an index names a place
+The adjoint of adding to entries is reading them.  Putting is copying and assigning: where an index names an entry
 twice, the last value stays and it alone gets the gradient.
 """
 

@@ -1,7 +1,7 @@
-"""Operations that move values without changing them: broadcasting and its adjoint, reshape, transpose, join, split.
+"""Shape operations: broadcasting and its adjoint, reshape, transpose, concatenation.
 
 The families are closed under differentiation: ``sum_to`` is the adjoint of ``broadcast_to`` and the other way
-round, ``reshape`` of ``reshape``, ``permute`` of its inverse, ``split`` of ``cat``.
+round, ``reshape`` of ``reshape``, ``permute`` of its inverse, reading a slice of ``cat``.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def axes_of(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
 
 
 def no_axis(dim: Any) -> bool:
-    """Whether it says "along no axis": an empty sequence, where that is not another word for all of them."""
+    """Whether ``dim`` is an empty sequence, for functions in which that means no axis, and not all of them."""
     return isinstance(dim, (tuple, list)) and not dim
 
 
@@ -122,7 +122,7 @@ def sum_to(a: Value, shape: Shape) -> Value:
 
 @functools.lru_cache(maxsize=64)
 def _ones(n: int, char: str) -> Array | None:
-    """A row of ones to sum over rows with; None where there is no fast product."""
+    """A vector of ones for sums over rows; None where there is no fast product."""
     return np.ones(n, char) if char in "fd" and n < 1 << 16 else None
 
 
@@ -140,7 +140,7 @@ def broadcast_to(a: Value, shape: Shape) -> Value:
 
 
 def too_many_axes(sizes: int, ndim: int) -> str:
-    """What is wrong where a tensor should be expanded to a shape of fewer axes."""
+    """The error text for expanding a tensor to a shape of fewer axes."""
     return (
         f"the number of sizes provided ({sizes}) must be greater or equal to the number of dimensions in the tensor "
         f"({ndim})"
@@ -362,14 +362,14 @@ def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
 
 
 def _joinable(parts: list[Value], dim: int) -> list[Value]:
-    """Those of the parts that count, if they fit together."""
+    """The parts that count, checked to fit together."""
     for position, part in enumerate(parts):
         if part.ndim == 0:
             raise ShapeRuntimeError(
                 f"zero-dimensional tensor (at position {position}) cannot be concatenated: use stack()"
             )
     whole = [part for part in parts if part.shape != (0,)] or parts[:1]  # torch skips such empty tensors
-    if len(whole) < len(parts) and whole[0].ndim > dim:  # not in the record: their gradient is empty, too
+    if len(whole) < len(parts) and whole[0].ndim > dim:  # kept at size 0, so that they get their empty gradient
         empty = (*whole[0].shape[:dim], 0, *whole[0].shape[dim + 1 :])
         parts = [reshape(part, empty) if part.shape == (0,) else part for part in parts]
     for position, part in enumerate(parts):

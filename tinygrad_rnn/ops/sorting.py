@@ -1,6 +1,6 @@
-"""Order along an axis: sorted values with their places, the k largest, the median, the distinct values.
+"""Sorting along an axis: sorted values with their indices, the k largest, the median, the distinct values.
 
-Values are gathered from the input by their places, so each place that was chosen gets the gradient.
+Values are gathered from the input by their indices, so each chosen entry gets the gradient.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def topk(a: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = T
 
 
 def _nth(a: Value, number: Any, dim: int, keepdim: bool, name: str) -> Any:
-    """The entry that stands at a place of the order (one number for each line)."""
+    """The entry at a given rank (one number for each line)."""
     result = results(name, "values", "indices")
     if a.dtype.kind in "cb":
         raise not_implemented("median_out" if name == "median" else f"{name}_cpu", a.dtype)
@@ -103,7 +103,7 @@ def kthvalue(a: Value, k: int, dim: int = -1, keepdim: bool = False) -> Any:
 
 
 def _middle(x: Array, dim: int) -> Array:
-    """The place of the lower median in the order; that of a nan, which stands last, if there is one."""
+    """The rank of the lower median; that of a nan, which sorts last, if there is one."""
     size = x.shape[dim]
     has_nan = (x != x).any(axis=dim, keepdims=True)
     return np.where(has_nan, size - (x != x).sum(axis=dim, keepdims=True), (size - 1) // 2)

@@ -1,6 +1,6 @@
-"""Cutting a tensor into pieces: views, each of which is one read of the tensor.
+"""Splitting of tensors into pieces: views, each of which is one read of the tensor.
 
-The backward pass adds each piece's cotangent into its place of one array, so cutting into T pieces costs T pieces,
+The backward pass adds each piece's cotangent into its slice of one array, so splitting into T pieces costs T pieces,
 not T times the whole.
 """
 
@@ -32,7 +32,7 @@ def _axis(op: str, a: Value, dim: int) -> int:
 
 
 def select(a: Value, dim: int, index: int) -> Value:
-    """The slice number ``index`` along an axis, which goes away.
+    """Slice ``index`` along an axis, which is removed.
 
     Raises:
         IndexOutOfRange: there is no such slice.
@@ -51,7 +51,7 @@ def narrow(a: Value, dim: int, start: Any, length: int) -> Value:
     """``length`` slices along an axis, from ``start`` on.
 
     Raises:
-        ShapeRuntimeError: they are not all there.
+        ShapeRuntimeError: they reach beyond the axis.
     """
     dim, start = _axis("narrow()", a, dim), int(start)
     size = a.shape[dim]
@@ -151,5 +151,5 @@ def entries(a: Tensor) -> tuple[Tensor, ...]:
         return unbind(a)
     found: tuple[Tensor, ...] = _entries(a)
     for entry in found:
-        entry._versions = a._versions or a._own_versions()  # a write to ``a`` makes them stale: its memory is theirs
+        entry._versions = a._versions or a._own_versions()  # a write to ``a`` makes them stale: they share its memory
     return found

@@ -37,10 +37,10 @@ def _variance(a: Array, axes: tuple[int, ...], keepdims: bool, correction: float
     centre = wide.sum(axis=axes, keepdims=True) / wide.dtype.type(count(a.shape, axes))
     deviation = np.abs(wide - centre)
     total = np.square(deviation).sum(axis=axes, keepdims=keepdims)
-    return (total * _share(a.shape, axes, correction)).astype(a.real.dtype)
+    return (total * _inverse_freedom(a.shape, axes, correction)).astype(a.real.dtype)
 
 
-def _share(shape: Shape, axes: tuple[int, ...], correction: float) -> float:
+def _inverse_freedom(shape: Shape, axes: tuple[int, ...], correction: float) -> float:
     """1 over the degrees of freedom; nan where there are none."""
     freedom = count(shape, axes) - correction
     return 1 / freedom if freedom > 0 else math.nan
@@ -48,8 +48,8 @@ def _share(shape: Shape, axes: tuple[int, ...], correction: float) -> float:
 
 @in_single
 def _variance_vjp(g: Value, y: Any, a: Value, axes: tuple[int, ...], keepdims: bool, correction: float) -> Value:
-    deviation = a - mean(a, axes, keepdim=True)  # its own derivative by the mean sums up to 0
-    return spread(g * (2 * _share(a.shape, axes, correction)), a.shape, axes) * deviation
+    deviation = a - mean(a, axes, keepdim=True)  # the contributions through the mean sum to 0
+    return spread(g * (2 * _inverse_freedom(a.shape, axes, correction)), a.shape, axes) * deviation
 
 
 _var = primitive("var", _variance, _variance_vjp, "a")
@@ -61,7 +61,7 @@ def _narrowed(found: Value, a: Value) -> Value:
 
 
 def _named(name: str, a: Value, dim: Any, unbiased: Any, keepdim: bool, correction: Any) -> Value:
-    """The variance, in both of PyTorch's ways to name the arguments."""
+    """The variance, with the arguments of both of PyTorch's forms."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if a.dtype.kind not in "fc":
@@ -140,7 +140,7 @@ def _norm_vjp(g: Value, y: Value, a: Value, p: float, axes: tuple[int, ...], kee
     nothing = y == 0
     if p == 2:
         return g * where(nothing, 0, a / where(nothing, 1, y))
-    zero = a == 0  # kept away from powers, whose derivative there is 0 * inf
+    zero = a == 0  # kept out of the power, whose derivative at 0 is 0 * inf
     steep = where(zero, 0, absolute(where(zero, 1, a)) ** (p - 1)) * sign(a)
     if p < 1:
         return g * steep * y ** (1 - p)

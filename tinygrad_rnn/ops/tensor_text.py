@@ -1,4 +1,4 @@
-"""Tensors as text, in PyTorch's form.
+"""Printing of tensors, in PyTorch's form.
 
 All numbers of a tensor are printed in one format, chosen from the finite non-zero ones: integers as ``2.``, else
 four decimals, else (a ratio above 1000, or very large or very small entries) four decimals and an exponent.
@@ -140,7 +140,7 @@ def _entries(data: Array, indent: int) -> str:
 
 
 class _Layout(NamedTuple):
-    """How the entries of an array are written: see ``_entries``."""
+    """The format of the entries of an array: see ``_entries``."""
 
     indent: int
     per_line: int
@@ -166,7 +166,7 @@ def _nested(data: Array, level: int, layout: _Layout) -> str:
 
 
 def _number_format(data: Array) -> tuple[Spell, int]:
-    """How to spell each number of ``data``, and how wide that is."""
+    """The formatter of the numbers of ``data``, and its width."""
     if data.dtype.kind == "c":
         return _complex_format(data)
     if data.dtype.kind != "f":

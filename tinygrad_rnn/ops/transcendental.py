@@ -1,4 +1,4 @@
-"""Trigonometric, hyperbolic, exponential and logarithmic functions: one line each, the function and its derivative."""
+"""Trigonometric, hyperbolic, exponential and logarithmic functions: a row each."""
 
 from __future__ import annotations
 
