@@ -73,6 +73,14 @@ AT_MODULE_LEVEL = {"hypothesis", "pytest"}  # there, in modules that are loaded 
 DOORS = {("tape/backward.py", "tape.observe.leaks"): "a sweep that starts is a chance to see whether graphs pile up"}
 """What the engine imports from the rooms that hang on it, with the reason."""
 
+KERNELS = f"{NAME}.kernels.recurrent"
+KERNEL_ROOMS = ("numpy", "numba", "cuda")
+SHARED_BY_KERNELS = {f"{KERNELS}.interface", f"{KERNELS}.threads"}
+KERNEL_DOORS = {
+    ("kernels/recurrent/cuda/__init__.py", f"{KERNELS}.dispatch"): "explain() says why CUDA's kernels are not chosen",
+}
+"""What a package of recurrent kernels imports of kernels/recurrent beside its own files, with the reason."""
+
 SHORT = 60
 SHORT_FILES = {
     "compat/accelerator.py": "a module in PyTorch",
@@ -265,6 +273,34 @@ def test_the_engine_does_not_import_what_hangs_on_it() -> None:
         if found.path != "tape/__init__.py" and found.target.startswith(tuple(rooms))
     }
     assert up == set(DOORS)
+
+
+def foreign_to_kernels(imports: list[Import]) -> set[tuple[str, str]]:
+    """What files of a package of recurrent kernels import of another package, or of what chooses between them."""
+    found = set()
+    for one in imports:
+        room = next((r for r in KERNEL_ROOMS if one.path.startswith(f"kernels/recurrent/{r}/")), None)
+        own = f"{KERNELS}.{room}"
+        if room is None or not one.target.startswith(KERNELS) or one.target in SHARED_BY_KERNELS:
+            continue
+        if one.target != own and not one.target.startswith(f"{own}."):
+            found.add((one.path, one.target))
+    return found
+
+
+def test_packages_of_kernels_do_not_import_each_other() -> None:
+    """Each can be read, and taken away, alone."""
+    assert {found.path.split("/")[2] for found in ALL if found.path.startswith("kernels/recurrent/")} >= set(
+        KERNEL_ROOMS
+    )
+    assert foreign_to_kernels(ALL) == set(KERNEL_DOORS)
+
+
+def test_an_import_between_packages_of_kernels_is_found() -> None:
+    path = "kernels/recurrent/numpy/lstm.py"
+    targets = [f"{KERNELS}.numba.schedule", f"{KERNELS}.dispatch", f"{KERNELS}.interface", f"{KERNELS}.numpy.schedule"]
+    imports = [Import(path, 1, target, False, target.endswith("dispatch")) for target in [*targets, "numpy"]]
+    assert foreign_to_kernels(imports) == {(path, target) for target in targets[:2]}
 
 
 def test_short_files_are_shared() -> None:
