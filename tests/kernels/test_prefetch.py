@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from tinygrad_rnn.backend.cpu.threads import get_num_threads, one_blas_thread
-from tinygrad_rnn.kernels.recurrent.prefetch import Ahead
+from tinygrad_rnn.kernels.recurrent.prefetch import Prefetch
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def nothing_is_left() -> Any:
 
 @pytest.mark.parametrize("threaded", [True, False])
 def test_results_come_in_order(threaded: bool) -> None:
-    with Ahead(lambda a, b: a * b, [(k, 10) for k in range(50)], threaded) as ahead:
+    with Prefetch(lambda a, b: a * b, [(k, 10) for k in range(50)], threaded) as ahead:
         assert [ahead.next() for _ in range(50)] == [10 * k for k in range(50)]
 
 
@@ -38,7 +38,7 @@ def test_one_result_is_made_while_another_is_used_and_no_more() -> None:
             third.set()
         return k
 
-    with Ahead(make, [(k,) for k in range(5)], True) as ahead:
+    with Prefetch(make, [(k,) for k in range(5)], True) as ahead:
         assert ahead.next() == 0
         assert second.wait(10)  # nobody has asked for it yet
         assert not third.wait(0.05) and made == [0, 1]
@@ -52,21 +52,21 @@ def test_an_error_reaches_who_asks(threaded: bool) -> None:
             raise ValueError("the second")
         return k
 
-    with pytest.raises(ValueError, match="the second"), Ahead(make, [(0,), (1,), (2,)], threaded) as ahead:
+    with pytest.raises(ValueError, match="the second"), Prefetch(make, [(0,), (1,), (2,)], threaded) as ahead:
         assert ahead.next() == 0
         ahead.next()
 
 
 @pytest.mark.parametrize("threaded", [True, False])
 def test_an_error_of_who_asks_ends_the_thread(threaded: bool) -> None:
-    with pytest.raises(KeyboardInterrupt), Ahead(lambda k: k, [(k,) for k in range(3)], threaded) as ahead:
+    with pytest.raises(KeyboardInterrupt), Prefetch(lambda k: k, [(k,) for k in range(3)], threaded) as ahead:
         ahead.next()
         raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("threaded", [True, False])
 def test_nothing_to_do(threaded: bool) -> None:
-    with Ahead(lambda k: k, [], threaded):
+    with Prefetch(lambda k: k, [], threaded):
         pass
 
 
@@ -74,5 +74,5 @@ def test_numpy_is_as_quiet_there_as_here() -> None:
     def state() -> Any:
         return np.geterr()
 
-    with np.errstate(over="ignore", divide="raise"), Ahead(state, [()], True) as ahead:
+    with np.errstate(over="ignore", divide="raise"), Prefetch(state, [()], True) as ahead:
         assert ahead.next() == np.geterr()

@@ -1,4 +1,4 @@
-"""A plan gives views, in the order of the visits, and trails that join up."""
+"""A plan gives views, in the order of the visits, and trajectories that join up."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_rnn.kernels.recurrent.numpy.schedule import Blocks, Part, Plan, Trail
+from tinygrad_rnn.kernels.recurrent.numpy.schedule import Blocks, Part, Plan, Trajectory
 
 
 @st.composite
@@ -58,15 +58,15 @@ def test_every_visit_adds_its_rows_of_a_gradient(plan: Plan, kind: str) -> None:
 def test_a_trail_carries_each_sequence_through_its_own_steps(plan: Plan, keep: str, most_rows: int) -> None:
     """Counting steps: row n ends at its initial value plus the number of steps at which it runs."""
     initial = 100.0 * np.arange(plan.batch)[:, None]
-    trail = Trail(plan, initial, keep)
+    trajectory = Trajectory(plan, initial, keep)
     for part in plan.parts(most_rows):
-        for before, after in plan.walk(part, (trail,), ()):
+        for before, after in plan.walk(part, (trajectory,), ()):
             np.add(before, 1, out=after)
     lengths = np.array([sum(size > n for size in plan.sizes) for n in range(plan.batch)], dtype=float)
-    np.testing.assert_array_equal(trail.final(), initial + lengths[:, None])
-    assert not np.shares_memory(trail.final(), initial)
+    np.testing.assert_array_equal(trajectory.final(), initial + lengths[:, None])
+    assert not np.shares_memory(trajectory.final(), initial)
     if keep == "both":
-        np.testing.assert_array_equal(trail.values, trail.earlier + 1)
+        np.testing.assert_array_equal(trajectory.values, trajectory.earlier + 1)
 
 
 @given(plans(), st.integers(1, 9))

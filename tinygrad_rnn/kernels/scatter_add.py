@@ -1,4 +1,4 @@
-"""Adding into places of an array, where several values may go to one place.
+"""Scatter-add: values added into places of an array, where several may go to one place.
 
 On the CPU the values are added in their order.  NumPy's ``add.at`` is fast for one index array into a vector (3 ns a
 value), and seven times slower for anything else, so other indices become places in the flattened array first; except

@@ -215,7 +215,7 @@ def test_one_sequence_is_computed_again_a_segment_ahead(kind: str, monkeypatch: 
             loss.backward()
             monkeypatch.undo()
             found.append([t.numpy() for t in (x.grad, *[p.grad for p in layer.parameters()])])
-            assert names == ["tinygrad_rnn ahead"] * (0 if segments is None or kind == "RNN" else 4)
+            assert names == ["tinygrad_rnn prefetch"] * (0 if segments is None or kind == "RNN" else 4)
     finally:
         set_num_threads(before)
     same(*found)

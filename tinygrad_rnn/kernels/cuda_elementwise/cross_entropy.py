@@ -5,7 +5,7 @@
 
 Array by array these are some thirty launches.  A block takes a row: each thread a part of it, then the last thread
 puts the parts together, in one order, so that every run gives the same bits.  Rows of the class that is ignored count
-nowhere, and are not read.  A class that is not there gives nan, as nobody waits for the GPU to raise.
+nowhere, and are not read.  A class out of range gives nan, since raising would mean waiting for the GPU.
 """
 
 from __future__ import annotations

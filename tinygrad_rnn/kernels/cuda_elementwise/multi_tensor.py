@@ -2,14 +2,14 @@
 
 An update of a model is a dozen small passes over each of its parameters; launched one by one they cost a GPU, and
 Python, far more than the arithmetic.  Here one kernel does all passes of all parameters.  The arrays stay where they
-are, so that whoever shares memory with them sees the update: their addresses are arguments of the launch, as many as
-its 4 KB hold.
+are, so that every array that shares memory with them sees the update: their addresses are arguments of the launch, as
+many as its 4 KB hold.
 
     rows      one per parameter: the arrays that belong together, of one shape   ("value", "gradient", ...)
     columns   the arrays of one kind, over all parameters
 
 What Python asks about a column, address by address, is kept for as long as its arrays live: parameters and states
-are asked once, gradients once per step, whoever clips them or uses them.
+are asked once, gradients once per step, for clipping and the update together.
 
 The arithmetic is a piece of C++ in which every column is a variable of its name, as is every number and switch.
 """
@@ -206,7 +206,7 @@ norm = Norm()
 
 
 class Placed(NamedTuple):
-    """Where rows lie: their sizes, for each column the addresses of its arrays (None: it has none), the launches."""
+    """Layout of the rows: sizes, for each column the addresses of its arrays (None: it has none), launches."""
 
     dtype: Any
     sizes: Any  # (rows,) uint64
@@ -231,13 +231,13 @@ class _Lines(NamedTuple):
 
 _known: dict[tuple[int, int, int], _Lines] = {}
 KNOWN = 64
-"""Of so many columns it is kept where they lie."""
+"""For so many columns the layout is cached."""
 
 
 def placed(columns: Sequence[Column | None]) -> Placed | None:
-    """Where the arrays of ``columns`` lie, if one kernel can run over them; None otherwise.
+    """The layout of the arrays of ``columns`` if one kernel can run over them; None otherwise.
 
-    That takes a GPU for which there are kernels, one dtype, one device, rows whose arrays lie in memory alike and
+    That takes a GPU for which there are kernels, one dtype, one device, rows whose arrays have the same memory layout
     without gaps, and no memory that is met twice.
 
     Args:

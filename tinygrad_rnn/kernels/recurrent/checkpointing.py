@@ -1,4 +1,4 @@
-"""A fused recurrent layer in segments: long sequences in little memory, by computing twice.
+"""Checkpointing of a fused recurrent layer: long sequences in little memory, by running forward twice.
 
 Forward, the kernel runs over one segment of the steps after the other and leaves nothing but the states at their
 borders.  Backward goes from the last visited segment to the first: the kernel runs forward over it again, from the
@@ -20,7 +20,7 @@ Numbers: the same operations as without segments, step by step, so outputs, stat
 bit for bit, unless the BLAS rounds a product of fewer rows in another way (seen where H is no multiple of 16).
 Gradients of weights and biases are sums over segments of sums over rows: another order of adding, another rounding.
 
-Rules: cuts lie between steps, never inside one.  A packed sequence is cut at steps too: of the states, all N rows
+Rules: cuts are between steps, never inside one.  A packed sequence is cut at steps too: of the states, all N rows
 travel along, and each segment reads and writes those that still run.
 
 Known limit: a backward run that is itself recorded (``create_graph=True``) is that of the composed form, which keeps
@@ -40,7 +40,7 @@ from ...errors import ArgumentError
 from ...typing import Array
 from . import dispatch
 from .interface import Cotangents, Gradients, Needs, Options, Run, Weights
-from .prefetch import Ahead
+from .prefetch import Prefetch
 
 __all__ = ["Segment", "backward", "check_segments", "cut", "forward"]
 
@@ -50,7 +50,7 @@ arranged and arrays to be made, adds a tenth or more to its time."""
 
 
 class Segment(NamedTuple):
-    """Some consecutive steps, and where they lie."""
+    """Consecutive steps, and their rows."""
 
     rows: slice  # of the input and the output: steps, or packed rows
     sizes: tuple[int, ...] | None  # of packed rows: how many sequences run at each step
@@ -65,25 +65,28 @@ class Checkpoints(NamedTuple):
     output: Array | None  # y, if that is all that it takes to make the residual of a segment
 
 
-def check_segments(wish: Any) -> None:
+def check_segments(requested: Any) -> None:
     """Refuse what is not a number of segments, ``"auto"`` or None.
 
     Raises:
         ArgumentError: says what is accepted.
     """
-    whole = isinstance(wish, int) and not isinstance(wish, bool) and wish >= 0
-    if not (wish is None or wish == "auto" or whole):
+    whole = isinstance(requested, int) and not isinstance(requested, bool) and requested >= 0
+    if not (requested is None or requested == "auto" or whole):
         raise ArgumentError(
-            f"checkpoint_segments must be a number of segments (None or 0: keep everything) or 'auto', got {wish!r}"
+            f"checkpoint_segments must be a number of segments (None or 0: keep everything) or 'auto', "
+            f"got {requested!r}"
         )
 
 
-def cut(shape: tuple[int, ...], sizes: Sequence[int] | None, reverse: bool, wish: int | str | None) -> list[Segment]:
+def cut(
+    shape: tuple[int, ...], sizes: Sequence[int] | None, reverse: bool, requested: int | str | None
+) -> list[Segment]:
     """The segments of a sequence in the order of their visits, as equal in steps as can be.
 
     Args:
         shape: of the input, (T, N, I) or packed (S, I).
-        wish: how many (at most one per step); ``"auto"``: about sqrt(steps), but none of less than ``WORTHWHILE``
+        requested: how many (at most one per step); ``"auto"``: about sqrt(steps), but none of less than ``WORTHWHILE``
             rows; None or 0: one.
 
     >>> [segment.rows for segment in cut((5, 1, 3), None, True, 2)]
@@ -91,7 +94,7 @@ def cut(shape: tuple[int, ...], sizes: Sequence[int] | None, reverse: bool, wish
     """
     steps = shape[0] if sizes is None else len(sizes)
     enough = math.prod(shape[:-1]) // WORTHWHILE
-    count = min(round(math.sqrt(steps)), enough) if wish == "auto" else int(wish or 1)
+    count = min(round(math.sqrt(steps)), enough) if requested == "auto" else int(requested or 1)
     count = max(1, min(count, steps))
     ends = [k * steps // count for k in range(count + 1)]
     if sizes is None:
@@ -158,11 +161,11 @@ def backward(
     inner = needs._replace(states=(True,) * len(states))  # every segment but the first hands them on
     tasks = list(zip(reversed(residual.segments), reversed(residual.borders), strict=True))
     alone = kernel == "numba" and len(states[0]) == 1 and y is None  # one sequence leaves other threads idle
-    with Ahead(computed_again, tasks[1:], alone and get_num_threads() > 1) as ahead:
+    with Prefetch(computed_again, tasks[1:], alone and get_num_threads() > 1) as prefetch:
         left: Any = residual.last
         for part, before in tasks:
             if left is None:
-                left = ahead.next()
+                left = prefetch.next()
             here = options._replace(sizes=part.sizes)
             given = Cotangents(tuple([None if g is None else g[part.rows] for g in cotangents.series]), dstates)
             found = dispatch.backward(x[part.rows], before, weights, here, left, given, inner)

@@ -26,7 +26,7 @@ from ...errors import ArgumentError
 from ...source_line import warn_user
 from ...typing import Array
 from . import threads
-from .interface import Cotangents, Gradients, KernelUnavailable, Needs, Options, Run, Weights
+from .interface import DTYPES, Cotangents, Gradients, KernelUnavailable, Needs, Options, Run, Weights
 from .threads import SplitBatch
 
 __all__ = ["KERNELS", "MODES", "STATES", "backward", "forward", "only", "reasons", "refusal", "restorable", "restore"]
@@ -40,9 +40,6 @@ RESTORED = {"numba": ("rnn",), "numpy": ("rnn",)}
 
 STATES = {"rnn": 1, "gru": 1, "lstm": 2}
 """How many states a kernel of each mode takes and gives."""
-
-DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-"""What the kernels of Numba and CUDA compute in."""
 
 VARIABLE = "TINYGRAD_RNN_KERNELS"
 

@@ -12,10 +12,27 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol, TypeVar
 
+import numpy as np
+
 from ...errors import TinygradRnnError
 from ...typing import Array
 
-__all__ = ["Cotangents", "Gradients", "Kernel", "KernelUnavailable", "Needs", "Options", "Restoring", "Run", "Weights"]
+__all__ = [
+    "DTYPES",
+    "Cotangents",
+    "Gradients",
+    "Kernel",
+    "KernelUnavailable",
+    "Needs",
+    "Options",
+    "Restoring",
+    "Run",
+    "Weights",
+]
+
+
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+"""What compiled kernels, and those of single steps, compute in.  NumPy's kernels of layers take any dtype."""
 
 
 class KernelUnavailable(TinygradRnnError, RuntimeError):

@@ -1,4 +1,4 @@
-"""Results that a second thread computes while the first one uses those before."""
+"""Prefetching: a background thread computes the next result while the present one is used."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ import numpy as np
 
 from ...backend.cpu.threads import one_blas_thread
 
-__all__ = ["Ahead"]
+__all__ = ["Prefetch"]
 
 
-class Ahead:
-    """``function(*arguments)`` for one tuple of arguments after the other, each a result ahead of who asks.
+class Prefetch:
+    """``function(*arguments)`` for one tuple of arguments after the other, one ahead of the caller.
 
     There are two results at a time: the one in use, and the next.  What the function raises, ``next`` raises.  Used as
     a context, which the thread does not outlive; without ``threaded`` each result is computed when it is asked for.
 
-    >>> with Ahead(pow, [(2, 3), (2, 4)], threaded=True) as ahead:
-    ...     ahead.next(), ahead.next()
+    >>> with Prefetch(pow, [(2, 3), (2, 4)], threaded=True) as prefetch:
+    ...     prefetch.next(), prefetch.next()
     (8, 16)
     """
 
     def __init__(self, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], threaded: bool) -> None:
         self._function = function
         self._arguments = iter(arguments)
-        self._thread = threading.Thread(target=self._run, name="tinygrad_rnn ahead", daemon=True) if threaded else None
+        self._thread = (
+            threading.Thread(target=self._run, name="tinygrad_rnn prefetch", daemon=True) if threaded else None
+        )
         self._wanted: SimpleQueue[bool] = SimpleQueue()
         self._results: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
-        self._state = np.geterr()  # which a thread does not take over from its maker
+        self._state = np.geterr()  # errstate is thread-local: pass it on
 
-    def __enter__(self) -> Ahead:
+    def __enter__(self) -> Prefetch:
         if self._thread is not None:
             one_blas_thread.__enter__()
             self._wanted.put(True)
@@ -59,7 +61,7 @@ class Ahead:
             self._wanted.put(False)
             self._thread.join()
             one_blas_thread.__exit__()
-            self._results = SimpleQueue()  # an error that nobody asked for holds this object, by its frames
+            self._results = SimpleQueue()  # an error that was not fetched refers to this object through its frames
 
     def _run(self) -> None:
         with np.errstate(**self._state):

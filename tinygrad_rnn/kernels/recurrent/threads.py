@@ -38,7 +38,7 @@ Work = tuple[Callable[..., object], tuple[Any, ...], Ends]
 
 _workers: list[SimpleQueue[Work]] = []
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_workers.clear)  # threads do not come along into a child process
+    os.register_at_fork(after_in_child=_workers.clear)  # a forked child has only the thread that forked
 
 
 def threads_for(products: int) -> int:
@@ -109,7 +109,7 @@ def _serve(work: SimpleQueue[Work]) -> None:
 
 
 class Task:
-    """A piece of work, done once by whoever takes it."""
+    """A piece of work, done once, by the helper or by its caller."""
 
     def __init__(self, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         self._work: tuple[Callable[..., object], tuple[Any, ...]] | None = (function, arguments)
@@ -230,7 +230,7 @@ class SplitBatch:
     """``kernel``, one of NumPy's, with each half of the batch in a thread of its own where that pays.
 
     The product of a step has too few rows for BLAS's own threads: they have to be woken at every step, and to pack the
-    weight.  Two halves know nothing of each other; what they compute for a weight is added at the end.  They share
+    weight.  The halves are independent; what they compute for a weight is added at the end.  They share
     Python's lock, so this pays only where a step consists of large products.  The time against one half that is the
     whole batch, on two cores of a Zen 4, float32, T = 64, forward and backward:
 

@@ -1,4 +1,4 @@
-"""RNNCell, LSTMCell and GRUCell: one step at a time, for loops of one's own.
+"""RNNCell, LSTMCell and GRUCell: one step at a time, for hand-written loops.
 
 Shapes: input (N, I) or (I,), states (N, H) or (H,), weight_ih (G*H, I), weight_hh (G*H, H), biases (G*H).  Nothing
 is broadcast: a state has as many rows as the input.
@@ -77,7 +77,7 @@ class RNNCellBase(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew from U(-1/sqrt(H), 1/sqrt(H)), in the order of their registration; gains are 1."""
+        """Draw all parameters again from U(-1/sqrt(H), 1/sqrt(H)), in the order of their registration; gains are 1."""
         bound = 1.0 / math.sqrt(self.hidden_size) if self.hidden_size else 0.0
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
@@ -211,7 +211,7 @@ class LSTMCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 4, device, dtype)
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew; then set the forget gate's biases if ``forget_bias`` was given."""
+        """Draw all parameters again; then set the forget gate's biases if ``forget_bias`` was given."""
         super().reset_parameters()
         if self.forget_bias is not None:
             set_forget_bias(self, ["bias_ih", "bias_hh"], self.hidden_size, self.forget_bias)

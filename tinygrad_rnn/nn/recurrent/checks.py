@@ -1,4 +1,4 @@
-"""What a recurrent layer or cell refuses, and what it says then: PyTorch's sentence first.
+"""Checks of the arguments of recurrent layers and cells; errors begin with PyTorch's sentence.
 
 Legend: T steps, N batch, I input size, H hidden size, R = P or H.
 """

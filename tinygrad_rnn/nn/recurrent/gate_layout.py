@@ -1,4 +1,4 @@
-"""Which axis is what, and which rows belong to which gate: a recurrent layer's conventions, in words.
+"""Layout of a recurrent layer in words: which axis is what, and which rows belong to which gate.
 
 Most questions about recurrent layers are about layout: what ``h_n[-1]`` is, whether ``batch_first`` moves the states,
 which half of the output is the backward one.  ``layout(layer)`` answers them for the layer at hand.

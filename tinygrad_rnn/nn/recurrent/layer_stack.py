@@ -1,8 +1,8 @@
-"""Stack: the walk over layers and directions, shared by the recurrent layers and by RNNLayer.
+"""Stack of recurrent layers: the walk over layers and directions, shared by the recurrent layers and by RNNLayer.
 
 A stack brings the input into one form, (T, N, I) or packed rows (S, I); runs each layer and direction; joins and
-drops outputs in between; and brings the outputs back into the form of the input.  How one layer runs in one
-direction is the subclass's affair.
+drops outputs in between; and brings the outputs back into the form of the input.  Subclasses define how one layer
+runs in one direction.
 
 Legend: T steps, N batch, S packed rows, I input size, R output size of one direction, L layers, D directions,
 W = D*R.
@@ -207,7 +207,7 @@ class Stack(Module):
         return dropped
 
     def _skip(self, layer: int, below: Tensor, y: Tensor) -> Tensor:
-        """What the next layer reads (or, above the last one, the output): ``y``, with what lay below joined to it."""
+        """What the next layer reads (or, above the last one, the output): ``y``, joined with the layer's input."""
         skip, joined = self.options.skip, y
         if skip == "dense" and layer < self.num_layers - 1:
             joined = cat([below, y], -1)

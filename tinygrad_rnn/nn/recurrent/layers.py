@@ -1,4 +1,4 @@
-"""RNN, LSTM and GRU: stacked, bidirectional, over whole sequences, padded or packed.
+"""RNN, LSTM and GRU layers: stacked, bidirectional, over whole sequences, padded or packed.
 
 Legend: T steps, N batch, I input size, H hidden size, P projection size, R = P or H, L layers, D directions,
 G gates.
@@ -186,7 +186,7 @@ class RNNBase(Stack):
         return other_cell or self.return_gates or self.options.changes_steps
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, in the order of their registration; gains are 1, other options as they say."""
+        """Draw all parameters again, in the order of their registration; gains are 1, other options as they say."""
         bound = 1.0 / math.sqrt(self.hidden_size)
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
@@ -244,7 +244,7 @@ class RNNBase(Stack):
 
     def _used(self, layer: int, direction: int) -> list[Any]:
         """The parameters of one layer and direction in their order, weight_hh dropped if asked for."""
-        parameters: dict[str, Any] = self._parameters  # by far faster than getattr
+        parameters: dict[str, Any] = self._parameters  # much faster than getattr
         names = self._all_weights[layer * self._directions + direction]
         used = [parameters[name] if name in parameters else getattr(self, name) for name in names]
         if self.weight_dropout:
@@ -266,11 +266,11 @@ class RNNBase(Stack):
             if not self.bias:
                 used[2:2] = [None, None]  # before weight_hr, if there is one
             options: dict[str, Any] = {"cells": True} if self.return_cells else {}
-            wish = self.options.checkpoint_segments
+            segments = self.options.checkpoint_segments
             if self.impl != "composed":
                 options["stacked"] = self.num_layers * self._directions == 1
                 y, *rest = SEQUENCES[self.mode](
-                    x, *states, *used, sizes=sizes, reverse=reverse, segments=wish, **options
+                    x, *states, *used, sizes=sizes, reverse=reverse, segments=segments, **options
                 )
                 return (y, *rest[count:]), tuple(rest[:count])
 
@@ -280,7 +280,7 @@ class RNNBase(Stack):
                 )
                 return (y, *rest[count:]), tuple(rest[:count])
 
-            return in_segments(run, x, states, sizes, reverse, wish)
+            return in_segments(run, x, states, sizes, reverse, segments)
         weights = self._weights(layer, direction)
         cell = partial(STEPS[self.mode], **weights, gates=True)
         if not self.reset_after:
@@ -437,7 +437,7 @@ class LSTM(RNNBase):
         )
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew; then set the forget gates' biases if ``forget_bias`` was given."""
+        """Draw all parameters again; then set the forget gates' biases if ``forget_bias`` was given."""
         super().reset_parameters()
         if self.forget_bias is not None:
             for names in self._all_weights:

@@ -1,4 +1,4 @@
-"""The multi-dimensional LSTM: recurrence over the rows and the columns of a grid at once.
+"""Multi-dimensional LSTM: recurrence over the rows and the columns of a grid at once.
 
 Equations (Graves, Fernandez and Schmidhuber 2007, section 3.1, in two dimensions, without peepholes), at the cell
 (r, c) of a grid, with two predecessors, above (r-1, c) and to the left (r, c-1), and a forget gate for each:
@@ -95,7 +95,7 @@ class MDLSTM(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw all parameters anew, in the order of their registration."""
+        """Draw all parameters again, in the order of their registration."""
         bound = 1.0 / math.sqrt(self.hidden_size)
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)

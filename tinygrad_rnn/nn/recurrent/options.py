@@ -1,4 +1,4 @@
-"""What a stack of recurrent layers can do that PyTorch's cannot; every default is PyTorch's behaviour.
+"""Options of recurrent layers that PyTorch does not have; every default is PyTorch's behaviour.
 
 The options and their sources:
 

@@ -1,4 +1,4 @@
-"""RNNLayer: any cell of one's own as a layer, with stacking, directions, packing, dropout and skips."""
+"""RNNLayer: any user-defined cell as a layer, with stacking, directions, packing, dropout and skips."""
 
 from __future__ import annotations
 

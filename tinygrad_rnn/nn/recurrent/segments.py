@@ -1,4 +1,4 @@
-"""Layers whose every step is on the tape, in segments: each is a checkpoint of its own.
+"""Checkpointing of layers whose every step is on the tape: each segment is a checkpoint.
 
 Fused layers do the same inside of their one record (``kernels/recurrent/checkpointing.py``), at less cost: here the
 records of all steps stay, some hundred bytes each, and only their values are computed again.
@@ -21,15 +21,15 @@ Run = Callable[[Value, States, Sizes], tuple[tuple[Value, ...], States]]
 
 
 def in_segments(
-    run: Run, x: Value, states: States, sizes: Sizes, reverse: bool, wish: int | str | None
+    run: Run, x: Value, states: States, sizes: Sizes, reverse: bool, requested: int | str | None
 ) -> tuple[tuple[Value, ...], States]:
     """``run(x, states, sizes)``, which gives (what it collects, states), cut along time into checkpoints.
 
     Args:
         run: runs over a sequence, in its direction.
-        wish: how many; see :func:`~tinygrad_rnn.kernels.recurrent.checkpointing.cut`.
+        requested: how many; see :func:`~tinygrad_rnn.kernels.recurrent.checkpointing.cut`.
     """
-    segments = cut(x.shape, sizes, reverse, wish)
+    segments = cut(x.shape, sizes, reverse, requested)
     if len(segments) < 2 or not is_grad_enabled():
         return run(x, states, sizes)
     count = len(states)

@@ -1,7 +1,7 @@
-"""The recurrent layers' conventions, as data: gates and their order, states, names of parameters.
+"""Conventions of the recurrent layers as data: gates and their order, states, names of parameters.
 
-Whoever needs to know that an LSTM's rows are i, f, g, o reads it here: initialisers, kernels, composed
-equations, converters and documentation alike.  All of it is PyTorch's layout; a kernel may keep another one
+That an LSTM's rows are i, f, g, o is said here alone: initialisers, kernels, composed equations, converters
+and documentation read it.  All of it is PyTorch's layout; a kernel may keep another one
 inside, and converts at its border.
 
 Legend of this package's shape comments: T steps, N batch, I input features, H hidden size, P projection size,

@@ -1,4 +1,4 @@
-"""One step of a cell as one record on the tape; on a GPU, or in half precision, as the operations it is made of.
+"""Fused cells: one step as one record on the tape; on a GPU, or in half precision, as the operations it is made of.
 
 The two give the same numbers.  The operations (``cells.py``, with the equations) also define the
 step: its vjp is theirs where a backward pass is itself recorded (``create_graph=True``).  Arguments are theirs too, by
@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.recurrent.interface import DTYPES
 from ...kernels.recurrent.numpy import cells as kernel
 from ...tape.multi_output import fused
 from ...tape.tensor import Tensor
@@ -26,7 +27,7 @@ from . import cells
 
 __all__ = ["gru_step", "lstm_step", "rnn_step"]
 
-SINGLE, DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
+FULL_PRECISION = frozenset(DTYPES)
 
 
 def _alike(values: tuple[Value, ...]) -> bool:
@@ -38,7 +39,7 @@ def _alike(values: tuple[Value, ...]) -> bool:
             if type(array) is not np.ndarray:
                 return False
             dtypes.add(array.dtype)
-    return dtypes == {SINGLE} or dtypes == {DOUBLE}
+    return len(dtypes) == 1 and dtypes <= FULL_PRECISION
 
 
 def _step(composed: Callable[..., Any], forward: Any, backward: Any, kept: bool) -> Callable[..., Any]:

@@ -1,4 +1,4 @@
-"""Rows of sequences moved between the padded and the packed layout, as one gather or one scatter.
+"""Packing: rows of sequences moved between the padded and the packed layout, as one gather or one scatter.
 
 Packed rows are time-major: all first elements, then all second ones, and so on; the longest sequences come first,
 so at step t the rows are those of the first ``sizes[t]`` sequences.

@@ -1,4 +1,4 @@
-"""A cell applied step by step over a sequence, every step on the tape: the composed form of a recurrent layer."""
+"""Unrolling: a cell applied step by step over a sequence, every step on the tape; the composed form of a layer."""
 
 from __future__ import annotations
 

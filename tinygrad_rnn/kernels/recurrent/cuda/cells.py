@@ -1,4 +1,4 @@
-"""The kinds of cells as the CUDA kernels know them, and the sources that make up a kernel.
+"""Cells of the CUDA kernels as data, and the sources that make up a kernel.
 
 A source file per idea: numbers, the equations of one unit of a cell, one step, how blocks signal, how a group divides
 its work, the whole sequence forward and backward.  NVRTC takes one string, so they are joined; compile errors still

@@ -1,4 +1,7 @@
-"""The recurrence in one launch per sequence (see ``sources/persistent_forward.cu``): float32, sizes up to 512."""
+"""Persistent kernels: the recurrence in one launch per sequence, float32, hidden sizes up to 512.
+
+Their sources explain them: ``sources/persistent_forward.cu``, ``sources/persistent_backward.cu``, ``sources/group.cu``.
+"""
 
 from __future__ import annotations
 

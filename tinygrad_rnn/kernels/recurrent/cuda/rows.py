@@ -1,4 +1,4 @@
-"""Where the rows of a sequence lie, as kernels on a GPU are told.
+"""Rows of a sequence, as the CUDA kernels are told where they are.
 
 Time-major, S rows: step t has rows ``starts[t] .. starts[t + 1] - 1``, one for each of the first ``sizes[t]``
 samples.  With equal lengths that is ``t * N + n`` and needs no table.  A kernel visits the steps in order, or from
@@ -55,7 +55,7 @@ class Rows(NamedTuple):
         return (None, None) if self.sizes is None else _tables(xp.asarray, gpu().number, self.sizes, self.batch)
 
 
-@functools.lru_cache(maxsize=64)  # both directions, forward and backward of all layers ask for the same ones
+@functools.lru_cache(maxsize=64)  # the same for both directions, forward and backward, of all layers
 def _tables(to_device: Any, device: int, sizes: tuple[int, ...], batch: int) -> tuple[Array, Array]:
     starts = np.concatenate([[0], np.cumsum(sizes)])
     lengths = (np.asarray(sizes)[:, None] > np.arange(batch)).sum(axis=0)

@@ -1,4 +1,4 @@
-"""The recurrence step by step: one product and one kernel per step.  Any GPU, any size, float32 and float64.
+"""Stepwise kernels: the recurrence as one product and one kernel per step.  Any GPU, any size, float32 and float64.
 
 Forward, at each step: ``product = h @ w_hh^T`` for the samples that run, then the kernel of the cell's equations,
 which also saves what backward needs.  Backward: the kernel gives dz, then ``product = dz @ w_hh`` is the gradient of

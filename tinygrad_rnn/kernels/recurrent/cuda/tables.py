@@ -1,4 +1,4 @@
-"""What a forward run saves for its backward run: tables of S rows, the same for all CUDA kernels.
+"""Tables that a forward run saves for its backward run: S rows each, the same for all CUDA kernels.
 
 So a run that began with one kind of kernel can go back with another.
 """

@@ -1,4 +1,4 @@
-"""How a persistent kernel is cut to a size: which, by a table and a small model of what a step takes.
+"""Tilings of the persistent kernels: how their work is cut, chosen by a table and a small model of a step's time.
 
 A group of ``ctas`` blocks holds w_hh and runs ``samples`` samples; see ``sources/group.cu``.  More blocks per group
 make a step's product shorter and its exchange wider; more samples per group make fewer groups, of which only so many

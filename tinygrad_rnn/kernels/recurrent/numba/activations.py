@@ -1,4 +1,4 @@
-"""tanh and the logistic function as arithmetic that a compiler turns into vector instructions.
+"""Activations: tanh and the logistic function as arithmetic that a compiler turns into vector instructions.
 
 Both are made of ``exp(u) = 2^k exp(r)`` with u = k log 2 + r and |r| <= log(2) / 2, where exp(r) - 1 is its Taylor
 polynomial, cut where the rest is less than half a unit in the last place:

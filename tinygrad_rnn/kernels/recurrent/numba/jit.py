@@ -1,4 +1,4 @@
-"""How this package compiles: ``@compiled`` on a plain function of arrays and numbers."""
+"""Compilation by Numba: ``@compiled`` on a plain function of arrays and numbers, with a checked cache on disk."""
 
 from __future__ import annotations
 
@@ -61,10 +61,10 @@ def compiled(function: F) -> F:
 
 
 class CheckedFiles(caching.IndexDataCacheFile):  # type: ignore[misc]
-    """Numba's files of machine code, with a digest in front: what is damaged counts as absent, and is written anew.
+    """Numba's files of machine code, with a digest in front: what is damaged counts as absent, and is written again.
 
-    Numba writes no digest.  A file cut short would raise EOFError at every first call in every process until somebody
-    deletes it, and one with zeros in it, as a power cut leaves them, would be run.
+    Numba writes no digest.  A file cut short would raise EOFError at every first call in every process until it is
+    deleted, and one with zeros in it, as a power cut leaves them, would be run.
     """
 
     def _load_index(self) -> Any:

@@ -1,4 +1,4 @@
-"""The plain RNN over a whole sequence, compiled: the same function as :mod:`tinygrad_rnn.kernels.recurrent.numpy.rnn`.
+"""Plain RNN over a whole sequence, compiled: the same function as ``numpy/rnn.py``, which explains it.
 
 Shapes: x (T, N, I) or packed (S, I), h0 (N, H), weights and biases as there.  The products are written where h will
 be.

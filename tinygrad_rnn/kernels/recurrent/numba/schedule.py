@@ -31,7 +31,7 @@ __all__ = ["AFTER", "BEFORE", "COUNT", "NEAR", "OLD", "ROW", "Division", "Visits
 
 
 def plain(a: Array) -> Array:
-    """``a``, contiguous and writable: for every other kind of array the loops would be compiled anew."""
+    """``a``, contiguous and writable: for every other kind of array the loops would be compiled again."""
     flags = a.flags
     return a if flags.c_contiguous and flags.writeable else a.copy()
 
@@ -58,8 +58,8 @@ def summed(b_ih: Array | None, b_hh: Array | None, size: int, dtype: Any) -> Arr
 def room(rows: int, width: int, like: Array) -> Array:
     """An array (rows, width or more), not filled.
 
-    It has a cache line more in each row if rows would begin a multiple of 1 KiB apart, for those share places in the
-    caches.
+    It has a cache line more in each row if rows would begin a multiple of 1 KiB apart, for those map to the same
+    cache sets.
     """
     size = like.itemsize
     return aligned_empty((rows, width + (CACHE_LINE // size if width * size % 1024 == 0 else 0)), like)
@@ -100,7 +100,7 @@ def _table(steps: int, batch: int, sizes: tuple[int, ...] | None, reverse: bool)
 
 
 class Visits:
-    """The visits of one direction over one sequence; nobody may change them.
+    """The visits of one direction over one sequence; cached, so not to be changed.
 
     Args:
         steps: T.
@@ -189,7 +189,7 @@ class Visits:
 
 @functools.lru_cache(maxsize=16)
 def _visits(steps: int, batch: int, sizes: tuple[int, ...] | None, reverse: bool) -> Visits:
-    """Layers ask for the same ones over and over."""
+    """Cached: a layer needs the same ones in every call."""
     return Visits(steps, batch, sizes, reverse)
 
 
@@ -239,7 +239,7 @@ class Division(NamedTuple):
 
 @functools.lru_cache(maxsize=16)
 def _division(visits: Visits, count: int, least: int) -> Division:
-    """Layers ask for the same ones over and over.  ``least``: rows of a step that make it step by step."""
+    """Cached: a layer needs the same one in every call.  ``least``: rows of a step that make it step by step."""
     batch = visits.shares(count)
     numbered = [(low, high, number) for number, (low, high) in enumerate(batch)]
     return Division(count, batch, numbered, visits.batch // len(batch) >= least)

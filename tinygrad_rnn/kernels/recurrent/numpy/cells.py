@@ -1,4 +1,4 @@
-"""One step of each cell, forward and back, on NumPy's arrays: for loops of one's own.
+"""NumPy kernels of one step of each cell, forward and backward, for hand-written loops.
 
 The equations are those of ``ops/recurrent/cells.py``.  Written in operations, a step of an LSTM is some twenty records
 on the tape; here it is some fifteen calls into NumPy and one record.

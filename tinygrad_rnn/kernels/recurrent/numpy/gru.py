@@ -1,7 +1,7 @@
 """GRU over a whole sequence, forward and backward through time, one layer and one direction.
 
 Equations (Cho et al. 2014, in the form of cuDNN and PyTorch: the reset gate applies after the product with h,
-and the bias b_hn lies inside of it), at every step:
+and the bias b_hn is inside of it), at every step:
 
     r, z = sigmoid(W_* x + b_i* + U_* h + b_h*)
     q = U_n h + b_hn          n = tanh(W_n x + b_in + r * q)          h' = (1 - z) * n + z * h
@@ -34,7 +34,7 @@ from .products import (
     scratch_for,
     weight_gradient,
 )
-from .schedule import Blocks, Part, Plan, Trail
+from .schedule import Blocks, Part, Plan, Trajectory
 
 __all__ = ["Residual", "backward", "forward"]
 
@@ -64,7 +64,7 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     w_rec = PackedWeights(
         [block.T for block in gate_blocks(w_hh, ORDER)], plan.batch, SCALES, plan.steps
     )  # 3 of (H, H)
-    hs = Trail(plan, h0, "both" if options.save else "after")
+    hs = Trajectory(plan, h0, "both" if options.save else "after")
 
     parts = plan.parts(most_rows(size, project.rows))
     projected = scratch_for(x, 3, max((part.size for part in parts), default=0), size)  # (3, rows of a part, H)

@@ -38,7 +38,7 @@ from .products import (
     projections,
     scratch_for,
 )
-from .schedule import Blocks, Part, Plan, Trail
+from .schedule import Blocks, Part, Plan, Trajectory
 
 __all__ = ["Residual", "backward", "forward"]
 
@@ -71,8 +71,8 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     w_rec = PackedWeights(
         [block.T for block in gate_blocks(w_hh, ORDER)], plan.batch, SCALES, plan.steps
     )  # 4 of (R, H)
-    hs = Trail(plan, h0, "both" if save else "after")
-    cs = Trail(plan, c0, "both" if save else "after" if cells else "last")
+    hs = Trajectory(plan, h0, "both" if save else "after")
+    cs = Trajectory(plan, c0, "both" if save else "after" if cells else "last")
     gates = Blocks(plan, 4, c0, keep=save)
     room = Blocks(plan, 4, c0, keep=False)
     matmul, add, multiply, tanh, point5 = xp.matmul, xp.add, xp.multiply, xp.tanh, half(x)
@@ -223,7 +223,7 @@ def _fill_factors(residual: Residual, part: Part, factors: Array) -> None:
 
 
 def _projection_gradient(residual: Residual, dh_all: Array) -> Array:
-    """The gradient of w_hr, (P, H): over all rows at once, from m = o * tanh(c) computed anew."""
+    """The gradient of w_hr, (P, H): over all rows at once, from m = o * tanh(c), which is computed again."""
     xp, plan = array_module(dh_all), residual.plan
     m = xp.tanh(residual.cells)
     whole = Part(0, plan.steps, slice(0, plan.rows))

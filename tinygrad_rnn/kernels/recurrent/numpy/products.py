@@ -288,7 +288,7 @@ def most_rows(size: int, least: int = 1) -> int:
 def scratch_for(x: Array, gates: int, rows: int, size: int) -> Array:
     """Room (G, rows, H) for pre-activations of the dtype of ``x``.
 
-    One more row lies between the gates: pieces that are a power of two apart share places in the caches, and
+    There is a padding row between the gates: pieces that are a power of two apart map to the same cache sets, and
     reading all gates of a step then takes twice as long.
     """
     return aligned_empty((gates, rows + 1, size), x)[:, :rows]
@@ -302,7 +302,7 @@ def one_minus_square(y: Array, out: Array) -> Array:
 
 
 def half(like: Array) -> Array:
-    """0.5 as an array of no dimensions: cheaper in a loop than a Python number, which is converted anew."""
+    """0.5 as an array of no dimensions: cheaper in a loop than a Python number, which is converted every time."""
     return array_module(like).full((), 0.5, like.dtype)
 
 

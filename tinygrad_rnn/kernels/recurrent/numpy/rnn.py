@@ -1,4 +1,4 @@
-"""The plain (Elman) RNN over a whole sequence, forward and backward through time, one layer and one direction.
+"""Plain (Elman) RNN over a whole sequence, forward and backward through time, one layer and one direction.
 
 Equation (Elman 1990), at every step:
 
@@ -27,7 +27,7 @@ from .products import (
     pack_bias,
     weight_gradient,
 )
-from .schedule import Blocks, Part, Plan, Trail
+from .schedule import Blocks, Part, Plan, Trajectory
 
 __all__ = ["Residual", "backward", "forward", "restore"]
 
@@ -54,7 +54,7 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
     project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, pack_bias((b_ih, b_hh), ORDER, SCALES))
     w_rec = PackedWeights([w_hh.T], plan.batch, products=plan.steps)  # (H, H)
-    hs = Trail(plan, h0, "both" if options.save else "after")
+    hs = Trajectory(plan, h0, "both" if options.save else "after")
     room = Blocks(plan, 1, h0, keep=False)
     matmul, add, tanh, maximum, zero = xp.matmul, xp.add, xp.tanh, xp.maximum, xp.zeros((), x.dtype)
     main, rest = w_rec.main[0], None if w_rec.rest is None else w_rec.rest[0]
@@ -79,7 +79,7 @@ def restore(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     """The states are all that there is to a residual."""
     (h0,) = states
     plan = Plan.of(x, h0, options.sizes, options.reverse)
-    hs = Trail(plan, h0)
+    hs = Trajectory(plan, h0)
     hs.values[:] = y.reshape(plan.rows, h0.shape[1])
     if plan.packed:
         for _ in plan.walk(Part(0, plan.steps, slice(0, plan.rows)), (hs,), []):

@@ -1,4 +1,4 @@
-"""In which order a kernel visits the rows of a sequence, and where its states lie.
+"""Schedule of NumPy's kernels: the order in which the rows of a sequence are visited, and where its states are.
 
 A sequence of T steps is a table of rows, time-major: S = T * N rows if all have the same length, else packed
 as PyTorch packs (longest sequence first, at step t only the ``sizes[t]`` sequences that still run).  The
@@ -8,7 +8,7 @@ array, the list of its views in the order of the visits.
 Rules:
 
 * Views, never copies.  A reversed direction is the same table visited from its end.
-* Equal lengths: the states before and after every step lie in one block of T + 1 steps, so what is "after" at
+* Equal lengths: the states before and after every step are in one block of T + 1 steps, so what is "after" at
   one visit is "before" at the next, and all the earlier states together are one contiguous operand for the
   weight gradient.
 * Packed: at a visit the first ``sizes[t]`` rows of the running state are read and written; the others rest.
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from ....backend import aligned_empty
 from ....typing import Array
 
-__all__ = ["Blocks", "Part", "Plan", "Trail"]
+__all__ = ["Blocks", "Part", "Plan", "Trajectory"]
 
 
 class Part(NamedTuple):
@@ -134,16 +134,18 @@ class Plan:
         parts.append(self._part(first, self.steps))
         return parts
 
-    def walk(self, part: Part, trails: Sequence[Trail], views: Sequence[list[Array]]) -> Iterator[tuple[Any, ...]]:
+    def walk(
+        self, part: Part, trajectories: Sequence[Trajectory], views: Sequence[list[Array]]
+    ) -> Iterator[tuple[Any, ...]]:
         """What each visit of ``part`` reads and writes, in this order.
 
         Args:
-            trails: gives the views before and after the visit, of each.
+            trajectories: gives the views before and after the visit, of each.
             views: one entry per visit of the part; gives the visit's.
         """
-        states = [side for trail in trails for side in trail.views(part)]
+        states = [side for trajectory in trajectories for side in trajectory.views(part)]
         visits = zip(*states, *views, strict=True)
-        moves = [trail for trail in trails if trail.running is not None]
+        moves = [trajectory for trajectory in trajectories if trajectory.running is not None]
         return self._walk_packed(part, visits, moves) if moves else visits
 
     def walk_back(
@@ -155,13 +157,13 @@ class Plan:
         given = [nothing if entries is None else entries for entries in views]
         return zip(*map(reversed, given), *(reversed(entries[here]) for entries in lists), strict=True)
 
-    def _walk_packed(self, part: Part, visits: Any, moves: list[Trail]) -> Iterator[tuple[Any, ...]]:
+    def _walk_packed(self, part: Part, visits: Any, moves: list[Trajectory]) -> Iterator[tuple[Any, ...]]:
         for k, visit in enumerate(visits, part.first):
-            for trail in moves:
-                trail.enter(k)
+            for trajectory in moves:
+                trajectory.enter(k)
             yield visit
-            for trail in moves:
-                trail.leave(k)
+            for trajectory in moves:
+                trajectory.leave(k)
 
     def _bounds(self, k: int) -> tuple[int, int]:
         t = self.steps - 1 - k if self.reverse else k
@@ -172,8 +174,8 @@ class Plan:
         return Part(first, last, slice(min(ends)[0], max(ends)[1]))
 
 
-class Trail:
-    """A state over a whole run: where it lies before and after every visit.
+class Trajectory:
+    """A state over a whole run: where it is before and after every visit.
 
     Args:
         plan: the visits.
@@ -215,7 +217,7 @@ class Trail:
                 self._before = plan.split(self.earlier)
 
     def views(self, part: Part) -> tuple[list[Array], list[Array]]:
-        """Where the state lies before and after each visit of ``part``, (n, R)."""
+        """Where the state is before and after each visit of ``part``, (n, R)."""
         first, last = part.first, part.last
         if self._block is not None:
             steps = self._plan.steps_of(part)
@@ -245,7 +247,7 @@ class Blocks:
     """Room for G blocks of activations per row, arranged so that what one visit touches is contiguous.
 
     With equal lengths the memory is (T, G, N, H), step by step: element-wise operations take several times as long
-    on G pieces that lie a whole sequence apart.  Packed rows are (G, S, H).  Without ``keep`` there is room for one
+    on G pieces that are a whole sequence apart.  Packed rows are (G, S, H).  Without ``keep`` there is room for one
     visit, which all visits share.
     """
 
