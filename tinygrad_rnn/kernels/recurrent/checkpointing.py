@@ -93,6 +93,7 @@ def cut(
     [slice(2, 5, None), slice(0, 2, None)]
     """
     steps = shape[0] if sizes is None else len(sizes)
+    # of ``auto``: as many segments as have rows enough
     enough = math.prod(shape[:-1]) // WORTHWHILE
     count = min(round(math.sqrt(steps)), enough) if requested == "auto" else int(requested or 1)
     count = max(1, min(count, steps))
@@ -122,6 +123,7 @@ def forward(
     left: Any = None
     for part in parts:
         borders.append(states)
+        # the last visited segment is the first of the backward run, so its residual is worth keeping
         here = options._replace(sizes=part.sizes, save=part is parts[-1])
         pieces, states, left = dispatch.forward(mode, x[part.rows], states, weights, here)
         series = series or tuple(
@@ -129,6 +131,7 @@ def forward(
         )
         for whole, piece in zip(series, pieces, strict=True):
             whole[part.rows] = piece
+    # kept although it is an output: the user may hold it anyway, and it saves the second forward run
     y = series[0] if dispatch.restorable(left) else None
     return Run(series, states, Checkpoints(parts, borders, left, y))
 
@@ -150,6 +153,7 @@ def backward(
 
     def computed_again(part: Segment, before: tuple[Array, ...]) -> Any:
         here = options._replace(sizes=part.sizes, save=True)
+        # no forward run: the residual follows from the output
         if y is not None:
             return dispatch.restore(x[part.rows], before, weights, here, residual.last, y[part.rows])
         with dispatch.only(kernel):  # the one that ran forward

@@ -142,6 +142,7 @@ def _refused_by_numba(mode: str, x: Array, states: tuple[Array, ...], weights: W
     dtype = x.dtype
     if dtype not in DTYPES:
         return f"they compute in float32 and float64, not in {dtype}"
+    # Numba would compile the loops for every mixture of dtypes
     for a in (*states, *weights):
         if a is not None and a.dtype is not dtype and a.dtype != dtype:
             return "the arrays are of several dtypes"
@@ -181,15 +182,18 @@ def forward(mode: str, x: Array, states: tuple[Array, ...], weights: Weights, op
     """
     asked = _asked.kernel
     if asked is not None:
+        # the name may come from the environment, so it is checked here and not only by ``only``
         reason = refusal(_known(asked), mode, x, states, weights, options)
         if reason is not None:
             raise KernelUnavailable(f"the {asked} kernels were asked for by name, but {reason} ({mode})")
         return _start(asked, mode, x, states, weights, options)
     preferred = "numba" if type(x) is np.ndarray or array_module(x) is np else "cuda"
+    # each array module has one kernel that is preferred to NumPy's
     if refusal(preferred, mode, x, states, weights, options) is None:
         try:
             return _start(preferred, mode, x, states, weights, options)
         except KernelUnavailable as error:
+            # remembered, so that later calls neither try again nor warn again
             _broken[preferred] = str(error)
             text = f"recurrent layers do not use the {preferred} kernels from now on, but NumPy's: {error}"
             warn_user(text, RuntimeWarning)

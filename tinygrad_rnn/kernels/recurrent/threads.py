@@ -59,6 +59,7 @@ def evenly(count: int, parts: int) -> list[tuple[int, int]]:
 
 def share(function: Callable[..., object], ranges: Sequence[tuple[int, ...]], *arguments: Any) -> None:
     """Call ``function(*range, *arguments)`` for every range, each in a thread of its own, the first in this one."""
+    # one range is the caller's; BLAS's own threads stay out of it, or they would be woken at every product
     if len(ranges) <= 1:
         for only in ranges:
             with one_blas_thread:
@@ -70,6 +71,7 @@ def share(function: Callable[..., object], ranges: Sequence[tuple[int, ...]], *a
         try:
             function(*ranges[0], *arguments)
         finally:
+            # also after an error here: the workers still use the arguments
             errors = [ends.get() for _ in ranges[1:]]
     error = next(filter(None, errors), None)
     try:
@@ -114,12 +116,14 @@ class Task:
     def __init__(self, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
         self._work: tuple[Callable[..., object], tuple[Any, ...]] | None = (function, arguments)
         self._unfinished = threading.Lock()
+        # a lock held until the task is done is the cheapest event that can be waited for
         self._unfinished.acquire()
         self.error: BaseException | None = None
 
     def run(self) -> None:
         """Do it; an error is kept, and nothing else."""
         assert self._work is not None
+        # dropped before the call: a task that is kept for its error must not keep arrays alive
         (function, arguments), self._work = self._work, None
         try:
             function(*arguments)
@@ -167,6 +171,7 @@ class Helper:
 
     def __enter__(self) -> Helper:
         one_blas_thread.__enter__()
+        # errstate is thread-local: pass it on
         lend([(self._serve, (np.geterr(),), self._end)])
         return self
 
@@ -179,6 +184,7 @@ class Helper:
 
     def wait(self, task: Task) -> None:
         """Return when ``task`` is done; until then, do what is not yet begun."""
+        # the helper may be busy with an earlier task: the caller takes the next one instead of sleeping
         while task.unfinished and (other := self._next()) is not None:
             other.run()
         task.wait()
@@ -186,9 +192,11 @@ class Helper:
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         try:
             while (task := self._next()) is not None:
+                # after an error of the loop what is not begun is dropped
                 if kind is None:
                     task.run()
         finally:
+            # ends the helper's loop; its thread goes back to the workers
             self._tasks.put(None)
             self._end.get()
             one_blas_thread.__exit__()
@@ -273,6 +281,7 @@ class SplitBatch:
         needs: Needs,
     ) -> Gradients:
         """That of the kernel, for a residual that is one or for a pair of them."""
+        # the kernel's own residuals are NamedTuples, a plain tuple is a pair of them
         if type(residual) is not tuple:
             found: Gradients = self.kernel.backward(x, states, weights, options, residual, cotangents, needs)
             return found
@@ -285,6 +294,7 @@ class SplitBatch:
             return done
 
         first, second = self._both(run, x.shape[1])
+        # each half has summed over its own sequences
         sums = [None if a is None else np.add(a, b, out=a) for a, b in zip(first.weights, second.weights, strict=True)]
         (dx,) = _whole((first.x,), (second.x,), 1)
         return Gradients(dx, _whole(first.states, second.states, 0), tuple(sums))

@@ -45,10 +45,12 @@ def plan(cell: Cell, size: int, batch: int, dtype: object) -> Tiling | str:
     """The tiling of the persistent kernels that would be used, or why the work is done step by step."""
     device = gpu()
     reason = ""
+    # with clusters, and then as a GPU without them would do it
     for capability in (device.capability, min(device.capability, BEFORE_CLUSTERS)):
         tiling = choose(cell, size, batch, dtype, device._replace(capability=capability))
         if isinstance(tiling, str):
             return reason or tiling
+        # a tiling that failed once is not tried again in this process
         reason = _given_up.get((device.number, cell, tiling), "")
         if not reason:
             return tiling
@@ -147,6 +149,7 @@ class Layer:
             d_w_ih = multiply(xp.empty(w_ih.shape, dtype), dz_input, x, (across, inputs, total), a_across=True)
         if need_w_hh:
             d_w_hh = multiply(xp.empty(w.shape, dtype), dz, saved.earlier, (across, size, total), a_across=True)
+        # the two biases have the same gradient: one kernel writes both arrays
         if need_b_ih and need_b_hh and not cell.separate_input:
             d_b_ih, d_b_hh = sum_of_rows(dz, (2, across))
         else:

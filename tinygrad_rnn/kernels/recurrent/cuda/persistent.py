@@ -51,6 +51,7 @@ def _run(xp: Any, run: Kernel, tiling: Tiling, rows: Rows, size: int, arguments:
     """
     groups = -(-rows.batch // tiling.samples)
     together, exchange, counters = groups, None, None
+    # blocks that meet through global memory must all be resident, or they wait for ever
     if tiling.cooperative:
         fit = run.resident_blocks() // tiling.ctas
         if fit < 1:

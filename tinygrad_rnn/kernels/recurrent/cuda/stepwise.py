@@ -52,6 +52,7 @@ def forward(
     product = xp.empty((rows.batch, across), y.dtype)
     earlier, earlier_c, gates = saved.pointers() if saved is not None else (None, None, None)
     for first, count in rows.visits():
+        # a step at which no sequence runs would be a launch of no blocks
         if count:  # the first rows of h and product are those of the samples that run
             multiply(product, h, w_hh, (count, across, size), b_across=True)
             where = (np.int32(first), np.int32(count), np.int32(size))

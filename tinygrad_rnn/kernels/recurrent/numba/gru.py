@@ -53,8 +53,11 @@ def _forward(
     size = h.shape[1]
     for k in range(len(visits)):
         row, after, before = visits[k, ROW], visits[k, AFTER], visits[k, BEFORE]
+        # of this thread's sequences, those that still run are low:stop; low:old of them ran at the visit before,
+        # old:stop start from their initial states
         stop = min(high, visits[k, COUNT])
         old = max(min(stop, visits[k, OLD]), low)
+        # the input's product here, while its rows and the weight are in the cache
         if len(w_in) and low < stop:
             multiply(gemm, x, row + low, 0, stop - low, w_in, 3 * size, gates, row + low, size, False)
         if low < old:
@@ -66,11 +69,13 @@ def _forward(
         for n in range(low, stop):
             a, h_old, h_new = gates[row + n], h[(before if n < old else initial) + n], h[after + n]
             for u in range(size):
+                # U_n h + b_hn is kept apart from the rest of n's pre-activation: r multiplies it alone
                 q = a[u] + bias[u]
                 r = sigmoid(a[size + u] + bias[size + u])
                 z = sigmoid(a[2 * size + u] + bias[2 * size + u])
                 new = tanh(a[3 * size + u] + bias[3 * size + u] + r * q)
                 a[u], a[size + u], a[2 * size + u], a[3 * size + u] = q, r, z, new
+                # (1 - z) n + z h, with one multiplication
                 h_new[u] = new + z * (h_old[u] - new)
 
 
@@ -107,6 +112,7 @@ def _backward(
         old = max(min(stop, visits[k, OLD]), low)
         for n in range(low, stop):
             a, d, dh_n, h_old = gates[row + n], da[row + n], dh[n], h[(before if n < old else initial) + n]
+            # an empty array stands for None: Numba would compile the loop twice for an optional argument
             if len(dy):
                 dy_n = dy[row + n if len(dy) > 1 else 0]
                 for u in range(size):
@@ -118,9 +124,11 @@ def _backward(
                 d[size + u] = d_new * q * (r - r * r)
                 d[2 * size + u] = dh_n[u] * (h_old[u] - new) * (z - z * z)
                 d[3 * size + u] = d_new
+                # the direct way back to h; the products below add the way through the gates
                 dh_n[u] = dh_n[u] * z
             for u in range(4 * size):
                 total[u] += d[u]
+        # through w_hh to the cotangent of the state before: no other product is waited for by the next visit
         if low < stop:
             multiply(gemm, da, row + low, 0, stop - low, w_n, size, dh, low, 0, True)
             multiply(gemm, da, row + low, size, stop - low, w_rz, size, dh, low, 0, True)
@@ -139,7 +147,9 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     h = visits.room(h0)
     gates = room(visits.rows, 4 * size, x)
     w_in = w_ih if division.step_by_step else None
+    # two products with h: that for n goes to column q, those for r and z are added to the input's
     w_n, w_rz, w_in = strips(division, w_hh[2 * size :], w_hh[: 2 * size], w_in, transposed=True)
+    # many rows per product: one large product before the loop is faster
     if w_in is None:
         times_weight(division, rows_x, 0, w_ih, gates, size, transposed=True)
     division.run(
@@ -188,6 +198,7 @@ def backward(
     size, dtype = h0.shape[1], x.dtype
     dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
     da = room(visits.rows, 4 * size, x)
+    # a row per thread, so that none waits for another; added up at the end
     d_bias = np.zeros((len(division.batch), 4 * size), dtype)
     dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs.x else None
     w_in = w_ih if needs.x and division.step_by_step else None

@@ -54,8 +54,11 @@ def _forward(
     size = c.shape[1]
     for k in range(len(visits)):
         row, after, before = visits[k, ROW], visits[k, AFTER], visits[k, BEFORE]
+        # of this thread's sequences, those that still run are low:stop; low:old of them ran at the visit before,
+        # old:stop start from their initial states
         stop = min(high, visits[k, COUNT])
         old = max(min(stop, visits[k, OLD]), low)
+        # the input's product here, while its rows and the weight are in the cache
         if len(w_in) and low < stop:
             multiply(gemm, x, row + low, 0, stop - low, w_in, 4 * size, gates, row + low, 0, False)
         if low < old:
@@ -66,11 +69,13 @@ def _forward(
             z, c_old = gates[row + n], c[(before if n < old else initial) + n]
             c_new, h_new = c[after + n], h[after + n]
             for u in range(size):
+                # one loop over the units does all gates, so that z is read and written once
                 i = sigmoid(z[u] + bias[u])
                 f = sigmoid(z[size + u] + bias[size + u])
                 g = tanh(z[2 * size + u] + bias[2 * size + u])
                 o = sigmoid(z[3 * size + u] + bias[3 * size + u])
                 cell = f * c_old[u] + i * g
+                # the activations replace the pre-activations: what backward reads
                 z[u], z[size + u], z[2 * size + u], z[3 * size + u] = i, f, g, o
                 c_new[u] = cell
                 h_new[u] = o * tanh(cell)
@@ -112,6 +117,7 @@ def _backward(
         for n in range(low, stop):
             z, c_old, h_new = gates[row + n], c[(before if n < old else initial) + n], h[after + n]
             d, dh_n, dc_n = dz[row + n], dh[n], dc[n]
+            # an empty array stands for None: Numba would compile the loop twice for an optional argument
             if len(dy):
                 dy_n = dy[row + n if len(dy) > 1 else 0]
                 for u in range(size):
@@ -123,6 +129,7 @@ def _backward(
                 i, f, g, o = z[u], z[size + u], z[2 * size + u], z[3 * size + u]
                 t = h_new[u] / (o if o > least else least)  # tanh(c_new), 0 where o is; in a third of a tanh's time
                 d_cell = dc_n[u] + dh_n[u] * (o - o * t * t)
+                # each gate's cotangent is what it was multiplied by, times its own slope
                 d[u] = d_cell * g * (i - i * i)
                 d[size + u] = d_cell * c_old[u] * (f - f * f)
                 d[2 * size + u] = d_cell * (i - i * g * g)
@@ -130,6 +137,7 @@ def _backward(
                 dc_n[u] = d_cell * f
             for u in range(4 * size):
                 total[u] += d[u]
+        # through w_hh to the cotangent of the state before: no other product is waited for by the next visit
         if low < stop:
             multiply(gemm, dz, row + low, 0, stop - low, w, size, dh, low, 0, False)
         if len(w_in) and low < stop:
@@ -147,6 +155,7 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     h, c = visits.room(h0), visits.room(c0)
     gates = room(visits.rows, 4 * size, x)
     w, w_in = strips(division, w_hh, w_ih if division.step_by_step else None, transposed=True)
+    # many rows per product: one large product before the loop is faster
     if w_in is None:
         times_weight(division, rows_x, 0, w_ih, gates, 0, transposed=True)
     division.run(
@@ -187,6 +196,7 @@ def backward(
     dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
     dc = np.zeros(c0.shape, dtype) if dc_n is None else dc_n.copy()
     dz = aligned_empty(gates.shape, gates)
+    # a row per thread, so that none waits for another; added up at the end
     d_bias = np.zeros((len(division.batch), 4 * size), dtype)
     dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs.x else None
     w, w_in = strips(division, w_hh, w_ih if needs.x and division.step_by_step else None)

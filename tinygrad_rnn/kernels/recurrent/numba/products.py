@@ -95,6 +95,7 @@ def fill_strips(low: int, high: int, weight: Array, transposed: bool, result: Ar
     for start in range(low * WIDTH, min(high * WIDTH, width), WIDTH):
         size = min(WIDTH, width - start)
         strip = result[depth * start : depth * (start + size)].reshape((depth, size))
+        # the strip's rows are contiguous in the weight: plain copies
         if not transposed:
             for k in range(depth):
                 row, given = strip[k], weight[k, start : start + size]
@@ -105,6 +106,7 @@ def fill_strips(low: int, high: int, weight: Array, transposed: bool, result: Ar
             for first in range(0, size, TILE):
                 for k in range(top, min(top + TILE, depth)):
                     row, given = strip[k, first : first + TILE], weight[start + first : start + size, k]
+                    # a loop of constant length is unrolled and vectorised
                     if len(row) == TILE:
                         for j in range(TILE):
                             row[j] = given[j]
@@ -140,6 +142,7 @@ def multiply(
     from_weight = weight.ctypes.data
     for start in range(0, width, WIDTH):
         size = min(WIDTH, width - start)
+        # no OpenBLAS: loops that LLVM vectorises over the columns of a strip
         if address == 0:
             strip = weight[depth * start : depth * (start + size)].reshape((depth, size))
             here = column + start
@@ -147,6 +150,7 @@ def multiply(
             continue
         for k in range(0, depth, DEPTH):
             deep = min(DEPTH, depth - k)
+            # rows per call: beyond SMALL multiplications OpenBLAS would pack its operands
             most = max(SMALL // (size * deep), 1)
             for n in range(0, count, most):
                 _gemm(
@@ -189,6 +193,7 @@ def multiply_transposed(
     ld_left, ld_right, width = left.shape[1], right.shape[1], result.shape[1]
     pieces = max(-(-(high - low) // TALL), 1)
     tall = max(-(-(high - low) // pieces), 1)
+    # the loop below would leave the result uninitialised
     if len(right) == 0:
         result[low:high] = 0
     for k in range(0, len(right), DEEP):
@@ -222,12 +227,14 @@ def strips(division: Division, *weights: Array | None, transposed: bool = False)
     for weight in weights:
         if weight is None:
             results.append(weight)
+        # nothing to rearrange
         elif not transposed and weight.shape[1] <= WIDTH:
             results.append(plain(weight).reshape(-1))  # it is its only strip
         else:
             result = aligned_empty((weight.size,), weight)
             work.append((plain(weight), result))
             results.append(result)
+    # waking a thread takes longer than copying what fits into a cache
     if division.threads == 1 or sum([weight.nbytes for weight, _ in work]) <= NEAR:
         for weight, result in work:
             fill_strips(0, weight.size, weight, transposed, result)  # as many as there are
@@ -251,6 +258,7 @@ def times_weight(
     """
     depth, width = weight.shape[::-1] if transposed else weight.shape
     gemm = gemm_address(weight.dtype) if division.threads == 1 and multiplies_unpacked() else 0
+    # on a BLAS that multiplies small blocks without packing, our blocks are faster than one large product
     if gemm:
         (w,) = strips(division, weight, transposed=transposed)
         multiply(gemm, x, 0, first, len(x), w, width, out, 0, column, False)
@@ -269,6 +277,7 @@ def weight_gradients(division: Division, *work: tuple[Array, int, Array, Array |
     The rows of every result in shares; a result of None is not wanted.
     """
     gemm = gemm_address(work[0][0].dtype) if multiplies_unpacked() else 0
+    # no ranges to share: one call per result
     if gemm and division.threads == 1:
         for table, first, x, result in work:
             if result is not None:

@@ -52,8 +52,11 @@ def _forward(
     zero = h.dtype.type(0)
     for k in range(len(visits)):
         row, after, before = visits[k, ROW], visits[k, AFTER], visits[k, BEFORE]
+        # of this thread's sequences, those that still run are low:stop; low:old of them ran at the visit before,
+        # old:stop start from their initial states
         stop = min(high, visits[k, COUNT])
         old = max(min(stop, visits[k, OLD]), low)
+        # the input's product here, while its rows and the weight are in the cache
         if len(w_in) and low < stop:
             multiply(gemm, x, row + low, 0, stop - low, w_in, size, h, after + low, 0, False)
         if low < old:
@@ -101,6 +104,7 @@ def _backward(
         stop = min(high, visits[k, COUNT])
         for n in range(low, stop):
             d, dh_n, h_new = dz[row + n], dh[n], h[after + n]
+            # an empty array stands for None: Numba would compile the loop twice for an optional argument
             if len(dy):
                 dy_n = dy[row + n if len(dy) > 1 else 0]
                 for u in range(size):
@@ -113,6 +117,7 @@ def _backward(
                     d[u] = dh_n[u] * (one - h_new[u] * h_new[u])
             for u in range(size):
                 total[u] += d[u]
+        # through w_hh to the cotangent of the state before: no other product is waited for by the next visit
         if low < stop:
             multiply(gemm, dz, row + low, 0, stop - low, w, size, dh, low, 0, False)
         if len(w_in) and low < stop:
@@ -129,6 +134,7 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     rows_x = visits.in_rows(x)
     h = visits.room(h0)
     w, w_in = strips(division, w_hh, w_ih if division.step_by_step else None, transposed=True)
+    # many rows per product: one large product before the loop is faster
     if w_in is None:
         times_weight(division, rows_x, 0, w_ih, visits.after(h), 0, transposed=True)
     relu = options.nonlinearity == "relu"
@@ -175,6 +181,7 @@ def backward(
     size, dtype = h0.shape[1], x.dtype
     dh = np.zeros(h0.shape, dtype) if dh_n is None else dh_n.copy()
     dz = room(visits.rows, size, x)
+    # a row per thread, so that none waits for another; added up at the end
     d_bias = np.zeros((len(division.batch), size), dtype)
     dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs.x else None
     w, w_in = strips(division, w_hh, w_ih if needs.x and division.step_by_step else None)

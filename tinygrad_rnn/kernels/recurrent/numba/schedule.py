@@ -138,6 +138,7 @@ class Visits:
 
     def in_rows_or_one(self, a: Array) -> Array:
         """The same, or one row (1, K) that stands for all: the gradient of a sum over them is one number repeated."""
+        # a broadcast row, as the gradient of a sum is: compiled code reads it once instead of S copies
         if self.rows and not any(a.strides[:-1]):
             return plain(a[(0,) * (a.ndim - 1)].reshape(1, -1))
         return self.in_rows(a)
@@ -154,8 +155,10 @@ class Visits:
 
     def before(self, states: Array) -> Array:
         """(S, R): the states before every step."""
+        # equal lengths: the states before the steps are a slice of the table
         if self.sizes is None:
             return states[self.batch :] if self.reverse else states[: self.rows]
+        # packed: a sequence that begins at this visit (reversed) starts from its initial state
         result = np.empty((self.rows, states.shape[1]), states.dtype)
         for row, count, _, old, olds in self.table.tolist():
             result[row : row + olds] = states[old : old + olds]
@@ -167,6 +170,7 @@ class Visits:
         if self.sizes is None:
             return states[self._last : self._last + self.batch].copy()
         result = states[self.initial : self.initial + self.batch].copy()
+        # from the last visit back: a sequence's final state is at the last visit that still has it
         done = 0
         visits = self.table if self.reverse else self.table[::-1]
         for _, count, after, _, _ in visits[-1:] if self.reverse else visits.tolist():
@@ -225,6 +229,7 @@ class Division(NamedTuple):
         """The division for so many rows, multiplied by these weights."""
         work = visits.rows * (w_ih.size + w_hh.size)
         count = threads_for(work) if work >= 2 * threads.WORTHWHILE else 1  # most layers are small
+        # the input weight stays in the cache beside the recurrent one
         if w_ih.nbytes <= NEAR:
             return _division(visits, count, ROWS_OF_A_STEP)
         return _division(visits, count, ROWS_WHERE_FAR if multiplies_unpacked() else sys.maxsize)

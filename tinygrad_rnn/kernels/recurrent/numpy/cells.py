@@ -110,7 +110,9 @@ def lstm_backward(
     dz = z * z
     np.subtract(z, dz, out=dz)  # the slope of a sigmoid
     d_i, d_f, d_g, d_o = _blocks(dz, size)
+    # the candidate is a tanh: its slope replaces the sigmoid's
     np.subtract(1, g * g, out=d_g)
+    # only c' was used: nothing goes through o
     if dh is None:
         d_o[...] = 0
         d_cell = dc

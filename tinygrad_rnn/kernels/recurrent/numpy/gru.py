@@ -59,6 +59,7 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     plan = Plan.of(x, h0, options.sizes, options.reverse)
     rows_x = x.reshape(plan.rows, x.shape[-1])  # (S, I)
     b_in = pack_bias((b_ih, _without_n(b_hh)), ORDER, SCALES)  # (3, 1, H)
+    # b_hn is inside of the product with r, so it cannot be added to the projected input
     b_hn = xp.zeros(size, x.dtype) if b_hh is None else b_hh[2 * size :]  # (H,)
     project = Projection(rows_x, gate_blocks(w_ih, ORDER), SCALES, b_in)
     w_rec = PackedWeights(
@@ -87,6 +88,7 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
             if rest is not None:
                 matmul(h, rest, out=into_rest)
             add(a_rz, product_rz, out=rz)  # (2, n, H)
+            # r and z at once, as sigmoid(a) = 0.5 * tanh(0.5 * a) + 0.5
             tanh(rz, out=rz)
             multiply(rz, point5, out=rz)
             add(rz, point5, out=rz)
@@ -136,7 +138,9 @@ def backward(
         for da_t, into_h, into, into_rest, terms, z, dh, dy_t in plan.walk_back(part, views, lists):
             if dy_t is not None:
                 add(dh, dy_t, out=dh)
+            # all four cotangents are a factor that is known already, times dh
             multiply(da_t, dh, out=da_t)
+            # the direct way back to h; the terms add the way through the gates
             multiply(dh, z, out=dh)
             matmul(into_h, main, out=into)  # into terms
             if rest is not None:

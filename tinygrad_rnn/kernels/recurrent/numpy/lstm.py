@@ -95,10 +95,13 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
                 if rest is not None:
                     matmul(h, rest, out=into_rest)
                 add(a, product, out=product)
+                # all four gates at once; for the sigmoids, of half the pre-activation (folded into the weights)
                 tanh(product, out=z)
+                # sigmoid(a) = 0.5 * tanh(0.5 * a) + 0.5
                 multiply(sigmoids, point5, out=sigmoids)
                 add(sigmoids, point5, out=sigmoids)
                 multiply(i, g, out=t)
+                # out= everywhere: a step allocates nothing
                 multiply(f, c, out=c_new)
                 add(c_new, t, out=c_new)
                 tanh(c_new, out=t)
@@ -160,11 +163,13 @@ def backward(
             for (
                 d_ifg, d_o, slope, dz_t, into, into_rest, (t_i, t_f, t_g, t_o), f, t, dh_t, dh, dc, dy_t, dc_t,
             ) in plan.walk_back(part, views, lists):  # fmt: skip
+                # y may be unused while the final state is not
                 if dy_t is not None:
                     add(dh, dy_t, out=dh)
                 if dc_t is not None:
                     add(dc, dc_t, out=dc)
                 dm = dh  # of m = o * tanh(c)
+                # projected: the cotangent of h is kept for w_hr's gradient, and goes back through w_hr
                 if dh_t is not None:
                     dh_t[...] = dh
                     dm = matmul(dh, w_hr)
@@ -178,6 +183,7 @@ def backward(
                 add(t_i, t_f, out=dh)  # in less time than a sum over an axis
                 add(dh, t_g, out=dh)
                 add(dh, t_o, out=dh)
+            # from gate-major to rows of the weights, once per part and not once per step
             dz_gates[:, part.rows] = here[:4]
             large.ready(part.rows)
 

@@ -106,6 +106,7 @@ class PackedWeights:
         self, blocks: Sequence[Array], rows: int, scales: Sequence[float] | None = None, products: int = FEW
     ) -> None:
         height, columns = blocks[0].shape
+        # a copy in another order would cost more than it saves: BLAS takes transposed operands as they are
         if products < FEW:
             self._width = self._whole = columns
             self.main = _filled([b.T for b in blocks], scales).swapaxes(1, 2)
@@ -134,6 +135,7 @@ class PackedWeights:
 
 def _width(rows: int, height: int, columns: int, xp: Any) -> int:
     """How wide to make the blocks: all ``columns`` if nothing is gained by cutting."""
+    # cutting pays only where BLAS would pack the whole weight but not its blocks
     if xp.__name__ == "numpy" and rows * height * columns > UNPACKED and multiplies_unpacked():
         for width in WIDTHS:
             if rows * height * width <= UNPACKED:
@@ -197,6 +199,7 @@ def projections(
     Args:
         rooms: where they are written, by turns: (G, rows of the largest part, H) each; two with a ``helper``.
     """
+    # a part just before the steps that read it, while its rows are in the cache
     if helper is None:
         for part in parts:
             out = rooms[0][:, : part.size]
@@ -205,6 +208,7 @@ def projections(
         return
     begun: list[tuple[Task, Array]] = []
     for k in range(len(parts)):
+        # as many parts ahead as there are rooms; a room is free when its part has been read
         for part in parts[len(begun) : k + len(rooms)]:
             out = rooms[len(begun) % len(rooms)][:, : part.size]
             begun.append((helper.give(project, x[part.rows], out), out))
@@ -362,6 +366,7 @@ class RowGradients:
         self.weights: list[Array | None] = [None] * len(tables)
         self.bias: Array | None = bias_gradient(dz[:0]) if bias else None
         self.x = None if w_ih is None else aligned_empty((len(dz), w_ih.shape[1]), dz)
+        # no rows: the loop will never be done with one, so the zeros are made here
         if not len(dz):
             self._give(slice(0, 0))
 
@@ -392,6 +397,7 @@ class RowGradients:
         weights = [None if table is None else weight_gradient(dz, table[rows]) for table in self._tables]
         bias = None if self.bias is None else bias_gradient(dz)
         if before is not None:
+            # sums over parts in a fixed order: the same bits in every run, whichever thread computes them
             before.wait()
             for total, more in zip((*self.weights, self.bias), (*weights, bias), strict=True):
                 if total is not None:

@@ -59,6 +59,7 @@ def forward(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     matmul, add, tanh, maximum, zero = xp.matmul, xp.add, xp.tanh, xp.maximum, xp.zeros((), x.dtype)
     main, rest = w_rec.main[0], None if w_rec.rest is None else w_rec.rest[0]
     for part in plan.parts(most_rows(size, project.rows)):
+        # into the place of h itself, where the step adds its product and applies act
         project(rows_x[part.rows], out=hs.values[None, part.rows])
         views = [room.views(part, 0, seen) for seen in (w_rec.seen, w_rec.rest_of, None)]
         for h, h_new, into, into_rest, product in plan.walk(part, (hs,), views):
@@ -115,6 +116,7 @@ def backward(
         if tanh:
             one_minus_square(residual.values[rows], out=dz[rows])
         else:
+            # relu's slope as a mask: h <= 0, so that nan passes on
             dz[rows] = residual.values[rows] <= 0  # 1 where nothing passes
         for dz_t, dh, into, into_rest, dy_t in plan.walk_back(part, [plan.split_part(dz[rows], part)], lists):
             if dy_t is not None:

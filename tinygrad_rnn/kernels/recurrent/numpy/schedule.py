@@ -219,12 +219,14 @@ class Trajectory:
     def views(self, part: Part) -> tuple[list[Array], list[Array]]:
         """Where the state is before and after each visit of ``part``, (n, R)."""
         first, last = part.first, part.last
+        # equal lengths: one block, in which what is after a visit is before the next
         if self._block is not None:
             steps = self._plan.steps_of(part)
             block = list(self._block[steps.start : steps.stop + 1])
             if self._plan.reverse:
                 block.reverse()
             return block[:-1], block[1:]
+        # only the last state is kept: it is read and written in place
         if self.running is None:
             return self._heads[first:last], self._heads[first:last]
         return self._before[first:last], self._after[first:last]
