@@ -70,6 +70,28 @@ WHEN_USED = OPTIONAL | {"safetensors"}
 """Packages that are loaded by the first call that needs them."""
 AT_MODULE_LEVEL = {"hypothesis", "pytest"}  # there, in modules that are loaded when they are asked for
 
+FLOORS_INSIDE = {
+    "nn": [
+        "parameter signatures truncated_normal",
+        "functional",
+        "init module utils/clip_grad utils/convert_parameters utils/rnn",
+        "activation containers dropout embedding linear loss normalization",
+        "recurrent",
+        "utils",
+        "modules",
+        "__init__",
+    ],
+    "testing": [
+        "close plugin untraced",
+        "gradients laws strategies",
+        "recurrent",
+        "sample_calls",
+        "random_programs",
+        "__init__",
+    ],
+}
+"""The rooms and files of a package from the lowest floor up.  Each imports itself and what is lower."""
+
 DOORS = {("tape/backward.py", "tape.observe.leaks"): "a sweep that starts is a chance to see whether graphs pile up"}
 """What the engine imports from the rooms that hang on it, with the reason."""
 
@@ -260,6 +282,32 @@ def test_imports_inside_functions_have_a_reason() -> None:
     assert not unlisted, "\n".join(["move to the head of the file, or list with a reason:", *unlisted])
     gone = [f"{path}: {module}" for path, module in listed if (path, module) not in there]
     assert not gone, "\n".join([f"delete from {LAZY_IMPORTS.name}, as there is no such import:", *gone])
+
+
+def floor_inside(package: str, place: str) -> tuple[int, str] | None:
+    """The floor of a file or module of a package, and the room there that it belongs to."""
+    place = place.removesuffix(".py").replace(".", "/").removeprefix(f"{package}/")
+    for length in range(place.count("/") + 1, 0, -1):  # ``utils/rnn`` before ``utils``
+        room = "/".join(place.split("/")[:length])
+        for floor, rooms in enumerate(FLOORS_INSIDE[package]):
+            if room in rooms.split():
+                return floor, room
+    return None
+
+
+@pytest.mark.parametrize("package", FLOORS_INSIDE)
+def test_imports_inside_a_package_point_to_lower_floors(package: str) -> None:
+    inside = [found for found in ALL if found.path.startswith(f"{package}/")]
+    lost = {found.path for found in inside if floor_inside(package, found.path) is None}
+    assert not lost, f"give {', '.join(sorted(lost))} a floor in FLOORS_INSIDE"
+    wrong = []
+    for found in inside:
+        above = floor_inside(package, found.path)
+        below = floor_inside(package, found.target.removeprefix(f"{NAME}."))
+        if found.target.startswith(f"{NAME}.{package}.") and above and below:
+            if below[0] > above[0] or (below[0] == above[0] and below[1] != above[1]):
+                wrong.append(str(found))
+    assert len(inside) > 20 and not wrong, "\n".join(wrong)
 
 
 def test_the_engine_does_not_import_what_hangs_on_it() -> None:
