@@ -47,7 +47,7 @@ class AliasFinder:
         """None: the import system makes an empty module, which ``exec_module`` replaces."""
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the real module in the place of the empty one; the import system goes on with what stands there."""
+        """Replace the empty module by the real one; the import system returns what it finds in ``sys.modules``."""
         name = module.__name__.partition(".")[2]
         sys.modules[module.__name__] = import_module(f"{PACKAGE}.{ALIASES[name]}")
 
