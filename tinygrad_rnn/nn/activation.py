@@ -278,7 +278,7 @@ class GELU(_Numbers):
 
 
 class PReLU(_Numbers):
-    """``functional.prelu`` with learned slopes: ``weight`` (num_parameters,), all ``init`` at the start."""
+    """``functional.prelu`` with learned slopes: ``weight`` (num_parameters,), initially ``init``."""
 
     shown = ("num_parameters",)
     weight: Parameter

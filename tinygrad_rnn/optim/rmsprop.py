@@ -54,7 +54,7 @@ class RMSprop(Optimizer):
         b <- momentum * b + g / s;   theta <- theta - lr * b            if momentum > 0, else
         theta <- theta - lr * g / s
 
-    The epsilon is added outside the root (TensorFlow's stands inside).
+    The epsilon is added outside the root (in TensorFlow inside).
 
     Args:
         params: Tensors, (name, Tensor) pairs, or dicts of parameter groups that override the options.
@@ -75,7 +75,7 @@ class RMSprop(Optimizer):
         ArgumentError: a negative lr, eps, momentum, weight_decay or alpha.
 
     Source: Hinton, Neural Networks for Machine Learning (Coursera 2012), lecture 6e; centred and with
-    momentum: Graves, arXiv:1308.0850, equations 38 to 41 (where eps stands under the root).
+    momentum: Graves, arXiv:1308.0850, equations 38 to 41 (where eps is under the root).
 
     >>> import tinygrad_rnn as tg
     >>> w = tg.tensor([1.0], requires_grad=True)
