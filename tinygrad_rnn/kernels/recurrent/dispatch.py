@@ -26,7 +26,7 @@ from ...errors import ArgumentError
 from ...source_line import warn_user
 from ...typing import Array
 from . import threads
-from .interface import DTYPES, Cotangents, Gradients, KernelUnavailable, Needs, Options, Run, Weights
+from .interface import DTYPES, Cotangents, Gradients, KernelUnavailable, Needs, Options, Restoring, Run, Weights
 from .threads import SplitBatch
 
 __all__ = ["KERNELS", "MODES", "STATES", "backward", "forward", "only", "reasons", "refusal", "restorable", "restore"]
@@ -216,8 +216,7 @@ def backward(
 ) -> Gradients:
     """The backward run of the kernel that ran forward."""
     kernel, mode, left = residual
-    found: Gradients = _kernel(kernel, mode, states).backward(x, states, weights, options, left, cotangents, needs)
-    return found
+    return _kernel(kernel, mode, states).backward(x, states, weights, options, left, cotangents, needs)
 
 
 def restorable(residual: Any) -> bool:
@@ -232,9 +231,9 @@ def restore(x: Array, states: tuple[Array, ...], weights: Weights, options: Opti
     return kernel, mode, _kernel(kernel, mode, states).restore(x, states, weights, options, y)
 
 
-def _kernel(kernel: str, mode: str, states: tuple[Array, ...]) -> Any:
+def _kernel(kernel: str, mode: str, states: tuple[Array, ...]) -> Restoring[Weights]:
     """The kernel of a package for a mode; the package is imported when it is first chosen."""
-    found = _imported(kernel, mode)
+    found: Restoring[Weights] = _imported(kernel, mode)  # of the modes in RESTORED, the others have no ``restore``
     # NumPy's can take half of the batch in each of two threads, if there are sequences enough
     return SplitBatch(found) if kernel == "numpy" and len(states[0]) >= 2 * threads.ROWS else found
 

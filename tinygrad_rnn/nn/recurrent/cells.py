@@ -166,6 +166,7 @@ class RNNCell(RNNCellBase):
         (h,) = self._states(input, hx, 1)
         if self.nonlinearity not in ("tanh", "relu"):
             raise GraphError(f"Unknown nonlinearity: {self.nonlinearity}. Select from 'tanh' or 'relu'.")
+        # an option of ours: the equations themselves, every operation on the tape
         if self._is_variant:
             changed: Tensor = rnn_cell(input, h, **self._named_weights(), nonlinearity=self.nonlinearity)
             return changed

@@ -135,6 +135,7 @@ class Stack(Module):
         batched = input.ndim == 3
         x = input
         if not batched:
+            # a sequence without a batch is a batch of one
             x = x.reshape(x.shape[0], 1, x.shape[1])
         elif self.batch_first:
             x = x.transpose(0, 1)  # (T, N, I)
@@ -155,6 +156,7 @@ class Stack(Module):
         if hx is not None and sorted_indices is not None:
             check_states_ndim(hx, True)
             self._check_states(hx, data, batch)
+            # packed rows are sorted by length, states are in the user's order
             hx = tuple(index_select(state, 1, sorted_indices) for state in hx)
         outputs, finals = self._layers(data, self._initial(hx, data, batch), sizes)
         if unsorted_indices is not None:
@@ -173,10 +175,12 @@ class Stack(Module):
             if count == 1:  # the gradient of a reshape is one, that of an entry is added to zeros
                 return [tuple([state.reshape(state.shape[1:]) for state in hx])]
             return list(zip(*map(entries, hx), strict=True))
+        # the learned state of each layer and direction, repeated for the batch: its gradient is the sum over it
         if self.options.learn_state:
             learned = [getattr(self, f"initial_{name}") for name in self._state_names()]
             return [tuple(p[k].expand(batch, p.shape[1]) for p in learned) for k in range(count)]
         xp, dtype = array_module(input._data), input._data.dtype
+        # shared by all layers: states are read, never written
         zeros = tuple([wrap(xp.zeros((batch, size), dtype)) for size in self._state_sizes()])
         return [zeros] * count
 
@@ -191,6 +195,7 @@ class Stack(Module):
                 finals.append(final)
             collected = [ys[0] if len(ys) == 1 else cat(ys, -1) for ys in zip(*runs, strict=True)]
             y = collected[0]
+            # PyTorch drops between layers, not behind the last one
             if layer < self.num_layers - 1:
                 y = self._drop(y, sizes, len(initial[0][0]))
             x = self._skip(layer, x, y)
@@ -222,6 +227,7 @@ class Stack(Module):
         self, step: Step, x: Value, states: States, sizes: Sizes, reverse: bool, emit: Sequence[int]
     ) -> tuple[tuple[Value, ...], States]:
         """``step`` over the sequence, with recurrent dropout and zoneout as the options say."""
+        # innermost: zoneout mixes with the old state, which is not the masked one
         if self.training and self.options.recurrent_dropout > 0:
             step = with_recurrent_dropout(step, states[0], self.options.recurrent_dropout)
         probabilities = self.options.zoneouts(len(states))

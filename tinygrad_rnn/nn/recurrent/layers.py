@@ -141,6 +141,7 @@ class RNNBase(Stack):
         self._flat_weights_names: list[str] = []
         self._all_weights: list[list[str]] = []
         for layer in range(num_layers):
+            # in PyTorch's order, since the same seed must draw the same weights
             for suffix in ("", "_reverse")[: self._directions]:
                 shapes = self._shapes(layer)
                 names = [f"{name}_l{layer}{suffix}" for name in shapes]
@@ -231,6 +232,7 @@ class RNNBase(Stack):
         parameters: dict[str, Any] = self._parameters
         name = self._flat_weights_names[0]
         weight = parameters[name] if name in parameters else getattr(self, name)
+        # input that fits passes one condition; check_input finds out which part of it failed
         values, weights = input._data, weight._data
         shape = values.shape
         if (
@@ -240,13 +242,14 @@ class RNNBase(Stack):
             or shape[-1] != self.input_size
             or not (packed or shape[0])
         ):
-            check_input(input, packed, self.input_size, weight)  # says what does not fit
+            check_input(input, packed, self.input_size, weight)
 
     def _used(self, layer: int, direction: int) -> list[Any]:
         """The parameters of one layer and direction in their order, weight_hh dropped if asked for."""
         parameters: dict[str, Any] = self._parameters  # much faster than getattr
         names = self._all_weights[layer * self._directions + direction]
         used = [parameters[name] if name in parameters else getattr(self, name) for name in names]
+        # one mask per call and not per step: the same weight at every step (Merity et al. 2018)
         if self.weight_dropout:
             used[1] = F.dropout(used[1], self.weight_dropout, self.training)
         return used
@@ -261,6 +264,7 @@ class RNNBase(Stack):
         self, layer: int, direction: int, x: Value, states: States, sizes: Sizes
     ) -> tuple[tuple[Value, ...], States]:
         reverse, count = bool(direction), len(states)
+        # no option changes a step: the layer is one operation, fused or composed
         if not self._steps_differ:
             used = self._used(layer, direction)
             if not self.bias:
@@ -268,6 +272,7 @@ class RNNBase(Stack):
             options: dict[str, Any] = {"cells": True} if self.return_cells else {}
             segments = self.options.checkpoint_segments
             if self.impl != "composed":
+                # a layer that is alone gives (1, N, R) at once, which saves a record for the stack of one
                 options["stacked"] = self.num_layers * self._directions == 1
                 y, *rest = SEQUENCES[self.mode](
                     x, *states, *used, sizes=sizes, reverse=reverse, segments=segments, **options
@@ -281,6 +286,7 @@ class RNNBase(Stack):
                 return (y, *rest[count:]), tuple(rest[:count])
 
             return in_segments(run, x, states, sizes, reverse, segments)
+        # an option changes the step: every one is on the tape, so that it can be anything
         weights = self._weights(layer, direction)
         cell = partial(STEPS[self.mode], **weights, gates=True)
         if not self.reset_after:

@@ -121,6 +121,7 @@ def with_zoneout(step: Step, probabilities: tuple[float, ...], training: bool) -
     def mixed(old: Value, new: Value, p: float) -> Value:
         if p == 0:
             return new
+        # in evaluation: the expected value of the mixture
         if not training:
             return new + p * (old - new)
         keep = dropout_like(new._data, 1 - p) != 0

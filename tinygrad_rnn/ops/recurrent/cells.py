@@ -108,6 +108,7 @@ def lstm_cell(
     With ``gates=True``: ``(h', c', i, f, g, o)``.
     """
     a = gates_of(_affine(x, weight_ih, bias_ih, norm_ih) + _affine(h, weight_hh, bias_hh, norm_hh), conventions.LSTM)
+    # diagonal weights: a gate sees its own unit's cell state alone
     if weight_peephole is not None:
         p, size = weight_peephole, c.shape[-1]
         a["i"] = a["i"] + p[:size] * c
@@ -150,11 +151,13 @@ def gru_cell(
     With ``gates=True``: ``(h', r, z, n)``.
     """
     a = gates_of(_affine(x, weight_ih, bias_ih, norm_ih), conventions.GRU)
+    # one product with h for all gates, as in cuDNN
     if reset_after:
         b = gates_of(_affine(h, weight_hh, bias_hh, norm_hh), conventions.GRU)
         r, z = sigmoid(a["r"] + b["r"]), sigmoid(a["z"] + b["z"])
         inner = r * b["n"]
     else:
+        # the candidate needs r before its product, so there are two products with h
         size = h.shape[-1]
         of_gates, of_n = (_rows(rows, weight_hh, bias_hh, norm_hh) for rows in (slice(2 * size), slice(2 * size, None)))
         rz = _affine(h, *of_gates)

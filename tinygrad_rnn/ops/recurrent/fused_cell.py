@@ -52,6 +52,7 @@ def _step(composed: Callable[..., Any], forward: Any, backward: Any, kept: bool)
     in_one = fused(composed.__name__, forward, backward, reference, gives_new=True, kept=kept)
 
     def step(*values: Value, **params: Any) -> Any:
+        # one dtype of full precision on the host: half precision rounds after every operation, mixtures are promoted
         if _alike(values):
             try:
                 results = in_one(*values, **params)

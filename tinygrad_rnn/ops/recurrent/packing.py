@@ -22,6 +22,7 @@ def sizes_of_lengths(lengths: Array) -> Array:
     [2, 1, 1]
     """
     steps = int(lengths.max(initial=0))
+    # counting instead of comparing all lengths with all steps
     ended = np.bincount(lengths, minlength=steps + 1)[: steps + 1].cumsum()  # sequences of length <= t
     sizes: Array = len(lengths) - ended[:steps]
     return sizes.astype(np.int64)

@@ -59,9 +59,11 @@ class _Sequence:
     ) -> Any:
         if sizes is not None:
             sizes = tuple([int(n) for n in sizes])
+        # every step on the tape, for looking at it, or as the reference of the fused form
         if impl == "composed":
             return self.composed(*args, options=Options(sizes, reverse, True, cells, nonlinearity), stacked=stacked)
         save = False
+        # what backward would read is kept only if something will be recorded
         if is_grad_enabled():
             for a in args:
                 if isinstance(a, Tensor) and a._node is not None:
@@ -92,6 +94,7 @@ class _Sequence:
     ) -> tuple[tuple[Array, ...], Any]:
         """The forward run of a kernel, for the tape."""
         states, weights = others[: self.count], Weights(*others[self.count :])
+        # checkpointing runs a kernel several times; the usual way is one run
         if segments is None:
             series, finals, residual = dispatch.forward(self.mode, x, states, weights, options)
         else:
@@ -116,6 +119,7 @@ class _Sequence:
         finals, more = tuple(gs[1:split]), tuple(gs[split:])
         if stacked:
             finals = tuple([None if g is None else g[0] for g in finals])
+        # the same two ways as forward; the residual knows which kernel ran
         run = dispatch.backward if segments is None else checkpointing.backward
         dx, d_states, d_weights = run(
             x,

@@ -53,6 +53,7 @@ def unroll(
         for size in sizes:
             ends.append(ends[-1] + int(size))
         for t in _order(len(sizes), reverse):
+            # at this step the first n sequences run; the states of the others stay as they are
             n = ends[t + 1] - ends[t]
             values = step(x[ends[t] : ends[t + 1]], tuple(s[:n] for s in states))
             states = tuple(
@@ -60,6 +61,7 @@ def unroll(
             )
             steps.append(tuple(values[k] for k in emit))
         join = cat
+    # collected in the order of the visits, given in the order of the steps
     if reverse:
         steps.reverse()
     return tuple(join(series) for series in zip(*steps, strict=True)), states
