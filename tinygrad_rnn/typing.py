@@ -1,8 +1,12 @@
 """Names of types used throughout, kept apart from the code that they describe.
 
-``Array`` is a raw NumPy or CuPy array.  The two share no base class, and the engine is written for both, so
-statically it is ``Any``; ``Value`` is an Array or a Tensor, which is what a vjp takes and gives.  ``DType`` is the
-element type of either: NumPy's of an array, ours of a Tensor.
+``Array`` is a raw NumPy or CuPy array.  The two share no base class; statically it is NumPy's, because CuPy has the
+same interface but no stubs, and because NumPy's functions take nothing else as ``out``, not even a Protocol with all
+that an array has.  (At run time it may also be a NumPy scalar, which NumPy makes of results without axes.)
+``CudaArray`` is CuPy's, for code that reads what only that has: ``a.data.ptr``, ``a.device.id``.
+
+``Value`` is an Array or a Tensor, which is what a vjp takes and gives.  ``DType`` is the element type of either:
+NumPy's of an array, ours of a Tensor.
 """
 
 from __future__ import annotations
@@ -14,11 +18,12 @@ import numpy as np
 if TYPE_CHECKING:
     from .backend.dtypes import dtype
 
-__all__ = ["Array", "DType", "Operators", "Params", "Shape", "Size", "Value"]
+__all__ = ["Array", "CudaArray", "DType", "Operators", "Params", "Shape", "Size", "Value"]
 
 T = TypeVar("T")
 
-Array: TypeAlias = Any
+Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
+CudaArray: TypeAlias = Any
 Value: TypeAlias = Any
 DType: TypeAlias = "np.dtype[Any] | dtype"
 Shape: TypeAlias = tuple[int, ...]

@@ -51,7 +51,7 @@ class Saved:
     """A saved tensor: its memory, its place in the graph, and how often it had been written."""
 
     def __init__(self, t: Tensor, output: int | None, what: str) -> None:
-        self.data: Array = t._data
+        self.data: Array | Packed = t._data
         self.node: Leaf | Node | None = None if output is not None else t._node
         self.output = output
         self.versions: VersionCounter = t._own_versions()

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from ..errors import ArgumentTypeError
-from ..typing import Array
+from ..typing import Array, CudaArray
 from .gpu import cupy_access
 
 __all__ = ["array_module", "has_own_operators", "is_array", "is_pinned", "on_gpu", "pinned", "raw_array", "shown"]
@@ -32,7 +32,7 @@ class _Shown:
 shown = _Shown()
 
 
-def on_gpu(x: object) -> bool:
+def on_gpu(x: object) -> TypeGuard[CudaArray]:
     """Whether ``x`` is a CuPy array.  If CuPy has not been imported, ``x`` cannot be a CuPy array."""
     cupy = sys.modules.get("cupy")
     return cupy is not None and isinstance(x, cupy.ndarray)
@@ -72,9 +72,11 @@ def pinned(x: Any) -> Any:
 
 def is_pinned(x: Array) -> bool:
     """Whether a host array uses page-locked memory from :func:`pinned`."""
-    while isinstance(x, np.ndarray):  # a view: its base owns the memory
-        x = x.base
-    owner = x.obj if isinstance(x, memoryview) else x
+    owner: Any = x
+    while isinstance(owner, np.ndarray):  # a view: its base owns the memory
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
     return type(owner).__name__ == "PinnedMemoryPointer"
 
 
@@ -83,7 +85,7 @@ def has_own_operators(x: np.ndarray) -> bool:
     return type(x) is not np.ndarray and type(x).__mul__ is not np.ndarray.__mul__
 
 
-def raw_array(x: object, op: str) -> Array:
+def raw_array(x: object, op: str) -> Any:
     """``x`` if an operation can compute with it: an array or a Python number.
 
     Raises:

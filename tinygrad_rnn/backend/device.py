@@ -126,12 +126,15 @@ def to_device(x: Array, device: Device | str) -> Array:
     target = Device(device)
     if target.type == "cpu":
         return to_numpy(x) if not isinstance(x, np.ndarray) else x
-    if on_gpu(x) and target.index in (None, x.device.id):  # "cuda" without a number means any GPU
+    there = on_gpu(x) and target.index in (None, array_device(x).index)  # "cuda" without a number means any GPU
+    if there:
         return x
     cupy: Any = cupy_access.require()
     if target.index is None:
-        return cupy.asarray(x)
+        copy: Array = cupy.asarray(x)
+        return copy
     if not target.index < cupy.cuda.runtime.getDeviceCount():
         raise DeviceError(f"CUDA error: invalid device ordinal: there is no GPU of the number in {target}")
     with cupy.cuda.Device(target.index):
-        return cupy.array(x)  # copies between two GPUs as well
+        copy = cupy.array(x)  # copies between two GPUs as well
+        return copy

@@ -71,7 +71,8 @@ def aligned_empty(shape: tuple[int, ...], like: Array) -> Array:
     """
     dtype = like.dtype
     if type(like) is not ndarray or dtype.hasobject:  # uninitialised memory is no place for pointers to objects
-        return array_module(like).empty(shape, dtype)
+        plain: Array = array_module(like).empty(shape, dtype)
+        return plain
     size = prod(shape) * dtype.itemsize
     if size <= UNALIGNED:
         return empty(shape, dtype)

@@ -184,7 +184,8 @@ def _last_written(index: Any, data: Array, values: Any) -> Array | None:
         return None
     winner = np.empty(data.size, np.int64)
     winner[place] = np.arange(place.size).reshape(place.shape)
-    return array_module(data).asarray(winner[place] == np.arange(place.size).reshape(place.shape))
+    last: Array = array_module(data).asarray(winner[place] == np.arange(place.size).reshape(place.shape))
+    return last
 
 
 def _on_host(index: Any) -> Any:

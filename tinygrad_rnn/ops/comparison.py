@@ -58,7 +58,7 @@ def _comparable(x: Any, z: Any, ordered: bool) -> bool:
     return (type(z) is int and kind in "iuf") or (type(z) is float and kind == "f")
 
 
-def _as(dtype: Any, x: Any, other: Any) -> Array:
+def _as(dtype: Any, x: Any, other: Any) -> Any:
     if hasattr(x, "astype"):
         return x if x.dtype == dtype else converted(x, dtype)
     return converted(x, dtype, other)
@@ -84,7 +84,8 @@ bitwise_right_shift = _compare("bitwise_right_shift", np.right_shift, "The bits 
 
 def _test(name: str, ufunc: Any, doc: str) -> Any:
     def apply(a: Array) -> Array:
-        return ufunc(a)
+        found: Array = ufunc(a)
+        return found
 
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = doc
@@ -111,9 +112,10 @@ signbit = _test("signbit", np.signbit, "Where the sign bit of a is set, also at 
 @plain
 def isclose(a: Array, b: Array, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Array:
     """Where ``|a - b| <= atol + rtol |b|``; infinities are close to themselves alone."""
+    near: Array = a == b
     if a.dtype.kind == "b":
-        return a == b
-    near = (a == b) | (np.isfinite(a) & np.isfinite(b) & (np.abs(a - b) <= atol + rtol * np.abs(b)))
+        return near
+    near = near | (np.isfinite(a) & np.isfinite(b) & (np.abs(a - b) <= atol + rtol * np.abs(b)))
     return near | (np.isnan(a) & np.isnan(b)) if equal_nan else near
 
 

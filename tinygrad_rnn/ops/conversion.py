@@ -15,6 +15,7 @@ from ..backend import (
     as_dtype,
     dtype,
     is_pinned,
+    on_gpu,
     pinned,
     scalar_name,
     tensor_type,
@@ -191,7 +192,8 @@ def stride(self: Tensor, dim: int | None = None) -> Any:
 
 def data_ptr(self: Tensor) -> int:
     """The address of the first entry."""
-    pointer: Any = self._data.data.ptr if self.is_cuda else self._data.ctypes.data
+    data = self._data
+    pointer: Any = data.data.ptr if on_gpu(data) else data.ctypes.data
     return int(pointer)
 
 

@@ -55,8 +55,8 @@ def finish(data: Array, requires_grad: bool) -> Tensor:
 
 
 @unreported
-def _values(data: Any, dtype: Any) -> Array:
-    """An array of the values, in the default float where they are Python floats."""
+def _values(data: Any, dtype: Any) -> Any:
+    """An array of the values, or NumPy's number; in the default float where they are Python floats."""
     if isinstance(data, Tensor):
         data = data._data
     elif isinstance(data, (list, tuple)):

@@ -166,7 +166,8 @@ def _latest(a: Array, dim: int, ufunc: Any) -> Array:
     running = ufunc.accumulate(host, axis=dim)
     number = np.arange(host.shape[dim]).reshape((-1,) + (1,) * (host.ndim - dim - 1))
     hit = (host == running) | (host != host)
-    return array_module(a).asarray(np.maximum.accumulate(np.where(hit, number, 0), axis=dim))
+    place: Array = array_module(a).asarray(np.maximum.accumulate(np.where(hit, number, 0), axis=dim))
+    return place
 
 
 def _running(name: str, ufunc: Any, word: str) -> Any:

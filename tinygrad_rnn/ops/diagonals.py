@@ -20,7 +20,7 @@ __all__ = ["diag", "diag_embed", "diagonal", "trace", "tril", "tril_indices", "t
 
 
 def _on_diagonal(a: Array, shape: Shape, offset: int, dim1: int, dim2: int) -> Array:
-    out = array_module(a).zeros(shape, a.dtype)
+    out: Array = array_module(a).zeros(shape, a.dtype)
     line = out.diagonal(offset, dim1, dim2)
     if isinstance(line, np.ndarray):
         line.flags.writeable = True  # NumPy returns a read-only view
@@ -90,7 +90,8 @@ def _lower(a: Value, diagonal: int) -> Array:
     if a.ndim < 2:
         raise ShapeRuntimeError(f"tril/triu: input tensor must have at least 2 dimensions, got shape {list(a.shape)}")
     raw = a._data if isinstance(a, Tensor) else a
-    return array_module(raw).tri(a.shape[-2], a.shape[-1], diagonal, dtype=np.bool_)
+    lower: Array = array_module(raw).tri(a.shape[-2], a.shape[-1], diagonal, dtype=np.bool_)
+    return lower
 
 
 def tril(a: Value, diagonal: int = 0) -> Value:

@@ -54,7 +54,8 @@ def constant_in(g: Value, a: Value) -> Value:
 def _sigmoid(a: Array) -> Array:
     if a.dtype.itemsize == 2:  # exp of a float16 is infinite where the result is not yet 0
         return _sigmoid(a.astype(np.float32)).astype(a.dtype)
-    return np.reciprocal(np.exp(-a) + 1)  # exp may be infinite: then this is 0
+    y: Array = np.reciprocal(np.exp(-a) + 1)  # exp may be infinite: then this is 0
+    return y
 
 
 def _direction(a: Value) -> Value:
@@ -267,7 +268,7 @@ _pow_number = primitive("pow_number", lambda a, exponent: a**exponent, _pow_numb
 
 def _extremum(name: str, ufunc: Any, worse: Any) -> Any:
     def forward(a: Array, b: Array) -> Array:
-        y = ufunc(a, b)
+        y: Array = ufunc(a, b)
         if y.dtype.kind == "c":
             raise DtypeError(f"{name} not implemented for complex tensors.")
         return y

@@ -37,7 +37,8 @@ class IndexPart(Part):
         self.g, self.index, self.shape, self.dtype = g, index, shape, dtype
 
     def start(self) -> Array:
-        return _place(self.g, index=self.index, shape=self.shape)
+        total: Array = _place(self.g, index=self.index, shape=self.shape)
+        return total
 
     def add_to(self, total: Array) -> None:
         _add(total, self.index, self.g)
@@ -58,7 +59,7 @@ def _add(total: Array, index: Any, g: Array) -> None:
 
 
 def _zeros_with(g: Array, index: Any, shape: Shape) -> Array:
-    total = array_module(g).zeros(shape, g.dtype)
+    total: Array = array_module(g).zeros(shape, g.dtype)
     _add(total, index, g)
     return total
 
@@ -72,7 +73,7 @@ _place = primitive(
 
 
 def _zeros_with_all(*gs: Array, indices: tuple[Any, ...], shape: Shape) -> Array:
-    total = array_module(gs[0]).zeros(shape, gs[0].dtype)
+    total: Array = array_module(gs[0]).zeros(shape, gs[0].dtype)
     for g, index in zip(gs, indices, strict=True):
         _add(total, index, g)
     return total
@@ -343,7 +344,9 @@ def take_along_dim(a: Value, indices: Value, dim: int | None = None) -> Value:
 @plain
 def argwhere(a: Array) -> Array:
     """The coordinates of the entries that are not zero, one row each: (n, ndim)."""
-    return array_module(a).stack(a.nonzero(), 1) if a.ndim else array_module(a).zeros((int(bool(a)), 0), np.int64)
+    xp = array_module(a)
+    rows: Array = xp.stack(a.nonzero(), 1) if a.ndim else xp.zeros((int(bool(a)), 0), np.int64)
+    return rows
 
 
 def nonzero(a: Value, *, as_tuple: bool = False) -> Any:

@@ -140,7 +140,7 @@ def _recorded(values: Iterable[Any]) -> bool:
 
 def _direct(ufunc: np.ufunc, data: Array, args: tuple[Any, ...], versions: VersionCounter | None) -> bool:
     """Have NumPy write straight into the memory, where nothing is recorded and no types mix; False if it did not."""
-    values = []
+    values: list[Array | float] = []
     for a in args:
         if isinstance(a, Tensor):
             if a._data.dtype != data.dtype or (versions is not None and a._versions is versions):

@@ -114,9 +114,12 @@ def _no_common_batch(left: Shape, right: Shape) -> Exception | None:
 
 def matrix_product(a: Array, b: Array) -> Array:
     """``a @ b``; for two matrices by ``dot``, which does the same in half the time where they are small."""
+    product: Array
     if a.ndim == b.ndim == 2:
-        return a.dot(b) if type(a) is np.ndarray or not on_gpu(a) else gemm().product(a, b)
-    return np.matmul(a, b)
+        product = a.dot(b) if type(a) is np.ndarray or not on_gpu(a) else gemm().product(a, b)
+    else:
+        product = np.matmul(a, b)
+    return product
 
 
 matmul = primitive(
@@ -320,9 +323,12 @@ def addcdiv(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Va
 def _between(a: Array, b: Array, w: Any) -> Array:
     """From the nearer end: a + 1 (b - a) is not b where a is much larger."""
     way = b - a
+    between: Array
     if not isinstance(w, np.ndarray) and not is_array(w):
-        return a + w * way if abs(w) < 0.5 else b - way * (1 - w)
-    return np.where(np.abs(w) < 0.5, a + w * way, b - way * (1 - w))
+        between = a + w * way if abs(w) < 0.5 else b - way * (1 - w)
+    else:
+        between = np.where(np.abs(w) < 0.5, a + w * way, b - way * (1 - w))
+    return between
 
 
 _lerp_number = primitive(

@@ -198,11 +198,12 @@ def _windows(a: Array, dim: int, size: int, step: int) -> Array:
     if view is None:
         view = array_module(a).lib.stride_tricks.sliding_window_view
     seen = view(a, size, dim, writeable=True) if isinstance(a, np.ndarray) and a.flags.writeable else view(a, size, dim)
-    return seen[(slice(None),) * dim + (slice(None, None, step),)]
+    chosen: Array = seen[(slice(None),) * dim + (slice(None, None, step),)]
+    return chosen
 
 
 def _laid_back(g: Array, shape: Shape, dim: int, size: int, step: int) -> Array:
-    total = array_module(g).zeros(shape, g.dtype)
+    total: Array = array_module(g).zeros(shape, g.dtype)
     seen = np.moveaxis(total, dim, -1)
     pieces = np.moveaxis(g, dim, -2)  # (..., windows, size)
     windows = pieces.shape[-2]

@@ -40,9 +40,12 @@ _add: Any = np.add.reduce  # whose declared types want to know keepdims beforeha
 def _sum_of(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     if a.itemsize == 2:  # float16, of which NumPy keeps the running sums along an outer axis
         return _sum_of(a.astype(np.float32), axes, keepdims).astype(a.dtype)
+    total: Array
     if type(a) is np.ndarray:  # without NumPy's Python layer, in half of the time
-        return _add(a, axis=axes, keepdims=keepdims)
-    return a.sum(axis=axes, keepdims=keepdims)
+        total = _add(a, axis=axes, keepdims=keepdims)
+    else:
+        total = a.sum(axis=axes, keepdims=keepdims)
+    return total
 
 
 _sum = primitive(
@@ -85,7 +88,8 @@ def count(shape: Shape, axes: tuple[int, ...]) -> float:
 def _mean_of(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     if a.dtype.itemsize == 2:  # a sum of float16 may be too large for it where the mean is not
         return _mean_of(a.astype(np.float32), axes, keepdims).astype(a.dtype)
-    return a.sum(axis=axes, keepdims=keepdims) / a.dtype.type(count(a.shape, axes))
+    average: Array = a.sum(axis=axes, keepdims=keepdims) / a.dtype.type(count(a.shape, axes))
+    return average
 
 
 _mean = primitive("mean", _mean_of, _mean_vjp)
@@ -164,7 +168,8 @@ amin, _min_of_all = _extremum("amin", "min")
 
 @plain
 def _places(a: Array, name: str, axis: int | None, keepdims: bool) -> Array:
-    return getattr(array_module(a), name)(a, axis=axis, keepdims=keepdims)
+    places: Array = getattr(array_module(a), name)(a, axis=axis, keepdims=keepdims)
+    return places
 
 
 def _arg(name: str) -> Any:
@@ -240,7 +245,7 @@ def aminmax(a: Value, *, dim: int | None = None, keepdim: bool = False) -> Any:
 def _logic(name: str, doc: str) -> Any:
     @plain
     def decide(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
-        decided = getattr(array_module(a), name)(a, axis=axes, keepdims=keepdims)
+        decided: Array = getattr(array_module(a), name)(a, axis=axes, keepdims=keepdims)
         return decided.astype(np.uint8) if a.dtype == np.uint8 else decided
 
     def reduce(a: Value, dim: Dim = None, keepdim: bool = False) -> Value:
@@ -257,7 +262,8 @@ any_over = _logic("any", "Whether some entry over ``dim`` holds (is not 0); Fals
 
 @plain
 def _count_nonzero(a: Array, axes: tuple[int, ...]) -> Array:
-    return (a != 0).sum(axis=axes)
+    counted: Array = (a != 0).sum(axis=axes)
+    return counted
 
 
 def count_nonzero(a: Value, dim: Dim = None) -> Value:

@@ -30,7 +30,8 @@ def _whole(name: str, ufunc: Any, doc: str) -> Any:
 
     def forward(a: Array) -> Array:
         if a.dtype.kind == "f":
-            return ufunc(a)
+            found: Array = ufunc(a)
+            return found
         if a.dtype.kind in "iu":
             return a.copy()
         raise _unrounded(name, a)
@@ -63,7 +64,7 @@ def _checked(ufunc: Any) -> Any:
     """Whole numbers divided by zero are an error, as in Python and PyTorch; NumPy would give 0."""
 
     def forward(a: Array, b: Array) -> Array:
-        result = ufunc(a, b)
+        result: Array = ufunc(a, b)
         if result.dtype.kind in "biu" and not np.all(b):
             raise ArgumentRuntimeError("ZeroDivisionError: an integer was divided by 0. Divide floating-point tensors")
         return result

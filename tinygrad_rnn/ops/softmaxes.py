@@ -22,7 +22,7 @@ def _softmax(a: Array, dim: int) -> Array:
         return _softmax(a.astype(np.float32), dim).astype(a.dtype)
     if not a.size:
         return a.copy()
-    e = np.exp(a - a.max(axis=dim, keepdims=True))
+    e: Array = np.exp(a - a.max(axis=dim, keepdims=True))
     e /= e.sum(axis=dim, keepdims=True)
     return e
 
@@ -32,7 +32,7 @@ def _log_softmax(a: Array, dim: int) -> Array:
         return _log_softmax(a.astype(np.float32), dim).astype(a.dtype)
     if not a.size:
         return a.copy()
-    shifted = a - a.max(axis=dim, keepdims=True)
+    shifted: Array = a - a.max(axis=dim, keepdims=True)
     shifted -= np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
     return shifted
 
@@ -74,7 +74,8 @@ def _along(op: str, f: Any, a: Value, dim: int, dtype: Any) -> Value:
 @in_single
 def _logsumexp(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     if 0 in a.shape:
-        return np.log(np.exp(a).sum(axis=axes, keepdims=keepdims))
+        total: Array = np.log(np.exp(a).sum(axis=axes, keepdims=keepdims))
+        return total
     peak = a.max(axis=axes, keepdims=True)
     peak = np.where(np.isfinite(peak), peak, np.zeros_like(peak))
     total = np.log(np.exp(a - peak).sum(axis=axes, keepdims=True)) + peak

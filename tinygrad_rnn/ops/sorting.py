@@ -106,7 +106,8 @@ def _middle(x: Array, dim: int) -> Array:
     """The rank of the lower median; that of a nan, which sorts last, if there is one."""
     size = x.shape[dim]
     has_nan = (x != x).any(axis=dim, keepdims=True)
-    return np.where(has_nan, size - (x != x).sum(axis=dim, keepdims=True), (size - 1) // 2)
+    place: Array = np.where(has_nan, size - (x != x).sum(axis=dim, keepdims=True), (size - 1) // 2)
+    return place
 
 
 def _median_vjp(g: Value, y: Value, a: Value) -> Value:
@@ -118,8 +119,10 @@ def _median_vjp(g: Value, y: Value, a: Value) -> Value:
 def _median(a: Array) -> Array:
     line = np.sort(a.reshape(-1))
     if line.size == 0:
-        return array_module(a).asarray(np.nan if a.dtype.kind == "f" else np.iinfo(a.dtype).min, a.dtype)
-    return line[-1] if bool(line[-1] != line[-1]) else line[(line.size - 1) // 2]
+        found: Array = array_module(a).asarray(np.nan if a.dtype.kind == "f" else np.iinfo(a.dtype).min, a.dtype)
+    else:
+        found = line[-1] if bool(line[-1] != line[-1]) else line[(line.size - 1) // 2]
+    return found
 
 
 _median_of_all = primitive("median", only("fiu", "median_cpu", _median), _median_vjp, "ya")

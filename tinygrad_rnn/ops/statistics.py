@@ -37,7 +37,8 @@ def _variance(a: Array, axes: tuple[int, ...], keepdims: bool, correction: float
     centre = wide.sum(axis=axes, keepdims=True) / wide.dtype.type(count(a.shape, axes))
     deviation = np.abs(wide - centre)
     total = np.square(deviation).sum(axis=axes, keepdims=keepdims)
-    return (total * _inverse_freedom(a.shape, axes, correction)).astype(a.real.dtype)
+    variance: Array = (total * _inverse_freedom(a.shape, axes, correction)).astype(a.real.dtype)
+    return variance
 
 
 def _inverse_freedom(shape: Shape, axes: tuple[int, ...], correction: float) -> float:
@@ -114,14 +115,18 @@ def std_mean(
 @in_single
 def _norm_of(a: Array, p: float, axes: tuple[int, ...], keepdims: bool) -> Array:
     over: Any = {"axis": axes, "keepdims": keepdims}
+    norm: Array
     if p == 0:
-        return (a != 0).sum(**over).astype(a.dtype)
-    if p == 2:
-        return np.sqrt(np.square(a).sum(**over))
-    size = np.abs(a)
-    if p in (math.inf, -math.inf):
-        return size.max(**over) if p > 0 else size.min(**over)
-    return size.sum(**over) if p == 1 else (size**p).sum(**over) ** (1 / p)
+        norm = (a != 0).sum(**over).astype(a.dtype)
+    elif p == 2:
+        norm = np.sqrt(np.square(a).sum(**over))
+    else:
+        size = np.abs(a)
+        if p in (math.inf, -math.inf):
+            norm = size.max(**over) if p > 0 else size.min(**over)
+        else:
+            norm = size.sum(**over) if p == 1 else (size**p).sum(**over) ** (1 / p)
+    return norm
 
 
 @in_single

@@ -295,10 +295,11 @@ class _Flattener:
                 )
             if isinstance(value, np.ma.MaskedArray):
                 raise ArgumentTypeError(f"save(): {path or 'the value'} is masked. Save its data and its mask")
-            tag, array, place = "array", value, None
             if isinstance(value, Tensor):
                 tag, array = _kind_of(value), value._data
                 place = _place(array)
+            else:
+                tag, array, place = "array", value, None
             if place is not None and place in self.memory:
                 name, others = self.memory[place]
                 self.references[id(value)] = {tag: [name, others]}

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module, is_array, raw_array
-from ..typing import Array, Params, Value
+from ..typing import Array, Params
 from . import forward_errors
 from .forward_errors import fail
 from .modes import defaults, nested, quietly, state
@@ -51,11 +51,11 @@ def record(p: Primitive, inputs: Sequence[Any], values: Sequence[Array], params:
     """Give ``out`` a node: parents, the values that the vjps of its parents read, their versions."""
     parents = tuple([t._node if isinstance(t, Tensor) else None for t in inputs])
     y = out._data
-    args: tuple[Value, ...] = parents
+    args: tuple[Any, ...] = parents
     ans, versions = None, NO_VERSIONS
     if p.saves_anything:
         keep, keep_output = p.keeps(tuple([node is not None for node in parents]))
-        saved: list[Value] = list(parents)
+        saved: list[Any] = list(parents)
         watched: list[VersionCounter | None] = [None] * (len(saved) + 1)
         for position, kept in enumerate(keep):
             if kept:
@@ -101,6 +101,7 @@ def _of_one(p: Primitive, floating: bool, bare: bool = False) -> Callable[..., A
         out._node = out._versions = None
         parent = a._node
         if parent is not None and here.recording and y.dtype.kind in "fc":  # no gradient passes an integer
+            args: tuple[Any, ...]
             parents = args = (parent,)
             versions, ans = NO_VERSIONS, None
             if keep_input or keep_output:
@@ -198,6 +199,7 @@ def _of_two(p: Primitive, promote: Promotion, mismatch: Mismatch | None, scales:
         out._data = y
         out._node = out._versions = None
         if (parent_a is not None or parent_b is not None) and here.recording:
+            args: tuple[Any, ...]
             parents = args = (parent_a, parent_b)
             versions, ans = NO_VERSIONS, None
             if saving:

@@ -20,7 +20,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from ..typing import Array, DType, Params, Shape, Value
+from ..typing import DType, Params, Shape
 from .primitive import Primitive
 
 __all__ = ["Leaf", "Node", "VersionCounter", "last_write", "now"]
@@ -94,9 +94,9 @@ class Node:
         self,
         primitive: Primitive,
         parents: tuple[Leaf | Node | None, ...],
-        args: tuple[Value, ...],
+        args: tuple[Any, ...],
         params: Params,
-        ans: Array,
+        ans: Any,
         versions: tuple[VersionCounter | None, ...],
         shape: Shape,
         dtype: DType,
@@ -104,9 +104,9 @@ class Node:
         self.index = now()
         self.primitive = primitive
         self.parents = parents
-        self.args: tuple[Value, ...] | None = args
+        self.args: tuple[Any, ...] | None = args  # values that the vjps read; for others the parent, see above
         self.params = params
-        self.ans = ans
+        self.ans = ans  # the output, if a vjp reads it; of a fused primitive what its kernel left; else None
         self.versions = versions
         self.shape = shape
         self.dtype = dtype

@@ -23,7 +23,7 @@ __all__ = ["Parts", "adding_tensors", "node_inputs"]
 class Parts(list[Any]):
     """The parts of one value in a recorded sweep, beside the sum of its whole contributions, if it has any."""
 
-    whole: Value = None
+    whole: Value | None = None
 
     def sum(self) -> Value:
         """All of them, by one recorded operation."""

@@ -74,7 +74,8 @@ def detached(state: State) -> State:
 
 
 def _in_c_order(array: Array) -> Array:
-    return array_module(array).ascontiguousarray(array)
+    ordered: Array = array_module(array).ascontiguousarray(array)
+    return ordered
 
 
 def bits_per_character(model: CharModel, text: Indices, device: str = "cpu") -> float:

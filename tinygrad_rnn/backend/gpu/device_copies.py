@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ...typing import Array
+from ...typing import Array, CudaArray
 
 __all__ = ["dense", "joined"]
 
@@ -29,6 +29,10 @@ def _copy(to: int, to_pitch: int, source: int, pitch: int, width: int, rows: int
     runtime.memcpy2DAsync(to, to_pitch, source, pitch, width, rows, runtime.memcpyDefault, stream)
 
 
+def _address(a: CudaArray) -> int:
+    return int(a.data.ptr)
+
+
 def _plain(a: Array, like: Array) -> bool:
     return bool(type(a) is type(like) and a.size and a.dtype == like.dtype and a.flags.c_contiguous)
 
@@ -37,27 +41,31 @@ def joined(xp: Any, parts: Sequence[Array], axis: int) -> Array:
     """``xp.concatenate`` of arrays of one dtype along ``axis``, which is not negative."""
     first = parts[0]
     if xp is np or first.nbytes * len(parts) > LARGEST or not all(_plain(p, first) for p in parts):
-        return xp.concatenate(parts, axis)
+        whole: Array = xp.concatenate(parts, axis)
+        return whole
     shape = first.shape
-    out = xp.empty((*shape[:axis], sum([p.shape[axis] for p in parts]), *shape[axis + 1 :]), first.dtype)
+    out: Array = xp.empty((*shape[:axis], sum([p.shape[axis] for p in parts]), *shape[axis + 1 :]), first.dtype)
     rows = math.prod(shape[:axis])
-    pitch, place = out.nbytes // rows, out.data.ptr
+    pitch, place = out.nbytes // rows, _address(out)
     for part in parts:
         width = part.nbytes // rows
-        _copy(place, pitch, part.data.ptr, width, width, rows)
+        _copy(place, pitch, _address(part), width, width, rows)
         place += width
     return out
 
 
 def dense(xp: Any, a: Array) -> Array:
     """``xp.ascontiguousarray``: ``a`` if it is C-contiguous, else a copy that is."""
+    out: Array
     if xp is np or a.flags.c_contiguous:
-        return xp.ascontiguousarray(a)
+        out = xp.ascontiguousarray(a)
+        return out
     shape, strides, width = a.shape, a.strides, a.shape[-1] * a.itemsize if a.ndim else 0
     # A two-dimensional copy needs contiguous rows whose leading axes act as one axis of constant step.
     steps = [strides[k] == strides[k + 1] * shape[k + 1] for k in range(a.ndim - 2)]
     if not 0 < a.nbytes <= LARGEST or strides[-1] != a.itemsize or not all(steps) or strides[-2] < width:
-        return xp.ascontiguousarray(a)
+        out = xp.ascontiguousarray(a)
+        return out
     out = xp.empty(shape, a.dtype)
-    _copy(out.data.ptr, width, a.data.ptr, strides[-2], width, a.nbytes // width)
+    _copy(_address(out), width, _address(a), strides[-2], width, a.nbytes // width)
     return out

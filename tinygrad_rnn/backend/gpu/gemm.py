@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...typing import Array
+from ...typing import CudaArray
 from ..arrays import array_module
 from .kernels import gpu
 
@@ -30,15 +30,15 @@ _FACTORS = {char: (_ONE[char].ctypes.data, _ZERO[char].ctypes.data) for char in 
 
 
 def multiply(
-    out: Array,
-    a: Array,
-    b: Array,
+    out: CudaArray,
+    a: CudaArray,
+    b: CudaArray,
     sizes: tuple[int, int, int],
     *,
     a_across: bool = False,
     b_across: bool = False,
     add: bool = False,
-) -> Array:
+) -> CudaArray:
     """``out`` (m, n) = A (m, k) @ B (k, n), for ``sizes`` = (m, n, k), all at least 1.
 
     Args:
@@ -65,7 +65,7 @@ def _across(a: Any) -> bool | None:
     return False if flags.c_contiguous else True if flags.f_contiguous else None
 
 
-def product(a: Array, b: Array, onto: Array | None = None) -> Array:
+def product(a: CudaArray, b: CudaArray, onto: CudaArray | None = None) -> CudaArray:
     """``a @ b`` of two matrices on a GPU, as a new array; or added to ``onto``, which is returned."""
     # cuBLAS takes float32 and float64 of one dtype, not empty, without gaps, on the current GPU; CuPy takes the rest.
     simple = a.dtype.char in _FACTORS and a.dtype == b.dtype and a.shape[1] == b.shape[0] and a.size and b.size
@@ -84,17 +84,17 @@ def product(a: Array, b: Array, onto: Array | None = None) -> Array:
 
 
 @functools.lru_cache(maxsize=16)
-def _ones(make: Any, device: int, count: int, dtype: Any) -> Array:
+def _ones(make: Any, device: int, count: int, dtype: Any) -> CudaArray:
     """(2, count), cached: the constant operand of a sum over rows, which is faster as a product."""
     return make((2, count), dtype)
 
 
-def readable(a: Array) -> bool:
+def readable(a: CudaArray) -> bool:
     """Whether cuBLAS can read a GPU's array in place: C-contiguous, on the current GPU."""
     return bool(a.dtype.char in _FACTORS and a.size and a.flags.c_contiguous and a.device.id == gpu().number)
 
 
-def sum_of_rows(a: Array, shape: tuple[int, ...], onto: Array | None = None) -> Array:
+def sum_of_rows(a: CudaArray, shape: tuple[int, ...], onto: CudaArray | None = None) -> CudaArray:
     """The sum of the rows of ``a``: of ``shape`` (n,), or repeated as ``shape`` (times, n).
 
     As a new array, or added to ``onto``.  Both are C-contiguous, on the current GPU, of float32 or float64.

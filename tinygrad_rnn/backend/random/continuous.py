@@ -167,8 +167,10 @@ def _block_normals(u: Array, mean: float, std: float, double: bool) -> Array:
     pair = (normal_pair64 if double else normal_pair32)(blocks[:, 0], blocks[:, 1])
     values: Array = np.stack(pair, axis=1).ravel()
     if (mean, std) == (0, 1):
-        return values + values.dtype.type(0)  # -0.0 becomes 0.0, as adding the mean makes it
-    return fma(values, values.dtype.type(std), values.dtype.type(mean), values.dtype)
+        values += values.dtype.type(0)  # -0.0 becomes 0.0, as adding the mean makes it
+        return values
+    scaled: Array = fma(values, values.dtype.type(std), values.dtype.type(mean), values.dtype)
+    return scaled
 
 
 def _paired_normals(count: int, mean: float, std: float, source: Generator) -> npt.NDArray[np.float64]:

@@ -156,7 +156,8 @@ def bernoulli(p: Any, shape: Any = None, dtype: Any = np.float32, generator: Gen
             raise RandomError("bernoulli_ expects p to be in [0, 1], but an element of p is not")
         p = p if shape is None else np.broadcast_to(p, shape_of(shape))
         drawn = fractions(p.size, p.dtype == np.float64, source).reshape(p.shape)
-        return (drawn < p).astype(dtype)
+        hits: Array = drawn < p
+        return hits.astype(dtype)
     if not 0 <= p <= 1:
         raise RandomError(f"bernoulli_ expects p to be in [0, 1], but got p={p}")
     shape = shape_of(() if shape is None else shape)
@@ -187,7 +188,8 @@ def dropout_mask(shape: Any, p: float, dtype: Any = np.float32, generator: Gener
     if p == 1:
         return np.zeros(shape, dtype)
     keep = _coins(math.prod(shape), 1.0 - p, source_of(generator)).reshape(shape)
-    return keep * (dtype.type(1) / dtype.type(1 - p))
+    mask: Array = keep * (dtype.type(1) / dtype.type(1 - p))
+    return mask
 
 
 @unreported
@@ -236,7 +238,8 @@ def multinomial(
         return _with_replacement(weights, num_samples, source)
     race = weights / in_memory_order(lambda shape: exponential(shape, 1.0, weights.dtype, source), weights)
     if num_samples == 1:  # as in PyTorch
-        return race.argmax(axis=-1, keepdims=True)
+        first: Array = race.argmax(axis=-1, keepdims=True)
+        return first
     return np.ascontiguousarray(np.argsort(-race, axis=-1, kind="stable")[..., :num_samples])
 
 

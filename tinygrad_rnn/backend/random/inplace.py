@@ -72,4 +72,5 @@ def fill_random(
 def dropout_like(array: Array, p: float, generator: Generator | None = None) -> Array:
     """The mask by which dropout multiplies ``array``: same shape, dtype and device; see ``dropout_mask``."""
     mask = in_memory_order(lambda shape: dropout_mask(shape, p, array.dtype, generator), array)
-    return array_module(array).asarray(mask)
+    here: Array = array_module(array).asarray(mask)
+    return here

@@ -312,13 +312,13 @@ class SplitBatch:
         return results
 
 
-def _cut(states: tuple[Array | None, ...], half: slice) -> tuple[Array, ...]:
+def _cut(states: tuple[Array | None, ...], half: slice) -> tuple[Array | None, ...]:
     """Those of half of the sequences."""
     return tuple([None if state is None else state[half] for state in states])
 
 
-def _whole(first: tuple[Array | None, ...], second: tuple[Array | None, ...], axis: int) -> tuple[Array, ...]:
-    """What the two halves gave, as arrays of the whole batch."""
+def _whole(first: tuple[Any, ...], second: tuple[Any, ...], axis: int) -> tuple[Any, ...]:
+    """What the two halves gave, as arrays of the whole batch; None where they gave None."""
     pairs = zip(first, second, strict=True)
     return tuple([None if a is None else np.concatenate([a, b], axis=axis) for a, b in pairs])
 

@@ -26,7 +26,8 @@ LOWEST_LOG = -100.0  # log 0 counts as this, so that a certain wrong prediction 
 @in_single
 def _log_likelihood(p: Array, t: Array) -> Array:
     yes, no = np.maximum(np.log(p), LOWEST_LOG), np.maximum(np.log1p(-p), LOWEST_LOG)
-    return (t - 1) * no - t * yes
+    logarithm: Array = (t - 1) * no - t * yes
+    return logarithm
 
 
 _bce = primitive(

@@ -285,7 +285,8 @@ def _norm(a: Array, p: float) -> Array:
         total = abs(x).sum()
     else:
         total = (abs(x) ** p).sum() ** (1.0 / p)
-    return array_module(a).asarray(total).astype(np.finfo(a.dtype).dtype)
+    norm: Array = array_module(a).asarray(total).astype(np.finfo(a.dtype).dtype)
+    return norm
 
 
 def _culprits(arrays: Sequence[Array], places: Sequence[int], what: str) -> str:

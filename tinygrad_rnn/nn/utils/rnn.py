@@ -373,7 +373,7 @@ def _lengths(lengths: Any) -> Array:
         raise ShapeRuntimeError(
             f"'lengths' argument should be a 1D CPU int64 tensor, but got {values.ndim}D {values.dtype} values"
         )
-    whole = values.astype(np.int64)
+    whole: Array = values.astype(np.int64)
     if (whole != values).any():
         raise ArgumentError(f"lengths must be whole numbers, got {values.tolist()}")
     return whole

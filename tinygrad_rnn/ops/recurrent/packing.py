@@ -6,6 +6,8 @@ so at step t the rows are those of the first ``sizes[t]`` sequences.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ...backend import array_module
@@ -28,7 +30,7 @@ def sizes_of_lengths(lengths: Array) -> Array:
     return sizes.astype(np.int64)
 
 
-def packed_places(sizes: Array) -> tuple[Array, Array]:
+def packed_places(sizes: Sequence[int] | Array) -> tuple[Array, Array]:
     """The step and the (sorted) sequence of every packed row, two index arrays (S,).
 
     >>> [a.tolist() for a in packed_places(np.array([2, 1]))]
@@ -46,7 +48,7 @@ def _index(a: Array, index: tuple[Array, ...]) -> tuple[Array, ...]:
 
 
 def _placed(a: Array, index: tuple[Array, ...], shape: Shape, fill: float) -> Array:
-    out = array_module(a).full(shape, fill, a.dtype)
+    out: Array = array_module(a).full(shape, fill, a.dtype)
     out[_index(a, index)] = a
     return out
 

@@ -172,7 +172,7 @@ def check_saved(node: Node) -> None:
                 raise InplaceError(_stale(node, position, versions, write))
 
 
-def _saved(node: Node, position: int) -> Array | None:
+def _saved(node: Node, position: int) -> Any:
     """The array of a version counter, first those of the arguments, then of the output; None if not at hand."""
     if position < len(node.parents):
         value = node.args and node.args[position]

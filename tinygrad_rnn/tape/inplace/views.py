@@ -134,7 +134,7 @@ def region(p: Primitive, params: Params, x: Array) -> Array:
 
     ``x`` is C-contiguous, or the very array of which the view was taken: then no reshape has to copy.
     """
-    y = p.forward(x, **params)
+    y: Array = p.forward(x, **params)
     if type(y) is not ndarray:
         y = _whole(p, params, x, y)
     if isinstance(y, ndarray) and not y.flags.writeable and x.flags.writeable:

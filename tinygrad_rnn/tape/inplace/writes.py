@@ -74,25 +74,27 @@ class Erased(Part):
     __slots__ = ("erase", "g")
 
     def __init__(self, g: Array, erase: Callable[[Array], None]) -> None:
-        self.g, self.erase = g, erase
+        self.g: Any = g  # a number, where NumPy made one of an array without axes
+        self.erase = erase
 
     def start(self) -> Array:
-        rest = array_module(self.g).array(self.g, order="C")
+        rest: Array = array_module(self.g).array(self.g, order="C")
         self.erase(rest)
         return rest
 
     def take(self) -> Array:
-        if isinstance(self.g, np.generic) or not self.g.flags.c_contiguous:
+        g: Array = self.g
+        if isinstance(self.g, np.generic) or not g.flags.c_contiguous:
             return self.start()
-        self.erase(self.g)
-        return self.g
+        self.erase(g)
+        return g
 
     def add_to(self, total: Array) -> None:
         total += self.start()
 
 
 def _write(a: Array, value: Array, view: Primitive, how: Params) -> Array:
-    out = array_module(a).array(a, order="C")
+    out: Array = array_module(a).array(a, order="C")
     region(view, how, out)[...] = value
     return out
 

@@ -86,7 +86,7 @@ def forward(
         KernelError: these kernels cannot run here.
     """
     run = compiled(cell, tiling, "persistent_forward")
-    h0, c0 = (*states, None)[:2]
+    h0, c0 = states if len(states) == 2 else (states[0], None)
     h_n, c_n = xp.empty(h0.shape, y.dtype), None if c0 is None else xp.empty(h0.shape, y.dtype)
     tables = saved.pointers() if saved is not None else (None, None, None)
     arguments = (projected, w_hh, *biases, h0, c0, y, h_n, c_n, *tables)

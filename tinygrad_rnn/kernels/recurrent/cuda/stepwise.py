@@ -48,7 +48,7 @@ def forward(
     size = y.shape[-1]
     across = cell.rows * size
     finals = tuple(state.copy() for state in states)
-    h, c = (*finals, None)[:2]
+    h, c = finals if len(finals) == 2 else (finals[0], None)
     product = xp.empty((rows.batch, across), y.dtype)
     earlier, earlier_c, gates = saved.pointers() if saved is not None else (None, None, None)
     for first, count in rows.visits():

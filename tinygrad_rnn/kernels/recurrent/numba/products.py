@@ -220,9 +220,9 @@ def multiply_transposed(
 # before and after the loop --------------------------------------------------------------------------------------------
 
 
-def strips(division: Division, *weights: Array | None, transposed: bool = False) -> list[Array]:
+def strips(division: Division, *weights: Array | None, transposed: bool = False) -> list[Any]:
     """The strips of each weight, or of its transpose, as :func:`multiply` takes them; None for None."""
-    results: list[Array] = []
+    results: list[Array | None] = []
     work = []
     for weight in weights:
         if weight is None:

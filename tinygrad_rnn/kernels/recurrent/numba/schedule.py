@@ -81,7 +81,7 @@ def _table(steps: int, batch: int, sizes: tuple[int, ...] | None, reverse: bool)
     """The table of visits, and S."""
     table = np.zeros((steps, 5), np.int64)
     if sizes is None:
-        counts: Array = batch
+        counts: Any = batch  # of every step
         rows = steps * batch
         starts = np.arange(0, rows, batch) if rows else np.zeros(steps, np.int64)
     else:

@@ -192,4 +192,5 @@ def _without_n(b_hh: Array | None) -> Array | None:
 def _n_last(gradient: Array, size: int) -> Array:
     """From the order n, r, z of a gradient's rows to the weights' r, z, n."""
     xp = array_module(gradient)
-    return xp.concatenate([gradient[size:], gradient[:size]])
+    moved: Array = xp.concatenate([gradient[size:], gradient[:size]])
+    return moved

@@ -235,4 +235,5 @@ def _projection_gradient(residual: Residual, dh_all: Array) -> Array:
     whole = Part(0, plan.steps, slice(0, plan.rows))
     by_step = plan.by_step(m, whole)
     xp.multiply(by_step, residual.gates.table(whole)[2], out=by_step)
-    return xp.matmul(dh_all.T, m)
+    gradient: Array = xp.matmul(dh_all.T, m)
+    return gradient

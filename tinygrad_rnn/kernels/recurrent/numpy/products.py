@@ -110,7 +110,7 @@ class PackedWeights:
         if products < FEW:
             self._width = self._whole = columns
             self.main = _filled([b.T for b in blocks], scales).swapaxes(1, 2)
-            self.rest: Array = None
+            self.rest = None
             return
         self._width = width = _width(rows, height, columns, array_module(blocks[0]))
         self._whole = whole = columns // width * width
@@ -128,7 +128,7 @@ class PackedWeights:
             return out
         return out[..., : self._whole].reshape(*out.shape[:-1], -1, self._width).swapaxes(-3, -2)
 
-    def rest_of(self, out: Array) -> Array:
+    def rest_of(self, out: Array) -> Array | None:
         """A view of ``out`` (..., n, H): what ``matmul`` with ``rest`` gives; None if there is none."""
         return None if self.rest is None else out[..., self._whole :]
 
@@ -262,9 +262,10 @@ class StateGradient:
         left = [columns.left(gates) for gates in self._plan.split_part(dz, part)]
         return [left, *(terms.views(part, seen=seen) for seen in (columns.seen, self._rest_of, tuple))]
 
-    def _rest_of(self, out: Array) -> Array:
-        """What ``matmul`` with ``rest`` gives: (G, 1, n, columns that fill no block)."""
-        return None if self.rest is None else self._columns.rest_of(out)[:, None]
+    def _rest_of(self, out: Array) -> Array | None:
+        """What ``matmul`` with ``rest`` gives: (G, 1, n, columns that fill no block); None if there are none."""
+        rest = self._columns.rest_of(out)
+        return None if rest is None else rest[:, None]
 
 
 # products of all rows -------------------------------------------------------------------------------------------------
@@ -278,7 +279,7 @@ def pack_bias(biases: Sequence[Array | None], order: Sequence[int], scales: Sequ
     total = present[0] if len(present) == 1 else present[0] + present[1]
     xp = array_module(total)
     blocks = total.reshape(max(order) + 1, 1, -1)
-    packed = xp.empty((len(order), *blocks.shape[1:]), total.dtype)
+    packed: Array = xp.empty((len(order), *blocks.shape[1:]), total.dtype)
     for out, gate, scale in zip(packed, order, scales, strict=True):
         xp.multiply(blocks[gate], scale, out=out)
     return packed
@@ -302,12 +303,14 @@ def one_minus_square(y: Array, out: Array) -> Array:
     """``1 - y * y``, the slope of tanh at a point where its value is y."""
     xp = array_module(y)
     xp.multiply(y, y, out=out)
-    return xp.subtract(1, out, out=out)
+    xp.subtract(1, out, out=out)
+    return out
 
 
 def half(like: Array) -> Array:
     """0.5 as an array of no dimensions: cheaper in a loop than a Python number, which is converted every time."""
-    return array_module(like).full((), 0.5, like.dtype)
+    number: Array = array_module(like).full((), 0.5, like.dtype)
+    return number
 
 
 def weight_gradient(dz: Array, x: Array) -> Array:
@@ -317,7 +320,8 @@ def weight_gradient(dz: Array, x: Array) -> Array:
 
 def bias_gradient(dz: Array) -> Array:
     """``sum_s dz[s, :]``: (S, G*H) -> (G*H)."""
-    return dz.sum(axis=0)
+    total: Array = dz.sum(axis=0)
+    return total
 
 
 def input_gradient(dz: Array, w: Array, out: Array | None = None) -> Array:
@@ -333,8 +337,10 @@ def _product(left: Array, right: Array, out: Array) -> Array:
     """
     if type(left) is np.ndarray and UNPACKED < left.size * right.shape[1] < WORTH_WAKING:
         with one_blas_thread:
-            return np.matmul(left, right, out=out)
-    return array_module(left).matmul(left, right, out=out)
+            np.matmul(left, right, out=out)
+            return out
+    array_module(left).matmul(left, right, out=out)
+    return out
 
 
 class RowGradients:

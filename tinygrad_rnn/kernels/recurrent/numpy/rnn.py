@@ -107,7 +107,8 @@ def backward(
     dz = aligned_empty((plan.rows, size), x)  # (S, H): first the slopes, then times dh
     w_rec = PackedWeights([w_hh], plan.batch, products=plan.steps)
     heads = plan.heads(dh0)
-    lists = (heads, *([seen(head) for head in heads] for seen in (w_rec.seen, w_rec.rest_of)), plan.terms(dy))
+    seen, rest_of = [w_rec.seen(head) for head in heads], [w_rec.rest_of(head) for head in heads]
+    lists = (heads, seen, rest_of, plan.terms(dy))
     matmul, add, multiply, tanh = xp.matmul, xp.add, xp.multiply, residual.nonlinearity == "tanh"
     main, rest = w_rec.main[0], None if w_rec.rest is None else w_rec.rest[0]
 

@@ -106,7 +106,7 @@ class Plan:
             return [state] * self.steps
         return [state[..., :size, :] for size in self.sizes]
 
-    def terms(self, g: Array | None) -> list[Array | None]:
+    def terms(self, g: Array | None) -> Sequence[Array | None]:
         """What each visit adds of ``g``, the gradient of an output: (T, N, K), packed (S, K), or None.
 
         That of a sum is one row repeated; then all visits get the same rows, in memory of their own, since NumPy takes
@@ -149,7 +149,7 @@ class Plan:
         return self._walk_packed(part, visits, moves) if moves else visits
 
     def walk_back(
-        self, part: Part, views: Sequence[list[Array] | None], lists: Sequence[list[Array]]
+        self, part: Part, views: Sequence[Sequence[Any] | None], lists: Sequence[Sequence[Array | None]]
     ) -> Iterator[tuple[Any, ...]]:
         """The same, the last visit first: ``views`` (None gives None), then ``lists``, one entry per visit of all."""
         here = slice(part.first, part.last)
@@ -191,10 +191,10 @@ class Trajectory:
 
     def __init__(self, plan: Plan, initial: Array, keep: str = "both") -> None:
         self._plan = plan
-        self._block: Array = None  # (T + 1, N, R)
-        self.earlier: Array = None
-        self.values: Array = None
-        self.running: Array = None
+        self._block: Array | None = None  # (T + 1, N, R)
+        self.earlier: Any = None  # these two: an array where ``keep`` says so
+        self.values: Any = None
+        self.running: Array | None = None
         size = initial.shape[-1]
         if keep == "last":
             self.state = initial.copy()
@@ -266,7 +266,7 @@ class Blocks:
         else:
             self._memory = aligned_empty((plan.steps, count, plan.batch, size), state)
 
-    def views(self, part: Part, block: Any = slice(None), seen: Callable[[Array], Array] | None = None) -> list[Array]:
+    def views(self, part: Part, block: Any = slice(None), seen: Callable[[Array], Any] | None = None) -> list[Any]:
         """One view per visit of ``part``: all blocks (G, n, H), some of them, or one (n, H).
 
         Args:
