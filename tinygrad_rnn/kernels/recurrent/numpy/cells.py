@@ -7,6 +7,9 @@ Shapes: x (N, I) or (I,), states (N, H) or (H,), weights (G*H, I) and (G*H, H), 
 ``*_forward`` gives its outputs and a residual, each ``*_backward`` the gradients of all arguments, None where ``needs``
 says that it is not wanted.
 
+Arguments come one after the other, as the tape passes them: in groups, as whole layers take them
+(``kernels/recurrent/interface.py``), they would add 3 % to a step, which takes 22 us forward.
+
 A sigmoid is ``0.5 * tanh(0.5 * z) + 0.5``, so that all gates, whose rows are G*H long, are activated by one tanh.
 """
 
