@@ -2,8 +2,8 @@
 
 The mathematics is declared beside each primitive; nothing here is needed to understand it.  A form gives the same
 numbers (checked by tests/registry/test_raw_forms.py).  Its docstring says what it spares, and which fraction of the
-mathematics' time it takes: on one core, in float32, the minimum of 60 turns.  On a GPU the arrays of a loop over time
-are small and the time is that of the launches, so there the number of launches counts.
+mathematics' time it takes: on one core, in float32, as benchmarks/raw_forms.py measures it.  On a GPU the arrays of a
+loop over time are small and the time is that of the launches, so there the number of launches counts.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _tanh_vjp, _sigmoid_vjp, _relu_vjp = mathematics("tanh"), mathematics("sigmoid")
 
 @raw_form("tanh")
 def _tanh(g: Array, y: Array, a: Any) -> Array:
-    """In one piece of memory: 0.72 of the time at (8, 64), 0.77 at (32, 128).  On a GPU one launch instead of three."""
+    """In one piece of memory: 0.83 of the time at (8, 64), 0.80 at (32, 128).  On a GPU one launch instead of three."""
     if type(g) is ndarray and g.itemsize != 2:
         t = g * y
         if type(t) is ndarray:  # not a number, as it is of 0-d arrays
@@ -88,7 +88,7 @@ def _tanh(g: Array, y: Array, a: Any) -> Array:
 
 @raw_form("sigmoid")
 def _sigmoid(g: Array, y: Array, a: Any) -> Array:
-    """In one piece of memory: 0.79 of the time at (8, 64), 0.80 at (32, 128).  On a GPU one launch instead of three."""
+    """In one piece of memory: 0.86 of the time at (8, 64), 0.82 at (32, 128).  On a GPU one launch instead of three."""
     if type(g) is ndarray and g.itemsize != 2:
         t = 1 - y
         if type(t) is ndarray:
@@ -103,14 +103,14 @@ def _sigmoid(g: Array, y: Array, a: Any) -> Array:
 
 @raw_form("relu")
 def _relu(g: Array, y: Array, a: Any) -> Array:
-    """Without what ``where`` asks of its arguments: 0.78 of the time at (8, 64), 0.90 at (32, 128)."""
+    """Without what ``where`` asks of its arguments: 0.80 of the time at (8, 64), 0.90 at (32, 128)."""
     return where(y <= 0, 0, g) if type(g) is ndarray else _relu_vjp(g, y, a)
 
 
 @raw_form("softplus")
 @in_single
 def _softplus(g: Array, y: Any, a: Array, beta: float, threshold: float) -> Array:
-    """Without the limit that only a second derivative needs: 0.70 of the time at (8, 64), 0.71 at (32, 128)."""
+    """Without the limit that only a second derivative needs: 0.65 of the time at (8, 64), 0.68 at (32, 128)."""
     scaled = a * beta
     return where(scaled > threshold, g, g * sigmoid(scaled))
 
@@ -120,7 +120,7 @@ def _softplus(g: Array, y: Any, a: Array, beta: float, threshold: float) -> Arra
 
 @raw_form("square")
 def _square(g: Array, y: Any, a: Array) -> Array:
-    """The power 1 of an array is itself: 0.60 of the time at (8, 64), 0.52 at (32, 128)."""
+    """The power 1 of an array is itself: 0.64 of the time at (8, 64), 0.54 at (32, 128)."""
     contribution: Array = g * (2 * a)
     return contribution
 
@@ -128,7 +128,7 @@ def _square(g: Array, y: Any, a: Array) -> Array:
 @raw_form("pow_number")
 @in_single
 def _pow_number(g: Array, y: Any, a: Array, exponent: Any) -> Value:
-    """So for an exponent of 2: 0.66 and 0.56 of the time.  For an exponent of 1 nothing is computed."""
+    """So for an exponent of 2: 0.69 and 0.59 of the time.  For one of 1 nothing is computed: 0.19 and 0.12."""
     if exponent == 0:
         return zeros_of(g)
     if exponent == 1:
@@ -147,7 +147,7 @@ _prod_vjp, _cumprod_vjp = mathematics("prod"), mathematics("cumprod")
 @raw_form("prod")
 @in_single
 def _prod(g: Array, y: Array, a: Array, dim: int, keepdims: bool) -> Array:
-    """0.26 of the time at 64 entries, 0.09 at 4096."""
+    """0.30 of the time at 64 entries, 0.11 at 4096."""
     if (a == 0).any():
         return _prod_vjp(g, y, a, dim=dim, keepdims=keepdims)
     contribution: Array = spread(g * y, a.shape, (dim,)) / a
@@ -157,7 +157,7 @@ def _prod(g: Array, y: Array, a: Array, dim: int, keepdims: bool) -> Array:
 @raw_form("cumprod")
 @in_single
 def _cumprod(g: Array, y: Array, a: Array, dim: int, reverse: bool) -> Array:
-    """0.07 of the time at 64 entries, 0.004 at 4096."""
+    """0.09 of the time at 64 entries, 0.01 at 4096."""
     if a.shape[dim] == 1 or (a == 0).any():
         return _cumprod_vjp(g, y, a, dim=dim, reverse=reverse)
     contribution: Array = _cumsum(g * y, dim=dim, reverse=not reverse) / a
@@ -177,14 +177,14 @@ def _spread(g: Array, shape: Shape, axes: tuple[int, ...]) -> Value:
 
 @raw_form("sum")
 def _sum(g: Array, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Value:
-    """Over all axes without ``reshape`` and ``broadcast_to``: 0.22 of the time at every size."""
+    """Over all axes without ``reshape`` and ``broadcast_to``: 0.25 of the time at any size."""
     return _spread(g, a.shape, axes)
 
 
 @raw_form("mean")
 @in_single
 def _mean(g: Array, y: Any, a: Any, axes: tuple[int, ...], keepdims: bool) -> Value:
-    """As for ``sum``."""
+    """As for ``sum``: 0.40 of the time."""
     return _spread(g * (1.0 / count(a.shape, axes)), a.shape, axes)
 
 
@@ -246,14 +246,18 @@ def _bias_contribution(g: Array, shape: Shape) -> Any:
 
 @raw_form("add", 0)
 def _add_left(g: Array, y: Any, a: Any, b: Any) -> Any:
-    """On a GPU one launch for the sum over rows and its addition.  0.90 of the time where nothing is summed."""
-    return g if g.shape == a.shape else _bias_contribution(g, a.shape)
+    """On a GPU one launch for a sum over rows and its addition.  On the CPU 0.90 of the time; of a bias 1.05."""
+    if g.shape == a.shape:
+        return g
+    return sum_to(g, a.shape) if type(g) is ndarray else _bias_contribution(g, a.shape)
 
 
 @raw_form("add", 1)
 def _add_right(g: Array, y: Any, a: Any, b: Any) -> Any:
     """As on the left."""
-    return g if g.shape == b.shape else _bias_contribution(g, b.shape)
+    if g.shape == b.shape:
+        return g
+    return sum_to(g, b.shape) if type(g) is ndarray else _bias_contribution(g, b.shape)
 
 
 LEAST_COPIED = 512
@@ -284,7 +288,7 @@ _matmul_left_vjp, _matmul_right_vjp = mathematics("matmul", 0), mathematics("mat
 
 @raw_form("matmul", 0)
 def _matmul_left(g: Array, y: Any, a: Any, b: Array) -> Array:
-    """By ``dot`` and a copied transpose: 0.64 of the time for 8 rows at width 64, 0.10 for 32 at 128, 0.81 at 256."""
+    """By ``dot`` and a copied transpose: 0.67 of the time for 8 rows at width 64, 0.53 for 32 at 128."""
     if g.ndim == b.ndim == 2:
         return dot(g, _transposed(b)) if type(g) is ndarray else matrix_product(g, b.T)
     return _matmul_left_vjp(g, y, a, b)
@@ -292,7 +296,7 @@ def _matmul_left(g: Array, y: Any, a: Any, b: Array) -> Array:
 
 @raw_form("matmul", 1)
 def _matmul_right(g: Array, y: Any, a: Array, b: Any) -> Any:
-    """By ``dot``: 0.64 of the time for 8 rows at width 64, 0.97 for 32 at 128.  On a GPU a partial gradient."""
+    """By ``dot``: 0.72 of the time for 8 rows at width 64, 0.98 for 32 at 128.  On a GPU a partial gradient."""
     if g.ndim == a.ndim == 2:
         return _weight_contribution(g, a)
     return _matmul_right_vjp(g, y, a, b)
@@ -303,13 +307,13 @@ def _matmul_right(g: Array, y: Any, a: Array, b: Any) -> Any:
 
 @raw_form("linear", 0)
 def _linear_input(g: Array, y: Any, x: Any, weight: Array, bias: Any) -> Array:
-    """One product over all leading axes: on a GPU one launch; on the CPU, of matrices, by ``dot``."""
+    """One product over all leading axes, by ``dot``: 0.79 of the time for 8 rows at width 64, 0.97 for 32 at 128."""
     return over_rows(g, weight)
 
 
 @raw_form("linear", 1)
 def _linear_weight(g: Array, y: Any, x: Array, weight: Any, bias: Any) -> Any:
-    """By ``dot``: 0.58 of the time for 8 rows at width 64, 0.92 for 32 at 128.  On a GPU a partial gradient."""
+    """By ``dot``: 0.57 of the time for 8 rows at width 64, 0.93 for 32 at 128.  On a GPU a partial gradient."""
     if x.ndim != 2:
         x, g = rows_of(x), rows_of(g)
     return _weight_contribution(x, g)
@@ -317,7 +321,7 @@ def _linear_weight(g: Array, y: Any, x: Array, weight: Any, bias: Any) -> Any:
 
 @raw_form("linear", 2)
 def _linear_bias(g: Array, y: Any, x: Any, weight: Any, bias: Any) -> Any:
-    """By a product with ones: 0.48 of the time for 8 rows at width 64, 0.43 for 64 at 256.  On a GPU it is partial."""
+    """By a product with ones: 0.62 of the time for 8 rows at width 64, 0.52 for 32 at 128.  On a GPU it is partial."""
     found = _bias_contribution(g, bias.shape)
     if isinstance(found, Part) or found.size < g.size:
         return found
