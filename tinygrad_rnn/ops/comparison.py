@@ -10,7 +10,7 @@ from ..backend import not_implemented, raw_array
 from ..backend.quiet import converted
 from ..errors import DtypeError
 from ..tape.forward_errors import fail
-from ..tape.modes import quietly
+from ..tape.modes import nested, state, tell
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
 from .dtypes import mixed_type
@@ -37,11 +37,19 @@ def _compare(name: str, ufunc: Any, doc: str, typed: bool = True, ordered: bool 
             if ordered and dtype.kind == "c":
                 raise not_implemented(f"{name}_cpu", dtype)
             x, z = _as(dtype, x, z), _as(dtype, z, x)
+        here = state.here
         try:
-            result = quietly(ufunc, x, z)
+            result = here.quiet(ufunc, x, z)
+        except RuntimeError as error:
+            result = nested(error, ufunc, x, z)
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             fail(name, error, x, z)
-        return wrap(as_array(result)) if tensors else result
+        if not tensors:
+            return result
+        out = wrap(as_array(result))
+        if here.watchers:
+            tell(ufunc, (a, b), {}, out)
+        return out
 
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = doc

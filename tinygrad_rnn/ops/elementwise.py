@@ -90,7 +90,7 @@ neg = primitive("neg", np.negative, lambda g, y, a: -g, doc="-a")
 exp = primitive("exp", np.exp, lambda g, y, a: g * y, "y", floating=True, doc="e to the power a.")
 log = primitive("log", np.log, lambda g, y, a: g / a, "a", floating=True, doc="The natural logarithm.")
 tanh = primitive(
-    "tanh", np.tanh, in_single(lambda g, y, a: g - g * y * y), "y", floating=True, doc="The hyperbolic tangent."
+    "tanh", np.tanh, in_single(lambda g, y, a: g * (1 - y * y)), "y", floating=True, doc="The hyperbolic tangent."
 )
 sigmoid = primitive(
     "sigmoid", _sigmoid, in_single(lambda g, y, a: g * (y * (1 - y))), "y", floating=True, doc="1 / (1 + exp(-a))"

@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import NoDerivative
 from ..tape.apply import NO_PARAMS, record
 from ..tape.forward_errors import fail
-from ..tape.modes import quietly, state
+from ..tape.modes import quietly, state, tell
 from ..tape.primitive import Primitive
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, Value
@@ -46,6 +46,7 @@ def without_derivative(name: str, sentence: str) -> Callable[[Tensor, Tensor], T
     def apply(result: Tensor, input: Tensor) -> Tensor:
         if input.requires_grad and state.here.recording:
             record(p, (input,), (input._data,), NO_PARAMS, result)
+            tell(p, (input,), NO_PARAMS, result)
         return result
 
     return apply
@@ -64,6 +65,10 @@ def plain(function: Callable[..., Any]) -> Callable[..., Any]:
             fail(function.__name__, error, *arrays)
         if not any(isinstance(a, Tensor) for a in (*args, *kwargs.values())):
             return result
-        return tuple([wrap(as_array(r)) for r in result]) if isinstance(result, tuple) else wrap(as_array(result))
+        if isinstance(result, tuple):
+            return tuple([wrap(as_array(r)) for r in result])
+        out = wrap(as_array(result))
+        tell(function, args, kwargs, out)
+        return out
 
     return apply

@@ -24,7 +24,7 @@ from ..backend import array_module, is_array, raw_array
 from ..typing import Array, Params
 from . import forward_errors
 from .forward_errors import fail
-from .modes import defaults, nested, quietly, state
+from .modes import defaults, nested, quietly, state, tell
 from .node import Node, VersionCounter, now
 from .primitive import REGISTRY, Primitive, Vjp, Vjps
 from .tensor import Tensor, as_array, wrap
@@ -67,9 +67,7 @@ def record(p: Primitive, inputs: Sequence[Any], values: Sequence[Array], params:
         if keep_output:
             ans, watched[-1] = y, out._own_versions()
         args, versions = tuple(saved), tuple(watched)
-    out._node = node = Node(p, parents, args, params, ans, versions, y.shape, y.dtype)
-    for watcher in state.watchers:
-        watcher.recorded(node, y)
+    out._node = Node(p, parents, args, params, ans, versions, y.shape, y.dtype)
 
 
 def _of_one(p: Primitive, floating: bool, bare: bool = False) -> Callable[..., Any]:
@@ -123,9 +121,8 @@ def _of_one(p: Primitive, floating: bool, bare: bool = False) -> Callable[..., A
             node.shape = y.shape
             node.dtype = y.dtype
             node.hooks = None
-            if here.watchers:
-                for watcher in here.watchers:
-                    watcher.recorded(node, y)
+        if here.watchers:
+            tell(p, (a,), params, out)
         return out
 
     return apply
@@ -225,9 +222,8 @@ def _of_two(p: Primitive, promote: Promotion, mismatch: Mismatch | None, scales:
             node.shape = y.shape
             node.dtype = y.dtype
             node.hooks = None
-            if here.watchers:
-                for watcher in here.watchers:
-                    watcher.recorded(node, y)
+        if here.watchers:
+            tell(p, (input, other), NO_PARAMS, out)
         return out
 
     return apply
@@ -264,6 +260,8 @@ def _of_any(p: Primitive, floating: bool) -> Callable[..., Any]:
         out = wrap(y)
         if needed and here.recording and y.dtype.kind in "fc":  # no gradient passes an integer
             record(p, args, values, params, out)
+        if here.watchers:
+            tell(p, args, params, out)
         return out
 
     return apply

@@ -19,7 +19,7 @@ import contextvars
 import functools
 import inspect
 from _thread import _local as local  # threading's own, without the 0.5 ms that the rest of it takes to load
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -27,13 +27,15 @@ import numpy as np
 
 from ..backend.quiet import QUIET, numpy_errors
 from ..errors import ArgumentTypeError
-from ..typing import Value
+from ..typing import Params, Value
 from .node import Leaf, Node
+from .primitive import Primitive
 
 __all__ = ["Watcher", "defaults", "enable_grad", "inference_mode", "is_grad_enabled", "nested", "no_grad", "quietly"]
-__all__ += ["set_grad_enabled", "state", "watched", "within"]
+__all__ += ["set_grad_enabled", "spelled_out", "state", "tell", "watched", "within"]
 
 F = TypeVar("F", bound=Callable[..., Any])
+Operation = Primitive | Callable[..., Any]
 
 
 class _Defaults:
@@ -58,6 +60,16 @@ class Watcher:
     an empty tuple.
     """
 
+    def applied(self, operation: Operation, inputs: Sequence[Any], params: Params, output: Any) -> None:
+        """An operation was applied to Tensors, recorded or not.
+
+        Args:
+            operation: the primitive; of what has no gradient, such as a comparison, the function of arrays.
+            inputs: as they were given, numbers and raw arrays among them.
+            params: its keywords.
+            output: the Tensor, or a tuple of them.
+        """
+
     def recorded(self, node: Node, output: Value) -> None:
         """A node was just recorded, with its output as a raw array (a tuple of them for a fused primitive)."""
 
@@ -80,12 +92,13 @@ class Here:
     Attributes:
         recording: whether operations are recorded.
         watchers: who is told of every record and sweep.
+        spelled_out: whether fused operations are applied as the ordinary ones of their reference.
         memo: what vjps remember until the end of the sweep that runs them; None outside of one.
         quiet: ``quiet(f, x)`` is ``f(x)`` where an overflow or a nan is a result, as in PyTorch, and no warning of
             NumPy's.  It enters a context made once, which costs a twentieth of ``np.errstate``.
     """
 
-    __slots__ = ("memo", "quiet", "recording", "watchers")
+    __slots__ = ("memo", "quiet", "recording", "spelled_out", "watchers")
 
     def __init__(self) -> None:
         context = contextvars.Context()
@@ -93,6 +106,7 @@ class Here:
         self.quiet = context.run
         self.memo: dict[Any, Any] | None = None
         self.recording = True
+        self.spelled_out = False
         self.watchers: tuple[Watcher, ...] = ()
 
 
@@ -173,6 +187,26 @@ def watched(watcher: Watcher, function: Callable[..., Any], /, *args: Any, **kwa
     finally:
         here.watchers = before
     return result
+
+
+def spelled_out(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """``function(...)`` with every fused operation applied as the ordinary ones of its reference."""
+    here = state.here
+    before = here.spelled_out
+    try:
+        here.spelled_out = True
+        result = function(*args, **kwargs)
+    finally:
+        here.spelled_out = before
+    return result
+
+
+def tell(operation: Operation, inputs: Sequence[Any], params: Params, output: Any) -> None:
+    """Tell the watchers of an operation that was just applied: of its record, if it has one, and of itself."""
+    for watcher in state.here.watchers:
+        if output._node is not None:
+            watcher.recorded(output._node, output._data)
+        watcher.applied(operation, inputs, params, output)
 
 
 class _RecordingMode:

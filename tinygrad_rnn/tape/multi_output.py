@@ -101,6 +101,7 @@ def fused(
 
     p = Primitive(name, forward, (), (), vjp_all=recorded_vjp, residual=True, gives_new=gives_new)
     p.add_raw_form(None, vjp)
+    p.reference = reference
 
     def apply(*args: Any, **params: Any) -> tuple[Any, ...]:
         values: list[Any] = []
@@ -115,11 +116,13 @@ def fused(
             else:
                 values.append(a)
                 parents.append(None)
+        here = state.here
+        if tensors and here.spelled_out:
+            return reference(*args, **params)
         outputs, residual = quietly(forward, *values, **params)
         if not tensors:
             return tuple(outputs)
         results = tuple([wrap(as_array(y)) for y in outputs])
-        here = state.here
         if needed and here.recording:
             y = results[0]._data
             watched = (*args, *results) if kept else args
@@ -131,6 +134,8 @@ def fused(
             for number, t in enumerate(results):
                 place: Params = {"number": number, "count": len(results)}
                 t._node = Node(output, (node,), (node,), place, None, (), t._data.shape, t._data.dtype)
+        for watcher in here.watchers:
+            watcher.applied(p, args, params, results)
         return results
 
     return named(p, apply, doc)

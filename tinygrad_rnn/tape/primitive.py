@@ -46,11 +46,12 @@ class Primitive:
             if that may.
         view: the output may share memory with the first argument.
         apply: the function that users call, on arrays or Tensors.
+        reference: of a fused operation, the same computation in ordinary ones; else None.
     """
 
     __slots__ = (
         *("_keeps", "_raw_forms", "_vjp_all", "_vjps", "apply", "arity", "backward_name", "forward", "gives_new"),
-        *("name", "raw_vjp_all", "raw_vjps", "reshapes_only", "saves", "saves_anything", "view"),
+        *("name", "raw_vjp_all", "raw_vjps", "reference", "reshapes_only", "saves", "saves_anything", "view"),
     )
 
     apply: Callable[..., Any]
@@ -83,6 +84,7 @@ class Primitive:
         self._raw_forms: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.vjps, self.vjp_all = vjps, vjp_all
         self.saves = saves
+        self.reference: Callable[..., tuple[Value, ...]] | None = None
         self.saves_anything = residual or any(saves)
         self.view = view
         self.arity = arity

@@ -21,7 +21,7 @@ import numpy as np
 from ...errors import DtypeError
 from ...typing import Array, Params
 from .. import apply, refusals
-from ..modes import state
+from ..modes import state, tell
 from ..node import Leaf, Node
 from ..primitive import Primitive
 from ..tensor import Tensor, as_array, wrap
@@ -122,10 +122,9 @@ def shown(p: Primitive, a: Tensor, y: Any, params: Params) -> Tensor:
             views[ref(out, views.pop)] = None
     parent = a._node
     if parent is not None and recording:
-        out._node = node = Node(p, (parent,), (parent,), params, None, (), y.shape, y.dtype)
-        if here.watchers:
-            for watcher in here.watchers:
-                watcher.recorded(node, y)
+        out._node = Node(p, (parent,), (parent,), params, None, (), y.shape, y.dtype)
+    if here.watchers:
+        tell(p, (a,), params, out)
     return out
 
 
