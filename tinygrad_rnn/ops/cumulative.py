@@ -92,6 +92,7 @@ _linear_recurrence = primitive(
     "linear_recurrence",
     _recur,
     (
+        # dL/dx[k] = s[k], where s[k] = g[k] + c[k+1] s[k+1]; and c[k] multiplies h[k-1], so dL/dc[k] = s[k] h[k-1].
         lambda g, h, x, c, dim, reverse: _flow(g, c, dim, reverse),
         lambda g, h, x, c, dim, reverse: _flow(g, c, dim, reverse) * _shifted(h, dim, -1 if reverse else 1),
     ),
@@ -112,7 +113,7 @@ def _products_before(a: Value, dim: int, reverse: bool = False) -> Value:
 
 @in_single
 def _cumprod_vjp(g: Value, y: Value, a: Value, dim: int, reverse: bool) -> Value:
-    if a.shape[dim] == 1:
+    if a.shape[dim] == 1:  # the products are the entries themselves
         return g
     return _products_before(a, dim, reverse) * _flow(g, a, dim, reverse)
 

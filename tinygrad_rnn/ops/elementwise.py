@@ -204,7 +204,7 @@ _true_divide = primitive(
 def both_floating(f: Any, a: Value, b: Value) -> Value:
     """``f(a, b)``, computed in the default float where neither is floating."""
     if not isinstance(a, Tensor) or a._data.dtype.kind in "biu":
-        if not isinstance(b, Tensor) or b._data.dtype.kind in "biu":
+        if not isinstance(b, Tensor) or b._data.dtype.kind in "biu":  # nor is the other
             return f(floating(a), floating(b))
     return f(a, b)
 
@@ -224,7 +224,7 @@ def _pow_vjp_base(g: Value, y: Value, a: Value, b: Value) -> Value:
 
 @in_single
 def _pow_vjp_exponent(g: Value, y: Value, a: Value, b: Value) -> Value:
-    fixed = (a == 0) & (b >= 0)
+    fixed = (a == 0) & (b >= 0)  # there log(a) is infinite, and the derivative counts as 0
     return sum_to(where(fixed, 0, g * (y * log(where(fixed, 1, a)))), b.shape)
 
 

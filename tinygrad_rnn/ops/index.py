@@ -382,7 +382,7 @@ def masked_select(a: Value, mask: Value) -> Value:
 
 
 def _embedding_vjp(g: Value, y: Any, weight: Any, index: Array, padding_idx: int | None) -> Value:
-    if padding_idx is not None:
+    if padding_idx is not None:  # its row gets no gradient, wherever it was looked up
         g = g * (index != padding_idx)[..., None].astype(as_dtype(g.dtype))
     return read_vjp(g, None, weight, index)
 

@@ -38,18 +38,18 @@ def rows_of(a: Value) -> Value:
 
 def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
     """``g @ b^T``, written out for vectors, summed over batch axes that were broadcast."""
-    if b.ndim == 1:
+    if b.ndim == 1:  # (..., m, n) @ (n,) = (..., m), or a number
         return g[..., None] * b if a.ndim > 1 else g * b
-    if a.ndim == 1:
+    if a.ndim == 1:  # (n,) @ (..., n, p) = (..., p); the batch axes are summed
         return sum_to((b @ g[..., None])[..., 0], a.shape)
     return sum_to(g @ b.swapaxes(-1, -2), a.shape)
 
 
 def _vjp_right(g: Value, y: Any, a: Value, b: Any) -> Value:
     """``a^T @ g``, written out for vectors, summed over batch axes that were broadcast."""
-    if a.ndim == 1:
+    if a.ndim == 1:  # (n,) @ (..., n, p) = (..., p), or a number
         return sum_to(a[:, None] * g[..., None, :], b.shape) if b.ndim > 1 else g * a
-    if b.ndim == 1:
+    if b.ndim == 1:  # (..., m, n) @ (n,) = (..., m)
         return sum_to((a.swapaxes(-1, -2) @ g[..., None])[..., 0], b.shape)
     if a.ndim > 2 and b.ndim == 2:  # one product over all batch axes instead of a sum of many
         return rows_of(a).swapaxes(0, 1) @ rows_of(g)
@@ -145,7 +145,7 @@ matmul = primitive(
 def _linear(x: Array, weight: Array, bias: Array | None) -> Array:
     y = over_rows(x, weight.T)
     if bias is not None:
-        y += bias
+        y += bias  # y is new memory
     return y
 
 
@@ -160,9 +160,9 @@ _linear_primitive = primitive(
     "linear",
     _linear,
     (
-        lambda g, y, x, weight, bias: g @ weight,
-        lambda g, y, x, weight, bias: rows_of(g).swapaxes(0, 1) @ rows_of(x),
-        lambda g, y, x, weight, bias: sum_over(rows_of(g), 0),
+        lambda g, y, x, weight, bias: g @ weight,  # (..., O) @ (O, I) = (..., I)
+        lambda g, y, x, weight, bias: rows_of(g).swapaxes(0, 1) @ rows_of(x),  # (O, rows) @ (rows, I) = (O, I)
+        lambda g, y, x, weight, bias: sum_over(rows_of(g), 0),  # (rows, O) to (O,)
     ),
     ("b", "a", ""),
     gives_new=True,

@@ -129,7 +129,7 @@ def check_not_empty(name: str, shape: Shape, axes: tuple[int, ...] | None) -> No
 
 def _extremum_vjp(g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims: bool, nans: bool = False) -> Value:
     """Ties share the gradient evenly; so do nans if they count as equal."""
-    top = reshape(y, kept_shape(a.shape, axes))
+    top = reshape(y, kept_shape(a.shape, axes))  # broadcasts against a
     ties = cast((a == top) | ((a != a) & (top != top)) if nans else a == top, dtype=g.dtype)
     return spread(g, a.shape, axes) * (ties / sum_over(ties, axes, keepdim=True))
 

@@ -127,7 +127,7 @@ def divide_rounded(a: Value, b: Value, rounding_mode: str | None) -> Value:
 def _inside(g: Value, y: Any, a: Value, low: Any, high: Any) -> Value:
     """The gradient where ``a`` is inside the bounds or at one; 0 outside."""
     inside = (a >= low) if high is None else (a <= high) if low is None else (a >= low) & (a <= high)
-    return where(inside, g, 0)
+    return where(inside, g, 0)  # and not g * inside, which is nan for an infinite g
 
 
 _clamp_number = primitive("clamp_number", lambda a, low, high: np.clip(a, low, high), _inside, "a")

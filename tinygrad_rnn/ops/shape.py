@@ -98,9 +98,9 @@ def _sum_to(a: Array, shape: Shape) -> Array:
             total: Array = ones.dot(rows)  # in half the time: 0.49 at (32, 128), 0.72 at (64, 1024)
             return total
     extra = a.ndim - len(shape)
-    if extra > 0:
+    if extra > 0:  # new axes, which broadcasting put in front
         a = a.sum(axis=0 if extra == 1 else tuple(range(extra)))
-    if 1 in shape and a.shape != shape:
+    if 1 in shape and a.shape != shape:  # axes of size 1 that were repeated
         a = a.sum(axis=tuple([k for k, n in enumerate(shape) if n == 1]), keepdims=True)
     return a
 

@@ -77,7 +77,7 @@ def _logsumexp(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
         total: Array = np.log(np.exp(a).sum(axis=axes, keepdims=keepdims))
         return total
     peak = a.max(axis=axes, keepdims=True)
-    peak = np.where(np.isfinite(peak), peak, np.zeros_like(peak))
+    peak = np.where(np.isfinite(peak), peak, np.zeros_like(peak))  # inf - inf would be nan
     total = np.log(np.exp(a - peak).sum(axis=axes, keepdims=True)) + peak
     return total if keepdims else total.reshape([n for k, n in enumerate(a.shape) if k not in axes])
 
@@ -85,7 +85,7 @@ def _logsumexp(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
 @in_single
 def _logsumexp_vjp(g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims: bool) -> Value:
     kept = kept_shape(a.shape, axes)
-    return reshape(g, kept) * exp(a - reshape(y, kept))
+    return reshape(g, kept) * exp(a - reshape(y, kept))  # g softmax(a), without overflow as a <= y
 
 
 _logsumexp_primitive = primitive("logsumexp", _logsumexp, _logsumexp_vjp, "ya", floating=True)
