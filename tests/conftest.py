@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 
-import tinygrad_rnn as tg
-from tests.support import arrays, measured, profiles
-from tinygrad_rnn.tape.modes import defaults, state
+from tests.support import arrays, measured, profiles, rows, state
+from tinygrad_rnn.tape.modes import defaults
 
 defaults.warned_of_float = True  # it comes once in a process: a test of it switches it on again
 
@@ -24,11 +21,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     no_gpu = arrays.no_gpu_reason() if any(item.get_closest_marker("gpu") for item in items) else None
     for item in items:
         if item.get_closest_marker("gpu") and no_gpu:
-            item.add_marker(pytest.mark.skip(reason=no_gpu))
+            table = item.callspec.params.get("rows", ()) if hasattr(item, "callspec") else ()
+            item.add_marker(pytest.mark.skip(reason=rows.counted(table, no_gpu)))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     measured.show(terminalreporter)
+    rows.show(terminalreporter)
 
 
 @pytest.fixture(params=["numpy", "double", pytest.param("cupy", marks=pytest.mark.gpu)])
@@ -54,26 +53,6 @@ def double() -> Iterator[Any]:
 
 @pytest.fixture(autouse=True)
 def no_leaks() -> Iterator[None]:
-    """A test leaves global state as it found it; the default generator is put back without asking."""
-    random_state = tg.get_rng_state()
-    before = _global_state()
-    yield
-    after = _global_state()
-    state.recording, state.watchers = True, ()
-    tg.set_default_dtype(tg.float32)
-    tg.set_rng_state(random_state)
-    leaked = [f"{name}: {before[name]} -> {after[name]}" for name in before if before[name] != after[name]]
-    assert not leaked, f"the test leaked global state: {'; '.join(leaked)}"
-
-
-def _global_state() -> dict[str, Any]:
-    return {
-        "recording": tg.is_grad_enabled(),
-        "watchers": state.watchers,
-        "default dtype": tg.get_default_dtype(),
-        "numpy's floating point errors": np.geterr(),
-        "numpy's print options": {k: v for k, v in np.get_printoptions().items() if k != "override_repr"},
-        "default device": tg.get_default_device(),
-        "deterministic algorithms": tg.get_deterministic_debug_mode(),
-        "module cupy": sys.modules.get("cupy"),
-    }
+    """A test leaves global state as it found it."""
+    with state.left_as_found():
+        yield

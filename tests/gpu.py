@@ -100,7 +100,9 @@ def _first(out: Path, processes: int, more: Sequence[str]) -> int:
     test = [sys.executable, "-m", "pytest", "-p", "tests.support.shard", "-m", "gpu", "-v", "-rf", "--tb=short"]
     test += ["-p", "no:cacheprovider", *chosen]
     for k in range(processes):
-        running.append(_start(test, out / "tests" / f"{k + 1}.log", SHARD=f"{k + 1}/{processes}", **THREADS))
+        running.append(
+            _start(test, out / "tests" / f"{k + 1}.log", SHARD=f"{k + 1}/{processes}", ROWS="apart", **THREADS)
+        )
     return _wait(running, LIMITS["tests"])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.rows import together
 from tinygrad_rnn.backend.random import draws as R
 from tinygrad_rnn.backend.random import inplace
 
@@ -38,6 +39,7 @@ def unchanged_default_stream() -> Any:
         yield
 
 
+@together
 @pytest.mark.parametrize("kind", FILLS)
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

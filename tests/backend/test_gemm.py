@@ -10,6 +10,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.support import arrays
+from tests.support.rows import together
 from tinygrad_rnn.backend import to_numpy
 from tinygrad_rnn.backend.gpu import gemm
 
@@ -26,6 +27,7 @@ def xp(request: pytest.FixtureRequest) -> Iterator[Any]:
         yield found
 
 
+@together
 @pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
 @pytest.mark.parametrize("sizes", [(3, 4, 5), (1, 1, 1), (1, 6, 2), (5, 1, 3), (0, 2, 3), (2, 3, 0)])
 @pytest.mark.parametrize("left", LAYOUTS)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.rows import together
 from tinygrad_rnn.ops.inplace import FORMS, OPERATORS, RESHAPING
 
 rng = np.random.default_rng(5)
@@ -72,6 +73,7 @@ def outcome(name: str, method: str, start: Any) -> list[Any]:
     return [y.detach().double().numpy(), *[z if g is None else g.numpy() for z, g in zip(zeros, found, strict=True)]]
 
 
+@together
 @pytest.mark.parametrize("name", [name for name in HAVE if name not in BITS and name not in ELSEWHERE])
 def test_an_in_place_form_is_its_operation_and_a_write(name: str) -> None:
     start = X + 1 if name in ("acosh", "arccosh") else X

@@ -11,8 +11,10 @@ import pytest
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn.functional as F
 from tests.ops.cases import CASES, Case, evaluate, flat
+from tests.support.rows import together
 
 
+@together
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_results_that_share_memory_share_its_clock(case: Case) -> None:
     """Else a write to one could not be seen by a node that saved the other."""

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.rows import together
 from tinygrad_rnn.backend import to_numpy
 from tinygrad_rnn.kernels import scatter_add
 
@@ -57,6 +58,7 @@ def deterministic(request: pytest.FixtureRequest) -> Iterator[bool]:
     tg.use_deterministic_algorithms(False)
 
 
+@together
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("name", INDICES)
 def test_every_value_is_added(name: str, order: Any, deterministic: bool, xp: Any) -> None:

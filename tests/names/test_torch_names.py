@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.rows import together
 from tinygrad_rnn import compat, unknown_names
 from tinygrad_rnn.errors import ArgumentTypeError, DeviceError
 from tinygrad_rnn.ops.numpy_protocol import FUNCTIONS, UFUNCS
@@ -194,6 +195,7 @@ def test_the_class_itself_makes_float32_as_pytorch_has_it() -> None:
 INSTEAD = [(module, name) for module, known in unknown_names.INSTEAD.items() for name in known]
 
 
+@together
 @pytest.mark.parametrize(("module", "name"), INSTEAD)
 def test_a_name_in_the_table_of_absent_ones_is_absent(module: str, name: str) -> None:
     """Whoever adds the name takes it out of the table."""
@@ -224,6 +226,7 @@ def test_names_that_hints_point_to_are_there() -> None:
             found = getattr(found, part)
 
 
+@together
 @pytest.mark.parametrize("name", [name for module, name in INSTEAD if module == "tinygrad_rnn"])
 def test_numpys_functions_are_said_to_give_gradients_exactly_where_they_do(name: str) -> None:
     text = unknown_names.INSTEAD["tinygrad_rnn"][name]

@@ -12,6 +12,7 @@ import pytest
 import tinygrad_rnn as tg
 from tests.golden import function_cases as cases
 from tests.golden import packed
+from tests.support.rows import together
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import ArgumentTypeError, DtypeError, InplaceError, ShapeRuntimeError, TinygradRnnError
 
@@ -38,6 +39,7 @@ def assert_same(name: str, ours: dict[str, np.ndarray], theirs: dict[str, np.nda
 SILENT = {"cross_entropy/nothing", "cross_entropy/no sample"}
 
 
+@together
 @pytest.mark.parametrize("name", cases.CASES)
 def test_value_gradient_and_second_derivative_are_those_that_pytorch_gave(name: str) -> None:
     prefix = f"{name}: "
@@ -126,6 +128,7 @@ MISTAKES = {
 BETTER = {"softshrink", "weight dtype"}  # our first sentence differs in more than an ending
 
 
+@together
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_is_refused_by_the_same_kind_of_error_in_the_same_words(name: str) -> None:
     with warnings.catch_warnings():

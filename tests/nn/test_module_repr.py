@@ -6,6 +6,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.nn.models import net, quietly
+from tests.support.rows import together
 from tinygrad_rnn import nn
 
 PRINTED = {
@@ -39,6 +40,7 @@ PRINTED = {
 }  # fmt: skip
 
 
+@together
 @pytest.mark.parametrize("name", PRINTED)
 def test_modules_print_as_in_pytorch(name: str) -> None:
     torch = pytest.importorskip("torch")

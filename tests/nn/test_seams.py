@@ -13,6 +13,7 @@ import pytest
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn
 from tests.golden import packed, seam_cases
+from tests.support.rows import together
 
 GOLDEN = packed.read(pathlib.Path(__file__).parents[1] / "golden" / "seams.npz")
 
@@ -41,6 +42,7 @@ def assert_same(expression: str, dtype: str, found: np.ndarray, expected: np.nda
     assert not wrong, f"{expression} in {dtype}: {wrong[:5]} and {len(wrong)} in all"
 
 
+@together
 @every
 @cases
 def test_value_and_derivatives_are_those_that_pytorch_gave(expression: str, dtype: str) -> None:
@@ -49,6 +51,7 @@ def test_value_and_derivatives_are_those_that_pytorch_gave(expression: str, dtyp
     assert_same(expression, dtype, found, GOLDEN[f"{expression}: {dtype}"])
 
 
+@together
 @every
 @cases
 def test_pytorch_still_gives_them(expression: str, dtype: str) -> None:

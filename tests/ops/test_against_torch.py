@@ -10,6 +10,7 @@ import pytest
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn
 from tests.ops.cases import CASES, Case, evaluate, flat
+from tests.support.rows import together
 
 torch: Any = pytest.importorskip("torch")
 
@@ -61,6 +62,7 @@ def derivatives(library: Any, case: Case, arrays: list[np.ndarray]) -> list[tupl
     return found
 
 
+@together
 @cases
 def test_values_and_derivatives_are_pytorchs(case: Case) -> None:
     ours, theirs = (derivatives(library, case, case.inputs()) for library in (tg, torch))
@@ -71,6 +73,7 @@ def test_values_and_derivatives_are_pytorchs(case: Case) -> None:
             assert not expected.numpy(force=True).any(), f"{case}: no {what}"
 
 
+@together
 @cases
 def test_single_precision_gives_single_precision(case: Case) -> None:
     arrays = [a.astype(np.float32) if a.dtype.kind == "f" else a for a in case.inputs()]
@@ -90,6 +93,7 @@ def tensors_of(tensors: list[Any]) -> list[Any]:
     return [x for x in tensors if x.requires_grad]
 
 
+@together
 @cases
 def test_memory_layout_makes_no_difference_and_inputs_stay(case: Case) -> None:
     arrays = case.inputs()
@@ -107,6 +111,7 @@ def test_memory_layout_makes_no_difference_and_inputs_stay(case: Case) -> None:
             np.testing.assert_array_equal(a, copy, f"{case} wrote to its input")
 
 
+@together
 @cases
 def test_reading_without_recording_gives_the_same_values(case: Case) -> None:
     arrays = case.inputs()

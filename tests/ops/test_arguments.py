@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.rows import together
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import (
     ArgumentTypeError,
@@ -38,16 +39,19 @@ UNTYPED_METHODS = frozenset(
 FUNCTIONS = sorted(n for n in set(tg.ops.__all__) - signatures.OWN if not isinstance(getattr(tg, n), type))
 
 
+@together
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_has_a_signature(name: str) -> None:
     assert overloads("function", name), f"add {name} to ops/signatures.py"
 
 
+@together
 @pytest.mark.parametrize("name", sorted(F.__all__))
 def test_every_function_of_nn_has_a_signature(name: str) -> None:
     assert overloads("nn.functional", name), f"add {name} to nn/signatures.py"
 
 
+@together
 @pytest.mark.parametrize(
     "name", sorted(n for n, f in METHODS.items() if callable(f) and n[0] != "_" and n not in signatures.OWN)
 )
@@ -138,6 +142,7 @@ USES: dict[str, Any] = {
 }
 
 
+@together
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("one", ONES, ids=[f"{type(n).__name__}-{n.dtype}" for n in ONES])
 def test_an_integer_of_numpy_or_of_a_tensor_is_an_int(use: str, one: Any) -> None:
@@ -146,6 +151,7 @@ def test_an_integer_of_numpy_or_of_a_tensor_is_an_int(use: str, one: Any) -> Non
     assert tg.equal(USES[use](one), USES[use](1))
 
 
+@together
 @pytest.mark.parametrize("use", sorted(set(USES) - {"size", "layer_norm"}))
 @pytest.mark.parametrize("wrong", [1.0, np.float64(1), tg.tensor(1.0), "1", tg.tensor([1, 1]), np.asarray([1.0])])
 def test_what_is_no_integer_is_refused(use: str, wrong: Any) -> None:
@@ -238,6 +244,7 @@ def _refusals() -> list[tuple[str, str]]:
     ]
 
 
+@together
 @pytest.mark.parametrize(("where", "name"), _refusals(), ids=lambda text: text)
 def test_what_is_no_tensor_is_refused_by_name(where: str, name: str) -> None:
     function = getattr(tg if where == "function" else F, name)
@@ -400,6 +407,7 @@ def _names_of(torch: Any, name: str) -> set[str]:
     return found
 
 
+@together
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_names_are_pytorchs(name: str) -> None:
     torch = pytest.importorskip("torch")

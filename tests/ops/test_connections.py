@@ -19,6 +19,7 @@ import pytest
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn
+from tests.support.rows import together
 
 TABLE = Path(__file__).with_name("connections.txt")
 ROWS = [row.split(" => ") for row in TABLE.read_text(encoding="utf-8").splitlines()]
@@ -58,11 +59,13 @@ def connections(t: Any, expression: str) -> str:
     return " ".join([*words, "".join(map(letter, found))])
 
 
+@together
 @rows
 def test_derivatives_stay_connected_so(expression: str, expected: str) -> None:
     assert connections(tg, expression) == expected
 
 
+@together
 @rows
 def test_pytorchs_stay_connected_so(expression: str, expected: str) -> None:
     torch = pytest.importorskip("torch")

@@ -11,10 +11,12 @@ import tinygrad_rnn as tg
 import tinygrad_rnn.nn
 from tests.ops.cases import CASES, Case, evaluate, flat
 from tests.support import arrays
+from tests.support.rows import together
 
 ON_DEVICE = [case for case in CASES if "t.tensor(" not in case.expression and ".view(" not in case.expression]
 
 
+@together
 @pytest.mark.parametrize("name", ["double", pytest.param("cupy", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("case", ON_DEVICE, ids=str)
 def test_values_and_gradients_are_those_of_the_host(case: Case, name: str) -> None:
@@ -46,6 +48,7 @@ np.add.reduce(t)
 """.split()
 
 
+@together
 @pytest.mark.parametrize("name", ["double", pytest.param("cupy", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("expression", NUMPYS)
 def test_numpys_functions_with_a_gradient_stay_on_the_device(expression: str, name: str) -> None:

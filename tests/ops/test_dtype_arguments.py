@@ -13,6 +13,7 @@ import pytest
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn
 import tinygrad_rnn.optim
+from tests.support.rows import together
 from tinygrad_rnn import errors, nn
 
 WRONG = [object, str, bytes, list, np.void, np.longdouble, np.clongdouble, "nothing", "datetime64[s]", ">f4"]
@@ -77,6 +78,7 @@ def loud() -> Iterator[None]:
         yield
 
 
+@together
 @pytest.mark.parametrize("wrong", WRONG, ids=str)
 @pytest.mark.parametrize("name", TAKE_A_DTYPE)
 def test_what_is_no_type_of_numbers_is_no_dtype(name: str, wrong: Any) -> None:
@@ -85,6 +87,7 @@ def test_what_is_no_type_of_numbers_is_no_dtype(name: str, wrong: Any) -> None:
         TAKE_A_DTYPE[name](wrong)
 
 
+@together
 @pytest.mark.parametrize("name", TAKE_A_DTYPE)
 def test_what_is_one_is_taken(name: str) -> None:
     """So the test above fails on the dtype, not on the call; by each of the names that a dtype has."""
@@ -134,6 +137,7 @@ MIXTURES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@together
 @pytest.mark.parametrize("odd", ODD, ids=str)
 @pytest.mark.parametrize("name", BORDERS | MIXTURES)
 def test_an_array_of_anything_but_numbers_stays_outside(name: str, odd: Any) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn
+from tests.support.rows import together
 from tinygrad_rnn import errors
 
 TABLE = Path(__file__).with_name("dtype_results.txt")
@@ -51,6 +52,7 @@ def result(t: Any, expression: str, x: str, d: str | None, refusals: Any) -> str
     return str(found.dtype).removeprefix("torch.") if hasattr(found, "dtype") else type(found).__name__
 
 
+@together
 @rows
 def test_results_have_these_dtypes(expression: str, expected: str) -> None:
     found = results(tg, expression, errors.TinygradRnnError)
@@ -60,6 +62,7 @@ def test_results_have_these_dtypes(expression: str, expected: str) -> None:
     ]
 
 
+@together
 @rows
 def test_pytorchs_have_them(expression: str, expected: str) -> None:
     torch = pytest.importorskip("torch")

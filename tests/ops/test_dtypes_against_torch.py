@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.rows import together
 
 torch: Any = pytest.importorskip("torch")
 
@@ -157,6 +158,7 @@ tensor([1]).to(t.ones(1))|tensor([1.5]).int()|tensor([1, 2]).view(t.int32)
 tensor([1]).type_as(t.ones(1, dtype=t.float64))"""
 
 
+@together
 @pytest.mark.parametrize("expression", CREATED.replace("\n", "|").split("|"))
 def test_created_tensors_are_pytorchs(expression: str) -> None:
     compare(*[eval(f"t.{expression}", {"t": t}) for t in (tg, torch)], expression)

@@ -14,6 +14,7 @@ import pytest
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn
+from tests.support.rows import together
 
 torch: Any = pytest.importorskip("torch")
 
@@ -53,6 +54,7 @@ def same(a: Any, b: Any) -> None:
         assert a == b, f"{a!r}, PyTorch's {b!r}"
 
 
+@together
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_the_result_or_the_refusal_is_pytorchs(expression: str) -> None:
     ours, theirs = run(tg, expression), run(torch, expression)

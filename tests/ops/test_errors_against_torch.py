@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn
+from tests.support.rows import together
 from tinygrad_rnn.errors import TinygradRnnError
 
 TABLE = Path(__file__).with_name("error_sentences.txt")
@@ -26,6 +27,7 @@ def run(library: Any, expression: str) -> Exception:
     raise AssertionError(f"{expression} gave {result}")
 
 
+@together
 @rows
 def test_the_error_is_ours_and_pytorchs_handler_catches_it(expression: str, kind: str, sentence: str) -> None:
     error = run(tg, expression)
@@ -34,6 +36,7 @@ def test_the_error_is_ours_and_pytorchs_handler_catches_it(expression: str, kind
     assert str(error).startswith(sentence), f"{error}"
 
 
+@together
 @rows
 def test_the_table_says_what_pytorch_says(expression: str, kind: str, sentence: str) -> None:
     torch = pytest.importorskip("torch")

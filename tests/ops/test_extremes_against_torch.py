@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn
+from tests.support.rows import together
 
 torch: Any = pytest.importorskip("torch")
 
@@ -62,6 +63,7 @@ def kept(expression: str) -> np.ndarray:
     return np.array([x for x in VALUES.tolist() if (x, bool(np.signbit(x))) not in out])
 
 
+@together
 @pytest.mark.parametrize("expression", UNARY)
 def test_one_argument(expression: str) -> None:
     whole = expression.startswith("x.") and "clamp" not in expression

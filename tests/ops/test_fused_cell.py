@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.rows import together
 from tinygrad_rnn.errors import TinygradRnnError
 from tinygrad_rnn.ops.recurrent import cells, fused_cell
 
@@ -46,6 +47,7 @@ def assert_same(ours: list[Any], theirs: list[Any], rtol: float) -> None:
             np.testing.assert_allclose(one, other, rtol=rtol, atol=rtol)
 
 
+@together
 @every
 @pytest.mark.parametrize("batch", [(), (1,), (3,), (0,)])
 @pytest.mark.parametrize("biases", [0, 1, 2])

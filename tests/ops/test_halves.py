@@ -15,6 +15,7 @@ import pytest
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn
+from tests.support.rows import together
 
 RNG = np.random.default_rng(0)
 INPUTS = {
@@ -97,6 +98,7 @@ def precise(value: np.ndarray) -> np.ndarray:
     return (size >= np.finfo(np.float16).tiny) & np.isfinite(value)
 
 
+@together(by="name")
 @cases
 @pytest.mark.parametrize("expression", [e for e in EXPRESSIONS if e not in DIFFERENCES])
 def test_it_is_that_of_double_precision_rounded(expression: str, name: str) -> None:
@@ -113,6 +115,7 @@ def test_it_is_that_of_double_precision_rounded(expression: str, name: str) -> N
         assert not far.any(), f"{expression}, {word}: {got}, float64's {expected}, at {far}"
 
 
+@together(by="name")
 @cases
 @expressions
 def test_it_is_pytorchs_or_nearer(expression: str, name: str) -> None:

@@ -19,6 +19,7 @@ import numpy.testing.overrides as overridable
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.rows import together
 from tinygrad_rnn.autograd.gradcheck import gradcheck, gradgradcheck
 from tinygrad_rnn.errors import TinygradRnnError
 from tinygrad_rnn.ops import numpy_protocol
@@ -67,6 +68,7 @@ def same(found: Any, expected: Any) -> None:
         np.testing.assert_allclose(values, y, 1e-12, 1e-13)  # the same formulas, rounded in another order
 
 
+@together
 @pytest.mark.parametrize(("kind", "expression"), LINES, ids=[line[1] for line in LINES])
 def test_a_call_gives_numpys_value_and_its_gradient_or_a_refusal(kind: str, expression: str) -> None:
     try:

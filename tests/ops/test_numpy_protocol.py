@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.rows import together
 from tinygrad_rnn.errors import GraphError, TinygradRnnError
 from tinygrad_rnn.ops.numpy_protocol import UFUNCS, public_name
 
@@ -80,6 +81,7 @@ def same(ours: Any, theirs: Any, what: str) -> None:
     np.testing.assert_allclose(a, b, 1e-14, 1e-14, err_msg=what)  # the same formula, summed in another order
 
 
+@together
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda f: f.__name__)
 def test_functions_give_numpys_values_and_keep_the_history(function: Any) -> None:
     for args in ARGUMENTS.get(function, [()]):
@@ -102,6 +104,7 @@ def test_keepdims_and_ddof_mean_what_they_mean_in_numpy(name: str) -> None:
         np.testing.assert_allclose(ours.numpy(), getattr(np, name)(X, axis=axis, **options), 1e-14)
 
 
+@together
 @pytest.mark.parametrize("ufunc", UFUNCS, ids=lambda f: f.__name__)
 def test_ufuncs_of_tensors_arrays_and_numbers_agree_with_numpy(ufunc: Any) -> None:
     bits = ufunc in (np.left_shift, np.right_shift, np.invert, np.bitwise_and, np.bitwise_or, np.bitwise_xor)
@@ -254,6 +257,7 @@ def test_an_index_array_is_kept_by_value() -> None:
 EXPRESSIONS = Path(__file__).with_name("numpy_expressions.txt").read_text(encoding="utf-8").splitlines()
 
 
+@together
 @pytest.mark.parametrize("expression", EXPRESSIONS)
 def test_arguments_mean_what_they_mean_in_numpy(expression: str) -> None:
     rng = np.random.default_rng(0)

@@ -18,6 +18,7 @@ import pytest
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn
 from tests.support import arrays
+from tests.support.rows import together
 from tests.support.words import signature
 from tinygrad_rnn import errors
 from tinygrad_rnn.backend import aligned_empty
@@ -48,11 +49,13 @@ def printed(t: Any, expression: str) -> str:
     return re.sub(r"\s+", " ", repr(result))
 
 
+@together
 @rows
 def test_the_result_prints_so(expression: str, expected: str) -> None:
     assert printed(tg, expression) == expected
 
 
+@together
 @rows
 def test_pytorchs_prints_so(expression: str, expected: str) -> None:
     torch = pytest.importorskip("torch")

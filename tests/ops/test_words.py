@@ -12,6 +12,7 @@ import pytest
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn
+from tests.support.rows import together
 from tests.support.words import signature
 from tinygrad_rnn import errors
 from tinygrad_rnn.ops.methods import METHODS
@@ -38,6 +39,7 @@ PUBLIC = {f"Tensor.{name}": getattr(tg.Tensor, name) for name in METHODS if name
 PUBLIC = FUNCTIONS | {name: f for name, f in PUBLIC.items() if callable(f)}
 
 
+@together
 @pytest.mark.parametrize(("expression", "expected"), MISTAKES, ids=[row[0] for row in MISTAKES])
 def test_the_message_of_each_mistake(expression: str, expected: str) -> None:
     with pytest.raises(errors.TinygradRnnError) as caught:
@@ -48,6 +50,7 @@ def test_the_message_of_each_mistake(expression: str, expected: str) -> None:
     assert said == expected
 
 
+@together
 @pytest.mark.parametrize("name", sorted(PROMISED))
 def test_the_defaults_are_what_was_promised(name: str) -> None:
     assert signature(PUBLIC[name]) == PROMISED[name]
@@ -61,12 +64,14 @@ MADE = {name: f for name, f in METHODS.items() if re.fullmatch(r"new_.*|[a-z].*_
 MADE.pop("__iter__"), MADE.pop("__invert__")
 
 
+@together
 @pytest.mark.parametrize("name", sorted(FUNCTIONS | MADE))
 def test_a_function_knows_its_name(name: str) -> None:
     f = FUNCTIONS.get(name) or MADE[name]
     assert f.__name__ == f.__qualname__ == OWN_NAMES.get(name, name)
 
 
+@together
 @pytest.mark.parametrize("name", sorted(name for name, f in PUBLIC.items() if f.__doc__))
 def test_a_docstring_is_put_together_without_gaps(name: str) -> None:
     first = PUBLIC[name].__doc__.split("\n")[0].replace(" ...", "")

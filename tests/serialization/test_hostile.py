@@ -22,6 +22,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.serialization.some_classes import Color, Settings, Shy, SlotAndDict, Tagger
+from tests.support.rows import together
 from tinygrad_rnn import nn, optim, serialization
 from tinygrad_rnn.backend.dtypes import DTYPES
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, CheckpointError
@@ -254,6 +255,7 @@ HOSTILE: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
+@together
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_structure_is_refused_in_our_words(name: str) -> None:
     structure, arrays = HOSTILE[name]

@@ -15,6 +15,7 @@ import pytest
 import tinygrad_rnn as tg
 from tests.serialization import some_classes
 from tests.serialization.some_classes import Made, Pair, Settings, Slotted, Tagger, half
+from tests.support.rows import together
 from tinygrad_rnn import nn, serialization
 from tinygrad_rnn.errors import ArgumentTypeError, CheckpointError, DeviceError
 
@@ -49,6 +50,7 @@ ABSTRACT = {"LazyLinear", "RNNCellBase", "UninitializedParameter", "Parameter"}
 LAYERS = [name for name in nn.__all__ if isinstance(getattr(nn, name), type) and name not in ABSTRACT]
 
 
+@together
 @pytest.mark.parametrize("name", LAYERS)
 def test_every_layer_of_the_package_comes_back_as_it_was(name: str) -> None:
     layer = getattr(nn, name)(*EXAMPLES.get(name, ()))

@@ -21,6 +21,7 @@ import pytest
 import tinygrad_rnn as tg
 from tests.serialization import some_classes
 from tests.serialization.some_classes import Color, Corner, Pair, Settings, Shy, SlotAndDict, Tagger, half
+from tests.support.rows import together
 from tinygrad_rnn import nn, optim, serialization
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, CheckpointError
 
@@ -66,6 +67,7 @@ PLAIN = [
 ]  # fmt: skip
 
 
+@together
 @pytest.mark.parametrize("value", PLAIN, ids=[f"{k} {type(value).__name__}" for k, value in enumerate(PLAIN)])
 def test_plain_data_comes_back_equal_and_of_its_type(value: Any) -> None:
     assert same(back(value), value)

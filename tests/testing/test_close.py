@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.rows import together
 from tinygrad_rnn.errors import TinygradRnnError
 from tinygrad_rnn.testing import CheckFailed, assert_close
 
@@ -87,6 +88,7 @@ def outcome(check: Any, actual: Any, expected: Any, options: dict[str, Any]) -> 
     return "passes", ""
 
 
+@together
 @pytest.mark.parametrize(("actual", "expected", "options"), CASES)
 def test_verdict_and_words_are_those_of_pytorch(actual: Any, expected: Any, options: dict[str, Any]) -> None:
     torch = pytest.importorskip("torch")

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.rows import together
 from tinygrad_rnn import nn
 from tinygrad_rnn.autograd import GradcheckError, gradcheck, gradgradcheck
 from tinygrad_rnn.testing import (
@@ -154,6 +155,7 @@ EVERY_CHECK = [
 ]
 
 
+@together
 @pytest.mark.parametrize("check", EVERY_CHECK)
 @pytest.mark.parametrize(("func", "kind", "where"), NO_TENSORS)
 def test_a_result_that_is_no_tensor_is_refused_as_in_pytorch(func: Any, kind: str, where: str, check: Any) -> None:

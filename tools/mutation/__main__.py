@@ -53,6 +53,7 @@ def in_a_copy(arguments: list[str]) -> int:
         ignored = shutil.ignore_patterns("__pycache__", ".*", "runs", "build", "dist")
         shutil.copytree(ROOT, copy, ignore=ignored)
         places = {COPY: str(ROOT / ".mutation" / "map.json"), "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+        places["ROWS"] = "apart"  # a mutant needs the rows that reach it, not their whole table
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         command = [sys.executable, "-m", "tools.mutation", *arguments]
         return subprocess.run(command, cwd=copy, env={**os.environ, **threads, **places}).returncode

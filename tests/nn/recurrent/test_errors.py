@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.rows import together
 
 Attempt = Callable[[Any], Any]
 
@@ -205,6 +206,7 @@ CASES: list[tuple[str, type[Exception], str, Attempt]] = [
 ]
 
 
+@together
 @pytest.mark.parametrize(("error", "sentence", "attempt"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_mistake_gets_pytorchs_sentence(error: type[Exception], sentence: str, attempt: Attempt) -> None:
     with pytest.raises(error, match=re.escape(sentence)) as caught:
@@ -212,6 +214,7 @@ def test_mistake_gets_pytorchs_sentence(error: type[Exception], sentence: str, a
     assert str(caught.value).startswith(sentence)
 
 
+@together
 @pytest.mark.parametrize(("error", "sentence", "attempt"), [c[1:] for c in CASES], ids=[c[0] for c in CASES])
 def test_pytorch_says_the_same(error: type[Exception], sentence: str, attempt: Attempt) -> None:
     torch = pytest.importorskip("torch")

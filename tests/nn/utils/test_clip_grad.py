@@ -16,6 +16,7 @@ import tinygrad_rnn.nn.utils
 from tests.golden import clip_cases as cases
 from tests.golden import packed
 from tests.support.profiles import examples
+from tests.support.rows import together
 from tinygrad_rnn.errors import TinygradRnnError
 from tinygrad_rnn.nn.utils import (
     clip_grad_norm,
@@ -43,6 +44,7 @@ def assert_same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]) -> N
         np.testing.assert_allclose(ours[name], expected, rtol=tolerance, err_msg=name)
 
 
+@together
 @pytest.mark.parametrize("name", cases.BY_NORM)
 def test_norms_and_gradients_are_those_of_pytorch(name: str) -> None:
     assert_same(cases.clipped(tg, cases.BY_NORM[name]), golden(f"norm/{name}/"))

@@ -15,6 +15,7 @@ import tinygrad_rnn as tg
 import tinygrad_rnn.utils.data as data
 from tests.golden import collate_cases
 from tests.golden import data_cases as cases
+from tests.support.rows import together
 from tinygrad_rnn.errors import TinygradRnnError
 from tinygrad_rnn.utils.data import DataLoader, Subset, TensorDataset, default_collate, default_convert
 
@@ -259,6 +260,7 @@ def wrong_options(lib: Any) -> list[tuple[dict[str, Any], str]]:
     ]
 
 
+@together
 @pytest.mark.parametrize("case", range(len(wrong_options(tg))))
 @pytest.mark.parametrize("name", ["tinygrad_rnn", "torch"])
 def test_options_that_do_not_fit_are_refused_in_the_words_of_pytorch(name: str, case: int) -> None:
