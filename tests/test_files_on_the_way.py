@@ -21,7 +21,7 @@ def assert_at_most(most: int, call: Callable[[], object]) -> None:
 
 def test_a_gradient_of_tanh_runs_through_few_files() -> None:
     weights = iter([tg.ones(3, requires_grad=True) for _ in range(2)])
-    assert_at_most(12, lambda: tg.tanh(next(weights)).sum().backward())  # the goal is 8
+    assert_at_most(8, lambda: tg.tanh(next(weights)).sum().backward())
 
 
 @pytest.mark.parametrize("kernel", ["numba", "numpy"])
