@@ -5,8 +5,9 @@ same interface but no stubs, and because NumPy's functions take nothing else as 
 that an array has.  (At run time it may also be a NumPy scalar, which NumPy makes of results without axes.)
 ``CudaArray`` is CuPy's, for code that reads what only that has: ``a.data.ptr``, ``a.device.id``.
 
-``Value`` is an Array or a Tensor, which is what a vjp takes and gives.  ``DType`` is the element type of either:
-NumPy's of an array, ours of a Tensor.
+``Value`` is an Array or a Tensor, which is what a vjp takes and gives.  ``Cotangent`` is what a vjp is given: a Value,
+or, of an operation with several outputs, one for each, None for those that no gradient reached.  ``DType`` is the
+element type of either: NumPy's of an array, ours of a Tensor.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ import numpy as np
 if TYPE_CHECKING:
     from .backend.dtypes import dtype
 
-__all__ = ["Array", "CudaArray", "DType", "Operators", "Params", "Shape", "Size", "Value"]
+__all__ = ["Array", "Cotangent", "CudaArray", "DType", "Operators", "Params", "Shape", "Size", "Value"]
 
 T = TypeVar("T")
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 CudaArray: TypeAlias = Any
 Value: TypeAlias = Any
+Cotangent: TypeAlias = "Value | list[Value | None]"
 DType: TypeAlias = "np.dtype[Any] | dtype"
 Shape: TypeAlias = tuple[int, ...]
 Params: TypeAlias = dict[str, Any]

@@ -19,7 +19,7 @@ from ..tape.modes import Watcher, state
 from ..tape.node import Leaf, Node
 from ..tape.partial_gradient import Part
 from ..tape.tensor import Tensor
-from ..typing import Array, Value
+from ..typing import Array, Cotangent, Value
 
 __all__ = ["AnomalyError", "detect_anomaly", "is_anomaly_enabled", "set_detect_anomaly"]
 
@@ -44,11 +44,11 @@ class _Watcher(Watcher):
         self.nans: set[int] = set()
         self.first_nan: str | None = None
         self.swept: list[Node | Leaf | None] = []  # the node last reached, for each sweep under way
-        self.incoming: Value = None
+        self.incoming: Cotangent | None = None
 
     # the forward pass ----------------------------------------------------------------------------------------------
 
-    def recorded(self, node: Node, output: Value) -> None:
+    def recorded(self, node: Node, output: Array | tuple[Array, ...]) -> None:
         frame = user_frame()
         place = "?" if frame is None else _place(frame)
         step = _time_step(self.passes, frame)
@@ -89,11 +89,11 @@ class _Watcher(Watcher):
         if node.info is not None and node.info not in str(error) and not getattr(error, "anomaly_noted", False):
             _append(error, f"\n  The backward pass had last reached {node.name()}, recorded at {node.info}.")
 
-    def reached(self, node: Node | Leaf, cotangent: Value) -> None:
+    def reached(self, node: Node | Leaf, cotangent: Cotangent) -> None:
         self.swept[-1] = node
         self.incoming = cotangent
 
-    def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value) -> None:
+    def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value | Part) -> None:
         if not self.check_nan or node.primitive.name == "output":
             return
         value = next((item for item in _items(contribution) if _has_nan(item)), None)
@@ -168,7 +168,7 @@ def _step_of(frame: FrameType) -> str:
     return ""
 
 
-def _items(value: Value) -> list[Any]:
+def _items(value: Any) -> list[Any]:
     """The raw arrays in a cotangent: of a recorded sweep, of several outputs, or of a part."""
     if isinstance(value, (list, tuple)):
         return [item for v in value if v is not None for item in _items(v)]
@@ -183,7 +183,7 @@ def _has_nan(x: Array) -> bool:
     return x.dtype.kind in "fc" and bool(array_module(x).isnan(x).any())
 
 
-def _holds_nan(value: Value) -> bool:
+def _holds_nan(value: Any) -> bool:
     return any(map(_has_nan, _items(value)))
 
 

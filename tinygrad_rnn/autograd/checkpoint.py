@@ -23,9 +23,10 @@ from ..errors import ArgumentError, GraphError, InplaceError
 from ..tape.hooks.node_hooks import replace_primitive
 from ..tape.modes import Watcher, state, watched
 from ..tape.node import Leaf, Node, now
+from ..tape.partial_gradient import Cotangents
 from ..tape.primitive import Primitive
 from ..tape.sweep import contributions
-from ..typing import Params, Value
+from ..typing import Array, Cotangent, Params
 from .nested import tensors_in
 
 __all__ = ["checkpoint", "checkpoint_sequential"]
@@ -50,7 +51,7 @@ class Segment(Watcher):
 
     # the first run -----------------------------------------------------------------------------------------------
 
-    def recorded(self, node: Node, output: Value) -> None:
+    def recorded(self, node: Node, output: Array | tuple[Array, ...]) -> None:
         """Drop what a node has just saved."""
         for parent in node.parents:
             if isinstance(parent, Leaf):
@@ -131,7 +132,7 @@ class Rerun(Watcher):
     def __init__(self) -> None:
         self.nodes: list[Node] = []
 
-    def recorded(self, node: Node, output: Value) -> None:
+    def recorded(self, node: Node, output: Array | tuple[Array, ...]) -> None:
         self.nodes.append(node)
 
 
@@ -162,7 +163,7 @@ def _waiting(original: Primitive) -> Primitive:
     return original.with_vjp_all(_arrive)
 
 
-def _arrive(g: Value, ticket: Ticket, *args: Value, needs: Sequence[bool], **params: Any) -> Sequence[Value]:
+def _arrive(g: Cotangent, ticket: Ticket, *args: Any, needs: Sequence[bool], **params: Any) -> Cotangents:
     """The sweep came to a waiting node: have its segment computed again, then do what the sweep would do."""
     node = ticket.node()
     assert node is not None

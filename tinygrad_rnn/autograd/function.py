@@ -19,7 +19,7 @@ from ..tape.modes import state, within
 from ..tape.node import Node, VersionCounter
 from ..tape.primitive import Primitive
 from ..tape.tensor import Tensor, as_array, wrap
-from ..typing import Array, Value
+from ..typing import Array, Cotangent, Value
 from .context import FunctionCtx, FunctionNode, Saved
 
 __all__ = ["Function", "FunctionCtx", "once_differentiable"]
@@ -232,7 +232,7 @@ def _primitive_of(cls: type[Function], saves_anything: bool) -> Primitive:
         cls._primitives = made  # type: ignore[attr-defined]
     if saves_anything not in made:
 
-        def vjp_all(g: Value, ctx: FunctionCtx, *parents: Any, needs: tuple[bool, ...]) -> list[Value]:
+        def vjp_all(g: Cotangent, ctx: FunctionCtx, *parents: Any, needs: tuple[bool, ...]) -> list[Value | None]:
             return _pull(cls, g, ctx, parents, needs)
 
         p = Primitive(cls.__name__, cls.forward, (), (), vjp_all=vjp_all, residual=saves_anything, listed=False)
@@ -246,12 +246,12 @@ def _primitive_of(cls: type[Function], saves_anything: bool) -> Primitive:
 
 
 def _pull(
-    cls: type[Function], g: Value, ctx: FunctionCtx, parents: tuple[Any, ...], needs: tuple[bool, ...]
-) -> list[Value]:
+    cls: type[Function], g: Cotangent, ctx: FunctionCtx, parents: tuple[Any, ...], needs: tuple[bool, ...]
+) -> list[Value | None]:
     """Run the user's ``backward`` and check what it returns."""
     name = cls.__name__ + "Backward"
     record = state.recording
-    gs = g if ctx._several else [g]
+    gs: Any = g if ctx._several else [g]
     some = next(item for item in gs if item is not None)
     xp = array_module(some._data if record else some)
     grads: list[Tensor | None] = []
@@ -272,7 +272,7 @@ def _pull(
             f"function {name} returned an incorrect number of gradients (expected {len(parents)}, got {len(results)}): "
             "backward returns one for each argument of forward, None where there is none"
         )
-    found: list[Value] = []
+    found: list[Value | None] = []
     for position, (result, parent, need) in enumerate(zip(results, parents, needs, strict=False)):
         if result is not None and not ctx._tensors[position]:
             raise GraphError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from ..backend import to_numpy
@@ -10,10 +10,11 @@ from ..tape.hooks.node_hooks import stand_in
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
 from ..tape.observe.watcher import Watching
+from ..tape.partial_gradient import Cotangents
 from ..tape.primitive import Primitive
 from ..tape.sweep import contributions
 from ..tape.tensor import Tensor, wrap
-from ..typing import Value
+from ..typing import Array, Cotangent
 from .context import FunctionCtx, Packed
 
 __all__ = ["Leaf", "Node", "save_on_cpu", "saved_tensors_hooks"]
@@ -40,7 +41,7 @@ class saved_tensors_hooks(Watching):
     def __init__(self, pack_hook: Callable[[Tensor], Any], unpack_hook: Callable[[Any], Tensor]) -> None:
         self.pack_hook, self.unpack_hook = pack_hook, unpack_hook
 
-    def recorded(self, node: Node, output: Value) -> None:
+    def recorded(self, node: Node, output: Array | tuple[Array, ...]) -> None:
         """Pack what a node has just saved, and have it unpacked when the sweep comes."""
         if isinstance(node.ans, FunctionCtx):
             for saved in node.ans._saved:
@@ -51,7 +52,7 @@ class saved_tensors_hooks(Watching):
             node.ans = self._packed(node.ans)
             stand_in(node, _pull)
 
-    def _packed(self, value: Value) -> Value:
+    def _packed(self, value: Any) -> Any:
         """An array as the pack hook leaves it; anything else as it is."""
         if not hasattr(value, "nbytes") or not hasattr(value, "dtype"):
             return value
@@ -64,7 +65,7 @@ class saved_tensors_hooks(Watching):
             here.watchers = watchers
 
 
-def _pull(node: Node, original: Primitive, g: Value, needs: tuple[bool, ...], record: bool) -> Sequence[Value]:
+def _pull(node: Node, original: Primitive, g: Cotangent, needs: tuple[bool, ...], record: bool) -> Cotangents:
     """Unpack for as long as the vjps run."""
     args, ans = node.args, node.ans
     assert args is not None
@@ -75,7 +76,7 @@ def _pull(node: Node, original: Primitive, g: Value, needs: tuple[bool, ...], re
         node.args, node.ans = args, ans
 
 
-def _restored(value: Value) -> Value:
+def _restored(value: Any) -> Any:
     return value.restore() if isinstance(value, Packed) else value
 
 

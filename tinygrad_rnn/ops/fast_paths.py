@@ -52,7 +52,7 @@ def raw_form(name: str, position: int | None = 0) -> Callable[[Form], Form]:
 
 def mathematics(name: str, position: int = 0) -> Callable[..., Array]:
     """The declared vjp, for the arrays that a raw form does not take."""
-    vjp = REGISTRY[name].vjps[position]
+    vjp: Callable[..., Any] | None = REGISTRY[name].vjps[position]
     assert vjp is not None
     return vjp
 

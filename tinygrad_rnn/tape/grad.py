@@ -74,7 +74,9 @@ def grad(
     return tuple(results)
 
 
-def cotangents(seeds: Seeds, wanted: Sequence[AnyNode], *, keep: bool = True, record: bool = False) -> list[Value]:
+def cotangents(
+    seeds: Seeds, wanted: Sequence[AnyNode], *, keep: bool = True, record: bool = False
+) -> list[Value | None]:
     """The total cotangent of each ``wanted`` node, None where no seed reaches it.  Nothing is accumulated."""
     found: dict[int, Value] = {}
 

@@ -27,8 +27,9 @@ import numpy as np
 
 from ..backend.quiet import QUIET, numpy_errors
 from ..errors import ArgumentTypeError
-from ..typing import Params, Value
+from ..typing import Array, Cotangent, Params, Value
 from .node import Leaf, Node
+from .partial_gradient import Part
 from .primitive import Primitive
 
 __all__ = ["Watcher", "defaults", "enable_grad", "inference_mode", "is_grad_enabled", "nested", "no_grad", "quietly"]
@@ -70,16 +71,16 @@ class Watcher:
             output: the Tensor, or a tuple of them.
         """
 
-    def recorded(self, node: Node, output: Value) -> None:
+    def recorded(self, node: Node, output: Array | tuple[Array, ...]) -> None:
         """A node was just recorded, with its output as a raw array (a tuple of them for a fused primitive)."""
 
     def sweep_begins(self) -> None:
         """A backward sweep starts."""
 
-    def reached(self, node: Node | Leaf, cotangent: Value) -> None:
+    def reached(self, node: Node | Leaf, cotangent: Cotangent) -> None:
         """The sweep reached a node: ``cotangent`` is the complete sum of its uses' contributions."""
 
-    def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value) -> None:
+    def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value | Part) -> None:
         """The vjp of ``node`` for its argument ``position`` gave ``contribution`` to ``parent``."""
 
     def sweep_ends(self, error: BaseException | None) -> None:

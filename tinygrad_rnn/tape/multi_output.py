@@ -31,12 +31,12 @@ class OutputPart(Part):
     def __init__(self, number: int, count: int, g: Value) -> None:
         self.number, self.count, self.g = number, count, g
 
-    def start(self) -> list[Value]:
-        total: list[Value] = [None] * self.count
+    def start(self) -> list[Value | None]:
+        total: list[Value | None] = [None] * self.count
         total[self.number] = self.g
         return total
 
-    def add_to(self, total: list[Value]) -> None:
+    def add_to(self, total: list[Value | None]) -> None:
         before = total[self.number]  # an output may have two nodes: its own, and that of its saved value
         total[self.number] = self.g if before is None else before + self.g
 
@@ -67,7 +67,7 @@ def fused(
     name: str,
     forward: Callable[..., tuple[tuple[Array, ...], Any]],
     vjp: Callable[..., Sequence[Array | None]],
-    reference: Callable[..., tuple[Value, ...]],
+    reference: Callable[..., tuple[Any, ...]],
     *,
     gives_new: bool = False,
     kept: bool = True,
@@ -90,7 +90,9 @@ def fused(
     An argument may be None (absent).  Returns a function that gives a tuple of outputs.
     """
 
-    def recorded_vjp(gs: list[Value], residual: Any, *args: Value, needs: Sequence[bool], **params: Any) -> list[Value]:
+    def recorded_vjp(
+        gs: list[Tensor | None], residual: Any, *args: Any, needs: Sequence[bool], **params: Any
+    ) -> list[Value | None]:
         # An alias per argument: a tensor given twice must get two cotangents, not twice their sum.
         inputs = [alias(a) if need else a for a, need in zip(args, needs, strict=True)]
         outputs = reference(*inputs, **params)

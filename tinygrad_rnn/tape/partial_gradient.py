@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
-__all__ = ["Part"]
+from ..typing import Value
+
+__all__ = ["Contribution", "Cotangents", "Part"]
+
+Contribution: TypeAlias = "Value | Part | None"
+"""What a vjp gives for one argument; None where there is no gradient."""
+Cotangents: TypeAlias = "Sequence[Contribution]"
+"""What it gives for all arguments."""
 
 
 class Part:

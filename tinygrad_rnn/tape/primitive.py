@@ -13,15 +13,15 @@ and ``ndim``.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from ..typing import Value
+from .partial_gradient import Contribution, Cotangents
 
 __all__ = ["REGISTRY", "Primitive", "Vjp", "Vjps"]
 
-Vjp = Callable[..., Value]
-Vjps = Callable[..., Sequence[Value]]
+Vjp = Callable[..., Contribution]
+Vjps = Callable[..., Cotangents]
 
 REGISTRY: dict[str, Primitive] = {}
 """Every primitive by name: what the property tests run over."""
@@ -84,7 +84,7 @@ class Primitive:
         self._raw_forms: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.vjps, self.vjp_all = vjps, vjp_all
         self.saves = saves
-        self.reference: Callable[..., tuple[Value, ...]] | None = None
+        self.reference: Callable[..., tuple[Any, ...]] | None = None
         self.saves_anything = residual or any(saves)
         self.view = view
         self.arity = arity

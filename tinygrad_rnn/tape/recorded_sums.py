@@ -27,7 +27,7 @@ class Parts(list[Any]):
 
     def sum(self) -> Value:
         """All of them, by one recorded operation."""
-        together = self[0].together(self)
+        together: Value = self[0].together(self)
         return together if self.whole is None else self.whole + together
 
 

@@ -64,7 +64,7 @@ def adding_arrays(heap: list[int], totals: Totals) -> Add:
     return add
 
 
-def accumulate(t: Tensor, total: Value, may_write: bool, recorded: bool) -> None:
+def accumulate(t: Tensor, total: Any, may_write: bool, recorded: bool) -> None:
     """``t.grad += total``, without keeping an array that others may write to."""
     before = getattr(t, "_grad", None)
     if recorded:

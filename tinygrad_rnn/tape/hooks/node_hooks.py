@@ -8,16 +8,18 @@ and nodes without such wishes pay nothing.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from typing import Any
 
-from ...typing import Value
+from ...typing import Cotangent
 from ..modes import state
 from ..node import Node
+from ..partial_gradient import Cotangents
 from ..primitive import Primitive
 
 __all__ = ["Pull", "replace_primitive", "stand_in"]
 
-Pull = Callable[[Node, Primitive, Value, "tuple[bool, ...]", bool], "Sequence[Value]"]
+Pull = Callable[[Node, Primitive, Cotangent, "tuple[bool, ...]", bool], Cotangents]
 
 
 def stand_in(node: Node, pull: Pull) -> None:
@@ -25,7 +27,7 @@ def stand_in(node: Node, pull: Pull) -> None:
     reference = weakref.ref(node)  # the node owns this primitive
     originals = [node.primitive]
 
-    def vjp_all(g: Value, ans: Value, *args: Value, needs: tuple[bool, ...], **params: object) -> Sequence[Value]:
+    def vjp_all(g: Cotangent, ans: Any, *args: Any, needs: tuple[bool, ...], **params: object) -> Cotangents:
         swept = reference()
         assert swept is not None
         return pull(swept, originals[0], g, needs, state.recording)

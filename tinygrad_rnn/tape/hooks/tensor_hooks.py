@@ -23,9 +23,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...errors import ArgumentTypeError, DtypeError, GraphError, ShapeRuntimeError
-from ...typing import Value
+from ...typing import Cotangent, Value
 from ..modes import state
 from ..node import Leaf, Node
+from ..partial_gradient import Contribution, Part
 from ..primitive import Primitive
 from ..sums import accumulate
 from ..sweep import contributions
@@ -42,7 +43,7 @@ NODE = 1 << 61  # ... and before every pre-hook of the node
 class HookTable(dict[int, Callable[..., Any]]):
     """Hooks by number; a handle refers to it weakly."""
 
-    def run(self, g: Value, record: bool) -> Value:
+    def run(self, g: Cotangent, record: bool) -> Any:
         """Show a complete cotangent to the hooks, in order; each may replace it.
 
         Raises:
@@ -50,7 +51,7 @@ class HookTable(dict[int, Callable[..., Any]]):
             ShapeRuntimeError: a replacement has another shape.
         """
         several = isinstance(g, list)  # the cotangents of a primitive with several outputs
-        ts = [_tensor(item, record) for item in (g if several else (g,))]
+        ts = [_tensor(item, record) for item in (g if isinstance(g, list) else (g,))]
         for key, hook in sorted(self.items()):
             if key < NODE:
                 replaced = hook(ts[0])
@@ -226,7 +227,7 @@ METHODS: dict[str, Any] = {
 # tensors for hooks -----------------------------------------------------------------------------------------------
 
 
-def _tensor(value: Value, record: bool) -> Any:
+def _tensor(value: Any, record: bool) -> Any:
     """A cotangent as a tensor that the hook may write to."""
     if value is None:
         return None
@@ -317,7 +318,9 @@ def register_node_hook(node: Node, hook: Callable[[tuple[Any, ...], tuple[Any, .
         node.after = table  # type: ignore[attr-defined]
         owned = table
 
-        def pull(node: Node, original: Primitive, g: Value, needs: tuple[bool, ...], record: bool) -> list[Value]:
+        def pull(
+            node: Node, original: Primitive, g: Cotangent, needs: tuple[bool, ...], record: bool
+        ) -> list[Value | None]:
             found = contributions(node, original, g, needs, record)
             outputs = tuple([_tensor(item, record) for item in (g if isinstance(g, list) else (g,))])
             ts = [_tensor(_plain(c), record) for c in found]
@@ -329,8 +332,8 @@ def register_node_hook(node: Node, hook: Callable[[tuple[Any, ...], tuple[Any, .
     return add_hook(hook, table)
 
 
-def _plain(contribution: Value) -> Value:
-    return contribution.start() if hasattr(contribution, "add_to") else contribution  # a Part
+def _plain(contribution: Contribution) -> Any:
+    return contribution.start() if isinstance(contribution, Part) else contribution
 
 
 Leaf.register_hook, Leaf.register_prehook = register_leaf_hook, register_prehook

@@ -101,7 +101,7 @@ def _write(a: Array, value: Array, view: Primitive, how: Params) -> Array:
 
 def _write_vjps(
     g: Value, y: Any, a: Any, value: Any, needs: Sequence[bool], view: Primitive, how: Params
-) -> list[Value]:
+) -> list[Value | None]:
     """The cotangents of the parent and of the value written to a view of it."""
     of_parent, of_value = needs
     return [write(g, 0, view=view, how=how) if of_parent else None, view.apply(g, **how) if of_value else None]
@@ -131,7 +131,7 @@ WRITE.backward_name = "CopySlices"
 WRITE.add_raw_form(None, _raw_write_vjps)
 
 
-def _zeros(g: Value) -> Value:
+def _zeros(g: Any) -> Any:
     return wrap(_zeros(g._data)) if isinstance(g, Tensor) else array_module(g).zeros_like(g)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from ...backend import dtype, is_array, to_numpy
 from ...errors import ArgumentError, ArgumentTypeError, GraphError
 from ...source_line import Line, user_frame, user_line
-from ...typing import Array, Shape, Value
+from ...typing import Array, Cotangent, Shape, Value
 from ..backward import backward
 from ..modes import state, watched
 from ..node import Leaf, Node
@@ -44,7 +44,9 @@ class Record:
 
     __slots__ = ("inputs", "line", "node", "number", "saved_bytes", "value")
 
-    def __init__(self, number: int, node: Node, inputs: tuple[str, ...], value: Value, line: Line | None) -> None:
+    def __init__(
+        self, number: int, node: Node, inputs: tuple[str, ...], value: Array | tuple[Array, ...], line: Line | None
+    ) -> None:
         self.number = number
         self.node = node
         self.inputs = inputs
@@ -174,7 +176,7 @@ class Tape(Watching):
         for record in self.records:
             record.inputs = self._input_names(record.node)
 
-    def recorded(self, node: Node, output: Value) -> None:
+    def recorded(self, node: Node, output: Array | tuple[Array, ...]) -> None:
         for parent in node.parents:
             if isinstance(parent, Leaf) and parent.index not in self._leaf_names:
                 self._leaf_names[parent.index] = self._find_name(parent)
@@ -280,7 +282,7 @@ class Tape(Watching):
     def sweep_ends(self, error: BaseException | None) -> None:
         self._under_way.pop()
 
-    def reached(self, node: Node | Leaf, cotangent: Value) -> None:
+    def reached(self, node: Node | Leaf, cotangent: Cotangent) -> None:
         number = self._numbers.get(node.index)
         record = None if number is None else self.records[number]
         if record is None and isinstance(node, Node) and node.primitive.name == "output":
@@ -288,7 +290,7 @@ class Tape(Watching):
         step = self._under_way[-1] = Step(self._label(node), record, _kept(cotangent), node)
         self.steps.append(step)
 
-    def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value) -> None:
+    def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value | Part) -> None:
         step = self._under_way[-1]
         if step is not None and node.primitive.name != "output":
             step.contributions.append(Contribution(self._label(parent), position, _kept(contribution), parent))
@@ -369,7 +371,7 @@ def saved_arrays(node: Node) -> list[Array]:
     return kept
 
 
-def _kept(value: Value) -> Value:
+def _kept(value: Any) -> Any:
     """A copy to look at later: totals are added to in place as the sweep goes on."""
     if isinstance(value, Part):
         value = value.start()
@@ -378,7 +380,7 @@ def _kept(value: Value) -> Value:
     return value.detach() if isinstance(value, Tensor) else np.array(value) if np.isscalar(value) else value.copy()
 
 
-def _short(value: Value) -> str:
+def _short(value: Any) -> str:
     """The numbers to 4 digits if they are few, else shape and norm."""
     if isinstance(value, (list, tuple)):
         return ", ".join("None" if item is None else _short(item) for item in value)
