@@ -74,6 +74,9 @@ class Watcher:
     def recorded(self, node: Node, output: Array | tuple[Array, ...]) -> None:
         """A node was just recorded, with its output as a raw array (a tuple of them for a fused primitive)."""
 
+    def written(self, t: Value, op: str) -> None:
+        """The memory of the Tensor ``t`` was just written in place by the operation ``op``."""
+
     def sweep_begins(self) -> None:
         """A backward sweep starts."""
 

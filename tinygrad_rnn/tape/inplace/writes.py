@@ -247,7 +247,10 @@ def commit(t: Tensor, node: AnyNode | None, op: str, place: Array | None = None)
 def stamped(t: Tensor, op: str, place: Array | None = None) -> Tensor:
     """``t``, whose memory was just written; all that there is to do where it is neither recorded nor a view."""
     place = t._data if place is None else place
-    stamp_write(t._versions or t._own_versions(), place, _writer(op) if state.here.watchers else op + "()")
+    watchers = state.here.watchers
+    stamp_write(t._versions or t._own_versions(), place, _writer(op) if watchers else op + "()")
+    for watcher in watchers:
+        watcher.written(t, op)
     return t
 
 

@@ -1,0 +1,1 @@
+"""The cell compiler: one step of any cell, traced, as a program over its units."""

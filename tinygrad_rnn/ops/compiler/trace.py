@@ -1,0 +1,407 @@
+"""Traces: the operations of one step of a cell, and of its derivatives, as one graph.
+
+A step is ordinary Python: ``step(x, states) -> states``.  To learn what it computes it is run, on small real arrays,
+while the engine tells a watcher of each operation that it applies (``Watcher.applied``).  Nothing symbolic is computed
+with, so a step may use whatever the engine has: modules, slices, NumPy's functions of tensors.
+
+1. **Who is who.**  A value is known by the identity of its array: the array that one operation gave out is the one that
+   another takes in.  A view has an array of its own, and the engine tells of views too.
+2. **Derivatives.**  The vjps of the engine are made of its own operations, so a recorded sweep
+   (``create_graph=True``) is watched like everything else: what arrives at each product, state and parameter becomes a
+   value of the same graph.  No rule of differentiation is repeated here.
+3. **Two probes.**  What one run shows may be an accident of its numbers.  So the step is run twice, with other numbers
+   and with another number of sequences, and both graphs, with all of their constants, must be the same.  The numbers of
+   sequences are primes that divide no size in sight: an axis of that length is the batch and nothing else.
+4. **Refusals.**  What a graph cannot hold is refused while it happens, at the user's line: numbers that are taken to
+   Python (a branch on them is invisible), and writes in place.  What differs between the probes is refused afterwards.
+
+What is left to chance is a step that does one thing in both probes and another thing later without any of this.  For
+memory that is changed behind the engine's back there is :mod:`.replay`: the finished program must give what the step
+gave.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...backend.random.generator import fork_rng
+from ...errors import TinygradRnnError
+from ...source_line import Line, user_line
+from ...tape.grad import cotangents
+from ...tape.modes import Watcher, spelled_out, state, watched, within
+from ...tape.node import Leaf, Node
+from ...tape.tensor import Tensor, wrap
+from ...typing import Array, Params
+from ..host_values import METHODS as ON_THE_HOST
+
+__all__ = ["Refused", "Step", "Trace", "Traced", "trace"]
+
+Step = Callable[[Tensor, tuple[Tensor, ...]], Any]
+AnyNode = Leaf | Node
+
+CONVERSIONS = ("item", "tolist", "numpy", "__array__", "__bool__", "__complex__", "__float__", "__index__", "__int__")
+PRIMES = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
+UNRECORDED = "numbers that no operation made: drawn at random, counted in Python, or taken out of a tensor"
+
+
+class Refused(TinygradRnnError, NotImplementedError):
+    """A step that cannot be compiled: the reason, and the line of the user's program that it is about."""
+
+    def __init__(self, reason: str, line: Line | None = None) -> None:
+        self.reason, self.line = reason, line
+        super().__init__(reason if line is None else f"{reason} ({line}: {line.text})")
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """One value of a graph: what was applied to what.
+
+    Attributes:
+        number: its place in ``Trace.values``; those that it is made of come before it.
+        operation: the name of the primitive; "input" of what the step is given, "constant" of an array that no
+            operation made.
+        args: values and numbers.
+        params: the primitive's keywords.
+        array: what it was in this probe.
+        name: of an input: "x", "state 0", "cotangent 0", or the name of the parameter.
+        line: of the user's program; of a value of the backward pass, that of the operation that is differentiated.
+    """
+
+    number: int
+    operation: str
+    args: tuple[Any, ...]
+    params: Params
+    array: Array
+    name: str = ""
+    line: Line | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """In this probe."""
+        shape: tuple[int, ...] = self.array.shape
+        return shape
+
+    def __repr__(self) -> str:
+        args = ", ".join(f"%{a.number}" if isinstance(a, Traced) else repr(a) for a in self.args)
+        params = "".join(f", {key}={value}" for key, value in self.params.items())
+        return f"%{self.number} = {self.operation}({self.name}{args}{params}) {self.shape}"
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """One step, and its derivatives, as one graph.
+
+    For ``s' = step(x, s; parameters)`` and cotangents ``g`` of ``s'``, one for each new state.
+
+    Attributes:
+        rows: the number of sequences of this probe.
+        values: all of them, in the order in which they were computed.
+        x, states, parameters, seeds: the inputs; ``seeds`` are the cotangents ``g``.
+        new_states: the values ``s'``; a state may be an input, or a parameter, itself.
+        forward: how many of ``values`` belong to the forward pass.
+        gradients: by number of a value of the forward pass, the value that is its cotangent; None where no gradient
+            reaches it.  It has those that require grad.
+    """
+
+    rows: int
+    values: tuple[Traced, ...]
+    x: Traced
+    states: tuple[Traced, ...]
+    parameters: Mapping[str, Traced]
+    seeds: tuple[Traced, ...]
+    new_states: tuple[Traced, ...]
+    forward: int
+    gradients: Mapping[int, Traced | None]
+
+    def __str__(self) -> str:
+        return "\n".join(map(repr, self.values))
+
+
+class _Recorder(Watcher):
+    """Puts every application into a graph, and refuses what a graph cannot hold."""
+
+    def __init__(self) -> None:
+        self.values: list[Traced] = []
+        self.of_array: dict[int, Traced] = {}
+        self.nodes: dict[int, AnyNode] = {}  # by number of the value
+        self.of_node: dict[int, Traced] = {}  # by index of the node
+        self.refused: Refused | None = None
+        self.line: Line | None = None  # of the operation that a sweep is differentiating
+        self.sweeping = False
+
+    def new(self, operation: str, args: tuple[Any, ...], params: Params, t: Tensor, name: str = "") -> Traced:
+        line = self.line if self.sweeping else user_line()
+        array = t._data
+        value = Traced(len(self.values), operation, args, params, array, name, line)
+        self.values.append(value)  # which keeps the array alive, so that its id is that of no other
+        self.of_array[id(array)] = value
+        if t._node is not None:
+            self.nodes[value.number] = t._node
+            self.of_node[t._node.index] = value
+        return value
+
+    def of(self, a: Any) -> Any:
+        """An argument of an operation: the value that it is, or a number."""
+        if a is None or isinstance(a, (bool, int, float)):
+            return a
+        if isinstance(a, (complex, np.complexfloating)):
+            raise self.refuse("complex numbers")
+        if isinstance(a, np.generic):
+            return a.item()
+        known = self.of_array.get(id(a._data if isinstance(a, Tensor) else a))
+        if known is not None:
+            return known
+        t = a if isinstance(a, Tensor) else wrap(np.asarray(a))
+        if t._data.ndim == 0:  # of a constant tensor; one of a parameter is known
+            return t._data.item()
+        return self.new("constant", (), {}, t)
+
+    def refuse(self, reason: str) -> Refused:
+        """The error to raise; it is kept, because the step may catch it."""
+        error = Refused(reason, self.line if self.sweeping else user_line())
+        if self.refused is None:
+            self.refused = error
+        return error
+
+    # what the engine tells ---------------------------------------------------------------------------------------
+
+    def applied(self, operation: Any, inputs: Sequence[Any], params: Params, output: Any) -> None:
+        name = getattr(operation, "name", None) or operation.__name__
+        if not isinstance(output, Tensor):
+            raise self.refuse(f"{name}() has several results")
+        if output._data.dtype.kind not in "fb":
+            what = "complex numbers" if output._data.dtype.kind == "c" else "whole numbers"
+            raise self.refuse(f"the step makes {what}; it may compute with floating point numbers and masks")
+        self.new(name, tuple([self.of(a) for a in inputs]), dict(params), output)
+
+    def written(self, t: Tensor, op: str) -> None:
+        raise self.refuse(f"{op}() writes in place. Compute a new value: a = a + b")
+
+    def reached(self, node: AnyNode, cotangent: Any) -> None:
+        value = self.of_node.get(node.index)
+        if value is not None:
+            self.line = value.line
+
+    def sweep_begins(self) -> None:
+        self.sweeping = True
+
+    def sweep_ends(self, error: BaseException | None) -> None:
+        self.sweeping = False
+
+
+# values taken to Python ----------------------------------------------------------------------------------------------
+
+
+class _Guard:
+    """Conversions of tensors that refuse in a thread that traces, bound to Tensor only while some thread does.
+
+    So outside of tracing they cost nothing.  Other threads find the old behaviour behind one test.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.users = 0
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.users += 1
+            if self.users == 1:
+                for name in CONVERSIONS:
+                    setattr(Tensor, name, _refusing(name, ON_THE_HOST[name]))
+
+    def __exit__(self, *error: object) -> None:
+        with self.lock:
+            self.users -= 1
+            if self.users == 0:
+                for name in CONVERSIONS:
+                    setattr(Tensor, name, ON_THE_HOST[name])
+
+
+def _refusing(name: str, conversion: Callable[..., Any]) -> Callable[..., Any]:
+    shown = f"{name.strip('_')}(t)" if name.startswith("__") else f"t.{name}()"
+    sentence = f"{shown} takes the values of a tensor to Python, where a branch on them would not be seen"
+
+    @functools.wraps(conversion)
+    def method(self: Tensor, *args: Any, **options: Any) -> Any:
+        for watcher in state.here.watchers:
+            if isinstance(watcher, _Recorder):
+                raise watcher.refuse(sentence)
+        return conversion(self, *args, **options)
+
+    return method
+
+
+_guard = _Guard()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Conversions refuse, and the numbers that the step draws are drawn again by the next call."""
+    with _guard, fork_rng():
+        yield
+
+
+# a probe -------------------------------------------------------------------------------------------------------------
+
+
+def _probe(
+    step: Step,
+    input_size: int,
+    widths: Sequence[int],
+    parameters: Mapping[str, Tensor],
+    rows: int,
+    seed: int,
+    dtype: Any,
+) -> Trace:
+    """The step and its derivatives, run and watched once, on ``rows`` sequences."""
+    random = np.random.default_rng(seed)
+
+    def draw(width: int, requires_grad: bool = True) -> Tensor:
+        t = wrap(random.uniform(-0.9, 0.9, (rows, width)).astype(dtype))
+        return t.requires_grad_() if requires_grad else t
+
+    r = _Recorder()
+    x, states = draw(input_size), tuple([draw(w) for w in widths])
+    seeds = [draw(w) for w in widths]  # they require grad, so that what is computed of them is recorded, and told
+
+    def run() -> Trace:
+        given_x = r.new("input", (), {}, x, "x")
+        given = tuple([r.new("input", (), {}, s, f"state {k}") for k, s in enumerate(states)])
+        named = {name: r.new("input", (), {}, p, name) for name, p in parameters.items()}
+        after = step(x, states)
+        if r.refused is not None:  # and the step went on
+            raise r.refused
+        after = _checked(r, after, rows, widths, dtype)
+        new_states = tuple([r.of(a) for a in after])
+        forward = len(r.values)
+        cots = tuple([r.new("input", (), {}, g, f"cotangent {k}") for k, g in enumerate(seeds)])
+        pairs = [(a._node, g) for a, g in zip(after, seeds, strict=True) if a._node is not None]
+        wanted = [n for n in r.nodes if n < forward]
+        found = cotangents(pairs, [r.nodes[n] for n in wanted], record=True) if pairs else [None] * len(wanted)
+        gradients = {n: None if g is None else r.of(g) for n, g in zip(wanted, found, strict=True)}
+        if r.refused is not None:
+            raise r.refused
+        return Trace(rows, tuple(r.values), given_x, given, named, cots, new_states, forward, gradients)
+
+    result: Trace = within(True, watched, r, spelled_out, run)
+    return result
+
+
+def _checked(r: _Recorder, after: Any, rows: int, widths: Sequence[int], dtype: Any) -> tuple[Tensor, ...]:
+    """The new states, if these are tensors of the right shapes."""
+    after = (after,) if isinstance(after, Tensor) else after
+    if not isinstance(after, (tuple, list)) or not all(isinstance(a, Tensor) for a in after):
+        raise r.refuse(f"the step gives {type(after).__name__}, and not a tensor or a tuple of tensors")
+    if len(after) != len(widths):
+        raise r.refuse(f"the step is given {len(widths)} states and gives {len(after)}")
+    for k, (a, width) in enumerate(zip(after, widths, strict=True)):
+        if a._data.shape != (rows, width):
+            shape = ", ".join("N" if n == rows else str(n) for n in a._data.shape)
+            raise r.refuse(f"state {k} has the shape ({shape}) after the step, and (N, {width}) before it")
+        if a._data.dtype != dtype:
+            raise r.refuse(f"state {k} is {a._data.dtype} after the step, and {dtype} before it")
+    return tuple(after)
+
+
+# two probes ----------------------------------------------------------------------------------------------------------
+
+
+def _plain(value: Any, rows: int) -> Any:
+    """A parameter of a primitive, to be compared with that of another probe: the number of sequences by name."""
+    if isinstance(value, (tuple, list)):
+        return tuple([_plain(v, rows) for v in value])
+    if isinstance(value, slice):
+        return "slice", _plain(value.start, rows), _plain(value.stop, rows), _plain(value.step, rows)
+    if isinstance(value, np.ndarray):
+        return "array", value.shape, value.tobytes()
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value == rows:
+        return "N"
+    return value
+
+
+def _compare(a: Trace, b: Trace) -> None:
+    """Refuse a step that is not the same graph in two probes."""
+    differs = "what is computed depends on the values, or on the number of sequences"
+    for one, other in zip(a.values, b.values, strict=False):
+        if one.operation != other.operation or len(one.args) != len(other.args):
+            raise Refused(f"{differs}: {one.operation}() in one run, {other.operation}() in another", one.line)
+        for p, q in zip(one.args, other.args, strict=True):
+            if isinstance(p, Traced) and isinstance(q, Traced):
+                if p.number != q.number:
+                    raise Refused(f"{differs}: {one.operation}() is applied to other values", one.line)
+            elif isinstance(p, Traced) or isinstance(q, Traced):
+                raise Refused(f"{differs}: {one.operation}() is applied to other values", one.line)
+            elif _plain(p, a.rows) != _plain(q, b.rows) and not (p != p and q != q):
+                if (p, q) == (1 / a.rows, 1 / b.rows):
+                    raise Refused("a mean over the batch, whose sequences are independent of each other", one.line)
+                raise Refused(f"{one.operation}() with {p!r} in one run and {q!r} in another: {UNRECORDED}", one.line)
+        mine, others = ({k: _plain(v, t.rows) for k, v in x.params.items()} for x, t in ((one, a), (other, b)))
+        if mine != others:
+            masks = any(isinstance(v, np.ndarray) for v in one.params.values())
+            why = f"{one.operation}() with {UNRECORDED}" if masks else f"{differs}: {one.operation}()"
+            raise Refused(why, one.line)
+        if one.operation == "constant" and not _same_constant(one.array, other.array, a.rows, b.rows):
+            raise Refused(f"the step uses {UNRECORDED}", one.line)
+    if len(a.values) != len(b.values):
+        longer = a if len(a.values) > len(b.values) else b
+        raise Refused(f"{differs}: one run has more operations", longer.values[min(len(a.values), len(b.values))].line)
+    for p, q in zip(a.new_states, b.new_states, strict=True):
+        if p.number != q.number:
+            raise Refused(f"{differs}: the new states are other values", p.line)
+    if {n: g and g.number for n, g in a.gradients.items()} != {n: g and g.number for n, g in b.gradients.items()}:
+        raise Refused(f"{differs}: the gradients are other values")
+
+
+def _same_constant(one: Array, other: Array, rows: int, others: int) -> bool:
+    """Whether two arrays are the same constant; over the batch only if it is one number everywhere."""
+    if [("N" if n == rows else n) for n in one.shape] != [("N" if n == others else n) for n in other.shape]:
+        return False
+    if one.shape == other.shape and rows not in one.shape:
+        return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
+    return bool((one == one.flat[0]).all() and (other == one.flat[0]).all())
+
+
+def trace(
+    step: Step, input_size: int, widths: Sequence[int], parameters: Mapping[str, Tensor], dtype: Any = np.float64
+) -> tuple[Trace, Trace]:
+    """The graph of one step of a cell and of its derivatives, seen in two probes that agree.
+
+    Args:
+        step: ``step(x, states) -> states`` for x (N, I) and states (N, H_k), each a Tensor.
+        input_size: I.
+        widths: H_k, one for each state.
+        parameters: all tensors that the step reads and that may have other values at the next call, by name.
+        dtype: of x and the states, as of the parameters.
+
+    Returns:
+        The same graph twice, with the arrays of either probe.
+
+    Raises:
+        Refused: the step does what cannot be compiled.
+
+    >>> import tinygrad_rnn as tg
+    >>> w = tg.tensor([[0.5]], dtype=tg.float64, requires_grad=True)
+    >>> one, _ = trace(lambda x, s: tg.tanh(x @ w + 0.5 * s[0]), 1, (1,), {"w": w})
+    >>> [v.operation for v in one.values[: one.forward]]
+    ['input', 'input', 'input', 'matmul', 'mul', 'add', 'tanh']
+    """
+    dtype = np.dtype(dtype)
+    for name, p in parameters.items():
+        if p._data.dtype != dtype and p._data.dtype.kind in "fc":
+            raise Refused(f"parameter {name} is {p._data.dtype}, and the input {dtype}")
+    if dtype.char not in "fd":
+        raise Refused(f"the step computes in {dtype}; float32 and float64 are compiled")
+    sizes = {n for p in parameters.values() for n in p._data.shape} | {input_size, *widths}
+    rows = [p for p in PRIMES if all(n % p for n in sizes)]
+    with _alone():
+        a = _probe(step, input_size, widths, parameters, rows[0], 1, dtype)
+        b = _probe(step, input_size, widths, parameters, rows[1], 2, dtype)
+    _compare(a, b)
+    return a, b
