@@ -76,6 +76,7 @@ def _of_one(p: Primitive, floating: bool, bare: bool = False) -> Callable[..., A
     keep_input, keep_output = "a" in p.saves[0], "y" in p.saves[0]
 
     def apply(a: Any = None, **params: Any) -> Any:
+        # keywords of a bare primitive are for the binder: input=, out=
         if not isinstance(a, Tensor) or (bare and params):
             if not bare:
                 return forward(a if type(a) is ndarray else raw_array(a, name), **params)
@@ -140,7 +141,7 @@ def _unusual(p: Primitive, apply: Callable[..., Any], args: tuple[Any, ...], par
     """A primitive applied to what is no tensor: raw arrays, or what a user gave and has to be bound first."""
     if forward_errors.bind is not None and (params or not any(is_array(a) for a in args)):
         bound = forward_errors.bind(p.name, apply, args, params)
-        if bound is not NotImplemented:
+        if bound is not NotImplemented:  # it is for a primitive without a signature, one used within ops/ alone
             return bound
     raw = [a if type(a) is ndarray else raw_array(a, p.name) for a in args]
     try:
@@ -162,12 +163,13 @@ def _of_two(p: Primitive, promote: Promotion, mismatch: Mismatch | None, scales:
             x, parent_a = input._data, input._node
             if isinstance(other, Tensor):
                 z, parent_b = other._data, other._node
+                # NumPy's dtypes are mostly singletons, and `is` is faster
                 if x.dtype is not z.dtype and x.dtype != z.dtype:
-                    return apply(*promote(input, other))
+                    return apply(*promote(input, other))  # of one dtype now, so this ends
             else:
                 z, parent_b = other, None
                 if type(z) is not float or x.dtype.char not in "fd":
-                    if scales and x.dtype.char == "e" and _rounded(z):
+                    if scales and x.dtype.char == "e" and _rounded(z):  # NumPy would round the number to float16 first
                         return _in_single(apply, input, z)
                     promoted = _admit(name, promote, input, z)
                     if promoted is not None:
@@ -313,7 +315,7 @@ def primitive(
         vjps = (vjps,)
     if isinstance(saves, str):
         saves = (saves,)
-    arity = 2 if promote is not None else 1 if len(vjps) == 1 else 0
+    arity = 2 if promote is not None else 1 if len(vjps) == 1 else 0  # the sweep unrolls 1 and 2; 0 is its general case
     p = Primitive(name, forward, vjps, saves or ("",) * len(vjps), view=view, vjp_all=vjp_all, arity=arity)
     p.reshapes_only, p.gives_new = reshapes_only, gives_new
     if view:

@@ -68,9 +68,9 @@ def backward(
     if not outputs:
         raise GraphError("grad requires non-empty outputs: backward() was given no tensors")
     seeds = seeds_of(outputs, grad_tensors if grad_tensors is not None else grad_variables, create_graph)
-    keep = create_graph if retain_graph is None else retain_graph
+    keep = create_graph if retain_graph is None else retain_graph  # a recorded gradient is a function of this graph
     start = seeds[0][0]
-    if isinstance(start, Node):
+    if isinstance(start, Node):  # a leaf as the output has no graph to leak
         past.calls += not keep
         if keep or past.calls % EVERY == 0:  # now and then see whether graphs pile up
             (note_retained if keep else note_backward)(start)
@@ -102,7 +102,7 @@ def as_tuple(tensors: Tensors) -> tuple[Tensor, ...]:
         return (tensors,)
     if not isinstance(tensors, Iterable):
         raise refusals.no_tensors(tensors)
-    items = tuple(tensors)
+    items = tuple(tensors)  # once: it may be a generator
     for position, t in enumerate(items):
         if not isinstance(t, Tensor):
             raise refusals.no_tensor(position, t)
@@ -142,5 +142,5 @@ def seeds_of(outputs: tuple[Tensor, ...], gradients: Any, record: bool) -> list[
             raise refusals.wrong_seed(position, g.shape, t.shape)
         if g._data.dtype != t._data.dtype:
             g = wrap(g._data.astype(t._data.dtype))
-        seeds.append((t._node, g if record else g._data))
+        seeds.append((t._node, g if record else g._data))  # a recorded sweep differentiates the seed too
     return seeds

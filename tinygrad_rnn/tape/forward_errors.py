@@ -19,12 +19,14 @@ def fail(name: str, error: Exception, *arrays: Any, mismatch: Any = None) -> NoR
     """Raise what a failed forward means in the user's terms, or its own error where that is not known."""
     raised = error
     try:
+        # first: what NumPy or CuPy says of a mixture names neither device
         if len({on_gpu(x) for x in arrays if hasattr(x, "dtype") and hasattr(x, "shape")}) > 1:
             raised = DeviceError(
                 "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! "
                 f"In {name}(): move one of them with .to(device)"
             )
         else:
+            # the primitive's own sentence comes before that of broadcasting
             raised = (mismatch(*arrays) if mismatch is not None else None) or _misfit(name, error, arrays) or error
         if raised is error:
             raise error
@@ -35,16 +37,17 @@ def fail(name: str, error: Exception, *arrays: Any, mismatch: Any = None) -> NoR
 
 def _misfit(name: str, error: Exception, arrays: Sequence[Any]) -> Exception | None:
     """The error for types that an operation cannot take, or for shapes that do not broadcast."""
-    if isinstance(error, TypeError) and is_of_dtypes(error):
+    if isinstance(error, TypeError) and is_of_dtypes(error):  # another TypeError is of a wrong call, and says so
         return UnsupportedDtype(f"{name}() is not implemented for {', '.join(map(_kind, arrays))}: {error}")
     if isinstance(error, MemoryError):
         return OutOfMemory(f"{name}(): can't allocate memory: {error}. Give parts of the data, or a smaller dtype")
     if isinstance(error, OverflowError):
         types = " and ".join([str(x.dtype) for x in arrays if hasattr(x, "dtype")])
         return NumberTooLarge(f"Overflow when unpacking long long: {name}() got an integer that {types} cannot hold")
-    if not isinstance(error, ValueError) or "broadcast" not in str(error):
+    if not isinstance(error, ValueError) or "broadcast" not in str(error):  # NumPy has no class for it
         return None
     for left, right in itertools.combinations([tuple(getattr(x, "shape", ())) for x in arrays], 2):
+        # from the last, as shapes are aligned: PyTorch names the first misfit from there
         for axis in range(1, min(len(left), len(right)) + 1):
             if left[-axis] != right[-axis] and 1 not in (left[-axis], right[-axis]):
                 return ShapeRuntimeError(

@@ -31,7 +31,7 @@ def grad(
 ) -> tuple[Tensor | None, ...]:
     """The gradients of the sum of ``outputs`` (weighted by ``grad_outputs``) with respect to ``inputs``.
 
-    Nothing is accumulated into ``.grad``; only what lies between outputs and inputs is swept.
+    Nothing is accumulated into ``.grad``; only the nodes between outputs and inputs are visited.
 
     Returns:
         A tuple with one tensor per input, of its shape; None for an input that no output depends on, if
@@ -52,7 +52,7 @@ def grad(
         raise refusals.empty_inputs("grad")
     seeds = seeds_of(as_tuple(outputs), grad_outputs, create_graph)
     wanted = [node_of(t, position) for position, t in enumerate(given)]
-    keep = create_graph if retain_graph is None else retain_graph
+    keep = create_graph if retain_graph is None else retain_graph  # a recorded gradient is a function of this graph
     found: dict[int, tuple[Value, bool]] = {}
 
     def on_result(node: AnyNode, total: Value, may_write: bool) -> None:
@@ -63,9 +63,10 @@ def grad(
     for position, (t, node) in enumerate(zip(given, wanted, strict=True)):
         total, may_write = found.get(node.index, (None, False))
         if total is not None:
+            # a Tensor has its history; an array may be shared
             results.append(total if isinstance(total, Tensor) else private(total, may_write))
             found[node.index] = total, False  # an input that is given twice gets two results
-        elif materialize_grads:
+        elif materialize_grads:  # which implies allow_unused
             results.append(wrap(np.zeros_like(t._data)))
         elif allow_unused:
             results.append(None)

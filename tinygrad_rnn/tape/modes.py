@@ -142,12 +142,12 @@ state = _State()
 
 def nested(error: RuntimeError, f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
     """``f(...)`` again, if ``here.quiet(f, ...)`` failed because this thread was inside it already."""
-    if "cannot enter context" not in str(error):
+    if "cannot enter context" not in str(error):  # CPython has no class for it, and forward may raise its own
         try:
             raise error
         finally:
             del error  # which holds this frame
-    before = numpy_errors.get()
+    before = numpy_errors.get()  # a context cannot be entered twice: a forward that applies operations needs this
     try:
         numpy_errors.set(QUIET)
         result = f(*args, **kwargs)
@@ -186,6 +186,7 @@ def watched(watcher: Watcher, function: Callable[..., Any], /, *args: Any, **kwa
     here = state.here
     before = here.watchers
     try:
+        # a new tuple: a sweep under way goes on with the watchers that it began with
         here.watchers = (*before, watcher)
         result = function(*args, **kwargs)
     finally:
@@ -229,7 +230,7 @@ class _RecordingMode:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         here = state.here
         if here not in self._before:
-            if not self._before:
+            if not self._before:  # left without having been entered: there is nothing to put back
                 return
             here = next(iter(self._before))  # of a generator that another thread finishes: the thread that entered
         here.recording, outer = self._before[here]
@@ -254,6 +255,7 @@ class _RecordingMode:
         async def coroutine(*args: Any, **kwargs: Any) -> Any:
             return await _Awaited(recording, function(*args, **kwargs))
 
+        # a call of it only makes the generator: the body runs later, in pieces
         if inspect.isgeneratorfunction(function):
             return generator  # type: ignore[return-value]
         if inspect.iscoroutinefunction(function):
@@ -277,9 +279,9 @@ def _driven(recording: bool, body: Generator[Any, Any, Any]) -> Generator[Any, A
             here.recording = before
             values = ()  # an error that was thrown in holds this frame
         try:
-            resume, values = body.send, ((yield out),)
+            resume, values = body.send, ((yield out),)  # suspended here, in the mode of the caller
         except GeneratorExit:
-            within(recording, body.close)
+            within(recording, body.close)  # its finally blocks are its own body, too
             raise
         except BaseException as error:  # thrown in by the caller: the body decides what it means
             resume, values = body.throw, (error,)
@@ -360,5 +362,5 @@ class set_grad_enabled(_RecordingMode):
         state.here.recording = self._replaced
 
     def __call__(self, function: F) -> F:
-        state.here.recording = self._replaced
+        state.here.recording = self._replaced  # as a decorator it must not switch here, as the constructor did
         return super().__call__(function)

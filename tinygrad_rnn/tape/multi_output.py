@@ -32,6 +32,7 @@ class OutputPart(Part):
         self.number, self.count, self.g = number, count, g
 
     def start(self) -> list[Value | None]:
+        # None, not zeros: the kernel skips an output without a cotangent
         total: list[Value | None] = [None] * self.count
         total[self.number] = self.g
         return total
@@ -49,7 +50,7 @@ OUTPUT = Primitive(
 @functools.lru_cache(maxsize=1024)
 def outputs_of(name: str) -> Primitive:
     """The primitive of the outputs of an operation with several, under the operation's own name."""
-    p = copy.copy(OUTPUT)
+    p = copy.copy(OUTPUT)  # only its name differs; a copy shares the vjp and its raw form
     p.backward_name = name
     return p
 
@@ -119,15 +120,15 @@ def fused(
                 values.append(a)
                 parents.append(None)
         here = state.here
-        if tensors and here.spelled_out:
+        if tensors and here.spelled_out:  # before the kernel runs: the watcher sees ordinary operations instead
             return reference(*args, **params)
         outputs, residual = quietly(forward, *values, **params)
-        if not tensors:
+        if not tensors:  # raw arrays in, raw arrays out, as of every primitive
             return tuple(outputs)
         results = tuple([wrap(as_array(y)) for y in outputs])
         if needed and here.recording:
-            y = results[0]._data
-            watched = (*args, *results) if kept else args
+            y = results[0]._data  # a node has one shape and dtype; those of the outputs are at their own nodes
+            watched = (*args, *results) if kept else args  # an output that the kernel does not read may be written to
             versions = tuple([(t._versions or t._own_versions()) if isinstance(t, Tensor) else None for t in watched])
             node = Node(p, tuple(parents), tuple(values), params, residual, versions, y.shape, y.dtype)
             for watcher in here.watchers:
@@ -135,6 +136,7 @@ def fused(
             output = outputs_of(p.backward_name)
             for number, t in enumerate(results):
                 place: Params = {"number": number, "count": len(results)}
+                # its params alone say where the cotangent goes: nothing is saved
                 t._node = Node(output, (node,), (node,), place, None, (), t._data.shape, t._data.dtype)
         for watcher in here.watchers:
             watcher.applied(p, args, params, results)

@@ -53,7 +53,7 @@ class Leaf:
 
     def __init__(self, tensor: Any, shape: Shape, dtype: DType) -> None:
         self.index = now()
-        self.tensor: weakref.ref[Any] = weakref.ref(tensor)
+        self.tensor: weakref.ref[Any] = weakref.ref(tensor)  # the tensor holds the leaf: both ways would be a cycle
         self.shape = shape
         self.dtype = dtype
         self.hooks: Any = None
@@ -107,7 +107,7 @@ class Node:
         self.args: tuple[Any, ...] | None = args  # values that the vjps read; for others the parent, see above
         self.params = params
         self.ans = ans  # the output, if a vjp reads it; of a fused primitive what its kernel left; else None
-        self.versions = versions
+        self.versions = versions  # of the memory of each saved argument, and last of the output
         self.shape = shape
         self.dtype = dtype
         self.hooks: Any = None
@@ -120,7 +120,7 @@ class Node:
     @property
     def next_functions(self) -> tuple[tuple[Leaf | Node | None, int], ...]:
         """The parents, in PyTorch's form: pairs of node and output number."""
-        return tuple((parent, 0) for parent in self.parents)
+        return tuple((parent, 0) for parent in self.parents)  # 0: each output of a fused primitive has its own node
 
     def name(self) -> str:
         """The name in PyTorch's form: ``TanhBackward0``."""

@@ -28,7 +28,7 @@ class Part:
         raise AssertionError("a Part says how it starts a total")
 
     def take(self) -> Any:
-        """As ``start``, where nobody else needs the cotangent that the part was made from: it may be written to."""
+        """As ``start``, but into the cotangent that the part was made from, which nothing else needs any more."""
         return self.start()
 
     def add_to(self, total: Any) -> None:

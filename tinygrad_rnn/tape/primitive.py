@@ -85,13 +85,13 @@ class Primitive:
         self.vjps, self.vjp_all = vjps, vjp_all
         self.saves = saves
         self.reference: Callable[..., tuple[Any, ...]] | None = None
-        self.saves_anything = residual or any(saves)
+        self.saves_anything = residual or any(saves)  # residual: what a fused kernel leaves, freed as saved values are
         self.view = view
         self.arity = arity
         self.gives_new = gives_new
         self.reshapes_only = reshapes_only
         self._keeps: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
-        if not listed:
+        if not listed:  # made from a user's class, or a border: no row of the table
             return
         if name in REGISTRY:
             raise ValueError(f"there is a primitive {name!r} already")
@@ -126,22 +126,22 @@ class Primitive:
         vjp = self._vjp_all if position is None else self._vjps[position]
         assert vjp is not None
         self._raw_forms[vjp] = form  # by the vjp, not its position: it comes back with the vjp after an exchange
-        self.vjps, self.vjp_all = self._vjps, self._vjp_all
+        self.vjps, self.vjp_all = self._vjps, self._vjp_all  # through the setters, which look the forms up
 
     def keeps(self, needs: tuple[bool, ...]) -> tuple[tuple[bool, ...], bool]:
         """Which arguments, and whether the output, are saved if gradients of ``needs`` are wanted."""
-        found = self._keeps.get(needs)
+        found = self._keeps.get(needs)  # the same few tuples come at every step of a loop
         if found is None:
-            letters = "".join(s for s, need in zip(self.saves, needs, strict=False) if need)
+            letters = "".join(s for s, need in zip(self.saves, needs, strict=False) if need)  # of vjps that will run
             found = tuple(chr(97 + k) in letters for k in range(len(needs))), "y" in letters
             self._keeps[needs] = found
         return found
 
     def with_vjp_all(self, vjp_all: Vjps) -> Primitive:
         """This primitive, but that ``vjp_all`` gives the cotangents of its arguments."""
-        other = copy.copy(self)
+        other = copy.copy(self)  # not in REGISTRY, which keeps the original
         other.vjp_all = vjp_all
-        other.arity, other.gives_new, other.reshapes_only = 0, False, False
+        other.arity, other.gives_new, other.reshapes_only = 0, False, False  # a wrapper promises none of these
         return other
 
     def __repr__(self) -> str:

@@ -13,7 +13,7 @@ __all__ = ["way_to"]
 def way_to(wanted: Sequence[Leaf | Node], seeds: Iterable[tuple[Leaf | Node, Any]]) -> dict[str, set[int]]:
     """What ``sweep`` needs to know to visit only what the ``wanted`` nodes need: ``goals`` and ``on_way``."""
     reached: dict[int, Leaf | Node] = {}
-    stack = [node for node, _ in seeds]
+    stack = [node for node, _ in seeds]  # explicit: a loop over time is deeper than Python may recurse
     while stack:
         node = stack.pop()
         if node.index not in reached:

@@ -37,13 +37,13 @@ def adding_tensors(heap: list[int], totals: Totals) -> Add:
     def add(node: Leaf | Node, contribution: Any, may_write: bool, is_new: bool = False) -> None:
         total = totals.get(node.index)
         if total is None:
-            heappush(heap, -node.index)
+            heappush(heap, -node.index)  # at once, also for a first part, which is summed only when the node is visited
             total = totals[node.index] = [node, None, False]
         before = total[1]
         if isinstance(contribution, Part) and contribution.together is not None:
             if type(before) is not Parts:
                 total[1] = Parts()
-                total[1].whole = before
+                total[1].whole = before  # what came before the first part
             total[1].append(contribution)
         elif type(before) is Parts:
             before.whole = contribution if before.whole is None else before.whole + contribution
@@ -63,11 +63,12 @@ def node_inputs(node: Node, primitive: Primitive) -> tuple[Sequence[Value], Valu
     args = list(node.args)
     for position, (value, parent) in enumerate(zip(args, node.parents, strict=True)):
         versions = node.versions[position] if node.versions else None
+        # not saved, or a number: the vjp takes it as it is
         if value is not parent and (parent is not None or versions is not None):
             args[position] = t = wrap(value, parent)
             t._versions = versions
     ans = node.ans
-    if ans is not None and primitive.vjp_all is None:
+    if ans is not None and primitive.vjp_all is None:  # of a fused primitive it is the kernel's residual, no output
         ans = wrap(ans, node)
         ans._versions = node.versions[-1]
     return args, ans

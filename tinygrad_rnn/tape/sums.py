@@ -43,8 +43,8 @@ def adding_arrays(heap: list[int], totals: Totals) -> Add:
 
     def add(node: Leaf | Node, contribution: Any, may_write: bool, is_new: bool = False) -> None:
         total = totals.get(node.index)
-        if type(contribution) is not ndarray:
-            if contribution is None:
+        if type(contribution) is not ndarray:  # the usual case, a raw array, skips the tests below
+            if contribution is None:  # as vjps may say; no heap entry, so the parent may never be visited
                 return
             if isinstance(contribution, Part):
                 if total is not None:
@@ -54,12 +54,12 @@ def adding_arrays(heap: list[int], totals: Totals) -> Add:
                     return
                 contribution, is_new = contribution.take() if may_write else contribution.start(), True
         if total is None:
-            heappush(heap, -node.index)
+            heappush(heap, -node.index)  # at the first contribution only; heapq gives the least, so -index the latest
             totals[node.index] = [node, contribution, is_new]
-        elif total[2]:
+        elif total[2]:  # then += changes no cotangent and no user's array
             total[1] += contribution
         else:
-            total[1:] = total[1] + contribution, True
+            total[1:] = total[1] + contribution, True  # the one new array: later contributions are added into it
 
     return add
 
@@ -75,14 +75,14 @@ def accumulate(t: Tensor, total: Any, may_write: bool, recorded: bool) -> None:
             t._grad = before + total
     elif before is None:
         t._grad = private(total, may_write)
-    elif before._node is not None:
+    elif before._node is not None:  # recorded (create_graph): a write would break a backward through it
         t._grad = wrap(before._data + total)
     else:
-        before._data += total
-        before._touch()
+        before._data += total  # in place: what holds the same .grad, as a bucket of gradients does, sees the sum
+        before._touch()  # a graph may have saved .grad, and must notice
 
 
 def private(total: Value, may_write: bool) -> Tensor:
     """A complete sum as a tensor that shares no memory with a seed, a saved value or another result."""
-    array = as_array(total)
+    array = as_array(total)  # copied below also if it is expanded: many of its entries are one place in memory
     return wrap(array if may_write and array.flags.c_contiguous else array.copy("C"))

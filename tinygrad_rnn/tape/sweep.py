@@ -66,7 +66,7 @@ def sweep(
         watcher.sweep_begins()
     before, errors, failure = (here.recording, here.memo), numpy_errors.get(), None
     try:
-        numpy_errors.set(QUIET)
+        numpy_errors.set(QUIET)  # an overflow in a vjp is a result, as in PyTorch, and no warning
         here.recording, here.memo = record, {}  # nothing is recorded unless the sweep is; vjps have a memo of their own
         _visit(seeds, on_result, keep, record, goals, on_way, watchers)
     except BaseException as error:
@@ -90,35 +90,35 @@ def _visit(
     totals: Totals = {}
     add = (adding_tensors if record else adding_arrays)(heap, totals)
     alone = not record and not watchers  # the arrays that vjps give are seen here only
-    simple = alone and on_way is None
+    simple = alone and on_way is None  # nothing to prune, nothing to tell: the two unrolled cases below will do
     for node, g in seeds:
         add(node, g, False)
     while heap:
         index = -heappop(heap)
         node, g, may_write = totals.pop(index)  # every contribution has arrived
-        if record and type(g) is Parts:
+        if record and type(g) is Parts:  # they waited to be one operation; the last one has come
             g = g.sum()
         if node.hooks:
-            g, may_write = node.hooks.run(g, record), False
+            g, may_write = node.hooks.run(g, record), False  # a hook may have kept what it saw
         if watchers:  # an empty loop would cost 20 ns
             for watcher in watchers:
                 watcher.reached(node, g)
         is_leaf = type(node) is Leaf
         if is_leaf if goals is None else index in goals:
             on_result(node, g, may_write)
-            may_write = False
+            may_write = False  # the receiver may have kept g
         if is_leaf or (on_way is not None and not any(p is not None and p.index in on_way for p in node.parents)):
-            continue  # no goal lies beyond: its vjps are not run, and its saved values may be gone
+            continue  # no goal is an ancestor: its vjps are not run, and its saved values may be gone
         primitive, args, parents = node.primitive, node.args, node.parents
-        if args is None:
+        if args is None:  # an earlier sweep without retain_graph freed them
             raise refusals.freed(node)
         if index < last_write[0]:
-            node.check_saved()
+            node.check_saved()  # only a node older than the last write, of any memory, can hold a stale value
         arity = primitive.arity if simple else 0
         # Arity 2 and 1 unroll the third case: without them an update of a loop over small arrays takes 4 to 13 % more.
         if arity == 2:
             (vjp_a, vjp_b), (a, b), (parent_a, parent_b), ans = primitive.raw_vjps, args, parents, node.ans
-            if parent_a is not None:
+            if parent_a is not None:  # a constant operand has no node
                 add(parent_a, vjp_a(g, ans, a, b), may_write)
             if parent_b is not None:
                 add(parent_b, vjp_b(g, ans, a, b), may_write)
@@ -129,14 +129,14 @@ def _visit(
         else:
             needs = tuple([p is not None and (on_way is None or p.index in on_way) for p in parents])
             is_new = alone and (primitive.gives_new or (may_write and primitive.reshapes_only))
-            may_write = may_write and alone
+            may_write = may_write and alone  # a record or a watcher may hold these arrays too
             for position, contribution in enumerate(contributions(node, primitive, g, needs, record)):
-                if contribution is not None and needs[position]:
+                if contribution is not None and needs[position]:  # vjp_all may give what was not asked for
                     for watcher in watchers:
                         watcher.contributed(node, position, parents[position], contribution)
                     add(parents[position], contribution, may_write, is_new)
-        if not keep and primitive.saves_anything:
-            node.args = node.ans = None
+        if not keep and primitive.saves_anything:  # what saved nothing can be swept again, as in PyTorch
+            node.args = node.ans = None  # now, not at the end: memory falls as the sweep proceeds
 
 
 def contributions(node: Node, primitive: Primitive, g: Cotangent, needs: tuple[bool, ...], record: bool) -> Cotangents:

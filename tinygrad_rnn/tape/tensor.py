@@ -20,7 +20,7 @@ from .primitive import Primitive
 if TYPE_CHECKING:
     from ..typing import Operators
 else:
-    Operators = object
+    Operators = object  # the methods' declarations are for type checkers alone
 
 __all__ = ["Tensor", "as_array", "wrap"]
 
@@ -58,7 +58,7 @@ class Tensor(Operators):
         """The type of its entries."""
         try:
             return DTYPES[self._data.dtype]
-        except KeyError:
+        except KeyError:  # of a byte order or type that the table does not list
             return dtype(self._data.dtype)
 
     @property
@@ -95,7 +95,7 @@ class Tensor(Operators):
     def requires_grad(self, value: bool) -> None:
         if not isinstance(value, bool):
             raise refusals.no_flag(value)
-        if isinstance(self._node, Node):
+        if isinstance(self._node, Node):  # also for True, unlike requires_grad_(): so PyTorch's attribute does
             raise refusals.not_leaf(value)
         self.requires_grad_(value)
 
@@ -106,7 +106,7 @@ class Tensor(Operators):
             DtypeError: the values are not floating point.
             GraphError: switched off on a computed tensor (use ``detach``).
         """
-        if requires_grad and self._node is None:
+        if requires_grad and self._node is None:  # twice is no mistake, nor is it for a computed tensor
             if self._data.dtype.kind != "f":
                 raise refusals.not_differentiable(self._data.dtype)
             self._node = Leaf(self, self._data.shape, self._data.dtype)
@@ -131,7 +131,7 @@ class Tensor(Operators):
         """The sum of the gradients that arrived so far; None before the first."""
         try:
             return self._grad
-        except AttributeError:
+        except AttributeError:  # unset until the first gradient: one slot less to fill at every operation
             if isinstance(self._node, Node) and not self.retains_grad:
                 refusals.warn_no_grad()
             return None

@@ -2,7 +2,7 @@
 
 Hooks of a node, checkpointing and hooks on saved values all need to act when one node is swept.  Each gives that
 node a copy of its primitive whose ``vjp_all`` is its own, and which ends in the original's.  The sweep stays as it is,
-and nodes without such wishes pay nothing.
+and nodes without hooks pay nothing.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def stand_in(node: Node, pull: Pull) -> None:
         assert swept is not None
         return pull(swept, originals[0], g, needs, state.recording)
 
+    # of a stand-in below this one, which holds the original
     before: Callable[[Primitive], None] | None = vars(node).get("replace")
     node.primitive = node.primitive.with_vjp_all(vjp_all)
 

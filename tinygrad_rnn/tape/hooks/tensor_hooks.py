@@ -52,7 +52,7 @@ class HookTable(dict[int, Callable[..., Any]]):
         """
         several = isinstance(g, list)  # the cotangents of a primitive with several outputs
         ts = [_tensor(item, record) for item in (g if isinstance(g, list) else (g,))]
-        for key, hook in sorted(self.items()):
+        for key, hook in sorted(self.items()):  # a list: a hook may remove itself
             if key < NODE:
                 replaced = hook(ts[0])
                 if replaced is not None:
@@ -77,14 +77,14 @@ class RemovableHandle:
 
     def __init__(self, *tables: Any) -> None:
         self.id = next(_ids)
-        self._tables = [weakref.ref(table) for table in tables]
+        self._tables = [weakref.ref(table) for table in tables]  # weakly: a handle that is kept keeps no graph alive
 
     def remove(self) -> None:
         """Take the hook out.  Twice, or after its owner is gone, is no error."""
         for reference in self._tables:
             table = reference()
             if table is not None:
-                for key in (self.id, NODE + self.id):
+                for key in (self.id, NODE + self.id):  # the handle does not know which kind of hook it is for
                     table.pop(key, None)
 
     def __enter__(self) -> RemovableHandle:
@@ -231,6 +231,7 @@ def _tensor(value: Any, record: bool) -> Any:
     """A cotangent as a tensor that the hook may write to."""
     if value is None:
         return None
+    # a recorded copy: what the hook writes is differentiated, too
     return value.clone() if record else wrap(as_array(value).copy())
 
 
@@ -296,6 +297,7 @@ def register_leaf_hook(leaf: Leaf, hook: Callable[[tuple[()], tuple[Tensor, ...]
     arrived: list[Tensor] = []
     before, after = _table_of(leaf), _table_of(leaf, "post_hooks")
     handle = RemovableHandle(before, after)
+    # the cotangent itself: .grad may hold those of earlier sweeps, too
     before[NODE + handle.id] = lambda gs: arrived.__setitem__(slice(None), gs)
     after[handle.id] = lambda t: hook((), (arrived.pop(),))
     return handle
@@ -314,7 +316,7 @@ def register_node_hook(node: Node, hook: Callable[[tuple[Any, ...], tuple[Any, .
     node = _whole(node)
     table: HookTable | None = getattr(node, "after", None)
     if table is None:
-        table = HookTable()
+        table = HookTable()  # the first hook: one stand-in serves all of them
         node.after = table  # type: ignore[attr-defined]
         owned = table
 
@@ -323,7 +325,7 @@ def register_node_hook(node: Node, hook: Callable[[tuple[Any, ...], tuple[Any, .
         ) -> list[Value | None]:
             found = contributions(node, original, g, needs, record)
             outputs = tuple([_tensor(item, record) for item in (g if isinstance(g, list) else (g,))])
-            ts = [_tensor(_plain(c), record) for c in found]
+            ts = [_tensor(_plain(c), record) for c in found]  # a hook sees arrays of the parent's shape, and no parts
             for _, after in sorted(owned.items()):
                 ts = _replaced(after, after(tuple(ts), outputs), ts)
             return ts if record else [None if t is None else t._data for t in ts]

@@ -78,10 +78,10 @@ class Log(list[Write]):
     def _reaches(self) -> tuple[list[int], list[int]]:
         """For each write, the lowest and the highest address of all writes from it on."""
         last = self[-1].stamp
-        if self.reach[0] != last:
+        if self.reach[0] != last:  # once after each write: a sweep asks for every saved value
             lowest: list[int] = []
             highest: list[int] = []
-            for write in reversed(self):
+            for write in reversed(self):  # so that one comparison clears a value of all writes from some tick on
                 low, high = (0, 1 << 64) if write.place is None else _bounds(write.place)
                 lowest.append(min(low, lowest[-1]) if lowest else low)
                 highest.append(max(high, highest[-1]) if highest else high)
@@ -91,6 +91,7 @@ class Log(list[Write]):
     def shorten(self) -> None:
         """Keep the last write to each place; if there are too many, call the older half one write to all of them."""
         kept = sorted({_key(write.place): write for write in self}.values())
+        # a write to all of the memory makes those before it irrelevant
         everywhere = max((k for k, write in enumerate(kept) if write.place is None), default=0)
         kept = kept[everywhere:]
         if len(kept) > MOST:
@@ -151,11 +152,11 @@ def shared(x: Array, y: Array) -> bool:
     """Whether two arrays have an entry in common; True if that is too hard to find out."""
     if not overlap(x, y):
         return False
-    if on_gpu(x):
+    if on_gpu(x):  # CuPy has no exact test
         return True
     try:
         return bool(shares_memory(x, y, max_work=10_000))
-    except np.exceptions.TooHardError:
+    except np.exceptions.TooHardError:  # the exact test is NP-hard; better an error too many than a wrong gradient
         return True
 
 
@@ -175,7 +176,7 @@ def check_saved(node: Node) -> None:
 def _saved(node: Node, position: int) -> Any:
     """The array of a version counter, first those of the arguments, then of the output; None if not at hand."""
     if position < len(node.parents):
-        value = node.args and node.args[position]
+        value = node.args and node.args[position]  # None once a sweep has freed them
     else:  # a fused primitive has its residual there
         value = node.ans if node.primitive.vjp_all is None else None
     return value if is_array(value) else None

@@ -36,7 +36,7 @@ _new = object.__new__
 
 def detach(self: Tensor) -> Tensor:
     """The same memory as a tensor without history: what comes after does not reach what came before."""
-    if not getattr(self._data.flags, "writeable", True):
+    if not getattr(self._data.flags, "writeable", True):  # CuPy's flags have no such entry
         unlock(self)
     out = wrap(self._data)
     out._versions = self._own_versions()
@@ -74,7 +74,7 @@ def _set_data(self: Tensor, value: Tensor) -> None:
         raise refusals.not_differentiable(value._data.dtype)
     leave_family(self)
     self._data, self._versions = value._data, value._own_versions()
-    if isinstance(self._node, Leaf):
+    if isinstance(self._node, Leaf):  # vjps, and the check of assigned gradients, read the shape there
         self._node.shape = value._data.shape
         self._node.dtype = value._data.dtype
 
@@ -112,10 +112,11 @@ def shown(p: Primitive, a: Tensor, y: Any, params: Params) -> Tensor:
     here = state.here
     recording = here.recording
     base = y.base
+    # NumPy gives the owner as base, also of a view of a view
     if base is not None and (base is x or base is x.base or overlap(x, y)):
         out._versions = versions = a._versions or a._own_versions()
         out._view = (a, p, params, recording)
-        if recording:
+        if recording:  # a view taken under no_grad is no part of the history: a write gives it no node
             views = versions.views
             if views is None:
                 views = versions.views = {}
@@ -152,6 +153,7 @@ def become_view(t: Tensor, view: tuple[Tensor, Primitive, Params, bool]) -> None
     t._versions, t._view = versions, view
     if versions.views is None:
         versions.views = {}
+    # two references to it as keys would be compared by ==, entry by entry
     if view[3] and all(reference() is not t for reference in list(versions.views)):
         versions.views[ref(t, versions.views.pop)] = None
 

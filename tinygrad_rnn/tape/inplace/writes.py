@@ -84,13 +84,14 @@ class Erased(Part):
 
     def take(self) -> Array:
         g: Array = self.g
+        # a number is no memory; an expanded array has one place for many entries
         if isinstance(self.g, np.generic) or not g.flags.c_contiguous:
             return self.start()
         self.erase(g)
         return g
 
     def add_to(self, total: Array) -> None:
-        total += self.start()
+        total += self.start()  # not erase(total), which would lose what others added in the region
 
 
 def _write(a: Array, value: Array, view: Primitive, how: Params) -> Array:
@@ -115,7 +116,7 @@ def _raw_write_vjps(
     def erase(total: Array) -> None:
         region(view, how, total)[...] = 0
 
-    of_value = as_array(view.forward(g, **how)).copy() if needs[1] else None
+    of_value = as_array(view.forward(g, **how)).copy() if needs[1] else None  # copied before the region of g is erased
     return [Erased(g, erase) if needs[0] else None, of_value]
 
 
@@ -143,9 +144,9 @@ def check_memory(t: Tensor, op: str) -> None:
     """
     data = t._data
     flags = data.flags
-    if flags.c_contiguous and getattr(flags, "writeable", True):
+    if flags.c_contiguous and getattr(flags, "writeable", True):  # the usual case: such entries have a place each
         return
-    if _repeats(data):
+    if _repeats(data):  # before the lock: NumPy locks what it expands, and the overlap is what is to be said
         raise InplaceError(OVERLAPPING.format(op=op, shape=list(data.shape)))
     if not getattr(data.flags, "writeable", True) and not unlock(t):
         raise InplaceError(
@@ -154,10 +155,11 @@ def check_memory(t: Tensor, op: str) -> None:
 
 
 def _repeats(data: Array) -> bool:
-    """Whether two entries lie at one address."""
+    """Whether two entries share one address."""
     if 0 in data.shape:
         return False
     reach = data.itemsize
+    # apart, if each step is longer than what all shorter ones reach
     for step, length in sorted((abs(step), length) for step, length in zip(data.strides, data.shape, strict=True)):
         if length > 1:
             if step < reach:
@@ -198,7 +200,7 @@ def check_write(t: Tensor, op: str, recorded: bool, place: Array | None = None, 
     for relative in line[1:]:  # of which a part would be written, and its repetitions along with it, unrecorded
         if not shape_only and not relative._data.flags.c_contiguous and _repeats(relative._data):
             raise InplaceError(OVERLAPPING.format(op=op, shape=list(relative._data.shape)))
-    for relative in line[:-1]:
+    for relative in line[:-1]:  # all but the head, which is no view
         if not relative._view[3]:
             raise InplaceError(UNRECORDED_VIEW.format(op=op, shape=list(line[-1]._data.shape)))
     place = t._data if place is None else place
@@ -214,7 +216,7 @@ def commit(t: Tensor, node: AnyNode | None, op: str, place: Array | None = None)
     """
     place = t._data if place is None else place
     here = state.here
-    stamped(t, op, place)
+    stamped(t, op, place)  # first: the nodes made below are later than the stamp, so that they are not stale
     if not here.recording or (node is None and t._node is None and not t._is_view()):
         return t
     line = ancestry(t)
@@ -239,6 +241,7 @@ def commit(t: Tensor, node: AnyNode | None, op: str, place: Array | None = None)
         _assign(child, view_again)
     relatives = set(map(id, line))
     for view in views_of(line[-1]):
+        # a view of another part kept its value, and keeps its node
         if id(view) not in relatives and (view._node is None or overlap(view._data, place)):
             _assign(view, derive(view))
     return t
@@ -248,6 +251,7 @@ def stamped(t: Tensor, op: str, place: Array | None = None) -> Tensor:
     """``t``, whose memory was just written; all that there is to do where it is neither recorded nor a view."""
     place = t._data if place is None else place
     watchers = state.here.watchers
+    # the user's line is slow to find
     stamp_write(t._versions or t._own_versions(), place, _writer(op) if watchers else op + "()")
     for watcher in watchers:
         watcher.written(t, op)

@@ -66,6 +66,7 @@ def note_backward(node: Node) -> None:
     past.inside.append(weakref.ref(_a_little_inside(node)))
     if past.calls % (EVERY * KEPT) or "kept" in past.warned:
         return
+    # distinct ones: backward() may have started from one loss again and again
     if len({id(inside) for inside in [reference() for reference in past.inside] if inside is not None}) == KEPT:
         _warn(
             "kept",
@@ -113,6 +114,7 @@ def _reaches_back_to(node: Node) -> int:
 def _a_little_inside(node: Node) -> Node:
     """A node of this step that is alive as long as the loss or what it was made from is (``(loss / n).backward()``)."""
     for _ in range(DEPTH):
+        # the latest parent: other ways may lead out of this step
         latest = max([p for p in node.parents if isinstance(p, Node)], key=lambda p: p.index, default=None)
         if latest is None:
             break
@@ -122,11 +124,11 @@ def _a_little_inside(node: Node) -> Node:
 
 def note_retained(node: Node) -> None:
     """Of many sweeps in a row that retain their graphs: do these have more and more nodes made since the first?"""
-    past.computed = 0
+    past.computed = 0  # losses are swept here: no validation loop
     if past.retained_at != past.calls:
         past.retained, past.retained_at = 0, past.calls
     made_before = node.index < past.tick
-    past.tick = now()
+    past.tick = now()  # later than every node of this step
     if made_before:  # not a new step, but another part of what was there
         past.retained = 0
         return
@@ -136,7 +138,7 @@ def note_retained(node: Node) -> None:
     if past.retained % SWEPT or "swept" in past.warned:
         return
     size = _nodes_since(past.begin, node)
-    if past.size and size >= past.size + SWEPT:
+    if past.size and size >= past.size + SWEPT:  # a node for each call at least; a graph of one size is in order
         _warn(
             "swept",
             f"backward(retain_graph=True) goes back through {size} nodes, and {SWEPT} calls ago it was {past.size}: "

@@ -188,7 +188,7 @@ class Tape(Watching):
         """The user's variable that holds this leaf, or a number."""
         frame = user_frame()
         if frame is not None:
-            for name, value in [*frame.f_locals.items(), *frame.f_globals.items()]:
+            for name, value in [*frame.f_locals.items(), *frame.f_globals.items()]:  # a function's own names first
                 if isinstance(value, Tensor) and value._node is leaf:
                     return name
         return f"leaf{len(self._leaf_names)}"
@@ -229,6 +229,7 @@ class Tape(Watching):
         """
         number = self._numbers.get(t._node.index) if isinstance(t._node, Node) else None
         if number is None and isinstance(t._node, Node) and isinstance(t._node.parents[0], Node):
+            # an output of a fused operation: the record is of its node
             number = self._numbers.get(t._node.parents[0].index)
         if number is None:
             raise GraphError("this tensor was not computed by a record of this tape")
