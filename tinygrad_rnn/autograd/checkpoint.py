@@ -23,7 +23,7 @@ from ..errors import ArgumentError, GraphError, InplaceError
 from ..tape.hooks.node_hooks import replace_primitive
 from ..tape.modes import Watcher, state, watched
 from ..tape.node import Leaf, Node, now
-from ..tape.partial_gradient import Cotangents
+from ..tape.partial_gradient import Contributions
 from ..tape.primitive import Primitive
 from ..tape.sweep import contributions
 from ..typing import Array, Cotangent, Params
@@ -163,7 +163,7 @@ def _waiting(original: Primitive) -> Primitive:
     return original.with_vjp_all(_arrive)
 
 
-def _arrive(g: Cotangent, ticket: Ticket, *args: Any, needs: Sequence[bool], **params: Any) -> Cotangents:
+def _arrive(g: Cotangent, ticket: Ticket, *args: Any, needs: Sequence[bool], **params: Any) -> Contributions:
     """The sweep came to a waiting node: have its segment computed again, then do what the sweep would do."""
     node = ticket.node()
     assert node is not None

@@ -10,7 +10,7 @@ from ..tape.hooks.node_hooks import stand_in
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
 from ..tape.observe.watcher import Watching
-from ..tape.partial_gradient import Cotangents
+from ..tape.partial_gradient import Contributions
 from ..tape.primitive import Primitive
 from ..tape.sweep import contributions
 from ..tape.tensor import Tensor, wrap
@@ -65,7 +65,7 @@ class saved_tensors_hooks(Watching):
             here.watchers = watchers
 
 
-def _pull(node: Node, original: Primitive, g: Cotangent, needs: tuple[bool, ...], record: bool) -> Cotangents:
+def _pull(node: Node, original: Primitive, g: Cotangent, needs: tuple[bool, ...], record: bool) -> Contributions:
     """Unpack for as long as the vjps run."""
     args, ans = node.args, node.ans
     assert args is not None

@@ -3,13 +3,12 @@
 Applying a primitive to raw arrays records nothing and costs one test.  Applied to Tensors, it gives a Tensor; and if
 one of them has a node and recording is on, a node with the parents, the parameters and the values that the vjps read.
 
-There are three forms of the same thing, and a learner may skip two of them: ``_of_any`` is the general one, with loops
-over its arguments; ``_of_one`` and ``_of_two`` are the same with the loops unrolled for one and for two arguments.
-``primitive``, by which every operation of this package is declared, chooses among them.
-With the general form alone, an update (forward and backward) of an RNN takes 1.42 of the time at width 8 and 1.22 at
-width 64, of an LSTM written out in operations 1.10, and of a chain of scalars 1.86.  The unrolled forms also fill
-their nodes line by line, which takes a third less than ``Node(...)``; one assignment of eight values would first make a
-tuple.
+``primitive``, by which every operation of this package is declared, chooses among three forms, of which a learner may
+skip two: ``_of_any`` is the general one, with loops over its arguments; ``_of_one`` and ``_of_two`` unroll these loops
+for one and for two arguments, and are called by users as they are, so they also see to what is no tensor.  With the
+general form alone, an update (forward and backward) takes 1.42 times as long for an RNN of width 8, 1.22 at width 64,
+1.10 for an LSTM written out in operations and 1.86 for a chain of scalars.  The unrolled forms also fill their nodes
+line by line, in two thirds of the time of ``Node(...)``; one assignment of eight values would first make a tuple.
 """
 
 from __future__ import annotations
@@ -356,7 +355,7 @@ def _rounded(number: Any) -> bool:
 
 
 def _in_single(apply: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
-    """``apply``, on the tensor of float16 in float32, and the result rounded, as PyTorch's kernels do it."""
+    """``apply`` in float32 where a tensor is of float16, rounded at the end, as PyTorch's kernels do it."""
     cast = REGISTRY["cast"].apply
     single, half = np.dtype(np.float32), np.dtype(np.float16)
     return cast(apply(*[cast(v, dtype=single) if isinstance(v, Tensor) else v for v in (a, b)]), dtype=half)
@@ -364,7 +363,7 @@ def _in_single(apply: Callable[[Any, Any], Any], a: Any, b: Any) -> Any:
 
 def _admit(name: str, promote: Promotion, t: Tensor, other: Any) -> Any:
     """What to do with an operand that is no Tensor: None if it can be used as it is, else the promoted pair."""
-    if isinstance(other, np.generic):  # counts as a Python number, also np.float64, which NumPy finds strong
+    if isinstance(other, np.generic):  # counts as a Python number, even np.float64, which NumPy would promote to
         raw_array(other, name)
         return promote(t, other.item())
     if isinstance(other, (bool, int, float, complex)):
@@ -372,10 +371,12 @@ def _admit(name: str, promote: Promotion, t: Tensor, other: Any) -> Any:
         if kind == "c" or (kind == "f" and not isinstance(other, complex)):
             return None
         if kind in "iu" and isinstance(other, int):
-            return None if 0 <= other < 128 else promote(t, other)  # others may not fit, then their low bits count
+            return (
+                None if 0 <= other < 128 else promote(t, other)
+            )  # larger ones may not fit the dtype: then, as in PyTorch, they wrap
         return promote(t, other)
     if not is_array(other) and forward_errors.bind is not None:
-        forward_errors.bind(name, REGISTRY[name].apply, (t, other), {})  # which refuses it
+        forward_errors.bind(name, REGISTRY[name].apply, (t, other), {})  # raises
     raw_array(other, name)
-    pair = t, wrap(array_module(other).array(other))  # a copy: the vjp may read it, and the user may write to his
+    pair = t, wrap(array_module(other).array(other))  # a copy: the vjp may read it after the user wrote to theirs
     return pair if pair[0]._data.dtype == pair[1]._data.dtype else promote(*pair)

@@ -12,7 +12,7 @@ from ..errors import GraphError
 from ..typing import Value
 from . import refusals
 from .node import Leaf, Node
-from .observe.leaks import EVERY, note_backward, note_retained, past
+from .observe.leaks import EVERY, note_backward, past
 from .pruning import way_to
 from .sums import accumulate
 from .sweep import AnyNode, sweep
@@ -61,7 +61,7 @@ def backward(
     grad_variables: Any = None,
     inputs: Tensors | None = None,
 ) -> None:
-    """Sum the gradients of several outputs into the leaves' ``.grad``; see :meth:`Tensor.backward`."""
+    """Sum the gradients of several outputs into the leaves' ``.grad``; ``grad_variables`` was ``grad_tensors``."""
     outputs = as_tuple(tensors)
     if grad_tensors is not None and grad_variables is not None:
         raise refusals.given_twice()
@@ -71,9 +71,9 @@ def backward(
     keep = create_graph if retain_graph is None else retain_graph  # a recorded gradient is a function of this graph
     start = seeds[0][0]
     if isinstance(start, Node):  # a leaf as the output has no graph to leak
-        past.calls += not keep
+        past.calls += 1
         if keep or past.calls % EVERY == 0:  # now and then see whether graphs pile up
-            (note_retained if keep else note_backward)(start)
+            note_backward(start, keep)
     receivers: dict[int, Tensor] = {}
     way: dict[str, set[int]] = {}
     if inputs is not None:
@@ -131,7 +131,7 @@ def seeds_of(outputs: tuple[Tensor, ...], gradients: Any, record: bool) -> list[
         if g is None:
             if t._data.size != 1:
                 raise refusals.not_scalar(t.shape)
-            ones = np.empty_like(t._data)  # on its device; ones_like is a function of Python
+            ones = np.empty_like(t._data)  # on its device; ones_like is Python code, and slower
             ones.fill(1)
             g = wrap(ones)
         elif not isinstance(g, Tensor):

@@ -1,7 +1,7 @@
 """Modes of a thread: whether operations are recorded, and who watches them; and defaults of the process.
 
 Each mode is a context manager, a decorator and safe against exceptions; each thread starts with recording on.  One
-mode object may be used by several threads at once, within itself, and by generators that are resumed out of order.
+mode object may be used by several threads at once, nested, and by generators that are resumed out of order.
 
 An interrupt (Ctrl-C) may come at any moment, and must not leave a mode on.  Python looks for signals when a function
 of Python is entered, when a loop goes round, and after a call.  Hence, here and wherever state is put back:
@@ -9,7 +9,7 @@ of Python is entered, when a loop goes round, and after a call.  Hence, here and
 * it is put back by plain assignments in a ``finally``, before which nothing is called: no signal can come between.
   (The last call in the ``try`` is an assignment, too, not a ``return``, whose value waits outside of the ``try``);
 * functions and decorators do so; a ``with`` of ours does so too, but for the one moment at which its ``__exit__`` is
-  entered, which no class of Python can close (nor does PyTorch's).  A decorator, ``@no_grad()``, has no such moment;
+  entered, which no class of Python can close.  A decorator, ``@no_grad()``, has no such moment;
   ``set_grad_enabled(...)``, which switches at once, has more until the block begins.
 """
 

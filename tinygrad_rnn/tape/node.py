@@ -2,15 +2,15 @@
 
 Rules that the rest of the engine relies on:
 
-* A node points to its parents, never to its children, and a leaf node only weakly to its tensor.  So the
-  tensors that can reach a node own it: there are no cycles, and a graph that is let go is freed at once.
+* A node points to its parents, never to its children, and a leaf node only weakly to its tensor.  So only tensors
+  keep nodes alive: there are no cycles, and a graph that is dropped is freed at once.
 * Indices grow with time.  A parent's index is smaller than its child's, hence falling index is an order in
   which every child comes before its parents: the sweep needs no other sort.
-* In ``args`` a value that the vjps do not read is replaced by the parent that stands for it, which knows its
-  shape and dtype and nothing else.
+* In ``args`` a value that the vjps do not read is replaced by its node, which knows shape and dtype and nothing else.
+  A number or an array without history has no node: its parent is None.
 
-Hooks and the check for values that were overwritten in place attach themselves to these classes: see ``hooks/`` and
-``inplace/versions.py``.
+For ``y = tanh(a)`` the node has the parent ``a``'s node, nothing in ``args`` and, because tanh's vjp reads it, ``y`` in
+``ans``.
 """
 
 from __future__ import annotations
@@ -32,11 +32,9 @@ last_write = [0]
 
 
 class VersionCounter:
-    """How often a piece of memory was written in place; a tensor, its views and detached twins share one.
+    """How often a piece of memory was written in place; a tensor, its views and what was detached from it share one."""
 
-    Class attributes until the first write: most counters are made with a tensor and stay at 0.
-    """
-
+    # Of the class until the first write: most counters stay at 0.
     stamp = 0  # the tick of the last write to this memory: a value saved before it may be stale
     count = 0  # the number of writes, PyTorch's ``_version``
     log: Any = None  # which entries were written when: see ``inplace/versions.py``
@@ -85,8 +83,8 @@ class Node:
         *("shape", "versions"),
     )
 
-    info: str | None = None  # rarely set, so kept out of the slots: an instance gets a __dict__ only when it is
-    check_saved: Callable[[], None]
+    info: str | None = None  # where it was recorded; anomaly mode alone sets it, so it is no slot
+    check_saved: Callable[[], None]  # given by ``inplace/versions.py``, as the next two are by ``hooks/``
     register_hook: Callable[..., Any]
     register_prehook: Callable[..., Any]
 
@@ -104,9 +102,9 @@ class Node:
         self.index = now()
         self.primitive = primitive
         self.parents = parents
-        self.args: tuple[Any, ...] | None = args  # values that the vjps read; for others the parent, see above
+        self.args: tuple[Any, ...] | None = args  # see above; None once freed
         self.params = params
-        self.ans = ans  # the output, if a vjp reads it; of a fused primitive what its kernel left; else None
+        self.ans = ans  # the output, if a vjp reads it; for a fused primitive, what its kernel left; else None
         self.versions = versions  # of the memory of each saved argument, and last of the output
         self.shape = shape
         self.dtype = dtype

@@ -7,18 +7,18 @@ from typing import Any, TypeAlias
 
 from ..typing import Value
 
-__all__ = ["Contribution", "Cotangents", "Part"]
+__all__ = ["Contribution", "Contributions", "Part"]
 
 Contribution: TypeAlias = "Value | Part | None"
 """What a vjp gives for one argument; None where there is no gradient."""
-Cotangents: TypeAlias = "Sequence[Contribution]"
+Contributions: TypeAlias = "Sequence[Contribution]"
 """What it gives for all arguments."""
 
 
 class Part:
     """A contribution that covers only part of its parent: it adds itself to a total, instead of being added.
 
-    The vjp of ``x[i]`` would else fill a whole array with zeros for every use of ``x``.
+    The vjp of ``x[i]`` would otherwise fill a whole array with zeros for every use of ``x``.
     """
 
     __slots__ = ()

@@ -1,6 +1,6 @@
-"""Primitives: a forward function on raw arrays, and for each argument the vjp that pulls a cotangent back.
+"""Primitives: a forward function on raw arrays, and for each argument its vector-Jacobian product (vjp).
 
-For ``y = f(a, b)`` and a scalar loss L, the vjp of argument a turns the cotangent ``g = dL/dy`` into
+For ``y = f(a, b)`` and a scalar loss L, the vjp of argument a turns the cotangent of y, ``g = dL/dy``, into
 ``g . dy/da``, the contribution to dL/da of this one use of ``a``.  It is called as
 ``vjp(g, y, a, b, **params)`` and is itself written in operations that take raw arrays or Tensors: on raw arrays
 it just computes, on Tensors it is recorded, which gives the next order.
@@ -16,15 +16,14 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from .partial_gradient import Contribution, Cotangents
+from .partial_gradient import Contribution, Contributions
 
 __all__ = ["REGISTRY", "Primitive", "Vjp", "Vjps"]
 
 Vjp = Callable[..., Contribution]
-Vjps = Callable[..., Cotangents]
+Vjps = Callable[..., Contributions]
 
-REGISTRY: dict[str, Primitive] = {}
-"""Every primitive by name: what the property tests run over."""
+REGISTRY: dict[str, Primitive] = {}  # by name: what the property tests run over
 
 
 class Primitive:
@@ -38,8 +37,8 @@ class Primitive:
         raw_vjps, raw_vjp_all: what a sweep that is not recorded calls, on arrays alone: the same functions, but for
             those that have a faster form (``add_raw_form``).  Assigning ``vjps`` or ``vjp_all`` sets these too.
         saves: for each vjp the values it reads, and ``saves_anything`` whether there are any.
-        arity: 1 for those of one argument, 2 for those of two and no parameters, which the sweep calls without loops;
-            with 0, for any other form, a node of an RNN step costs a third more.
+        arity: 1 for those of one argument, 2 for those of two and no parameters, which the sweep calls without loops
+            (a node of an RNN step takes a third longer with them); 0 for any other form.
         gives_new: the cotangents are arrays made for the purpose, each with memory of its own, which the sweep may keep
             and add into.
         reshapes_only: the cotangent of the only argument is that of the result in another shape, and may be written to
@@ -109,7 +108,7 @@ class Primitive:
 
     @property
     def vjp_all(self) -> Vjps | None:
-        """One function for the cotangents of all arguments, instead of ``vjps``."""
+        """One function that gives the contributions to all arguments, instead of ``vjps``."""
         return self._vjp_all
 
     @vjp_all.setter
@@ -138,7 +137,7 @@ class Primitive:
         return found
 
     def with_vjp_all(self, vjp_all: Vjps) -> Primitive:
-        """This primitive, but that ``vjp_all`` gives the cotangents of its arguments."""
+        """A copy whose contributions come from ``vjp_all``."""
         other = copy.copy(self)  # not in REGISTRY, which keeps the original
         other.vjp_all = vjp_all
         other.arity, other.gives_new, other.reshapes_only = 0, False, False  # a wrapper promises none of these

@@ -8,9 +8,10 @@ A value that is used many times gets a contribution from each use, and its cotan
   rows cost T rows, not T arrays.
 * In a sweep that is recorded nothing is added in place: see ``recorded_sums.py``.
 
-``totals`` holds ``[node, sum so far, whether that is an array made here]`` by the node's index, and ``heap`` the
-negative indices.  Both belong to the sweep; the functions here add to them.  They are closures, because looking up the
-attributes of an object for every contribution would take a twentieth of a sweep over small arrays.
+The sweep keeps two tables: ``totals`` holds ``[node, sum so far, may_write]`` by the node's index, where ``may_write``
+says that the sum is an array made here, which nothing else holds; ``heap`` holds the negative indices.  The functions
+that add to them are closures, because looking up the attributes of an object for every contribution would take a
+twentieth of a sweep over small arrays.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ Totals = dict[int, list[Any]]
 Add = Callable[..., None]
 """``add(node, contribution, may_write, is_new=False)`` adds to what has arrived at ``node``.
 
-``may_write``: the cotangent that a part was made from is needed no more, so the part may be written into it.
-``is_new``: nothing else holds the contribution, so later ones may be added into it.
+``may_write``: so may the cotangent that the contribution was made from: a part may be written into it.
+``is_new``: so may the contribution, which nothing else holds: later ones may be added into it.
 """
 
 
@@ -68,7 +69,7 @@ def accumulate(t: Tensor, total: Any, may_write: bool, recorded: bool) -> None:
     """``t.grad += total``, without keeping an array that others may write to."""
     before = getattr(t, "_grad", None)
     if recorded:
-        if before is None:  # one cotangent may be that of several leaves, or the seed, or expanded
+        if before is None:  # the same tensor may be another leaf's gradient, or the seed, or a broadcast view
             kept = total.contiguous()
             t._grad = kept if kept is not total else total.clone()
         else:

@@ -9,7 +9,7 @@ Rules:
 * Nodes are visited in falling index.  A child's index is always greater than its parents', so when a node is
   visited every contribution to it has arrived.  A heap of indices gives the next one; nothing is recursive, and
   only nodes that a cotangent reaches are ever looked at.
-* A total is taken out of the table when its node is visited; saved values go at the same time unless ``keep``.
+* A total is taken out of the table when its node is visited; saved values are freed then, too, unless ``keep``.
 * A contribution is never changed: it may be another node's cotangent, or a user's array.  See ``sums.py``.
 """
 
@@ -23,7 +23,7 @@ from ..typing import Cotangent, Value
 from . import refusals
 from .modes import Watcher, state
 from .node import Leaf, Node, last_write
-from .partial_gradient import Cotangents
+from .partial_gradient import Contributions
 from .primitive import Primitive
 from .recorded_sums import Parts, adding_tensors, node_inputs
 from .sums import Totals, adding_arrays
@@ -50,8 +50,8 @@ def sweep(
 
     Args:
         seeds: pairs of a node and the cotangent to start it with.
-        on_result: called as ``on_result(node, total, is_new)`` with each complete sum; ``is_new`` says that the
-            total is an array made here, so that the receiver may keep it without a copy.
+        on_result: called as ``on_result(node, total, may_write)`` with each complete sum; ``may_write`` says that it
+            is an array made here, which the receiver may keep without a copy.
         keep: do not free saved values (``retain_graph``).
         record: run the vjps on Tensors and record them (``create_graph``).
         goals, on_way: indices of the nodes whose results are wanted, leaves or not, and of all nodes on a way to them.
@@ -89,8 +89,8 @@ def _visit(
     heap: list[int] = []
     totals: Totals = {}
     add = (adding_tensors if record else adding_arrays)(heap, totals)
-    alone = not record and not watchers  # the arrays that vjps give are seen here only
-    simple = alone and on_way is None  # nothing to prune, nothing to tell: the two unrolled cases below will do
+    unseen = not record and not watchers  # nothing but this loop sees the arrays that vjps give
+    unrolled = unseen and on_way is None  # nothing to prune, nothing to tell
     for node, g in seeds:
         add(node, g, False)
     while heap:
@@ -114,8 +114,8 @@ def _visit(
             raise refusals.freed(node)
         if index < last_write[0]:
             node.check_saved()  # only a node older than the last write, of any memory, can hold a stale value
-        arity = primitive.arity if simple else 0
-        # Arity 2 and 1 unroll the third case: without them an update of a loop over small arrays takes 4 to 13 % more.
+        arity = primitive.arity if unrolled else 0
+        # Arity 2 and 1 unroll the last case: without them an update of a loop over small arrays takes 4 to 13 % longer.
         if arity == 2:
             (vjp_a, vjp_b), (a, b), (parent_a, parent_b), ans = primitive.raw_vjps, args, parents, node.ans
             if parent_a is not None:  # a constant operand has no node
@@ -128,8 +128,8 @@ def _visit(
             add(parents[0], contribution, may_write, may_write and primitive.reshapes_only)
         else:
             needs = tuple([p is not None and (on_way is None or p.index in on_way) for p in parents])
-            is_new = alone and (primitive.gives_new or (may_write and primitive.reshapes_only))
-            may_write = may_write and alone  # a record or a watcher may hold these arrays too
+            is_new = unseen and (primitive.gives_new or (may_write and primitive.reshapes_only))
+            may_write = may_write and unseen  # a record or a watcher may hold these arrays too
             for position, contribution in enumerate(contributions(node, primitive, g, needs, record)):
                 if contribution is not None and needs[position]:  # vjp_all may give what was not asked for
                     for watcher in watchers:
@@ -139,8 +139,10 @@ def _visit(
             node.args = node.ans = None  # now, not at the end: memory falls as the sweep proceeds
 
 
-def contributions(node: Node, primitive: Primitive, g: Cotangent, needs: tuple[bool, ...], record: bool) -> Cotangents:
-    """What the vjps of ``primitive``, the node's own or its original below a hook, give to each parent, if needed."""
+def contributions(
+    node: Node, primitive: Primitive, g: Cotangent, needs: tuple[bool, ...], record: bool
+) -> Contributions:
+    """What vjps give to each parent that needs it; ``primitive`` is the node's, or what it was before a hook on it."""
     args, ans = node_inputs(node, primitive) if record else (node.args, node.ans)
     assert args is not None
     vjp_all = primitive.vjp_all if record else primitive.raw_vjp_all

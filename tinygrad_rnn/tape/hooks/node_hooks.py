@@ -14,12 +14,12 @@ from typing import Any
 from ...typing import Cotangent
 from ..modes import state
 from ..node import Node
-from ..partial_gradient import Cotangents
+from ..partial_gradient import Contributions
 from ..primitive import Primitive
 
 __all__ = ["Pull", "replace_primitive", "stand_in"]
 
-Pull = Callable[[Node, Primitive, Cotangent, "tuple[bool, ...]", bool], Cotangents]
+Pull = Callable[[Node, Primitive, Cotangent, "tuple[bool, ...]", bool], Contributions]
 
 
 def stand_in(node: Node, pull: Pull) -> None:
@@ -27,7 +27,7 @@ def stand_in(node: Node, pull: Pull) -> None:
     reference = weakref.ref(node)  # the node owns this primitive
     originals = [node.primitive]
 
-    def vjp_all(g: Cotangent, ans: Any, *args: Any, needs: tuple[bool, ...], **params: object) -> Cotangents:
+    def vjp_all(g: Cotangent, ans: Any, *args: Any, needs: tuple[bool, ...], **params: object) -> Contributions:
         swept = reference()
         assert swept is not None
         return pull(swept, originals[0], g, needs, state.recording)

@@ -24,7 +24,7 @@ from collections import deque
 from ...source_line import warn_user
 from ..node import Leaf, Node, now
 
-__all__ = ["EVERY", "GrowingGraph", "note_backward", "note_loss", "note_retained", "past"]
+__all__ = ["EVERY", "GrowingGraph", "note_backward", "note_loss", "past"]
 
 EVERY = 8  # one call in so many is looked at
 KEPT = 16  # if the graphs of so many of these in a row are alive, somebody keeps them
@@ -41,7 +41,7 @@ class _Past(local):
     """What happened in this thread.
 
     Attributes:
-        calls: of ``backward`` that free their graph; ``backward`` itself counts them.
+        calls: of ``backward``, which counts them itself.
     """
 
     def __init__(self) -> None:
@@ -61,8 +61,11 @@ class _Past(local):
 past = _Past()
 
 
-def note_backward(node: Node) -> None:
-    """``backward`` is about to start from ``node``: called once in ``EVERY`` calls that free their graph."""
+def note_backward(node: Node, keep: bool) -> None:
+    """``backward`` is about to start from ``node``; of calls that free their graph, one in ``EVERY`` comes here."""
+    if keep:
+        _note_retained(node)
+        return
     past.inside.append(weakref.ref(_a_little_inside(node)))
     if past.calls % (EVERY * KEPT) or "kept" in past.warned:
         return
@@ -122,11 +125,11 @@ def _a_little_inside(node: Node) -> Node:
     return node
 
 
-def note_retained(node: Node) -> None:
+def _note_retained(node: Node) -> None:
     """Of many sweeps in a row that retain their graphs: do these have more and more nodes made since the first?"""
-    past.computed = 0  # losses are swept here: no validation loop
-    if past.retained_at != past.calls:
-        past.retained, past.retained_at = 0, past.calls
+    if past.calls != past.retained_at + 1:  # a call that freed its graph came between
+        past.retained = 0
+    past.retained_at = past.calls
     made_before = node.index < past.tick
     past.tick = now()  # later than every node of this step
     if made_before:  # not a new step, but another part of what was there
