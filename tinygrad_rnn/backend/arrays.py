@@ -40,6 +40,7 @@ def on_gpu(x: object) -> TypeGuard[CudaArray]:
 
 def array_module(x: Array) -> Any:
     """The module (numpy or cupy) of a raw array."""
+    # The exact type first: it answers nearly every call, and spares the look-up of CuPy.
     if type(x) is np.ndarray:
         return np
     cupy = sys.modules.get("cupy")
@@ -75,13 +76,16 @@ def is_pinned(x: Array) -> bool:
     owner: Any = x
     while isinstance(owner, np.ndarray):  # a view: its base owns the memory
         owner = owner.base
+    # NumPy keeps a foreign buffer behind a memoryview.
     if isinstance(owner, memoryview):
         owner = owner.obj
+    # Compared by name, because CuPy, which has the class, may not be installed.
     return type(owner).__name__ == "PinnedMemoryPointer"
 
 
 def has_own_operators(x: np.ndarray) -> bool:
     """Whether ``x`` is a masked array, a matrix or another of which ``x * y`` is not the product of entries."""
+    # np.memmap and other subclasses that inherit ndarray's operators compute as plain arrays do.
     return type(x) is not np.ndarray and type(x).__mul__ is not np.ndarray.__mul__
 
 
@@ -92,6 +96,7 @@ def raw_array(x: object, op: str) -> Any:
         ArgumentTypeError: for anything else, such as a list, which NumPy would silently turn into an array, or an array
             that overrides operators, such as a masked one, whose mask would be lost.
     """
+    # Of NumPy's scalars numbers and bool alone; np.str_ and np.datetime64 fall through to the error at the end.
     if isinstance(x, np.generic):
         if x.dtype.kind in "biufc":
             return x

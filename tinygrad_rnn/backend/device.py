@@ -35,6 +35,7 @@ class Device:
     index: int | None
 
     def __init__(self, name: str | int | Device, index: int | None = None) -> None:
+        # PyTorch takes a bare number for the index of an accelerator.
         if isinstance(name, int):
             self.type, self.index = "cuda", name
             return
@@ -50,6 +51,7 @@ class Device:
         self.index = int(number) if number else index
 
     def __enter__(self) -> Device:
+        # A new list each time: append() would change the class's own list, which all threads start from.
         _default.outer = [*_default.outer, _default.device]
         _default.device = self
         return self
@@ -91,6 +93,7 @@ def set_default_device(device: Device | str | int | None) -> None:
     """
     chosen = None if device is None else Device(device)
     if chosen is not None and chosen.type == "cuda":
+        # A GPU that cannot be used fails here, and not at the first tensor that is made long after.
         cupy_access.require()
     _default.device = chosen
 
@@ -104,6 +107,7 @@ def get_default_device() -> Device:
     chosen = _default.device or CPU
     if chosen.type == "cpu" or chosen.index is not None:
         return chosen
+    # "cuda" follows the current GPU, and PyTorch's answer names its number.
     return Device("cuda", int(cupy_access.require().cuda.runtime.getDevice()))
 
 

@@ -145,6 +145,7 @@ class dtype:
         return f"torch.{self.name}"
 
     def __reduce__(self) -> tuple[Any, ...]:
+        # The name does not tell the byte order or the length of strings; other dtypes are pickled whole.
         return dtype, (self.name if self.isbuiltin == 1 and self.isnative else self.dtype,)
 
     if TYPE_CHECKING:  # the forwarded attributes that have no annotation above
@@ -180,8 +181,10 @@ class dtype:
 DTYPES: dict[np.dtype[Any], dtype] = {}
 """The object of each of NumPy's dtypes; those that tensors have are there from the start."""
 for _of_numpy in "bool uint8 int8 int16 int32 int64 uint16 uint32 uint64 float16 float32 float64".split():
+    # Made for the entry in DTYPES.
     dtype(_of_numpy)
 dtype("complex64"), dtype("complex128")
+# A fixed copy: look-ups of other dtypes add entries to DTYPES later.
 NUMBERS = frozenset(DTYPES)
 """The types that tensors have: numbers and bool in the machine's byte order."""
 
@@ -202,6 +205,7 @@ def as_dtype(d: Any, op: str = "") -> np.dtype[Any]:
     (dtype('float32'), dtype('int64'))
     """
     found: Any = d.dtype if isinstance(d, dtype) else None
+    # Not just anything: np.dtype(None) is float64, and from a list it makes a record.
     if found is None and (isinstance(d, (np.dtype, str)) or (isinstance(d, type) and issubclass(d, _NUMBER_TYPES))):
         try:
             found = np.dtype(d)
@@ -213,6 +217,8 @@ def as_dtype(d: Any, op: str = "") -> np.dtype[Any]:
         raise ArgumentTypeError(
             f"{where}argument 'dtype' must be torch.dtype, not {kind}: got {got}. Use float32, int64, bool ..."
         )
+    # The canonical one among equal dtypes: np.longlong equals int64 but has another ``char``, by which tables are
+    # keyed.
     return DTYPES[found].dtype
 
 

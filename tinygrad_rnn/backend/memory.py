@@ -50,7 +50,10 @@ class _Lease:
         self.__array_interface__ = {"shape": shape, "typestr": dtype.str, "data": (memory[1], False), "version": 3}
 
     def __del__(self) -> None:
+        # No lock: this may run at any allocation, also inside the pool's own code, where a lock would deadlock. Each
+        # change of the table is one atomic call.
         size = self.memory[0].size
+        # A copy of the items, since another thread may add a size meanwhile.
         if sum([key * len(kept) for key, kept in list(_idle.items())]) + size > MOST:
             _idle.clear()  # the limit is reached because sizes have changed: the old ones will not be requested again
         if size <= MOST:
@@ -81,10 +84,12 @@ def aligned_empty(shape: tuple[int, ...], like: Array) -> Array:
         return ndarray(shape, dtype, memory, -addressof(from_buffer(memory)) % CACHE_LINE)
     step = 1 << (size.bit_length() - 4)  # 8 sizes between a power of two and the next
     size = -(-size // step) * step + CACHE_LINE
+    # Not "if there is one: pop": another thread could take the last one in between.
     try:
         found = _idle[size].pop()
     except LookupError:
         memory = empty(size, uint8)
         start = addressof(from_buffer(memory))
         found = memory, start + -start % CACHE_LINE
+    # Views have the lease as their base too, so the memory returns to the pool after the last of them.
     return np.asarray(_Lease(found, shape, dtype))

@@ -43,6 +43,7 @@ def unreported(function: F) -> F:
     def inside(*args: Any, **kwargs: Any) -> Any:
         before = numpy_errors.get()
         try:
+            # Set inside ``try``: a Ctrl-C right after it still restores the user's setting.
             numpy_errors.set(QUIET)
             result = function(*args, **kwargs)
         finally:

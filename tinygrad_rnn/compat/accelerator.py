@@ -31,4 +31,6 @@ __all__ += ["memory_reserved", "reset_peak_memory_stats", "set_device_index", "s
 
 def current_accelerator(check_available: bool = False) -> Device | None:
     """The device ``cuda``; None where there is none."""
+    # A build of PyTorch may have an accelerator that this machine lacks; here what cannot be used does not exist, so
+    # that the argument changes nothing.
     return Device("cuda") if is_available() else None

@@ -41,8 +41,10 @@ class _Legacy(type):
         >>> tg.LongTensor([3, 1]), tg.FloatTensor(1, 2), isinstance(tg.tensor([1]), tg.LongTensor)
         (tensor([3, 1]), tensor([[0., 0.]]), True)
         """
+        # As in PyTorch a Size is a shape, and any other sequence holds values.
         if len(args) == 1 and not isinstance(args[0], (int, np.integer, Size)):
             return tensor(args[0], dtype=cls.dtype)
+        # No arguments make an empty tensor, where zeros() would make a scalar.
         sizes = args[0] if len(args) == 1 and isinstance(args[0], Size) else args or (0,)
         if not all(isinstance(size, (int, np.integer)) for size in sizes):
             raise ArgumentTypeError(f"{cls.__name__}(): expected sizes or one sequence of values, got {args!r}")

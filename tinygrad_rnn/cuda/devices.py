@@ -86,6 +86,7 @@ def set_device(device: Device | str | int) -> None:
         DeviceError: there is no GPU.
     """
     cupy = cupy_access.require()
+    # PyTorch's convention, which lets code pass on "no device" without a branch.
     if isinstance(device, int) and device < 0:
         return
     # "cuda" without a number is the current GPU: to make it current is most likely a mistake, as in PyTorch.
@@ -122,6 +123,7 @@ class device_of(device):
 
     def __init__(self, obj: Any) -> None:
         raw = obj if is_array(obj) else obj._data
+        # None on the host.
         index = array_device(raw).index
         super().__init__(-1 if index is None else index)
 
@@ -210,6 +212,7 @@ def get_device_capability(device: Device | str | int | None = None) -> tuple[int
     Raises:
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
     """
+    # "90" or "120": all digits but the last are the major number.
     digits = str(cupy_access.require().cuda.Device(number_of(device)).compute_capability)
     return int(digits[:-1]), int(digits[-1])
 

@@ -38,9 +38,12 @@ class _Peaks:
             pool, runtime, most = cupy.get_default_memory_pool(), cupy.cuda.runtime, self.most
 
             def allocate(size: int) -> Any:
+                # Allocated first, so that ``held`` includes it.
                 found = inner(size)
                 device = runtime.getDevice()
                 held = pool.used_bytes()
+                # Without a lock, for which every allocation would pay: at worst the larger of two simultaneous values
+                # is lost.
                 if held > most.get(device, 0):
                     most[device] = held
                 return found
@@ -129,6 +132,7 @@ def memory_summary(device: Device | str | int | None = None, abbreviated: bool =
 
 def out_of_memory_error() -> type[BaseException]:
     """The exception of a GPU out of memory: CuPy's; MemoryError where there is no CuPy."""
+    # For ``except``, which needs a class also where there is no GPU.
     if not is_available():
         return MemoryError
     error: type[BaseException] = cupy_access.module().cuda.memory.OutOfMemoryError
@@ -137,5 +141,6 @@ def out_of_memory_error() -> type[BaseException]:
 
 def _ask(what: str, device: Device | str | int | None) -> int:
     cupy = cupy_access.require()
+    # The pool answers for the current device.
     with cupy.cuda.Device(number_of(device)):
         return int(getattr(cupy.get_default_memory_pool(), what)())

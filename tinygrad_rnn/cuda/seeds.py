@@ -23,6 +23,7 @@ def manual_seed(seed: int) -> None:
 
     Scripts call it after ``manual_seed``, with or without a GPU, and it must not restart the host's stream.
     """
+    # Only to refuse what is no integer, as PyTorch does.
     operator.index(seed)
 
 

@@ -104,12 +104,14 @@ class Stream:
         self._number = number_of(device)
         with cupy.cuda.Device(self._number):
             more = {"priority": priority} if priority else {}  # CuPy before 14 does not have the argument
+            # Non-blocking, as PyTorch's are: it does not wait for the default stream.
             self._stream: Any = cupy.cuda.Stream(non_blocking=True, **more)
         self.priority = priority
         self._entered: list[Any] = []
 
     @classmethod
     def _around(cls, stream: Any, number: int) -> Stream:
+        # Not by __init__, which would make a new stream.
         made = object.__new__(cls)
         made._stream, made._number, made.priority, made._entered = stream, number, 0, []
         return made
@@ -149,6 +151,7 @@ class Stream:
     def __enter__(self) -> Stream:
         context = StreamContext(self)
         context.__enter__()
+        # A stack: a stream may be entered again inside its own block.
         self._entered.append(context)
         return self
 
@@ -175,6 +178,7 @@ class StreamContext:
     def __enter__(self) -> None:
         if self.stream is not None:
             self._device = cupy_access.require().cuda.Device(self.stream._number)
+            # The device first: CuPy's current stream is one for each device.
             self._device.__enter__()
             self.stream._stream.__enter__()
 
@@ -197,6 +201,7 @@ def current_stream(device: Device | str | int | None = None) -> Stream:
     """
     number = number_of(device)
     cupy = cupy_access.require()
+    # CuPy's answer is for the current device.
     with cupy.cuda.Device(number):
         return Stream._around(cupy.cuda.get_current_stream(), number)
 

@@ -19,6 +19,8 @@ import numpy as np
 
 __all__ = ["Blas", "address_of", "blas", "blas_threads", "faster_kernel", "multiplies_unpacked", "set_blas_threads"]
 
+# NumPy's wheels prefix OpenBLAS's symbols, and builds with 64-bit integers add a suffix; Linux distributions often do
+# neither. Every combination is tried.
 _PREFIXES = ("scipy_openblas_", "openblas_")
 _SUFFIXES = ("64_", "_64", "")
 
@@ -42,6 +44,7 @@ class Blas:
 def _library() -> ctypes.CDLL | None:
     """The OpenBLAS in NumPy's wheel.  Loading it a second time gives the library that NumPy already uses."""
     root = Path(np.__file__).parent
+    # Where the tools that repair wheels put libraries: beside the package on Linux and Windows, inside it on macOS.
     for folder in (root.parent / "numpy.libs", root / ".dylibs"):
         for path in glob.glob(str(folder / "*openblas*")):
             try:
@@ -69,6 +72,7 @@ def address_of(name: str) -> int:
     0
     """
     library = _library()
+    # Only names that end in 64_: a build with 32-bit integers would misread the sizes that callers pass.
     for symbol in (f"scipy_{name}64_", f"{name}64_"):
         found = getattr(library, symbol, None)
         if found is not None:
@@ -83,8 +87,10 @@ def blas() -> Blas:
     info = config.get("Build Dependencies", {}).get("blas", {})
     name = f"{info.get('name', 'unknown')} {info.get('version', '')}".strip()
     corename, threads = _function(library, "get_corename"), _function(library, "get_num_threads")
+    # Another BLAS (Accelerate, MKL), or an OpenBLAS outside of NumPy's wheel.
     if corename is None or threads is None:
         return Blas(name)
+    # Without it ctypes takes the result for an int, and cuts the pointer to 32 bits.
     corename.restype = ctypes.c_char_p
     return Blas(name, corename().decode(), int(threads()))
 
@@ -134,4 +140,5 @@ def faster_kernel(cpuinfo: str = "/proc/cpuinfo") -> str | None:
         text = Path(cpuinfo).read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
+    # The flags are checked because these kernels end the process with SIGILL on a processor without the instructions.
     return "SkylakeX" if "AuthenticAMD" in text and " avx512vl" in text and " avx512dq" in text else None

@@ -20,6 +20,7 @@ def _initial_count() -> int:
         text = os.environ.get(variable, "")
         if text.isdigit() and int(text) > 0:
             return int(text)
+    # The cores that this process may run on: under taskset or in a cpuset fewer than cpu_count().
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -78,6 +79,7 @@ def get_num_threads() -> int:
     True
     """
     with one_blas_thread.lock:
+        # The BLAS itself would answer 1 here; callers ask for the number that holds outside.
         if one_blas_thread.inside:
             return one_blas_thread.count
         return blas_threads() or _others or _initial_count()
@@ -100,6 +102,7 @@ def set_num_threads(count: int) -> None:
         raise ArgumentError(f"set_num_threads expects a positive integer, got {count!r}")
     with one_blas_thread.lock:
         _others = count
+        # Inside, a change of the BLAS would break the promise of one thread: it takes effect when the last one leaves.
         if one_blas_thread.inside:
             one_blas_thread.count = count
         else:

@@ -47,6 +47,7 @@ def clusters_at_once(size: int) -> int | None:
 
 @functools.cache
 def _driver() -> Any:
+    # The library belongs to the driver, and CuPy does not export it; an old driver has no such function.
     for name in DRIVERS:
         try:
             return ctypes.CDLL(name).cuOccupancyMaxActiveClusters
@@ -62,6 +63,7 @@ def _asked(size: int, device: int, compiler: Any) -> int | None:
         probe = kernel(PROBE, "probe", (f"-DCTAS={size}",), LAUNCH._replace(cluster=size))
     except KernelError:
         return None
+    # No attributes: the size of the cluster is compiled into the probe.
     config = LaunchConfig(gridx=size, gridy=1, gridz=1, blockx=LAUNCH.threads, blocky=1, blockz=1, shared=LAUNCH.shared)
     found = ctypes.c_int(0)
     failed = _driver()(ctypes.byref(found), ctypes.c_void_p(probe.address), ctypes.byref(config))

@@ -26,6 +26,7 @@ def module() -> Any:
     """
     try:
         return importlib.import_module("cupy")
+    # Not ImportError alone: with a missing or a wrong CUDA library CuPy's import may raise others.
     except Exception as error:
         raise DeviceError(f"CuPy cannot be imported ({_one_line(error)}). Install it with {INSTALL_LINE}") from error
 

@@ -44,6 +44,7 @@ def joined(xp: Any, parts: Sequence[Array], axis: int) -> Array:
         whole: Array = xp.concatenate(parts, axis)
         return whole
     shape = first.shape
+    # The result as a matrix: one row for each index before ``axis``, in which every part has its columns.
     out: Array = xp.empty((*shape[:axis], sum([p.shape[axis] for p in parts]), *shape[axis + 1 :]), first.dtype)
     rows = math.prod(shape[:axis])
     pitch, place = out.nbytes // rows, _address(out)
@@ -63,6 +64,8 @@ def dense(xp: Any, a: Array) -> Array:
     shape, strides, width = a.shape, a.strides, a.shape[-1] * a.itemsize if a.ndim else 0
     # A two-dimensional copy needs contiguous rows whose leading axes act as one axis of constant step.
     steps = [strides[k] == strides[k + 1] * shape[k + 1] for k in range(a.ndim - 2)]
+    # Rows that overlap or run backwards (expand, flip) are no pitch either. A vector with gaps fails at its last
+    # stride, so that ``strides[-2]`` exists where it is read.
     if not 0 < a.nbytes <= LARGEST or strides[-1] != a.itemsize or not all(steps) or strides[-2] < width:
         out = xp.ascontiguousarray(a)
         return out

@@ -23,6 +23,7 @@ from .kernels import gpu
 
 __all__ = ["multiply", "product", "readable", "sum_of_rows"]
 
+# Held by the module: cuBLAS gets the addresses alone, so these arrays must never be freed.
 _ONE = {char: np.ones(1, char) for char in "fd"}
 _ZERO = {char: np.zeros(1, char) for char in "fd"}
 _FACTORS = {char: (_ONE[char].ctypes.data, _ZERO[char].ctypes.data) for char in "fd"}

@@ -61,6 +61,7 @@ def _cupy() -> Any:
 def gpu() -> Gpu:
     """The current device.  Its properties are cached, so that a call costs no more than the query of its number."""
     cuda = _cupy().cuda
+    # The class is part of the key: a stand-in for CuPy in a test must not find what a real GPU answered.
     key = (cuda.runtime.getDevice(), cuda.Device)
     found = _gpus.get(key)
     if found is None:
@@ -120,6 +121,8 @@ def kernel(source: str, name: str, options: Sequence[str], launch: Launch) -> Ke
         KernelError: it cannot be compiled or loaded here.  The failure is cached: later requests raise it again.
     """
     cupy, device = _cupy(), gpu()
+    # Cooperative or not belongs to the module, which CuPy compiles with other options; RawModule keeps stand-ins
+    # apart.
     module_key = (cupy.RawModule, device.number, source, tuple(options), launch.cooperative)
     key = (module_key, name, launch)
     found = _kernels.get(key)
@@ -143,5 +146,6 @@ def kernel(source: str, name: str, options: Sequence[str], launch: Launch) -> Ke
 
 def _short(error: BaseException) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
+    # NVRTC's log begins with warnings; the first line with "error" names the cause.
     telling = next((line for line in lines if "error" in line.lower()), lines[0] if lines else "no message")
     return f"{type(error).__name__}: {telling.strip()[:200]}"

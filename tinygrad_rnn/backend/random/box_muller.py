@@ -54,6 +54,7 @@ def fma(a: Any, b: Any, c: Any, dtype: Any) -> Any:
     >>> float(fma(np.float32(1 / 3), np.float32(3), np.float32(-1), np.float32))
     2.9802322387695312e-08
     """
+    # In float64 the product of two float32 is exact, so only the sum rounds.
     if dtype != np.float64:
         return (np.asarray(a, np.float64) * np.asarray(b, np.float64) + np.asarray(c, np.float64)).astype(np.float32)
     a, b, c = np.asarray(a, np.float64), np.asarray(b, np.float64), np.asarray(c, np.float64)
@@ -92,6 +93,7 @@ def _numpy_agrees(name: str) -> bool:
 
 def normal_pair64(u: F64, v: F64) -> tuple[F64, F64]:
     """Box-Muller in float64: u, v in [0, 1) of one shape -> two arrays of that shape."""
+    # u may be 0 but not 1, and 1 - u the reverse: log never sees a zero.
     radius = np.sqrt(-2.0 * libm("log", 1.0 - u))
     angle = (2.0 * np.pi) * v
     return radius * libm("cos", angle), radius * libm("sin", angle)
@@ -103,6 +105,7 @@ def normal_pair32(u: F32, v: F32) -> tuple[F32, F32]:
     rows = BLOCK // 8
     for start in range(0, len(u), rows):
         part = slice(start, start + rows)
+        # As above, 1 - u is never 0.
         radius = np.sqrt(np.float32(-2) * _log(np.float32(1) - u[part]))
         sine, cosine = _sincos(TWO_PI * v[part])
         first[part], second[part] = radius * cosine, radius * sine
@@ -128,9 +131,12 @@ def _log(x: F32) -> F32:
     exponent = ((bits >> 23) - np.int32(126)).astype(np.float32)
     low = mantissa < SQRT_HALF
     exponent -= low
+    # A mantissa below sqrt(1/2) is doubled (the exponent went down by one), to keep m - 1 small and the polynomial
+    # short.
     m = mantissa - np.float32(1) + np.where(low, mantissa, np.float32(0))
     square = m * m
     y = _polynomial(LOG, m) * m
+    # From the smallest term to the largest, as in Cephes: bits depend on the order.
     y = _fma32(y, square, exponent * LN2[0])
     y = _fma32(square, np.float32(-0.5), y)
     return _fma32(exponent, LN2[1], m + y)
@@ -138,6 +144,7 @@ def _log(x: F32) -> F32:
 
 def _sincos(x: F32) -> tuple[F32, F32]:
     """(sin x, cos x) for x in [0, 2 pi]: the nearest multiple of pi/2 taken off in three parts, two polynomials."""
+    # Odd octants round up, as in Cephes: what is left is within pi/4 of zero.
     octant = ((x * FOUR_OVER_PI).astype(np.int32) + 1) & ~1
     turns = octant.astype(np.float32)
     for part in QUARTER_PI:
@@ -145,6 +152,8 @@ def _sincos(x: F32) -> tuple[F32, F32]:
     square = x * x
     cosine = _fma32(_polynomial(COS, square) * square, square, -(square * np.float32(0.5))) + np.float32(1)
     sine = _fma32(_polynomial(SIN, square) * square, x, x)
+    # In octants 2 and 6 sine and cosine change places. A shift by 29 brings the bit of value 4 to the place of the
+    # sign.
     straight = (octant & 2) == 0
     sin_sign = (octant & 4) << 29
     cos_sign = (~(octant - 2) & 4) << 29

@@ -103,11 +103,13 @@ def uniform(
         DtypeError: the dtype is not floating.
     """
     dtype, shape, source = floating(dtype, "check_uniform_bounds"), shape_of(shape), source_of(generator)
+    # Negated, so that a nan is refused too; likewise in the distributions below.
     if not low <= high:
         raise RandomError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}")
     working = np.float64 if dtype == np.float64 else np.float32
     start, stop = working(low), working(high)
     values = fractions(math.prod(shape), working is np.float64, source)
+    # The default range skips what would change no bit.
     if low != 0 or high != 1:
         values = fma(values, stop - start, start, working)
     values = values.astype(dtype, copy=False).reshape(shape)
@@ -177,9 +179,11 @@ def _paired_normals(count: int, mean: float, std: float, source: Generator) -> n
     """Normal numbers one by one, in float64: of each pair the cosine first, then the sine."""
     waiting = [] if source.next_normal is None or not count else [source.next_normal]
     pairs = (count - len(waiting) + 1) // 2
+    # PyTorch's scalar loop draws the angle first and the radius second, the reverse of its blocks above.
     turn, depth = source.fractions53(2 * pairs).reshape(pairs, 2).T
     radius, angle = np.sqrt(-2.0 * libm("log1p", -depth)), (2.0 * np.pi) * turn
     fresh = np.stack([radius * libm("cos", angle), radius * libm("sin", angle)], axis=1).ravel()
+    # An empty draw takes nothing, not even the number that waits.
     values = np.concatenate([waiting, fresh])
     if count:
         source.next_normal = float(values[count]) if len(values) > count else None

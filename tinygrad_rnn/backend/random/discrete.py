@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["bernoulli", "dropout_mask", "multinomial", "randint", "random_", "randperm"]
 
+# PyTorch's limit: float32 counts no further without gaps.
 MAX_CATEGORIES = 2**24
 
 
@@ -67,6 +68,7 @@ def random_(
         offsets = source.words(count) % np.uint32(size)
     else:
         offsets = source.words64(count)
+        # 2**64 has no uint64, and needs no remainder: every word is in the range.
         offsets = offsets if size == 2**64 else offsets % np.uint64(size)
     # two's complement, as the sum wraps in C
     values = offsets.astype(np.uint64) + np.uint64(start % 2**64)
@@ -77,6 +79,7 @@ def _bounds(dtype: DType) -> tuple[int, int]:
     if dtype.kind == "b":
         return 0, 1
     if dtype.kind == "f":
+        # The whole numbers that the type holds without a gap.
         digits = int(np.finfo(dtype).nmant) + 1
         return -(2**digits), 2**digits
     if dtype.kind == "c":
@@ -91,6 +94,7 @@ def _whole_dtype(count: int, dtype: DType, source: Generator) -> Array:
         words = source.words64(count)
         return words if size == 2**64 else words % np.uint64(size)
     short = source.words(count)
+    # As in random_: the divisor 2**32 has no uint32.
     return short if size == 2**32 else short % np.uint32(size)
 
 
@@ -152,6 +156,7 @@ def bernoulli(p: Any, shape: Any = None, dtype: Any = np.float32, generator: Gen
     source = source_of(generator)
     if isinstance(p, np.ndarray):
         floating(p.dtype, "bernoulli_tensor_cpu_p_")
+        # Negated, so that a nan is refused too.
         if not ((p >= 0) & (p <= 1)).all():
             raise RandomError("bernoulli_ expects p to be in [0, 1], but an element of p is not")
         p = p if shape is None else np.broadcast_to(p, shape_of(shape))
@@ -167,7 +172,9 @@ def bernoulli(p: Any, shape: Any = None, dtype: Any = np.float32, generator: Gen
 def _coins(count: int, p: float, source: Generator) -> npt.NDArray[np.bool_]:
     """``fractions53 < p`` by comparing integers, almost always their upper words alone."""
     high, low = source.halves(count)
+    # u is a multiple of 2**-53: it is below p exactly if its integer is below p * 2**53 rounded up.
     top, rest = divmod(math.ceil(math.ldexp(p, 53)), 2**32)
+    # The fraction keeps 53 bits of 64: the lower word and 21 bits of the upper.
     high = high & np.uint32(2**21 - 1)
     heads: npt.NDArray[np.bool_] = high < top
     if rest:  # upper words that equal p's are decided by the lower ones
@@ -188,6 +195,7 @@ def dropout_mask(shape: Any, p: float, dtype: Any = np.float32, generator: Gener
     if p == 1:
         return np.zeros(shape, dtype)
     keep = _coins(math.prod(shape), 1.0 - p, source_of(generator)).reshape(shape)
+    # The reciprocal is rounded in the dtype, as PyTorch's mask.div_(1 - p) does it.
     mask: Array = keep * (dtype.type(1) / dtype.type(1 - p))
     return mask
 
@@ -246,6 +254,7 @@ def multinomial(
 def _check_weights(weights: Array, replacement: bool) -> None:
     finite, positive = np.isfinite(weights).all(), (weights >= 0).all()
     if not (finite and positive):
+        # PyTorch's two algorithms word the same mistake differently.
         if replacement:
             kind = "< 0" if not (weights >= 0).all() else "= infinity or NaN"
             raise RandomError(f"invalid multinomial distribution (encountering probability entry {kind})")
@@ -256,6 +265,7 @@ def _check_weights(weights: Array, replacement: bool) -> None:
 
 def _with_replacement(weights: Array, num_samples: int, source: Generator) -> Array:
     rows = weights.reshape(-1, weights.shape[-1])
+    # A sum in float16 would stop growing long before its end.
     working = np.float32 if weights.dtype == np.float16 else weights.dtype
     drawn = source.fractions53(len(rows) * num_samples).reshape(len(rows), num_samples)
     chosen = np.empty(drawn.shape, np.int64)

@@ -149,6 +149,7 @@ class Generator:
         state["seed"] = self._seed
         state["left"] = WORDS + 1 - position  # words until the next refill, plus one
         state["seeded"] = 1
+        # PyTorch refills at the first draw, and has 0 here until then.
         state["next"] = 0 if self._fresh else position
         state["words"] = engine["state"]["key"]
         state["has_normal"] = self.next_normal is not None
@@ -181,6 +182,7 @@ class Generator:
         if int(new["seeded"]) != 1 or not (fresh or (0 < position <= WORDS and left == WORDS + 1 - position)):
             raise RandomError("Invalid mt19937 state: these bytes are not the state of a generator")
         key = new["words"].astype(np.uint32)
+        # "All words used": the next draw refills first, as PyTorch's does after seeding.
         self._started().set_state(("MT19937", key, WORDS if fresh else position, 0, 0.0))
         self._seed, self._fresh = int(new["seed"]), fresh
         self.next_normal = float(new["normal"]) if new["has_normal"] else None
@@ -192,8 +194,10 @@ class Generator:
 
     def words(self, count: int) -> npt.NDArray[np.uint32]:
         """``count`` draws of 32 bits: (count,) uint32."""
+        # An empty draw leaves a seeded state as it is, also in the bytes of get_state().
         if count:
             self._fresh = False
+        # For the whole range of uint32 NumPy returns the engine's words as they are, without masks or rejections.
         return self._started().randint(0, 2**32, size=count, dtype=np.uint32)
 
     def halves(self, count: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
@@ -222,6 +226,7 @@ class Generator:
 
 
 default_generator = Generator()
+# From entropy, as in PyTorch: without manual_seed runs differ.
 default_generator.seed()
 
 
