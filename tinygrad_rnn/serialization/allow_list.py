@@ -126,6 +126,7 @@ def full_name(value: Any) -> str:
 
 def name_of(value: Any) -> str | None:
     """The name by which files know an allowed class or function; None if it is not allowed."""
+    # Fills ``_names``.
     _own()
     if id(value) in _names:  # these are never freed, so no other object has their id
         return _names[id(value)]
@@ -163,12 +164,14 @@ def _own() -> dict[str, Any]:
         for (place, base), package in zip(bases.items(), (nn, optim, optim.lr_scheduler), strict=True):
             for name in package.__all__:
                 value = getattr(package, name)
+                # From nn every class (Parameter among them), from the others no helpers.
                 if isinstance(value, type) and (issubclass(value, base) or package is nn):
                     table[f"tinygrad_rnn.{place}.{name}"] = value
         table["tinygrad_rnn.nn.StackOptions"] = StackOptions
         table["tinygrad_rnn.nn.utils.rnn.PackedSequence"] = nn.utils.rnn.PackedSequence
         table.update({f"{kind.__module__}.{kind.__qualname__}": kind for kind in HOLDERS})
         for name, value in table.items():
+            # An object with two names is written under its first.
             _names.setdefault(id(value), name)
         _always.update(table)
     return _always

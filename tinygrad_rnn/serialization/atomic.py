@@ -50,6 +50,7 @@ def atomic_file(path: str | os.PathLike[str], *, follow_links: bool = True) -> I
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
         # Not tempfile.mkstemp: its files are private (mode 0600), and the rename would make the target so.
+        # O_BINARY: without it Windows would write two bytes for each newline.
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
             with open(descriptor, "wb") as file:
@@ -57,10 +58,12 @@ def atomic_file(path: str | os.PathLike[str], *, follow_links: bool = True) -> I
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, target)
+        # Also after a Ctrl-C; and if that came just after the rename, there is nothing to remove.
         except BaseException:
             with contextlib.suppress(FileNotFoundError):
                 temporary.unlink()
             raise
+        # Outside of the clean-up: by now the new file is in place.
         _sync_folder(target.parent)
     except OSError as error:  # a full disk names no file, and users do not know the temporary one
         if error.filename in (None, temporary, os.fspath(temporary)):

@@ -157,6 +157,7 @@ def _load(reader: Reader, map_location: Any) -> Any:
             f"{source} is a pickle, as torch.save writes it, and pickles are never read here. In PyTorch: "
             "safetensors.torch.save_file(model.state_dict(), path); here: serialization.load_file(path)"
         )
+    # A wrong map_location is reported before gigabytes are read.
     place = _placer(map_location)
     table, metadata = reader.header()
     if metadata.get("format") != FORMAT:
@@ -171,6 +172,7 @@ def _load(reader: Reader, map_location: Any) -> Any:
     checksum = metadata.get("crc32", "")
     header = reader.start.replace(_field(checksum), _field(NO_CHECKSUM), 1)
     arrays = reader.arrays(table)
+    # Before anything in the structure is interpreted: damage is then reported as damage, not as its first symptom.
     if checksum != _checksum([header, *map(stored_bytes, arrays.values())]):
         raise CheckpointError(f"{source} is damaged: its checksum does not match its contents")
     try:
@@ -183,7 +185,9 @@ def _load(reader: Reader, map_location: Any) -> Any:
 
 def _parsed(text: str) -> Any:
     try:
+        # Python's parser takes NaN and Infinity, which JSON does not have and ``save`` never writes.
         return json.loads(text, parse_constant=damaged)
+    # The parser recurses, so that a file of nothing but opening brackets ends here.
     except (ValueError, RecursionError) as error:
         raise CheckpointError(
             f"the file is damaged: its structure is not valid JSON ({type(error).__name__})"
@@ -216,6 +220,7 @@ def _placer(map_location: Any) -> Callable[[Array], Array]:
 
 
 def _array_of(mapped: Any, array: Array) -> Array:
+    # A function that returns None leaves the tensor where it is, as in PyTorch.
     return mapped._data if isinstance(mapped, Tensor) else array
 
 

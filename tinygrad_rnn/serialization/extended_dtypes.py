@@ -38,6 +38,7 @@ def store(array: Array) -> tuple[Array, str | None]:
     if kind in "mM":
         return native.view(np.int64), native.dtype.name
     if kind == "c":
+        # complex256 depends on the machine: the safetensors writer refuses it.
         if native.dtype.name != "complex128":
             return array, None
         return native.reshape(-1).view(np.float64).reshape(*native.shape, 2), "complex128"
@@ -71,6 +72,7 @@ def restore(stored: npt.NDArray[Any], name: str) -> npt.NDArray[Any]:
     parts = dtype.itemsize // base.itemsize
     if stored.dtype != base or (extra and (not stored.ndim or stored.shape[-1] != parts)):
         raise ValueError("an array is not stored so")
+    # NumPy looks at code points only when an entry is read; a damaged file has to fail here.
     if dtype.kind == "U" and stored.size and stored.max() > LAST_CODE_POINT:
         raise ValueError("no characters have these numbers")
     if not extra:

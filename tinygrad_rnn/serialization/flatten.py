@@ -139,13 +139,17 @@ class _Flattener:
     def encode(self, value: Any, path: str) -> Any:
         kind = type(value)
         if value is None or kind is bool:
+            # Exact types throughout: IntEnum is an int and np.float64 a float, but they must come back as what they
+            # were.
             return value
         if kind is int:
             return value if value.bit_length() <= WIDEST else {"int": hex(value)}
         if kind is str:
+            # File names that are not UTF-8 reach Python as lone surrogates, which the strict codec refuses.
             return value if len(value) <= LONG else {"text": self.bytes(value.encode("utf-8", "surrogatepass"), path)}
         if kind is float:
             return value if math.isfinite(value) else {"float": repr(value)}
+        # Before arrays, among which is_array() counts NumPy's scalars.
         if isinstance(value, np.generic):
             return self.scalar(value, path)
         if isinstance(value, Tensor) or is_array(value):
@@ -157,6 +161,7 @@ class _Flattener:
                 f"{DEEPEST}. Make it flatter, for instance a list of the nodes in place of a chain of them"
             )
         encoded = self.compound(value, kind, path)
+        # Without ``finally``: a flattener that raised is not used again.
         self.depth -= 1
         return encoded
 
@@ -186,6 +191,7 @@ class _Flattener:
         if isinstance(value, (np.dtype, dtype)):
             if value.kind == "V":  # records, and bytes of no kind
                 self.refuse(value, path)
+            # The name alone tells neither the byte order nor the length of strings.
             name = value.name if value.isnative and value.kind not in "US" else value.str
             return {"dtype" if isinstance(value, dtype) else "numpy_dtype": name}
         if isinstance(value, Device):
@@ -198,6 +204,7 @@ class _Flattener:
                 return {"dict": self.table(value, path)}
             return {"items": self.pairs(value, path)}
         if kind is OrderedDict:
+            # PyTorch's state_dict carries the versions of its modules as an attribute.
             if hasattr(value, "_metadata"):
                 return {"state_dict": [self.pairs(value, path), self.encode(value._metadata, _join(path, "_metadata"))]}
             return {"ordered": self.pairs(value, path)}
@@ -224,10 +231,13 @@ class _Flattener:
         if isinstance(value, Enum):
             kind = type(value)
             name = name_of(kind) or own_name(kind)
+            # A combination of flags has a name, such as "A|B", but is no member that could be looked up.
             if name is None or value.name not in kind.__members__:
                 self.refuse(value, path)
             return {"enum": [name, value.name]}
         if id(value) in self.objects:
+            # An attribute may refer back to an outer module, but a walk over submodules, such as state_dict(), would
+            # not end.
             if any(value is outer for outer in self.around):
                 raise ArgumentTypeError(f"save(): {path or 'the value'} is a module that has itself among its modules")
             return {"same": self.objects[id(value)]}
@@ -238,6 +248,7 @@ class _Flattener:
         if parts is None:
             self.refuse(value, path)
         tag, tables = parts
+        # Numbered after the checks and before the parts, which may refer back to it; the reader counts in this order.
         self.objects[id(value)] = len(self.objects)
         wanted = {key: part for key, part in tables.items() if part or key == "groups"}  # no optimiser is without
         return {tag: {key: self.part(tag, key, value, part, path) for key, part in wanted.items()}}
@@ -246,6 +257,7 @@ class _Flattener:
         if not isinstance(part, dict):
             return part if isinstance(part, str) else self.encode(part, _join(path, key))
         around = self.around
+        # Through an attribute or an optimiser a module may be reached again: that is no cycle of submodules.
         self.around = [*around, value] if tag == "module" and key == "modules" else []
         encoded = self.table(part, _join(path, key) if tag == "optimizer" else path)
         self.around = around
@@ -300,6 +312,7 @@ class _Flattener:
                 place = _place(array)
             else:
                 tag, array, place = "array", value, None
+            # The very same memory, shape and strides; a view of a part of it is stored on its own.
             if place is not None and place in self.memory:
                 name, others = self.memory[place]
                 self.references[id(value)] = {tag: [name, others]}
@@ -318,6 +331,7 @@ class _Flattener:
         """Add an array to the table; its name there."""
         name = candidate = path or "value"
         n = 1
+        # The format reserves ``__metadata__``.
         while candidate in self.arrays or candidate == "__metadata__":
             n += 1
             candidate = f"{name}~{n}"

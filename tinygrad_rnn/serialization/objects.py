@@ -42,6 +42,7 @@ TRANSIENT = "_non_persistent_buffers_set"
 INNER = frozenset(vars(Module())) - {"training"}
 OF_OPTIMIZER = frozenset({"defaults", "state", "param_groups"})
 PLAIN = (type(None), bool, int, float, complex, str, bytes, tuple, list, dict, set, frozenset, Enum)
+# A class may hold None, so None cannot stand for "nothing".
 MISSING = object()
 
 Parts = tuple[str, dict[str, Any]]
@@ -122,6 +123,7 @@ def _is_plain(kind: Any) -> bool:
 
     What is written in C, and slots, make its objects larger than their pointers to a dict and to weak references.
     """
+    # Written in C, so the size below does not fit; but it holds attributes alone.
     if kind is types.SimpleNamespace:
         return True
     if not isinstance(kind, type) or getattr(kind, "__new__", None) is not object.__new__:
@@ -179,9 +181,11 @@ def _state(kind: type, held: Mapping[str, Any], where: str) -> dict[str, Any]:
 
 def _replaces(kind: type, name: str, value: Any) -> str | None:
     """How an attribute of an object gets in the way of its class, if it does."""
+    # ``__class__`` among them, which would make the object one of another class.
     if name[:2] == "__" == name[-2:]:
         return "has the name of a special method"
     held = _of_class(kind, name)
+    # None in a class is a place for what is set later, of whatever kind.
     if held is MISSING or held is None or (isinstance(held, PLAIN) and not callable(value)):
         return None
     return f"replaces what the class {kind.__name__} defines under this name"
@@ -228,6 +232,7 @@ class Builder:
 
     def _module(self, kind: Any, parts: dict[str, Any], table: Callable[[Any], dict[str, Any]]) -> Module:
         built: Module = self._begin(object.__new__(kind))
+        # The base class's alone, which makes the tables; the constructor of ``kind`` does not run.
         Module.__init__(built)
         held = vars(built)
         self.around.append(built)
@@ -243,6 +248,7 @@ class Builder:
         if type(not_saved) is not dict or not not_saved.keys() <= held["_buffers"].keys():
             damaged(f"a {parts['class']} without some of its buffers")
         held[TRANSIENT].update(not_saved)
+        # Only on the way out without an error: a builder that raised is not used again.
         self.around.pop()
         around, self.around = self.around, []  # what an attribute holds is no submodule
         state = self._state(kind, parts, table)
@@ -257,6 +263,7 @@ class Builder:
     def _optimizer(self, kind: Any, parts: dict[str, Any], table: Callable[[Any], dict[str, Any]]) -> Optimizer:
         built: Optimizer = self._begin(_empty_optimizer(kind))
         defaults = table(parts.get("defaults", {}))
+        # As a table of one entry, because ``table`` is the one way to decode that we are given.
         groups = table({"groups": parts.get("groups")})["groups"]
         entries = table(parts.get("entries", {}))
         if type(groups) is not list or not all(map(_is_group, groups)):

@@ -120,6 +120,7 @@ def from_onnx(layer: RNNBase, inputs: Sequence[OnnxLayer | Mapping[str, Any]] | 
         if isinstance(operator, OnnxLayer):
             _compare(layer, k, operator)
         values.update(_values(layer, k, {name: to_numpy(array) for name, array in given.items()}))
+    # In a second pass: an error in a later layer leaves all of them as they were.
     for name, value in values.items():
         parameter = getattr(layer, name)
         parameter._data[...] = array_module(parameter._data).asarray(value)
@@ -141,13 +142,16 @@ def _inputs(layer: RNNBase, k: int) -> Arrays:
 
 def _values(layer: RNNBase, k: int, given: Arrays) -> Arrays:
     expected = {name: array.shape for name, array in _inputs(layer, k).items()}
+    # An exporter may write a bias of zeros for a layer without one: it computes the same.
     if "B" in given and "B" not in expected and not given["B"].any():
         given = {name: array for name, array in given.items() if name != "B"}
+    # B is optional in ONNX, and stands for zeros.
     if "B" in expected and "B" not in given:
         given = {**given, "B": np.zeros(expected["B"])}
     found = {name: array.shape for name, array in given.items()}
     if found != expected:
         raise CheckpointError(f"from_onnx(): layer {k} takes the shapes {expected}, got {found}")
+    # The argsort of a permutation is its inverse.
     rows, values = np.argsort(_rows(layer)), {}
     for d, end in enumerate(_ends(layer, k)):
         values["weight_ih" + end] = given["W"][d][rows]
@@ -192,8 +196,11 @@ def _compare(layer: RNNBase, k: int, operator: OnnxLayer) -> None:
     if _text(operator.op_type) != _op_type(layer):
         raise CheckpointError(f"from_onnx(): operator {k} is a {_text(operator.op_type)!r}, the layer a {layer.mode}")
     directions = 2 if layer.bidirectional else 1
+    # Both sides complete: ours with what the layer does under each attribute, theirs with ONNX's defaults for
+    # attributes that are not given. Otherwise linear_before_reset, whose default differs from ours, would pass unseen.
     ours = {"activations": ACTIVATIONS[layer.mode] * directions, "linear_before_reset": 0, "input_forget": 0}
     ours |= {"direction": "forward", "layout": 0, "clip": None, "hidden_size": layer.hidden_size, **_attributes(layer)}
+    # Tanh is ONNX's default, for the operator of a ReLU layer too.
     theirs = {"activations": ACTIVATIONS[layer.mode.replace("RELU", "TANH")] * directions, "linear_before_reset": 0}
     theirs |= {"direction": "forward", **{name: _text(value) for name, value in operator.attributes.items()}}
     for name, value in theirs.items():
@@ -201,9 +208,11 @@ def _compare(layer: RNNBase, k: int, operator: OnnxLayer) -> None:
             continue
         if name not in ours:
             raise CheckpointError(f"from_onnx(): operator {k} has the attribute {name!r}, which no layer has")
+        # A clip at infinity clips nothing.
         if _folded(value) != _folded(ours[name]) and not (name == "clip" and value == math.inf):
             remedy = f". {REMEDIES[name]}" if name in REMEDIES else ""
             raise CheckpointError(
+                # Cut: a value out of a file may be as long as the file.
                 f"from_onnx(): operator {k} has {name}={value!r}, the layer {ours[name]!r}{remedy}"[:500]
             )
 

@@ -31,6 +31,7 @@ class Kind(NamedTuple):
 
 def _need(what: type | tuple[type, ...], *parts: Any) -> None:
     for part in parts:
+        # isinstance() counts bool as an int; True would come back as another value than it was.
         if not isinstance(part, what) or (isinstance(part, bool) and what is not bool):
             raise TypeError(f"a {type(part).__name__} where another type belongs")
 
@@ -167,6 +168,7 @@ def scalar_of(name: Any, value: Any) -> np.generic:
     if dtype.kind in "mM":
         made = np.array(value, np.int64).view(dtype)[()]
     elif dtype.kind in "US":
+        # np.str_ derives from str, np.bytes_ from bytes.
         _need(dtype.type.__base__, value)
         made = dtype.type(value)
     else:
@@ -174,8 +176,10 @@ def scalar_of(name: Any, value: Any) -> np.generic:
             raise ValueError("no scalars have this dtype")
         wanted: Any = {"b": bool, "i": int, "u": int, "f": (int, float), "c": (int, float, complex)}[dtype.kind]
         _need(wanted, value)
+        # A number beyond the range of float16 becomes an infinity, and is no fault of the program that reads it.
         with np.errstate(all="ignore"):
             made = dtype.type(value)
+    # NumPy makes an array out of a list that stands where the number belongs.
     _need(np.generic, made)
     scalar: np.generic = made
     return scalar

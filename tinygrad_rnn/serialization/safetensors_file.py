@@ -113,6 +113,7 @@ def encode(arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> tuple[by
         buffers.append(array.reshape(-1).view(np.uint8))
         begin = end
     header = json.dumps(table, separators=(",", ":"), allow_nan=False).encode()
+    # Less the padding, which counts too.
     if len(header) > LONGEST_HEADER - ALIGNMENT:
         raise ArgumentError(
             f"save(): all that is no array takes {len(header):,} bytes, and a safetensors file may have "
@@ -175,6 +176,7 @@ class Reader:
             if not _is_entry(entry):  # cut before it is made into text: it may be as long as the file
                 shown = reprlib.repr(entry)
                 self._refuse(f"the entry of array {_name(name)} is malformed or has an unknown dtype: {shown}")
+        # The header's order is arbitrary, but the file is read once, from front to end.
         table = dict(sorted(table.items(), key=lambda item: item[1]["data_offsets"]))
         end = len(self.start)
         for name, entry in table.items():
@@ -205,6 +207,7 @@ class Reader:
             if not self._fill(array.reshape(-1).view(np.uint8), there):
                 self._refuse(f"it is cut short: the file ends in array {_name(name)}")
             arrays[name] = array.astype(dtype.newbyteorder("="), copy=False)
+        # Where the size is unknown, only reading on tells whether the file ends here.
         if self._read(1):
             self._refuse("bytes follow the last array")
         return arrays
@@ -218,6 +221,7 @@ class Reader:
             memory[...] = np.frombuffer(there, np.uint8)
             return True
         filled = 0
+        # A raw read may give less than it was asked for: on Linux never more than 2 GiB.
         while filled < memory.size:
             count = self.file.readinto(memory[filled : filled + CHUNK])
             if not count:
@@ -227,6 +231,7 @@ class Reader:
 
     def _take(self, count: int) -> bytes:
         chunks, missing = [], count
+        # In chunks: memory grows with the bytes that are there, not with the number that a header claims.
         while missing > 0 and (chunk := self._read(min(missing, CHUNK))):
             chunks.append(chunk)
             missing -= len(chunk)
@@ -256,6 +261,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[Reader]:
     source = str(os.fspath(path))
     _check_regular(os.stat(path), source)  # before it is opened: to open some devices is to act on them
     with open(path, "rb", buffering=0, opener=_without_waiting) as file:
+        # Once more, since the path may name another file by now.
         found = os.fstat(file.fileno())
         _check_regular(found, source)
         yield Reader(file, source, found.st_size)

@@ -163,6 +163,7 @@ class _Reader:
 
     def read_counter(self, items: Any) -> Counter[Any]:
         counter: Counter[Any] = Counter()
+        # Not Counter.update, which adds to the counts and expects numbers.
         dict.update(counter, self.read_items(items))
         return counter
 
@@ -170,6 +171,7 @@ class _Reader:
         if type(content) is not list or len(content) != 2:
             damaged("a defaultdict is no pair")
         factory = self.decode(content[0])
+        # Whatever is callable by now was found in the table of types or on the allow-list.
         if factory is not None and not callable(factory):
             damaged(f"a defaultdict cannot make {reprlib.repr(content[0])}")
         return defaultdict(factory, self.read_items(content[1]))
@@ -207,6 +209,7 @@ class _Reader:
 
     def read_numpy_dtype(self, name: Any) -> Any:
         made = self.make("dtype", np.dtype, name) if type(name) is str and len(name) < 40 else None
+        # NumPy reads "i4, f8" as a record and "(3,)f8" as an array inside of an entry.
         if made is None or made.fields or made.subdtype:
             damaged(f"there is no dtype {printable(reprlib.repr(name), 60)}")
         return made
@@ -245,6 +248,7 @@ class _Reader:
     def read_generator(self, content: Any) -> Generator:
         state = self.decode(content)
         made = self.make("generator", Generator().set_state, state)
+        # ``flatten`` numbers generators among the objects, so they count here too.
         self.builder.made.append(made)
         return made
 
@@ -255,6 +259,7 @@ class _Reader:
         items = self.read_list(parts["items"])
         if len(items) != len(getattr(kind, "_fields", items)):
             damaged(f"a {parts['class']} of {len(items)} fields")
+        # Not ``kind(*items)``: a subclass may have a ``__new__`` of its own, which must not run.
         return self.make("named tuple", tuple.__new__, kind, items)
 
     def read_enum(self, parts: Any) -> Any:
