@@ -22,6 +22,7 @@ def agree(work: str, jobs: Mapping[str, Job], bound: float) -> None:
     """
     expected = np.array(jobs[OURS]())
     for name, job in jobs.items():
+        # By the largest entry: entries near zero may differ by more than their own size from rounding alone.
         error = np.abs(np.asarray(job()) - expected).max() / np.abs(expected).max()
         assert error < bound, f"{work}: {name} does not compute the same: relative difference {error:.1e}"
 

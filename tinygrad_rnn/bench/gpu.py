@@ -53,6 +53,7 @@ def cuda_layer_jobs(kind: str, T: int, N: int, H: int, **options: Any) -> dict[s
         given = lib.tensor(x).to("cuda").requires_grad_()
 
         def run() -> Any:
+            # Both gradients: accumulation would be timed from the second run on.
             layer.zero_grad()
             given.grad = None
             output, _ = layer(given)
@@ -84,6 +85,7 @@ def _pair(make: Callable[[Any], Any]) -> tuple[dict[str, Any], list[Any]]:
 
 
 def _gradient(job: Any) -> Any:
+    # Each library's own way to the host ends in the same array.
     return job().cpu().numpy()
 
 

@@ -72,6 +72,7 @@ def _job(lib: Any, layer: Any, values: Any, sizes: Sequence[int] | None) -> Job:
     if sizes is not None:
         packed = lib.nn.utils.rnn.pack_padded_sequence(x, list(sizes))
         x = packed.data.detach().requires_grad_()
+        # Packed again around a leaf, so that the backward pass ends there, and does not go through the packing.
         given = type(packed)(x, packed.batch_sizes)
 
     def run() -> Any:
@@ -96,6 +97,7 @@ def products_alone(kind: str, T: int, N: int, H: int) -> dict[str, Job]:
     x, dz, w = (
         rng.standard_normal(shape, dtype=np.float32) for shape in ((T * N, H), (T * N, gates * H), (gates * H, H))
     )
+    # Into arrays made once: allocation is not a product.
     z, dx, dw = np.empty_like(dz), np.empty_like(x), np.empty_like(w)
 
     def run() -> None:

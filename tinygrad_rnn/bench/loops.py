@@ -34,6 +34,7 @@ def _ours(values: list[Array]) -> Run:
     T, N, H = values[0].shape
 
     def run() -> Any:
+        # Set to None: every library would add to the gradients of the run before.
         Wx.grad = Wh.grad = b.grad = None
         h = tg.zeros(N, H)
         for t in range(T):
@@ -105,10 +106,12 @@ def _jax(values: list[Array]) -> Run:
         def step(h: Any, x_t: Any) -> Any:
             return jnp.tanh(x_t @ Wx + h @ Wh + b), None
 
+        # A Python loop would be unrolled into T copies of its body, and take minutes to compile.
         h, _ = jax.lax.scan(step, jnp.zeros(x.shape[1:], x.dtype), x)
         return (h * h).sum()
 
     gradient = jax.jit(jax.grad(loss))
+    # JAX returns before the result is there.
     return lambda: np.asarray(jax.block_until_ready(gradient(tuple(weights)))[1])
 
 

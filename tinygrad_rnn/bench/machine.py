@@ -62,6 +62,7 @@ def cores(quota: str = "/sys/fs/cgroup/cpu.max") -> int:
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         share, period = Path(quota).read_text(encoding="ascii").split()
+        # Rounded down: on the last part of a core threads would be throttled in the middle of a timing.
         return bound if share == "max" else max(1, min(bound, int(share) // int(period)))
     except (OSError, ValueError):
         return bound

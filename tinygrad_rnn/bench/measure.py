@@ -76,6 +76,7 @@ class Result:
         """Ours over the peer's: lower quartile, median and upper quartile over the rounds."""
         pairs = zip(self.values[ours], self.values[peer], strict=True)
         ratios = sorted(left / right for left, right in pairs)
+        # A single round has no quartiles.
         lower, middle, upper = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
         return lower, middle, upper
 
@@ -112,6 +113,7 @@ def measure(
     for name, job in jobs.items():
         tell(f"{work}: {name}, warm-up")
         first[name] = _time(job, 1, wait)
+        # From the second run: the first includes compilation and the loading of libraries.
         batch[name] = max(1, int(SHORTEST / max(_time(job, 1, wait), 1e-9)))
     values: dict[str, list[float]] = {name: [] for name in jobs}
     end = time.perf_counter() + seconds

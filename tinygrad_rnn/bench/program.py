@@ -98,6 +98,7 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
             try:
                 status = child.wait()
             except KeyboardInterrupt:
+                # The child got it too, and is printing what it has.
                 continue
             return status if status >= 0 else 128 - status
     finally:
@@ -129,12 +130,14 @@ class Progress:
         if text and self.interrupted:
             raise KeyboardInterrupt
         if self._stream.isatty():
+            # Leaves the cursor at the beginning of the line, for what is printed next.
             print(f"\r{text[:100]:<{self._width}}" + "\r" * (not text), end="", file=self._stream, flush=True)
             self._width = len(text[:100])
 
 
 def _child(only: str, threads: int, device: str, quick: bool, json: Path | None) -> int:
     if hasattr(os, "sched_setaffinity"):
+        # Before torch or JAX is loaded: they count the cores once, for their pools of threads.
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     if present("torch"):
         importlib.import_module("torch").set_num_threads(threads)

@@ -38,6 +38,7 @@ def _update(lib: Any, tokens: Any, vocabulary: int, embedding: int, hidden: int)
     def run() -> Any:
         optimizer.zero_grad()
         output, (h, c) = lstm(table(inputs), state[0])
+        # Carried on without its history, as truncated backpropagation does.
         state[0] = (h.detach(), c.detach())
         loss = cross_entropy(head(output).reshape(-1, vocabulary), targets)
         loss.backward()
@@ -59,6 +60,7 @@ def _optimise(lib: Any, name: str, count: int, shape: tuple[int, ...], options: 
     clip = importlib.import_module(f"{lib.__name__}.nn.utils").clip_grad_norm_
     parameters = [lib.nn.Parameter(lib.ones(*shape)) for _ in range(count)]
     optimizer = getattr(importlib.import_module(f"{lib.__name__}.optim"), name)(parameters, **options)
+    # The same gradients in all runs: from the second on the clip scales by almost 1, at the same cost.
     for p in parameters:
         p.grad = lib.ones(*shape)
 

@@ -50,6 +50,7 @@ def saved_config(saved: Any, source: str, *, whole: bool = True) -> Config:
     for name, kind in (RUN if whole else MODEL).items():
         if name not in saved:
             raise damaged(source, f"it has no {name!r}")
+        # isinstance() takes True for an int.
         if not isinstance(saved[name], kind) or isinstance(saved[name], bool):
             raise damaged(source, f"its {name!r} is a {type(saved[name]).__name__}, not a {kind.__name__}")
     try:
@@ -99,6 +100,7 @@ def _check_progress(saved: dict[str, Any], config: Config, source: str) -> None:
         if saved[name] < 0:
             raise damaged(source, f"its {name!r} is {saved[name]}")
     for point in saved["validation"]:
+        # Exact types, for the same reason: True is no number of an update.
         if not isinstance(point, list) or [type(number) for number in point] != [int, float]:
             raise damaged(source, "its 'validation' holds something else than an update and bits per character")
     for name in ("random_state", "state"):
@@ -110,15 +112,18 @@ def _check_progress(saved: dict[str, Any], config: Config, source: str) -> None:
         fits = isinstance(state, tuple) and len(state) == 2 and all(_is_number(part, shape) for part in state)
     else:
         fits = _is_number(state, shape)
+    # None while the streams are at their beginning.
     if state is not None and not fits:
         raise damaged(source, f"its 'state' is not that of a {config.cell} for {config.batch} streams, {shape}")
     _check_optimizer(saved, config, source)
 
 
 def _check_optimizer(saved: dict[str, Any], config: Config, source: str) -> None:
+    # SGD without momentum keeps nothing for a parameter.
     moments = MOMENTS[config.optimizer] if config.optimizer != "sgd" or config.momentum else ()
     state = saved["optimizer"].get("state")
     weights = list(saved["model"].values())
+    # No optimiser has a state before its first step.
     numbers = set(range(len(weights))) if moments and saved["update"] else set()
     if not isinstance(state, dict) or state.keys() != numbers:
         raise damaged(source, f"its 'optimizer' is not that of {config.optimizer} for {len(weights)} weights")

@@ -28,6 +28,7 @@ __all__ = ["entry", "main"]
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        # argparse would print the whole usage and end the process; ``main`` prints one line.
         raise UsageError(f"{message} (see {self.prog} --help)")
 
 
@@ -52,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = options.pop("command")
         del options["name"]
         status: int | None = command(**options)
+        # Here, where a failure can still be reported: at exit Python would print a traceback of its own.
         if has_output():
             sys.stdout.flush()
         return status or 0
@@ -63,12 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _end(error, 1)
     except BrokenPipeError:  # the reader of our output has closed it, as `head` does
         flush_or_silence(sys.stdout)
+        # 128 + SIGPIPE: what a shell reports of a program that the signal has ended.
         return 141
     except (UsageError, CheckpointError, DeviceError) as error:
         return _end(error, 2)
     except MemoryError:
         return _end("not enough memory for a model or batch of this size", 2)
     except OSError as error:
+        # The error may be standard output's own: flushed once more at exit, it would be raised again.
         flush_or_silence(sys.stdout)
         return _end(describe_error(error), 2)
 
@@ -186,6 +190,7 @@ class _Version(argparse.Action):
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, **more)
 
     def __call__(self, parser: argparse.ArgumentParser, *unused: object) -> NoReturn:
+        # Looked up only now: argparse's own action needs the text beforehand, hence the metadata at every start.
         try:
             version = metadata.version("tinygrad-rnn")
         except metadata.PackageNotFoundError:

@@ -52,6 +52,7 @@ def train(*, quiet: bool = False, **options: Any) -> None:
 
 def _train(*, quiet: bool, out: str | None = None, resume: str | None = None, **options: Any) -> None:
     if options.get("text"):
+        # Absolute: a run may be resumed from another folder.
         paths = [os.path.abspath(path) for path in options["text"]]
         options["text"] = paths[0] if len(paths) == 1 else tuple(paths)
     if resume is None:
@@ -72,6 +73,7 @@ def _train(*, quiet: bool, out: str | None = None, resume: str | None = None, **
             raise UsageError(
                 f"the run has done {saved['update']} updates already, more than --updates {config.updates}"
             )
+        # Before anything is opened for writing: a damaged file of metrics leaves the folder as it was.
         lines = folder.lines_until(saved["update"])
         trainer = _trainer(config)
         trainer.load_state_dict(saved, source)
@@ -96,6 +98,7 @@ def _saved(folder: RunFolder) -> str:
         return "nothing was saved yet"
     try:
         update = folder.load()["update"]
+    # We are about to report an interruption; an unreadable checkpoint must not hide it.
     except (CheckpointError, OSError, TypeError, LookupError):
         return f"{folder.checkpoint} is as it was"
     return f"saved is update {update}. Go on with: {folder.resume_command()}"
@@ -109,6 +112,7 @@ def sample(*, run: str, prompt: str | None, length: int, temperature: float, see
     model, alphabet = restored_model(load(checkpoint), str(checkpoint))
     start = default_prompt(alphabet) if prompt is None else prompt
     text = start + continue_text(model, alphabet, start, length, temperature, seed)
+    # A terminal obeys control characters, which a model may write; a file or a pipe gets the text itself.
     print(printable(text) if sys.stdout.isatty() else text)
 
 

@@ -84,9 +84,11 @@ class Config:
 
     def __post_init__(self) -> None:
         for field in fields(self):
+            # Exact types: True is an int, but no number of layers.
             kinds = KINDS[str(field.type)]
             self._require(type(getattr(self, field.name)) in kinds, field.name, f"of type {field.type}")
         for path in self.texts:
+            # The system's own error for a zero byte names no option.
             self._require(type(path) is str and "\0" not in path, "text", "a path")
         for name in ("layers", "embedding", "hidden", "batch", "bptt", "updates", "eval_every", "checkpoint_every"):
             value = getattr(self, name)
@@ -140,7 +142,9 @@ class Config:
     def from_dict(cls, values: dict[str, Any]) -> Config:
         """The inverse of ``as_dict``; a field that an older version did not have gets its default."""
         known = {field.name for field in fields(cls)}
+        # Fields of a newer version are dropped.
         given = {name: value for name, value in values.items() if name in known}
+        # JSON has no tuples.
         if isinstance(given.get("text"), list):
             given["text"] = tuple(given["text"])
         return cls(**given)

@@ -58,6 +58,7 @@ class StopRequest:
             try:
                 for number in SIGNALS:
                     if signal.getsignal(number) is not signal.SIG_IGN:
+                        # Remembered first: a Ctrl-C between these two lines finds what to restore.
                         self._before[number] = signal.getsignal(number)
                         signal.signal(number, self._request)
             except BaseException:  # Ctrl-C before its handler was installed
@@ -75,6 +76,7 @@ class StopRequest:
         """Inside, the ``presses``-th Ctrl-C raises KeyboardInterrupt; with ``math.inf`` none does."""
         before, self._patience = self._patience, presses
         try:
+            # Presses before the block count too: there may be enough of them already.
             self._hurry()
             yield
         finally:

@@ -136,6 +136,7 @@ class _Progress:
         self._bar = _Bar(
             total=config.updates, initial=trainer.update, unit=" updates", disable=quiet, dynamic_ncols=True
         )
+        # In this order: a disabled bar has no file.
         if not self._bar.disable and not self._bar.fp.isatty():
             self._bar.mininterval = 10.0  # in a log file every refresh is a line
         self._seconds = 0.0  # per update, averaged over the last dozen or so
@@ -179,8 +180,10 @@ def _make_up_for_evaluation(trainer: Trainer, folder: RunFolder, stop: StopReque
 
 
 def _save(trainer: Trainer, folder: RunFolder, stop: StopRequest) -> None:
+    # Checked before the last good checkpoint is replaced.
     if not trainer.is_finite():
         raise Diverged(_diverged(trainer, folder, "a weight is not a finite number", trainer.update))
+    # A save is short, and is what a user who presses Ctrl-C waits for.
     with stop.patience(math.inf):
         folder.save(trainer.state_dict())
 

@@ -80,6 +80,7 @@ def _in_c_order(array: Array) -> Array:
 
 def bits_per_character(model: CharModel, text: Indices, device: str = "cpu") -> float:
     """The mean over all characters of ``text`` after the first of each stream; draws no random numbers."""
+    # A short text has fewer streams, of one character at least.
     inputs, targets = streams(text, min(STREAMS, len(text) - 1))
     state: State = None
     total: Any = 0.0
@@ -91,6 +92,7 @@ def bits_per_character(model: CharModel, text: Indices, device: str = "cpu") -> 
                 x = tg.tensor(inputs[begin : begin + STEPS].astype(np.int64), device=device)
                 y = tg.tensor(targets[begin : begin + STEPS].reshape(-1).astype(np.int64), device=device)
                 logits, state = model(x, state)
+                # In float64: a sum of float32 over millions of characters would lose the digits that are compared.
                 loss = tg.nn.functional.cross_entropy(logits.reshape(len(y), -1), y, reduction="sum")
                 total = loss.double() + total  # on the device: no synchronisation per chunk
     finally:

@@ -20,6 +20,7 @@ def draw_curve(folder: RunFolder, clip: float) -> str | None:
         from matplotlib.figure import Figure
     except ImportError:
         return "matplotlib is not installed; pip install 'tinygrad-rnn[plot]'"
+    # A broken installation, such as one built for another NumPy, raises more than ImportError.
     except Exception as error:
         return f"matplotlib cannot be imported ({error})"
     try:
@@ -55,6 +56,7 @@ def _draw(figure: Any, folder: RunFolder, clip: float) -> None:
         norm.legend()
     norm.grid(alpha=0.3)
 
+    # Drawn in memory: the folder alone writes files, and atomically.
     image = io.BytesIO()
     figure.savefig(image, format="png", dpi=120)
     folder.write(folder.curve, image.getvalue())

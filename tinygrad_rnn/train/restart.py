@@ -22,10 +22,12 @@ NOTE = "TINYGRAD_RNN_WAS_SET"
 def restart_with_settings() -> None:
     """Restart this program, by ``exec``, with the variables of :func:`settings`, if there are any."""
     wanted = settings(threads=1)
+    # On Windows ``exec`` starts a second process and ends this one: the shell would not wait for the run.
     if os.name != "posix" or not wanted:
         return
     os.environ.update(wanted)
     os.environ[NOTE] = " ".join(wanted)
+    # orig_argv, not argv: it has the options of the interpreter, such as -X and -m.
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 

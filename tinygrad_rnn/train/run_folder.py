@@ -78,6 +78,7 @@ class RunFolder:
             OSError: the folder cannot be created.
         """
         if path is None:
+            # Made just now, hence empty: not ``new``.
             return cls(_numbered(Path(parent)))
         folder = Path(path)
         if folder.exists() and not folder.is_dir():
@@ -113,6 +114,7 @@ class RunFolder:
 
     def __enter__(self) -> RunFolder:
         try:
+            # Locked before it is looked at: another process may be filling it.
             self._take()
             if self._new and not all(self._is_of_a_stillborn(entry) for entry in self.path.iterdir()):
                 there = f"--out {self.path} exists and is not empty"
@@ -175,6 +177,7 @@ class RunFolder:
         """
         lines, last, remedy = 0, 0, "Mend it, or move it away to go on without"
         try:
+            # Resumed from before the first update, nothing in the file counts.
             for record in self.records() if updates else ():
                 if not _is_record(record) or (lines and record["update"] != last + 1):
                     raise ValueError(f"not the record of update {last + 1}")
@@ -192,6 +195,7 @@ class RunFolder:
 
     def open_logs(self, lines: int = 0, samples: int = 0) -> None:
         """Open the appended files, keeping the first ``lines`` of the metrics and ``samples`` bytes of text."""
+        # Safe under the lock, which rules out that another process is writing them.
         for path in (self.checkpoint, self.config, self.result, self.curve):
             remove_leftovers(path)
         self._metrics = _Log(self.metrics, _bytes_of_lines(self.metrics, lines))
@@ -222,6 +226,7 @@ class RunFolder:
         assert self._metrics is not None and self._samples is not None
         self._metrics.force()
         self._samples.force()
+        # A link that was put there after the check is replaced, not followed.
         with atomic_file(self.checkpoint, follow_links=False) as file:
             save({**state, "samples_bytes": self.samples.stat().st_size}, file)
 
@@ -245,6 +250,7 @@ class RunFolder:
             ValueError: a line is not JSON.
         """
         with contextlib.suppress(FileNotFoundError), self.metrics.open(encoding="utf-8") as file:
+            # Bounded: a damaged file may be one line of gigabytes. A line that is cut here is no JSON.
             while line := file.readline(LONGEST_LINE):
                 yield json.loads(line)
 
@@ -276,6 +282,7 @@ def _numbered(parent: Path) -> Path:
     parent.mkdir(parents=True, exist_ok=True)
     for number in itertools.count(1):
         folder = parent / f"{number:03d}"
+        # Not "if it does not exist": two runs that start together must get two numbers.
         try:
             folder.mkdir()
             return folder
@@ -308,6 +315,7 @@ class _Log:
     def append(self, content: bytes) -> None:
         """Write ``content``, all of it, at the end."""
         with self._named():
+            # A raw file may take less than it is given, as on a disk that is nearly full.
             while content:
                 content = content[self._file.write(content) :]
 

@@ -57,6 +57,7 @@ def continue_text(
     try:
         with tg.no_grad():
             while len(written) < length:
+                # The whole prompt in the first call, then each character that was drawn.
                 logits, state = model(tg.tensor(indices, device=device).reshape(-1, 1), state)
                 indices = [_draw(to_numpy(logits._data[-1, 0]), temperature, generator)]
                 written += indices
@@ -74,6 +75,7 @@ def _draw(logits: npt.NDArray[np.float32], temperature: float, generator: Genera
     if temperature == 0:
         return int(logits.argmax())
     with np.errstate(over="ignore"):  # a tiny temperature sends all but the largest to exp(-inf) = 0
+        # Less the largest, so that no exp overflows; the ratios are the same.
         weights = np.exp((logits.astype(np.float64) - logits.max()) / temperature)
     cumulative = np.cumsum(weights)
     u = generator.fractions53(1)[0] * cumulative[-1]

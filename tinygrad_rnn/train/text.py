@@ -48,6 +48,7 @@ class Alphabet:
 
     @functools.cached_property
     def _table(self) -> Indices:
+        # An empty alphabet has no piece.
         codes = next(_code_points(self.characters), np.zeros(0, np.uint32))
         table: Indices = np.zeros(int(codes.max(initial=0)) + 1, np.min_scalar_type(max(len(codes) - 1, 0)))
         table[codes] = np.arange(len(codes))
@@ -89,6 +90,7 @@ class Corpus:
         >>> corpus.alphabet.decode(corpus.train), corpus.alphabet.decode(corpus.validation)
         ('aaaaaaaaabbbbbbbbbbbbbbbbbb', 'abb')
         """
+        # By sets: the texts together may be too long to be joined.
         alphabet = Alphabet("".join({character for text in texts for character in set(text)}))
         encoded = [alphabet.encode(text) for text in texts]
         cuts = [len(indices) * 9 // 10 for indices in encoded]
@@ -158,6 +160,7 @@ def read_text(path: str | None, encoding: str | None = None) -> str:
         return default_text()
     content = _content(path)
     if encoding is None:
+        # Where an encoding was named, the user has said that these bytes are text.
         for start, (kind, remedy) in KINDS.items():
             if content.startswith(start):
                 raise UsageError(f"the text {path} is {kind}, not a text: {remedy} makes one of it")
@@ -186,6 +189,7 @@ def _content(path: str) -> bytes:
     except MemoryError:
         raise UsageError(f"the text {path} has {os.path.getsize(path):,} bytes, too many for the memory") from None
     except (OSError, ValueError) as error:
+        # UsageError is a ValueError itself.
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"cannot read the text {path}: {getattr(error, 'strerror', None) or error}") from error

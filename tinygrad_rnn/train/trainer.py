@@ -52,6 +52,7 @@ class Trainer:
         self.model = CharModel(len(corpus.alphabet), config).to(config.device)
         self.parameters = list(self.model.parameters())
         self.optimizer = _optimizer(self.parameters, config)
+        # One byte per character, as a rule; a chunk becomes int64 only for its update.
         text = tg.from_numpy(laid_out(corpus.train, config.batch)).to(config.device)  # (L + 1, N)
         self.inputs, self.targets = text[:-1], text[1:]
         self.chunks = len(self.inputs) // config.bptt
@@ -76,6 +77,7 @@ class Trainer:
         loss = tg.nn.functional.cross_entropy(flat, self.targets[begin:end].reshape(-1).long())
         self.optimizer.zero_grad()
         loss.backward()
+        # Without clipping the norm is still measured, for the metrics and for the detection of divergence.
         norm = tg.nn.utils.clip_grad_norm_(self.parameters, self.config.clip or math.inf)
         self.optimizer.step()
         self.state = detached(state)
@@ -135,6 +137,7 @@ class Trainer:
         self.optimizer.load_state_dict({"state": saved["optimizer"]["state"], "param_groups": groups})
         self.update, self.chunk, self.validation = saved["update"], saved["chunk"], saved["validation"]
         self.state = _moved(saved["state"], self.config.device)
+        # The last step, since whatever was made before may have drawn from the stream.
         try:
             set_rng_state(saved["random_state"])
         except (TypeError, ValueError, RuntimeError) as error:
@@ -188,6 +191,7 @@ def differs(saved: dict[str, Any], device: str) -> str | None:
 def _optimizer(parameters: list[Any], config: Config) -> Any:
     if config.optimizer == "adam":
         return tg.optim.Adam(parameters, lr=config.lr)
+    # Nesterov's form without momentum is an error in PyTorch.
     return tg.optim.SGD(parameters, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
 
 

@@ -39,10 +39,12 @@ def default_collate(batch: Sequence[Any]) -> Any:
         return tensor(list(batch), dtype=np.float64)
     if isinstance(first, int):
         return tensor(list(batch))
+    # Before sequences: a string is a sequence of strings, without end.
     if isinstance(first, (str, bytes)):
         return batch
     if isinstance(first, Mapping):
         return _like_mapping(first, {key: default_collate([sample[key] for sample in batch]) for key in first})
+    # Before other tuples: a named tuple's constructor takes its fields one by one.
     if isinstance(first, tuple) and hasattr(first, "_fields"):
         return type(first)(*(default_collate(entries) for entries in zip(*batch, strict=True)))
     if isinstance(first, Sequence):
@@ -81,6 +83,7 @@ def default_convert(data: Any) -> Any:
     if isinstance(data, Tensor):
         return data
     if is_array(data):
+        # PyTorch refuses arrays of text and objects in a batch, but hands out single ones as they are.
         return data if data.dtype.kind in "SUOV" else as_tensor(data)
     if isinstance(data, Mapping):
         return _like_mapping(data, {key: default_convert(value) for key, value in data.items()})
@@ -108,6 +111,7 @@ def _like_sequence(original: Any, entries: list[Any]) -> Any:
     """``entries`` in a sequence of the original's type; a list for tuples, and if it cannot be made."""
 
     def filled() -> Any:
+        # PyTorch makes lists of tuples.
         if isinstance(original, tuple):
             return entries
         if not isinstance(original, MutableSequence):

@@ -94,6 +94,7 @@ class DataLoader:
         if sampler is not None and shuffle:
             raise ArgumentError("sampler option is mutually exclusive with shuffle")
         if batch_sampler is not None:
+            # A batch_size of 1 is the default, so it cannot be told from none.
             if batch_size != 1 or shuffle or sampler is not None or drop_last:
                 raise ArgumentError(
                     "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
@@ -157,6 +158,8 @@ class _Pass:
     def __init__(self, loader: DataLoader) -> None:
         batched = loader.batch_sampler is not None
         self._loader = loader
+        # The sampler's iterator first: as in PyTorch it draws nothing yet, and the seed of the next line comes before
+        # its draws.
         self._indices = iter(loader.batch_sampler if batched else loader.sampler)
         random_((), generator=loader.generator)  # PyTorch's seed for workers: drawn, so that later draws are its too
         self._given, self._promised = 0, loader._promised
@@ -167,6 +170,8 @@ class _Pass:
             self._fetch = _stream_reader(stream, loader) if batched else lambda _: collate(next(stream))
         elif not batched:
             self._fetch = lambda index: collate(dataset[index])
+        # Only where nothing of the user's sees single samples: neither a collate function nor a subclass's
+        # __getitem__.
         elif collate is default_collate and _rows_of_tensors(dataset) is not None:
             self._fetch = _row_reader(dataset)
         elif callable(getattr(dataset, "__getitems__", None)):
@@ -194,8 +199,10 @@ class _Pass:
 
 def _stream_reader(stream: Iterator[Any], loader: DataLoader) -> Callable[[list[Any]], Any]:
     def read(slots: list[Any]) -> Any:
+        # Slots first: with the arguments exchanged, zip would take one sample too many from the stream, and lose it.
         samples = [sample for _, sample in zip(slots, stream, strict=False)]
         if not samples or (loader.drop_last and len(samples) < len(slots)):
+            # ``read`` is no generator: this leaves through __next__, and ends the pass.
             raise StopIteration
         return loader.collate_fn(samples)
 
@@ -204,6 +211,7 @@ def _stream_reader(stream: Iterator[Any], loader: DataLoader) -> Callable[[list[
 
 def _rows_of_tensors(dataset: Any) -> TensorDataset | None:
     """The TensorDataset under plain subsets, if there is one."""
+    # As in PyTorch, a stream is held to its length only after it was asked for.
     while type(dataset) is Subset:
         dataset = dataset.dataset
     return dataset if type(dataset) is TensorDataset else None
@@ -217,6 +225,7 @@ def _row_reader(dataset: Any) -> Callable[[list[Any]], list[Any]]:
         while type(layer) is Subset:
             indices = [layer.indices[i] for i in indices]
             layer = layer.dataset
+        # A bool, a slice or a tensor means something else in a list of indices than by itself.
         if all(type(i) is int for i in indices):
             return [tensor[indices] for tensor in layer.tensors]
         batch: list[Any] = default_collate([layer[i] for i in indices])

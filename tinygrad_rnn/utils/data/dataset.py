@@ -108,6 +108,7 @@ class ConcatDataset(Dataset[T_co]):
                     f"absolute value of index should not exceed dataset length: got {idx} for {len(self)} samples"
                 )
             idx += len(self)
+        # From the right, which skips empty datasets: they repeat a cumulative size.
         which = bisect_right(self.cumulative_sizes, idx)
         before = self.cumulative_sizes[which - 1] if which else 0
         sample: T_co = self.datasets[which][idx - before]
@@ -122,6 +123,7 @@ class ChainDataset(IterableDataset[Any]):
 
     def _streams(self) -> Iterator[Any]:
         for dataset in self.datasets:
+            # Only now, as in PyTorch: ``datasets`` may be an iterator, which a check beforehand would use up.
             if not isinstance(dataset, IterableDataset):
                 raise DatasetError("ChainDataset only supports IterableDataset")
             yield dataset
@@ -153,6 +155,7 @@ class Subset(Dataset[T_co]):
         self.indices = indices
 
     def __getitem__(self, idx: Any) -> T_co:
+        # PyTorch hands a list down as one index, for datasets that read many rows at once.
         if isinstance(idx, list):
             return self.dataset[[self.indices[i] for i in idx]]
         return self.dataset[self.indices[idx]]
@@ -187,6 +190,7 @@ def random_split(dataset: Any, lengths: Sequence[int | float], generator: Genera
     """
     total = len(dataset)
     sizes: Sequence[Any] = lengths
+    # A sum of 1 means fractions, as in PyTorch, even if it was written [1] or [1, 0].
     if math.isclose(sum(lengths), 1) and sum(lengths) <= 1:
         for i, fraction in enumerate(lengths):
             if not 0 <= fraction <= 1:

@@ -92,6 +92,7 @@ class RandomSampler(Sampler[int]):
         n = len(self.data_source)
         generator = self.generator
         if generator is None:
+            # A generator of its own for each pass: later draws from the default one do not disturb the order.
             generator = Generator().manual_seed(int(random_(())))
         if self.replacement:
             for _ in range(self.num_samples // CHUNK):
@@ -100,6 +101,7 @@ class RandomSampler(Sampler[int]):
         else:
             for _ in range(self.num_samples // n):
                 yield from randperm(n, generator=generator).tolist()
+            # Drawn even where none of it is used: PyTorch does, and it shows in a generator that others share.
             yield from randperm(n, generator=generator).tolist()[: self.num_samples % n]
 
     def __len__(self) -> int:
@@ -140,6 +142,7 @@ class WeightedRandomSampler(Sampler[int]):
         _positive("num_samples", num_samples)
         if not isinstance(replacement, bool):
             raise ArgumentError(f"replacement should be a boolean value, but got replacement={replacement}")
+        # PyTorch draws with weights in float64, whatever they were given in.
         self.weights = as_tensor(weights, dtype=np.float64)
         if self.weights.ndim != 1:
             raise ArgumentError(
