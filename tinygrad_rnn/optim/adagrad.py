@@ -109,6 +109,7 @@ class Adagrad(Optimizer):
     def step(self, closure: Closure | None = None) -> Any:
         loss = self._evaluate(closure)
         for group in self.param_groups:
+            # By step count, which enters the rate: a parameter without a gradient misses steps.
             batches: defaultdict[float, list[Row]] = defaultdict(list)
             for p, value, grad in self._trained(group):
                 state = self._start(group, p)  # a parameter of a group added later starts here
@@ -130,5 +131,6 @@ class Adagrad(Optimizer):
             np.add(s, np.multiply(g, g, out=b), out=s)
             np.sqrt(s, out=b)
             np.add(b, eps, out=b)
+            # ``a`` may hold g, which is read here for the last time.
             np.divide(np.multiply(g, lr, out=a), b, out=b)
             np.subtract(p, b, out=p)

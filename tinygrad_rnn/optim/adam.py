@@ -117,6 +117,7 @@ class Adam(Optimizer):
     def step(self, closure: Closure | None = None) -> Any:
         loss = self._evaluate(closure)
         for group in self.param_groups:
+            # By step count, which enters the bias corrections: a parameter without a gradient misses steps.
             batches: defaultdict[float, list[Row]] = defaultdict(list)
             for p, value, grad in self._trained(group):
                 state = self.state[p]
@@ -124,9 +125,12 @@ class Adam(Optimizer):
                     state["step"] = self._new_count()
                     state["exp_avg"] = self._new_state(value)
                     state["exp_avg_sq"] = self._new_state(value)
+                # The option may be switched on between two steps.
                 if group["amsgrad"] and "max_exp_avg_sq" not in state:
                     state["max_exp_avg_sq"] = self._new_state(value)
                 mean, square = state["exp_avg"]._data, state["exp_avg_sq"]._data
+                # Without amsgrad a row has the average twice; ``_launched`` tells the kernel that the second one is
+                # missing.
                 largest = state["max_exp_avg_sq"]._data if group["amsgrad"] else square
                 batches[self._advanced(p, state)].append((value, grad, mean, square, largest))
             for t, rows in batches.items():
@@ -143,6 +147,7 @@ class Adam(Optimizer):
         shrink = factor(1 - lr * decay, value)
         decay, beta2, new1 = factor(decay, value), factor(beta2, value), factor(1 - beta1, value)
         decoupled, maximize, amsgrad = group["decoupled_weight_decay"], group["maximize"], group["amsgrad"]
+        # 1 - beta2 in float64: taken from 1 in a kernel's float32, 0.999 would leave four digits.
         numbers = (step_size, root_correction, decay, shrink, new1, beta2, 1 - beta2, group["eps"])
         if self._launched(KERNEL, group, rows, numbers, (maximize, decoupled, amsgrad)):
             return
@@ -157,6 +162,7 @@ class Adam(Optimizer):
             average_square_(v, g, beta2, b)
             if amsgrad:
                 np.maximum(top, v, out=top)
+            # ``a`` may hold g, which is not needed any more.
             np.sqrt(top, out=a)
             np.divide(a, root_correction, out=a)
             np.add(a, group["eps"], out=a)

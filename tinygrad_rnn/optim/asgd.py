@@ -107,11 +107,13 @@ class ASGD(Optimizer):
             mu, eta = state["mu"]._data.item(), state["eta"]._data  # mu is on the host: no synchronisation
             eta = eta if on_gpu(eta) else eta.item()
             shrink, eta = factor(1 - lambd * eta, value), factor(eta, value)
+            # One at a time: each parameter has its own eta and mu, so that rows cannot be joined.
             for p, g, ax, a, b in self._workspace.blocks([(value, grad, state["ax"]._data)], scratch=2):
                 if changed:
                     g = penalised(g, p, maximize, decay, a, b)
                 np.multiply(p, shrink, out=p)
                 np.subtract(p, np.multiply(g, eta, out=b), out=p)
+                # Until t0 a copy, exactly: ax + (p - ax) would round.
                 if mu == 1:
                     np.copyto(ax, p)
                 else:

@@ -140,6 +140,7 @@ class _Minimization:
         first_loss, f, gradient = self.evaluate()
         made = 1
         memory["func_evals"] += 1
+        # Negated, so that a gradient of nan goes on, as in PyTorch.
         if not abs(gradient).max() <= o["tolerance_grad"]:
             self.iterate(f, gradient, made)
         self.state.update({k: self.shown(v) for k, v in memory.items()})
@@ -149,6 +150,7 @@ class _Minimization:
         memory, o, lr = self.memory, self.options, number(self.options["lr"])
         for n in range(1, o["max_iter"] + 1):
             memory["n_iter"] += 1
+            # The count runs over all calls: a later one goes on with the history of those before.
             if memory["n_iter"] == 1:
                 d = -gradient
                 memory.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
@@ -160,6 +162,7 @@ class _Minimization:
             memory["prev_loss"] = before = f
             memory["d"], memory["t"] = d, t
             slope = gradient.dot(d)
+            # No direction of descent: at the minimum, or the history is of no use.
             if slope > -o["tolerance_change"]:
                 return
             evaluations = 0
@@ -200,6 +203,7 @@ class _Minimization:
             memory["H_diag"] = curvature / y.dot(y)
         alphas = memory.setdefault("al", [None] * self.history)
         r = -gradient
+        # The first loop from the latest pair to the oldest, the second back: the order of the recursion.
         for i in reversed(range(len(ys))):
             alphas[i] = ss[i].dot(r) * ro[i]
             r += ys[i] * -alphas[i]
@@ -214,6 +218,7 @@ class _Minimization:
         def trial(length: Any) -> Trial:
             self.move(length, d)
             _, value, there = self.evaluate()
+            # Copied, not moved back: x + t d - t d rounds.
             for p, x in zip(self.params, origin, strict=True):
                 p._data[...] = x
                 p._touch()

@@ -47,6 +47,7 @@ def cubic_minimum(a: Trial, b: Trial, bounds: tuple[Any, Any] | None = None) -> 
         return (low + high) / 2.0
     chord = a.slope + b.slope - 3 * (a.f - b.f) / (a.t - b.t)
     square = chord**2 - a.slope * b.slope
+    # Negated, so that a nan, of a trial that overflowed, is no minimum either.
     if not square >= 0:
         return (low + high) / 2.0
     root = square**0.5
@@ -87,6 +88,7 @@ def strong_wolfe(
 
     before, new, made = start, evaluate(t), 0
     while made < max_evaluations:
+        # From the third trial on, as PyTorch counts (the book: from the second), for the same trial points.
         if too_high(new) or (made > 1 and new.f >= before.f):
             ends = [before, new]
             break
@@ -98,6 +100,7 @@ def strong_wolfe(
         t = cubic_minimum(before, new, (new.t + 0.01 * (new.t - before.t), new.t * 10))
         before, new, made = new, evaluate(t), made + 1
     else:
+        # No bracket within the budget: what is known is the start and the last trial.
         ends = [start, new]
 
     best = 0 if ends[0].f <= ends[1].f else 1
@@ -108,6 +111,7 @@ def strong_wolfe(
         margin = 0.1 * (right - left)
         if min(right - t, t - left) < margin:
             if stalled or t >= right or t <= left:
+                # Near an end for the second time: without a step inside, the interval might hardly shrink.
                 t = right - margin if abs(t - right) < abs(t - left) else left + margin
                 stalled = False
             else:
@@ -121,6 +125,7 @@ def strong_wolfe(
         elif level(new):
             return new, made + 1
         else:
+            # The slope at the new point rises towards the far end: the minimum is on the side of the old best.
             if new.slope * (ends[1 - best].t - ends[best].t) >= 0:
                 ends[1 - best] = ends[best]
             ends[best] = new

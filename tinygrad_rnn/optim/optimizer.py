@@ -129,6 +129,7 @@ class Optimizer:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        # Of users' own optimisers too: their hooks run without a call of theirs.
         if "step" in cls.__dict__:
             setattr(cls, "step", _with_hooks(cls.__dict__["step"]))  # noqa: B010 (mypy refuses the assignment)
 
@@ -139,6 +140,7 @@ class Optimizer:
         self._step_post_hooks: OrderedDict[int, Callable[..., Any]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
+        # Without hooks, which are code, and scratch memory; unpickled or copied, the optimiser makes its own.
         return {"defaults": self.defaults, "state": self.state, "param_groups": self.param_groups}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -187,6 +189,7 @@ class Optimizer:
     def _evaluate(self, closure: Closure | None) -> Any:
         if closure is None:
             return None
+        # A closure calls backward, also where the training loop switched recording off around the step.
         return within(True, closure)
 
     def _trained(self, group: Group) -> Iterator[tuple[Tensor, Array, Array]]:
@@ -258,6 +261,7 @@ class Optimizer:
         params = [item[1] for item in given] if names else given
         for i, p in enumerate(params):
             self._check_parameter(i, p)
+        # The caller's own dict becomes the group, as in PyTorch.
         param_group["params"] = params
         if names:
             param_group["param_names"] = names
@@ -272,6 +276,7 @@ class Optimizer:
                 f"optimizer can only optimize Tensors, but one of the params is {_described(p)} (number {i} of its "
                 "group)"
             )
+        # PyTorch's condition: a result that keeps its gradient has what a step needs.
         if not (p.is_leaf or p.retains_grad):
             raise ArgumentError(
                 f"can't optimize a non-leaf Tensor (number {i} of its group, shape {tuple(p.shape)}, is the result of "
@@ -279,6 +284,7 @@ class Optimizer:
             )
 
     def _check_group(self, group: Group) -> None:
+        # By id, because == compares entries.
         here = {id(p) for p in group["params"]}
         if len(here) != len(group["params"]):
             warn_user(
@@ -313,6 +319,7 @@ class Optimizer:
         start = 0
         for group in self.param_groups:
             for i, p in enumerate(group["params"], start):
+                # A parameter that was given twice has the number of its first place.
                 numbers.setdefault(id(p), i)
             packed = {k: v for k, v in group.items() if k != "params"}
             groups.append({**packed, "params": [numbers[id(p)] for p in group["params"]]})
@@ -329,6 +336,7 @@ class Optimizer:
         Raises:
             ArgumentError: another number of groups, or of parameters in a group.
         """
+        # A copy: the groups become this optimiser's own, and change with its options.
         groups, saved = self.param_groups, deepcopy(state_dict["param_groups"])
         if len(groups) != len(saved):
             raise ArgumentError(
@@ -343,6 +351,7 @@ class Optimizer:
                 )
             lacking = [option for option in self.defaults if option not in new and option not in LATER]
             foreign = [option for option in new if option not in self.defaults and option not in COMMON]
+            # Either alone is harmless: an older file lacks options, a newer one has more.
             if lacking and foreign:
                 raise ArgumentError(
                     f"the loaded state dict has no {lacking[0]!r} in group {i}, which {type(self).__name__} needs, but "
@@ -362,6 +371,7 @@ class Optimizer:
                 new.setdefault(option, default)
             if "param_names" in group:
                 new.setdefault("param_names", group["param_names"])
+        # Through __setstate__, so that AdamW can complete what an old file lacks.
         self.__setstate__({"state": state, "param_groups": saved})
 
     # Hooks --------------------------------------------------------------------------------------------------
@@ -380,6 +390,7 @@ def _with_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(step)
     def wrapper(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        # Called by a subclass's step, whose wrapper runs the hooks.
         if type(self).step is not wrapper:
             return step(self, *args, **kwargs)
         for hook in self._step_pre_hooks.values():
@@ -423,6 +434,7 @@ def _restored(p: Tensor, value: Any, key: object = None) -> Any:
         raw = value._data
     elif is_array(value):
         raw = value
+    # No import of torch: what has a ``detach`` is taken for its tensor.
     elif hasattr(value, "detach"):  # a torch tensor, perhaps on a GPU or part of a graph
         raw = np.asarray(value.detach().cpu())
     elif key in _HOST_SCALARS:
@@ -452,6 +464,7 @@ def lerp_(average: Array, new: Array, weight: Any, scratch: Array) -> None:
     Starting from ``new`` when weight >= 1/2 makes weight 1 give ``new`` exactly.
     """
     np.subtract(new, average, out=scratch)
+    # A weight on the GPU is not compared, since reading it would wait for the device.
     if isinstance(weight, (int, float)) and weight >= 0.5:
         np.multiply(scratch, 1 - weight, out=scratch)
         np.subtract(new, scratch, out=average)

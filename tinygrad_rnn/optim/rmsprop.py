@@ -124,11 +124,13 @@ class RMSprop(Optimizer):
                 if not state:
                     state["step"] = self._new_count()
                     state["square_avg"] = self._new_state(value)
+                # Either option may be switched on between two steps.
                 if group["momentum"] > 0 and "momentum_buffer" not in state:
                     state["momentum_buffer"] = self._new_state(value)
                 if group["centered"] and "grad_avg" not in state:
                     state["grad_avg"] = self._new_state(value)
                 square = state["square_avg"]._data
+                # A state that is not kept is stood for by one that is: every row must have five arrays.
                 mean = state["grad_avg"]._data if group["centered"] else square
                 velocity = state["momentum_buffer"]._data if group["momentum"] > 0 else square
                 rows.append((value, grad, square, mean, velocity))

@@ -105,6 +105,7 @@ class Rprop(Optimizer):
             if maximize:
                 g = np.negative(g, out=a)
             np.multiply(g, q, out=trend)
+            # Both before ``trend`` is overwritten.
             grew, turned = trend > 0, trend < 0
             np.copyto(trend, 1)  # also where g q is nan
             np.copyto(trend, up, where=grew)
@@ -112,6 +113,7 @@ class Rprop(Optimizer):
             np.multiply(d, trend, out=d)
             np.maximum(np.minimum(d, largest, out=d), smallest, out=d)
             np.copyto(q, g)
+            # A remembered 0 makes the next product 0: no change of sign is seen there.
             np.copyto(q, 0, where=turned)
             np.sign(q, out=a)
             np.copyto(a, 0, where=q != q)  # nan has no sign: the weight stays

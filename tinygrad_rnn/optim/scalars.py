@@ -32,6 +32,7 @@ def factor(x: Any, like: Array) -> Any:
     if type(x) is float or type(x) is int:
         return x
     if on_gpu(x):
+        # Parameters on the host need the number there; this is the one case that waits for the device.
         return x.astype(like.dtype) if on_gpu(like) else x.item()
     return x.item() if isinstance(x, (np.generic, np.ndarray)) else x
 

@@ -117,14 +117,17 @@ class SGD(Optimizer):
         for group in self.param_groups:
             batches: defaultdict[bool, list[Row]] = defaultdict(list)
             for p, value, grad in self._trained(group):
+                # Without momentum the gradient stands for the velocity, which no pass then touches.
                 first, velocity = False, grad
                 if group["momentum"] != 0:
                     state = self.state[p]
+                    # PyTorch's states have an entry None where there was no momentum.
                     first = state.get("momentum_buffer") is None
                     if first:
                         state["momentum_buffer"] = self._new_state(value)
                     velocity = state["momentum_buffer"]._data
                     state["momentum_buffer"]._touch()
+                # Apart, because the first step copies the gradient, whatever the dampening.
                 batches[first].append((value, grad, velocity))
                 p._touch()
             for first, rows in batches.items():

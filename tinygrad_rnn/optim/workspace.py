@@ -82,6 +82,7 @@ class Workspace:
 
     def _cut(self, row: Row, scratch: int) -> Iterator[list[Array]]:
         first = row[0]
+        # Arrays with gaps are not cut either: a flat view of them would be a copy, and its writes lost.
         if first.size <= BLOCK or on_gpu(first) or not all(a.flags.c_contiguous for a in row):
             yield [*row, *(self.scratch(first, i) for i in range(scratch))]
             return
@@ -91,6 +92,7 @@ class Workspace:
             yield [*block, *(self.scratch(block[0], i) for i in range(scratch))]
 
     def _joined(self, rows: list[Row], scratch: int) -> Iterator[list[Array]]:
+        # Of one row, or of several dtypes, there is nothing to join.
         if len(rows) == 1 or any(a.dtype != rows[0][0].dtype for row in rows for a in row):
             for row in rows:
                 yield from self._cut(row, scratch)
@@ -105,9 +107,11 @@ class Workspace:
         key = (first.dtype, tuple(same), tuple([row[0].shape for row in rows]))
         parts = self._parts.get(key)
         if parts is None:
+            # Bounded, for groups whose gradients come and go from step to step.
             if len(self._parts) > 16:
                 self._parts.clear()
             parts = self._parts[key] = [_split(view, rows) for view in views]
+        # All but the gradients (1), which are only read.
         for k in sorted({k for k in same if k != 1}):
             for a, part in zip(columns[k], parts[k], strict=True):
                 np.copyto(a, part)
@@ -115,6 +119,7 @@ class Workspace:
 
 def _joinable(row: Row) -> bool:
     """Whether arrays may be copied out and back: contiguous, on the host, and not views of shared memory."""
+    # A view is not joined: two rows may overlap in one memory. A gradient may be one, since it is only read.
     return all(type(a) is np.ndarray and a.flags.c_contiguous and (a.base is None or k == 1) for k, a in enumerate(row))
 
 

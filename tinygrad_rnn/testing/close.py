@@ -131,6 +131,7 @@ def _compare(actual: Any, expected: Any, where: tuple[Any, ...], options: _Optio
     elif all(isinstance(x, (bool, np.bool_)) for x in both):
         if bool(actual) is not bool(expected):
             raise options.fail(f"Booleans mismatch: {bool(actual)} is not {bool(expected)}", where)
+    # After bools, which are ints.
     elif all(isinstance(x, (int, float, complex, np.number)) for x in both):
         _compare_numbers(_python(actual), _python(expected), where, options)
     elif all(isinstance(x, Tensor) or is_array(x) for x in both) and _related(actual, expected, options):
@@ -171,9 +172,11 @@ def _compare_numbers(actual: Any, expected: Any, where: tuple[Any, ...], options
     rtol, atol = options.tolerances(where, names[type(actual)], names[type(expected)])
     if options.checks["dtype"] and type(actual) is not type(expected):
         raise options.fail(f"The (d)types do not match: {type(actual)} != {type(expected)}.", where)
+    # First of all: equal infinities have a gap of nan.
     if actual == expected or (options.equal_nan and actual != actual and expected != expected):
         return
     gap = abs(actual - expected)
+    # An infinite gap is refused although rtol times an infinite ``expected`` would allow it.
     if not (math.isfinite(gap) and gap <= atol + rtol * abs(expected)):
         raise options.fail(_scalars(actual, expected, rtol, atol), where)
 
@@ -187,6 +190,7 @@ def _compare_tensors(actual: Any, expected: Any, where: tuple[Any, ...], options
                 f"The values for attribute '{name}' do not match: {_show(get(first))} != {_show(get(second))}.", where
             )
     a, b = to_numpy(first._data), to_numpy(second._data)
+    # Types that differ were allowed above; compared in the wider one, nothing is rounded.
     if a.dtype != b.dtype:
         dtype = promote_types(a.dtype, b.dtype)
         a, b = a.astype(dtype), b.astype(dtype)

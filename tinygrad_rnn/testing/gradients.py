@@ -222,6 +222,7 @@ class _Attempt:
         leaves: list[Tensor] = [self.problem.inputs[k] for k in self.problem.wanted]
         live = [k for k, y in enumerate(outputs) if y.requires_grad]
         pulled: Sequence[Tensor | None] = (None,) * len(leaves)
+        # Checked and restored at once: backward and the numerical derivative would see what was written.
         written = self._written("func")
         if live and written is None:
             seeds = [wrap(_cotangent(vs[k], outputs[k], self.before)) for k in live]
@@ -231,6 +232,7 @@ class _Attempt:
             return GradientFailure(written)
         for position, t, g in zip(self.problem.wanted, leaves, pulled, strict=True):
             if g is not None and g.shape != t.shape:
+                # Before anything is projected: shapes that broadcast would give a number, and perhaps the right one.
                 return GradientFailure(f"Analytical gradient has incorrect size: {list(g.shape)} for {list(t.shape)}")
             if g is not None and g.dtype != t.dtype:
                 return GradientFailure(f"Gradient has dtype mismatch: {g.dtype} for an input of {t.dtype}")
@@ -263,6 +265,8 @@ class _Attempt:
         here = user_line()
 
         def look() -> tuple[str, Mismatch | None]:
+            # The message may be read long after, when a test has changed its inputs: the diagnosis needs those of the
+            # failure.
             now = [array.copy() for _, array, _ in self.before]
             try:
                 for _, array, kept in self.before:
@@ -379,6 +383,7 @@ def _nothing_tested(problem: Problem, signal: float, reached: bool, min_signal: 
     rng = np.random.default_rng(seed)
     for far in (0.01, 1.0, 1.0, 4.0, 4.0, None, None, None):
         slope, there = _elsewhere(problem, rng, far)
+        # nan too, of a function that fails at that point: we do not accuse it.
         if slope != 0:
             return None
         constant = constant and all(np.array_equal(a, b) for a, b in zip(values, there, strict=False))
@@ -405,6 +410,7 @@ def _elsewhere(problem: Problem, rng: np.random.Generator, far: float | None) ->
             t._data[...] = to_device(np.asarray(moved), t.device)
         with np.errstate(all="ignore"):
             live = [y for y in problem.outputs() if y.requires_grad]
+            # Random, not ones: the entries of a softmax sum to 1, and the gradient of their sum is 0.
             ones = [wrap(to_device(rng.standard_normal(y.shape), y.device)) for y in live]
             found = grad(live, leaves, ones, allow_unused=True) if live else ()
             return sum(float(np.abs(to_host(g._data)).sum()) for g in found if g is not None), problem.values()
@@ -452,6 +458,7 @@ def application(
         differentiable = primitive.vjp_all is not None or (
             position < len(primitive.vjps) and primitive.vjps[position] is not None
         )
+        # Copied where entries share memory, because inputs are moved one at a time.
         inputs.append(wrap(a if _writable(a) else a.copy()).requires_grad_() if floating and differentiable else a)
 
     def call(*values: Any) -> Any:

@@ -196,6 +196,7 @@ def _axes(name: str, given: Any, wanted: Sequence[str]) -> list[int | None]:
     waiting = [given]
     while waiting:
         item = waiting.pop()
+        # Reversed: a stack gives back its last item first.
         if isinstance(item, (tuple, list)):
             waiting += reversed(item)
         else:
@@ -254,6 +255,7 @@ def assert_deterministic(func: Function, inputs: Sequence[Any], *, seed: int = 0
     first, second = _Run(func, inputs), _Run(func, inputs)
     v = first.cotangents(np.random.default_rng(seed))
     for (name, a), (_, b) in zip(first.found, second.found, strict=True):
+        # By bytes: == takes -0.0 for 0.0, and nan for different from itself.
         if to_host(a._data).tobytes() != to_host(b._data).tobytes():
             raise CheckFailed(f"two runs gave different values of {name}: {_gap(a._data, b._data)}")
     for k, (a, b) in enumerate(zip(first.pull(v), second.pull(v), strict=True)):
@@ -284,6 +286,7 @@ def assert_no_nan(func: Function, inputs: Sequence[Any], *, scales: Sequence[flo
         scaled = mapped(problem.args, lambda t, scale=scale: _scaled(t, scale))  # type: ignore[misc]
         with np.errstate(all="ignore"):
             run = _Run(func, scaled)
+            # Where the value has overflowed, no gradient can be asked for.
             if not all(np.isfinite(to_host(y._data)).all() for _, y in run.results):
                 continue
             pulled = run.pull(run.cotangents(rng))
@@ -375,6 +378,7 @@ class _Run:
         if not self.outputs:
             return [np.zeros(t.shape) for t in self.leaves]
         seeds = [wrap(_device_array(v, y)) for v, y in zip(cotangents, self.outputs, strict=True)]
+        # Several cotangents are pulled through one recording.
         found = grad(self.outputs, self.leaves, seeds, retain_graph=True, allow_unused=True)
         for k, (g, t) in enumerate(zip(found, self.leaves, strict=True)):
             if g is not None and (g.shape, g.dtype) != (t.shape, t.dtype):
@@ -386,6 +390,7 @@ class _Run:
 
 
 def _device_array(values: Any, y: Tensor) -> Any:
+    # A copy, so that a vjp that writes into its cotangent spoils no other law.
     return to_device(np.array(values, y.dtype), y.device)
 
 
@@ -396,6 +401,7 @@ def _like(values: Any, t: Tensor) -> Tensor:
 
 def _overlap(a: Any, b: Any) -> bool:
     module = array_module(a)
+    # The bounds first: the exact test may take exponential time, and most pairs are far apart.
     return module is array_module(b) and bool(module.may_share_memory(a, b)) and bool(module.shares_memory(a, b))
 
 

@@ -42,6 +42,7 @@ def _failures(error: BaseException | None) -> Iterator[GradcheckError]:
         seen.add(id(found))
         if isinstance(found, GradcheckError):
             yield found
+        # Exception groups have ``exceptions``; __context__ is followed because tests wrap failures without "from".
         waiting += [found.__cause__, found.__context__, *getattr(found, "exceptions", ())]
 
 

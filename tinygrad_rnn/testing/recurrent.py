@@ -74,6 +74,7 @@ def recurrent_layers(
     options.update(kwargs)
     fed = draw(sequences(steps=steps, batch=batch, batch_first=options["batch_first"]))
     layer = getattr(nn, kind)(fed.values.shape[-1], size, dtype=np.dtype(np.float64), **options)
+    # From one drawn seed: hundreds of weights drawn one by one would take minutes to shrink.
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
     for parameter in layer.parameters():
         parameter._data[...] = rng.uniform(-1, 1, parameter.shape)

@@ -135,6 +135,7 @@ def _readable(lowest: int, highest: int, step: float) -> Strategy[int]:
     """
     per = round(1 / step)
     spacings = [per if per >= 1 and abs(per * step - 1) < 1e-9 else 1]  # 1 if 1.0 is not a multiple of step
+    # A step whose reciprocal is not a power of two jumps from its last odd spacing to 1.
     while spacings[-1] > 1:
         spacings.append(spacings[-1] // 2 if spacings[-1] % 2 == 0 else 1)
     start = min(max(spacings[0], lowest), highest)
@@ -143,6 +144,7 @@ def _readable(lowest: int, highest: int, step: float) -> Strategy[int]:
         found = start + drawn[1]
         for spacing in spacings[drawn[0] :]:
             rounded = round(found / spacing) * spacing
+            # Rounding may leave the range, by one spacing at most.
             rounded += spacing * ((rounded < lowest) - (rounded > highest))
             if lowest <= rounded <= highest:
                 return rounded
@@ -204,10 +206,12 @@ def _print(t: Tensor, printer: Any, cycle: bool) -> None:
 def _spelled(data: Any) -> str:
     """The entries as nested lists: inf and nan by name, shapes that a list cannot express by ``np.empty``."""
     if 0 in data.shape[:-1]:
+        # Nested lists lose the axes behind an empty one.
         return f"np.empty({data.shape})"
     return repr(data.tolist()).replace("inf", "tg.inf").replace("nan", "tg.nan")
 
 
+# By name, as hypothesis registers printers of libraries that may not be loaded.
 for_type_by_name(Tensor.__module__, Tensor.__name__, _print)
 
 

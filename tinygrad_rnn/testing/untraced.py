@@ -18,6 +18,7 @@ def untraced() -> Iterator[None]:
     """Run the body without hypothesis' tracer."""
     if hasattr(sys, "monitoring"):  # Python 3.12 and later, where hypothesis registers a tool named "scrutineer"
         monitoring = sys.monitoring
+        # The interpreter has places for six tools.
         tool = next((k for k in range(6) if monitoring.get_tool(k) == "scrutineer"), None)
         events = 0 if tool is None else monitoring.get_events(tool)
         if tool is None or not events:
@@ -30,6 +31,7 @@ def untraced() -> Iterator[None]:
             monitoring.set_events(tool, events)
         return
     tracer = sys.gettrace()
+    # An older hypothesis, or no tracer at all.
     if type(getattr(tracer, "__self__", None)).__module__ != "hypothesis.internal.scrutineer":
         yield
         return

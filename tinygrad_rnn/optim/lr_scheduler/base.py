@@ -82,6 +82,7 @@ class LRScheduler:
         self.optimizer = optimizer
         if last_epoch == -1:
             for group, lr in zip(optimizer.param_groups, current(optimizer, "lr"), strict=True):
+                # Kept if it is there: a schedule made before this one has changed ``lr`` already.
                 group.setdefault("initial_lr", lr)
         else:
             for i, group in enumerate(optimizer.param_groups):
@@ -93,6 +94,7 @@ class LRScheduler:
                     )
         self.base_lrs: list[Any] = current(optimizer, "initial_lr")
         self.last_epoch = last_epoch
+        # Once for each optimiser, not for each schedule on it.
         if "_step_when_scheduled" not in vars(optimizer):  # steps count from here on, and a replaced step is noticed
             vars(optimizer).update(_opt_called=False, _step_when_scheduled=vars(optimizer).get("step"))
         self._initial_step()
@@ -123,6 +125,7 @@ class LRScheduler:
 
     def step(self, epoch: int | None = None) -> None:
         """Advance to the next epoch, or (deprecated) to ``epoch``."""
+        # At the second call, the first being the constructor's; one warning is enough.
         if self._step_count == 1:
             self._check_order()
         self._step_count += 1
@@ -148,6 +151,7 @@ class LRScheduler:
             )
 
     def _update_lr(self, epoch: int | None = None) -> None:
+        # Not every schedule has one; without it step(epoch) makes a step of the recursion.
         closed_form = getattr(self, "_get_closed_form_lr", None)
         self._get_lr_called_within_step = True
         try:

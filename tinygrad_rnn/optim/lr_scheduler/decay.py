@@ -41,6 +41,7 @@ class MultiStepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
+        # A Counter, since an epoch that is given twice counts twice.
         self.milestones = Counter(milestones)
         self.gamma = gamma
         super().__init__(optimizer, last_epoch)
@@ -73,6 +74,7 @@ class ExponentialLR(LRScheduler):
 
     def get_lr(self) -> list[Any]:
         self._warn_outside_step()
+        # At construction the group has the right rate already, also when a run is resumed.
         return self._unchanged() if self._is_initial else self._times(self.gamma)
 
     def _get_closed_form_lr(self) -> list[Any]:
@@ -96,6 +98,8 @@ class ConstantLR(LRScheduler):
 
     def get_lr(self) -> list[Any]:
         self._warn_outside_step()
+        # The factor is taken off again by its reciprocal: chained, another schedule may have changed the rate
+        # meanwhile.
         if self.last_epoch == 0:
             return self._times(self.factor)
         return self._times(1.0 / self.factor) if self.last_epoch == self.total_iters else self._unchanged()
@@ -156,6 +160,7 @@ class PolynomialLR(LRScheduler):
 
     def get_lr(self) -> list[Any]:
         self._warn_outside_step()
+        # Beyond the end ``before`` is 0, and the rate stays there.
         if self._is_initial or self.last_epoch > self.total_iters:
             return self._unchanged()
         now, before = 1.0 - self.last_epoch / self.total_iters, 1.0 - (self.last_epoch - 1) / self.total_iters

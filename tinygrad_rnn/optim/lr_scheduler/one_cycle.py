@@ -94,6 +94,7 @@ class OneCycleLR(LRScheduler):
 
     def _put_momentum(self, group: dict[str, Any], value: Any) -> None:
         if self.use_beta1:
+            # The second beta, of the squares, has no part in the cycle.
             group["betas"] = (value, *group["betas"][1:])
         else:
             group["momentum"] = value
@@ -131,9 +132,11 @@ def _phases(rise: float, last: int, three_phase: bool) -> list[dict[str, Any]]:
         ends = {"start_lr": lrs[0], "end_lr": lrs[1], "start_momentum": momenta[0], "end_momentum": momenta[1]}
         return {"end_step": end_step, **ends}
 
+    # Steps count from 0, so that a phase of n steps ends at n - 1.
     up = leg(float(rise) - 1, ("initial_lr", "max_lr"), ("max_momentum", "base_momentum"))
     if three_phase:
         down = leg(float(2 * rise) - 2, ("max_lr", "initial_lr"), ("base_momentum", "max_momentum"))
+        # The momentum is back at its maximum, and stays there, as in PyTorch.
         return [up, down, leg(last, ("initial_lr", "min_lr"), ("max_momentum", "max_momentum"))]
     return [up, leg(last, ("max_lr", "min_lr"), ("base_momentum", "max_momentum"))]
 

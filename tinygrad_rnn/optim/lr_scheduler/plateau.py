@@ -104,6 +104,7 @@ class ReduceLROnPlateau(LRScheduler):
             self.num_bad_epochs = 0
         else:
             self.num_bad_epochs += 1
+        # After the comparison: the best metric is recorded during a cooldown too.
         if self.in_cooldown:
             self.cooldown_counter -= 1
             self.num_bad_epochs = 0

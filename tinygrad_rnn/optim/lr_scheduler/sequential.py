@@ -100,6 +100,7 @@ class SequentialLR(_Compound):
         i = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[i]
         if i > 0 and self._milestones[i - 1] == self.last_epoch:
+            # Not step(0), which would warn of its argument.
             scheduler._update_lr(0)
         else:
             scheduler.step()
@@ -137,6 +138,7 @@ class ChainedScheduler(_Compound):
 def _undo_first_step(schedulers: Sequence[LRScheduler]) -> None:
     for scheduler in schedulers:
         inner = getattr(scheduler, "_schedulers", None)
+        # A compound has no epoch that its members would not have.
         if inner is not None:
             _undo_first_step(inner)
         elif hasattr(scheduler, "last_epoch"):

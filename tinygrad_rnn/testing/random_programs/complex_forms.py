@@ -23,6 +23,8 @@ def _with(a: Any, v: Any, index: Any) -> Any:
 
 
 COMPLEX_FORMS: dict[str, Callable[..., Any]] = {
+    # Branches by the real part alone: it is the number, the imaginary part the step. NumPy compares complex numbers by
+    # both.
     "abs": lambda a: np.where(a.real < 0, -a, a),
     "sign": lambda a: np.sign(a.real) + 0j,
     "relu": lambda a: np.where(a.real > 0, a, 0),
@@ -38,6 +40,7 @@ COMPLEX_FORMS: dict[str, Callable[..., Any]] = {
     "log_sigmoid": lambda a: -np.log(1 + np.exp(-a)),
     "root": np.sqrt,
     "logaddexp": lambda a, b: np.log(np.exp(a) + np.exp(b)),
+    # Without the quadrants of atan2: a constant that no derivative sees.
     "atan2": lambda a, b: np.arctan(a / b),
     "hypot": lambda a, b: np.sqrt(a * a + b * b),
     "clamp_number": lambda a, low, high: np.where(a.real < low, low, np.where(a.real > high, high, a)),
@@ -45,6 +48,7 @@ COMPLEX_FORMS: dict[str, Callable[..., Any]] = {
     "elu": lambda a, alpha, scale, rate: scale * np.where(a.real > 0, a, alpha * (np.exp(rate * a) - 1)),
     "softplus": lambda a, beta, threshold: np.log(1 + np.exp(beta * a)) / beta,
     "logsumexp": lambda a, axes, keepdims: np.log(np.exp(a).sum(axis=axes, keepdims=keepdims)),
+    # NumPy's own var takes absolute squares, which is not analytic.
     "var": lambda a, axes, keepdims, correction: np.mean(
         (a - a.mean(axis=axes, keepdims=True)) ** 2, axis=axes, keepdims=keepdims
     ),

@@ -94,6 +94,7 @@ def _product(position: int, value: Any, before: Arrays) -> bool:
     if not before:
         return True
     (a,) = before
+    # A vector on the right has its inner axis first, a matrix its last but one.
     inner = value.shape[-2] if value.ndim > 1 else value.shape[0]
     batch = broadcasts(0, np.empty(value.shape[:-2]), [np.empty(a.shape[:-2])])
     return bool(a.shape[-1] == inner) and batch
@@ -169,6 +170,7 @@ def _index(draw: Any, args: Arrays) -> dict[str, Any]:
 def _gathered(draw: Any, args: Arrays) -> dict[str, Any]:
     a = args[0]
     dim = draw(st.integers(0, a.ndim - 1))
+    # From one drawn seed, since shrinking gains nothing from single indices.
     rng = np.random.default_rng(draw(st.integers(0, 99)))
     return {"index": places(rng.integers(0, a.shape[dim], a.shape), dim)}
 
@@ -181,6 +183,7 @@ def _added_rows(draw: Any, args: Arrays) -> dict[str, Any]:
 
 
 def _placed(draw: Any, args: Arrays) -> dict[str, Any]:
+    # Into three rows: fewer places than rows, so that some are added up.
     n = args[0].shape[0]
     rows = draw(st.lists(st.integers(0, 2), min_size=n, max_size=n))
     return {"index": np.array(rows), "shape": (3, *args[0].shape[1:])}
@@ -232,6 +235,7 @@ def _contracted(draw: Any, args: Arrays) -> dict[str, Any]:
     return {"left": letters, "right": letters, "out": letters[1:]}
 
 
+# exp and its kin leave the range of moderate values from larger ones.
 SMOOTH = Move(allowed=within(-3, 3))
 POSITIVE = Move(allowed=within(0.1, 30))
 KINK_AT_0 = Move(allowed=off(0.0))

@@ -34,6 +34,7 @@ __tracebackhide__ = True  # pytest shows the line that called us, not ours
 
 LARGEST = 30.0  # the largest absolute value of an entry
 ENTRIES = 48  # the largest number of entries of one value
+# So small that its square vanishes beside 1, and no subtraction cancels: the derivative is exact to rounding.
 COMPLEX_STEP = 1e-30
 
 
@@ -64,6 +65,7 @@ class Program:
 
     def tensors(self) -> list[Tensor]:
         """The inputs as tensors that require grad."""
+        # Copies, because a primitive that writes in place must not change the program that is printed.
         return [wrap(a.copy()).requires_grad_() for a in self.inputs]
 
     def values(self, *inputs: Any) -> list[Any]:
@@ -71,6 +73,8 @@ class Program:
         found = list(inputs)
         for step in self.steps:
             args = [found[k] for k in step.args]
+            # Tensors go through the primitives whose vjps are tested, complex arrays through formulas that share
+            # nothing with them.
             if not isinstance(args[0], Tensor) and any(np.iscomplexobj(a) for a in args):
                 found.append(np.asarray(analytic(step.name, args, step.params)))
             else:
@@ -187,6 +191,7 @@ def assert_program(program: Program, *, rtol: float = 1e-9, seed: int = 0) -> Gr
         terms = np.zeros(leaf.shape) if g is None else to_host(g._data) * u
         size = float(np.abs(terms).sum()) + sum(float(np.abs(v * d).sum()) for v, d in zip(vs, steps, strict=True))
         gap = abs(float(terms.sum()) - numerical)
+        # Negated, so that a nan fails.
         if not gap <= rtol * size + 1e-13:
             suspect = first_wrong(Problem(program, program.tensors())) or "each step is right by itself"
             raise CheckFailed(

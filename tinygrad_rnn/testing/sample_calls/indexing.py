@@ -20,6 +20,7 @@ __all__: list[str] = []
 def indices(draw: Any, /, shape: tuple[int, ...], repeats: bool = True) -> Any:
     """An index of any NumPy form: numbers, slices, None, Ellipsis, masks, index arrays."""
     kind = draw(st.sampled_from(["basic", "array", "mask", "mixed"]))
+    # An empty or a 0-d array has no rows to choose from.
     if kind == "mask" or 0 in shape or not shape:
         return draw(st.sampled_from([..., (), (None, ...)])) if kind != "mask" else draw(arrays(shape, dtype=bool))
     length = draw(st.integers(0, 3 if repeats else min(3, shape[0])))
@@ -80,6 +81,7 @@ def _setitem(draw: Any, /) -> Call:
     a = draw(values())
     index = draw(indices(a.shape, repeats=False))
     place = a[index].shape
+    # What is written may broadcast.
     small = draw(st.sampled_from([place, (), tuple(1 for _ in place)]))
     return Call((a, draw(arrays(small, layout=None))), {"index": index, "last": None})
 

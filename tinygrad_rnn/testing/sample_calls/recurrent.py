@@ -29,6 +29,7 @@ def _recurrent(draw: Any, /, gates: int, states: int, **params: Any) -> Call:
     shapes = [x_shape, *[(batch, hidden)] * states, (gates * hidden, size_in), (gates * hidden, hidden)]
     shapes += [(gates * hidden,)] * 2 if draw(st.booleans()) else []
     args = [draw(arrays(s, low=-1, high=1)) for s in shapes]
+    # Missing biases are None, in their places.
     args += [None] * (3 + states + 2 - len(args))
     return Call(tuple(args), {"options": Options(sizes, draw(st.booleans()), **params)})
 

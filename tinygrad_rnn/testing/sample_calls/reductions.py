@@ -38,6 +38,7 @@ def _norm(draw: Any, /) -> Call:
 
 
 add_samples("amax", "amin")(lambda: _reduction(min_side=1, min_axes=1, distinct=True))
+# At least two entries: the correction divides by their number less one.
 add_samples("var")(lambda: _reduction(min_side=2, min_axes=1, min_dims=1).map(_corrected))
 
 
@@ -79,6 +80,7 @@ def _logsumexp(draw: Any, /) -> Call:
 
 @add_samples("median")
 def _median() -> Any:
+    # Without ties, between which the gradient would be a matter of choice.
     return values(min_side=1, distinct=True).map(lambda a: Call((a,)))
 
 
