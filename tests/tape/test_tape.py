@@ -92,7 +92,7 @@ def test_the_table_has_a_line_for_each_record() -> None:
     head, *lines = str(tape).splitlines()
     assert head.split() == ["record", "operation", "result", "saved", "bytes", "line"]
     assert len(lines) == 10 and lines[0].startswith("%0") and "mul(W, const)" in lines[0] and "float64[2]" in lines[0]
-    assert "test_recording.py:" in lines[0] and "h = tg.tanh(W * h + x)" in lines[0]
+    assert "test_tape.py:" in lines[0] and "h = tg.tanh(W * h + x)" in lines[0]
     narrow = tape.table("operation", "value").splitlines()
     assert narrow[0].split() == ["operation", "value"] and narrow[1].endswith(" [ 0.5, -0.5]")
     with pytest.raises(ArgumentError, match=r"Tape.table\(\): no column 'size'; there are record, operation, result"):
