@@ -57,6 +57,7 @@ class _Watcher(Watcher):
         if not any(_has_nan(item) for item in _items(output)):
             return
         self.nans.add(node.index)
+        # by this operation: neither an argument nor a saved value had one
         born = not any(map(self._is_nan, node.parents)) and not any(map(_holds_nan, node.args or ()))
         if born and self.first_nan is None:
             self.first_nan = f"{node.primitive.name}, recorded at {node.info}"
@@ -82,10 +83,12 @@ class _Watcher(Watcher):
 
     def sweep_ends(self, error: BaseException | None) -> None:
         node = self.swept.pop()
-        if not self.swept:  # one training step is over: the next counts its time steps anew
+        if not self.swept:  # one training step is over: the next counts its time steps from 0
             self.passes.clear()
+        # an interrupt is no fault of the operation that it hit
         if isinstance(error, AnomalyError) or not isinstance(error, Exception) or not isinstance(node, Node):
             return
+        # a sweep inside of this one may have named the place
         if node.info is not None and node.info not in str(error) and not getattr(error, "anomaly_noted", False):
             _append(error, f"\n  The backward pass had last reached {node.name()}, recorded at {node.info}.")
 
@@ -94,7 +97,7 @@ class _Watcher(Watcher):
         self.incoming = cotangent
 
     def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value | Part) -> None:
-        if not self.check_nan or node.primitive.name == "output":
+        if not self.check_nan or node.primitive.name == "output":  # an output only puts its cotangent into a list
             return
         value = next((item for item in _items(contribution) if _has_nan(item)), None)
         if value is None:
@@ -144,13 +147,14 @@ def _time_step(passes: Counter[tuple[Any, int]], frame: FrameType | None) -> str
     key = frame.f_code, frame.f_lasti  # one instruction: a line may hold several operations
     times = passes[key]
     passes[key] += 1
-    inner: FrameType | None = sys._getframe(2)
+    inner: FrameType | None = sys._getframe(2)  # first a loop inside of the layer that the user called
     while inner is not None and inner is not frame.f_back:
         found = _step_of(inner)
         if found:
             return found
         inner = inner.f_back
     outer = frame.f_back
+    # a global t may be left over from a loop that has ended
     while outer is not None and outer.f_code.co_name != "<module>":
         found = _step_of(outer)
         if found:
@@ -163,7 +167,7 @@ def _step_of(frame: FrameType) -> str:
     values = frame.f_locals
     for name in STEP_NAMES:
         value = values.get(name)
-        if type(value) is int:
+        if type(value) is int:  # a float or a Tensor named t is a time, and no time step
             return f", with {name} = {value}"
     return ""
 

@@ -40,12 +40,13 @@ class Segment(Watcher):
     def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any, random: bool, compare: bool) -> None:
         self.function: Callable[..., Any] | None = function
         self.args, self.kwargs = args, kwargs
+        # the second run must draw the same dropout masks
         self.random = default_generator.get_state() if random else None
         self.compare = compare
         self.begin = now()
-        self.nodes: list[weakref.ref[Node]] = []
+        self.nodes: list[weakref.ref[Node]] = []  # weakly: each of them holds this segment, by its ticket
         self.names: list[str] = []
-        self.leaves: dict[int, Leaf] = {}
+        self.leaves: dict[int, Leaf] = {}  # weights that the function finds by itself: they must not change either
         self.kinds: list[Any] = []
         self.result: Any = None
 
@@ -59,9 +60,10 @@ class Segment(Watcher):
         self.nodes.append(weakref.ref(node))
         self.names.append(node.primitive.name)
         self.kinds.append((node.shape, node.dtype))
+        # an inner checkpoint has dropped its own already
         if (node.primitive.saves_anything or node.ans is not None) and not isinstance(node.ans, Ticket):
             node.ans = Ticket(self, node)
-            node.args, node.params = node.parents, NOTHING
+            node.args, node.params = node.parents, NOTHING  # params may hold arrays, as those of an index do
             node.primitive = _waiting(node.primitive)
 
     # the second run ------------------------------------------------------------------------------------------------
@@ -73,11 +75,12 @@ class Segment(Watcher):
             raise GraphError("checkpoint: this segment was recomputed already, and gave this node no values")
         self._check_inputs()
         run = Rerun()
+        # afterwards the stream goes on as if there had been no second run
         before = default_generator.get_state() if self.random is not None else None
         here = state.here
         watchers, recording = here.watchers, here.recording
         try:  # the user's tape and anomaly mode have seen these operations before
-            here.watchers, here.recording = (run,), True
+            here.watchers, here.recording = (run,), True  # on, because a sweep switches it off
             if self.random is not None:
                 default_generator.set_state(self.random)
             result = function(*self.args, **self.kwargs)
@@ -88,9 +91,9 @@ class Segment(Watcher):
         self._check_run(run, result)
         for reference, again in zip(self.nodes, run.nodes, strict=True):
             node = reference()
-            if node is not None and isinstance(node.ans, Ticket):
+            if node is not None and isinstance(node.ans, Ticket):  # None: the function dropped the result itself
                 node.ans.redeem(node, again)
-        self.function = self.args = self.kwargs = None
+        self.function = self.args = self.kwargs = None  # the inputs need not live any longer
 
     def _check_inputs(self) -> None:
         """The inputs must be what they were; a saved one is checked by its own node, as always."""
@@ -150,15 +153,16 @@ class Ticket:
         """Give ``node`` what its twin of the second run saved, with its own parents in place of the twin's."""
         assert again.args is not None
         pairs = zip(again.args, again.parents, node.parents, strict=True)
+        # what was not saved is represented by its parent
         node.args = tuple([mine if value is theirs else value for value, theirs, mine in pairs])
         node.ans, node.params = again.ans, again.params
         replace_primitive(node, self.primitive)
-        if hasattr(node.ans, "adopt"):
+        if hasattr(node.ans, "adopt"):  # the context of a custom Function refers to its node
             node.ans.adopt(node)
 
 
 @functools.lru_cache(maxsize=1024)
-def _waiting(original: Primitive) -> Primitive:
+def _waiting(original: Primitive) -> Primitive:  # cached: one for each primitive, not for each node
     """The primitive of nodes that wait for their values."""
     return original.with_vjp_all(_arrive)
 
@@ -249,6 +253,6 @@ def checkpoint_sequential(
         return forward
 
     size = len(chain) // segments
-    for k in range(segments - 1):
+    for k in range(segments - 1):  # the last is swept first: its values would be back at once
         input = checkpoint(run(k * size, (k + 1) * size), input, use_reentrant=use_reentrant, **kwargs)
     return run((segments - 1) * size, len(chain))(input)

@@ -80,7 +80,7 @@ class Check:
 
     def run(self, undefined: bool, forward_ad: bool, backward_ad: bool) -> None:
         """Make every check that is asked for; the first that fails raises."""
-        before = [to_host(t._data) for t in self.leaves]
+        before = [to_host(t._data) for t in self.leaves]  # copies, to see at the end what was written into
         named = self.problem.named_outputs()
         self.names, outputs = [name for name, _ in named], [y for _, y in named]
         self._same(before, "func wrote into {}: it must not change what it is given")
@@ -89,7 +89,7 @@ class Check:
         live = [y for y in outputs if y.requires_grad]
         if len(live) < len(outputs):
             self._constant([not y.requires_grad for y in outputs])
-        if not live:
+        if not live:  # nothing is left to check: that no output depends on the inputs has been
             return
         if backward_ad:
             if self.fast:
@@ -134,7 +134,7 @@ class Check:
             direction = np.zeros(shape)
             direction[index] = 1.0
             rows.append(differentiate(self.problem, position, direction, self.method, self.eps))
-        if not rows:
+        if not rows:  # an input without entries has a Jacobian, too
             return [np.zeros((0, y._data.size)) for y in self.problem.outputs()]
         return [np.stack([row[k].reshape(-1) for row in rows]) for k in range(len(rows[0]))]
 
@@ -157,7 +157,7 @@ class Check:
         return results[0]
 
     def _gradient(self, g: Tensor | None, t: Tensor) -> Any:
-        if g is None:
+        if g is None:  # the output does not depend on this input
             return np.zeros(t.shape)
         if g.shape != t.shape:
             raise GradcheckError(
@@ -214,7 +214,7 @@ class Check:
                 for k, u in zip(self.problem.wanted, us, strict=True)
             ]
             for output, y in enumerate(outputs):
-                if not y.requires_grad:
+                if not y.requires_grad:  # _constant has checked it
                     continue
                 v = self.rng.standard_normal(y.shape)
                 for order, (g, u) in enumerate(zip(self._pull(y, v), us, strict=True)):
@@ -254,7 +254,7 @@ class Check:
         zeros = [wrap(array_module(y._data).zeros_like(y._data)) for y in live]
         found = grad(live, self.leaves, zeros, allow_unused=True)  # the last sweep of this graph
         for g, t in zip(found, self.leaves, strict=True):
-            if g is not None and not (to_numpy(g._data) == 0).all():
+            if g is not None and not (to_numpy(g._data) == 0).all():  # nor is a nan, of 0 * inf in a vjp
                 raise GradcheckError("backward not multiplied by grad_output: a zero cotangent gave a gradient not 0")
             if g is not None and g.device != t.device:
                 raise GradcheckError(f"grad is incorrect device: {g.device} for an input on {t.device}")
@@ -263,6 +263,7 @@ class Check:
         """The gradient of one output alone equals that of all outputs with zeros for the others."""
         named = [(name, y) for name, y in zip(self.names, outputs, strict=True) if y.requires_grad]
         live = [y for _, y in named]
+        # with one output there is no other to leave out
         for k, (name, y) in enumerate(named if len(named) > 1 else ()):
             v = to_device(self.rng.standard_normal(y.shape).astype(y.dtype), y.device)
             # by their places: two outputs may be one tensor, and only one of them gets the cotangent

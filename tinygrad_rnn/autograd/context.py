@@ -52,6 +52,7 @@ class Saved:
 
     def __init__(self, t: Tensor, output: int | None, what: str) -> None:
         self.data: Array | Packed = t._data
+        # an output's node would own itself: it is looked up when needed
         self.node: Leaf | Node | None = None if output is not None else t._node
         self.output = output
         self.versions: VersionCounter = t._own_versions()
@@ -135,7 +136,7 @@ class FunctionCtx:
 
     def __getattr__(self, name: str) -> Any:
         """An output that ``forward`` set as an attribute: kept as a saved tensor, or it would own its own graph."""
-        kept = self.__dict__.get("_kept", {})
+        kept = self.__dict__.get("_kept", {})  # not self._kept, which comes here again as long as it is not set
         if name in kept:
             return kept[name].unpack(self)
         raise AttributeError(f"the context has no attribute {name!r}: forward did not set it")
@@ -147,7 +148,7 @@ class FunctionCtx:
     def _output_node(self, number: int) -> Node:
         owner = self._owner()
         assert owner is not None
-        if not self._several:
+        if not self._several:  # else each output has a node, which this one does not refer to: another will do
             return owner
         shape, dtype = self._outputs[number]
         place = {"number": number, "count": len(self._outputs)}

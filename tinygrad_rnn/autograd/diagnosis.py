@@ -145,6 +145,7 @@ class Jacobians:
     def wrong(self, output: int, order: int) -> Any:
         """Which entries disagree, nan counting as wrong."""
         a, n = self.pair(output, order)
+        # a == n: the difference of equal infinities is nan
         return ~((np.abs(a - n) <= self.atol + self.rtol * np.abs(n)) | (a == n))
 
     @unreported
@@ -152,6 +153,7 @@ class Jacobians:
         """How far each entry is beyond the relative tolerance; -inf where it is right."""
         a, n = self.pair(output, order)
         gap = np.abs(a - n) - self.rtol * np.abs(n)
+        # a nan is worse than any number
         return np.where(self.wrong(output, order), np.where(np.isnan(gap), np.inf, gap), -np.inf)
 
     def agree(self, output: int, order: int) -> bool:
@@ -167,6 +169,7 @@ def explain(table: Jacobians, output: int, order: int, eps: float, tolerance: fl
             more than 1e-5.
     """
     if tolerance is None:
+        # sharper than the check, in which errors of several records add up
         tolerance = min(TOLERANCE, max(0.1 * table.rtol, 1e-9))
     problem = table.problem
     position = problem.wanted[order]
@@ -214,7 +217,7 @@ def _slopes_at(table: Jacobians, output: int, position: int, index: tuple[int, .
     direction[index] = 1.0
     line = table.problem.line(position, direction)
     a, n = table.pair(output, table.problem.wanted.index(position))
-    row = int(np.ravel_multi_index(index, direction.shape)) if index else 0
+    row = int(np.ravel_multi_index(index, direction.shape)) if index else 0  # ravel_multi_index refuses an empty index
     return slopes(
         lambda t: float(line(t)[output].reshape(-1)[column]),
         eps,
@@ -231,8 +234,8 @@ def _pattern(a: Any, n: Any) -> str | None:
         return "the analytical gradient is not finite"
     if not a.any():
         return "the analytical gradient is 0 wherever it is wrong: nothing flows back to this input there"
-    large = np.abs(n) > 1e-3 * np.abs(n).max(initial=0)
-    if large.sum() > 1:
+    large = np.abs(n) > 1e-3 * np.abs(n).max(initial=0)  # the ratio of small entries is rounding
+    if large.sum() > 1:  # one entry alone has a constant factor always
         ratio = a[large] / n[large]
         factor = float(np.median(ratio))
         if np.abs(ratio - factor).max() < 1e-4 * abs(factor):

@@ -73,6 +73,7 @@ def primitive(
 
     def declare(forward: Callable[..., Any]) -> Callable[..., Any]:
         called = name or forward.__name__
+        # before the old one goes: a wrong declaration leaves it in place
         _check_declaration(called, forward, vjps, wanted)
         if called in _own:
             del REGISTRY[called]  # defined again, as in a notebook
@@ -100,7 +101,7 @@ def primitive(
                     )
             return apply(*args, **keywords)
 
-        REGISTRY[called].apply = operation
+        REGISTRY[called].apply = operation  # by which gradcheck replays records
         return operation
 
     return declare
@@ -147,6 +148,7 @@ def _checked(name: str, position: int, vjp: Vjp) -> Vjp:
         try:
             found = vjp(g, y, *args, **keywords)
         except (TypeError, AttributeError) as error:
+            # a vjp finds the node in the place of what was not saved
             absent = [_letters(k + 1)[-1] for k, a in enumerate(args) if isinstance(a, (Leaf, Node))]
             absent += ["y"] if y is None else []
             if absent:
@@ -167,6 +169,7 @@ def _checked(name: str, position: int, vjp: Vjp) -> Vjp:
                 f"shape {list(expected)}. Where the argument was broadcast, sum: tinygrad_rnn.ops.sum_to(g, a.shape)"
             )
         dtype = args[position].dtype
+        # as where a vjp multiplies by an array of float64
         return found if found.dtype == dtype else cast(found, dtype=dtype)
 
     return run

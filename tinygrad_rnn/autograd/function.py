@@ -115,6 +115,7 @@ class Function:
             result = within(False, cls.forward, *args)
             within(False, cls.setup_context, ctx, args, result)
         else:
+            # unrecorded: its derivative is the user's backward
             result = within(False, cls.forward, ctx, *args, **kwargs)
         outputs = result if isinstance(result, tuple) else (result,)
         given = _record(cls, ctx, args, parents, outputs)
@@ -137,7 +138,7 @@ def _with_defaults(cls: type[Function], args: tuple[Any, ...], kwargs: dict[str,
 
 
 def _among(t: Any, items: Sequence[Any]) -> int | None:
-    return next((k for k, item in enumerate(items) if item is t), None)
+    return next((k for k, item in enumerate(items) if item is t), None)  # by identity: == of tensors is elementwise
 
 
 def _record(
@@ -152,7 +153,7 @@ def _record(
         )
     recorded = state.recording and any(parent is not None for parent in parents)
     recorded = recorded and any(isinstance(t, Tensor) for t in outputs)
-    for t in ctx._dirty:
+    for t in ctx._dirty:  # before any node is made, so that a refusal leaves no trace
         check_write(t, cls.__name__, recorded)
     given = [t if _among(t, ctx._dirty) is not None else _fresh(t, args) for t in outputs]
     if recorded:
@@ -160,6 +161,7 @@ def _record(
         ctx._tensors = tuple([isinstance(a, Tensor) for a in args])
         ctx._several = len(outputs) > 1
         p = _primitive_of(cls, bool(ctx._to_save))
+        # a node has one shape; of several outputs each has its own at its own node
         y = next(t._data for t in given if isinstance(t, Tensor))
         node = FunctionNode(p, parents, parents, {}, ctx, (), y.shape, y.dtype)
         ctx.adopt(node)
@@ -168,7 +170,7 @@ def _record(
             continue
         live = recorded and t._data.dtype.kind in "fc" and _among(outputs[k], ctx._constant) is None
         at = ctx._output_node(k) if live else None
-        if _among(t, ctx._dirty) is not None:
+        if _among(t, ctx._dirty) is not None:  # its views get new nodes, too, as after any write
             commit(t, at, cls.__name__)
         else:
             t._node = at
@@ -183,15 +185,15 @@ def _record(
 
 
 def _fresh(t: Any, args: Sequence[Any]) -> Any:
-    """An output as a tensor that nobody else holds, over memory that is no input's."""
+    """An output as a tensor of its own, over memory that is no input's."""
     if not isinstance(t, Tensor):
         return t
-    shared = t._node is not None or any(
+    shared = t._node is not None or any(  # an input, or a view of one: a write to either would change both
         isinstance(a, Tensor) and (a is t or _same(a._versions, t._versions)) for a in args
     )
     out = wrap(array_module(t._data).array(t._data) if shared else t._data)
     if not shared:
-        out._versions = t._versions
+        out._versions = t._versions  # forward may have saved t: a write to this one is a write to that
     return out
 
 
@@ -213,6 +215,7 @@ def _keep(ctx: FunctionCtx, args: Sequence[Any], outputs: Sequence[Any], given: 
         return Saved(t, None, "saved by it" if position is None else f"argument {position} of {name}")
 
     ctx._saved = tuple([saved(t) for t in ctx._to_save])
+    # an output alone: it would own the node that owns this context
     kept = {key: saved(value) for key, value in vars(ctx).items() if isinstance(value, Tensor) and _in(value, outputs)}
     for key in kept:
         delattr(ctx, key)
@@ -226,6 +229,7 @@ def _in(t: Tensor, outputs: Sequence[Any]) -> bool:
 
 def _primitive_of(cls: type[Function], saves_anything: bool) -> Primitive:
     """The primitive of a Function's calls, one for those that save tensors and one for the others."""
+    # not inherited: a subclass may have another forward
     made: dict[bool, Primitive] | None = cls.__dict__.get("_primitives")
     if made is None:
         made = {}
@@ -252,21 +256,21 @@ def _pull(
     name = cls.__name__ + "Backward"
     record = state.recording
     gs: Any = g if ctx._several else [g]
-    some = next(item for item in gs if item is not None)
+    some = next(item for item in gs if item is not None)  # there is one, or the sweep would not have come here
     xp = array_module(some._data if record else some)
     grads: list[Tensor | None] = []
     for item, kind in zip(gs, ctx._outputs, strict=True):
         if item is not None:
-            grads.append(item.clone() if record else wrap(as_array(item).copy()))
+            grads.append(item.clone() if record else wrap(as_array(item).copy()))  # a copy: backward may write to it
         elif kind is None or not ctx._materialize:
             grads.append(None)
         else:
             grads.append(wrap(xp.zeros(*kind)))
-    ctx.needs_input_grad = needs
+    ctx.needs_input_grad = needs  # of this sweep: grad() may want less than was recorded
     pull = cls.vjp if cls.vjp is not Function.vjp else cls.backward
     returned = pull(ctx, *grads)
     results = returned if isinstance(returned, tuple) else (returned,)
-    extra = results[len(parents) :]
+    extra = results[len(parents) :]  # PyTorch takes any number of None behind the gradients
     if len(results) < len(parents) or any(item is not None for item in extra):
         raise GraphError(
             f"function {name} returned an incorrect number of gradients (expected {len(parents)}, got {len(results)}): "
@@ -293,11 +297,11 @@ def _checked(name: str, position: int, result: Any, parent: Any) -> Tensor | Non
             f"expected Variable or None (got {type(result).__name__}): {name} returned it at index {position}. Wrap "
             "arrays with tensor(...)"
         )
-    if parent is None:
+    if parent is None:  # of a tensor that needs no gradient: dropped without a word, as in PyTorch
         return None
     shape, expected = result._data.shape, tuple(parent.shape)
     if shape != expected:
-        fits = len(shape) >= len(expected) and all(
+        fits = len(shape) >= len(expected) and all(  # of a broadcast argument PyTorch does the sum itself
             n == m or m == 1 for n, m in zip(shape[::-1], expected[::-1], strict=False)
         )
         if not fits:
@@ -331,6 +335,7 @@ def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
         if not record:
             return returned
         results = returned if isinstance(returned, tuple) else (returned,)
+        # unsealed, a second derivative would be 0 without a word
         sealed = tuple([_sealed(r, ctx._owner()) if isinstance(r, Tensor) else r for r in results])
         return sealed if isinstance(returned, tuple) else sealed[0]
 

@@ -39,6 +39,7 @@ CONSTANT = (
 )
 
 
+# Also within no_grad(): PyTorch's functions switch recording on.
 @enable_grad()
 def vjp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
     """The function's outputs, and the product of ``v`` with its Jacobian: ``v J``, shaped as the inputs.
@@ -94,7 +95,7 @@ def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
             "single element."
         )
     outputs, single_output = _run(func, given, "jvp", strict)
-    push = _pushforward(outputs, given, strict)
+    push = _pushforward(outputs, given, strict)  # there is no forward mode: two reverse sweeps do
     found = push(direction, create_graph)
     if strict and create_graph:
         _must_depend(found, CONSTANT)
@@ -165,11 +166,13 @@ def hessian(
         value = _one_value(func(*xs), "hessian")
         if strict and value._node is None:
             raise GraphError(_independent(0))
+        # recorded always: jacobian() differentiates it once more
         found = _pull((value,), xs, (_ones(value),), True, strict)
         if strict:
             _must_depend(found, LINEAR)
         return found[0] if single else found
 
+    # strict=False: gradient has checked, and spoke of the Hessian
     return jacobian(gradient, inputs, create_graph, False, vectorize, outer_jacobian_strategy)
 
 
@@ -231,6 +234,7 @@ def _tensors(value: Any, what: str, name: str) -> tuple[Tensors, bool]:
 def _run_inputs(inputs: Any, name: str, create_graph: bool) -> tuple[Tensors, bool]:
     """The inputs as tensors that this computation differentiates by, alone, with their history if that is wanted."""
     given, single = _tensors(inputs, "inputs", name)
+    # an alias, so that only this use of x is differentiated by
     fresh = [alias(x) if create_graph and x.requires_grad else x.detach().requires_grad_() for x in given]
     return tuple(fresh), single
 
@@ -273,6 +277,7 @@ def _pull(
     found: Sequence[Tensor | None] = [None] * len(inputs)
     if live:
         ys, gs = zip(*live, strict=True)
+        # retain_graph: many rows are pulled through one graph
         found = grad(ys, tuple(inputs), gs, retain_graph=True, create_graph=record, allow_unused=True)
     for position, item in enumerate(found):
         if item is None and strict:
@@ -287,8 +292,9 @@ def _pushforward(
     outputs: Sequence[Tensor], inputs: Sequence[Tensor], strict: bool
 ) -> Callable[[Sequence[Tensor], bool], Tensors]:
     """The function ``v -> J v``, by differentiating the sweep with respect to its cotangent."""
-    cotangents = tuple([_zeros(y).requires_grad_() for y in outputs])
+    cotangents = tuple([_zeros(y).requires_grad_() for y in outputs])  # zeros will do: the sweep is linear in them
     pulled = _pull(outputs, inputs, cotangents, True, strict)
+    # strict has been decided by the line above
     return lambda direction, record: _pull(pulled, cotangents, direction, record, False)
 
 
@@ -298,6 +304,7 @@ def _rows(outputs: Tensors, inputs: Tensors, record: bool, strict: bool) -> list
     for y in outputs:
         rows = [_pull((y,), inputs, (unit,), record, strict) for unit in _units(y)]
         blocks = [
+            # no rows: an output without entries
             reshape(stack([row[k] for row in rows]), (*y.shape, *x.shape)) if rows else _block(y, x)
             for k, x in enumerate(inputs)
         ]
@@ -362,5 +369,6 @@ def _must_depend(found: Sequence[Tensor], sentence: str) -> None:
 
 def _given(items: Sequence[Any], single: bool, recorded: bool) -> Any:
     """What is returned: one item or a tuple, with history only if that was wanted."""
+    # a row of a Jacobian is a tuple, and has been here before
     plain = tuple([item if recorded or isinstance(item, tuple) else item.detach() for item in items])
     return plain[0] if single else plain

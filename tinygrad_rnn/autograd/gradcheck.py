@@ -87,7 +87,7 @@ def gradcheck(
     try:
         check = Check(problem, eps, atol, rtol, nondet_tol, check_grad_dtypes, fast_mode, method)
         check.run(check_undefined_grad, check_forward_ad, check_backward_ad)
-    except GradcheckError:
+    except GradcheckError:  # alone: an error of func's own is raised in any case
         if raise_exception:
             raise
         return False
@@ -158,8 +158,8 @@ def gradgradcheck(
 def _random_like(y: Tensor, number: int, strided: bool) -> Tensor:
     rng = seeded(number)
     if strided and y.ndim:
-        values = rng.standard_normal((*y.shape, 2))[..., 0]
+        values = rng.standard_normal((*y.shape, 2))[..., 0]  # every other entry of its memory
     else:
         values = rng.standard_normal(y.shape)
     seed = to_device(np.asarray(values, y.dtype), y.device)
-    return wrap(seed).requires_grad_()
+    return wrap(seed).requires_grad_()  # the gradients are functions of the cotangents, too

@@ -43,7 +43,7 @@ class saved_tensors_hooks(Watching):
 
     def recorded(self, node: Node, output: Array | tuple[Array, ...]) -> None:
         """Pack what a node has just saved, and have it unpacked when the sweep comes."""
-        if isinstance(node.ans, FunctionCtx):
+        if isinstance(node.ans, FunctionCtx):  # a custom Function saves in its context, and unpacks there
             for saved in node.ans._saved:
                 if saved is not None:
                     saved.data = self._packed(saved.data)
@@ -54,12 +54,13 @@ class saved_tensors_hooks(Watching):
 
     def _packed(self, value: Any) -> Any:
         """An array as the pack hook leaves it; anything else as it is."""
+        # a number, or the parent in the place of what was not saved
         if not hasattr(value, "nbytes") or not hasattr(value, "dtype"):
             return value
         here = state.here
         watchers = here.watchers
         try:
-            here.watchers = ()
+            here.watchers = ()  # else what the hook computes would be packed, too, without end
             return Packed(self.pack_hook(wrap(value)), self.unpack_hook, value.shape, value.dtype)
         finally:
             here.watchers = watchers
@@ -73,7 +74,7 @@ def _pull(node: Node, original: Primitive, g: Cotangent, needs: tuple[bool, ...]
         node.args, node.ans = tuple([_restored(value) for value in args]), _restored(ans)
         return contributions(node, original, g, needs, record)
     finally:
-        node.args, node.ans = args, ans
+        node.args, node.ans = args, ans  # packed, for the next sweep of a graph that is retained
 
 
 def _restored(value: Any) -> Any:

@@ -175,7 +175,7 @@ def _value(node: Node, position: int, values: dict[int, Any]) -> Any:
         return value
     if isinstance(value, Leaf):
         t = value.tensor()
-        return None if t is None else t._data
+        return None if t is None else t._data  # the leaf may be gone
     if value.index in values:
         return values[value.index]
     source = value.parents[0]  # an output of a fused primitive: its node stands behind the one that made it
@@ -187,10 +187,10 @@ def _value(node: Node, position: int, values: dict[int, Any]) -> Any:
 def try_record(node: Node, args: Sequence[Any], order: int, tolerance: float = TOLERANCE) -> Trial | None:
     """Replay one operation in float64 and compare its vjps with differences of its forward; None if all is right."""
     apply = getattr(node.primitive, "apply", None)
-    if apply is None:
+    if apply is None:  # no function to replay it with
         return None
     wanted = [k for k, p in enumerate(node.parents) if p is not None and getattr(args[k], "dtype", None) is not None]
-    wanted = [k for k in wanted if args[k].dtype.kind == "f"]
+    wanted = [k for k in wanted if args[k].dtype.kind == "f"]  # indices and masks have no derivative
     inputs = [_double(a, k in wanted) for k, a in enumerate(args)]
     rng = seeded(0)
 
@@ -222,6 +222,7 @@ def try_record(node: Node, args: Sequence[Any], order: int, tolerance: float = T
                 weight=seen.weight,
             )
             rough = beside.verdict not in ("smooth", "curved")
+            # unsettled differences that agree, of a smooth function, are no fault
             if rough or not seen.agrees(tolerance):
                 return Trial(position, seen.analytical, seen.numerical, order, rough)
     return None
@@ -259,11 +260,12 @@ def _double(value: Any, wanted: bool) -> Any:
 
 
 def _copied(array: Any) -> Any:
-    """A copy that lies in memory as its original does: a fault may depend on that."""
+    """A copy with the memory layout of its original: a fault may depend on that."""
+    # an expanded array has no memory of its own to write to
     if not isinstance(array, np.ndarray) or not array.size or any(stride == 0 for stride in array.strides):
         return array.copy()
     reach = [stride * (n - 1) for stride, n in zip(array.strides, array.shape, strict=True)]
-    first = -sum(r for r in reach if r < 0)
+    first = -sum(r for r in reach if r < 0)  # negative strides reach below the first entry
     memory = np.empty(first + sum(r for r in reach if r > 0) + array.itemsize, np.uint8)
     twin: Any = np.ndarray(array.shape, array.dtype, memory, first, array.strides)
     twin[...] = array
@@ -303,6 +305,7 @@ def input_names(problem: Problem) -> list[str | None]:
 
 def _owners(func: Any) -> list[Any]:
     """Modules that a function belongs to or closes over."""
+    # a variable that has not been assigned yet has an empty cell
     cells = [cell.cell_contents for cell in getattr(func, "__closure__", None) or () if _filled(cell)]
     return [x for x in (func, getattr(func, "__self__", None), *cells) if hasattr(x, "named_parameters")]
 

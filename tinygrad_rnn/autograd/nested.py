@@ -61,7 +61,7 @@ def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
         return value._make(found) if hasattr(value, "_make") else tuple(found)
     if isinstance(value, list):
         return found
-    twin = copy.copy(value)
+    twin = copy.copy(value)  # keeps a subclass, and what it has beside its items
     if isinstance(value, Mapping):
         for key, part in zip(value, found, strict=True):
             twin[key] = part
@@ -81,6 +81,6 @@ def _parts(value: Any) -> list[tuple[str, Any]] | None:
         return [(f"[{k}]", part) for k, part in enumerate(value)]
     if isinstance(value, Mapping):
         return [(f"[{key!r}]", part) for key, part in value.items()]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):  # is_dataclass is true of the class, too
         return [(f".{field.name}", getattr(value, field.name)) for field in dataclasses.fields(value)]
     return None

@@ -117,7 +117,7 @@ class Problem:
                 array[...] = before + step * u
                 return self.values()
             finally:
-                array[...] = before
+                array[...] = before  # the bits: subtracting the step again would round
 
         return at
 
@@ -130,9 +130,11 @@ class Problem:
             before = [t._data for t in floating]
             try:
                 for t in floating:
+                    # in the tensor itself: func may read it from elsewhere, as a module its weights
                     t._data = t._data.astype(np.complex128)
                 moved._data = moved._data + 1j * step * array_module(moved._data).asarray(direction)
                 with warnings.catch_warnings():
+                    # an imaginary part that is cut off would give a derivative of 0
                     warnings.simplefilter("error", np.exceptions.ComplexWarning)
                     return self.values()
             finally:
@@ -180,7 +182,7 @@ def _only_tensors(result: Any) -> list[tuple[str, Tensor]]:
 def central(f: Line, h: float) -> list[Any]:
     """The symmetric difference quotient of every output."""
     ahead, behind = f(h), f(-h)
-    if [y.shape for y in ahead] != [y.shape for y in behind]:
+    if [y.shape for y in ahead] != [y.shape for y in behind]:  # as where func selects entries by their sign
         raise ArgumentError(
             f"the function gives outputs of shapes {[y.shape for y in ahead]} on one side of the inputs and "
             f"{[y.shape for y in behind]} on the other, so no difference can be taken. Move the inputs away from there"
@@ -341,8 +343,10 @@ def push_forward(problem: Problem, tangents: Sequence[Any]) -> list[Any]:
     """
     inputs = [problem.inputs[k] for k in problem.wanted]
     outputs = [y for y in problem.outputs() if y.requires_grad]
+    # zeros will do: v -> v J is linear
     seeds = [wrap(array_module(y._data).zeros_like(y._data)).requires_grad_() for y in outputs]
     pulled = grad(outputs, inputs, seeds, create_graph=True, allow_unused=True)
+    # an input that no output depends on contributes nothing
     pairs = [(g, u) for g, u in zip(pulled, tangents, strict=True) if g is not None and g.requires_grad]
     if not pairs:
         return [np.zeros(y.shape) for y in outputs]

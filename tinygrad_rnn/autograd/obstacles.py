@@ -1,7 +1,7 @@
 """What makes a comparison of gradients worthless, said as what it is.
 
 A function that draws random numbers, a backward pass that gives something else each time, arithmetic in float32: each
-looks like a wrong gradient or a kink to whoever compares numbers, and is neither.  ``obstacle`` looks for them where
+looks like a wrong gradient or a kink where numbers are compared, and is neither.  ``obstacle`` looks for them where
 a check has failed.
 """
 

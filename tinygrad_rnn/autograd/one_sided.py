@@ -68,14 +68,16 @@ def slopes(
     """
     found: list[tuple[float, float]] = []
     middle = f(0.0)
-    for h in (8 * eps, eps):
+    for h in (8 * eps, eps):  # the longer step tells a curve, whose gap falls with the step, from a kink
         found.append(((middle - f(-h)) / h, (f(h) - middle) / h))
     (left, right), long_gap = found[1], abs(found[0][1] - found[0][0])
     gap = abs(right - left)
     mismatch = 0.0 if analytical is None or numerical is None else abs(analytical - numerical)
+    # what rounding of the two values makes of a quotient
     noise = 8 * float(np.finfo(np.float64).eps) * max(abs(middle), weight, 1e-300) / eps
     if not np.isfinite([left, right]).all():
         verdict = "edge"
+    # a gap much smaller than the mismatch cannot explain it
     elif gap <= max(atol + rtol * max(abs(left), abs(right)), 0.1 * mismatch) + noise:
         verdict = "smooth"
         if analytical is not None and numerical is not None:
