@@ -508,6 +508,20 @@ def test_differences_with_entries_before_and_after() -> None:
     assert x.diff(n=2, append=tg.tensor([16.0, 25.0])).tolist() == [2, 2, 2]
 
 
+@pytest.mark.parametrize(
+    ("call", "expected"),
+    [
+        (lambda: tg.cumsum(np.array(2.0), 0), 2.0),
+        (lambda: tg.cumprod(np.array(2.0), 0), 2.0),
+        (lambda: tg.repeat_interleave(np.array([1, 2])), [0, 1, 1]),
+    ],
+)
+def test_a_numpy_array_gives_a_numpy_array(call: Any, expected: Any) -> None:
+    found = call()
+    assert not isinstance(found, tg.Tensor)
+    assert np.array_equal(found, expected)
+
+
 def test_a_state_of_another_optimizer_is_refused() -> None:
     w = nn.Parameter(tg.ones(2))
     saved = tg.optim.SGD([w], lr=0.1, momentum=0.9).state_dict()

@@ -38,7 +38,7 @@ def on_gpu(x: object) -> TypeGuard[CudaArray]:
     return cupy is not None and isinstance(x, cupy.ndarray)
 
 
-def array_module(x: Array) -> Any:
+def array_module(x: object) -> Any:
     """The module (numpy or cupy) of a raw array."""
     # The exact type first: it answers nearly every call, and spares the look-up of CuPy.
     if type(x) is np.ndarray:

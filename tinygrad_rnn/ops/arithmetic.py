@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import DtypeError
 from ..tape import forward_errors
-from ..typing import Value
+from ..typing import V
 from . import elementwise
 from .dtypes import mixed_type
 from .elementwise import absolute, neg
@@ -18,8 +18,8 @@ from .rounding import divide_rounded
 __all__ = ["absolute", "add", "div", "divide", "multiply", "negative", "rsub", "sub", "subtract", "true_divide"]
 
 
-def _scaled(operation: Callable[..., Value], doc: str) -> Callable[..., Value]:
-    def scaled(input: Value, other: Value, *, alpha: float = 1) -> Value:
+def _scaled(operation: Callable[..., Any], doc: str) -> Callable[..., Any]:
+    def scaled(input: Any, other: Any, *, alpha: float = 1) -> Any:
         kind = mixed_type(input, other).kind
         if isinstance(alpha, bool) and kind != "b":
             raise DtypeError("Boolean alpha only supported for Boolean results.")
@@ -28,7 +28,7 @@ def _scaled(operation: Callable[..., Value], doc: str) -> Callable[..., Value]:
         return operation(input, other * (bool(alpha) if kind == "b" else alpha))
 
     @functools.wraps(operation)
-    def apply(input: Value = None, other: Value = None, *, alpha: float = 1, out: Any = None) -> Value:
+    def apply(input: Any = None, other: Any = None, *, alpha: float = 1, out: Any = None) -> Any:
         if alpha == 1 and type(alpha) is int and out is None:
             return operation(input, other)
         given = {"alpha": alpha} if out is None else {"alpha": alpha, "out": out}
@@ -44,12 +44,13 @@ sub = subtract = _scaled(elementwise.sub, "a - alpha b")
 multiply, negative, true_divide = elementwise.mul, neg, elementwise.div
 
 
-def rsub(a: Value, b: Value, *, alpha: float = 1) -> Value:
+def rsub(a: V, b: V, *, alpha: float = 1) -> V:
     """b - alpha a."""
-    return sub(b, a, alpha=alpha)
+    difference: V = sub(b, a, alpha=alpha)
+    return difference
 
 
-def div(a: Value, b: Value, *, rounding_mode: str | None = None) -> Value:
+def div(a: V, b: V, *, rounding_mode: str | None = None) -> V:
     """a / b; ``rounding_mode="trunc"`` rounds the quotient towards 0, ``"floor"`` down.
 
     >>> import tinygrad_rnn as tg

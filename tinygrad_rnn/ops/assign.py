@@ -20,7 +20,7 @@ from ..tape.modes import state
 from ..tape.node import Leaf, Node
 from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor
-from ..typing import Array, Shape, Value
+from ..typing import Array, Shape, V, Value
 from .dtypes import cast, fitting
 from .elementwise import where
 from .index import _index_error, getitem, numbers_first, raw_index
@@ -37,13 +37,13 @@ def _replaced(a: Array, v: Array, index: Any, last: Array | None) -> Array:
 
 def _setitem_vjps(
     g: Value, y: Any, a: Any, v: Any, needs: Sequence[bool], index: Any, last: Array | None
-) -> list[Value]:
+) -> list[Value | None]:
     """The cotangents of the old values and of those written over them."""
     of_a = assign(g, 0, index=index, last=None) if needs[0] else None
     return [of_a, written_vjp(g[index], v.shape, last) if needs[1] else None]
 
 
-def written_vjp(at_place: Value, shape: Shape, last: Array | None) -> Value:
+def written_vjp(at_place: V, shape: Shape, last: Array | None) -> V:
     """The cotangent of the values, of ``shape``, from that of the place that they were broadcast to."""
     if last is not None:
         at_place = where(last, at_place, 0)

@@ -28,7 +28,7 @@ def _compare(name: str, ufunc: Any, doc: str, typed: bool = True, ordered: bool 
     Complex numbers have no order: of those, what is ``ordered`` is refused.
     """
 
-    def apply(a: Value, b: Value) -> Value:
+    def apply(a: Value, b: Value) -> Any:
         x = a._data if isinstance(a, Tensor) else raw_array(a, name)
         z = b._data if isinstance(b, Tensor) else raw_array(b, name)
         tensors = isinstance(a, Tensor) or isinstance(b, Tensor)

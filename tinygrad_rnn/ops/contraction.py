@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from ..errors import ArgumentTypeError, ShapeRuntimeError
-from ..tape.apply import primitive
-from ..typing import Array, Value
+from ..tape.apply import Applied, primitive
+from ..typing import Array, V, Value
 from .diagonals import diagonal
 from .reduce import sum_over
 from .shape import _same_type, broadcast_to, permute
@@ -66,7 +66,7 @@ def _contract(a: Array, b: Array, left: str, right: str, out: str) -> Array:
     return (a @ b).reshape(batch + rows + columns).transpose(plan.out)
 
 
-_contract_primitive: Callable[..., Value] = primitive(
+_contract_primitive: Applied = primitive(
     "contract",
     _contract,
     (
@@ -134,7 +134,7 @@ def _from_numbers(args: Sequence[Any]) -> tuple[str, list[Value]]:
     return equation + (f"->{spell(rest[0])}" if rest else ""), [operand for operand, _ in pairs]
 
 
-def _prepared(a: Value, letters: str, size: dict[str, int], elsewhere: str) -> tuple[Value, str]:
+def _prepared(a: V, letters: str, size: dict[str, int], elsewhere: str) -> tuple[V, str]:
     """Repeated letters taken on the diagonal, size-1 axes broadcast, letters that occur nowhere else summed."""
     a = broadcast_to(a, tuple([size[x] for x in letters]))
     for x in dict.fromkeys(letters):
@@ -147,7 +147,7 @@ def _prepared(a: Value, letters: str, size: dict[str, int], elsewhere: str) -> t
     return (sum_over(a, alone) if alone else a), "".join([x for x in letters if x in elsewhere])
 
 
-def einsum(equation: Any, *operands: Any) -> Value:
+def einsum(equation: Any, *operands: Any) -> Any:
     """Products of operands, summed over the letters absent from the result.
 
     Args:
@@ -190,7 +190,7 @@ def einsum(equation: Any, *operands: Any) -> Value:
     return permute(a, [left.index(x) for x in out]) if left != out else a
 
 
-def tensordot(a: Value, b: Value, dims: Any = 2) -> Value:
+def tensordot(a: V, b: V, dims: Any = 2) -> V:
     """The sum of products over the last ``dims`` axes of a and the first of b, or over two given lists of axes."""
     if isinstance(dims, int):
         if not 0 <= dims <= min(a.ndim, b.ndim):

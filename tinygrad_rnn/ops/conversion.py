@@ -22,17 +22,16 @@ from ..backend import (
     to_device,
 )
 from ..errors import ArgumentError, ArgumentRuntimeError, ArgumentTypeError, GraphError, ShapeRuntimeError
-from ..tape.apply import primitive
+from ..tape.apply import Applied, primitive
 from ..tape.modes import defaults
 from ..tape.tensor import Tensor, wrap
-from ..typing import Value
 from .dtypes import cast
 from .elementwise import clone
 from .shape import axis_of, reshape, sizes_of
 
 __all__ = ["is_complex", "is_floating_point", "is_inference", "is_nonzero", "is_tensor", "numel"]
 
-_move: Callable[..., Value] = primitive(
+_move: Applied = primitive(
     "move",
     lambda a, device, source: to_device(a, device),
     lambda g, y, a, device, source: _move(g, device=source, source=device),

@@ -250,7 +250,7 @@ def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, r
 
 def full_like(
     like: Value, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Value:
+) -> Tensor:
     """A tensor of the size and dtype of ``like`` full of one value."""
     raw = like._data if isinstance(like, Tensor) else like
     xp = array_module(raw) if device is None else module_of(device)

@@ -11,16 +11,15 @@ so the family is closed under differentiation.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..backend import array_module, as_dtype, not_implemented, to_numpy
 from ..errors import ShapeRuntimeError
-from ..tape.apply import primitive
+from ..tape.apply import Applied, primitive
 from ..tape.tensor import Tensor, as_array, wrap
-from ..typing import Array, Value
+from ..typing import Array, V, Value
 from .dtypes import cast, in_single
 from .elementwise import clone, constant_in
 from .index import gather
@@ -40,7 +39,7 @@ def _run(f: Any, a: Array, dim: int, reverse: bool) -> Array:
     return np.flip(f(np.flip(a, dim), dim), dim) if reverse else f(a, dim)
 
 
-def _summed(a: Value, dtype: Any, op: str) -> tuple[Value, np.dtype[Any]]:
+def _summed(a: V, dtype: Any, op: str) -> tuple[V, np.dtype[Any]]:
     """``a`` in the dtype in which sums and products of it are formed, and that: whole numbers in int64."""
     given = (a._data if isinstance(a, Tensor) else a).dtype
     if dtype is None and given.kind in "fc":
@@ -49,19 +48,19 @@ def _summed(a: Value, dtype: Any, op: str) -> tuple[Value, np.dtype[Any]]:
     return (a if given == chosen else cast(a, dtype=chosen)), chosen
 
 
-_cumsum: Callable[..., Value] = primitive(
+_cumsum: Applied = primitive(
     "cumsum",
     in_single(lambda a, dim, reverse: _run(np.cumsum, a, dim, reverse)),
     lambda g, y, a, dim, reverse: _cumsum(g, dim=dim, reverse=not reverse),
 )
 
 
-def cumsum(a: Value, dim: int, *, dtype: Any = None) -> Value:
+def cumsum(a: V, dim: int, *, dtype: Any = None) -> V:
     """The sums of the first 1, 2, ... entries along an axis."""
     (a, chosen), dim = _summed(a, dtype, "cumsum"), axis_of(dim, a.ndim)
     if chosen.kind == "b":
         raise not_implemented("cumsum_out_cpu", chosen)
-    return narrowed(_cumsum(a, dim=dim, reverse=False), chosen) if a.ndim else a.clone()
+    return narrowed(_cumsum(a, dim=dim, reverse=False), chosen) if a.ndim else clone(a)
 
 
 # the linear recurrence ---------------------------------------------------------------------------------------------
@@ -76,7 +75,7 @@ def _recur(x: Array, c: Array, dim: int, reverse: bool) -> Array:
     return h
 
 
-def _shifted(a: Value, dim: int, by: int) -> Value:
+def _shifted(a: V, dim: int, by: int) -> V:
     """Entries moved by one place along an axis, a zero coming in."""
     kept = a[_along(dim, slice(None, -1) if by > 0 else slice(1, None))]
     edge = constant(np.zeros_like(raw(a)[_along(dim, slice(0, 1))]), a)
@@ -104,7 +103,7 @@ _linear_recurrence = primitive(
 # products ----------------------------------------------------------------------------------------------------------
 
 
-def _products_before(a: Value, dim: int, reverse: bool = False) -> Value:
+def _products_before(a: V, dim: int, reverse: bool = False) -> V:
     """For each entry the product of those before it (after it if ``reverse``)."""
     edge = constant(np.ones_like(raw(a)[_along(dim, slice(0, 1))]), a)
     kept = a[_along(dim, slice(1, None) if reverse else slice(None, -1))]
@@ -123,12 +122,12 @@ _cumprod = primitive(
 )
 
 
-def cumprod(a: Value, dim: int, *, dtype: Any = None) -> Value:
+def cumprod(a: V, dim: int, *, dtype: Any = None) -> V:
     """The products of the first 1, 2, ... entries along an axis; the derivative is exact at zeros."""
     (a, chosen), dim = _summed(a, dtype, "cumprod"), axis_of(dim, a.ndim)
     if chosen.kind == "b":
         raise not_implemented("cumprod_out_cpu", chosen)
-    return narrowed(_cumprod(a, dim=dim, reverse=False), chosen) if a.ndim else a.clone()
+    return narrowed(_cumprod(a, dim=dim, reverse=False), chosen) if a.ndim else clone(a)
 
 
 @in_single
@@ -140,7 +139,7 @@ def _prod_vjp(g: Value, y: Value, a: Value, dim: int, keepdims: bool) -> Value:
 _prod = primitive("prod", in_single(lambda a, dim, keepdims: a.prod(axis=dim, keepdims=keepdims)), _prod_vjp, "ya")
 
 
-def prod(a: Value, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+def prod(a: V, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> V:
     """The product over an axis, or of all entries; the derivative is exact at zeros.
 
     >>> import tinygrad_rnn as tg
@@ -178,7 +177,7 @@ def _running(name: str, ufunc: Any, word: str) -> Any:
         if a.dtype.kind == "c":
             raise not_implemented(f"{name}_cpu", a.dtype)
         if a.ndim == 0:
-            return result(a.clone(), wrap(array_module(raw(a)).zeros((), np.int64)))
+            return result(clone(a), wrap(array_module(raw(a)).zeros((), np.int64)))
         indices = wrap(as_array(_latest(raw(a), dim, ufunc)))
         return result(gather(a, dim, indices), indices)
 
@@ -191,7 +190,7 @@ cummax = _running("cummax", np.maximum, "largest")
 cummin = _running("cummin", np.minimum, "smallest")
 
 
-def diff(a: Value, n: int = 1, dim: int = -1, prepend: Value = None, append: Value = None) -> Value:
+def diff(a: V, n: int = 1, dim: int = -1, prepend: V | None = None, append: V | None = None) -> V:
     """The differences of neighbours along an axis, taken ``n`` times.
 
     Args:
@@ -205,7 +204,7 @@ def diff(a: Value, n: int = 1, dim: int = -1, prepend: Value = None, append: Val
     if n and not (prepend is None and append is None):
         a = cat([part for part in (prepend, a, append) if part is not None], dim)
     if n == 0:
-        return a.clone() if isinstance(a, Tensor) else a.copy()
+        return clone(a)
     for _ in range(n):
         later, earlier = a[_along(dim, slice(1, None))], a[_along(dim, slice(None, -1))]
         a = later != earlier if a.dtype.kind == "b" else later - earlier

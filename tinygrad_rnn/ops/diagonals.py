@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..backend import array_module, as_dtype, not_implemented
 from ..errors import ShapeRuntimeError
-from ..tape.apply import primitive
+from ..tape.apply import Applied, primitive
 from ..tape.tensor import Tensor, wrap
-from ..typing import Array, Shape, Value
-from .elementwise import where
+from ..typing import Array, Shape, V, Value
+from .elementwise import clone, where
 from .reduce import sum_over
 from .shape import axis_of
 
@@ -28,13 +27,13 @@ def _on_diagonal(a: Array, shape: Shape, offset: int, dim1: int, dim2: int) -> A
     return out
 
 
-_diagonal: Callable[..., Value] = primitive(
+_diagonal: Applied = primitive(
     "diagonal",
     lambda a, offset, dim1, dim2: a.diagonal(offset, dim1, dim2),
     lambda g, y, a, offset, dim1, dim2: _embed(g, shape=tuple(a.shape), offset=offset, dim1=dim1, dim2=dim2),
     view=True,
 )
-_embed: Callable[..., Value] = primitive(
+_embed: Applied = primitive(
     "diag_embed",
     _on_diagonal,
     lambda g, y, a, shape, offset, dim1, dim2: _diagonal(g, offset=offset, dim1=dim1, dim2=dim2),
@@ -42,7 +41,7 @@ _embed: Callable[..., Value] = primitive(
 )
 
 
-def diagonal(a: Value, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Value:
+def diagonal(a: V, offset: int = 0, dim1: int = 0, dim2: int = 1) -> V:
     """The entries on a diagonal over two axes, as a view; they are the last axis."""
     first, second = axis_of(dim1, a.ndim), axis_of(dim2, a.ndim)
     if first == second:
@@ -50,7 +49,7 @@ def diagonal(a: Value, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Value:
     return _diagonal(a, offset=offset, dim1=first, dim2=second)
 
 
-def diag_embed(a: Value, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Value:
+def diag_embed(a: V, offset: int = 0, dim1: int = -2, dim2: int = -1) -> V:
     """Zeros with the last axis of ``a`` on a diagonal over two new axes."""
     ndim = a.ndim + 1
     first, second = axis_of(dim1, ndim), axis_of(dim2, ndim)
@@ -62,7 +61,7 @@ def diag_embed(a: Value, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Val
     return _embed(a, shape=shape, offset=offset, dim1=first, dim2=second)
 
 
-def diag(a: Value, diagonal: int = 0) -> Value:
+def diag(a: V, diagonal: int = 0) -> V:
     """A matrix with the vector ``a`` on its diagonal; or the diagonal of the matrix ``a``, as a copy.
 
     >>> import tinygrad_rnn as tg
@@ -75,10 +74,10 @@ def diag(a: Value, diagonal: int = 0) -> Value:
     if a.ndim != 2:
         raise ShapeRuntimeError(f"diag(): Supports 1D or 2D tensors. Got {a.ndim}D")
     line = _diagonal(a, offset=diagonal, dim1=0, dim2=1)
-    return line.clone() if isinstance(line, Tensor) else line.copy()
+    return clone(line)
 
 
-def trace(a: Value) -> Value:
+def trace(a: V) -> V:
     """The sum of the diagonal of a matrix."""
     if a.ndim != 2:
         raise ShapeRuntimeError(f"trace: expected a matrix, but got tensor with dim {a.ndim}")
@@ -94,12 +93,12 @@ def _lower(a: Value, diagonal: int) -> Array:
     return lower
 
 
-def tril(a: Value, diagonal: int = 0) -> Value:
+def tril(a: V, diagonal: int = 0) -> V:
     """``a`` with zeros above a diagonal."""
     return where(_lower(a, diagonal), a, False)
 
 
-def triu(a: Value, diagonal: int = 0) -> Value:
+def triu(a: V, diagonal: int = 0) -> V:
     """``a`` with zeros below a diagonal."""
     return where(_lower(a, diagonal - 1), False, a)
 

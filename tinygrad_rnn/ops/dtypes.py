@@ -17,7 +17,7 @@ import numpy as np
 from ..backend import NUMBERS, as_dtype, check_numbers, dtype, is_array
 from ..backend.quiet import converted
 from ..errors import ArgumentTypeError, DtypeError, NumberTooLarge
-from ..tape.apply import primitive
+from ..tape.apply import Applied, primitive
 from ..tape.modes import defaults
 from ..tape.tensor import Tensor, wrap
 from ..typing import DType, Value
@@ -175,7 +175,7 @@ def _cast_vjp(g: Value, y: Value, a: Value, dtype: DType) -> Value:
     return cast(g, dtype=a.dtype)
 
 
-cast: Callable[..., Value] = primitive(
+cast: Applied = primitive(
     "cast",
     lambda a, dtype: (a if a.dtype.kind != "c" or dtype.kind in "cb" else a.real).astype(dtype),
     _cast_vjp,

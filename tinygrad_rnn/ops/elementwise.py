@@ -7,7 +7,7 @@ reads.  What needs more than one operation is computed in float32 for float16 (`
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ..errors import ArgumentTypeError, DtypeError, UnsupportedDtype
 from ..tape.apply import primitive
 from ..tape.modes import defaults
 from ..tape.tensor import Tensor
-from ..typing import Array, Shape, Value
+from ..typing import Array, Number, Shape, V, Value
 from .dtypes import cast, fitting, in_single, mixed_type, promote
 from .nondifferentiable import constant, raw
 from .shape import sum_to
@@ -26,7 +26,7 @@ __all__ = ["clone", "exp", "log", "maximum", "minimum", "mul", "neg", "positive"
 __all__ += ["rsqrt", "sigmoid", "sign", "sqrt", "square", "tanh", "where"]
 
 
-def zeros_of(g: Value, shape: Shape | None = None) -> Value:
+def zeros_of(g: V, shape: Shape | None = None) -> V:
     """A cotangent of zeros, also where ``g * 0`` would be nan; of the shape of ``g``, or of another one."""
     array = raw(g)
     return constant(array_module(array).zeros(array.shape if shape is None else shape, array.dtype), g)
@@ -41,14 +41,14 @@ _constant_in = primitive(
 )
 
 
-def constant_in(g: Value, a: Value) -> Value:
+def constant_in(g: V, a: V) -> V:
     """The result ``g`` of a vjp in which the saved value ``a`` only chose a branch, as a function of ``a`` too.
 
     Only where it is recorded, so that a next derivative by ``a`` is 0, and not the error that ``a`` was not used.  So
     does PyTorch with its kernels of polynomials and piecewise linear functions, whose vjps are functions of what they
     saved, but not with functions that it composes of a mask (clamp, maximum).
     """
-    return _constant_in(g, a) if isinstance(g, Tensor) else g
+    return _constant_in(g, a) if isinstance(g, Tensor) else g  # type: ignore[return-value]  # V is Tensor there
 
 
 def _sigmoid(a: Array) -> Array:
@@ -58,7 +58,7 @@ def _sigmoid(a: Array) -> Array:
     return y
 
 
-def _direction(a: Value) -> Value:
+def _direction(a: V) -> V:
     return a if a.dtype.kind == "c" else sign(a)  # a complex a was cast from a real one, and that vjp refuses
 
 
@@ -118,7 +118,7 @@ relu = primitive(
 )
 
 
-def positive(a: Value) -> Value:
+def positive(a: V) -> V:
     """``+a``: a itself."""
     if a.dtype.kind == "b":
         raise DtypeError("The `+` operator, on a bool tensor is not supported. Convert it: mask.int()")
@@ -181,8 +181,8 @@ def promote_floating(a: Any, b: Any) -> tuple[Value, Value]:
     return floating(a), floating(b)
 
 
-def floating(a: Value) -> Value:
-    """``a``, in the default float if it is of integers or bools."""
+def floating(a: Any) -> Any:
+    """``a``, in the default float if it is a Tensor of integers or bools."""
     return cast(a, dtype=defaults.dtype) if isinstance(a, Tensor) and a._data.dtype.kind in "biu" else a
 
 
@@ -201,7 +201,7 @@ _true_divide = primitive(
 )
 
 
-def both_floating(f: Any, a: Value, b: Value) -> Value:
+def both_floating(f: Any, a: Any, b: Any) -> Any:
     """``f(a, b)``, computed in the default float where neither is floating."""
     if not isinstance(a, Tensor) or a._data.dtype.kind in "biu":
         if not isinstance(b, Tensor) or b._data.dtype.kind in "biu":  # nor is the other
@@ -209,9 +209,10 @@ def both_floating(f: Any, a: Value, b: Value) -> Value:
     return f(a, b)
 
 
-def div(a: Value, b: Value) -> Value:
+def div(a: V, b: V | Number) -> V:
     """a / b, in floating point also for integers."""
-    return both_floating(_true_divide, a, b)
+    quotient: V = both_floating(_true_divide, a, b)
+    return quotient
 
 
 @in_single
@@ -239,7 +240,7 @@ _pow = primitive(
 )
 
 
-def power(a: Value, b: Value) -> Value:
+def power(a: Any, b: Any) -> Any:
     """a to the power b; the derivative by the exponent at a = 0, b >= 0 is 0."""
     if not isinstance(a, Tensor) or not isinstance(b, (int, float, np.generic)):
         return _pow(*promote(a, b)) if isinstance(b, Tensor) else _pow(a, b)  # a number as base needs a dtype, too
@@ -305,7 +306,13 @@ _where = primitive(
 )
 
 
-def where(condition: Value, a: Value = None, b: Value = None) -> Any:
+@overload
+def where(condition: V) -> tuple[V, ...]: ...
+@overload
+def where(condition: V, a: Number, b: Number) -> V: ...
+@overload
+def where(condition: Value, a: V | Number, b: V | Number) -> V: ...
+def where(condition: Any, a: Any = None, b: Any = None) -> Any:
     """``a`` where the condition holds, else ``b``; each gets the gradient only where it was chosen.
 
     With the condition alone: the places where it holds, as ``nonzero(condition, as_tuple=True)``.
@@ -338,7 +345,7 @@ def where(condition: Value, a: Value = None, b: Value = None) -> Any:
     return _where(condition, a, b)
 
 
-def _typed(value: Any, dtype: Any, like: Any) -> Value:
+def _typed(value: Any, dtype: Any, like: Any) -> Any:
     if isinstance(value, Tensor):
         return value if value._data.dtype == dtype else cast(value, dtype=dtype)
     if isinstance(value, int) and dtype.kind in "iu":

@@ -20,8 +20,8 @@ from ..tape.inplace.views import shown
 from ..tape.partial_gradient import Part
 from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor
-from ..typing import Array, DType, Shape, Value
-from .nondifferentiable import plain
+from ..typing import Array, DType, Shape, V, Value
+from .nondifferentiable import plain, raw
 from .shape import axis_of, broadcast_to, reshape
 
 __all__ = ["argwhere", "embedding", "gather", "getitem", "index_select", "masked_select", "nonzero", "take"]
@@ -44,7 +44,7 @@ class IndexPart(Part):
         _add(total, self.index, self.g)
 
     @staticmethod
-    def together(parts: list[Any]) -> Value:
+    def together(parts: list[Any]) -> Any:
         """The sum of the partial gradients of one value, by one recorded operation."""
         if len(parts) == 1:
             return parts[0].start()
@@ -81,7 +81,7 @@ def _zeros_with_all(*gs: Array, indices: tuple[Any, ...], shape: Shape) -> Array
 
 def _place_all_vjps(
     g: Value, y: Any, *parts: Any, needs: tuple[bool, ...], indices: tuple[Any, ...], shape: Shape
-) -> list[Value]:
+) -> list[Value | None]:
     return [g[index] if need else None for index, need in zip(indices, needs, strict=True)]
 
 
@@ -90,7 +90,7 @@ _place_all = primitive(
 )
 
 
-def read_vjp(g: Value, y: Any, a: Any, index: Any) -> IndexPart:
+def read_vjp(g: Any, y: Any, a: Any, index: Any) -> IndexPart:
     """The vjp of ``a[index]``: a partial gradient, which touches only the entries that were read."""
     return IndexPart(g, index, tuple(a.shape), a.dtype)
 
@@ -165,7 +165,7 @@ PLAIN = frozenset({int, slice, type(None), type(Ellipsis)})
 """The types of index that are used as they are."""
 
 
-def getitem(a: Value, index: Any) -> Value:
+def getitem(a: V, index: Any) -> V:
     """``a[index]`` with integers, slices, None, Ellipsis, masks and index arrays.
 
     As in NumPy, except that numbers are taken first, as in PyTorch: ``x[0, :, [2, 1]]`` is ``x[0][:, [2, 1]]``.
@@ -179,7 +179,9 @@ def getitem(a: Value, index: Any) -> Value:
         if type(index) is tuple and (steps := numbers_first(index)):
             return getitem(getitem(a, steps[0]), steps[1])
     try:
-        return shown(GETITEM, a, a._data[index], {"index": index}) if isinstance(a, Tensor) else a[index]
+        if isinstance(a, Tensor):
+            return shown(GETITEM, a, a._data[index], {"index": index})  # type: ignore[return-value]  # V is Tensor here
+        return a[index]
     except (IndexError, OverflowError) as error:
         raise _index_error(a, index, error) from error
 
@@ -222,10 +224,11 @@ def whole_numbers(index: Value, op: str) -> Array:
     Raises:
         DtypeError: it is not of integers.
     """
-    raw = index._data if isinstance(index, Tensor) else index if is_array(index) else np.array(index, np.int64)
+    raw: Any = index._data if isinstance(index, Tensor) else index if is_array(index) else np.array(index, np.int64)
     if raw.dtype.kind not in "iu":
         raise DtypeError(f"{op}(): Expected dtype int64 for index, but got {raw.dtype}. Convert it: index.long()")
-    return raw.copy()
+    copy: Array = raw.copy()
+    return copy
 
 
 def grid(index: Array) -> list[Array]:
@@ -253,12 +256,12 @@ _gather = primitive(
 )
 
 
-def pick(a: Value, dim: int, index: Array) -> Value:
+def pick(a: V, dim: int, index: Array) -> V:
     """One entry along ``dim`` for each place of the other axes; ``index`` is neither checked nor copied."""
     return _gather(a, index=picks(index, dim))
 
 
-def gather(a: Value, dim: int, index: Value) -> Value:
+def gather(a: V, dim: int, index: Value) -> V:
     """``out[i][j] = a[i][index[i][j]]`` for ``dim=1``: entries of ``a`` picked along an axis.
 
     Shapes:
@@ -294,7 +297,7 @@ def check_range(index: Array, size: int, op: str, dim: int, error: Any = IndexRu
         raise error(f"index {wrong} is out of bounds for dimension {dim} with size {size}: {op}()")
 
 
-def index_select(a: Value, dim: int, index: Value) -> Value:
+def index_select(a: V, dim: int, index: Value) -> V:
     """The slices of ``a`` along ``dim`` that a 1-D ``index`` names, in its order, repetitions included."""
     dim = axis_of(dim, a.ndim)
     raw = whole_numbers(index, "index_select")
@@ -312,7 +315,7 @@ def index_select(a: Value, dim: int, index: Value) -> Value:
     return getitem(a, (slice(None),) * dim + (raw.reshape(-1),))
 
 
-def take(a: Value, index: Value) -> Value:
+def take(a: V, index: Value) -> V:
     """Entries of ``a`` by their number in row order; the result has the shape of ``index``."""
     raw, count = whole_numbers(index, "take"), math.prod(a.shape)
     if isinstance(raw, np.ndarray) and raw.size and (raw.min() < -count or raw.max() >= count):
@@ -321,7 +324,7 @@ def take(a: Value, index: Value) -> Value:
     return getitem(reshape(a, (-1,)), raw)
 
 
-def take_along_dim(a: Value, indices: Value, dim: int | None = None) -> Value:
+def take_along_dim(a: V, indices: Value, dim: int | None = None) -> V:
     """As ``gather``, but the other axes of ``a`` and ``indices`` broadcast; in the flattened tensor without ``dim``."""
     raw = whole_numbers(indices, "take_along_dim")
     if dim is None:
@@ -335,7 +338,8 @@ def take_along_dim(a: Value, indices: Value, dim: int | None = None) -> Value:
     full = [n if k == 1 else k for k, n in zip(a.shape, raw.shape, strict=True)]
     shape = (*full[:dim], raw.shape[dim], *full[dim + 1 :])
     source = broadcast_to(a, (*full[:dim], a.shape[dim], *full[dim + 1 :]))
-    return gather(source, dim, np.broadcast_to(raw, shape))
+    places: Array = np.broadcast_to(raw, shape)
+    return gather(source, dim, places)
 
 
 # by condition ------------------------------------------------------------------------------------------------------
@@ -362,7 +366,7 @@ def nonzero(a: Value, *, as_tuple: bool = False) -> Any:
     return tuple(found[:, k].clone() for k in range(found.shape[1]))
 
 
-def masked_select(a: Value, mask: Value) -> Value:
+def masked_select(a: V, mask: Value) -> V:
     """The entries of ``a`` where the mask holds, in row order, as a vector; the two broadcast.
 
     Raises:
@@ -374,14 +378,14 @@ def masked_select(a: Value, mask: Value) -> Value:
         shape = np.broadcast_shapes(tuple(a.shape), tuple(mask.shape))
     except ValueError as error:
         fail("masked_select", error, *(x._data if isinstance(x, Tensor) else x for x in (mask, a)))
-    chosen = np.broadcast_to(mask._data if isinstance(mask, Tensor) else mask, shape)
+    chosen = np.broadcast_to(raw(mask), shape)
     return getitem(broadcast_to(a, shape), chosen) if shape else getitem(reshape(a, (1,)), chosen.reshape(1))
 
 
 # embedding ---------------------------------------------------------------------------------------------------------
 
 
-def _embedding_vjp(g: Value, y: Any, weight: Any, index: Array, padding_idx: int | None) -> Value:
+def _embedding_vjp(g: Value, y: Any, weight: Any, index: Array, padding_idx: int | None) -> IndexPart:
     if padding_idx is not None:  # its row gets no gradient, wherever it was looked up
         g = g * (index != padding_idx)[..., None].astype(as_dtype(g.dtype))
     return read_vjp(g, None, weight, index)
@@ -398,7 +402,7 @@ def _looked_up(weight: Array, index: Array, padding_idx: int | None) -> Array:
 _embedding = primitive("embedding", _looked_up, _embedding_vjp)
 
 
-def embedding(index: Value, weight: Value, padding_idx: int | None = None) -> Value:
+def embedding(index: Value, weight: V, padding_idx: int | None = None) -> V:
     """Rows of ``weight`` by number: ``out[...] = weight[index[...]]``.
 
     Shapes:

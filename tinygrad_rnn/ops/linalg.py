@@ -11,11 +11,11 @@ import numpy as np
 from ..backend import is_array, not_implemented, on_gpu
 from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ..tape.apply import primitive
-from ..tape.tensor import Tensor, wrap
-from ..typing import Array, Shape, Value
+from ..typing import Array, Number, Shape, V, Value
 from .contraction import tensordot
 from .dtypes import cast, in_single, mixed_type
 from .elementwise import _typed
+from .nondifferentiable import constant, raw
 from .reduce import sum_over
 from .shape import broadcast_to, sum_to, too_many_axes, unsqueeze
 
@@ -31,9 +31,9 @@ def gemm() -> Any:
     return gemm
 
 
-def rows_of(a: Value) -> Value:
+def rows_of(a: V) -> V:
     """``(..., n)`` as ``(rows, n)``; the count is spelled out, because -1 cannot be told where n is 0."""
-    return a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
+    return a.reshape((math.prod(a.shape[:-1]), a.shape[-1]))
 
 
 def _vjp_left(g: Value, y: Any, a: Any, b: Value) -> Value:
@@ -169,7 +169,7 @@ _linear_primitive = primitive(
 )
 
 
-def linear(x: Value, weight: Value, bias: Value = None) -> Value:
+def linear(x: V, weight: V, bias: V | None = None) -> V:
     """The affine map ``y = x W^T + b`` as one record.
 
     Shapes:
@@ -195,21 +195,21 @@ def linear(x: Value, weight: Value, bias: Value = None) -> Value:
 # products with their number of axes fixed, and sums with a product ---------------------------------------------------
 
 
-def dot(a: Value, b: Value) -> Value:
+def dot(a: V, b: V) -> V:
     """The sum of products of two vectors of one length."""
     if a.ndim != 1 or b.ndim != 1:
         raise ShapeRuntimeError(f"1D tensors expected, but got {a.ndim}D and {b.ndim}D tensors in dot()")
     return matmul(a, b)
 
 
-def vdot(a: Value, b: Value) -> Value:
+def vdot(a: V, b: V) -> V:
     """The sum of products of two vectors of one length, of which the first is conjugated if it is complex."""
     if a.dtype.kind == "c":
-        a = wrap(a._data.conj()) if isinstance(a, Tensor) else a.conj()
+        a = constant(raw(a).conj(), a)
     return dot(a, b)
 
 
-def inner(a: Value, b: Value) -> Value:
+def inner(a: V, b: V) -> V:
     """The sums of products along the last axis of both; all other axes stay."""
     if a.ndim == 0 or b.ndim == 0:
         return a * b
@@ -221,14 +221,14 @@ def inner(a: Value, b: Value) -> Value:
     return tensordot(a, b, ([-1], [-1]))
 
 
-def mv(matrix: Value, vector: Value) -> Value:
+def mv(matrix: V, vector: V) -> V:
     """A matrix times a vector."""
     if matrix.ndim != 2 or vector.ndim != 1:
         raise ShapeRuntimeError(f"vector + matrix @ vector expected, got {vector.ndim}, {matrix.ndim}, {vector.ndim}")
     return matmul(matrix, vector)
 
 
-def mm(a: Value, b: Value) -> Value:
+def mm(a: V, b: V) -> V:
     """The product of two matrices."""
     if a.ndim != 2:
         raise ShapeRuntimeError(f"self must be a matrix: mm() got {list(a.shape)}. For batches use matmul()")
@@ -237,7 +237,7 @@ def mm(a: Value, b: Value) -> Value:
     return matmul(a, b)
 
 
-def bmm(a: Value, b: Value) -> Value:
+def bmm(a: V, b: V) -> V:
     """The products of two batches of matrices: ``(N, m, n) @ (N, n, p)``; nothing is broadcast."""
     if a.ndim != 3:
         raise ShapeRuntimeError(f"batch1 must be a 3D tensor: bmm() got {list(a.shape)}")
@@ -251,7 +251,7 @@ def bmm(a: Value, b: Value) -> Value:
     return matmul(a, b)
 
 
-def _sum(name: str, start: Value, product: Value, beta: float, alpha: float) -> Value:
+def _sum(name: str, start: V, product: V, beta: float, alpha: float) -> V:
     """``beta start + alpha product``; with beta = 0 not even a nan in ``start`` comes through."""
     scaled = product if alpha == 1 else product * alpha
     shape = tuple(product.shape)
@@ -269,27 +269,27 @@ def _sum(name: str, start: Value, product: Value, beta: float, alpha: float) -> 
     return broadcast_to(start if beta == 1 else start * beta, shape) + scaled
 
 
-def addmm(a: Value, mat1: Value, mat2: Value, *, beta: float = 1, alpha: float = 1) -> Value:
+def addmm(a: V, mat1: V, mat2: V, *, beta: float = 1, alpha: float = 1) -> V:
     """``beta a + alpha mat1 @ mat2``; ``a`` is broadcast."""
     return _sum("addmm", a, mm(mat1, mat2), beta, alpha)
 
 
-def addmv(a: Value, mat: Value, vec: Value, *, beta: float = 1, alpha: float = 1) -> Value:
+def addmv(a: V, mat: V, vec: V, *, beta: float = 1, alpha: float = 1) -> V:
     """``beta a + alpha mat @ vec``; ``a`` is broadcast."""
     return _sum("addmv", a, mv(mat, vec), beta, alpha)
 
 
-def baddbmm(a: Value, batch1: Value, batch2: Value, *, beta: float = 1, alpha: float = 1) -> Value:
+def baddbmm(a: V, batch1: V, batch2: V, *, beta: float = 1, alpha: float = 1) -> V:
     """``beta a + alpha batch1 @ batch2``, for each member of the batch; ``a`` is broadcast."""
     return _sum("baddbmm", a, bmm(batch1, batch2), beta, alpha)
 
 
-def addbmm(a: Value, batch1: Value, batch2: Value, *, beta: float = 1, alpha: float = 1) -> Value:
+def addbmm(a: V, batch1: V, batch2: V, *, beta: float = 1, alpha: float = 1) -> V:
     """``beta a + alpha batch1 @ batch2``, summed over the batch; ``a`` is broadcast."""
     return _sum("addbmm", a, bmm(batch1, batch2).sum(0), beta, alpha)
 
 
-def _alike(*parts: Value) -> tuple[Value, ...]:
+def _alike(*parts: V) -> tuple[V, ...]:
     """All in their common dtype, so that intermediate results are computed in it too."""
     if len({part.dtype for part in parts}) == 1:
         return parts
@@ -298,14 +298,14 @@ def _alike(*parts: Value) -> tuple[Value, ...]:
 
 
 @in_single
-def addcmul(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Value:
+def addcmul(a: V, tensor1: V, tensor2: V, *, value: float = 1) -> V:
     """``a + value tensor1 tensor2``."""
     a, tensor1, tensor2 = _alike(a, tensor1, tensor2)
     return a + (tensor1 * tensor2 if value == 1 else tensor1 * tensor2 * value)
 
 
 @in_single
-def addcdiv(a: Value, tensor1: Value, tensor2: Value, *, value: float = 1) -> Value:
+def addcdiv(a: V, tensor1: V, tensor2: V, *, value: float = 1) -> V:
     """``a + value tensor1 / tensor2``.
 
     Raises:
@@ -352,7 +352,7 @@ _lerp = primitive(
 
 
 @in_single
-def lerp(a: Value, end: Value, weight: Value) -> Value:
+def lerp(a: V, end: V, weight: V | Number) -> V:
     """``a + weight (end - a)``: from ``a`` at 0 to ``end`` at 1, both exactly."""
     if a.dtype.kind in "biu":
         raise not_implemented("lerp_kernel_scalar", a.dtype)
@@ -361,10 +361,11 @@ def lerp(a: Value, end: Value, weight: Value) -> Value:
     if isinstance(weight, (int, float, complex)):
         _typed(weight, dtype, a)  # refuses a number that the type cannot hold
         return _lerp_number(a, end, weight=weight)
-    return _lerp(a, end, _typed(weight, dtype, a))
+    between: V = _lerp(a, end, _typed(weight, dtype, a))
+    return between
 
 
-def outer(a: Value, b: Value) -> Value:
+def outer(a: V, b: V) -> V:
     """All products of an entry of one vector and an entry of another: ``(m,), (n,) -> (m, n)``."""
     for word, x in (("self", a), ("vec2", b)):
         if x.ndim != 1:

@@ -64,7 +64,7 @@ def _reflected(f: Callable[[Value, Value], Value]) -> Callable[[Value, Value], V
 
 
 def _or_not_implemented(f: Callable[[Value, Value], Value]) -> Callable[[Value, Value], Value]:
-    def compare(self: Value, other: Value) -> Value:
+    def compare(self: Value, other: Any) -> Any:
         if other is None or isinstance(other, (str, dict, set)):
             return NotImplemented
         return f(self, other)

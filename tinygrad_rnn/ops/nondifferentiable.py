@@ -12,7 +12,7 @@ from ..tape.forward_errors import fail
 from ..tape.modes import quietly, state, tell
 from ..tape.primitive import Primitive
 from ..tape.tensor import Tensor, as_array, wrap
-from ..typing import Array, Value
+from ..typing import Array, V
 
 __all__ = ["constant", "plain", "raw", "without_derivative"]
 
@@ -22,9 +22,9 @@ def raw(x: Any) -> Any:
     return x._data if isinstance(x, Tensor) else x
 
 
-def constant(array: Array, like: Value) -> Value:
+def constant(array: Array, like: V) -> V:
     """An array as a constant to compute with beside ``like``: a Tensor if that is one."""
-    return wrap(array) if isinstance(like, Tensor) else array
+    return wrap(array) if isinstance(like, Tensor) else array  # type: ignore[return-value]  # which is what V is
 
 
 def without_derivative(name: str, sentence: str) -> Callable[[Tensor, Tensor], Tensor]:

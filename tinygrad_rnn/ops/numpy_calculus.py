@@ -11,7 +11,7 @@ import numpy as np
 
 from ..backend import as_dtype
 from ..errors import ArgumentTypeError
-from ..tape.tensor import wrap
+from ..tape.tensor import Tensor, wrap
 from ..typing import Value
 from . import cumulative, elementwise, rearrange, reduce, rounding, scattering, shape, splitting, transcendental
 from .dtypes import cast
@@ -44,14 +44,14 @@ def _linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retst
 
 
 def _logspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, base: Any = 10.0, dtype: Any = None,
-              axis: int = 0) -> Value:  # fmt: skip
+              axis: int = 0) -> Any:  # fmt: skip
     if np.ndim(raw(base)):
         raise ArgumentTypeError("np.logspace(base=): several bases have no form here that records. Call it for each")
     line = elementwise.power(tensor_of(base), _linspace(start, stop, num, endpoint, axis=axis))
     return line if dtype is None else cast(line, dtype=as_dtype(dtype))
 
 
-def _geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Value:
+def _geomspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, dtype: Any = None, axis: int = 0) -> Any:
     a, b = alike(start, stop)
     a, b = rearrange.broadcast_tensors(*alike(a, b, dtype=np.result_type(a.dtype, np.float64)))
     np.geomspace(a._data, b._data, 2)  # raises if there is a 0
@@ -68,7 +68,7 @@ def _along(axis: int, *places: Any) -> tuple[Any, ...]:
     return (*(slice(None),) * axis, *places)
 
 
-def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Value:
+def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any = None) -> Any:
     a = tensor_of(a)
     axis = shape.axis_of(axis, a.ndim)
     if n == 0:
@@ -79,18 +79,18 @@ def _diff(a: Any, n: int = 1, axis: int = -1, prepend: Any = None, append: Any =
     return cumulative.diff(a, n, axis)
 
 
-def _end(x: Value, a: Value, axis: int) -> Value:
+def _end(x: Tensor, a: Value, axis: int) -> Any:
     """The entries to put before or after ``a``: a number stands for one in each line."""
     return expand(x, [1 if k == axis else n for k, n in enumerate(a.shape)]) if x.ndim == 0 else x
 
 
-def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Value:
+def _ediff1d(ary: Any, to_end: Any = None, to_begin: Any = None) -> Any:
     a = reshape(tensor_of(ary), (-1,))
     ends = [[] if x is None else [reshape(cast(tensor_of(x), dtype=a.dtype), (-1,))] for x in (to_begin, to_end)]
     return shape.cat([*ends[0], a[1:] - a[:-1], *ends[1]])
 
 
-def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Value:
+def _trapezoid(y: Any, x: Any = None, dx: Any = 1.0, axis: int = -1) -> Any:
     y = tensor_of(y)
     axis = shape.axis_of(axis, y.ndim)
     if x is None:
@@ -115,7 +115,7 @@ def _gradient(f: Any, *varargs: Any, axis: Any = None, edge_order: int = 1) -> A
     return slopes[0] if len(axes) == 1 else tuple(slopes)
 
 
-def _slope(f: Value, axis: int, spacing: Any, edge_order: int) -> Value:
+def _slope(f: Value, axis: int, spacing: Any, edge_order: int) -> Any:
     """The derivative of the parabola through three neighbours, and at the ends of a line or a parabola."""
     n = f.shape[axis]
     x = spacing if np.ndim(raw(spacing)) else spacing * wrap(np.arange(n, dtype=f.dtype))
@@ -134,13 +134,13 @@ def _slope(f: Value, axis: int, spacing: Any, edge_order: int) -> Value:
     return cast(shape.cat([start, inside, stop], axis), dtype=f.dtype)
 
 
-def _unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * math.pi) -> Value:
+def _unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * math.pi) -> Any:
     p = tensor_of(p)
     straight = np.unwrap(p._data, discont, axis, period=period)
     return p + wrap(np.where(straight == p._data, 0, straight - p._data))
 
 
-def _convolve(a: Any, v: Any, mode: str = "full") -> Value:
+def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
     """All products, row j of them moved by j places, summed."""
     a, v = [reshape(x, (-1,)) for x in alike(tensor_of(a), tensor_of(v))]
     if a.shape[0] < v.shape[0]:
@@ -154,7 +154,7 @@ def _convolve(a: Any, v: Any, mode: str = "full") -> Value:
     return reduce.sum_over(moved, 0)[start : start + size]
 
 
-def _correlate(a: Any, v: Any, mode: str = "valid") -> Value:
+def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     a, v = tensor_of(a), tensor_of(v)
     if mode == "same" and a.shape[0] < v.shape[0] and (a.shape[0] + v.shape[0]) % 2 == 0:
         return rearrange.flip(_convolve(v, rearrange.flip(a, 0), mode), 0)
@@ -164,7 +164,7 @@ def _correlate(a: Any, v: Any, mode: str = "valid") -> Value:
 # formulas ------------------------------------------------------------------------------------------------------------
 
 
-def _interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Value:
+def _interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, period: Any = None) -> Any:
     x, xp, fp = alike(tensor_of(x), tensor_of(xp), tensor_of(fp), dtype=np.float64)
     np.interp(0.0, xp._data, fp._data, period=period)  # raises if it is illegal
     if period is not None:
@@ -185,7 +185,7 @@ def _interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, perio
     return where(wrap(np.asarray(x._data > xp._data[-1])), fp[-1] if right is None else right, below)
 
 
-def _sinc(x: Any) -> Value:
+def _sinc(x: Any) -> Any:
     """Near 0 by its series, so that every derivative there is right."""
     y = tensor_of(x) * math.pi
     near = elementwise.absolute(y) < 0.5
@@ -197,19 +197,19 @@ def _sinc(x: Any) -> Value:
     return where(near, series, transcendental.sin(away) / away)
 
 
-def _polyval(p: Any, x: Any) -> Value:
+def _polyval(p: Any, x: Any) -> Any:
     coefficients, x = splitting.unbind(tensor_of(p)), tensor_of(x)
     return functools.reduce(lambda y, c: y * x + c, coefficients, 0 * x)
 
 
-def _vander(x: Any, N: int | None = None, increasing: bool = False) -> Value:
+def _vander(x: Any, N: int | None = None, increasing: bool = False) -> Any:
     x = tensor_of(x)
     x = cast(x, dtype=np.promote_types(x.dtype, np.int64))
     powers = np.arange(x.shape[0] if N is None else N)
     return shape.unsqueeze(x, 1) ** wrap((powers if increasing else powers[::-1]).astype(x.dtype))
 
 
-def _bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Value:
+def _bincount(x: Any, /, weights: Any = None, minlength: int = 0) -> Any:
     numbers, w = np.asarray(raw(x)), cast(tensor_of(weights), dtype=np.dtype(np.float64))
     zeros = wrap(np.zeros(np.bincount(numbers, minlength=minlength).shape))
     return scattering.index_add(zeros, 0, wrap(numbers), w)

@@ -34,7 +34,7 @@ where = elementwise.where
 # shapes --------------------------------------------------------------------------------------------------------------
 
 
-def _reshape(a: Any, shape: Any, order: str = "C", *, copy: bool | None = None) -> Value:
+def _reshape(a: Any, shape: Any, order: str = "C", *, copy: bool | None = None) -> Any:
     a = tensor_of(a)
     if order == "F" or (order == "A" and not a.is_contiguous()):
         return moved(np.reshape, "a")(a, shape, order)
@@ -42,13 +42,13 @@ def _reshape(a: Any, shape: Any, order: str = "C", *, copy: bool | None = None) 
     return elementwise.clone(shaped) if copy else shaped
 
 
-def _ravel(a: Any, order: str = "C") -> Value:
+def _ravel(a: Any, order: str = "C") -> Any:
     a = tensor_of(a)
     plain = order == "C" or (order in "AK" and a.is_contiguous())
     return reshape(a, (-1,)) if plain else moved(np.ravel, "a")(a, order)
 
 
-def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Value:
+def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     a = tensor_of(array)
     return expand(a, np.broadcast_to(np.broadcast_to(0, a.shape), raw(shape)).shape)
 
@@ -63,12 +63,12 @@ def _parts(arrays: Any, dtype: Any, casting: str) -> list[Any]:
 
 
 def _concatenate(arrays: Any, axis: int | None = 0, out: None = None, *, dtype: Any = None,
-                 casting: str = "same_kind") -> Value:  # fmt: skip
+                 casting: str = "same_kind") -> Any:  # fmt: skip
     parts = _parts(arrays, dtype, casting)
     return shape.cat([reshape(x, (-1,)) for x in parts] if axis is None else parts, axis or 0)
 
 
-def _stack(arrays: Any, axis: int = 0, out: None = None, *, dtype: Any = None, casting: str = "same_kind") -> Value:
+def _stack(arrays: Any, axis: int = 0, out: None = None, *, dtype: Any = None, casting: str = "same_kind") -> Any:
     return shape.stack(_parts(arrays, dtype, casting), axis)
 
 
@@ -85,14 +85,14 @@ def _triangle(own: Form, function: Any) -> Form:
 
 
 def _as_array(a: Any, dtype: Any = None, order: Any = None, *, device: Any = None, copy: Any = None,
-              requirements: Any = None) -> Value:  # fmt: skip
+              requirements: Any = None) -> Any:  # fmt: skip
     x = tensor_of(a)
     if dtype is not None and x.dtype != dtype:
         return cast(x, dtype=as_dtype(dtype))
     return elementwise.clone(x) if copy else x
 
 
-def _array(object: Any, dtype: Any = None, *, copy: Any = True, order: Any = None, ndmin: int = 0) -> Value:
+def _array(object: Any, dtype: Any = None, *, copy: Any = True, order: Any = None, ndmin: int = 0) -> Any:
     x = _as_array(object, dtype, copy=copy)
     return reshape(x, (*(1,) * (ndmin - x.ndim), *x.shape))
 
@@ -100,12 +100,12 @@ def _array(object: Any, dtype: Any = None, *, copy: Any = True, order: Any = Non
 # conversions ---------------------------------------------------------------------------------------------------------
 
 
-def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Value:
+def _astype(x: Any, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Any:
     return _as_array(x, dtype, copy=copy)
 
 
 def _full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", subok: bool = True, shape: Any = None,
-               *, device: Any = None) -> Value:  # fmt: skip
+               *, device: Any = None) -> Any:  # fmt: skip
     like = np.empty_like(raw(a), dtype=dtype, shape=shape)
     return expand(cast(tensor_of(fill_value), dtype=like.dtype), like.shape)
 
@@ -113,7 +113,7 @@ def _full_like(a: Any, fill_value: Any, dtype: Any = None, order: str = "K", sub
 def _of_reals(f: Form, own: Form) -> Form:
     """The functions of ``np.emath``, whose result is complex outside of the domain on the reals."""
 
-    def real(*args: Any) -> Value:
+    def real(*args: Any) -> Any:
         if np.iscomplexobj(f(*raw(args))):
             raise ArgumentTypeError(f"np.emath.{f.__name__}(): the result is complex, and no gradient flows there")
         return own(*alike(*[tensor_of(x) for x in args]))
@@ -143,7 +143,7 @@ def _where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
 
 
 def _clip(a: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min: Any = None, max: Any = None,
-          dtype: Any = None) -> Value:  # fmt: skip
+          dtype: Any = None) -> Any:  # fmt: skip
     low, high = min if a_min is None else a_min, max if a_max is None else a_max
     x, *bounds = alike(a, *[bound for bound in (low, high) if bound is not None], dtype=dtype)
     if not bounds:
@@ -151,7 +151,7 @@ def _clip(a: Any, a_min: Any = None, a_max: Any = None, out: None = None, *, min
     return rounding.clamp(x, None if low is None else bounds[0], None if high is None else bounds[-1])
 
 
-def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Value:
+def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, neginf: Any = None) -> Any:
     a = tensor_of(x)
     top = float(np.finfo(a.dtype).max)
     y = where(a != a, nan, where(a == math.inf, top if posinf is None else posinf, a))
@@ -162,7 +162,7 @@ def _nan_to_num(x: Any, copy: bool = True, nan: Any = 0.0, posinf: Any = None, n
 # functions of functions ----------------------------------------------------------------------------------------------
 
 
-def _apply_along_axis(func1d: Form, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Value:
+def _apply_along_axis(func1d: Form, axis: int, arr: Any, *args: Any, **kwargs: Any) -> Any:
     a = rearrange.movedim(tensor_of(arr), axis, -1)
     around = a.shape[:-1]
     results = [tensor_of(func1d(a[place], *args, **kwargs)) for place in np.ndindex(*around)]
@@ -172,7 +172,7 @@ def _apply_along_axis(func1d: Form, axis: int, arr: Any, *args: Any, **kwargs: A
     return rearrange.movedim(stacked, tuple(range(-rank, 0)), tuple(range(axis, axis + rank))) if rank else stacked
 
 
-def _apply_over_axes(func: Form, a: Any, axes: Any) -> Value:
+def _apply_over_axes(func: Form, a: Any, axes: Any) -> Any:
     x = tensor_of(a)
     for axis in np.atleast_1d(axes).tolist():
         y = tensor_of(func(x, axis))
@@ -180,11 +180,11 @@ def _apply_over_axes(func: Form, a: Any, axes: Any) -> Value:
     return x
 
 
-def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Value:
+def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
     a = tensor_of(x)
     places = np.arange(1, len(funclist) + 1)
     which = np.piecewise(np.zeros(a.shape), raw(condlist), list(places)).astype(int) - 1  # -1: none of them
-    out: Value = wrap(np.zeros(a.shape, a.dtype))
+    out = wrap(np.zeros(a.shape, a.dtype))
     for k, f in enumerate(funclist):
         mask = which == k
         if callable(f) and mask.any():

@@ -30,7 +30,7 @@ Form = Callable[..., Any]
 def reordered(function: Any) -> Form:
     """Axes moved.  An array without entries whose axis k has the size k shows where they go."""
 
-    def permute(a: Any, *args: Any, **kwargs: Any) -> Value:
+    def permute(a: Any, *args: Any, **kwargs: Any) -> Any:
         a = tensor_of(a)
         if function is np.transpose and not args and not kwargs:
             return shape.reverse_axes(a)
@@ -47,7 +47,7 @@ def blank(sizes: Any) -> Any:
 def reshaped(function: Any) -> Form:
     """The same entries in the same order in another shape."""
 
-    def reshape(a: Any, *args: Any, **kwargs: Any) -> Value:
+    def reshape(a: Any, *args: Any, **kwargs: Any) -> Any:
         a = tensor_of(a)
         return shape.reshape(a, function(blank(a.shape), *args, **kwargs).shape)
 
@@ -102,19 +102,19 @@ def _filled(function: Any) -> Form:
     return lambda a, *args, **kwargs: move(tensor_of(a), *args, **kwargs)
 
 
-def _insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Value:
+def _insert(arr: Any, obj: Any, values: Any, axis: Any = None) -> Any:
     arr = tensor_of(arr)
     return moved(np.insert, "arr", "values")(arr, obj, cast(tensor_of(values), dtype=arr.dtype), axis)
 
 
-def _append(arr: Any, values: Any, axis: Any = None) -> Value:
+def _append(arr: Any, values: Any, axis: Any = None) -> Any:
     return moved(np.append, "arr", "values")(tensor_of(arr), tensor_of(values), axis)
 
 
 def _by_order(function: Any, order: Any) -> Form:
     """Sorted, or partly: NumPy says in which order the entries are, by the function that gives their places."""
 
-    def sort(a: Any, *args: Any, **kwargs: Any) -> Value:
+    def sort(a: Any, *args: Any, **kwargs: Any) -> Any:
         a = tensor_of(a)
         bound = inspect.signature(function).bind(a, *args, **kwargs)
         axis = bound.arguments.get("axis", -1)
@@ -127,7 +127,7 @@ def _by_order(function: Any, order: Any) -> Form:
     return sort
 
 
-def _trim_zeros(filt: Any, *args: Any, **kwargs: Any) -> Value:
+def _trim_zeros(filt: Any, *args: Any, **kwargs: Any) -> Any:
     """NumPy's result is a view of its argument; its address says where it begins."""
     a = tensor_of(filt)
     values = a._data.copy()
@@ -137,7 +137,7 @@ def _trim_zeros(filt: Any, *args: Any, **kwargs: Any) -> Value:
     return a[tuple([slice(int(start), int(start) + n) for start, n in zip(starts, kept.shape, strict=True)])]
 
 
-def _sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Value:
+def _sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
     a = tensor_of(a)
     np.sort(np.zeros(0), kind=kind, order=order, stable=stable)  # raises if it is illegal
     return sorting.sort(shape.reshape(a, (-1,)), -1)[0] if axis is None else sorting.sort(a, axis)[0]
@@ -168,7 +168,7 @@ def _cut(function: Any, axis_of_rank: Callable[[int], int] | None = None) -> For
     return split
 
 
-def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Value:
+def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     """The first choice whose condition holds."""
     conditions = [np.asarray(raw(c)) for c in condlist]
     np.select(conditions, [np.broadcast_to(0, np.shape(raw(c))) for c in choicelist])  # raises if it is illegal
@@ -178,12 +178,12 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Value:
     return out
 
 
-def _choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Value:
+def _choose(a: Any, choices: Any, out: None = None, mode: str = "raise") -> Any:
     parts = choices if isinstance(choices, (list, tuple)) else splitting.unbind(tensor_of(choices))
     return moved(np.choose, "choices")(raw(a), list(parts), None, mode)
 
 
-def _pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Value:
+def _pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> Any:
     if mode not in ("constant", "edge", "reflect", "symmetric", "wrap") or kwargs.get("reflect_type", "even") != "even":
         raise ArgumentTypeError(
             f"np.pad(mode={mode!r}, ...): what is computed, not copied, has no form here that records. Use the modes "
@@ -236,7 +236,7 @@ def _unique(function: Any) -> Form:
     return unique
 
 
-def _first_places(values: Any, sources: list[Tensor]) -> Value:
+def _first_places(values: Any, sources: list[Tensor]) -> Any:
     """The entries of the sources that have these values, each from the first place where it stands."""
     line = shape.cat([shape.reshape(t, (-1,)) for t in alike(*sources)])
     order = np.argsort(line._data, kind="stable")

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..backend import NUMBERS, array_module, as_dtype, check_numbers, has_own_operators, is_array, raw_array
 from ..tape.tensor import Tensor, as_array, wrap
-from ..typing import Array, Value
+from ..typing import Array, V
 from . import shape
 from .dtypes import cast
 from .elementwise import sign
@@ -117,6 +117,6 @@ def alike(*values: Any, dtype: Any = None) -> list[Any]:
     return [t if t.dtype == common else cast(t, dtype=common) for t in tensors]
 
 
-def flat(values: Array, a: Value) -> Value:
+def flat(values: Array, a: V) -> Any:
     """``values``, computed from ``a`` by a function whose derivative is 0 wherever it has one."""
     return tensor_of(values) + cast(sign(a), dtype=values.dtype) * 0

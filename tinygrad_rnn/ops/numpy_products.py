@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentTypeError, ShapeRuntimeError
-from ..typing import Value
 from . import contraction, diagonals, elementwise, linalg, rearrange, reduce, shape, statistics
 from .numpy_operands import alike, flat, tensor_of
 from .numpy_ufuncs import UFUNCS
@@ -21,22 +20,22 @@ __all__ = ["PRODUCTS"]
 Form = Callable[..., Any]
 
 
-def _dot(a: Any, b: Any, out: None = None) -> Value:
+def _dot(a: Any, b: Any, out: None = None) -> Any:
     a, b = alike(tensor_of(a), tensor_of(b))
     if a.ndim == 0 or b.ndim == 0:
         return elementwise.mul(a, b)
     return contraction.tensordot(a, b, ([-1], [-2])) if b.ndim > 2 else linalg.matmul(a, b)
 
 
-def _flat_dot(a: Any, b: Any) -> Value:
+def _flat_dot(a: Any, b: Any) -> Any:
     return linalg.dot(*[reshape(x, (-1,)) for x in alike(tensor_of(a), tensor_of(b))])
 
 
-def _outer(a: Any, b: Any, out: None = None) -> Value:
+def _outer(a: Any, b: Any, out: None = None) -> Any:
     return linalg.outer(*[reshape(x, (-1,)) for x in alike(tensor_of(a), tensor_of(b))])
 
 
-def _tensordot(a: Any, b: Any, axes: Any = 2) -> Value:
+def _tensordot(a: Any, b: Any, axes: Any = 2) -> Any:
     a, b = alike(tensor_of(a), tensor_of(b))
     if axes in (0, ([], []), [[], []], ((), ())):
         return reshape(linalg.outer(reshape(a, (-1,)), reshape(b, (-1,))), (*a.shape, *b.shape))
@@ -44,7 +43,7 @@ def _tensordot(a: Any, b: Any, axes: Any = 2) -> Value:
 
 
 def _einsum(*operands: Any, out: None = None, optimize: Any = False, dtype: Any = None, order: str = "K",
-            casting: str = "safe") -> Value:  # fmt: skip
+            casting: str = "safe") -> Any:  # fmt: skip
     if isinstance(operands[0], str):
         return contraction.einsum(operands[0], *alike(*[tensor_of(x) for x in operands[1:]], dtype=dtype))
     arrays = alike(*[tensor_of(x) for x in operands[: len(operands) // 2 * 2 : 2]], dtype=dtype)
@@ -52,7 +51,7 @@ def _einsum(*operands: Any, out: None = None, optimize: Any = False, dtype: Any 
     return contraction.einsum(*[x for pair in zip(arrays, operands[1::2], strict=True) for x in pair], *result)
 
 
-def _kron(a: Any, b: Any) -> Value:
+def _kron(a: Any, b: Any) -> Any:
     a, b = alike(tensor_of(a), tensor_of(b))
     rank = max(a.ndim, b.ndim)
     of_a, of_b = [(1,) * (rank - x.ndim) + tuple(x.shape) for x in (a, b)]
@@ -61,7 +60,7 @@ def _kron(a: Any, b: Any) -> Value:
     return reshape(left * right, [m * n for m, n in zip(of_a, of_b, strict=True)])
 
 
-def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Value:
+def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, axis: int | None = None) -> Any:
     a, b = alike(tensor_of(a), tensor_of(b))
     if axis is not None:
         axisa = axisb = axisc = axis
@@ -75,11 +74,11 @@ def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, ax
     return shape.stack([a1 * b2 - a2 * b1, a2 * b0 - a0 * b2, a0 * b1 - a1 * b0], axisc)
 
 
-def _multi_dot(arrays: Any, *, out: None = None) -> Value:
+def _multi_dot(arrays: Any, *, out: None = None) -> Any:
     return functools.reduce(linalg.matmul, alike(*arrays))
 
 
-def _matrix_power(a: Any, n: int) -> Value:
+def _matrix_power(a: Any, n: int) -> Any:
     a = tensor_of(a)
     if n < 0:
         raise ArgumentTypeError("np.linalg.matrix_power(): a negative power needs the inverse, which does not record")
@@ -92,7 +91,7 @@ def _matrix_power(a: Any, n: int) -> Value:
 # norms, traces -------------------------------------------------------------------------------------------------------
 
 
-def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Value:
+def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     x = tensor_of(x)
     if ord is None and axis is None:
         return statistics.norm(x, 2, None, bool(keepdims))
@@ -100,13 +99,13 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
     return _vector_norm(x, axes, keepdims, ord) if len(axes) == 1 else _matrix_norm(x, axes, keepdims, ord)
 
 
-def _vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Value:
+def _vector_norm(x: Any, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
     if isinstance(ord, str):
         raise ArgumentTypeError(f"np.linalg.norm(): Invalid norm order {ord!r} for vectors")
     return statistics.norm(tensor_of(x), 2 if ord is None else ord, axis, bool(keepdims))
 
 
-def _matrix_norm(x: Any, axes: tuple[int, ...], keepdims: bool, ord: Any, name: str = "norm") -> Value:
+def _matrix_norm(x: Any, axes: tuple[int, ...], keepdims: bool, ord: Any, name: str = "norm") -> Any:
     if ord in ("fro", None):
         return statistics.norm(x, 2, axes, bool(keepdims))
     if ord not in (1, -1, math.inf, -math.inf):
@@ -121,11 +120,11 @@ def _matrix_norm(x: Any, axes: tuple[int, ...], keepdims: bool, ord: Any, name: 
     return found if keepdims else shape.squeeze(found, axes)
 
 
-def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None) -> Value:
+def _trace(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1, dtype: Any = None, out: None = None) -> Any:
     return reduce.sum_over(diagonals.diagonal(tensor_of(a), offset, axis1, axis2), -1, dtype=dtype)
 
 
-def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Value:
+def _diagonal(a: Any, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Any:
     return diagonals.diagonal(tensor_of(a), offset, axis1, axis2)
 
 

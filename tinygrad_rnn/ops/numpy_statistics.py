@@ -49,13 +49,13 @@ def _over(axis: Any, condition: Any, keepdims: Any) -> tuple[Any, bool]:
     return (mask[..., None] if none and mask is not True else mask), bool(keepdims) and not none
 
 
-def _masked(a: Value, mask: Any, neutral: Any) -> Value:
+def _masked(a: Value, mask: Any, neutral: Any) -> Any:
     """``a`` with the entries that do not count replaced by what changes no result."""
     return a if mask is True else where(wrap(mask), a, neutral)
 
 
 def _sum(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: Any = False, initial: Any = None,
-         where: Any = True) -> Value:  # fmt: skip
+         where: Any = True) -> Any:  # fmt: skip
     x, axes = _prepared(a, axis, dtype)
     mask, keep = _over(axis, where, keepdims)
     total = reduce.sum_over(_masked(x, mask, 0), axes, keep)
@@ -63,7 +63,7 @@ def _sum(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims
 
 
 def _prod(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: Any = False, initial: Any = None,
-          where: Any = True) -> Value:  # fmt: skip
+          where: Any = True) -> Any:  # fmt: skip
     x, axes = _prepared(a, axis, dtype)
     mask, keep = _over(axis, where, keepdims)
     x = _masked(x, mask, 1)
@@ -75,7 +75,7 @@ def _prod(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdim
 
 def _extremum(reduction: Any, larger: Any) -> Form:
     def extremum(a: Any, axis: Any = None, out: None = None, keepdims: Any = False, initial: Any = None,
-                 where: Any = True) -> Value:  # fmt: skip
+                 where: Any = True) -> Any:  # fmt: skip
         x, axes = _prepared(a, axis)
         mask, keep = _over(axis, where, keepdims)
         if initial is None:
@@ -89,12 +89,12 @@ def _extremum(reduction: Any, larger: Any) -> Form:
     return extremum
 
 
-def _ptp(a: Any, axis: Any = None, out: None = None, keepdims: Any = False) -> Value:
+def _ptp(a: Any, axis: Any = None, out: None = None, keepdims: Any = False) -> Any:
     return _max(a, axis, None, keepdims) - _min(a, axis, None, keepdims)
 
 
 def _mean(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdims: Any = False, *,
-          where: Any = True) -> Value:  # fmt: skip
+          where: Any = True) -> Any:  # fmt: skip
     x, axes = _prepared(a, axis, dtype)
     mask, keep = _over(axis, where, keepdims)
     if mask is True:
@@ -108,7 +108,7 @@ def _count(x: Value, axes: Any, mask: Any, keep: bool) -> Array:
 
 
 def _var(a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: Any = 0, keepdims: Any = False, *,
-         where: Any = True, mean: Any = None, correction: Any = None) -> Value:  # fmt: skip
+         where: Any = True, mean: Any = None, correction: Any = None) -> Any:  # fmt: skip
     x, axes = _prepared(a, axis, dtype)
     mask, keep = _over(axis, where, keepdims)
     freedom = _count(x, axes, mask, keep) - (ddof if correction is None else correction)
@@ -119,7 +119,7 @@ def _var(a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: An
     return squares / wrap(np.maximum(freedom, 0))
 
 
-def _std(*args: Any, **kwargs: Any) -> Value:
+def _std(*args: Any, **kwargs: Any) -> Any:
     return statistics.root(_var(*args, **kwargs))
 
 
@@ -127,7 +127,7 @@ def _std(*args: Any, **kwargs: Any) -> Value:
 
 
 def _running(f: Any) -> Form:
-    def running(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> Value:
+    def running(a: Any, axis: Any = None, dtype: Any = None, out: None = None) -> Any:
         x = tensor_of(a)
         return f(shape.reshape(x, (-1,)), 0, dtype=dtype) if axis is None else f(x, axis, dtype=dtype)
 
@@ -138,7 +138,7 @@ def _cumulative(f: Any, start: int) -> Form:
     """The functions of the array standard: an axis must be named, and the start can be shown."""
 
     def running(x: Any, /, *, axis: Any = None, dtype: Any = None, out: None = None,
-                include_initial: bool = False) -> Value:  # fmt: skip
+                include_initial: bool = False) -> Any:  # fmt: skip
         x = tensor_of(x)
         axis = shape.axis_of(0 if axis is None else axis, x.ndim)
         y = f(x, axis, dtype=dtype)
@@ -161,7 +161,7 @@ def _numbers(a: Any, condition: Any = True) -> Array:
 def _without_nan(f: Form) -> Form:
     """``f`` of the entries that are no nan."""
 
-    def counted(a: Any, *args: Any, where: Any = True, **kwargs: Any) -> Value:
+    def counted(a: Any, *args: Any, where: Any = True, **kwargs: Any) -> Any:
         a = tensor_of(a)
         mask = _numbers(a, where)
         return f(_masked(a, mask, 0), *args, where=mask, **kwargs)
@@ -174,7 +174,7 @@ def _nan_moment(f: Form) -> Form:
     moment = _without_nan(f)
 
     def counted(a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: Any = 0, keepdims: Any = False, *,
-                where: Any = True, mean: Any = None, correction: Any = None) -> Value:  # fmt: skip
+                where: Any = True, mean: Any = None, correction: Any = None) -> Any:  # fmt: skip
         x = tensor_of(a)
         found = moment(x, axis, dtype, None, ddof, keepdims, where=where, mean=mean, correction=correction)
         count = np.sum(_numbers(x, where), axis=axis, keepdims=bool(keepdims))
@@ -186,7 +186,7 @@ def _nan_moment(f: Form) -> Form:
 
 def _nan_extremum(f: Form, start: float) -> Form:
     def extremum(a: Any, axis: Any = None, out: None = None, keepdims: Any = False, initial: Any = None,
-                 where: Any = True) -> Value:  # fmt: skip
+                 where: Any = True) -> Any:  # fmt: skip
         a = tensor_of(a)
         mask = _numbers(a, where)
         if initial is not None:
@@ -212,7 +212,7 @@ def _quantile(name: str, scale: float = 1, nan: bool = False) -> Form:
     """
 
     def quantile(a: Any, q: Any, axis: Any = None, out: None = None, overwrite_input: bool = False,
-                 method: str = "linear", keepdims: Any = False) -> Value:  # fmt: skip
+                 method: str = "linear", keepdims: Any = False) -> Any:  # fmt: skip
         if getattr(q, "requires_grad", False):
             raise ArgumentTypeError(f"np.{name}(): no gradient flows to q. Detach it: q.detach()")
         x, axes = _prepared(a, axis)
@@ -233,7 +233,7 @@ def _quantile(name: str, scale: float = 1, nan: bool = False) -> Form:
     return quantile
 
 
-def _lines(a: Value, axes: tuple[int, ...]) -> Value:
+def _lines(a: Value, axes: tuple[int, ...]) -> Any:
     """``a`` with the axes that are reduced as one, the last."""
     rest = [k for k in range(a.ndim) if k not in axes]
     return shape.reshape(
@@ -251,7 +251,7 @@ DISCRETE = frozenset({"lower", "higher", "nearest", "inverted_cdf", "closest_obs
 """Methods that choose an entry, and compute nothing."""
 
 
-def _interpolated(line: Value, spots: Array, end: Array, method: str) -> Value:
+def _interpolated(line: Value, spots: Array, end: Array, method: str) -> Any:
     """The sorted entries at places between them, the places' own axes first; ``end`` is the last place of a line."""
     new = spots.ndim - end.ndim
     low = np.floor(spots)
@@ -293,7 +293,7 @@ def _average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fal
 
 
 def _cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: Any = None, fweights: Any = None,
-         aweights: Any = None, *, dtype: Any = None) -> Value:  # fmt: skip
+         aweights: Any = None, *, dtype: Any = None) -> Any:  # fmt: skip
     given = [tensor_of(t) for t in ([m] if y is None else [m, y])]
     dtype = np.result_type(*[t.dtype for t in given], np.float64) if dtype is None else dtype
     x, *others = alike(*given, dtype=dtype)
@@ -321,12 +321,12 @@ def _cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: A
     return shape.squeeze(matmul(weighted, shape.t(x - mean)) / freedom)
 
 
-def _rows(t: Value, rowvar: bool) -> Value:
+def _rows(t: Value, rowvar: bool) -> Any:
     t = shape.reshape(t, (1, -1)) if t.ndim < 2 else t
     return t if rowvar or t.shape[0] == 1 else shape.t(t)
 
 
-def _corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Value:
+def _corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
     c = _cov(x, y, rowvar, dtype=dtype)
     if c.ndim == 0:
         return c / c

@@ -11,7 +11,7 @@ import numpy as np
 from ..backend import as_dtype
 from ..errors import ArgumentTypeError
 from ..tape.tensor import wrap
-from ..typing import Value
+from ..typing import V, Value
 from . import comparison, cumulative, elementwise, linalg, reduce, rounding, shape, softmaxes, transcendental
 from .dtypes import cast
 from .numpy_operands import alike, flat, raw, tensor_of
@@ -24,7 +24,7 @@ RADIANS, DEGREES = math.pi / 180, 180 / math.pi
 LN2 = math.log(2)
 
 
-def _cbrt(a: Value) -> Value:
+def _cbrt(a: Value) -> Any:
     """By powers of positive numbers; its derivative at 0 is infinite."""
     below = a < 0
     return where(below, -(where(below, -a, 1) ** (1 / 3)), where(below, 1, a) ** (1 / 3))
@@ -33,52 +33,52 @@ def _cbrt(a: Value) -> Value:
 def _of_numbers(f: Callable[[Value, Value], Value]) -> Callable[[Value, Value], Value]:
     """``f``, but where one of the two is nan the other counts."""
 
-    def choose(a: Value, b: Value) -> Value:
+    def choose(a: Value, b: Value) -> Any:
         a, b = tensor_of(a), tensor_of(b)
         return where(b != b, a, where(a != a, b, f(a, b)))
 
     return choose
 
 
-def _heaviside(a: Value, b: Value) -> Value:
+def _heaviside(a: Value, b: Value) -> Any:
     a, b = alike(a, b)
     return where(a == 0, b, where(a != a, a, (elementwise.sign(a) + 1) / 2))
 
 
-def _copysign(a: Value, b: Value) -> Value:
+def _copysign(a: Value, b: Value) -> Any:
     a, b = alike(a, b)
     direction = np.where(np.signbit(raw(b)), -1, 1).astype(a.dtype)
     return elementwise.absolute(a) * flat(direction, b)
 
 
-def _ldexp(a: Value, exponent: Any) -> Value:
+def _ldexp(a: Value, exponent: Any) -> Any:
     a = tensor_of(a)
     one: Any = np.ones((), a.dtype)
     return a * wrap(np.asarray(np.ldexp(one, raw(exponent))))
 
 
-def _frexp(a: Value) -> tuple[Value, Value]:
+def _frexp(a: Any) -> tuple[Any, Any]:
     exponent = np.asarray(np.frexp(raw(a))[1])
     half = exponent // 2  # in two steps, since 2 to the power of the whole may be too small for a number
     return _ldexp(_ldexp(a, -half), half - exponent), wrap(exponent)
 
 
-def _modf(a: Value) -> tuple[Value, Value]:
+def _modf(a: V) -> tuple[V, V]:
     infinite = comparison.isinf(a)
     return where(infinite, 0.0, rounding.frac(where(infinite, 0.0, a))), rounding.trunc(a)
 
 
-def _float_power(a: Value, b: Value) -> Value:
+def _float_power(a: Value, b: Value) -> Any:
     a, b = tensor_of(a), tensor_of(b)
     return elementwise.power(*alike(a, b, dtype=np.result_type(a.dtype, b.dtype, np.float64)))
 
 
-def _logaddexp2(a: Value, b: Value) -> Value:
+def _logaddexp2(a: Value, b: Value) -> Any:
     a, b = alike(a, b)
     return transcendental.logaddexp(a * LN2, b * LN2) / LN2
 
 
-def _vecdot(a: Value, b: Value, axis: int = -1, keepdims: bool = False) -> Value:
+def _vecdot(a: Value, b: Value, axis: int = -1, keepdims: bool = False) -> Any:
     a, b = alike(a, b)
     if axis != -1:
         a, b = shape.swapaxes(a, axis, -1), shape.swapaxes(b, axis, -1)
@@ -86,12 +86,12 @@ def _vecdot(a: Value, b: Value, axis: int = -1, keepdims: bool = False) -> Value
     return shape.unsqueeze(dots, shape.axis_of(axis, dots.ndim + 1)) if keepdims else dots
 
 
-def _matvec(a: Value, b: Value) -> Value:
+def _matvec(a: Value, b: Value) -> Any:
     a, b = alike(a, b)
     return linalg.matmul(a, shape.unsqueeze(b, -1))[..., 0]
 
 
-def _vecmat(a: Value, b: Value) -> Value:
+def _vecmat(a: Value, b: Value) -> Any:
     a, b = alike(a, b)
     return linalg.matmul(shape.unsqueeze(a, -2), b)[..., 0, :]
 
@@ -167,7 +167,7 @@ ACCUMULATIONS: dict[Any, Callable[..., Any]] = {
 }
 
 
-def _typed(a: Value, dtype: Any) -> Value:
+def _typed(a: Value, dtype: Any) -> Any:
     return a if dtype is None else cast(a, dtype=as_dtype(dtype))
 
 
@@ -188,7 +188,7 @@ def _reduce(ufunc: Any) -> Callable[..., Any] | None:
     return reduce_by
 
 
-def _logsumexp(a: Any, axis: Any = 0, dtype: Any = None, out: None = None, keepdims: Any = False) -> Value:
+def _logsumexp(a: Any, axis: Any = 0, dtype: Any = None, out: None = None, keepdims: Any = False) -> Any:
     a = _typed(tensor_of(a), dtype)
     return elementwise.clone(a) if axis == () else softmaxes.logsumexp(a, axis, bool(keepdims))
 
@@ -203,7 +203,7 @@ def _outer(ufunc: Any) -> Callable[..., Any] | None:
     if ufunc not in UFUNCS or ufunc.nin != 2 or ufunc.signature:
         return None
 
-    def outer(a: Any, b: Any) -> Value:
+    def outer(a: Any, b: Any) -> Any:
         a, b = tensor_of(a), tensor_of(b)
         return UFUNCS[ufunc](shape.reshape(a, (*a.shape, *(1,) * b.ndim)), b)
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..backend import array_module
 from ..errors import ShapeRuntimeError, UnsupportedDtype
-from ..tape.apply import primitive
-from ..tape.tensor import Tensor, wrap
-from ..typing import Array, Shape, Size, Value
+from ..tape.apply import Applied, primitive
+from ..tape.tensor import Tensor
+from ..typing import Array, Shape, Size, V, Value
+from .elementwise import clone
 from .index import getitem
+from .nondifferentiable import constant, raw
 from .reduce import sum_over
 from .shape import axes_of, axis_of, broadcast_to, cat, flatten, permute, reshape, sizes_of, swapaxes
 
@@ -24,19 +26,19 @@ __all__ += ["roll", "rot90", "row_stack", "swapdims", "tile", "unflatten", "unfo
 concat = concatenate = cat
 swapdims = swapaxes
 
-_roll: Callable[..., Value] = primitive(
+_roll: Applied = primitive(
     "roll",
     lambda a, shifts, dims: np.roll(a, shifts, dims),
     lambda g, y, a, shifts, dims: _roll(g, shifts=tuple([-n for n in shifts]), dims=dims),
 )
-_flip: Callable[..., Value] = primitive(
+_flip: Applied = primitive(
     "flip",
     lambda a, dims: np.flip(a, dims).copy(),
     lambda g, y, a, dims: _flip(g, dims=dims),
 )
 
 
-def roll(a: Value, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> Value:
+def roll(a: V, shifts: int | Sequence[int], dims: int | Sequence[int] | None = None) -> V:
     """Entries moved along axes; those that fall off one end come in at the other.
 
     >>> import tinygrad_rnn as tg
@@ -52,20 +54,20 @@ def roll(a: Value, shifts: int | Sequence[int], dims: int | Sequence[int] | None
     return _roll(a, shifts=by, dims=tuple(axis_of(d, a.ndim) for d in along))
 
 
-def flip(a: Value, *dims: Any) -> Value:
+def flip(a: V, *dims: Any) -> V:
     """Entries in reverse order along the given axes, as a copy."""
     axes = sizes_of(dims)
     return _flip(a, dims=axes_of(axes, a.ndim) if axes else ())
 
 
-def fliplr(a: Value) -> Value:
+def fliplr(a: V) -> V:
     """Columns in reverse order."""
     if a.ndim < 2:
         raise ShapeRuntimeError(f"fliplr(): Input must be >= 2-d. This one has the shape {list(a.shape)}")
     return flip(a, 1)
 
 
-def flipud(a: Value) -> Value:
+def flipud(a: V) -> V:
     """Rows in reverse order."""
     return flip(a, 0)
 
@@ -84,11 +86,11 @@ def rot90(a: Value, k: int = 1, dims: Sequence[int] = (0, 1)) -> Value:
     if k % 4 == 2:
         return flip(a, first, second)
     if k % 4 == 0:
-        return a.clone() if isinstance(a, Tensor) else a.copy()
+        return clone(a)
     return swapaxes(flip(a, second), first, second) if k % 4 == 1 else flip(swapaxes(a, first, second), second)
 
 
-def movedim(a: Value, source: int | Sequence[int], destination: int | Sequence[int]) -> Value:
+def movedim(a: V, source: int | Sequence[int], destination: int | Sequence[int]) -> V:
     """The axes ``source`` at the places ``destination``, the others in their order, as a view."""
     moved = (source,) if isinstance(source, int) else tuple(source)
     places = (destination,) if isinstance(destination, int) else tuple(destination)
@@ -105,12 +107,12 @@ def movedim(a: Value, source: int | Sequence[int], destination: int | Sequence[i
 moveaxis = movedim
 
 
-def ravel(a: Value) -> Value:
+def ravel(a: V) -> V:
     """All entries in one axis."""
     return flatten(a)
 
 
-def unflatten(a: Value, dim: int, sizes: Sequence[int]) -> Value:
+def unflatten(a: V, dim: int, sizes: Sequence[int]) -> V:
     """One axis split into several, of the given sizes (one may be -1)."""
     dim = axis_of(dim, a.ndim)
     known = -math.prod(sizes)
@@ -136,7 +138,7 @@ def _repeat_vjp(g: Value, y: Any, a: Any, repeats: Shape) -> Value:
 _repeat = primitive("repeat", lambda a, repeats: np.tile(a, repeats), _repeat_vjp)
 
 
-def repeat(a: Value, *repeats: Any) -> Value:
+def repeat(a: V, *repeats: Any) -> V:
     """Copies of the whole tensor side by side: ``repeats[k]`` of them along axis k; new axes come first.
 
     >>> import tinygrad_rnn as tg
@@ -155,22 +157,20 @@ def repeat(a: Value, *repeats: Any) -> Value:
     return _repeat(a, repeats=counts)
 
 
-def tile(a: Value, *dims: Any) -> Value:
+def tile(a: V, *dims: Any) -> V:
     """As ``repeat``; where fewer numbers than axes are given, they are for the last axes."""
     counts = sizes_of(dims)
     return repeat(a, (1,) * (a.ndim - len(counts)) + counts)
 
 
-def repeat_interleave(
-    a: Value, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None
-) -> Value:
+def repeat_interleave(a: V, repeats: Any = None, dim: int | None = None, *, output_size: int | None = None) -> V:
     """Each slice along ``dim`` repeated, ``repeats`` times or each its own number of times.
 
     Without ``dim`` of the flattened tensor.  ``repeat_interleave(counts)`` alone gives each number k ``counts[k]``
     times.
     """
     if repeats is None:
-        return wrap(array_module(a._data).repeat(np.arange(a.shape[0]), a._data))
+        return constant(array_module(raw(a)).repeat(np.arange(a.shape[0]), raw(a)), a)
     if dim is None:
         a, dim = flatten(a), 0
     dim = axis_of(dim, a.ndim)
@@ -185,7 +185,7 @@ def repeat_interleave(
         )
     if (counts < 0).any():
         raise ShapeRuntimeError("repeats can not be negative")
-    xp = array_module(a._data if isinstance(a, Tensor) else a)
+    xp = array_module(raw(a))
     rows = xp.repeat(xp.arange(size), counts.reshape(-1).tolist() if counts.size != 1 else int(counts.reshape(())))
     return getitem(a if a.ndim else reshape(a, (1,)), (*(slice(None),) * dim, rows))
 
@@ -212,13 +212,13 @@ def _laid_back(g: Array, shape: Shape, dim: int, size: int, step: int) -> Array:
     return total
 
 
-_unfold: Callable[..., Value] = primitive(
+_unfold: Applied = primitive(
     "unfold",
     _windows,
     lambda g, y, a, dim, size, step: _fold(g, shape=tuple(a.shape), dim=dim, size=size, step=step),
     view=True,
 )
-_fold: Callable[..., Value] = primitive(
+_fold: Applied = primitive(
     "fold",
     _laid_back,
     lambda g, y, a, shape, dim, size, step: _unfold(g, dim=dim, size=size, step=step),
@@ -226,7 +226,7 @@ _fold: Callable[..., Value] = primitive(
 )
 
 
-def unfold(a: Value, dimension: int, size: int, step: int) -> Value:
+def unfold(a: V, dimension: int, size: int, step: int) -> V:
     """Windows of ``size`` entries, ``step`` apart, along an axis; the entries of a window are a new last axis.
 
     >>> import tinygrad_rnn as tg
@@ -247,7 +247,7 @@ def unfold(a: Value, dimension: int, size: int, step: int) -> Value:
 # side by side ------------------------------------------------------------------------------------------------------
 
 
-def _raised(tensors: Sequence[Value], ndim: int) -> list[Value]:
+def _raised(tensors: Sequence[V], ndim: int) -> list[V]:
     """Each tensor with at least ``ndim`` axes: (n,) as (1, n), (m, n) as (m, n, 1)."""
     raised = []
     for a in tensors:
@@ -257,13 +257,13 @@ def _raised(tensors: Sequence[Value], ndim: int) -> list[Value]:
     return raised
 
 
-def hstack(tensors: Sequence[Value]) -> Value:
+def hstack(tensors: Sequence[V]) -> V:
     """Vectors one after the other; else columns side by side."""
     parts = _raised(tensors, 1)
     return cat(parts, 0 if parts and parts[0].ndim == 1 else 1)
 
 
-def vstack(tensors: Sequence[Value]) -> Value:
+def vstack(tensors: Sequence[V]) -> V:
     """Rows below each other; a vector counts as a row."""
     return cat(_raised(tensors, 2), 0)
 
@@ -271,12 +271,12 @@ def vstack(tensors: Sequence[Value]) -> Value:
 row_stack = vstack
 
 
-def dstack(tensors: Sequence[Value]) -> Value:
+def dstack(tensors: Sequence[V]) -> V:
     """Along the third axis."""
     return cat(_raised(tensors, 3), 2)
 
 
-def column_stack(tensors: Sequence[Value]) -> Value:
+def column_stack(tensors: Sequence[V]) -> V:
     """Columns side by side; a vector is a column."""
     return cat([reshape(a, (-1, 1)) if a.ndim < 2 else a for a in tensors], 1)
 
@@ -295,7 +295,7 @@ def broadcast_shapes(*shapes: Any) -> Size:
         ) from error
 
 
-def broadcast_tensors(*tensors: Value) -> tuple[Value, ...]:
+def broadcast_tensors(*tensors: V) -> tuple[V, ...]:
     """All of them expanded to one shape."""
     shape = tuple(broadcast_shapes(*[a.shape for a in tensors]))
     return tuple([broadcast_to(a, shape) for a in tensors])

@@ -11,7 +11,7 @@ from ..backend import array_module, as_dtype, not_implemented, scalar_name
 from ..errors import DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.apply import primitive
 from ..tape.tensor import Tensor
-from ..typing import Array, Shape, Value
+from ..typing import Array, Shape, V, Value
 from .dtypes import cast, in_single
 from .elementwise import clone, maximum, minimum, where
 from .index import pick
@@ -29,7 +29,7 @@ def kept_shape(shape: Shape, axes: tuple[int, ...]) -> Shape:
     return tuple(1 if k in axes else n for k, n in enumerate(shape))
 
 
-def spread(g: Value, shape: Shape, axes: tuple[int, ...]) -> Value:
+def spread(g: V, shape: Shape, axes: tuple[int, ...]) -> V:
     """The cotangent of a reduction, repeated over the reduced axes."""
     return broadcast_to(reshape(g, kept_shape(shape, axes)), shape)
 
@@ -55,7 +55,7 @@ _sum = primitive(
 )
 
 
-def sum_over(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+def sum_over(a: V, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> V:
     """The sum over ``dim`` (an axis, several, or all); of whole numbers in int64, or in ``dtype``."""
     x = a._data if isinstance(a, Tensor) else a
     if dtype is not None:
@@ -67,7 +67,7 @@ def sum_over(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = N
     return _sum(a, axes=axes, keepdims=keepdim)
 
 
-def narrowed(y: Value, dtype: np.dtype[Any]) -> Value:
+def narrowed(y: V, dtype: np.dtype[Any]) -> V:
     """A sum or product in the requested dtype: of short integers NumPy forms them in 64 bits."""
     return y if dtype.itemsize == 8 or dtype.kind in "fc" else cast(y, dtype=dtype)
 
@@ -95,7 +95,7 @@ def _mean_of(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
 _mean = primitive("mean", _mean_of, _mean_vjp)
 
 
-def mean(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+def mean(a: V, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> V:
     """The mean over ``dim`` (an axis, several, or all); nan over no entries."""
     if dtype is not None:
         a = cast(a, dtype=as_dtype(dtype, "mean"))
@@ -130,7 +130,7 @@ def check_not_empty(name: str, shape: Shape, axes: tuple[int, ...] | None) -> No
 def _extremum_vjp(g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims: bool, nans: bool = False) -> Value:
     """Ties share the gradient evenly; so do nans if they count as equal."""
     top = reshape(y, kept_shape(a.shape, axes))  # broadcasts against a
-    ties = cast((a == top) | ((a != a) & (top != top)) if nans else a == top, dtype=g.dtype)
+    ties: Value = cast((a == top) | ((a != a) & (top != top)) if nans else a == top, dtype=g.dtype)
     return spread(g, a.shape, axes) * (ties / sum_over(ties, axes, keepdim=True))
 
 
@@ -167,13 +167,12 @@ amin, _min_of_all = _extremum("amin", "min")
 
 
 @plain
-def _places(a: Array, name: str, axis: int | None, keepdims: bool) -> Array:
-    places: Array = getattr(array_module(a), name)(a, axis=axis, keepdims=keepdims)
-    return places
+def _places(a: Array, name: str, axis: int | None, keepdims: bool) -> Any:
+    return getattr(array_module(a), name)(a, axis=axis, keepdims=keepdims)
 
 
 def _arg(name: str) -> Any:
-    def locate(a: Value, dim: int | None = None, keepdim: bool = False) -> Value:
+    def locate(a: Value, dim: int | None = None, keepdim: bool = False) -> Any:
         axis = None if dim is None else axis_of(dim, a.ndim)
         if a.dtype.kind in "cb":
             raise DtypeError(f"{name}(): does not support {'complex' if a.dtype.kind == 'c' else 'bool'} input")
@@ -248,7 +247,7 @@ def _logic(name: str, doc: str) -> Any:
         decided: Array = getattr(array_module(a), name)(a, axis=axes, keepdims=keepdims)
         return decided.astype(np.uint8) if a.dtype == np.uint8 else decided
 
-    def reduce(a: Value, dim: Dim = None, keepdim: bool = False) -> Value:
+    def reduce(a: Value, dim: Dim = None, keepdim: bool = False) -> Any:
         return decide(a, () if no_axis(dim) else axes_of(dim, a.ndim), keepdim)
 
     reduce.__name__ = reduce.__qualname__ = name
@@ -266,12 +265,13 @@ def _count_nonzero(a: Array, axes: tuple[int, ...]) -> Array:
     return counted
 
 
-def count_nonzero(a: Value, dim: Dim = None) -> Value:
+def count_nonzero(a: V, dim: Dim = None) -> V:
     """How many entries over ``dim`` are not 0."""
-    return _count_nonzero(a, axes_of(dim, a.ndim))
+    counted: V = _count_nonzero(a, axes_of(dim, a.ndim))
+    return counted
 
 
-def nansum(a: Value, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> Value:
+def nansum(a: V, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> V:
     """The sum over ``dim``, nan counting as 0.
 
     Raises:

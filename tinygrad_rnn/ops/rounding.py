@@ -10,7 +10,7 @@ from ..backend import not_implemented, only
 from ..errors import ArgumentRuntimeError, UnsupportedDtype
 from ..tape.apply import primitive
 from ..tape.tensor import Tensor
-from ..typing import Array, Value
+from ..typing import Array, V, Value
 from .dtypes import cast, mixed_type, promote
 from .elementwise import _typed, div, where, zeros_of
 from .shape import sum_to
@@ -52,7 +52,7 @@ _round = primitive(
 )
 
 
-def rounded(a: Value, *, decimals: int = 0) -> Value:
+def rounded(a: V, *, decimals: int = 0) -> V:
     """The nearest multiple of ``10**-decimals``, the even one at a tie.  Its derivative is 0."""
     return _round(a, decimals=decimals)
 
@@ -110,7 +110,7 @@ fmod = primitive(
 )
 
 
-def divide_rounded(a: Value, b: Value, rounding_mode: str | None) -> Value:
+def divide_rounded(a: V, b: V, rounding_mode: str | None) -> V:
     """a / b, its whole part towards 0 (``"trunc"``), or the whole number below (``"floor"``)."""
     if rounding_mode is None:
         return div(a, b)
@@ -150,7 +150,7 @@ _clamp = primitive(
 )
 
 
-def clamp(a: Value, min: Any = None, max: Any = None) -> Value:
+def clamp(a: V, min: Any = None, max: Any = None) -> V:
     """``a`` limited to the range from ``min`` to ``max``: numbers, tensors, or None for no limit.
 
     The derivative is 1 inside and at a bound, 0 outside; a bound that is a tensor gets the gradient of the entries
@@ -166,17 +166,18 @@ def clamp(a: Value, min: Any = None, max: Any = None) -> Value:
     if not any(isinstance(bound, Tensor) or hasattr(bound, "shape") for bound in bounds):
         return _clamp_number(a, low=min, high=max)
     min, max = [b if b is None else _typed(b, dtype, a) for b in (min, max)]
-    return _clamp(a, min, max)
+    clamped: V = _clamp(a, min, max)
+    return clamped
 
 
 clip = clamp
 
 
-def clamp_min(a: Value, min: Any) -> Value:
+def clamp_min(a: V, min: Any) -> V:
     """``a`` limited from below."""
     return clamp(a, min)
 
 
-def clamp_max(a: Value, max: Any) -> Value:
+def clamp_max(a: V, max: Any) -> V:
     """``a`` limited from above."""
     return clamp(a, None, max)

@@ -14,12 +14,13 @@ from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..kernels.scatter_add import add_at
 from ..tape.apply import primitive
 from ..tape.tensor import Tensor
-from ..typing import Array, Value
+from ..typing import Array, V, Value
 from .assign import setitem
 from .creation import full_like
 from .dtypes import cast, fitting
 from .elementwise import clone, where
 from .index import check_range, places, whole_numbers
+from .nondifferentiable import raw
 from .shape import axis_of, broadcast_to, reshape
 
 __all__ = ["index_add", "index_copy", "index_fill", "masked_fill", "masked_scatter", "scatter", "scatter_add"]
@@ -38,7 +39,7 @@ _add_at = primitive(
 )
 
 
-def _places_and_source(op: str, a: Value, dim: int, index: Value, src: Value) -> tuple[Any, Value]:
+def _places_and_source(op: str, a: V, dim: int, index: Value, src: V) -> tuple[Any, V]:
     """The coordinates that ``index`` names in ``a``, and the part of ``src`` that goes there."""
     dim = axis_of(dim, a.ndim)
     raw = whole_numbers(index, op)
@@ -59,7 +60,7 @@ def _places_and_source(op: str, a: Value, dim: int, index: Value, src: Value) ->
     return places(raw, dim), src
 
 
-def vector(a: Value) -> Value:
+def vector(a: V) -> V:
     """A 0-d value as one entry of a vector; PyTorch lets either stand for the other here."""
     return reshape(a, (1,))
 
@@ -69,7 +70,7 @@ def _same_type(op: str, a: Value, source: Value) -> None:
         raise DtypeError(f"{op}(): Expected self.dtype to be equal to src.dtype, but got {a.dtype} and {source.dtype}")
 
 
-def scatter_add(a: Value, dim: int, index: Value, src: Value) -> Value:
+def scatter_add(a: V, dim: int, index: Value, src: V) -> V:
     """``a`` with ``a[index[i][j]][j] += src[i][j]`` for ``dim=0``; several entries may go to one place.
 
     Raises:
@@ -84,8 +85,8 @@ def scatter_add(a: Value, dim: int, index: Value, src: Value) -> Value:
 
 
 def scatter(
-    a: Value, dim: int, index: Value, src: Any = None, *, value: Any = None, reduce: str | None = None
-) -> Value:
+    a: Tensor, dim: int, index: Value, src: Any = None, *, value: Any = None, reduce: str | None = None
+) -> Tensor:
     """``a`` with ``a[index[i][j]][j] = src[i][j]`` for ``dim=0``, ``src`` being a tensor or one number.
 
     Args:
@@ -135,7 +136,7 @@ def _check_source(op: str, a: Value, dim: int, index: Any, source: Value) -> Non
     _same_type(op, a, source)
 
 
-def index_add(a: Value, dim: int, index: Value, source: Value, *, alpha: float = 1) -> Value:
+def index_add(a: V, dim: int, index: Value, source: V, *, alpha: float = 1) -> V:
     """``a`` with ``a[index[k]] += alpha * source[k]`` for ``dim=0``; several slices may go to one place."""
     if a.ndim == 0:
         return reshape(index_add(vector(a), dim, index, vector(source), alpha=alpha), ())
@@ -145,7 +146,7 @@ def index_add(a: Value, dim: int, index: Value, source: Value, *, alpha: float =
     return _add_at(a, source if alpha == 1 else source * alpha, index=where_to)
 
 
-def index_copy(a: Value, dim: int, index: Value, source: Value) -> Value:
+def index_copy(a: Tensor, dim: int, index: Value, source: Tensor) -> Tensor:
     """``a`` with ``a[index[k]] = source[k]`` for ``dim=0``."""
     if a.ndim == 0:
         return reshape(index_copy(vector(a), dim, index, vector(source)), ())
@@ -157,7 +158,7 @@ def index_copy(a: Value, dim: int, index: Value, source: Value) -> Value:
     return out
 
 
-def index_fill(a: Value, dim: int, index: Value, value: Any) -> Value:
+def index_fill(a: Tensor, dim: int, index: Value, value: Any) -> Tensor:
     """``a`` with the slices ``a[index[k]]`` (for ``dim=0``) filled with one value."""
     if a.ndim == 0:
         return reshape(index_fill(vector(a), dim, index, value), ())
@@ -174,7 +175,7 @@ def _check_mask(op: str, mask: Value) -> None:
         raise DtypeError(f"{op} only supports boolean masks, but got mask with dtype {mask.dtype}: use mask != 0")
 
 
-def masked_fill(a: Value, mask: Value, value: Any) -> Value:
+def masked_fill(a: V, mask: Value, value: Any) -> V:
     """``value`` (a number or a 0-d tensor) where the mask holds, else ``a``, in the dtype of ``a``."""
     _check_mask("masked_fill", mask)
     if isinstance(value, Tensor):
@@ -186,17 +187,18 @@ def masked_fill(a: Value, mask: Value, value: Any) -> Value:
         value = value if value.dtype == a.dtype else cast(value, dtype=a.dtype)
     else:
         value = fitting(value, a.dtype, "masked_fill")
-    return where(mask, value, a)
+    filled: V = where(mask, value, a)
+    return filled
 
 
-def masked_scatter(a: Value, mask: Value, source: Value) -> Value:
+def masked_scatter(a: Tensor, mask: Value, source: Tensor) -> Tensor:
     """``a`` with the entries where the mask holds replaced by the first entries of ``source``, in row order."""
     if a.ndim == mask.ndim == 0:
         return reshape(masked_scatter(vector(a), mask, source), ())
     _check_mask("masked_scatter", mask)
     _same_type("masked_scatter", a, source)
     shape = np.broadcast_shapes(tuple(a.shape), tuple(mask.shape))
-    chosen = np.broadcast_to(mask._data if isinstance(mask, Tensor) else mask, shape)
+    chosen = np.broadcast_to(raw(mask), shape)
     count = int(chosen.sum())
     values = reshape(source, (-1,))
     if values.shape[0] < count:

@@ -7,6 +7,7 @@ round, ``reshape`` of ``reshape``, ``permute`` of its inverse, reading a slice o
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from ..backend.gpu.device_copies import joined
 from ..errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.apply import primitive
 from ..tape.tensor import Tensor
-from ..typing import Array, Shape, Value
+from ..typing import Array, Shape, V, Value
 from .dtypes import cast, in_single, mixed_type, whole
 
 __all__ = [
@@ -110,15 +111,15 @@ _sum_to_primitive = primitive(
 )
 
 
-def sum_to(a: Value, shape: Shape) -> Value:
+def sum_to(a: V, shape: Shape) -> V:
     """Sum over the axes along which ``shape`` was broadcast to ``a.shape``: the adjoint of ``broadcast_to``."""
     if a.shape == shape:
         return a
     if isinstance(a, Tensor):
-        return _sum_to_primitive(a, shape=shape)
+        return _sum_to_primitive(a, shape=shape)  # type: ignore[return-value]  # V is Tensor here
     if a.shape[1:] == shape and len(a) == 1:
         return a[0]  # of one row, as in a loop without a batch, the sum is that row
-    return _sum_to(a, shape)
+    return _sum_to(a, shape)  # type: ignore[return-value, arg-type]  # V is Array here
 
 
 @functools.lru_cache(maxsize=64)
@@ -135,7 +136,7 @@ _broadcast_to = primitive(
 )
 
 
-def broadcast_to(a: Value, shape: Shape) -> Value:
+def broadcast_to(a: V, shape: Shape) -> V:
     """``a`` repeated along new and size-1 axes, without copying."""
     return a if a.shape == shape else _broadcast_to(a, shape=tuple(shape))
 
@@ -187,7 +188,7 @@ _reshape = primitive(
 )
 
 
-def reshape(a: Value, *shape: Any) -> Value:
+def reshape(a: V, *shape: Any) -> V:
     """The same entries, in the same order, in another shape; one size may be -1.
 
     Raises:
@@ -203,7 +204,7 @@ def reshape(a: Value, *shape: Any) -> Value:
     try:
         return _reshape(a, shape=target)
     except ValueError as error:
-        size = a._data.size if isinstance(a, Tensor) else a.size
+        size = math.prod(a.shape)
         if target.count(-1) > 1:
             sentence = "only one dimension can be inferred"
         elif -1 in target and size == 0 and 0 in target:
@@ -224,18 +225,18 @@ _transpose = primitive(
 )
 
 
-def swapaxes(a: Value, axis1: int, axis2: int) -> Value:
+def swapaxes(a: V, axis1: int, axis2: int) -> V:
     """``a`` with two axes exchanged, as a view."""
     if not isinstance(a, Tensor):
         return a.swapaxes(axis1, axis2)
     ndim = a._data.ndim
+    axis1, axis2 = axis_of(axis1, ndim), axis_of(axis2, ndim)
     if ndim == 0:
-        axis_of(axis1, 0), axis_of(axis2, 0)
-        return _permute(a, dims=())
-    return _transpose(a, axis1=axis_of(axis1, ndim), axis2=axis_of(axis2, ndim))
+        return _permute(a, dims=())  # type: ignore[return-value]  # V is Tensor here
+    return _transpose(a, axis1=axis1, axis2=axis2)  # type: ignore[return-value]  # and here
 
 
-def t(a: Value) -> Value:
+def t(a: V) -> V:
     """The transpose of a matrix; a vector or a number is itself.
 
     Raises:
@@ -246,7 +247,7 @@ def t(a: Value) -> Value:
     return reverse_axes(a)
 
 
-def transpose(a: Value, dim0: int, dim1: int) -> Value:
+def transpose(a: V, dim0: int, dim1: int) -> V:
     """``a`` with axes ``dim0`` and ``dim1`` exchanged, as a view."""
     return swapaxes(a, dim0, dim1)
 
@@ -263,7 +264,7 @@ _permute = primitive(
 )
 
 
-def permute(a: Value, *dims: Any) -> Value:
+def permute(a: V, *dims: Any) -> V:
     """``a`` with axis ``k`` of the result taken from axis ``dims[k]``, as a view."""
     given = sizes_of(dims)
     order = tuple([axis_of(d, a.ndim) for d in given]) if a.ndim else ()
@@ -277,26 +278,26 @@ def permute(a: Value, *dims: Any) -> Value:
     return _permute(a, dims=order)
 
 
-def reverse_axes(a: Value) -> Value:
+def reverse_axes(a: V) -> V:
     """The axes in reverse order, as a view: for a matrix, its transpose."""
     return _permute(a, dims=(1, 0) if a.ndim == 2 else tuple(range(a.ndim))[::-1])
 
 
-def squeeze(a: Value, dim: int | Sequence[int] | None = None) -> Value:
+def squeeze(a: V, dim: int | Sequence[int] | None = None) -> V:
     """``a`` without its size-1 axes, or without those of ``dim`` that have size 1 (none for an empty sequence)."""
     shape = a.shape
     drop = () if no_axis(dim) else axes_of(dim, len(shape))
     return _reshape(a, shape=tuple([n for k, n in enumerate(shape) if not (n == 1 and k in drop)]))
 
 
-def unsqueeze(a: Value, dim: int) -> Value:
+def unsqueeze(a: V, dim: int) -> V:
     """``a`` with a new axis of size 1 at place ``dim``."""
     shape = a.shape
     place = axis_of(dim, len(shape) + 1)
     return _reshape(a, shape=(*shape[:place], 1, *shape[place:]))
 
 
-def flatten(a: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
+def flatten(a: V, start_dim: int = 0, end_dim: int = -1) -> V:
     """``a`` with the axes ``start_dim`` to ``end_dim`` merged into one."""
     first, last = axis_of(start_dim, a.ndim), axis_of(end_dim, a.ndim)
     if a.ndim == 0:
@@ -312,8 +313,8 @@ def flatten(a: Value, start_dim: int = 0, end_dim: int = -1) -> Value:
 # joining -----------------------------------------------------------------------------------------------------------
 
 
-def _cat_vjp(g: Value, y: Any, *parts: Any, needs: tuple[bool, ...], dim: int, sizes: Shape) -> list[Value]:
-    contributions: list[Value] = []
+def _cat_vjp(g: Value, y: Any, *parts: Any, needs: tuple[bool, ...], dim: int, sizes: Shape) -> list[Value | None]:
+    contributions: list[Value | None] = []
     before = (slice(None),) * dim
     start = 0
     for size, need in zip(sizes, needs, strict=True):
@@ -322,7 +323,7 @@ def _cat_vjp(g: Value, y: Any, *parts: Any, needs: tuple[bool, ...], dim: int, s
     return contributions
 
 
-def _stack_vjp(g: Value, y: Any, *parts: Any, needs: tuple[bool, ...], dim: int) -> list[Value]:
+def _stack_vjp(g: Value, y: Any, *parts: Any, needs: tuple[bool, ...], dim: int) -> list[Value | None]:
     before = (slice(None),) * dim
     return [g[(*before, k)] if need else None for k, need in enumerate(needs)]
 
@@ -343,7 +344,7 @@ _cat = primitive("cat", _joined, vjp_all=_cat_vjp)
 _stack = primitive("stack", _stacked, vjp_all=_stack_vjp)
 
 
-def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
+def cat(tensors: Sequence[V], dim: int = 0) -> V:
     """The tensors one after the other along an existing axis.
 
     Raises:
@@ -362,7 +363,7 @@ def cat(tensors: Sequence[Value], dim: int = 0) -> Value:
     return _cat(*parts, dim=dim, sizes=tuple([s[dim] for s in shapes]))
 
 
-def _joinable(parts: list[Value], dim: int) -> list[Value]:
+def _joinable(parts: list[V], dim: int) -> list[V]:
     """The parts that count, checked to fit together."""
     for position, part in enumerate(parts):
         if part.ndim == 0:
@@ -387,7 +388,7 @@ def _joinable(parts: list[Value], dim: int) -> list[Value]:
     return parts
 
 
-def stack(tensors: Sequence[Value], dim: int = 0) -> Value:
+def stack(tensors: Sequence[V], dim: int = 0) -> V:
     """The tensors side by side along a new axis.
 
     Raises:
@@ -405,11 +406,11 @@ def stack(tensors: Sequence[Value], dim: int = 0) -> Value:
     return _stack(*parts, dim=axis_of(dim if type(dim) is int else whole(dim), len(first) + 1))
 
 
-def _shapes(parts: list[Value]) -> list[Shape]:
+def _shapes(parts: Sequence[Value]) -> list[Shape]:
     return [part._data.shape if isinstance(part, Tensor) else part.shape for part in parts]
 
 
-def _same_type(name: str, tensors: Sequence[Value]) -> list[Value]:
+def _same_type(name: str, tensors: Sequence[V] | Tensor) -> list[V]:
     if isinstance(tensors, Tensor):
         raise ArgumentTypeError(
             f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}. A "

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..backend import as_dtype, not_implemented
-from ..tape.apply import primitive
-from ..typing import Array, Value
+from ..tape.apply import Applied, primitive
+from ..typing import Array, V, Value
 from .dtypes import cast, in_single
 from .elementwise import exp
 from .reduce import kept_shape, sum_over
@@ -52,17 +52,17 @@ _log_softmax_primitive = primitive(
 )
 
 
-def softmax(a: Value, dim: int, dtype: Any = None) -> Value:
+def softmax(a: V, dim: int, dtype: Any = None) -> V:
     """``exp(a) / sum(exp(a))`` along ``dim``, computed from ``a - max(a)`` so that nothing overflows."""
     return _along("softmax", _softmax_primitive, a, dim, dtype)
 
 
-def log_softmax(a: Value, dim: int, dtype: Any = None) -> Value:
+def log_softmax(a: V, dim: int, dtype: Any = None) -> V:
     """``a - log(sum(exp(a)))`` along ``dim``, computed from ``a - max(a)`` so that nothing overflows."""
     return _along("log_softmax", _log_softmax_primitive, a, dim, dtype)
 
 
-def _along(op: str, f: Any, a: Value, dim: int, dtype: Any) -> Value:
+def _along(op: str, f: Applied, a: V, dim: int, dtype: Any) -> V:
     a = a if dtype is None else cast(a, dtype=as_dtype(dtype, op))
     dim = axis_of(dim, a.ndim)
     if a.dtype.kind != "f":
@@ -91,6 +91,6 @@ def _logsumexp_vjp(g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims
 _logsumexp_primitive = primitive("logsumexp", _logsumexp, _logsumexp_vjp, "ya", floating=True)
 
 
-def logsumexp(a: Value, dim: Any, keepdim: bool = False) -> Value:
+def logsumexp(a: V, dim: Any, keepdim: bool = False) -> V:
     """``log(sum(exp(a)))`` over ``dim``, computed from ``a - max(a)``; -inf, with a nan gradient, if all are -inf."""
     return _logsumexp_primitive(a, axes=axes_of(dim, a.ndim), keepdims=keepdim)

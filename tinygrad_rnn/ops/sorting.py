@@ -13,7 +13,7 @@ from ..backend import array_module, not_implemented, only
 from ..errors import DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.apply import primitive
 from ..tape.tensor import Tensor, as_array, wrap
-from ..typing import Array, Value
+from ..typing import Array, V, Value
 from .dtypes import cast
 from .index import gather, getitem
 from .named_results import results
@@ -53,9 +53,10 @@ def sort(a: Value, dim: int = -1, descending: bool = False, stable: bool = False
     return results("sort", "values", "indices")(_picked(a, dim, places), places)
 
 
-def msort(a: Value) -> Value:
+def msort(a: V) -> V:
     """The values along the first axis, in order."""
-    return sort(a, 0)[0]
+    values: V = sort(a, 0)[0]
+    return values
 
 
 def topk(a: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
@@ -90,7 +91,8 @@ def _nth(a: Value, number: Any, dim: int, keepdim: bool, name: str) -> Any:
     places = gather(_order(a, dim, False), dim, number(raw(a), dim))
     values = gather(a, dim, places)
     if not keepdim:
-        values, places = [getitem(v, (*(slice(None),) * dim, 0)) for v in (values, places)]
+        first = (*(slice(None),) * dim, 0)
+        values, places = getitem(values, first), getitem(places, first)
     return result(values, places)
 
 
@@ -112,7 +114,7 @@ def _middle(x: Array, dim: int) -> Array:
 
 def _median_vjp(g: Value, y: Value, a: Value) -> Value:
     """Equal entries share the gradient evenly."""
-    ties = cast((a == y) | ((a != a) & (y != y)), dtype=g.dtype)
+    ties: Value = cast((a == y) | ((a != a) & (y != y)), dtype=g.dtype)
     return spread(g, a.shape, tuple(range(a.ndim))) * (ties / sum_over(ties))
 
 

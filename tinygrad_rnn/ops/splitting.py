@@ -14,14 +14,14 @@ from ..backend.gpu.device_copies import joined
 from ..errors import IndexOutOfRange, ShapeRuntimeError
 from ..tape.multi_output import fused
 from ..tape.tensor import Tensor
-from ..typing import Array, Value
+from ..typing import Array, V, Value
 from .index import getitem
 from .shape import axis_of
 
 __all__ = ["chunk", "entries", "narrow", "select", "split", "tensor_split", "unbind"]
 
 
-def _cut(a: Value, dim: int, start: int, stop: int) -> Value:
+def _cut(a: V, dim: int, start: int, stop: int) -> V:
     return getitem(a, slice(start, stop) if dim == 0 else (*(slice(None),) * dim, slice(start, stop)))
 
 
@@ -31,7 +31,7 @@ def _axis(op: str, a: Value, dim: int) -> int:
     return axis_of(dim, a.ndim)
 
 
-def select(a: Value, dim: int, index: int) -> Value:
+def select(a: V, dim: int, index: int) -> V:
     """Slice ``index`` along an axis, which is removed.
 
     Raises:
@@ -47,7 +47,7 @@ def select(a: Value, dim: int, index: int) -> Value:
     return getitem(a, (*(slice(None),) * dim, index))
 
 
-def narrow(a: Value, dim: int, start: Any, length: int) -> Value:
+def narrow(a: V, dim: int, start: Any, length: int) -> V:
     """``length`` slices along an axis, from ``start`` on.
 
     Raises:
@@ -67,7 +67,7 @@ def narrow(a: Value, dim: int, start: Any, length: int) -> Value:
     return _cut(a, dim, start, start + length)
 
 
-def split(a: Value, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Value, ...]:
+def split(a: V, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[V, ...]:
     """Pieces of a given size (the last may be shorter), or of each of the given sizes.
 
     >>> import tinygrad_rnn as tg
@@ -95,7 +95,7 @@ def split(a: Value, split_size_or_sections: int | Sequence[int], dim: int = 0) -
     return tuple(pieces)
 
 
-def chunk(a: Value, chunks: int, dim: int = 0) -> tuple[Value, ...]:
+def chunk(a: V, chunks: int, dim: int = 0) -> tuple[V, ...]:
     """At most ``chunks`` pieces of equal size, the last one shorter if it does not come out even."""
     dim = _axis("chunk", a, dim)
     if chunks <= 0:
@@ -104,7 +104,7 @@ def chunk(a: Value, chunks: int, dim: int = 0) -> tuple[Value, ...]:
     return split(a, -(-size // chunks), dim) if size else tuple(_cut(a, dim, 0, 0) for _ in range(chunks))
 
 
-def tensor_split(a: Value, indices_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Value, ...]:
+def tensor_split(a: V, indices_or_sections: int | Sequence[int], dim: int = 0) -> tuple[V, ...]:
     """That many pieces, the first ones longer by one if it does not come out even; or cuts at the given places."""
     dim = _axis("tensor_split", a, dim)
     size = a.shape[dim]
@@ -119,7 +119,7 @@ def tensor_split(a: Value, indices_or_sections: int | Sequence[int], dim: int = 
     return tuple(_cut(a, dim, start, stop) for start, stop in zip(starts, ends, strict=True))
 
 
-def unbind(a: Value, dim: int = 0) -> tuple[Value, ...]:
+def unbind(a: V, dim: int = 0) -> tuple[V, ...]:
     """All slices along an axis.
 
     >>> import tinygrad_rnn as tg

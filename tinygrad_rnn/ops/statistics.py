@@ -12,7 +12,7 @@ from ..backend import as_dtype, scalar_name
 from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..source_line import warn_user
 from ..tape.apply import primitive
-from ..typing import Array, DType, Shape, Value
+from ..typing import Array, DType, Shape, V, Value
 from .dtypes import cast, in_single, single
 from .elementwise import absolute, sign, where
 from .reduce import count, kept_shape, mean, spread, sum_over
@@ -56,12 +56,12 @@ def _variance_vjp(g: Value, y: Any, a: Value, axes: tuple[int, ...], keepdims: b
 _var = primitive("var", _variance, _variance_vjp, "a")
 
 
-def _narrowed(found: Value, a: Value) -> Value:
+def _narrowed(found: V, a: V) -> V:
     """What was computed from ``single(a)``, in the dtype of a; squares are rounded after their root is taken."""
     return cast(found, dtype=a.dtype) if a.dtype.itemsize == 2 else found
 
 
-def _named(name: str, a: Value, dim: Any, unbiased: Any, keepdim: bool, correction: Any) -> Value:
+def _named(name: str, a: V, dim: Any, unbiased: Any, keepdim: bool, correction: Any) -> V:
     """The variance, with the arguments of both of PyTorch's forms."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
@@ -78,7 +78,7 @@ def _named(name: str, a: Value, dim: Any, unbiased: Any, keepdim: bool, correcti
     return _var(a, axes=axes, keepdims=keepdim, correction=correction)
 
 
-def var(a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Value:
+def var(a: V, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> V:
     """The variance over ``dim``: the sum of squared deviations from the mean, over n - ``correction`` (1).
 
     ``unbiased=False`` is ``correction=0``.
@@ -90,23 +90,23 @@ def var(a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, 
     return _named("var", a, dim, unbiased, keepdim, correction)
 
 
-def std(a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> Value:
+def std(a: V, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None) -> V:
     """The square root of the variance; its derivative where that is 0 is 0."""
-    variance = _named("std", single(a), dim, unbiased, keepdim, correction)
+    variance: V = _named("std", single(a), dim, unbiased, keepdim, correction)
     return _narrowed(root(variance), a)
 
 
 def var_mean(
-    a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
-) -> tuple[Value, Value]:
+    a: V, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> tuple[V, V]:
     """The variance and the mean."""
     variance = _named("var_mean", a, dim, unbiased, keepdim, correction)
     return variance, mean(a, None if isinstance(dim, bool) else dim, keepdim)
 
 
 def std_mean(
-    a: Value, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
-) -> tuple[Value, Value]:
+    a: V, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> tuple[V, V]:
     """The standard deviation and the mean."""
     variance = _named("std_mean", single(a), dim, unbiased, keepdim, correction)
     return _narrowed(root(variance), a), mean(a, None if isinstance(dim, bool) else dim, keepdim)
@@ -130,7 +130,7 @@ def _norm_of(a: Array, p: float, axes: tuple[int, ...], keepdims: bool) -> Array
 
 
 @in_single
-def _norm_vjp(g: Value, y: Value, a: Value, p: float, axes: tuple[int, ...], keepdims: bool) -> Value:
+def _norm_vjp(g: Value, y: Value, a: Value, p: float, axes: tuple[int, ...], keepdims: bool) -> Value | None:
     """``g sign(a) (|a| / y)**(p - 1)``, in the order of PyTorch's; 0 where the norm is 0, none for a count."""
     if p == 0:
         return None
@@ -140,7 +140,7 @@ def _norm_vjp(g: Value, y: Value, a: Value, p: float, axes: tuple[int, ...], kee
         return g * sign(a)
     if p in (math.inf, -math.inf):  # ties share evenly, and nans, which have no sign, get 0
         size = absolute(a)
-        top = cast((size == y) | (size != size), dtype=g.dtype)
+        top: Value = cast((size == y) | (size != size), dtype=g.dtype)
         return sign(a) * (g / sum_over(top, axes, keepdim=True) * top)
     nothing = y == 0
     if p == 2:
@@ -173,7 +173,7 @@ def _wider(chosen: DType, dtype: DType) -> DType:
     return chosen
 
 
-def norm(a: Value, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> Value:
+def norm(a: V, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype: Any = None) -> V:
     """The p-norm over ``dim``, all axes together: ``sum(|a|**p) ** (1/p)``; its derivative at 0 is 0.
 
     Args:
@@ -203,6 +203,6 @@ def norm(a: Value, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype
     return _norm(absolute(a) if a.dtype.kind == "c" else a, p=float(p), axes=axes, keepdims=keepdim)
 
 
-def dist(a: Value, b: Value, p: float = 2) -> Value:
+def dist(a: V, b: V, p: float = 2) -> V:
     """The p-norm of a - b."""
     return norm(a - b, p)

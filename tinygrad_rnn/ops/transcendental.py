@@ -10,7 +10,7 @@ import numpy as np
 
 from ..backend import only
 from ..tape.apply import primitive
-from ..typing import Array, Value
+from ..typing import Array, V, Value
 from .dtypes import in_single
 from .elementwise import both_floating, promote_floating, sigmoid, where
 from .shape import sum_to
@@ -101,19 +101,22 @@ _hypot = primitive(
 )
 
 
-def atan2(a: Value, b: Value) -> Value:
+def atan2(a: V, b: V) -> V:
     """The angle of the point (b, a), between -pi and pi."""
-    return both_floating(_atan2, a, b)
+    angle: V = both_floating(_atan2, a, b)
+    return angle
 
 
-def logaddexp(a: Value, b: Value) -> Value:
+def logaddexp(a: V, b: V) -> V:
     """log(exp(a) + exp(b)) without overflow."""
-    return both_floating(_logaddexp, a, b)
+    result: V = both_floating(_logaddexp, a, b)
+    return result
 
 
-def hypot(a: Value, b: Value) -> Value:
+def hypot(a: V, b: V) -> V:
     """sqrt(a*a + b*b) without overflow."""
-    return both_floating(_hypot, a, b)
+    length: V = both_floating(_hypot, a, b)
+    return length
 
 
 @in_single
@@ -137,7 +140,7 @@ _softplus_primitive = primitive(
 )
 
 
-def softplus(a: Value, beta: float = 1.0, threshold: float = 20.0) -> Value:
+def softplus(a: V, beta: float = 1.0, threshold: float = 20.0) -> V:
     """log(1 + exp(beta a)) / beta; above ``beta a > threshold`` simply a."""
     return _softplus_primitive(a, beta=beta, threshold=threshold)
 

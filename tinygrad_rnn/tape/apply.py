@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol, overload
 
 import numpy as np
 
 from ..backend import array_module, is_array, raw_array
-from ..typing import Array, Params
+from ..typing import Array, Params, V
 from . import forward_errors
 from .forward_errors import fail
 from .modes import defaults, nested, quietly, state, tell
@@ -28,7 +28,7 @@ from .node import Node, VersionCounter, now
 from .primitive import REGISTRY, Primitive, Vjp, Vjps
 from .tensor import Tensor, as_array, wrap
 
-__all__ = ["named", "primitive", "record"]
+__all__ = ["Applied", "named", "primitive", "record"]
 
 ndarray = np.ndarray
 Promotion = Callable[[Any, Any], tuple[Any, Any]]
@@ -44,6 +44,19 @@ INSIDE = (TypeError, ValueError, AttributeError, OverflowError, MemoryError)
 
 viewer: Callable[[Primitive], Callable[..., Any]] | None = None
 """What makes the function that applies a primitive whose result may be a view; given by ``inplace/views.py``."""
+
+
+class Applied(Protocol):
+    """What applies a primitive: of Tensors it gives a Tensor, of raw arrays a raw array."""
+
+    @overload
+    def __call__(self, input: Tensor, /, *args: Any, **params: Any) -> Tensor: ...
+    @overload
+    def __call__(self, input: complex, other: Tensor, /) -> Tensor: ...
+    @overload
+    def __call__(self, *args: V | complex | None, **params: Any) -> V: ...
+    @overload
+    def __call__(self, *args: Any, **params: Any) -> Any: ...
 
 
 def record(p: Primitive, inputs: Sequence[Any], values: Sequence[Array], params: Params, out: Tensor) -> None:
@@ -284,7 +297,7 @@ def primitive(
     gives_new: bool = False,
     binds: bool = True,
     doc: str | None = None,
-) -> Callable[..., Any]:
+) -> Applied:
     """Declare ``y = forward(*args, **params)``: positional arguments are differentiable, keywords are not.
 
     Args:
@@ -339,7 +352,7 @@ def _takes_parameters(forward: Callable[..., Any]) -> bool:
     return code is not None and code.co_argcount + code.co_kwonlyargcount > 1
 
 
-def named(p: Primitive, apply: Callable[..., Any], doc: str | None) -> Callable[..., Any]:
+def named(p: Primitive, apply: Callable[..., Any], doc: str | None) -> Applied:
     """Make ``apply`` the function by which users apply ``p``: its name and docstring are those of the operation."""
     p.apply = apply
     apply.__name__ = apply.__qualname__ = p.name

@@ -31,6 +31,7 @@ from ..typing import Array, Cotangent, Params, Value
 from .node import Leaf, Node
 from .partial_gradient import Part
 from .primitive import Primitive
+from .tensor import Tensor
 
 __all__ = ["Watcher", "defaults", "enable_grad", "inference_mode", "is_grad_enabled", "nested", "no_grad", "quietly"]
 __all__ += ["set_grad_enabled", "spelled_out", "state", "tell", "watched", "within"]
@@ -74,7 +75,7 @@ class Watcher:
     def recorded(self, node: Node, output: Array | tuple[Array, ...]) -> None:
         """A node was just recorded, with its output as a raw array (a tuple of them for a fused primitive)."""
 
-    def written(self, t: Value, op: str) -> None:
+    def written(self, t: Tensor, op: str) -> None:
         """The memory of the Tensor ``t`` was just written in place by the operation ``op``."""
 
     def sweep_begins(self) -> None:

@@ -318,6 +318,6 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
 
 
 @in_single
-def _gated(a: Tensor, axis: int, size: int) -> Value:
+def _gated(a: Tensor, axis: int, size: int) -> Tensor:
     before = (slice(None),) * axis
     return a[before + (slice(0, size),)] * sigmoid(a[before + (slice(size, 2 * size),)])

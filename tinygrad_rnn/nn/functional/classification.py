@@ -34,7 +34,7 @@ from ...ops.index import picks
 from ...tape.multi_output import fused
 from ...tape.observe.leaks import note_loss
 from ...tape.tensor import Tensor, wrap
-from ...typing import Array, Value
+from ...typing import Array, V, Value
 from .reduction import reduction_name
 
 __all__ = ["cross_entropy", "nll_loss"]
@@ -196,26 +196,26 @@ def _coefficient(g: Array, case: _Case, reduction: str) -> Array:
     return g if case.scale is None else case.scale * g
 
 
-def _collected(loss: Value, case: _Case, reduction: str) -> Value:
+def _collected(loss: V, case: _Case, reduction: str) -> V:
     """The weighted losses of the samples, or their sum or mean."""
-    if case.scale is not None:
+    if case.scale is not None and case.kept is not None:
         loss = where(case.kept, loss * case.scale, 0)
     return loss if reduction == "none" else loss.sum() / case.divisor if reduction == "mean" else loss.sum()
 
 
-def _reference(a: Value, case: _Case | _Target, reduction: str) -> tuple[Value]:
+def _reference(a: V, case: _Case | _Target, reduction: str) -> tuple[V]:
     if isinstance(case, _Target):
         case = case.case(a)
     return (_from_logits(a, case, reduction),)
 
 
 @in_single
-def _from_logits(a: Value, case: _Case, reduction: str) -> Value:
+def _from_logits(a: V, case: _Case, reduction: str) -> V:
     return _likelihood(log_softmax(a, case.axis), case, reduction)
 
 
 @in_single
-def _likelihood(log_p: Value, case: _Case, reduction: str) -> Value:
+def _likelihood(log_p: V, case: _Case, reduction: str) -> V:
     """The loss as a composition of operations, from log-probabilities."""
     return _collected(-log_p[picks(case.classes, 1)], case, reduction)
 

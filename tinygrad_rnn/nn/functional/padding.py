@@ -8,14 +8,14 @@ import numpy as np
 
 from ...errors import ArgumentError, ShapeRuntimeError
 from ...ops import cat, clone, full, index_select, narrow, tensor
-from ...typing import Value
+from ...tape.tensor import Tensor
 
 __all__ = ["pad"]
 
 MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 
 
-def pad(input: Value, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Value:
+def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
     """``input`` with entries before and after it along its last axes.
 
     Args:
@@ -63,12 +63,12 @@ def pad(input: Value, pad: Sequence[int], mode: str = "constant", value: float |
     return clone(input) if unpadded else input  # never a view of the input
 
 
-def _constant(input: Value, axis: int, before: int, after: int, value: float) -> Value:
+def _constant(input: Tensor, axis: int, before: int, after: int, value: float) -> Tensor:
     start, stop = max(-before, 0), input.shape[axis] - max(-after, 0)
     if (start, stop) != (0, input.shape[axis]):
         input = narrow(input, axis, start, max(stop - start, 0))
 
-    def block(width: int) -> Value:
+    def block(width: int) -> Tensor:
         shape = (*input.shape[:axis], width, *input.shape[axis + 1 :])
         return full(shape, value, dtype=input.dtype, device=input.device)
 

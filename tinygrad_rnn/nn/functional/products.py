@@ -11,7 +11,6 @@ from ...ops import arguments, broadcast_tensors, clamp, maximum, norm
 from ...ops import sum as total
 from ...ops.dtypes import in_single
 from ...tape.tensor import Tensor
-from ...typing import Value
 
 __all__ = ["bilinear", "cosine_similarity", "linear", "normalize", "pairwise_distance"]
 
@@ -112,10 +111,10 @@ def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, o
 
 
 @in_single
-def _distance(x1: Tensor, x2: Tensor, p: float, eps: float, keepdim: bool) -> Value:
+def _distance(x1: Tensor, x2: Tensor, p: float, eps: float, keepdim: bool) -> Tensor:
     return norm(x1 - x2 + eps, p, -1, keepdim)
 
 
 @in_single
-def _normalized(x: Tensor, p: float, dim: int, eps: float) -> Value:
+def _normalized(x: Tensor, p: float, dim: int, eps: float) -> Tensor:
     return x / clamp(norm(x, p, dim, True), eps)

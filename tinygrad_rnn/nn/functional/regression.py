@@ -57,7 +57,7 @@ _smooth_l1_of = primitive("smooth_l1", only("f", "smooth_l1_cpu", _smooth_l1), _
 
 
 @in_single
-def _huber_entries(x: Tensor, t: Tensor, delta: float) -> Value:
+def _huber_entries(x: Tensor, t: Tensor, delta: float) -> Tensor:
     return _huber_of(x - t, delta=delta)
 
 

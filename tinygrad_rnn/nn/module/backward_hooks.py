@@ -38,7 +38,7 @@ class BackwardHookError(TinygradRnnError, RuntimeError):
     """A hook whose result cannot replace the gradients."""
 
 
-def _pass_back(gs: Sequence[Value], ans: Any, *args: Any, notify: Any, needs: Sequence[bool]) -> list[Value]:
+def _pass_back(gs: Sequence[Any], ans: Any, *args: Any, notify: Any, needs: Sequence[bool]) -> list[Value | None]:
     raw = not any(isinstance(g, Tensor) for g in gs)
     own = [g if g is None else wrap(as_array(g).copy()) if raw else g.clone() for g in gs]  # hooks may write to them
     grads = notify(own)

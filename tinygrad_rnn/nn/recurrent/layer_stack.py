@@ -21,7 +21,6 @@ from ...ops.recurrent.packing import packed_places
 from ...ops.recurrent.unroll import unroll
 from ...ops.splitting import entries
 from ...tape.tensor import Tensor, wrap
-from ...typing import Value
 from .. import functional as F
 from .. import init
 from ..module import Module
@@ -69,8 +68,8 @@ class Stack(Module):
         """Refuse input that does not fit."""
 
     def _direction(
-        self, layer: int, direction: int, x: Value, states: States, sizes: Sizes
-    ) -> tuple[tuple[Value, ...], States]:
+        self, layer: int, direction: int, x: Tensor, states: States, sizes: Sizes
+    ) -> tuple[tuple[Tensor, ...], States]:
         """Run one layer in one direction: (output, whatever else is collected), final states."""
         raise NotImplementedError(f"{type(self).__name__} does not say how a layer runs")
 
@@ -224,8 +223,8 @@ class Stack(Module):
         return joined
 
     def _unrolled(
-        self, step: Step, x: Value, states: States, sizes: Sizes, reverse: bool, emit: Sequence[int]
-    ) -> tuple[tuple[Value, ...], States]:
+        self, step: Step, x: Tensor, states: States, sizes: Sizes, reverse: bool, emit: Sequence[int]
+    ) -> tuple[tuple[Tensor, ...], States]:
         """``step`` over the sequence, with recurrent dropout and zoneout as the options say."""
         # innermost: zoneout mixes with the old state, which is not the masked one
         if self.training and self.options.recurrent_dropout > 0:
@@ -234,19 +233,20 @@ class Stack(Module):
         if any(probabilities):
             step = with_zoneout(step, probabilities, self.training)
 
-        def run(x: Value, states: States, sizes: Sizes) -> tuple[tuple[Value, ...], States]:
+        def run(x: Tensor, states: States, sizes: Sizes) -> tuple[tuple[Tensor, ...], States]:
             return unroll(step, x, states, sizes=sizes, reverse=reverse, emit=emit)
 
         return in_segments(run, x, states, sizes, reverse, self.options.checkpoint_segments)
 
 
-def _stacked(states: Sequence[Value]) -> Value:
+def _stacked(states: Sequence[Tensor]) -> Tensor:
     """(N, R) of each layer and direction, or (1, N, R) of a fused one that is alone -> (L*D, N, R)."""
     if len(states) > 1:
         return stack(states)
     return states[0] if states[0].ndim == 3 else unsqueeze(states[0], 0)
 
 
-def _without_batch(state: Value) -> Value:
+def _without_batch(state: Tensor) -> Tensor:
     """(L*D, 1, R) -> (L*D, R)."""
-    return state.reshape(state.shape[0], state.shape[2])
+    reshaped: Tensor = state.reshape(state.shape[0], state.shape[2])
+    return reshaped

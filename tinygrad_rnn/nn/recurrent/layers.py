@@ -30,7 +30,6 @@ from ...ops.recurrent.cells import gru_cell, lstm_cell, rnn_cell
 from ...ops.recurrent.conventions import CELLS, CellKind, parameter_shapes
 from ...ops.recurrent.sequence import gru_sequence, lstm_sequence, rnn_sequence
 from ...tape.tensor import Tensor
-from ...typing import Value
 from .. import functional as F
 from .. import init
 from ..module import Module
@@ -49,7 +48,7 @@ __all__ = ["GRU", "LSTM", "RNN", "RNNBase", "reset_norms", "set_forget_bias"]
 
 IMPLEMENTATIONS = ("auto", "fused", "composed")
 
-SEQUENCES: dict[str, Callable[..., tuple[Value, ...]]] = {
+SEQUENCES: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "RNN_TANH": partial(rnn_sequence, nonlinearity="tanh"),
     "RNN_RELU": partial(rnn_sequence, nonlinearity="relu"),
     "LSTM": lstm_sequence,
@@ -57,7 +56,7 @@ SEQUENCES: dict[str, Callable[..., tuple[Value, ...]]] = {
 }
 """The operation that runs one layer and direction of each mode."""
 
-STEPS: dict[str, Callable[..., tuple[Value, ...]]] = {
+STEPS: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "RNN_TANH": partial(rnn_cell, nonlinearity="tanh"),
     "RNN_RELU": partial(rnn_cell, nonlinearity="relu"),
     "LSTM": lstm_cell,
@@ -261,8 +260,8 @@ class RNNBase(Stack):
         return dict(zip(short, self._used(layer, direction), strict=True))
 
     def _direction(
-        self, layer: int, direction: int, x: Value, states: States, sizes: Sizes
-    ) -> tuple[tuple[Value, ...], States]:
+        self, layer: int, direction: int, x: Tensor, states: States, sizes: Sizes
+    ) -> tuple[tuple[Tensor, ...], States]:
         reverse, count = bool(direction), len(states)
         # no option changes a step: the layer is one operation, fused or composed
         if not self._steps_differ:
@@ -279,7 +278,7 @@ class RNNBase(Stack):
                 )
                 return (y, *rest[count:]), tuple(rest[:count])
 
-            def run(x: Value, states: States, sizes: Sizes) -> tuple[tuple[Value, ...], States]:
+            def run(x: Tensor, states: States, sizes: Sizes) -> tuple[tuple[Tensor, ...], States]:
                 y, *rest = SEQUENCES[self.mode](
                     x, *states, *used, sizes=sizes, reverse=reverse, impl="composed", **options
                 )

@@ -21,7 +21,6 @@ from ...backend import array_module
 from ...errors import ArgumentError, ShapeError, ShapeRuntimeError
 from ...ops import cat, linear, sigmoid, stack, tanh
 from ...tape.tensor import Tensor, wrap
-from ...typing import Value
 from .. import init
 from ..module import Module
 from ..parameter import Parameter, empty
@@ -31,7 +30,7 @@ __all__ = ["MDLSTM", "mdlstm_cell"]
 GATES = ("i", "f_left", "f_up", "g", "o")
 
 
-def mdlstm_cell(a: Value, c_up: Value, c_left: Value) -> tuple[Value, Value]:
+def mdlstm_cell(a: Tensor, c_up: Tensor, c_left: Tensor) -> tuple[Tensor, Tensor]:
     """``(h', c')`` from the pre-activations a (N, 5H) and the cell states of both predecessors (N, H)."""
     size = a.shape[-1] // len(GATES)
     i, f_left, f_up, g, o = (a[..., k * size : (k + 1) * size] for k in range(len(GATES)))

@@ -29,14 +29,13 @@ from ...backend.random.inplace import dropout_like
 from ...errors import ArgumentError
 from ...kernels.recurrent.checkpointing import check_segments
 from ...ops import where
-from ...tape.tensor import wrap
-from ...typing import Value
+from ...tape.tensor import Tensor, wrap
 
 __all__ = ["LayerKeywords", "StackKeywords", "StackOptions", "locked_mask", "with_recurrent_dropout", "with_zoneout"]
 
 Sizes = tuple[int, ...] | None
-States = tuple[Value, ...]
-Step = Callable[[Value, States], States]
+States = tuple[Tensor, ...]
+Step = Callable[[Tensor, States], States]
 SKIPS = ("residual", "highway", "dense")
 
 
@@ -106,7 +105,7 @@ class StackOptions:
         return [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default]
 
 
-def locked_mask(like: Value, rows: int, p: float) -> Value:
+def locked_mask(like: Tensor, rows: int, p: float) -> Tensor:
     """A dropout mask (rows, K) for values ``like`` (..., K): 0 with probability p, else 1 / (1 - p)."""
     ones = array_module(like._data).ones((rows, like.shape[-1]), like.dtype)
     return wrap(dropout_like(ones, p))
@@ -118,7 +117,7 @@ def with_zoneout(step: Step, probabilities: tuple[float, ...], training: bool) -
     If not training, it is the expected value.  What ``step`` gives besides the states is passed on.
     """
 
-    def mixed(old: Value, new: Value, p: float) -> Value:
+    def mixed(old: Tensor, new: Tensor, p: float) -> Tensor:
         if p == 0:
             return new
         # in evaluation: the expected value of the mixture
@@ -127,7 +126,7 @@ def with_zoneout(step: Step, probabilities: tuple[float, ...], training: bool) -
         keep = dropout_like(new._data, 1 - p) != 0
         return where(wrap(keep), old, new)
 
-    def zoned(x: Value, states: States) -> States:
+    def zoned(x: Tensor, states: States) -> States:
         new = step(x, states)
         count = len(states)
         kept = [mixed(*triple) for triple in zip(states, new[:count], probabilities, strict=True)]
@@ -136,11 +135,11 @@ def with_zoneout(step: Step, probabilities: tuple[float, ...], training: bool) -
     return zoned
 
 
-def with_recurrent_dropout(step: Step, h: Value, p: float) -> Step:
+def with_recurrent_dropout(step: Step, h: Tensor, p: float) -> Step:
     """``step``, but it sees the first state times one mask per sequence; ``h`` (N, R) is the initial one."""
     mask = locked_mask(h, h.shape[0], p)
 
-    def dropped(x: Value, states: States) -> States:
+    def dropped(x: Tensor, states: States) -> States:
         rows = len(states[0])
         return step(x, (states[0] * (mask if rows == len(mask) else mask[:rows]), *states[1:]))
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ArgumentError, ArgumentTypeError, ShapeRuntimeError
 from ...tape.tensor import Tensor
-from ...typing import Value
 from ..module import Module
 from .cells import LSTMCell
 from .layer_stack import Stack
@@ -129,12 +128,12 @@ class RNNLayer(Stack):
             raise ShapeRuntimeError("Expected sequence length to be larger than 0 in RNN")
 
     def _direction(
-        self, layer: int, direction: int, x: Value, states: States, sizes: Sizes
-    ) -> tuple[tuple[Value, ...], States]:
+        self, layer: int, direction: int, x: Tensor, states: States, sizes: Sizes
+    ) -> tuple[tuple[Tensor, ...], States]:
         cell = getattr(self, f"cell_l{layer}" + ("_reverse" if direction else ""))
         single = len(self._sizes) == 1
 
-        def step(x_t: Value, before: States) -> States:
+        def step(x_t: Tensor, before: States) -> States:
             after = cell(x_t, before[0] if single else before)
             return (after,) if isinstance(after, Tensor) else tuple(after)
 

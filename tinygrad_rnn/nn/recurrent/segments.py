@@ -12,17 +12,17 @@ from ...autograd.checkpoint import checkpoint
 from ...kernels.recurrent.checkpointing import cut
 from ...ops import cat, split
 from ...tape.modes import is_grad_enabled
-from ...typing import Value
+from ...tape.tensor import Tensor
 from .options import Sizes, States
 
 __all__ = ["in_segments"]
 
-Run = Callable[[Value, States, Sizes], tuple[tuple[Value, ...], States]]
+Run = Callable[[Tensor, States, Sizes], tuple[tuple[Tensor, ...], States]]
 
 
 def in_segments(
-    run: Run, x: Value, states: States, sizes: Sizes, reverse: bool, requested: int | str | None
-) -> tuple[tuple[Value, ...], States]:
+    run: Run, x: Tensor, states: States, sizes: Sizes, reverse: bool, requested: int | str | None
+) -> tuple[tuple[Tensor, ...], States]:
     """``run(x, states, sizes)``, which gives (what it collects, states), cut along time into checkpoints.
 
     Args:
@@ -35,10 +35,10 @@ def in_segments(
     count = len(states)
     order = -1 if reverse else 1
     pieces = split(x, [s.rows.stop - s.rows.start for s in segments[::order]], 0)[::order]
-    collected: list[tuple[Value, ...]] = []
+    collected: list[tuple[Tensor, ...]] = []
     for segment, piece in zip(segments, pieces, strict=True):
 
-        def again(piece: Value, *states: Value, sizes: Sizes = segment.sizes) -> tuple[Value, ...]:
+        def again(piece: Tensor, *states: Tensor, sizes: Sizes = segment.sizes) -> tuple[Tensor, ...]:
             emitted, after = run(piece, states, sizes)
             return (*after, *emitted)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...typing import Value
+from ...typing import V
 from ..elementwise import relu, rsqrt, sigmoid, tanh
 from ..linalg import linear
 from ..reduce import mean
@@ -29,7 +29,7 @@ EPSILON = 1e-5
 """What is added to a variance, so that a row of equal numbers can be normalised."""
 
 
-def gates_of(rows: Value, kind: conventions.CellKind) -> dict[str, Value]:
+def gates_of(rows: V, kind: conventions.CellKind) -> dict[str, V]:
     """The blocks of ``rows`` (..., G*H) by name of gate, each (..., H).
 
     >>> import numpy as np
@@ -40,31 +40,31 @@ def gates_of(rows: Value, kind: conventions.CellKind) -> dict[str, Value]:
     return {gate: rows[..., kind.rows(gate, size)] for gate in kind.gates}
 
 
-def normalised(a: Value, gain: Value, bias: Value = None) -> Value:
+def normalised(a: V, gain: V, bias: V | None = None) -> V:
     """``gain * (a - mean) / sqrt(variance + 1e-5) + bias`` over the last axis (Ba et al. 2016, equation 4)."""
     centred = a - mean(a, -1, True)
     y = centred * rsqrt(mean(centred * centred, -1, True) + EPSILON) * gain
     return y if bias is None else y + bias
 
 
-def _affine(x: Value, weight: Value, bias: Value, gain: Value) -> Value:
+def _affine(x: V, weight: V, bias: V | None, gain: V | None) -> V:
     """``weight x + bias``, the product normalised if there is a gain for it."""
     return linear(x, weight, bias) if gain is None else normalised(linear(x, weight), gain, bias)
 
 
 def rnn_cell(
-    x: Value,
-    h: Value,
-    weight_ih: Value,
-    weight_hh: Value,
-    bias_ih: Value = None,
-    bias_hh: Value = None,
+    x: V,
+    h: V,
+    weight_ih: V,
+    weight_hh: V,
+    bias_ih: V | None = None,
+    bias_hh: V | None = None,
     *,
     nonlinearity: str = "tanh",
-    norm_ih: Value = None,
-    norm_hh: Value = None,
+    norm_ih: V | None = None,
+    norm_hh: V | None = None,
     gates: bool = False,
-) -> Value:
+) -> Any:
     """``h' = act(W x + b_ih + U h + b_hh)``, act = tanh or relu (Elman 1990).
 
     With ``gates=True``: ``(h', h')``, since the only gate is the state.
@@ -75,22 +75,22 @@ def rnn_cell(
 
 
 def lstm_cell(
-    x: Value,
-    h: Value,
-    c: Value,
-    weight_ih: Value,
-    weight_hh: Value,
-    bias_ih: Value = None,
-    bias_hh: Value = None,
-    weight_hr: Value = None,
+    x: V,
+    h: V,
+    c: V,
+    weight_ih: V,
+    weight_hh: V,
+    bias_ih: V | None = None,
+    bias_hh: V | None = None,
+    weight_hr: V | None = None,
     *,
-    weight_peephole: Value = None,
-    norm_ih: Value = None,
-    norm_hh: Value = None,
-    norm_c: Value = None,
-    norm_c_bias: Value = None,
+    weight_peephole: V | None = None,
+    norm_ih: V | None = None,
+    norm_hh: V | None = None,
+    norm_c: V | None = None,
+    norm_c_bias: V | None = None,
     gates: bool = False,
-) -> tuple[Value, ...]:
+) -> tuple[V, ...]:
     """One step of the LSTM (Hochreiter and Schmidhuber 1997; forget gate: Gers et al. 2000): ``(h', c')``.
 
         i, f, o = sigmoid(W x + b_ih + U h + b_hh), rows i, f, o        g = tanh(...), rows g
@@ -125,18 +125,18 @@ def lstm_cell(
 
 
 def gru_cell(
-    x: Value,
-    h: Value,
-    weight_ih: Value,
-    weight_hh: Value,
-    bias_ih: Value = None,
-    bias_hh: Value = None,
+    x: V,
+    h: V,
+    weight_ih: V,
+    weight_hh: V,
+    bias_ih: V | None = None,
+    bias_hh: V | None = None,
     *,
     reset_after: bool = True,
-    norm_ih: Value = None,
-    norm_hh: Value = None,
+    norm_ih: V | None = None,
+    norm_hh: V | None = None,
     gates: bool = False,
-) -> Value:
+) -> Any:
     """One step of the GRU (Cho et al. 2014), with the reset gate after the product as in PyTorch and cuDNN.
 
         r, z = sigmoid(W x + b_ih + U h + b_hh), rows r, z
@@ -168,5 +168,5 @@ def gru_cell(
     return (h, r, z, n) if gates else h
 
 
-def _rows(rows: slice, *weights: Value) -> list[Any]:
+def _rows(rows: slice, *weights: V | None) -> list[Any]:
     return [None if w is None else w[rows] for w in weights]

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...backend import array_module
 from ...tape.apply import primitive
-from ...typing import Array, Shape, Value
+from ...typing import Array, Shape, V
 
 __all__ = ["gather_rows", "packed_places", "scatter_rows", "sizes_of_lengths"]
 
@@ -70,11 +70,11 @@ _scatter_rows = primitive(
 )
 
 
-def gather_rows(a: Value, index: tuple[Array, Array]) -> Value:
+def gather_rows(a: V, index: tuple[Array, Array]) -> V:
     """``a[index]``, the index arrays naming no place twice."""
     return _gather_rows(a, index=index)
 
 
-def scatter_rows(a: Value, index: tuple[Array, Array], shape: Shape, fill: float = 0.0) -> Value:
+def scatter_rows(a: V, index: tuple[Array, Array], shape: Shape, fill: float = 0.0) -> V:
     """A new array of ``shape`` with ``out[index] = a`` and ``fill`` everywhere else; no place is named twice."""
     return _scatter_rows(a, index=index, shape=tuple(shape), fill=fill)

@@ -21,7 +21,7 @@ from ...kernels.recurrent.interface import Cotangents, Needs, Options, Weights
 from ...tape.modes import is_grad_enabled
 from ...tape.multi_output import fused
 from ...tape.tensor import Tensor
-from ...typing import Array, Value
+from ...typing import Array, V
 from ..shape import unsqueeze
 from .cells import gru_cell, lstm_cell, rnn_cell
 from .unroll import unroll
@@ -48,7 +48,7 @@ class _Sequence:
 
     def __call__(
         self,
-        args: tuple[Value, ...],
+        args: tuple[V | None, ...],
         impl: str,
         sizes: Sizes,
         reverse: bool,
@@ -73,13 +73,13 @@ class _Sequence:
         return self.fused(*args, options=options, segments=segments, stacked=stacked)
 
     def composed(
-        self, x: Value, *others: Value, options: Options, segments: Segments = None, stacked: bool = False
-    ) -> tuple[Value, ...]:
+        self, x: V, *others: V, options: Options, segments: Segments = None, stacked: bool = False
+    ) -> tuple[V, ...]:
         """Every step on the tape; in one segment, whatever is asked for."""
         states, weights = others[: self.count], others[self.count :]
         params = {"nonlinearity": options.nonlinearity} if self.mode == "rnn" else {}
 
-        def step(x_t: Value, states: tuple[Value, ...]) -> tuple[Value, ...]:
+        def step(x_t: V, states: tuple[V, ...]) -> tuple[V, ...]:
             new = self.cell(x_t, *states, *weights, **params)
             return new if isinstance(new, tuple) else (new,)
 
@@ -139,12 +139,12 @@ _gru = _Sequence("gru", gru_cell)
 
 
 def rnn_sequence(
-    x: Value,
-    h0: Value,
-    weight_ih: Value,
-    weight_hh: Value,
-    bias_ih: Value = None,
-    bias_hh: Value = None,
+    x: V,
+    h0: V,
+    weight_ih: V,
+    weight_hh: V,
+    bias_ih: V | None = None,
+    bias_hh: V | None = None,
     *,
     nonlinearity: str = "tanh",
     sizes: Sizes = None,
@@ -152,7 +152,7 @@ def rnn_sequence(
     impl: str = "fused",
     segments: Segments = None,
     stacked: bool = False,
-) -> tuple[Value, Value]:
+) -> tuple[V, V]:
     """:func:`~tinygrad_rnn.ops.recurrent.cells.rnn_cell` over a sequence: ``(y, h_n)``.
 
     Args:
@@ -176,14 +176,14 @@ def rnn_sequence(
 
 
 def lstm_sequence(
-    x: Value,
-    h0: Value,
-    c0: Value,
-    weight_ih: Value,
-    weight_hh: Value,
-    bias_ih: Value = None,
-    bias_hh: Value = None,
-    weight_hr: Value = None,
+    x: V,
+    h0: V,
+    c0: V,
+    weight_ih: V,
+    weight_hh: V,
+    bias_ih: V | None = None,
+    bias_hh: V | None = None,
+    weight_hr: V | None = None,
     *,
     sizes: Sizes = None,
     reverse: bool = False,
@@ -191,7 +191,7 @@ def lstm_sequence(
     impl: str = "fused",
     segments: Segments = None,
     stacked: bool = False,
-) -> tuple[Value, ...]:
+) -> tuple[V, ...]:
     """:func:`~tinygrad_rnn.ops.recurrent.cells.lstm_cell` over a sequence: ``(y, h_n, c_n)``.
 
     Args:
@@ -200,24 +200,24 @@ def lstm_sequence(
     Others as above.
     """
     args = (x, h0, c0, weight_ih, weight_hh, bias_ih, bias_hh, weight_hr)
-    results: tuple[Value, ...] = _lstm(args, impl, sizes, reverse, segments, stacked, cells)
+    results: tuple[V, ...] = _lstm(args, impl, sizes, reverse, segments, stacked, cells)
     return results
 
 
 def gru_sequence(
-    x: Value,
-    h0: Value,
-    weight_ih: Value,
-    weight_hh: Value,
-    bias_ih: Value = None,
-    bias_hh: Value = None,
+    x: V,
+    h0: V,
+    weight_ih: V,
+    weight_hh: V,
+    bias_ih: V | None = None,
+    bias_hh: V | None = None,
     *,
     sizes: Sizes = None,
     reverse: bool = False,
     impl: str = "fused",
     segments: Segments = None,
     stacked: bool = False,
-) -> tuple[Value, Value]:
+) -> tuple[V, V]:
     """:func:`~tinygrad_rnn.ops.recurrent.cells.gru_cell` over a sequence: ``(y, h_n)``; arguments as above."""
     args = (x, h0, weight_ih, weight_hh, bias_ih, bias_hh)
     y, h = _gru(args, impl, sizes, reverse, segments, stacked)

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ...typing import Value
+from ...typing import V
 from ..shape import cat, stack
 
 __all__ = ["unroll"]
 
-States = tuple[Value, ...]
+States = tuple[V, ...]
 
 
 def unroll(
-    step: Callable[[Value, States], States],
-    x: Value,
-    states: States,
+    step: Callable[[V, States[V]], States[V]],
+    x: V,
+    states: States[V],
     *,
     sizes: Sequence[int] | None = None,
     reverse: bool = False,
     emit: Sequence[int] = (0,),
-) -> tuple[tuple[Value, ...], States]:
+) -> tuple[tuple[V, ...], States[V]]:
     """Run ``states = step(x_t, states)`` over a sequence.
 
     Args:
@@ -41,7 +41,7 @@ def unroll(
     array([1., 2., 3.])
     """
     count = len(states)
-    steps: list[States] = []
+    steps: list[States[V]] = []
     if sizes is None:
         for t in _order(x.shape[0], reverse):
             values = step(x[t], states)
