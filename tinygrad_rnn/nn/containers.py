@@ -35,6 +35,7 @@ class _Numbered(Module):
         return self._names()[place]
 
     def _renumber(self, modules: Iterable[Any]) -> None:
+        # A new table, past __setattr__: the modules are registered already, and only their names change.
         self.__dict__["_modules"] = {str(number): module for number, module in enumerate(modules)}
 
     def __len__(self) -> int:
@@ -65,6 +66,7 @@ class _Numbered(Module):
             raise ArgumentTypeError(
                 f"{type(self).__name__}.extend should be called with an iterable, but got {type(modules).__name__}"
             )
+        # A list first: a container that is extended by itself would never come to an end.
         for module in list(modules):
             self.append(module)
         return self
@@ -119,6 +121,7 @@ class Sequential(_Numbered):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
+            # A slice keeps the names, so that its state_dict has the keys of the whole.
             return type(self)(OrderedDict(list(self._modules.items())[index]))
         return self._modules[self._name_at(index)]
 
@@ -175,6 +178,7 @@ class ModuleList(_Numbered):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
+            # A slice of a list counts from 0 again, as in PyTorch.
             return type(self)(list(self)[index])
         return self._modules[self._name_at(index)]
 
@@ -340,6 +344,7 @@ class ParameterList(Module):
 
     def append(self, value: Any) -> ParameterList:
         """Add a value at the end."""
+        # First, since setting an item checks that its place exists.
         self._size += 1
         self[self._size - 1] = value
         return self
@@ -350,10 +355,12 @@ class ParameterList(Module):
         Raises:
             ArgumentTypeError: not an iterable, or a single tensor.
         """
+        # A tensor is iterable too, by its rows.
         if not isinstance(values, Iterable) or isinstance(values, Tensor):
             raise ArgumentTypeError(
                 f"ParameterList.extend should be called with an iterable, but got {type(values).__name__}"
             )
+        # A list first, for one that is extended by itself.
         for value in list(values):
             self.append(value)
         return self

@@ -56,6 +56,7 @@ class _Table(Module):
         if embeddings.ndim != 2:
             raise ArgumentError(f"Embeddings parameter is expected to be 2-dimensional, got {embeddings.ndim}")
         layer = cls(*embeddings.shape, **{"_weight": embeddings, **options})
+        # Not by ``_freeze``, which EmbeddingBag's constructor does not take.
         layer.weight.requires_grad_(not freeze)
         return layer
 

@@ -272,6 +272,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     rows = tensor.shape[0]
     values: Array = np.empty((rows, math.prod(tensor.shape[1:])), tensor.dtype)
     fill_normal(values, 0, 1, generator)
+    # Q has orthonormal columns, of which there cannot be more than rows: a wide matrix is turned.
     turned = rows < values.shape[1]
     q, r = np.linalg.qr(values.T if turned else values)
     q = q * np.sign(np.diag(r))
@@ -317,6 +318,7 @@ def _old_name(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
 arguments.declare("nn.init", signatures.INIT)
 globals().update(arguments.guarded({name: globals()[name] for name in __all__}, "nn.init"))
 
+# Made of the guarded functions, so that old names explain wrong arguments too.
 uniform = _old_name(uniform_)
 normal = _old_name(normal_)
 constant = _old_name(constant_)

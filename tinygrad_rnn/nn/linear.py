@@ -84,6 +84,7 @@ class LazyLinear(Linear):
     """
 
     def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None) -> None:
+        # No bias yet: both parameters are replaced by ones without a shape.
         super().__init__(0, out_features, bias=False)
         self.weight = UninitializedParameter(device=device, dtype=dtype)
         if bias:
@@ -95,6 +96,7 @@ class LazyLinear(Linear):
 
     def reset_parameters(self) -> None:
         """Draw weight and bias again, once their shapes are known."""
+        # The base's constructor calls this before there are shapes.
         if not self.has_uninitialized_params() and self.in_features != 0:
             super().reset_parameters()
 
@@ -113,8 +115,10 @@ class LazyLinear(Linear):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         first: Tensor = args[0] if args else kwargs["input"]
         self.initialize_parameters(first)
+        # A state_dict may have given the weight its shape before the first input.
         self.in_features = self.weight.shape[1]
         self.__class__ = Linear  # type: ignore[assignment]
+        # By the call of Linear, with the hooks.
         return self(*args, **kwargs)
 
 

@@ -20,6 +20,7 @@ class _Loss(Module):
 
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
         super().__init__()
+        # A wrong ``reduction`` is refused by the first call, not here, as in PyTorch.
         old = size_average is not None or reduce is not None
         self.reduction = reduction_name("mean", size_average, reduce) if old else reduction
 

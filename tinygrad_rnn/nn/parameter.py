@@ -52,6 +52,7 @@ class Parameter(Tensor):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         """A parameter with a copy of the values, without the gradient."""
+        # By way of ``memo``: tied parameters of a model are tied in its copy too.
         if id(self) not in memo:
             memo[id(self)] = type(self)(self._data.copy(), self.requires_grad)
         copied: Parameter = memo[id(self)]

@@ -30,6 +30,7 @@ SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.673263242354377284
 
 @in_single
 def _log_sigmoid(a: Array) -> Array:
+    # No exp of a positive number: it cannot overflow on either side.
     return np.minimum(a, 0) - np.log1p(np.exp(-np.abs(a)))
 
 
@@ -48,11 +49,14 @@ def _hardtanh(a: Array, low: float, high: float) -> Array:
 
 @in_single
 def _elu(a: Array, alpha: float, scale: float, rate: float) -> Array:
+    # np.where computes both sides: without the minimum expm1 would overflow where the other one is taken.
     return np.where(a > 0, a * scale, np.expm1(np.minimum(a, 0) * rate) * (alpha * scale))
 
 
 @in_single
 def _elu_vjp(g: Value, y: Any, a: Value, alpha: float, scale: float, rate: float) -> Value:
+    # The outer condition is PyTorch's choice at 0. The inner one keeps exp from overflow: one order up, its infinity
+    # times the 0 of the other side would be nan.
     return where(a <= 0, g * (exp(where(a < 0, a, 0) * rate) * (rate * alpha * scale)), g * scale)
 
 
@@ -67,6 +71,8 @@ _elu_primitive = primitive("elu", only("f", "elu_cpu", _elu), _elu_vjp, "a")
 _leaky_relu = primitive(
     "leaky_relu",
     only("f", "leaky_relu_cpu", in_single(lambda a, slope: np.where(a > 0, a, a * slope))),
+    # The slope does not vary with a, but its record says that it may: a second derivative is then 0, as in PyTorch,
+    # and not an input that was never used.
     in_single(lambda g, y, a, slope: constant_in(where(a > 0, g, g * slope), a)),
     "a",
 )
@@ -121,6 +127,7 @@ _softshrink = primitive(
     only(
         "f",
         "softshrink_check",
+        # a * 0 and not 0: no comparison holds for a nan, which comes here, and stays one.
         in_single(lambda a, width: np.where(a > width, a - width, np.where(a < -width, a + width, a * 0))),
     ),
     _shrink_vjp,
@@ -134,7 +141,9 @@ _hardsigmoid = primitive(
 )
 _hardswish = primitive(
     "hardswish",
+    # a * 0 and not 0: at -inf x relu6(x + 3) / 6 is nan.
     only("f", "hardswish_cpu", in_single(lambda a: np.where(a <= -3, a * 0, np.where(a >= 3, a, a * (a + 3) / 6)))),
+    # The inner condition keeps infinities out of a product with 0, which would be nan one order up.
     in_single(lambda g, y, a: where(a <= -3, 0, where(a < 3, g * (where(abs(a) < 3, a, 0) / 3 + 0.5), g))),
     "a",
 )
@@ -209,6 +218,7 @@ def silu(input: Tensor, inplace: bool = False) -> Tensor:
 
 def mish(input: Tensor, inplace: bool = False) -> Tensor:
     """x tanh(softplus(x))."""
+    # Checked here, because the operations that it is composed of take more types than PyTorch's kernel.
     if input.dtype.kind != "f":
         raise not_implemented("mish_cpu", input.dtype)
     return applied("mish", in_single(lambda x: x * tanh(softplus(x))), input, inplace)
@@ -307,6 +317,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     """
     if input.ndim == 0:
         raise ShapeRuntimeError("glu does not support scalars because halving size must be even")
+    # As for mish: its parts would take more types.
     if input.dtype.kind != "f":
         raise not_implemented("glu_cpu", input.dtype)
     axis = dim % input.ndim

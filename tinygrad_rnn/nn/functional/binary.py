@@ -128,6 +128,7 @@ def _of_logits(x: Tensor, t: Tensor, weight: Tensor | None, reduction: str, pos_
     likelihood = log_sigmoid(x)
     if pos_weight is not None:
         likelihood = likelihood * ((pos_weight - 1) * t + 1)
+    # Not t log p + (1 - t) log(1 - p): for large x the sigmoid rounds to 1, and log(1 - p) would be infinite.
     loss: Tensor = (1 - t) * x - likelihood
     return _weighted(loss, weight, reduction)
 
@@ -155,6 +156,7 @@ def kl_div(
     Raises:
         ArgumentError: an unknown reduction.
     """
+    # Only where the default was left or "mean" asked for: the older arguments say what is meant.
     if size_average is None and reduce is None and reduction == "mean":
         warn_user(
             "reduction: 'mean' divides the total loss by both the batch size and the support size."
@@ -170,6 +172,7 @@ def kl_div(
         loss = exp(target) * (target - input)
     else:
         zero = target.eq(0)
+        # 0 log 0 counts as 0. The inner condition keeps log from 0: the gradient of the other branch would be nan.
         entropy = where(zero, 0, target * log(where(zero, 1, target)))
         loss = entropy - target * input
     loss = reduced(loss, reduction)

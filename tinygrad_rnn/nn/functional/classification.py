@@ -119,6 +119,7 @@ def _coefficients(op: str, input: Value, classes: Array, weight: Tensor | None, 
     axis = 0 if input.ndim == 1 else 1
     count = input.shape[axis]
     xp = array_module(classes)
+    # Of one sample: PyTorch takes a target of shape (1,) for ().
     if input.ndim == 1:
         classes = classes.reshape(())
     if xp is np and weight is None and _all_there(classes, count, ignore_index):
@@ -129,6 +130,7 @@ def _coefficients(op: str, input: Value, classes: Array, weight: Tensor | None, 
             f"Target {classes[wrong].reshape(-1)[0]} is out of bounds. {op}(): there are {count} classes, "
             f"0 to {count - 1}"
         )
+    # Ignored samples pick class 0, since they must pick one; their loss is not used.
     classes = xp.where(kept, classes, 0).astype(np.int64)
     scale = kept if weight is None else weight._data[classes] * kept
     scale = scale.astype(np.float32 if input.dtype.itemsize == 2 else input.dtype)  # the sum may be beyond 65504
@@ -163,6 +165,7 @@ def _forward(a: Array, case: _Case | _Target, reduction: str) -> tuple[tuple[Arr
     if isinstance(case, _Target):
         found = likelihood(a, case.classes, case.ignored, reduction)
         if found is not None:
+            # The kernel's copy: later writes to the target do not change the gradient.
             case.classes = found[1].classes
             return (found[0],), found[1]
         case = case.case(a)
@@ -185,6 +188,7 @@ def _backward(gs: Any, residual: Any, a: Array, needs: Any, case: Any, reduction
     c = _coefficient(single(g) if g.itemsize == 2 else g, case, reduction)
     factor = c / z
     grad: Array = e * factor.reshape(*factor.shape[: case.axis], 1, *factor.shape[case.axis :])
+    # Each sample picks one entry, so that none is met twice, and plain indexing adds all.
     grad[picks(case.classes, 1)] -= c
     return [grad if grad.dtype == a.dtype else grad.astype(a.dtype)]
 
@@ -199,6 +203,7 @@ def _coefficient(g: Array, case: _Case, reduction: str) -> Array:
 def _collected(loss: V, case: _Case, reduction: str) -> V:
     """The weighted losses of the samples, or their sum or mean."""
     if case.scale is not None and case.kept is not None:
+        # Selected, not multiplied by 0: an ignored sample may have an infinite loss, and inf * 0 is nan.
         loss = where(case.kept, loss * case.scale, 0)
     return loss if reduction == "none" else loss.sum() / case.divisor if reduction == "mean" else loss.sum()
 
@@ -279,6 +284,7 @@ def nll_loss(
     case = _case("nll_loss", input, target, weight, ignore_index)
     result: Tensor
     (result,) = _nll(input, case=case, reduction=reduction)
+    # For the warning about losses that are collected and never swept.
     note_loss(result._node)
     return result
 
@@ -337,6 +343,7 @@ def cross_entropy(
                 f"{scalar_name(target.dtype)}. "
                 "A target of the input's shape holds probabilities; class numbers have no class axis"
             )
+        # PyTorch's default is negative, and no negative number names a class.
         if ignore_index >= 0:
             raise ArgumentRuntimeError("ignore_index is not supported for floating point target")
         return _soft(input, target, weight, reduction, label_smoothing)
@@ -383,4 +390,5 @@ def _soft(input: Tensor, target: Tensor, weight: Tensor | None, reduction: str, 
     loss = -(log_softmax(input, axis) * target * _per_class(weight, input.ndim, axis))
     samples = math.prod(n for k, n in enumerate(input.shape) if k != axis)
     result: Tensor = total(loss, axis) if reduction == "none" else total(loss)
+    # Over no samples the mean is nan, as in PyTorch.
     return result / (samples or math.nan) if reduction == "mean" else result

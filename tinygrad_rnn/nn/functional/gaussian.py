@@ -79,6 +79,7 @@ FAR = (
 
 def _ratio(tables: tuple[tuple[float, ...], tuple[float, ...]], x: Array) -> Array:
     above, below = (np.zeros_like(x) for _ in range(2))
+    # By Horner's rule.
     for p, q in zip(*tables, strict=True):
         above, below = above * x + p, below * x + q
     return above / below
@@ -90,9 +91,11 @@ def _erf(x: Array) -> Array:
     near = size * _ratio(NEAR, squared)
     bell = np.exp(-squared)
     middle = 1 - bell * _ratio(MIDDLE, size)
+    # np.where below takes it for large |x| alone; the maximum keeps the division finite elsewhere.
     inverse = 1 / np.maximum(squared, 1)
     far = 1 - bell / np.maximum(size, 1) * (1 / math.sqrt(math.pi) - inverse * _ratio(FAR, inverse))
     value = np.where(size <= 0.46875, near, np.where(size <= 4, middle, far))
+    # erf is odd; copysign keeps -0.0 as well.
     return np.copysign(np.where(np.isnan(x), x, value), x).astype(x.dtype)
 
 

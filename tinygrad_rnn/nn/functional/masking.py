@@ -52,6 +52,7 @@ def dropout(
     tensor([1., 1., 1.])
     """
     check_probability(p)
+    # Before the check of the type: without dropout integers pass, as in PyTorch.
     if not training or p == 0 or input.numel() == 0:
         return input
     _check_floating(input)
@@ -74,5 +75,6 @@ def dropout1d(
     if not training or p == 0 or input.numel() == 0:
         return input
     _check_floating(input)
+    # One entry for each channel, broadcast over the length. A copy, because its layout in memory orders the draws.
     mask = dropout_like(input._data[..., :1].copy(), p, generator)
     return applied("dropout1d", _masked, input, inplace, mask=mask)

@@ -27,6 +27,7 @@ def _forward(x: Array, weight: Any, bias: Any, count: int, eps: float) -> tuple[
     if x.itemsize == 2:
         x, weight, bias = single(x), single(weight), single(bias)
     unit = x - x.mean(axis=axes, keepdims=True)
+    # ``y`` serves twice: first for the squares, then for the result.
     y = np.square(unit)
     rate = 1 / np.sqrt(y.mean(axis=axes, keepdims=True) + x.dtype.type(eps))
     unit *= rate
@@ -49,6 +50,7 @@ def _backward(
         g, weight = single(g), single(weight)
     axes, leading = _axes(x, count), tuple(range(x.ndim - count))
     dx = dw = None
+    # ``product`` serves three times: g u for dw, h u for its mean, then what is subtracted. No further array is made.
     product = g * unit
     if needs[1]:
         dw = product.sum(axis=leading)
@@ -143,6 +145,7 @@ def rms_norm(
     _check(input, shape, weight, None)
     if input.dtype.kind in "biu":
         raise not_implemented("rms_norm", input.dtype)
+    # In float32, because the square of 256 is beyond float16.
     x = single(input)
     small = float(np.finfo(x.dtype).eps) if eps is None else eps
     y = x * rsqrt(mean(square(x), _axes(x, len(shape)), keepdim=True) + small)

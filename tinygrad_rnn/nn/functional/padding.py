@@ -57,6 +57,8 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         if mode == "constant":
             input = _constant(input, axis, before, after, 0.0 if value is None else value)
         elif before or after:
+            # NumPy pads the numbers of the entries: they say where each comes from, so that the gradient is that of a
+            # selection.
             index = np.pad(np.arange(input.shape[axis]), (max(before, 0), max(after, 0)), mode=MODES[mode])  # type: ignore
             index = index[max(-before, 0) : len(index) - max(-after, 0)]
             input = index_select(input, axis, tensor(index, device=input.device))

@@ -69,6 +69,7 @@ def gumbel_softmax(
     """
     if eps != 1e-10:
         warn_user("`eps` parameter is deprecated and has no effect.")
+    # On the host, where the stream is, in PyTorch's order.
     waits = np.empty(logits.shape, logits.dtype)
     fill_exponential(waits, 1.0, generator)
     noise = wrap(-np.log(waits)).to(device=logits.device)
@@ -78,5 +79,6 @@ def gumbel_softmax(
     best = soft.argmax(dim, keepdim=True)
     along = ops.arange(logits.shape[dim]).to(device=logits.device)
     chosen = along.reshape([-1 if axis == dim % logits.ndim else 1 for axis in range(logits.ndim)]) == best
+    # Straight through: the value is the one-hot sample (the soft ones cancel), the gradient that of ``soft``.
     result: Tensor = chosen.to(dtype=logits.dtype) - soft.detach() + soft
     return result

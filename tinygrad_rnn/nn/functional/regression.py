@@ -132,6 +132,7 @@ def smooth_l1_loss(
     if beta < 0:
         raise ArgumentRuntimeError(f"smooth_l1_loss does not support negative values for beta. Got {beta}")
     d = input - target
+    # |d| is its limit, in which the formula divides 0 by 0.
     return reduced(absolute(d) if beta == 0 else _smooth_l1_of(d, beta=beta), reduction)
 
 

@@ -99,12 +99,14 @@ def embedding(
         )
     padding_idx = padding_row(padding_idx, weight.shape[0])
     if max_norm is not None:
+        # Before anything is written: ops.embedding checks too, but then the table is changed already.
         _in_range(input._data, weight.shape[0])
         renormalise(weight, input._data, max_norm, norm_type)
     result: Tensor = ops.embedding(input, weight, padding_idx)
     if scale_grad_by_freq and input.numel():
         xp = array_module(input._data)
         _, place, count = xp.unique(input._data, return_inverse=True, return_counts=True)
+        # Reshaped, because NumPy's versions return the inverse of a matrix in different shapes.
         factor = (1 / count[place.reshape(input.shape)])[..., None].astype(weight.dtype)
         result = _gradient_scaled(result, factor=factor)
     return result
@@ -163,6 +165,7 @@ def embedding_bag(
         bags, bag = input.shape[0], xp.repeat(xp.arange(input.shape[0]), input.shape[1])
     elif input.ndim == 1 and offsets is not None and offsets.ndim == 1:
         starts = offsets._data[: len(offsets) - include_last_offset]
+        # From the right: of bags that begin at the same place the last one has the rows, the others are empty.
         bags, bag = len(starts), xp.searchsorted(starts, xp.arange(len(input)), side="right") - 1
     elif input.ndim == 1:
         raise ArgumentError("offsets has to be a 1D Tensor" + (" but got None" if offsets is None else ""))
@@ -182,6 +185,7 @@ def embedding_bag(
     summed: Tensor = ops.scatter_add(nothing, 0, place, rows)
     if mode == "sum":
         return summed
+    # An empty bag is 0 / 1 and not 0 / 0.
     sizes = xp.maximum(xp.bincount(bag, minlength=bags), 1).astype(weight.dtype)
     return summed / wrap(sizes[:, None])
 

@@ -39,6 +39,7 @@ class BackwardHookError(TinygradRnnError, RuntimeError):
 
 
 def _pass_back(gs: Sequence[Any], ans: Any, *args: Any, notify: Any, needs: Sequence[bool]) -> list[Value | None]:
+    # Raw arrays in a plain sweep, tensors in one that is recorded for the next order.
     raw = not any(isinstance(g, Tensor) for g in gs)
     own = [g if g is None else wrap(as_array(g).copy()) if raw else g.clone() for g in gs]  # hooks may write to them
     grads = notify(own)
@@ -130,6 +131,7 @@ class Borders:
         like = array_module(next(g for g in grads if g is not None)._data)
         tensors = [layout for layout in self.inputs if layout is not None]
         grads = [wrap(like.zeros(*t)) if g is None else g for g, t in zip(grads, tensors, strict=True)]
+        # Taken out: a second sweep must not find what the first one left.
         grad_output, self.grad_output = self.grad_output, None
         if grad_output is None:  # the sweep came around the outputs, as the second one of a gradient of a gradient
             return grads

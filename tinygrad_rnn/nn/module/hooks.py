@@ -93,6 +93,7 @@ def add_backward_hook(owner: Any, hook: Hook, full: bool, *more: HookTable, prep
 
 def registered(kind: str, module: Any, name: str, value: Any) -> Any:
     """The parameter, buffer or submodule to register: ``value``, or what the registration hooks put in its place."""
+    # A copy: a hook may remove itself.
     for hook in list(REGISTRATION[kind].values()):
         changed = hook(module, name, value)
         if changed is not None:
@@ -115,6 +116,7 @@ def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
             args = borders.enter(args)
         result = module.forward(*args, **kwargs)
         for key, hook, with_kwargs in _hooks(module, "forward"):
+            # Before it runs: one that raises is not called again below.
             done.add(key)
             result = _after_hook(module, hook, args, kwargs if with_kwargs else None, result)
         if borders is not None:
@@ -122,6 +124,7 @@ def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
         if of_last_node:
             hook_last_node(module, of_last_node, args, result)
         return result
+    # Not BaseException: after a Ctrl-C no hook runs, as in PyTorch.
     except Exception:
         for key, hook, with_kwargs in _hooks(module, "forward"):
             everywhere = key in EVERYWHERE._forward_hooks_always_called

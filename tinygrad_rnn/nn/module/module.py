@@ -128,6 +128,8 @@ class Module:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """``forward``, with the hooks before and after it."""
+        # One condition on five tables, and no loop: nearly all calls have no hooks, and a step of a loop calls many
+        # modules.
         if (
             self._forward_hooks
             or self._forward_pre_hooks
@@ -172,9 +174,11 @@ class Module:
                 raise ArgumentTypeError(_refusal(value, "parameter", name, "torch.nn.Parameter"))
             self._forget(name, "_buffers")
             self._modules[name] = registered("module", self, name, value)
+        # Before Module.__init__ there are no tables; subclasses may set plain attributes already.
         elif "_parameters" not in held:
             object.__setattr__(self, name, value)
         elif name in self._parameters:
+            # None keeps the name, for a parameter that is absent, such as a bias.
             if value is not None:
                 raise ArgumentTypeError(_refusal(value, "parameter", name, "torch.nn.Parameter"))
             self._parameters[name] = None
@@ -206,6 +210,7 @@ class Module:
 
     def __dir__(self) -> list[str]:
         held = [*self._parameters, *self._buffers, *self._modules]
+        # Without the names of containers, such as "0", which cannot be written as attributes.
         return sorted(name for name in {*dir(type(self)), *self.__dict__, *held} if not name[0].isdigit())
 
     # registration ------------------------------------------------------------------------------------------------
@@ -217,6 +222,7 @@ class Module:
             raise RegistrationError(f'{kind} name can\'t contain "."' + (f", got: {name}" if kind == "module" else ""))
         if name == "":
             raise RegistrationError(f'{kind} name can\'t be empty string ""')
+        # A name may be taken by an entry of its own kind, which it then replaces.
         if hasattr(self, name) and name not in self.__dict__[table]:
             raise RegistrationError(f"attribute '{name}' already exists")
 
@@ -453,6 +459,7 @@ class Module:
                     if set_to_none:
                         parameter.grad = None
                     else:
+                        # Out of the graph of a double backward: the memory is kept, its history is not.
                         parameter.grad.detach_()
                         parameter.grad._data[...] = 0
                         parameter.grad._touch()
@@ -483,7 +490,9 @@ class Module:
         for parameter in self._parameters.values():
             if parameter is not None:
                 grad, new = parameter.grad, fn(parameter)
+                # fn returns the parameter itself where nothing changes: then its gradient stays too.
                 if new is not parameter:
+                    # Taken off first: for a moment it would be of another type or device than the new values.
                     parameter.grad = None
                     parameter.data = new
                     parameter.grad = None if grad is None else fn(grad)
@@ -582,6 +591,7 @@ class Module:
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         for name, value in self._local_state().items():
+            # One without a shape cannot be detached.
             destination[prefix + name] = value if keep_vars or isinstance(value, UninitializedParameter) else value.data
         if type(self).get_extra_state is not Module.get_extra_state:
             destination[prefix + EXTRA_STATE] = self.get_extra_state()
@@ -620,6 +630,7 @@ class Module:
         keys = IncompatibleKeys([], [])
         errors: list[str] = []
         metadata = getattr(state_dict, "_metadata", None) or {}
+        # A copy: hooks that rename keys must not change the caller's.
         self._load(OrderedDict(state_dict), "", metadata, assign, keys, errors)
         if strict:
             wrong = (("Missing", keys.missing_keys), ("Unexpected", keys.unexpected_keys))
@@ -645,6 +656,7 @@ class Module:
         for name, child in self._modules.items():
             if child is not None:
                 below = f"{prefix}{name}."
+                # A module sees its own keys alone: what its hooks rename or remove concerns no other.
                 inner = {key: value for key, value in state.items() if key.startswith(below)}
                 child._load(inner, below, metadata, assign, keys, errors)
         for hook in self._load_state_dict_post_hooks.values():
@@ -685,6 +697,7 @@ class Module:
             for key in state_dict:
                 if key.startswith(prefix) and key != extra:
                     first, *deeper = key[len(prefix) :].split(".", 1)
+                    # A key with more dots belongs to a submodule, which reports it itself if it is unknown.
                     if first not in (self._modules if deeper else own):
                         unexpected_keys.append(key)
 
@@ -701,6 +714,7 @@ class Module:
             return f'While copying the parameter named "{key}", expected numbers, but the array holds {kind}'
         if isinstance(held, UninitializedParameter):
             held.materialize(source.shape)
+        # States from before PyTorch 0.4, which had no 0-d tensors.
         if held.shape == () and source.shape == (1,):
             source = source[0]
         if source.shape != held.shape:
@@ -715,6 +729,7 @@ class Module:
                 source.requires_grad_(held.requires_grad)
             setattr(self, name, source)
         else:
+            # Into the array, which other tensors (an optimiser's, tied weights) share.
             put(held._data, to_device(source._data, array_device(held._data)))
             held._touch()
         return None

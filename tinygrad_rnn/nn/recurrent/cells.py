@@ -72,6 +72,7 @@ class RNNCellBase(Module):
         if self._kind is not None:
             options = {"peepholes": self.peepholes, "layer_norm": self.layer_norm}
             shapes = parameter_shapes(self._kind, input_size, hidden_size, hidden_size, **options)
+            # The first four are PyTorch's, registered above; what follows belongs to our options.
             for name, shape in list(shapes.items())[4:]:
                 self.register_parameter(name, Parameter(empty(shape, device=device, dtype=dtype)))
         self.reset_parameters()
@@ -81,6 +82,7 @@ class RNNCellBase(Module):
         bound = 1.0 / math.sqrt(self.hidden_size) if self.hidden_size else 0.0
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
+        # After all draws: the options' parameters come last, so that PyTorch's get PyTorch's numbers.
         reset_norms(self)
 
     def extra_repr(self) -> str:
@@ -153,6 +155,7 @@ class RNNCell(RNNCellBase):
         *,
         layer_norm: bool = False,
     ) -> None:
+        # Before the base's constructor, which reads it.
         self.layer_norm = layer_norm
         super().__init__(input_size, hidden_size, bias, 1, device, dtype)
         self.nonlinearity = nonlinearity
@@ -206,6 +209,7 @@ class LSTMCell(RNNCellBase):
     ) -> None:
         if forget_bias is not None and not bias:
             raise ArgumentError("forget_bias needs biases, but bias=False was given")
+        # Before the base's constructor, which reads all three.
         self.forget_bias = forget_bias
         self.peepholes = peepholes
         self.layer_norm = layer_norm
@@ -254,6 +258,7 @@ class GRUCell(RNNCellBase):
         reset_after: bool = True,
         layer_norm: bool = False,
     ) -> None:
+        # Before the base's constructor, which reads both.
         self.reset_after = reset_after
         self.layer_norm = layer_norm
         super().__init__(input_size, hidden_size, bias, 3, device, dtype)

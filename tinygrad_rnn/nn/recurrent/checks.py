@@ -67,6 +67,7 @@ def check_input(input: Tensor, packed: bool, input_size: int, weight: Tensor) ->
             f"RNN input dtype ({input.dtype}) does not match weight dtype ({weight.dtype}). Convert input: "
             f"input.to({weight.dtype}), or convert model: model.to({input.dtype})"
         )
+    # Cheap first: only arrays of different classes are asked for their devices.
     if type(values) is not type(weights) and on_gpu(values) != on_gpu(weights):
         raise DeviceError(
             "Input and parameter tensors are not at the same device, found input tensor at "
@@ -149,6 +150,7 @@ def check_cell(name: str, input: Tensor, states: Sequence[Tensor], input_size: i
             f"{name}: the input has shape {list(input.shape)}"
         )
     batch = input.shape[0] if input.ndim == 2 else 1
+    # One sample has no batch axis, and counts as one row.
     for k, (state, size) in enumerate(zip(states, sizes, strict=True)):
         rows, width = (1, *state.shape)[:2] if input.ndim == 1 else (*state.shape, None)[:2]
         if rows != batch:

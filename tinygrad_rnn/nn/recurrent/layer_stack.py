@@ -151,6 +151,7 @@ class Stack(Module):
         data, batch_sizes, sorted_indices, unsorted_indices = sequence
         self._check_input(data, True)
         sizes = tuple(batch_sizes.tolist())
+        # batch_sizes[0] counts sequences of at least one step, the permutation those of length 0 too.
         batch = sizes[0] if sorted_indices is None else len(sorted_indices)
         if hx is not None and sorted_indices is not None:
             check_states_ndim(hx, True)
@@ -241,6 +242,7 @@ class Stack(Module):
 
 def _stacked(states: Sequence[Tensor]) -> Tensor:
     """(N, R) of each layer and direction, or (1, N, R) of a fused one that is alone -> (L*D, N, R)."""
+    # Of a single state the fused kernel may have made the stack already.
     if len(states) > 1:
         return stack(states)
     return states[0] if states[0].ndim == 3 else unsqueeze(states[0], 0)

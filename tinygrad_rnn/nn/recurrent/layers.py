@@ -134,6 +134,7 @@ class RNNBase(Stack):
         self.layer_norm = layer_norm
         self.return_gates = return_gates
         self.options = StackOptions(**options)
+        # For its check: a tuple must have one probability for each state.
         self.options.zoneouts(len(self._kind.states))
         if impl == "fused" and self._steps_differ:
             raise ArgumentError("impl='fused' cannot run these options: use impl='auto' (every step on the tape)")
@@ -230,6 +231,7 @@ class RNNBase(Stack):
     def _check_input(self, input: Tensor, packed: bool) -> None:
         parameters: dict[str, Any] = self._parameters
         name = self._flat_weights_names[0]
+        # A parametrised weight is a property, and in no table.
         weight = parameters[name] if name in parameters else getattr(self, name)
         # input that fits passes one condition; check_input finds out which part of it failed
         values, weights = input._data, weight._data
@@ -345,6 +347,7 @@ class RNN(RNNBase):
         impl: str = "auto",
         **options: Unpack[LayerKeywords],
     ) -> None:
+        # PyTorch takes the keyword too, only to refuse it.
         _refuse_projection(proj_size)
         modes = {"tanh": "RNN_TANH", "relu": "RNN_RELU"}
         if nonlinearity not in modes:
@@ -422,6 +425,7 @@ class LSTM(RNNBase):
     ) -> None:
         if forget_bias is not None and not bias:
             raise ArgumentError("forget_bias needs biases, but bias=False was given")
+        # Before the base's constructor, which draws the parameters that these ask for.
         self.forget_bias = forget_bias
         self.peepholes = peepholes
         self.return_cells = return_cells

@@ -132,14 +132,17 @@ class MDLSTM(Module):
         h: dict[tuple[int, int], Tensor] = {}
         c: dict[tuple[int, int], Tensor] = {}
         for diagonal in range(len(rows) + len(columns) - 1):
+            # Places (p, q) with p + q = diagonal, inside the grid.
             first = max(0, diagonal - len(columns) + 1)
             here = [(p, diagonal - p) for p in range(first, min(len(rows), diagonal + 1))]
             up, left = [(p - 1, q) for p, q in here], [(p, q - 1) for p, q in here]
             h_up, h_left, c_up, c_left = (
+                # Beyond the edge the states are zeros.
                 cat([states.get(place, zeros) for place in neighbours])
                 for states, neighbours in ((h, up), (h, left), (c, up), (c, left))
             )
             own = cat([a[rows[p], columns[q]] for p, q in here])  # (cells * N, 5H)
+            # bias_hh is added once, not for each neighbour.
             a_here = own + linear(h_left, self.weight_hh, self.bias_hh) + linear(h_up, self.weight_hh_up)
             h_new, c_new = mdlstm_cell(a_here, c_up, c_left)
             for k, place in enumerate(here):

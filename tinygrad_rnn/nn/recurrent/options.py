@@ -94,6 +94,7 @@ class StackOptions:
             raise ArgumentError(f"zoneout needs one probability for each of {states} states, got {self.zoneout}")
         return self.zoneout
 
+    # Works although the dataclass is frozen: the value goes into ``__dict__``, not through __setattr__.
     @cached_property
     def changes_steps(self) -> bool:
         """Whether what happens at a step differs from the cell's equations: fused kernels cannot do that."""
@@ -140,6 +141,7 @@ def with_recurrent_dropout(step: Step, h: Tensor, p: float) -> Step:
     mask = locked_mask(h, h.shape[0], p)
 
     def dropped(x: Tensor, states: States) -> States:
+        # Packed, the batch shrinks: the first rows are those that go on.
         rows = len(states[0])
         return step(x, (states[0] * (mask if rows == len(mask) else mask[:rows]), *states[1:]))
 

@@ -99,6 +99,7 @@ class RNNLayer(Stack):
                 self._sizes = _widths(one, states, self._sizes)
                 self.add_module(f"cell_l{layer}{suffix}", one)
             self._add_skip(layer)
+        # For its check: a tuple must have one probability for each state.
         self.options.zoneouts(len(self._sizes))
         self._add_initial_states()
         self._reset_stack()

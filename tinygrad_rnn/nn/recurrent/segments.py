@@ -30,14 +30,16 @@ def in_segments(
         requested: how many; see :func:`~tinygrad_rnn.kernels.recurrent.checkpointing.cut`.
     """
     segments = cut(x.shape, sizes, reverse, requested)
+    # Without recording nothing is kept for a backward pass, and there is nothing to save.
     if len(segments) < 2 or not is_grad_enabled():
         return run(x, states, sizes)
     count = len(states)
     order = -1 if reverse else 1
+    # Segments come in the order of computation, memory has that of time: a reversed layer turns them twice.
     pieces = split(x, [s.rows.stop - s.rows.start for s in segments[::order]], 0)[::order]
     collected: list[tuple[Tensor, ...]] = []
     for segment, piece in zip(segments, pieces, strict=True):
-
+        # As a default: a closure would see the sizes of the last segment.
         def again(piece: Tensor, *states: Tensor, sizes: Sizes = segment.sizes) -> tuple[Tensor, ...]:
             emitted, after = run(piece, states, sizes)
             return (*after, *emitted)

@@ -231,6 +231,7 @@ def _total_norm(
 ) -> Tensor:
     p = float(norm_type)
     if not arrays:
+        # PyTorch's answer for no gradients at all, which is no error: torch.tensor(0.).
         return wrap(np.zeros((), np.float32))
     total = _at_once(arrays) if p == 2 and foreach is not False else None
     if total is None:
@@ -254,6 +255,7 @@ def _at_once(arrays: Sequence[Array]) -> Array | None:
     if first.dtype not in (np.float32, np.float64):
         return None
     if type(first) is np.ndarray and all(type(a) is np.ndarray and a.dtype == first.dtype for a in arrays):
+        # vdot needs no array of squares, and sums by the BLAS.
         squares = np.array([np.vdot(a, a) for a in arrays])
         return np.asarray(np.sqrt(squares.sum()))
     return norm.of(arrays)
@@ -285,6 +287,7 @@ def _norm(a: Array, p: float) -> Array:
         total = abs(x).sum()
     else:
         total = (abs(x) ** p).sum() ** (1.0 / p)
+    # Of complex entries the dtype of their parts.
     norm: Array = array_module(a).asarray(total).astype(np.finfo(a.dtype).dtype)
     return norm
 

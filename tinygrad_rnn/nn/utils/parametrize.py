@@ -47,6 +47,7 @@ class ParametrizationList(ModuleList):
     @no_grad()
     def invert(self, value: Any) -> Any:
         """The original, or several, from which the parametrisations compute ``value``."""
+        # The last parametrisation is undone first.
         for parametrization in reversed(list(self)):
             inverse = getattr(parametrization, "right_inverse", None)
             if inverse is not None:
@@ -102,6 +103,7 @@ def register_parametrization(
         )
     weight: Any = module._parameters[tensor_name]
     held = ParametrizationList([parametrization], weight)
+    # Unrecorded: only shape and dtype are looked at.
     result = within(False, held)
     if not unsafe and (result.shape != weight.shape or result.dtype != weight.dtype):
         raise ShapeError(
@@ -112,7 +114,9 @@ def register_parametrization(
     if not is_parametrized(module):
         module.parametrizations = ModuleDict()
         kind = type(module)
+        # A class for this one module: a property on the layer's class would appear on all of its siblings.
         module.__class__ = type(f"Parametrized{kind.__name__}", (kind,), {"__module__": kind.__module__})
+    # The original is registered in its place; left here, the weight would count as a parameter too.
     del module._parameters[tensor_name]
     module.parametrizations[tensor_name] = held
     setattr(type(module), tensor_name, _computed(tensor_name))
@@ -157,6 +161,7 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
     delattr(type(module), tensor_name)
     if len(module.parametrizations) == 0:
         del module.parametrizations
+        # Back from the subclass, which was made for the properties alone.
         module.__class__ = type(module).__mro__[1]
     module.register_parameter(tensor_name, Parameter(value.detach().clone(), requires_grad=wants_grad))
     return module
@@ -177,6 +182,7 @@ class _WeightNorm(Module):
         return self._norm(weight), weight
 
     def _norm(self, v: Tensor) -> Any:
+        # -1 is not the last axis here: PyTorch's norm_except_dim reads it as "no axis is kept".
         if self.dim is None or self.dim == -1:
             return (v * v).sum().sqrt()
         kept = self.dim % v.ndim

@@ -215,6 +215,7 @@ def pack_padded_sequence(
         raise ShapeRuntimeError("Cannot pack empty tensors. Every sequence has length 0")
     order = None
     if not enforce_sorted:
+        # Stable: sequences of equal length keep their order.
         order = np.argsort(-counts, kind="stable")
     elif (np.diff(counts) > 0).any():
         raise SequenceError(
@@ -260,11 +261,13 @@ def pad_packed_sequence(
             )
         steps = total_length
     batch = int(sizes[0]) if sorted_indices is None else len(sorted_indices)
+    # Sequence n has a row at every step whose batch is larger than n.
     lengths = (sizes[:, None] > np.arange(batch)).sum(axis=0)
     t, n = packed_places(sizes)
     if sorted_indices is not None:
         order = to_numpy(sorted_indices._data)
         n = order[n]
+        # A copy, since both sides are one array.
         lengths[order] = lengths.copy()
     shape, index = ((batch, steps), (n, t)) if batch_first else ((steps, batch), (t, n))
     return scatter_rows(data, index, (*shape, *data.shape[1:]), padding_value), wrap(lengths)
@@ -311,6 +314,7 @@ def pad_sequence(
     t = np.concatenate([np.arange(length) for length in lengths])
     if padding_side == "left":
         t = t + (steps - lengths)[n]
+    # To the first one's dtype, as PyTorch's padding does, which fills a tensor like the first.
     rows = cat([part.to(first.dtype) for part in parts])
     shape, index = ((len(parts), steps), (n, t)) if batch_first else ((steps, len(parts)), (t, n))
     padded: Tensor = scatter_rows(rows, index, (*shape, *first.shape[1:]), padding_value)
