@@ -8,7 +8,8 @@ that an array has.  (At run time it may also be a NumPy scalar, which NumPy make
 ``Value`` is an Array or a Tensor, which is what a vjp takes and gives; a function ``(a: V, ...) -> V`` gives an array
 of arrays and a Tensor of Tensors.  ``Cotangent`` is what a vjp is given: a Value, or, of an operation with several
 outputs, one for each, None for those that no gradient reached.  ``Number`` is a Python number: to type checkers, int
-and float are complex too.  ``DType`` is the element type of either: NumPy's of an array, ours of a Tensor.
+and float are complex too.  ``DType`` is an element type: statically NumPy's, for that of a Tensor has its attributes,
+and NumPy takes it for its own (see ``backend/dtypes.py``).
 """
 
 from __future__ import annotations
@@ -16,9 +17,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from .backend.dtypes import dtype
 
 __all__ = ["Array", "Cotangent", "CudaArray", "DType", "Number", "Operators", "Params", "Shape", "Size", "V", "Value"]
 
@@ -28,7 +26,7 @@ Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 CudaArray: TypeAlias = Any
 Cotangent: TypeAlias = "Value | list[Value | None]"
 Number: TypeAlias = complex
-DType: TypeAlias = "np.dtype[Any] | dtype"
+DType: TypeAlias = np.dtype[Any]
 Shape: TypeAlias = tuple[int, ...]
 Params: TypeAlias = dict[str, Any]
 

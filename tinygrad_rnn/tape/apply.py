@@ -20,7 +20,7 @@ from typing import Any, Protocol, overload
 import numpy as np
 
 from ..backend import array_module, is_array, raw_array
-from ..typing import Array, Params, V
+from ..typing import Array, Number, Params, V
 from . import forward_errors
 from .forward_errors import fail
 from .modes import defaults, nested, quietly, state, tell
@@ -52,9 +52,9 @@ class Applied(Protocol):
     @overload
     def __call__(self, input: Tensor, /, *args: Any, **params: Any) -> Tensor: ...
     @overload
-    def __call__(self, input: complex, other: Tensor, /) -> Tensor: ...
+    def __call__(self, input: Number, other: Tensor, /) -> Tensor: ...
     @overload
-    def __call__(self, *args: V | complex | None, **params: Any) -> V: ...
+    def __call__(self, *args: V | Number | None, **params: Any) -> V: ...
     @overload
     def __call__(self, *args: Any, **params: Any) -> Any: ...
 
