@@ -152,7 +152,7 @@ def _split(text: str) -> Iterator[str]:
     """At commas outside of brackets."""
     depth, start = 0, 0
     for k, char in enumerate(text):
-        depth += (char in "([") - (char in ")]")
+        depth += (char in "([") - (char in ")]")  # a default may hold commas: ints dims=(0, 1)
         if char == "," and not depth:
             yield text[start:k].strip()
             start = k + 1
@@ -179,6 +179,7 @@ def overloads(where: str, name: str) -> tuple[Signature, ...]:
         return tuple(_signature(part) for part in text.split(" | "))
     if where != METHOD:
         return ()
+    # add_ takes what add takes; some names end in _ of themselves
     plain = name if name in _texts[FUNCTION] else name.rstrip("_")
     forms = overloads(METHOD if plain in _texts[METHOD] else FUNCTION, plain)
     return tuple(Signature(tuple(p for p in s.parameters if p.kind not in OUT_KINDS)) for s in forms)
@@ -197,6 +198,7 @@ def _spoken(kind: str) -> str:
 
 def _typename(value: Any) -> str:
     name = type(value).__name__
+    # with the module: "must be Tensor, not Tensor" would help little
     return f"{type(value).__module__}.Tensor" if name == "Tensor" and not isinstance(value, Tensor) else name
 
 
@@ -232,7 +234,7 @@ def _int(value: Any) -> int:
         if value.ndim or value.dtype.kind not in "iu":
             raise _Unfit
         return int(value.item())
-    if _is_flag(value):
+    if _is_flag(value):  # operator.index takes True for 1, PyTorch does not
         raise _Unfit
     try:
         return operator.index(value)
@@ -241,6 +243,7 @@ def _int(value: Any) -> int:
 
 
 def _ints(value: Any) -> Any:
+    # sizes that were computed, as np.array(x.shape) // 2
     if isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "iu":
         return tuple(value.tolist())
     if not isinstance(value, (list, tuple)):
@@ -251,14 +254,16 @@ def _ints(value: Any) -> Any:
             found.append(_int(entry))
         except _Unfit:
             raise _Unfit(f", but found element of type {_typename(entry)} at pos {place}") from None
+    # the same object, by which _same() knows that nothing was translated
     return value if all(type(entry) is int for entry in value) else tuple(found)
 
 
 def _number(value: Any) -> Any:
+    # np.float64 is a float, too
     if isinstance(value, (bool, int, float, complex)) and not isinstance(value, np.generic):
         return value
     if isinstance(value, (Tensor, np.ndarray, np.generic)) and not value.ndim and value.dtype.kind in "biufc":
-        if not (isinstance(value, Tensor) and value.requires_grad):
+        if not (isinstance(value, Tensor) and value.requires_grad):  # as a number it would lose its history
             return value.item()
     raise _Unfit
 
@@ -292,7 +297,7 @@ def _tensors(value: Any) -> Any:
         raise _Unfit
     for place, entry in enumerate(value):
         if not _is_tensor(entry):
-            raise Refused(
+            raise Refused(  # PyTorch has a sentence of its own here, which counts arguments from 0
                 f"expected Tensor as element {place} in argument 0, but got {_typename(entry)}"
                 f"{_advice(entry, 'Tensor')}"
             )
@@ -306,6 +311,7 @@ def _text(value: Any) -> Any:
 
 
 def _dtype(value: Any) -> Any:
+    # names and types go on to as_dtype, which knows them
     if value is None or isinstance(value, (int, float, complex, list, tuple, dict, Tensor)) or is_array(value):
         raise _Unfit
     return value
@@ -352,7 +358,7 @@ def _checked(p: Parameter, value: Any, place: int | None) -> Any:
         try:
             return CHECKS[kind](value)
         except _Unfit as unfit:
-            found = str(unfit) or found
+            found = str(unfit) or found  # of several kinds the last that had something to say
     where = f" (position {p.place or place})" if place is not None else ""
     what = found or f", not {_typename(value)}{_advice(value, p.kind)}"
     raise Refused(f"(): argument '{p.said}'{where} must be {_spoken(p.kind)}{what}")
@@ -368,14 +374,16 @@ def _bound(s: Signature, args: Sequence[Any], options: dict[str, Any], spare: Se
     Raises:
         Refused: they do not fit.
     """
-    args, options = list(args), dict(options)
+    args, options = list(args), dict(options)  # copies: the next signature is tried with the same call
     for theirs, ours in NUMPY.items():
+        # in some signatures x and a are PyTorch's own names
         if theirs in options and not any(p.name == theirs for p in s.parameters):
             options.setdefault(ours, options.pop(theirs))
     positional = [p for p in s.parameters if not p.keyword]
     if positional and positional[-1].variadic and len(args) >= len(positional):
         first = len(positional) - 1
         alone = args[first] if len(args) == len(positional) else 0
+        # a 0-d array is one size
         many = isinstance(alone, (list, tuple)) or (isinstance(alone, np.ndarray) and alone.ndim)
         if positional[-1].kind == "any" or not many:
             args[first:] = [tuple(args[first:])]
@@ -392,6 +400,7 @@ def _bound(s: Signature, args: Sequence[Any], options: dict[str, Any], spare: Se
             continue
         name = p.name if p.name in options else spare[k] if not p.keyword and k < len(spare) else p.name
         if name in options:
+            # out= is checked by into(), when the results are known
             values.append(_checked(p, options.pop(name), None) if p.kind not in OUT_KINDS else options.pop(name))
         elif p.optional or (p.variadic and p.kind in ("any", "Tensors")):
             values.append(...)
@@ -421,6 +430,7 @@ def _matched(
         except Refused as refused:
             refusals.append((form, str(refused)))
     given = len(args) + len(options)
+    # if only one form takes so many arguments, its sentence is the right one
     likely = [text for form, text in refusals if _admits(form, given)] if len(forms) > 1 else [refusals[0][1]]
     if len(set(likely)) == 1:
         text = likely[0]
@@ -460,8 +470,8 @@ class Callee:
         count = code.co_argcount if code is not None else 0
         self.names: tuple[str, ...] = code.co_varnames[:count] if code is not None else ()
         self.keywords: tuple[str, ...] = code.co_varnames[count : count + code.co_kwonlyargcount] if code else ()
-        self.variadic = bool(code is not None and code.co_flags & 4)
-        self.open = bool(code is not None and code.co_flags & 8)
+        self.variadic = bool(code is not None and code.co_flags & 4)  # CO_VARARGS: it takes *args
+        self.open = bool(code is not None and code.co_flags & 8)  # CO_VARKEYWORDS: it takes **kwargs
 
     def bind(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any], Any]:
         """The arguments as the function takes them, and the tensor to write the result to, if any.
@@ -472,6 +482,7 @@ class Callee:
         skip = 1 if self.where == METHOD else 0
         form, values = _matched(self.name, overloads(self.where, self.name), args, options, self.names, skip)
         if self.where == FUNCTION and form.parameters[0].kind == "Tensor/Number":
+            # two numbers: the first is a 0-d tensor, as to PyTorch
             if not any(isinstance(value, (Tensor, np.ndarray)) for value in values):
                 dtype = number_type(values[0])
                 values[0] = wrap(np.asarray(fitting(values[0], dtype, self.name), dtype))
@@ -484,7 +495,7 @@ class Callee:
             if p.kind in OUT_KINDS:
                 out = value
             elif p.variadic and self.variadic:
-                given.extend(value or [()])
+                given.extend(value or [()])  # an empty shape is an argument, not the lack of one
             elif p.name in options and self.names[k : k + 1] == (p.name,):
                 named[p.name] = value
             elif not p.keyword and k == len(given) and (k < len(self.names) or self.variadic or self.open):
@@ -493,7 +504,7 @@ class Callee:
                 named[self.names[k]] = value
             elif p.name in self.keywords or p.name in self.names or self.open:
                 named[p.name] = value
-            elif p.name not in IGNORED and value is not None and value is not False:
+            elif p.name not in IGNORED and value is not None and value is not False:  # None and False ask for nothing
                 raise ArgumentTypeError(f"{self.name}(): argument '{p.name}' has no meaning here: got {value!r}")
         return tuple(given), named, out
 
@@ -502,6 +513,7 @@ class Callee:
         given, named, out = self.bind(args, options)
         if out is not None:
             return into(self.name, functools.partial(self.call, given, named), out)
+        # nothing was translated: calls of these types need not be bound again
         if given == () == args or (_same(given, args) and _same(tuple(named.items()), tuple(options.items()))):
             self.seen.add(key)
             if not options and 0 < len(args) < 3 and type(args[0]) is Tensor:
@@ -520,11 +532,13 @@ class Callee:
     def failed(self, error: Exception, args: tuple[Any, ...], options: dict[str, Any]) -> Any:
         """Bind a call that failed without having been bound, and make it again if that changes anything."""
         try:
+            # of values, not of types: binding would change nothing
             if isinstance(error, TinygradRnnError) and not isinstance(error, (TypeError, UnsupportedDtype)):
                 raise error
             given, named, out = self.bind(args, options)
             if out is not None:
                 return into(self.name, functools.partial(self.call, given, named), out)
+            # made again, it would fail again
             if _same(given, args) and _same(tuple(named.items()), tuple(options.items())):
                 if isinstance(error, TinygradRnnError):
                     raise error
@@ -539,6 +553,7 @@ def _same(ours: tuple[Any, ...], theirs: tuple[Any, ...]) -> bool:
     if len(ours) != len(theirs):
         return False
     for a, b in zip(ours, theirs, strict=True):
+        # by identity: == of tensors is elementwise, and 1 == True
         if a is not b and not (type(a) is tuple and type(b) is tuple and _same(a, b)):
             return False
     return True
@@ -576,6 +591,7 @@ def guarded(table: dict[str, Any], where: str = FUNCTION) -> dict[str, Any]:
     return {
         name: _guard(name, f, where)
         for name, f in table.items()
+        # a primitive that binds has its own way to _bind_primitive
         if isinstance(f, types.FunctionType) and "binds" not in vars(f) and _has(where, name)
     }
 
@@ -610,6 +626,7 @@ def _guard(name: str, f: Callable[..., Any], where: str) -> Callable[..., Any]:
             n = len(args)
             if not options and 0 < n < 3 and type(args[-1]) in quick[n] and type(args[0]) is Tensor:
                 pass  # seen before: the shortest test, in half the time
+            # types alone: what a list holds shows when f fails, and then the call is bound
             elif (key := (*map(type, args), *options, *map(type, options.values()))) not in seen:
                 return first(key, args, options)
             try:

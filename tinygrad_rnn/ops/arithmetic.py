@@ -29,7 +29,7 @@ def _scaled(operation: Callable[..., Any], doc: str) -> Callable[..., Any]:
 
     @functools.wraps(operation)
     def apply(input: Any = None, other: Any = None, *, alpha: float = 1, out: Any = None) -> Any:
-        if alpha == 1 and type(alpha) is int and out is None:
+        if alpha == 1 and type(alpha) is int and out is None:  # True and 1.0 have rules of their own
             return operation(input, other)
         given = {"alpha": alpha} if out is None else {"alpha": alpha, "out": out}
         return forward_errors.bind(operation.__name__, scaled, (input, other), given)  # type: ignore[misc]
@@ -60,6 +60,7 @@ def div(a: V, b: V, *, rounding_mode: str | None = None) -> V:
     return divide_rounded(a, b, rounding_mode)
 
 
+# Set before __wrapped__, which inspect would follow to the primitive.
 div.__signature__ = inspect.signature(div)  # type: ignore[attr-defined]
 div.__wrapped__ = elementwise._true_divide  # type: ignore[attr-defined]  # what it is without options
 divide = div

@@ -76,7 +76,7 @@ def setitem(self: Tensor, index: Any, value: Any) -> None:
     >>> h.grad
     tensor([2., 4.])
     """
-    basic = type(index) is int or type(index) is slice
+    basic = type(index) is int or type(index) is slice  # the usual ones need no copy
     if not basic:
         index = raw_index(index, array_module(self._data))
         if type(index) is tuple and (steps := numbers_first(index)):
@@ -102,7 +102,7 @@ def _assign(self: Tensor, index: Any, basic: bool, value: Any, op: str) -> Tenso
             last = _last_written(index, data, values) if recorded else None
         else:
             place = data if index is Ellipsis else data[_open(index)]
-        check_write(self, op, node is not None, place)
+        check_write(self, op, node is not None, place)  # before the write: what is refused leaves the memory as it was
         if basic:
             place[...] = values
         else:
@@ -113,6 +113,7 @@ def _assign(self: Tensor, index: Any, basic: bool, value: Any, op: str) -> Tenso
         raise _shape_error(data, index, values, error) from error
     if recorded:
         parents = (self._node, node)
+        # saves nothing: both vjps need shapes alone
         node = Node(SETITEM, parents, parents, {"index": index, "last": last}, None, (), data.shape, data.dtype)
         for watcher in state.watchers:
             watcher.recorded(node, data)
@@ -126,6 +127,7 @@ def _converted(self: Tensor, value: Any, op: str) -> tuple[Any, Any]:
         if on_gpu(value._data) != on_gpu(data):
             value = value.to(device=self.device)
         if value._data.dtype != data.dtype:
+            # no gradient passes a whole number, or from a real to a complex one
             fits = data.dtype.kind in "fc" and not (data.dtype.kind == "f" and value._data.dtype.kind == "c")
             value = cast(value if fits else value.detach(), dtype=data.dtype)
         return value, value._data
@@ -133,6 +135,7 @@ def _converted(self: Tensor, value: Any, op: str) -> tuple[Any, Any]:
         if data.dtype.kind != "f" or type(value) is not float or not -65504 <= value <= 65504:  # these fit any float
             value = fitting(value, data.dtype, op)
         return value, value
+    # what PyTorch takes here: NumPy's numbers in x[i] = v, lists in copy_
     admitted = isinstance(value, np.generic) if op == "__setitem__" else isinstance(value, (list, tuple))
     if admitted or (is_array(value) and op != "__setitem__"):
         values = to_device(np.asarray(value) if not is_array(value) else value, self.device)
@@ -157,6 +160,7 @@ def _open(index: Any) -> Any:
 def _is_place(self: Tensor, index: Any, value: Tensor) -> bool:
     """Whether a view is ``self[index]`` itself, so that there is nothing to assign."""
     parent, p, params, recorded = value._view
+    # whether the history of self knows of the write to the view
     followed = type(value._node) is not Leaf and (recorded or not state.recording)
     return parent is self and p.name == "getitem" and bool(params["index"] == index) and followed
 
@@ -180,10 +184,10 @@ def _last_written(index: Any, data: Array, values: Any) -> Array | None:
         )
     try:
         place = np.arange(data.size).reshape(data.shape)[_on_host(index)]
-    except IndexError:
+    except IndexError:  # the assignment raises it again, with the right sentence
         return None
     winner = np.empty(data.size, np.int64)
-    winner[place] = np.arange(place.size).reshape(place.shape)
+    winner[place] = np.arange(place.size).reshape(place.shape)  # NumPy writes in order, so the last one stays
     last: Array = array_module(data).asarray(winner[place] == np.arange(place.size).reshape(place.shape))
     return last
 
@@ -208,6 +212,7 @@ def _names_twice(index: Any, shape: Shape) -> bool:
             lengths.extend(shape[axis : axis + used])
         axis += used
     try:
+        # wrap: negative numbers count from the end
         numbers = np.ravel_multi_index(np.broadcast_arrays(*coordinates), lengths, mode="wrap")
     except ValueError:
         return False  # the index does not fit, as the assignment will say
@@ -232,7 +237,7 @@ def _shape_error(data: Array, index: Any, values: Any, error: ValueError) -> Exc
         return ShapeRuntimeError(
             f"shape mismatch: value tensor of shape {got} cannot be broadcast to indexing result of shape {place}"
         )
-    while len(got) > len(place) and got[0] == 1:
+    while len(got) > len(place) and got[0] == 1:  # PyTorch does not speak of leading axes of size 1
         del got[0]
     if len(got) > len(place):
         return ShapeRuntimeError(too_many_axes(len(place), len(got)))
@@ -262,7 +267,7 @@ def copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
 
 def fill_(self: Tensor, value: Any) -> Tensor:
     """Set every entry to one number, or to a 0-d tensor, which gets the sum of the cotangent."""
-    number = type(value) is float or type(value) is int
+    number = type(value) is float or type(value) is int  # np.ndim makes an array of a number
     ndim = 0 if number else np.ndim(value._data if isinstance(value, Tensor) else value)
     if ndim > 0:
         raise ShapeRuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {ndim} dimensions.")
@@ -271,7 +276,7 @@ def fill_(self: Tensor, value: Any) -> Tensor:
 
 def zero_(self: Tensor) -> Tensor:
     """Set every entry to 0."""
-    if self._node is None or not state.here.recording:
+    if self._node is None or not state.here.recording:  # no history to cut: one fill, nothing to convert
         return overwrite(self, _zero, "zero_")
     return _assign(self, ..., True, 0, "zero_")
 

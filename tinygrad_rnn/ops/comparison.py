@@ -32,6 +32,7 @@ def _compare(name: str, ufunc: Any, doc: str, typed: bool = True, ordered: bool 
         x = a._data if isinstance(a, Tensor) else raw_array(a, name)
         z = b._data if isinstance(b, Tensor) else raw_array(b, name)
         tensors = isinstance(a, Tensor) or isinstance(b, Tensor)
+        # NumPy compares int64 with float32 in float64, PyTorch in float32
         if tensors and typed and not _comparable(x, z, ordered):
             dtype = mixed_type(a, b)
             if ordered and dtype.kind == "c":
@@ -44,7 +45,7 @@ def _compare(name: str, ufunc: Any, doc: str, typed: bool = True, ordered: bool 
             result = nested(error, ufunc, x, z)
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             fail(name, error, x, z)
-        if not tensors:
+        if not tensors:  # raw arrays in, raw arrays out, as of every operation
             return result
         out = wrap(as_array(result))
         if here.watchers:
@@ -120,8 +121,8 @@ signbit = _test("signbit", np.signbit, "Where the sign bit of a is set, also at 
 @plain
 def isclose(a: Array, b: Array, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Array:
     """Where ``|a - b| <= atol + rtol |b|``; infinities are close to themselves alone."""
-    near: Array = a == b
-    if a.dtype.kind == "b":
+    near: Array = a == b  # equal infinities, whose difference is nan
+    if a.dtype.kind == "b":  # NumPy has no difference of two bools
         return near
     near = near | (np.isfinite(a) & np.isfinite(b) & (np.abs(a - b) <= atol + rtol * np.abs(b)))
     return near | (np.isnan(a) & np.isnan(b)) if equal_nan else near
@@ -134,5 +135,5 @@ def allclose(a: Value, b: Value, rtol: float = 1e-5, atol: float = 1e-8, equal_n
 
 def equal(a: Value, b: Value) -> bool:
     """Whether two tensors have the same shape and the same entries."""
-    x, z = raw(a), raw(b)
+    x, z = raw(a), raw(b)  # shapes first, below: == would broadcast
     return x.shape == z.shape and bool((x == z).all())

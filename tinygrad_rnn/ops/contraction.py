@@ -137,7 +137,7 @@ def _from_numbers(args: Sequence[Any]) -> tuple[str, list[Value]]:
 def _prepared(a: V, letters: str, size: dict[str, int], elsewhere: str) -> tuple[V, str]:
     """Repeated letters taken on the diagonal, size-1 axes broadcast, letters that occur nowhere else summed."""
     a = broadcast_to(a, tuple([size[x] for x in letters]))
-    for x in dict.fromkeys(letters):
+    for x in dict.fromkeys(letters):  # each once, in order; a set would follow the hash seed
         while letters.count(x) > 1:
             first = letters.index(x)
             second = letters.index(x, first + 1)
@@ -184,7 +184,7 @@ def einsum(equation: Any, *operands: Any) -> Any:
         later = out + "".join(letters[k + 1 :])
         b, right = _prepared(values[k], letters[k], size, left + later)
         kept = "".join([x for x in dict.fromkeys(left + right) if x in later])
-        if k == len(values) - 1:
+        if k == len(values) - 1:  # the last product gives the axes in their order, without a permute
             kept = out
         a, left = _contract_primitive(a, b, left=left, right=right, out=kept), kept
     return permute(a, [left.index(x) for x in out]) if left != out else a

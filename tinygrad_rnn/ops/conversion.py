@@ -57,11 +57,11 @@ def to(self: Tensor, *args: Any, device: Any = None, dtype: Any = None, copy: bo
         out = _move(out, device=str(Device(device)), source=str(out.device))
     if dtype is not None and as_dtype(dtype, "to") != out._data.dtype:
         out = cast(out, dtype=as_dtype(dtype, "to"))
-    return clone(out) if copy and out is self else out
+    return clone(out) if copy and out is self else out  # converted or moved, it is a copy already
 
 
 def _there(here: Device, target: Device) -> bool:
-    return here.type == target.type and target.index in (None, here.index)
+    return here.type == target.type and target.index in (None, here.index)  # "cuda" without a number is any of them
 
 
 def _names_dtype(name: str) -> bool:
@@ -155,7 +155,10 @@ def contiguous(self: Tensor) -> Tensor:
 
 
 _in_row_order = primitive(
-    "contiguous", lambda a: array_module(a).ascontiguousarray(a).reshape(a.shape), lambda g, y, a: g
+    "contiguous",
+    # reshaped, because ascontiguousarray gives an array without axes one axis
+    lambda a: array_module(a).ascontiguousarray(a).reshape(a.shape),
+    lambda g, y, a: g,
 )
 
 
@@ -168,6 +171,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
     if len(shape) == 1 and not isinstance(shape[0], (int, tuple, list)):
         return _bytes_as(self, as_dtype(shape[0]))
     out: Tensor = reshape(self, *shape)
+    # reshape() copies where strides allow no view, and view() may not
     if self._data.size and not array_module(self._data).may_share_memory(self._data, out._data):
         raise ShapeRuntimeError(
             "view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
@@ -178,14 +182,14 @@ def view(self: Tensor, *shape: Any) -> Tensor:
 
 
 def _bytes_as(self: Tensor, dtype: Any) -> Tensor:
-    out = wrap(self._data.view(dtype))
+    out = wrap(self._data.view(dtype))  # unrecorded: no gradient passes through bits
     out._versions = self._own_versions()
     return out
 
 
 def stride(self: Tensor, dim: int | None = None) -> Any:
     """The distance in memory between neighbours along each axis, or along one, counted in entries."""
-    steps = tuple(step // self._data.itemsize for step in self._data.strides)
+    steps = tuple(step // self._data.itemsize for step in self._data.strides)  # NumPy counts bytes
     return steps if dim is None else steps[dim]
 
 
@@ -213,7 +217,7 @@ def deepcopy(self: Tensor, memo: dict[int, Any]) -> Tensor:
             "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment. "
             f"This one comes from {self.grad_fn}: copy x.detach() instead"
         )
-    if id(self) not in memo:
+    if id(self) not in memo:  # a tensor met twice is copied once: tied weights stay tied
         memo[id(self)] = twin = wrap(self._data.copy()).requires_grad_(self.requires_grad)
         if self.grad is not None:
             twin.grad = copy.deepcopy(self.grad, memo)
@@ -228,7 +232,7 @@ def reduce_ex(self: Tensor, protocol: Any) -> Any:
 
 def restored(kind: type[Tensor], values: Any, requires_grad: bool) -> Tensor:
     """The leaf that was pickled."""
-    out = kind.__new__(kind)
+    out = kind.__new__(kind)  # not kind(...): the constructor of a Parameter takes other arguments
     out._data, out._node, out._versions = values, None, None
     return out.requires_grad_() if requires_grad else out
 

@@ -68,23 +68,25 @@ def _values(data: Any, dtype: Any) -> Any:
         if dtype is None:
             return data
         wished = as_dtype(dtype, "tensor")
+        # NumPy would warn of the imaginary parts that it drops, PyTorch does not
         return (data.real if data.dtype.kind == "c" and wished.kind in "iuf" else data).astype(wished)
     try:
         values = np.array(data)
     except ValueError as error:
         raise ArgumentError(f"{_ragged(data)}: the rows of a nested list must have equal lengths") from error
+    # NumPy makes objects of integers beyond 64 bits, and of what is no number
     if (values.dtype == np.object_ and _odd_type(data) == "object") or _beyond_int64(values, data, dtype):
         raise ArgumentError(f"Overflow when unpacking long long: the integers of a tensor have 64 bits, got {data}")
     if values.dtype.kind not in "biufc":
         raise ArgumentTypeError(f"new(): invalid data type '{_odd_type(data)}': a tensor holds numbers")
     if dtype is not None:
         return _converted(values, as_dtype(dtype, "tensor"))
-    if isinstance(data, (list, tuple)) and _holds_arrays(data):
+    if isinstance(data, (list, tuple)) and _holds_arrays(data):  # NumPy's promotion of arrays is not PyTorch's
         types = [t.newbyteorder("=") for t in dict.fromkeys(_types(data))]
         for t in types:
             check_numbers(t)
         return values.astype(functools.reduce(common_type, types), copy=False)
-    if values.dtype.kind == "f":
+    if values.dtype.kind == "f":  # Python's floats, which NumPy takes for float64
         return values.astype(defaults.dtype)
     return values.astype(np.result_type(defaults.dtype, np.complex64)) if values.dtype.kind == "c" else values
 
@@ -96,6 +98,7 @@ def _converted(values: Array, dtype: DType) -> Array:
         raise ArgumentTypeError(f"{whole if dtype.kind in 'iu' else 'must be real number, not complex'}: got {dtype}")
     if dtype.kind in "iu" and values.dtype.kind in "iuf":
         bounds = np.iinfo(dtype)
+        # to an unsigned type PyTorch lets -max wrap, and nothing below
         fits = (values >= (bounds.min if dtype.kind == "i" else -bounds.max)) & (values <= bounds.max)
         if not fits.all():
             fitting(values[~fits].flat[0], dtype, "tensor")
@@ -165,6 +168,7 @@ def tensor(data: Any, dtype: Any = None, device: Any = None, requires_grad: bool
     tensor([1.0000, 2.5000])
     """
     values = _values(data, dtype)
+    # tensor() never shares memory
     values = values.copy() if is_array(values) and not isinstance(values, np.generic) else np.array(values)
     place = chosen_device(device)
     return finish(values if place is None else to_device(values, place), requires_grad)
@@ -181,7 +185,7 @@ def construct(self: Tensor, *args: Any) -> None:
     elif len(args) == 1 and isinstance(args[0], Size):
         self._data = np.empty(args[0], np.float32)
     elif all(isinstance(a, (int, np.integer)) for a in args):
-        self._data = np.empty(args or 0, np.float32)
+        self._data = np.empty(args or 0, np.float32)  # Tensor() has no entries, where zeros(()) has one
     elif len(args) == 1:
         self._data = unreported(np.array)(args[0], np.float32)
     else:
@@ -243,6 +247,7 @@ empty, empty_like = _filled("empty", "with unset values")
 def full(size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of the given size full of one value; its dtype follows the value."""
     value = fill_value._data if isinstance(fill_value, Tensor) else fill_value
+    # by the rules of tensor(): True gives bool, 1 int64, 1.0 the default float
     chosen = _values(value, None).dtype if dtype is None else as_dtype(dtype, "full")
     value = fitting(value, chosen, "full") if isinstance(value, (int, float, complex)) else value
     return finish(module_of(device).full(sizes_of((size,)), value, dtype=chosen), requires_grad)
@@ -298,6 +303,7 @@ def arange(
             raise ArgumentError(f"value cannot be converted to type int64 without overflow: arange() got {number}")
     length = math.ceil((numbers[1] - numbers[0]) / numbers[2])
     xp = module_of(device)
+    # PyTorch computes start + k step in double, and rounds each value once
     working = np.float64 if floats else np.int64
     values = xp.arange(length, dtype=working) * xp.asarray(numbers[2], working) + xp.asarray(numbers[0], working)
     return finish(converted(values, chosen), requires_grad)
@@ -315,6 +321,7 @@ def linspace(
     start, end = float(start), float(end)
     for number in (start, end):
         fitting(number, chosen, "linspace")
+    # in double, rounded once
     return finish(module_of(device).linspace(start, end, steps).astype(chosen), requires_grad)
 
 
@@ -333,7 +340,7 @@ def logspace(
     if chosen.kind == "b":
         raise not_implemented("logspace_cpu", chosen)
     powers = module_of(device).linspace(float(start), float(end), steps)
-    values = quietly(lambda: (float(base) ** powers).astype(chosen))
+    values = quietly(lambda: (float(base) ** powers).astype(chosen))  # base ** power may be infinite, which is a result
     return finish(values, requires_grad)
 
 

@@ -60,6 +60,7 @@ def cumsum(a: V, dim: int, *, dtype: Any = None) -> V:
     (a, chosen), dim = _summed(a, dtype, "cumsum"), axis_of(dim, a.ndim)
     if chosen.kind == "b":
         raise not_implemented("cumsum_out_cpu", chosen)
+    # PyTorch gives a 0-d tensor a dim of 0
     return narrowed(_cumsum(a, dim=dim, reverse=False), chosen) if a.ndim else clone(a)
 
 
@@ -78,6 +79,7 @@ def _recur(x: Array, c: Array, dim: int, reverse: bool) -> Array:
 def _shifted(a: V, dim: int, by: int) -> V:
     """Entries moved by one place along an axis, a zero coming in."""
     kept = a[_along(dim, slice(None, -1) if by > 0 else slice(1, None))]
+    # the zeros of a slice have its dtype and device
     edge = constant(np.zeros_like(raw(a)[_along(dim, slice(0, 1))]), a)
     return cat([edge, kept] if by > 0 else [kept, edge], dim)
 
@@ -162,10 +164,10 @@ def prod(a: V, dim: int | None = None, keepdim: bool = False, *, dtype: Any = No
 
 def _latest(a: Array, dim: int, ufunc: Any) -> Array:
     """The index of the running extremum: the last of equal ones; a nan, once met, stays."""
-    host = to_numpy(a)
+    host = to_numpy(a)  # CuPy's ufuncs have no accumulate
     running = ufunc.accumulate(host, axis=dim)
     number = np.arange(host.shape[dim]).reshape((-1,) + (1,) * (host.ndim - dim - 1))
-    hit = (host == running) | (host != host)
+    hit = (host == running) | (host != host)  # a nan equals nothing, and is hit where it stands
     place: Array = array_module(a).asarray(np.maximum.accumulate(np.where(hit, number, 0), axis=dim))
     return place
 
@@ -179,7 +181,7 @@ def _running(name: str, ufunc: Any, word: str) -> Any:
         if a.ndim == 0:
             return result(clone(a), wrap(array_module(raw(a)).zeros((), np.int64)))
         indices = wrap(as_array(_latest(raw(a), dim, ufunc)))
-        return result(gather(a, dim, indices), indices)
+        return result(gather(a, dim, indices), indices)  # not the accumulated values, which have no history
 
     apply.__name__ = apply.__qualname__ = name
     apply.__doc__ = f"The {word} of the first 1, 2, ... entries along an axis, and where it stands: the last of equals."
@@ -201,11 +203,12 @@ def diff(a: V, n: int = 1, dim: int = -1, prepend: V | None = None, append: V | 
     if n < 0:
         raise ShapeRuntimeError(f"order must be non-negative but got {n}: diff()")
     dim = axis_of(dim, a.ndim)
-    if n and not (prepend is None and append is None):
+    if n and not (prepend is None and append is None):  # n = 0 gives a alone, without the ends, as in PyTorch
         a = cat([part for part in (prepend, a, append) if part is not None], dim)
     if n == 0:
         return clone(a)
     for _ in range(n):
         later, earlier = a[_along(dim, slice(1, None))], a[_along(dim, slice(None, -1))]
+        # bools have no difference; PyTorch's is where they change
         a = later != earlier if a.dtype.kind == "b" else later - earlier
     return a

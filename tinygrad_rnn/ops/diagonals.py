@@ -74,7 +74,7 @@ def diag(a: V, diagonal: int = 0) -> V:
     if a.ndim != 2:
         raise ShapeRuntimeError(f"diag(): Supports 1D or 2D tensors. Got {a.ndim}D")
     line = _diagonal(a, offset=diagonal, dim1=0, dim2=1)
-    return clone(line)
+    return clone(line)  # unlike diagonal(), PyTorch's diag() is no view
 
 
 def trace(a: V) -> V:
@@ -95,12 +95,12 @@ def _lower(a: Value, diagonal: int) -> Array:
 
 def tril(a: V, diagonal: int = 0) -> V:
     """``a`` with zeros above a diagonal."""
-    return where(_lower(a, diagonal), a, False)
+    return where(_lower(a, diagonal), a, False)  # False is of the lowest kind, so a keeps its dtype
 
 
 def triu(a: V, diagonal: int = 0) -> V:
     """``a`` with zeros below a diagonal."""
-    return where(_lower(a, diagonal - 1), False, a)
+    return where(_lower(a, diagonal - 1), False, a)  # what is on or above this diagonal is not below it
 
 
 def _index_type(row: int, col: int, dtype: Any, op: str) -> np.dtype[Any]:

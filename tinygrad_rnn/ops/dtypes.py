@@ -152,13 +152,14 @@ def fitting(value: Any, dtype: DType, op: str) -> Any:
     kind = dtype.kind
     if kind == "b":
         return bool(value)
-    if isinstance(value, complex) and kind != "c" and not value.imag:
+    if isinstance(value, complex) and kind != "c" and not value.imag:  # PyTorch takes 1 + 0j for 1
         value = value.real
     try:
         if kind in "iu":
             whole, bounds = int(value), np.iinfo(dtype)
             if (bounds.min if kind == "i" else -bounds.max) <= whole <= bounds.max:
                 return whole if whole >= bounds.min else whole + bounds.max + 1
+        # not abs(...) > max: so a nan passes
         elif kind == "c" or not abs(float(value)) > float(np.finfo(dtype).max) or abs(value) == np.inf:
             return value
     except (OverflowError, TypeError, ValueError):
@@ -213,7 +214,7 @@ def in_single(f: F) -> F:
             return f(a, *args, **params)
         named = {name: single(x) for name, x in params.items()}
         found = f(single(a), *map(single, args), **named)
-        return None if found is None else cast(found, dtype=np.dtype(np.float16))
+        return None if found is None else cast(found, dtype=np.dtype(np.float16))  # a vjp may have no gradient to give
 
     return apply  # type: ignore[return-value]
 
@@ -240,8 +241,9 @@ def can_cast(from_: Any, to: Any) -> bool:
 
 def common_type(a: DType, b: DType) -> np.dtype[Any]:
     """``promote_types`` of NumPy's dtypes, as a NumPy dtype."""
-    if _RANK[a.kind] == _RANK[b.kind]:
+    if _RANK[a.kind] == _RANK[b.kind]:  # within a kind NumPy and PyTorch agree
         return np.promote_types(a, b)
+    # NumPy would widen: int32 and float32 to float64, int64 and complex64 to complex128
     high, low = (a, b) if _RANK[a.kind] > _RANK[b.kind] else (b, a)
     return np.dtype(np.complex128) if high.kind == "c" and low == np.float64 else np.dtype(high)
 

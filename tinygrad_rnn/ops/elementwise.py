@@ -67,7 +67,7 @@ def _relu(a: Array) -> Array:
         if a.dtype.kind == "b":
             raise DtypeError("Boolean inputs not supported for relu")
         raise UnsupportedDtype("clamp is not supported for complex types")
-    return np.maximum(a, 0)
+    return np.maximum(a, 0)  # which keeps a nan, unlike fmax
 
 
 def _sign(a: Array) -> Array:
@@ -96,6 +96,7 @@ sigmoid = primitive(
     "sigmoid", _sigmoid, in_single(lambda g, y, a: g * (y * (1 - y))), "y", floating=True, doc="1 / (1 + exp(-a))"
 )
 sqrt = primitive("sqrt", np.sqrt, lambda g, y, a: g / (2 * y), "y", floating=True, doc="The square root.")
+# a**1, not a: as in PyTorch, the second derivative still depends on a, so that the third is 0 and no error.
 square = primitive("square", _square, lambda g, y, a: g * (2 * a**1), "a", doc="a * a")
 sign = primitive("sign", _sign, lambda g, y, a: zeros_of(g), doc="-1, 0 or 1, and 0 for nan; its derivative is 0.")
 absolute = primitive("abs", np.abs, lambda g, y, a: g * _direction(a), "a", doc="|a|; its derivative at 0 is 0.")
@@ -188,7 +189,7 @@ def floating(a: Any) -> Any:
 
 @in_single
 def _to_divisor(g: Value, y: Any, a: Value, b: Value) -> Value:
-    return sum_to(-g * (a / b) / b, b.shape)
+    return sum_to(-g * (a / b) / b, b.shape)  # a / b**2 would overflow, or vanish, where this does not
 
 
 _true_divide = primitive(
@@ -261,7 +262,7 @@ def power(a: Any, b: Any) -> Any:
 
 @in_single
 def _pow_number_vjp(g: Value, y: Any, a: Value, exponent: Any) -> Value:
-    return zeros_of(g) if exponent == 0 else g * (exponent * a ** (exponent - 1))
+    return zeros_of(g) if exponent == 0 else g * (exponent * a ** (exponent - 1))  # 0 * a**-1 is nan at 0
 
 
 _pow_number = primitive("pow_number", lambda a, exponent: a**exponent, _pow_number_vjp, "a")
@@ -275,6 +276,7 @@ def _extremum(name: str, ufunc: Any, worse: Any) -> Any:
         return y
 
     def to_first(g: Value, a: Value, b: Value) -> Value:
+        # worse, not better: beside a nan neither holds, so that its gradient is not lost
         return where(a == b, g * 0.5, where(worse(a, b), 0, g))
 
     return primitive(
@@ -327,6 +329,7 @@ def where(condition: Any, a: Any = None, b: Any = None) -> Any:
     if isinstance(condition, Tensor) or isinstance(a, Tensor) or isinstance(b, Tensor):
         if a is None and b is None:
             return condition.nonzero(as_tuple=True)
+        # bytes were PyTorch's masks before it had bools
         if getattr(condition, "dtype", np.bool_) not in (np.bool_, np.uint8):
             raise DtypeError(
                 "where expected condition to be a boolean tensor, but got a tensor with dtype "

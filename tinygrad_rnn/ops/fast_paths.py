@@ -74,7 +74,7 @@ _tanh_vjp, _sigmoid_vjp, _relu_vjp = mathematics("tanh"), mathematics("sigmoid")
 @raw_form("tanh")
 def _tanh(g: Array, y: Array, a: Any) -> Array:
     """In one piece of memory: 0.83 of the time at (8, 64), 0.80 at (32, 128).  On a GPU one launch instead of three."""
-    if type(g) is ndarray and g.itemsize != 2:
+    if type(g) is ndarray and g.itemsize != 2:  # float16 goes through in_single
         t = g * y
         if type(t) is ndarray:  # not a number, as it is of 0-d arrays
             subtract(g, multiply(t, y, t), t)
@@ -170,7 +170,7 @@ def _cumprod(g: Array, y: Array, a: Array, dim: int, reverse: bool) -> Array:
 def _spread(g: Array, shape: Shape, axes: tuple[int, ...]) -> Value:
     if len(axes) == len(shape) and g.size == 1 and isinstance(g, (ndarray, np.generic)):
         repeated: Array = ndarray(shape, g.dtype, g, 0, (0,) * len(shape))  # one number under every index
-        repeated.flags.writeable = False
+        repeated.flags.writeable = False  # a write to one entry would be one to all
         return repeated
     return spread(g, shape, axes)
 
@@ -223,7 +223,7 @@ class SumPart(Part):
         return found
 
     def add_to(self, total: Array) -> None:
-        if total.flags.c_contiguous and total.dtype == self.g.dtype:
+        if total.flags.c_contiguous and total.dtype == self.g.dtype:  # cuBLAS adds to rows of one type
             gemm().sum_of_rows(self.g, self.shape, onto=total)
         else:
             total += self.start()
@@ -274,12 +274,12 @@ def _transposed(b: Array) -> Array:
         return b.T
     place = id(b)
     seen = memo.get(place)
-    if seen is None or seen[0]() is not b:
+    if seen is None or seen[0]() is not b:  # an id may have been that of an array that died meanwhile
         memo[place] = [ref(b), None]
         return b.T
     copy: Array | None = seen[1]
     if copy is None:
-        seen[1] = copy = np.ascontiguousarray(b.T)
+        seen[1] = copy = np.ascontiguousarray(b.T)  # at the second use: a weight that is used once is not worth a copy
     return copy
 
 
@@ -323,9 +323,9 @@ def _linear_weight(g: Array, y: Any, x: Array, weight: Any, bias: Any) -> Any:
 def _linear_bias(g: Array, y: Any, x: Any, weight: Any, bias: Any) -> Any:
     """By a product with ones: 0.62 of the time for 8 rows at width 64, 0.52 for 32 at 128.  On a GPU it is partial."""
     found = _bias_contribution(g, bias.shape)
-    if isinstance(found, Part) or found.size < g.size:
+    if isinstance(found, Part) or found.size < g.size:  # a sum, so new memory
         return found
-    return found.copy()
+    return found.copy()  # of one row the sum is g itself, and gives_new promises what nothing else holds
 
 
 # writing to places ---------------------------------------------------------------------------------------------------

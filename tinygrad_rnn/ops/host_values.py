@@ -24,7 +24,7 @@ def numpy(self: Tensor, *, force: bool = False) -> Any:
         ArgumentTypeError: the tensor is on a GPU.
     """
     if not force:
-        if self._node is not None and state.recording:
+        if self._node is not None and state.recording:  # under no_grad() nothing could be lost, so PyTorch allows it
             raise GraphError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         if self.is_cuda:
             raise ArgumentTypeError(
@@ -112,7 +112,7 @@ def _array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> Any:
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead. NumPy asked for "
             "the values, and an array of them has no history: for np.array([x, y]) of tensors use tg.stack([x, y])"
         )
-    values = numpy(self)
+    values = numpy(self)  # which refuses a tensor on a GPU: the copy to the host is to be asked for
     if dtype is None or values.dtype == dtype:
         return values.copy() if copy else values
     if copy is False:

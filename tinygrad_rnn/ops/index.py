@@ -46,7 +46,7 @@ class IndexPart(Part):
     @staticmethod
     def together(parts: list[Any]) -> Any:
         """The sum of the partial gradients of one value, by one recorded operation."""
-        if len(parts) == 1:
+        if len(parts) == 1:  # one part needs no place_all: its record is place's
             return parts[0].start()
         return _place_all(*[p.g for p in parts], indices=tuple([p.index for p in parts]), shape=parts[0].shape)
 
@@ -125,13 +125,13 @@ def raw_index(index: Any, xp: Any = None) -> Any:
         if index.dtype == np.uint8:
             warn_user(BYTES)
             index = index.astype(np.bool_)
-        if not index.ndim:
-            return index.item() if xp in (None, np) else index.copy()
+        if not index.ndim:  # a number gives a view, an index array a copy
+            return index.item() if xp in (None, np) else index.copy()  # a GPU is not waited for
     if is_array(index) and np.ndim(index):
         return (xp or array_module(index)).array(index)
     if isinstance(index, list):
         items = [i._data if isinstance(i, Tensor) else i for i in index]
-        return (xp or np).array(items, None if items else np.int64)
+        return (xp or np).array(items, None if items else np.int64)  # to NumPy the empty list holds floats
     return index
 
 
@@ -150,13 +150,14 @@ def numbers_first(index: tuple[Any, ...]) -> tuple[Any, Any] | None:
     if not any(number) or not any(array) or any(isinstance(i, (bool, np.bool_)) for i in index):
         return None
     apart = [k for k in range(len(index)) if number[k] or array[k]]
-    if apart[-1] - apart[0] == len(apart) - 1:
+    if apart[-1] - apart[0] == len(apart) - 1:  # side by side: NumPy and PyTorch agree on where the axes go
         return None
     numbers: list[Any] = []
     for i, is_number in zip(index, number, strict=True):
         if is_number or i is Ellipsis:
             numbers.append(i)
         elif i is not None:
+            # a mask stands for all of its axes
             numbers += [slice(None)] * (i.ndim if is_array(i) and i.dtype.kind == "b" else 1)
     return tuple(numbers), tuple(i for i, is_number in zip(index, number, strict=True) if not is_number)
 
@@ -224,6 +225,7 @@ def whole_numbers(index: Value, op: str) -> Array:
     Raises:
         DtypeError: it is not of integers.
     """
+    # an empty list is one of floats to NumPy
     raw: Any = index._data if isinstance(index, Tensor) else index if is_array(index) else np.array(index, np.int64)
     if raw.dtype.kind not in "iu":
         raise DtypeError(f"{op}(): Expected dtype int64 for index, but got {raw.dtype}. Convert it: index.long()")
@@ -273,7 +275,7 @@ def gather(a: V, dim: int, index: Value) -> V:
     """
     dim = axis_of(dim, a.ndim)
     raw = whole_numbers(index, "gather")
-    if a.ndim == 0 and raw.size == 1:
+    if a.ndim == 0 and raw.size == 1:  # PyTorch lets a number stand for a vector of one entry
         check_range(raw, 1, "gather", dim)
         return reshape(getitem(reshape(a, (1,)), raw.reshape(-1)), raw.shape)
     if raw.ndim != a.ndim:
@@ -304,6 +306,7 @@ def index_select(a: V, dim: int, index: Value) -> V:
     if raw.ndim > 1:
         raise IndexOutOfRange(f"index_select(): Index is supposed to be a vector, but got dim: {raw.ndim}")
     size = a.shape[dim] if a.ndim else 1
+    # negative numbers, too: PyTorch does not count them from the end
     if isinstance(raw, np.ndarray) and raw.size and (raw.min() < 0 or raw.max() >= size):
         raise IndexOutOfRange(
             f"index out of range in self: index_select() with indices {raw.min()} to {raw.max()} along {size} slices"
@@ -337,6 +340,7 @@ def take_along_dim(a: V, indices: Value, dim: int | None = None) -> V:
         )
     full = [n if k == 1 else k for k, n in zip(a.shape, raw.shape, strict=True)]
     shape = (*full[:dim], raw.shape[dim], *full[dim + 1 :])
+    # so its gradient sums over the axes that were broadcast
     source = broadcast_to(a, (*full[:dim], a.shape[dim], *full[dim + 1 :]))
     places: Array = np.broadcast_to(raw, shape)
     return gather(source, dim, places)
@@ -349,6 +353,7 @@ def take_along_dim(a: V, indices: Value, dim: int | None = None) -> V:
 def argwhere(a: Array) -> Array:
     """The coordinates of the entries that are not zero, one row each: (n, ndim)."""
     xp = array_module(a)
+    # NumPy 2.1 refuses the nonzero of a number
     rows: Array = xp.stack(a.nonzero(), 1) if a.ndim else xp.zeros((int(bool(a)), 0), np.int64)
     return rows
 
@@ -363,7 +368,7 @@ def nonzero(a: Value, *, as_tuple: bool = False) -> Any:
     if not as_tuple:
         return argwhere(a)
     found = argwhere(a if a.ndim else reshape(a, (1,)))
-    return tuple(found[:, k].clone() for k in range(found.shape[1]))
+    return tuple(found[:, k].clone() for k in range(found.shape[1]))  # tensors of their own, not views of one matrix
 
 
 def masked_select(a: V, mask: Value) -> V:
@@ -372,7 +377,7 @@ def masked_select(a: V, mask: Value) -> V:
     Raises:
         DtypeError: the mask is not of bools.
     """
-    if mask.dtype != np.bool_:
+    if mask.dtype != np.bool_:  # an index of bytes would pick entries 0 and 1
         raise DtypeError(f"masked_select: expected BoolTensor for mask, but got {mask.dtype}. Compare it: mask != 0")
     try:
         shape = np.broadcast_shapes(tuple(a.shape), tuple(mask.shape))
@@ -392,7 +397,7 @@ def _embedding_vjp(g: Value, y: Any, weight: Any, index: Array, padding_idx: int
 
 
 def _looked_up(weight: Array, index: Array, padding_idx: int | None) -> Array:
-    if type(weight) is np.ndarray:
+    if type(weight) is np.ndarray:  # on a GPU by a kernel
         return weight[index]
     from ..kernels.cuda_elementwise.embedding import rows_of_table  # not loaded without a GPU
 

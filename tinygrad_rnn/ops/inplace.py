@@ -50,6 +50,7 @@ RESHAPING = ("squeeze", "swapaxes", "swapdims", "t", "transpose", "unsqueeze")
 def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
     """The in-place form ``name`` of the operation ``f``."""
     p = REGISTRY.get(getattr(f, "__name__", ""))
+    # a function around the primitive may save other values
     known = p if p is not None and getattr(p, "apply", None) is getattr(f, "__wrapped__", f) else None
     ufunc = known.forward if known is not None and isinstance(known.forward, np.ufunc) else None
 
@@ -61,10 +62,10 @@ def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
             return commit(self, None, name)
         old, args, kwargs = _stand_ins(self, args, kwargs, history and not _unread(known, self, args))
         out = f(old, *args, **kwargs)
-        if out is NotImplemented:
+        if out is NotImplemented:  # x += y: now y is asked
             return out
         out = _fitted(self, out, name)
-        check_write(self, name, out._node is not None)
+        check_write(self, name, out._node is not None)  # again: only now is it known whether a gradient passes
         self._data[...] = out._data
         return commit(self, out._node, name)
 
@@ -101,7 +102,7 @@ def _plain(name: str, ufunc: np.ufunc, general: Callable[..., Any]) -> Callable[
 
     A plain call needs no checks of its arguments; other calls are checked as ``rest``, see ``arguments.py``.
     """
-    rest = [general]
+    rest = [general]  # in a list, in which arguments.py puts the checked form in its place
     takes_alpha = ufunc in (np.add, np.subtract)
 
     def method(self: Tensor, *args: Any, **kwargs: Any) -> Any:
@@ -143,6 +144,7 @@ def _direct(ufunc: np.ufunc, data: Array, args: tuple[Any, ...], versions: Versi
     values: list[Array | float] = []
     for a in args:
         if isinstance(a, Tensor):
+            # shared memory is for _stand_ins, which copies
             if a._data.dtype != data.dtype or (versions is not None and a._versions is versions):
                 return False
             values.append(a._data)
@@ -161,6 +163,7 @@ def _direct(ufunc: np.ufunc, data: Array, args: tuple[Any, ...], versions: Versi
 
 def _unread(known: Any, self: Tensor, args: tuple[Any, ...]) -> bool:
     """Whether the operation keeps nothing of the old value, so that it may be overwritten."""
+    # alpha, say: another record than that of the primitive alone
     if known is None or len(known.saves) != 1 + len(args):
         return False
     needs = (self._node is not None, *[isinstance(a, Tensor) and a._node is not None for a in args])
@@ -216,7 +219,7 @@ def _reshaped(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
         if not state.recording and not self.is_leaf:
             raise InplaceError(f"{name}(): under no_grad() the shape of a tensor with a history cannot change")
         out = f(self, *args, **kwargs)
-        if out is not self:
+        if out is not self:  # t() of a vector is itself
             leave_family(self)
             self._data = out._data
             if state.recording:
@@ -224,7 +227,7 @@ def _reshaped(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
                 move_retained(self, before)
                 become_view(self, out._view)
             elif self._node is not None:
-                self._node.shape = out._data.shape
+                self._node.shape = out._data.shape  # a leaf under no_grad(): its gradients will have this shape
         return self
 
     method.__name__ = method.__qualname__ = name
@@ -266,6 +269,7 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Any = None) -> 
 
 def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, generator: Any = None) -> Tensor:
     """Fill with whole numbers: ``random_()`` over the type's range, ``random_(to)`` or ``random_(from, to)``."""
+    # random_(5) is up to 5, although the first argument is from
     low, high = (None, from_) if to is None else (from_, to)
     return _filled(self, "random", low, high, generator)
 

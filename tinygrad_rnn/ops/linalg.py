@@ -85,7 +85,7 @@ def _mismatch(a: Any, b: Any) -> Exception | None:
         )
     elif len(right) == 1:
         sentence = f"size mismatch, got input ({left[-2]}), mat ({left[-2]}x{left[-1]}), vec ({right[0]})"
-    elif left[-1] == right[-2]:
+    elif left[-1] == right[-2]:  # the inner sizes fit, so the batch axes do not
         return _no_common_batch(left[:-2], right[:-2])
     else:
         batch = left[0] if len(left) > 2 else right[0]
@@ -165,7 +165,7 @@ _linear_primitive = primitive(
         lambda g, y, x, weight, bias: sum_over(rows_of(g), 0),  # (rows, O) to (O,)
     ),
     ("b", "a", ""),
-    gives_new=True,
+    gives_new=True,  # also of one row: see _linear_bias in fast_paths.py
 )
 
 
@@ -180,6 +180,7 @@ def linear(x: V, weight: V, bias: V | None = None) -> V:
         DtypeError: the dtypes differ.
     """
     if x.shape[-1:] != weight.shape[1:]:
+        # not size // shape[-1], a division by 0 where there are no features
         rows = 1
         for n in x.shape[:-1]:
             rows *= n
@@ -204,7 +205,7 @@ def dot(a: V, b: V) -> V:
 
 def vdot(a: V, b: V) -> V:
     """The sum of products of two vectors of one length, of which the first is conjugated if it is complex."""
-    if a.dtype.kind == "c":
+    if a.dtype.kind == "c":  # without a record: no gradient flows through complex numbers
         a = constant(raw(a).conj(), a)
     return dot(a, b)
 
@@ -253,7 +254,7 @@ def bmm(a: V, b: V) -> V:
 
 def _sum(name: str, start: V, product: V, beta: float, alpha: float) -> V:
     """``beta start + alpha product``; with beta = 0 not even a nan in ``start`` comes through."""
-    scaled = product if alpha == 1 else product * alpha
+    scaled = product if alpha == 1 else product * alpha  # no record for a product by 1
     shape = tuple(product.shape)
     if start.ndim > len(shape):
         raise ShapeRuntimeError(f"{too_many_axes(len(shape), start.ndim)} in {name}()")

@@ -65,7 +65,7 @@ def _reflected(f: Callable[[Value, Value], Value]) -> Callable[[Value, Value], V
 
 def _or_not_implemented(f: Callable[[Value, Value], Value]) -> Callable[[Value, Value], Value]:
     def compare(self: Value, other: Any) -> Any:
-        if other is None or isinstance(other, (str, dict, set)):
+        if other is None or isinstance(other, (str, dict, set)):  # then x == None is False, as in Python and PyTorch
             return NotImplemented
         return f(self, other)
 
@@ -96,6 +96,7 @@ def _contains(self: Tensor, value: Any) -> bool:
 
 def _repeats(self: Tensor, other: Any) -> Any:
     """``other * self``; a whole number repeats a list or a string, as it does in Python."""
+    # so that Python repeats the list: [0] * t
     if type(other) in SEQUENCES and not self.ndim and self.dtype.kind in "iu":
         return NotImplemented
     return elementwise.mul(other, self)
@@ -180,6 +181,7 @@ METHODS: dict[str, Any] = {
     "__ge__": comparison.ge,
     "__getitem__": index.getitem,
     "__iter__": _iterate,
+    # PyTorch's is a tensor, Python's own would be an iterator
     "__reversed__": lambda self: rearrange.flip(self, 0) if self.ndim else self,
     "__contains__": _contains,
     # arguments in another order, or no functions
@@ -211,7 +213,7 @@ METHODS: dict[str, Any] = {
     **tensor_hooks.METHODS,
 }
 
-METHODS.update(inplace.methods(METHODS))
+METHODS.update(inplace.methods(METHODS))  # first, so that the in-place forms are guarded, too
 METHODS.update(arguments.guarded(METHODS, "method"))
 
 

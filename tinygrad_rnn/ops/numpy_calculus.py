@@ -35,10 +35,10 @@ def _linspace(start: Any, stop: Any, num: int = 50, endpoint: bool = True, retst
     a, b = rearrange.broadcast_tensors(*alike(start, stop))
     parts = (num - 1) if endpoint else num
     steps: Any = wrap(np.arange(num, dtype=a.dtype).reshape(-1, *(1,) * a.ndim))
-    step = (b - a) / parts if parts > 0 else (b - a) * math.nan
+    step = (b - a) / parts if parts > 0 else (b - a) * math.nan  # nan is what NumPy gives as the step of one point
     line = a + steps * step if parts > 0 else a + steps * (b - a)
     if endpoint and num > 1:
-        line = where(steps == num - 1, b, line)
+        line = where(steps == num - 1, b, line)  # exactly b, whatever rounding made of the last step
     line = rearrange.movedim(line if dtype is None else cast(line, dtype=as_dtype(dtype)), 0, axis)
     return (line, step) if retstep else line
 
@@ -137,6 +137,7 @@ def _slope(f: Value, axis: int, spacing: Any, edge_order: int) -> Any:
 def _unwrap(p: Any, discont: Any = None, axis: int = -1, *, period: Any = 2 * math.pi) -> Any:
     p = tensor_of(p)
     straight = np.unwrap(p._data, discont, axis, period=period)
+    # an infinite entry would differ from itself by nan
     return p + wrap(np.where(straight == p._data, 0, straight - p._data))
 
 
@@ -156,6 +157,7 @@ def _convolve(a: Any, v: Any, mode: str = "full") -> Any:
 
 def _correlate(a: Any, v: Any, mode: str = "valid") -> Any:
     a, v = tensor_of(a), tensor_of(v)
+    # NumPy exchanges the two then, and its middle begins one place later
     if mode == "same" and a.shape[0] < v.shape[0] and (a.shape[0] + v.shape[0]) % 2 == 0:
         return rearrange.flip(_convolve(v, rearrange.flip(a, 0), mode), 0)
     return _convolve(a, rearrange.flip(v, 0), mode)
@@ -168,14 +170,15 @@ def _interp(x: Any, xp: Any, fp: Any, left: Any = None, right: Any = None, perio
     x, xp, fp = alike(tensor_of(x), tensor_of(xp), tensor_of(fp), dtype=np.float64)
     np.interp(0.0, xp._data, fp._data, period=period)  # raises if it is illegal
     if period is not None:
-        period, left, right = abs(period), None, None
+        period, left, right = abs(period), None, None  # NumPy, too, ignores left and right then
         x, xp = rounding.remainder(x, period), rounding.remainder(xp, period)
         order = np.argsort(xp._data)
         xp, fp = xp[order], fp[order]
+        # the line goes on across the seam
         xp, fp = shape.cat([xp[-1:] - period, xp, xp[:1] + period]), shape.cat([fp[-1:], fp, fp[:1]])
     last = xp.shape[0] - 1
     if not last:
-        inside = fp[0] + 0 * x
+        inside = fp[0] + 0 * x  # in the shape of x, and a function of x
     else:
         k = np.clip(np.searchsorted(xp._data, x._data, "right") - 1, 0, last - 1)
         start, slope = xp[k], (fp[k + 1] - fp[k]) / (xp[k + 1] - xp[k])
@@ -193,7 +196,7 @@ def _sinc(x: Any) -> Any:
     series = functools.reduce(
         lambda total, k: total * square + (-1) ** k / math.factorial(2 * k + 1), range(8, -1, -1), 0 * square
     )
-    away = where(near, 1, y)
+    away = where(near, 1, y)  # of y = 0 the quotient is nan, and so would be the gradient that where() leaves out
     return where(near, series, transcendental.sin(away) / away)
 
 

@@ -36,6 +36,7 @@ where = elementwise.where
 
 def _reshape(a: Any, shape: Any, order: str = "C", *, copy: bool | None = None) -> Any:
     a = tensor_of(a)
+    # the entries in another order: no view, so they are moved
     if order == "F" or (order == "A" and not a.is_contiguous()):
         return moved(np.reshape, "a")(a, shape, order)
     shaped = reshape(a, raw(shape))
@@ -50,6 +51,7 @@ def _ravel(a: Any, order: str = "C") -> Any:
 
 def _broadcast_to(array: Any, shape: Any, subok: bool = False) -> Any:
     a = tensor_of(array)
+    # NumPy's own check of the shape, on an array without memory
     return expand(a, np.broadcast_to(np.broadcast_to(0, a.shape), raw(shape)).shape)
 
 
@@ -81,6 +83,7 @@ def _unstack(x: Any, /, *, axis: int = 0) -> tuple[Value, ...]:
 
 
 def _triangle(own: Form, function: Any) -> Form:
+    # of a vector NumPy makes a matrix, and PyTorch refuses
     return lambda m, k=0: own(m, k) if tensor_of(m).ndim > 1 else FILLED[function](m, k)
 
 
@@ -138,6 +141,7 @@ def _where(condition: Any, x: Any = None, y: Any = None, /) -> Any:
         raise ArgumentTypeError("np.where(): give both values, or the condition alone")
     if x is None:
         return where(mask)
+    # a Python number does not widen the tensor beside it
     weak = {type(x), type(y)} & {int, float} and (isinstance(x, Tensor) or isinstance(y, Tensor))
     return where(mask, x, y) if weak else where(mask, *alike(x, y))
 

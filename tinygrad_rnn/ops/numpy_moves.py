@@ -32,7 +32,7 @@ def reordered(function: Any) -> Form:
 
     def permute(a: Any, *args: Any, **kwargs: Any) -> Any:
         a = tensor_of(a)
-        if function is np.transpose and not args and not kwargs:
+        if function is np.transpose and not args and not kwargs:  # there is nothing to ask NumPy
             return shape.reverse_axes(a)
         return shape.permute(a, *function(blank(range(a.ndim)), *args, **kwargs).shape)
 
@@ -66,6 +66,7 @@ def moved(function: Any, *names: str, zeros: bool = False) -> Form:
 
     def move(*args: Any, **kwargs: Any) -> Any:
         bound = signature.bind(*args, **kwargs)
+        # entry number 0 is a zero, which NumPy's own 0 names
         sources: list[Tensor] = [wrap(np.zeros(1, np.bool_))] if zeros else []
         count = len(sources)
 
@@ -145,6 +146,7 @@ def _sort(a: Any, axis: Any = -1, kind: Any = None, order: Any = None, *, stable
 
 def _places_of_parts(a: Any, kth: Any, axis: int = -1, *args: Any, **kwargs: Any) -> Any:
     """Where the entries of ``np.partition`` stood, in its own order: ``np.argpartition`` has another."""
+    # stable: equal entries are told apart by their places
     order = np.argsort(np.partition(a, kth, axis, *args, **kwargs), axis, kind="stable")
     places = np.empty_like(order)
     np.put_along_axis(places, order, np.argsort(a, axis, kind="stable"), axis)
@@ -173,6 +175,7 @@ def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
     conditions = [np.asarray(raw(c)) for c in condlist]
     np.select(conditions, [np.broadcast_to(0, np.shape(raw(c))) for c in choicelist])  # raises if it is illegal
     *choices, out = alike(*choicelist, default)
+    # the first that holds is applied last, and wins
     for condition, choice in zip(reversed(conditions), reversed(choices), strict=True):
         out = elementwise.where(wrap(condition), choice, out)
     return out
@@ -197,6 +200,7 @@ def _pad(array: Any, pad_width: Any, mode: Any = "constant", **kwargs: Any) -> A
         raise ArgumentTypeError("np.pad(constant_values=): a tensor has no form here that records: np.concatenate it")
     edge = np.pad(np.zeros(a.shape, a.dtype), pad_width, constant_values=values, **kwargs)
     inside = np.pad(np.ones(a.shape, np.bool_), pad_width)
+    # outside the constants, in place of the zeros that were moved in
     return elementwise.where(wrap(inside), _filled(np.pad)(a, pad_width), wrap(edge))
 
 
@@ -224,7 +228,7 @@ def _unique(function: Any) -> Form:
         found = function(a._data, *args, **kwargs)
         values = found[0] if isinstance(found, tuple) else found
         if axis is None:
-            chosen = _first_places(values, [a])
+            chosen = _first_places(values, [a])  # of the forms of unique() not all give the places
         else:
             numbers = np.unique(a._data, return_index=True, axis=axis)[1]
             chosen = index.getitem(a, (*(slice(None),) * shape.axis_of(axis, a.ndim), numbers))
@@ -278,7 +282,7 @@ def written(function: Any, source: str, arguments: Callable[..., Any]) -> Form:
         given.update({target: numbers, source: np.arange(values._data.size).reshape(values.shape) + numbers.size})
         function(*bound.args, **bound.kwargs)
         line = shape.cat([shape.reshape(a, (-1,)), shape.reshape(cast(values, dtype=a.dtype), (-1,))])
-        assign.copy_(a, index.getitem(line, numbers))
+        assign.copy_(a, index.getitem(line, numbers))  # one write of everything: it knows views, versions and history
 
     return write
 

@@ -45,6 +45,7 @@ def each(value: Any, f: Callable[[Any], Any]) -> Any:
     if isinstance(value, dict):
         return {key: each(item, f) for key, item in value.items()}
     items = [each(item, f) for item in value]
+    # a named tuple takes its items one by one
     return value._make(items) if hasattr(value, "_make") else type(value)(items)
 
 
@@ -69,10 +70,12 @@ def shown(result: Any, tensors: list[Tensor]) -> Any:
     def show(x: Any) -> Any:
         if isinstance(x, np.generic):
             return wrap(np.asarray(x)) if x.dtype in NUMBERS else x
+        # a masked array or a matrix stays what it is
         if not is_array(x) or x.dtype not in NUMBERS or has_own_operators(x):
             return x
         out = wrap(as_array(x))
         for t in tensors:
+            # a view: a write to it must be seen by the check for stale values
             if array_module(t._data).may_share_memory(t._data, out._data):
                 out._versions = t._own_versions()
         return out
@@ -93,7 +96,7 @@ def tensor_of(x: Any, like: Tensor | None = None) -> Any:
     if isinstance(x, Tensor):
         return x
     if isinstance(x, (list, tuple)) and tensors_in(x):
-        return shape.stack(alike(*x))
+        return shape.stack(alike(*x))  # np.array() of the list would lose the history
     xp: Any = array_module(like._data) if like is not None else np
     values = as_array(raw_array(x, "numpy")).copy() if is_array(x) else xp.array(x)
     if values.dtype not in NUMBERS:
@@ -112,6 +115,7 @@ def alike(*values: Any, dtype: Any = None) -> list[Any]:
     first = next(iter(tensors_in(list(values))), None)
     tensors = [tensor_of(value, first) for value in values]
     weak = (bool, int, float, complex)
+    # NumPy promotes Python's numbers by their kind alone
     kinds: list[Any] = [v if type(v) in weak else t.dtype for v, t in zip(values, tensors, strict=True)]
     common = as_dtype(np.result_type(*kinds) if dtype is None else dtype)
     return [t if t.dtype == common else cast(t, dtype=common) for t in tensors]
@@ -119,4 +123,4 @@ def alike(*values: Any, dtype: Any = None) -> list[Any]:
 
 def flat(values: Array, a: V) -> Any:
     """``values``, computed from ``a`` by a function whose derivative is 0 wherever it has one."""
-    return tensor_of(values) + cast(sign(a), dtype=values.dtype) * 0
+    return tensor_of(values) + cast(sign(a), dtype=values.dtype) * 0  # not a * 0, which is nan where a is infinite

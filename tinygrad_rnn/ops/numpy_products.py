@@ -24,6 +24,7 @@ def _dot(a: Any, b: Any, out: None = None) -> Any:
     a, b = alike(tensor_of(a), tensor_of(b))
     if a.ndim == 0 or b.ndim == 0:
         return elementwise.mul(a, b)
+    # np.dot sums over the last axis but one of b, where matmul broadcasts
     return contraction.tensordot(a, b, ([-1], [-2])) if b.ndim > 2 else linalg.matmul(a, b)
 
 
@@ -55,6 +56,7 @@ def _kron(a: Any, b: Any) -> Any:
     a, b = alike(tensor_of(a), tensor_of(b))
     rank = max(a.ndim, b.ndim)
     of_a, of_b = [(1,) * (rank - x.ndim) + tuple(x.shape) for x in (a, b)]
+    # (m, 1) and (1, n) for each axis: their product has all pairs
     left = reshape(a, [n for size in of_a for n in (size, 1)])
     right = reshape(b, [n for size in of_b for n in (1, size)])
     return reshape(left * right, [m * n for m, n in zip(of_a, of_b, strict=True)])
@@ -83,6 +85,7 @@ def _matrix_power(a: Any, n: int) -> Any:
     if n < 0:
         raise ArgumentTypeError("np.linalg.matrix_power(): a negative power needs the inverse, which does not record")
     if n == 0:
+        # the identity, but a function of a, with derivative 0
         return flat(np.linalg.matrix_power(a._data, 0), reduce.sum_over(a))
     half = a if n == 1 else _matrix_power(a, n // 2)
     return a if n == 1 else linalg.matmul(linalg.matmul(half, half), a) if n % 2 else linalg.matmul(half, half)
@@ -93,7 +96,7 @@ def _matrix_power(a: Any, n: int) -> Any:
 
 def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
     x = tensor_of(x)
-    if ord is None and axis is None:
+    if ord is None and axis is None:  # of any number of axes, all entries as one vector
         return statistics.norm(x, 2, None, bool(keepdims))
     axes = shape.axes_of(axis, x.ndim)
     return _vector_norm(x, axes, keepdims, ord) if len(axes) == 1 else _matrix_norm(x, axes, keepdims, ord)

@@ -75,6 +75,7 @@ def _given(kwargs: dict[str, Any]) -> dict[str, Any]:
     return {
         key: value
         for key, value in kwargs.items()
+        # by identity: == would compare arrays
         if value is not NOT_GIVEN and not any(value is nothing for nothing in silent.get(key, ()))
     }
 
@@ -124,6 +125,7 @@ def _by_numpy(name: str, function: Callable[..., Any], args: Any, kwargs: dict[s
         raise _named(error, name, any(t.is_cuda for t in tensors)) from error
     outputs = kwargs.get("out")
     given = outputs if isinstance(outputs, tuple) else (outputs,)
+    # NumPy gives out= itself back
     return result if any(result is array for array in given if array is not None) else shown(result, tensors)
 
 
@@ -131,6 +133,7 @@ def _recorded(name: str, function: Any, form: Callable[..., Any], args: Any, giv
     """What our form gives; and if it cannot, NumPy's value, its error, or a refusal."""
     kept = given
     if given and "**" not in (known := _parameters(form)):
+        # what only says how to compute is dropped if the form does not know it
         kept = {key: value for key, value in given.items() if key in known or key not in WITHOUT_EFFECT}
         unknown = [key for key in kept if key not in known]
         if want and unknown:
@@ -139,12 +142,12 @@ def _recorded(name: str, function: Any, form: Callable[..., Any], args: Any, giv
         return form(*args, **kept)
     except (TinygradRnnError, TypeError, ValueError, IndexError, AttributeError) as error:
         ours = isinstance(error, TinygradRnnError)
-        if (ours and want) or function in IN_PLACE:
+        if (ours and want) or function in IN_PLACE:  # never by NumPy where it writes: no version counter would see that
             raise
         try:
             value = _by_numpy(name, function, args, given)
         except Exception as theirs:
-            raise (error if ours else theirs) from None
+            raise (error if ours else theirs) from None  # NumPy's own sentence for what is illegal in NumPy
         if want:
             raise _refusal(name, _why(function)) from error
         return value
@@ -178,7 +181,7 @@ def _place_of_out(function: Any, form: Any) -> int:
     signature = _signature(function) or (_signature(form) if form else None)
     parameters = signature.parameters if signature else {}
     if "out" not in parameters or parameters["out"].kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
-        return 1 << 30
+        return 1 << 30  # behind all places: it is given by its name alone
     return list(parameters).index("out")
 
 
@@ -192,7 +195,7 @@ def _why(function: Any) -> str:
 def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = None, **kwargs: Any) -> Any:
     """NEP 13: a ufunc, or a method of one, applied to arguments of which one is a Tensor."""
     if method == "__call__" and out is None and not kwargs:
-        operands = _plain(ufunc, inputs)
+        operands = _plain(ufunc, inputs)  # array * t, which is called often
         if operands is not None:
             return UFUNCS[ufunc](*operands)
     name = public_name(ufunc) + ("" if method == "__call__" else f".{method}")
@@ -208,7 +211,7 @@ def array_ufunc(self: Tensor, ufunc: Any, method: str, *inputs: Any, out: Any = 
     outputs = tuple(y for y in out or () if y is not None)
     _refuse_writing(name, outputs)
     form, given = METHODS[method](ufunc) if method in METHODS else None, _given(kwargs)
-    written = method == "at" and not isinstance(inputs[0], Tensor)
+    written = method == "at" and not isinstance(inputs[0], Tensor)  # np.add.at(array, i, t): NumPy writes into an array
     if method == "at" and not written:
         return form(*inputs)  # type: ignore[misc]
     want = wanted([inputs, kwargs]) and (written or ufunc not in PREDICATES)
@@ -272,7 +275,7 @@ def array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) 
     tensors = tensors_in((args, given) if given else args)
     want = state.recording and func not in WITHOUT_GRADIENT and any(t._node is not None for t in tensors)
     if want and func in BINNED:
-        want = wanted([args[4:], given.get("weights")])
+        want = wanted([args[4:], given.get("weights")])  # through weights alone; the counts themselves are steps
     if want:
         if out is not None:
             raise _unknown(name, ["out"])
@@ -283,5 +286,5 @@ def array_function(self: Tensor, func: Any, types: Any, args: Any, kwargs: Any) 
         return _recorded(name, func, form, args, given, True)
     if form is not None and out is None:
         if func in VIEWS or (func in IN_PLACE and isinstance([*args, *given.values()][0], Tensor)):
-            return _recorded(name, func, form, args, given, False)
+            return _recorded(name, func, form, args, given, False)  # unrecorded, yet known as a view, or as a write
     return _by_numpy(name, func, args, given)

@@ -68,7 +68,7 @@ def _prod(a: Any, axis: Any = None, dtype: Any = None, out: None = None, keepdim
     mask, keep = _over(axis, where, keepdims)
     x = _masked(x, mask, 1)
     along = sorted(shape.axes_of(axes, x.ndim), reverse=True) if isinstance(axes, tuple) else [axes]
-    for k in along:
+    for k in along:  # from the last axis, so that the numbers of those left stay the same
         x = cumulative.prod(x, k, keep)
     return x if initial is None else x * initial
 
@@ -82,7 +82,7 @@ def _extremum(reduction: Any, larger: Any) -> Form:
             if mask is not True:
                 raise ArgumentTypeError("np.max(where=), np.min(where=): give initial= for where nothing counts")
             return reduction(x, axes, keep)
-        if 0 in x.shape:
+        if 0 in x.shape:  # nothing is compared: initial, in the shape of the result
             return reduce.sum_over(x, axes, keep) + initial
         return larger(reduction(_masked(x, mask, initial), axes, keep), initial)
 
@@ -112,11 +112,12 @@ def _var(a: Any, axis: Any = None, dtype: Any = None, out: None = None, ddof: An
     x, axes = _prepared(a, axis, dtype)
     mask, keep = _over(axis, where, keepdims)
     freedom = _count(x, axes, mask, keep) - (ddof if correction is None else correction)
+    # else ours would warn, as PyTorch does, and NumPy gives inf or nan
     if mask is True and mean is None and freedom.size and freedom.flat[0] > 0:
         return statistics.var(x, axes, None, keep, correction=ddof if correction is None else correction)
     centre = _mean(x, axes, keepdims=True, where=mask) if mean is None else mean
     squares = _sum(elementwise.square(x - centre), axes, keepdims=keep, where=mask)
-    return squares / wrap(np.maximum(freedom, 0))
+    return squares / wrap(np.maximum(freedom, 0))  # NumPy divides by 0 rather than by less
 
 
 def _std(*args: Any, **kwargs: Any) -> Any:
@@ -164,7 +165,7 @@ def _without_nan(f: Form) -> Form:
     def counted(a: Any, *args: Any, where: Any = True, **kwargs: Any) -> Any:
         a = tensor_of(a)
         mask = _numbers(a, where)
-        return f(_masked(a, mask, 0), *args, where=mask, **kwargs)
+        return f(_masked(a, mask, 0), *args, where=mask, **kwargs)  # 0, not nan: in a sum nan * 0 is still nan
 
     return counted
 
@@ -191,7 +192,7 @@ def _nan_extremum(f: Form, start: float) -> Form:
         mask = _numbers(a, where)
         if initial is not None:
             return f(a, axis, None, keepdims, initial, mask)
-        found = f(elementwise.where(wrap(mask), a, start), axis, None, keepdims)
+        found = f(elementwise.where(wrap(mask), a, start), axis, None, keepdims)  # nan would win every comparison
         something = np.asarray(np.any(mask, axis=axis, keepdims=bool(keepdims)))
         return elementwise.where(wrap(something), found, math.nan)
 
@@ -221,6 +222,7 @@ def _quantile(name: str, scale: float = 1, nan: bool = False) -> Form:
         x = _lines(x, shape.axes_of(axes, x.ndim))
         line = flattened(np.take_along_axis)(x, np.argsort(x._data, -1, kind="stable"), -1)
         whole, size, count = np.asarray(raw(q)) / scale, x.shape[-1], (~isnan(x._data)).sum(-1)
+        # lines with as many numbers have their quantiles at the same places
         sizes, which = np.unique(count if nan else np.full(count.shape, size), return_inverse=True)
         spots = np.stack([_places(int(n), whole, method) for n in sizes], -1)[..., which.reshape(count.shape)]
         found = _interpolated(line, spots, np.maximum(count if nan else np.full_like(count, size), 1) - 1, method)
@@ -285,6 +287,7 @@ def _average(a: Any, axis: Any = None, weights: Any = None, returned: bool = Fal
     np.average(a._data, axis, w._data)  # raises if the shapes do not fit, or the weights sum to 0
     if w.shape != a.shape:
         axes = shape.axes_of(axis, a.ndim)
+        # weights have their axes in the order in which axis names them
         w = shape.permute(w, *np.argsort(axes).tolist())
         w = shape.expand(shape.reshape(w, [n if k in axes else 1 for k, n in enumerate(a.shape)]), a.shape)
     total = _sum(w, axis, keepdims=keepdims)
@@ -309,6 +312,7 @@ def _cov(m: Any, y: Any = None, rowvar: bool = True, bias: bool = False, ddof: A
         importance = cast(tensor_of(aweights), dtype=x.dtype)
         w = importance if w is None else w * importance
     if w is None:
+        # NumPy divides by 0 where ddof leaves nothing
         mean, freedom = reduce.mean(x, 1, keepdim=True), wrap(np.asarray(max(x.shape[1] - ddof, 0), x.dtype))
         weighted = x - mean
     else:
@@ -329,7 +333,7 @@ def _rows(t: Value, rowvar: bool) -> Any:
 def _corrcoef(x: Any, y: Any = None, rowvar: bool = True, *, dtype: Any = None) -> Any:
     c = _cov(x, y, rowvar, dtype=dtype)
     if c.ndim == 0:
-        return c / c
+        return c / c  # 1, or nan for a constant
     scale = elementwise.sqrt(c.diagonal())
     return c / shape.unsqueeze(scale, 1) / shape.unsqueeze(scale, 0)
 

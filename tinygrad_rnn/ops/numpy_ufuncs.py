@@ -27,6 +27,7 @@ LN2 = math.log(2)
 def _cbrt(a: Value) -> Any:
     """By powers of positive numbers; its derivative at 0 is infinite."""
     below = a < 0
+    # the inner where: the power of a negative number is nan, and so would its gradient be
     return where(below, -(where(below, -a, 1) ** (1 / 3)), where(below, 1, a) ** (1 / 3))
 
 
@@ -35,7 +36,7 @@ def _of_numbers(f: Callable[[Value, Value], Value]) -> Callable[[Value, Value], 
 
     def choose(a: Value, b: Value) -> Any:
         a, b = tensor_of(a), tensor_of(b)
-        return where(b != b, a, where(a != a, b, f(a, b)))
+        return where(b != b, a, where(a != a, b, f(a, b)))  # f gives nan if one of them is
 
     return choose
 
@@ -48,7 +49,7 @@ def _heaviside(a: Value, b: Value) -> Any:
 def _copysign(a: Value, b: Value) -> Any:
     a, b = alike(a, b)
     direction = np.where(np.signbit(raw(b)), -1, 1).astype(a.dtype)
-    return elementwise.absolute(a) * flat(direction, b)
+    return elementwise.absolute(a) * flat(direction, b)  # signbit, not sign: -0.0 counts
 
 
 def _ldexp(a: Value, exponent: Any) -> Any:
@@ -65,6 +66,7 @@ def _frexp(a: Any) -> tuple[Any, Any]:
 
 def _modf(a: V) -> tuple[V, V]:
     infinite = comparison.isinf(a)
+    # inf - trunc(inf) is nan, and NumPy gives 0
     return where(infinite, 0.0, rounding.frac(where(infinite, 0.0, a))), rounding.trunc(a)
 
 
@@ -116,6 +118,7 @@ UFUNCS: dict[Any, Callable[..., Any]] = {
     np.absolute: elementwise.absolute,
     np.arctan2: transcendental.atan2,
     np.cbrt: _cbrt,
+    # our forms are for real numbers; a clone, as NumPy's result is no view
     np.conjugate: lambda a: elementwise.clone(a),
     np.copysign: _copysign,
     np.deg2rad: lambda a: a * RADIANS,
@@ -190,6 +193,7 @@ def _reduce(ufunc: Any) -> Callable[..., Any] | None:
 
 def _logsumexp(a: Any, axis: Any = 0, dtype: Any = None, out: None = None, keepdims: Any = False) -> Any:
     a = _typed(tensor_of(a), dtype)
+    # over no axis; to logsumexp () means all
     return elementwise.clone(a) if axis == () else softmaxes.logsumexp(a, axis, bool(keepdims))
 
 
@@ -200,7 +204,7 @@ def _accumulate(ufunc: Any) -> Callable[..., Any] | None:
 
 
 def _outer(ufunc: Any) -> Callable[..., Any] | None:
-    if ufunc not in UFUNCS or ufunc.nin != 2 or ufunc.signature:
+    if ufunc not in UFUNCS or ufunc.nin != 2 or ufunc.signature:  # matmul and the like have a signature, and no outer
         return None
 
     def outer(a: Any, b: Any) -> Any:

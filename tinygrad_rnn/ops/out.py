@@ -36,7 +36,7 @@ def into(name: str, compute: Callable[[], Any], out: Any) -> Any:
         DtypeError: the result cannot be converted to the dtype of ``out``.
     """
     outs = list(out) if isinstance(out, (tuple, list)) else [out]
-    for one in outs:
+    for one in outs:  # before anything is computed
         if not isinstance(one, Tensor):
             raise ArgumentTypeError(f"{name}(): argument 'out' must be Tensor, not {type(one).__name__}")
     result = compute()
@@ -44,7 +44,7 @@ def into(name: str, compute: Callable[[], Any], out: Any) -> Any:
     if not all(isinstance(value, Tensor) for value in results):
         raise ArgumentTypeError(f"{name}(): argument 'input' must be Tensor where out is one, not an array")
     recording = state.here.recording
-    for one, value in zip(outs, results, strict=False):
+    for one, value in zip(outs, results, strict=False):  # of their numbers below: PyTorch speaks of gradients first
         if value.requires_grad or (recording and one.requires_grad and value.dtype.kind in "fc"):
             raise GraphError(
                 f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the "
@@ -54,7 +54,7 @@ def into(name: str, compute: Callable[[], Any], out: Any) -> Any:
         many = f"tuple of {len(results)} Tensors" if isinstance(result, tuple) else "Tensor"
         raise ArgumentTypeError(f"{name}(): argument 'out' must be {many}, not {type(out).__name__}")
     for one, value in zip(outs, results, strict=True):
-        within(False, _write, name, one, value)
+        within(False, _write, name, one, value)  # the write is no part of a graph
     return type(result)(*outs) if isinstance(result, tuple) else out
 
 
@@ -76,5 +76,5 @@ def _resize(out: Tensor, value: Tensor) -> None:
             f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does not "
             f"match the required output shape {list(value.shape)}. Give one of this shape, or an empty one",
         )
-    leave_family(out)
+    leave_family(out)  # views of it keep the memory that they show
     out._data = value._data.astype(out._data.dtype)

@@ -21,7 +21,7 @@ __all__ += ["randperm"]
 
 
 def _made(values: Array, device: Any, requires_grad: bool) -> Tensor:
-    place = chosen_device(device)
+    place = chosen_device(device)  # drawn on the host, then moved: the numbers are those of PyTorch's CPU
     return finish(values if place is None else to_device(values, place), requires_grad)
 
 
@@ -44,6 +44,7 @@ FILLED_BY = {"rand": "uniform", "randn": "normal"}
 
 def _room_like(like: Tensor, dtype: Any, op: str) -> Array:
     """Memory for a tensor of the same size, with the axes in the memory order of ``like``."""
+    # PyTorch fills in memory order: a transposed like gets the numbers transposed
     order = _fills().memory_order(like._data)
     chosen = like._data.dtype if dtype is None else as_dtype(dtype, op)
     room: Array = np.empty([like.shape[axis] for axis in order], chosen)
@@ -144,6 +145,7 @@ def normal(
     if isinstance(std, Tensor) and (to_numpy(std._data) < 0).any():
         raise ArgumentRuntimeError("normal expects all elements of std >= 0.0")
     shape: Shape = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
+    # standard numbers first, then the scale: the order of PyTorch's roundings
     drawn = _made(_draws().normal(shape, 0.0, 1.0, like.dtype, generator), like.device, False)
     out = drawn * (std.detach() if isinstance(std, Tensor) else std)
     out = out + (mean.detach() if isinstance(mean, Tensor) else mean)

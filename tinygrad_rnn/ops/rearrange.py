@@ -33,7 +33,7 @@ _roll: Applied = primitive(
 )
 _flip: Applied = primitive(
     "flip",
-    lambda a, dims: np.flip(a, dims).copy(),
+    lambda a, dims: np.flip(a, dims).copy(),  # PyTorch's flip is no view, and has no negative strides
     lambda g, y, a, dims: _flip(g, dims=dims),
 )
 
@@ -47,6 +47,7 @@ def roll(a: V, shifts: int | Sequence[int], dims: int | Sequence[int] | None = N
     """
     by = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     if dims is None:
+        # without dims, shifts add up along all entries
         return reshape(_roll(reshape(a, (-1,)), shifts=(sum(by),), dims=(0,)), tuple(a.shape))
     along = (dims,) if isinstance(dims, int) else tuple(dims)
     if len(by) != len(along):
@@ -57,7 +58,7 @@ def roll(a: V, shifts: int | Sequence[int], dims: int | Sequence[int] | None = N
 def flip(a: V, *dims: Any) -> V:
     """Entries in reverse order along the given axes, as a copy."""
     axes = sizes_of(dims)
-    return _flip(a, dims=axes_of(axes, a.ndim) if axes else ())
+    return _flip(a, dims=axes_of(axes, a.ndim) if axes else ())  # to axes_of no axes would mean all
 
 
 def fliplr(a: V) -> V:
@@ -115,7 +116,7 @@ def ravel(a: V) -> V:
 def unflatten(a: V, dim: int, sizes: Sequence[int]) -> V:
     """One axis split into several, of the given sizes (one may be -1)."""
     dim = axis_of(dim, a.ndim)
-    known = -math.prod(sizes)
+    known = -math.prod(sizes)  # with one -1 among them the product is negative
     sizes = [a.shape[dim] // known if n == -1 and known else n for n in sizes]
     if math.prod(sizes) != a.shape[dim]:
         raise ShapeRuntimeError(
@@ -170,6 +171,7 @@ def repeat_interleave(a: V, repeats: Any = None, dim: int | None = None, *, outp
     times.
     """
     if repeats is None:
+        # PyTorch's form of one argument: a are the counts
         return constant(array_module(raw(a)).repeat(np.arange(a.shape[0]), raw(a)), a)
     if dim is None:
         a, dim = flatten(a), 0
@@ -186,6 +188,7 @@ def repeat_interleave(a: V, repeats: Any = None, dim: int | None = None, *, outp
     if (counts < 0).any():
         raise ShapeRuntimeError("repeats can not be negative")
     xp = array_module(raw(a))
+    # a list: CuPy takes no array of counts
     rows = xp.repeat(xp.arange(size), counts.reshape(-1).tolist() if counts.size != 1 else int(counts.reshape(())))
     return getitem(a if a.ndim else reshape(a, (1,)), (*(slice(None),) * dim, rows))
 
@@ -197,6 +200,7 @@ def _windows(a: Array, dim: int, size: int, step: int) -> Array:
     view: Any = np.lib.stride_tricks.sliding_window_view if isinstance(a, np.ndarray) else None
     if view is None:
         view = array_module(a).lib.stride_tricks.sliding_window_view
+    # so that a write to a window reaches the tensor
     seen = view(a, size, dim, writeable=True) if isinstance(a, np.ndarray) and a.flags.writeable else view(a, size, dim)
     chosen: Array = seen[(slice(None),) * dim + (slice(None, None, step),)]
     return chosen
@@ -207,7 +211,7 @@ def _laid_back(g: Array, shape: Shape, dim: int, size: int, step: int) -> Array:
     seen = np.moveaxis(total, dim, -1)
     pieces = np.moveaxis(g, dim, -2)  # (..., windows, size)
     windows = pieces.shape[-2]
-    for k in range(size):
+    for k in range(size):  # by the place in the window: windows overlap, one place of each does not
         seen[..., k : k + step * windows : step] += pieces[..., k]
     return total
 
@@ -260,7 +264,7 @@ def _raised(tensors: Sequence[V], ndim: int) -> list[V]:
 def hstack(tensors: Sequence[V]) -> V:
     """Vectors one after the other; else columns side by side."""
     parts = _raised(tensors, 1)
-    return cat(parts, 0 if parts and parts[0].ndim == 1 else 1)
+    return cat(parts, 0 if parts and parts[0].ndim == 1 else 1)  # vectors have no second axis
 
 
 def vstack(tensors: Sequence[V]) -> V:

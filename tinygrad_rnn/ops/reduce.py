@@ -61,7 +61,7 @@ def sum_over(a: V, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None)
     if dtype is not None:
         chosen = as_dtype(dtype, "sum")
         return narrowed(_sum(cast(a, dtype=chosen), axes=axes_of(dim, x.ndim), keepdims=keepdim), chosen)
-    if x.dtype.kind in "biu" and x.dtype.itemsize < 8:
+    if x.dtype.kind in "biu" and x.dtype.itemsize < 8:  # NumPy sums bytes in uint64, PyTorch in int64
         a = cast(a, dtype="int64")
     axes = ALL_AXES[x.ndim] if dim is None else axes_of(dim, x.ndim)
     return _sum(a, axes=axes, keepdims=keepdim)
@@ -145,6 +145,7 @@ def _extremum(name: str, method: str) -> Any:
     def reduce(a: Value, dim: Dim = None, keepdim: bool = False) -> Value:
         axes = axes_of(dim, a.ndim)
         if 0 in a.shape:
+            # PyTorch's default dim=() means all axes, as None does
             check_not_empty(name, a.shape, None if dim is None or dim == () else axes)
         if a.dtype.kind == "c":
             raise not_implemented(f"{method}_values_cpu", a.dtype)
@@ -155,6 +156,7 @@ def _extremum(name: str, method: str) -> Any:
             check_not_empty(method, a.shape, None)
         if a.dtype.kind == "c":
             raise not_implemented(f"{method}_all", a.dtype)
+        # the gradient of a nan: max() gives it to the nans, of amax() it is nan, as in PyTorch
         return extremum(a, axes=tuple(range(a.ndim)), keepdims=False, nans=True)
 
     reduce.__name__ = reduce.__qualname__ = name
@@ -199,7 +201,7 @@ def _pick(a: Value, dim: int, keepdim: bool, name: str) -> Any:
     if a.dtype.kind == "c":
         raise DtypeError(f"{name}(): does not support complex input")
     indices = _places(a, "argmax" if name == "max" else "argmin", axis if shape else None, False)
-    values = pick(a, axis, raw(indices).copy()) if shape else clone(a)
+    values = pick(a, axis, raw(indices).copy()) if shape else clone(a)  # the user gets indices, and may write to them
     if keepdim and shape:
         kept = kept_shape(shape, (axis,))
         values, indices = reshape(values, kept), reshape(indices, kept)
@@ -245,7 +247,7 @@ def _logic(name: str, doc: str) -> Any:
     @plain
     def decide(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
         decided: Array = getattr(array_module(a), name)(a, axis=axes, keepdims=keepdims)
-        return decided.astype(np.uint8) if a.dtype == np.uint8 else decided
+        return decided.astype(np.uint8) if a.dtype == np.uint8 else decided  # as in PyTorch, from before it had bools
 
     def reduce(a: Value, dim: Dim = None, keepdim: bool = False) -> Any:
         return decide(a, () if no_axis(dim) else axes_of(dim, a.ndim), keepdim)

@@ -33,7 +33,7 @@ def _whole(name: str, ufunc: Any, doc: str) -> Any:
             found: Array = ufunc(a)
             return found
         if a.dtype.kind in "iu":
-            return a.copy()
+            return a.copy()  # a result of its own, no view
         raise _unrounded(name, a)
 
     return primitive(name, forward, lambda g, y, a: zeros_of(g), doc=f"{doc}  Its derivative is 0.")
@@ -65,7 +65,7 @@ def _checked(ufunc: Any) -> Any:
 
     def forward(a: Array, b: Array) -> Array:
         result: Array = ufunc(a, b)
-        if result.dtype.kind in "biu" and not np.all(b):
+        if result.dtype.kind in "biu" and not np.all(b):  # of floats the quotient is infinite, which is a result
             raise ArgumentRuntimeError("ZeroDivisionError: an integer was divided by 0. Divide floating-point tensors")
         return result
 
@@ -73,6 +73,7 @@ def _checked(ufunc: Any) -> Any:
 
 
 def _truncated(a: Array, b: Array) -> Array:
+    # exact: a / b of large integers is rounded in float64
     return np.trunc(a / b) if a.dtype.kind == "f" else (a - np.fmod(a, b)) // b
 
 
@@ -134,10 +135,12 @@ _clamp_number = primitive("clamp_number", lambda a, low, high: np.clip(a, low, h
 
 
 def _below(g: Value, y: Any, a: Value, low: Value, high: Any) -> Value:
+    # where the bounds cross, high wins, and low gets nothing
     return sum_to(where(a < low if high is None else (a < low) & (low < high), g, 0), low.shape)
 
 
 def _above(g: Value, y: Any, a: Value, low: Any, high: Value) -> Value:
+    # where they cross, high is the result everywhere
     return sum_to(where(a > high if low is None else (a > high) | (low > high), g, 0), high.shape)
 
 
@@ -163,6 +166,7 @@ def clamp(a: V, min: Any = None, max: Any = None) -> V:
     if dtype.kind == "c":
         raise UnsupportedDtype("clamp is not supported for complex types")
     a = a if a.dtype == dtype else cast(a, dtype=dtype)
+    # numbers get no gradient, and need no casts
     if not any(isinstance(bound, Tensor) or hasattr(bound, "shape") for bound in bounds):
         return _clamp_number(a, low=min, high=max)
     min, max = [b if b is None else _typed(b, dtype, a) for b in (min, max)]

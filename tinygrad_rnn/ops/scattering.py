@@ -55,7 +55,7 @@ def _places_and_source(op: str, a: V, dim: int, index: Value, src: V) -> tuple[A
                 f"{dim} and to be no larger size than src {list(src.shape)}"
             )
     check_range(raw, a.shape[dim], op, dim)
-    if tuple(src.shape) != raw.shape:
+    if tuple(src.shape) != raw.shape:  # PyTorch reads a corner of src as large as the index
         src = src[tuple(slice(n) for n in raw.shape)]
     return places(raw, dim), src
 
@@ -143,7 +143,7 @@ def index_add(a: V, dim: int, index: Value, source: V, *, alpha: float = 1) -> V
     dim = axis_of(dim, a.ndim)
     where_to = _slices("index_add", a, dim, index)
     _check_source("index_add", a, dim, where_to, source)
-    return _add_at(a, source if alpha == 1 else source * alpha, index=where_to)
+    return _add_at(a, source if alpha == 1 else source * alpha, index=where_to)  # no record for a product by 1
 
 
 def index_copy(a: Tensor, dim: int, index: Value, source: Tensor) -> Tensor:
@@ -206,6 +206,6 @@ def masked_scatter(a: Tensor, mask: Value, source: Tensor) -> Tensor:
             f"masked_scatter: expected self and source to have same dtypes and the number of elements of source "
             f"({values.shape[0]}) to be at least that of ones in the mask ({count})"
         )
-    out = clone(broadcast_to(a, shape))
+    out = clone(broadcast_to(a, shape))  # in expanded memory a write would repeat itself
     setitem(out, chosen, values[:count])
     return out

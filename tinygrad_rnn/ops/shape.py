@@ -64,7 +64,7 @@ def axes_of(dim: int | Sequence[int] | None, ndim: int) -> tuple[int, ...]:
         return ALL_AXES[ndim]
     if isinstance(dim, int):
         axis = axis_of(dim, ndim)
-        return (axis,) if ndim else ()
+        return (axis,) if ndim else ()  # of a number PyTorch takes dim 0 and -1, and reduces nothing
     axes = tuple(axis_of(d, ndim) for d in dim)
     if len(set(axes)) != len(axes):
         twice = next(d for d in axes if axes.count(d) > 1)
@@ -227,7 +227,7 @@ _transpose = primitive(
 
 def swapaxes(a: V, axis1: int, axis2: int) -> V:
     """``a`` with two axes exchanged, as a view."""
-    if not isinstance(a, Tensor):
+    if not isinstance(a, Tensor):  # in vjps, which call it on raw arrays
         return a.swapaxes(axis1, axis2)
     ndim = a._data.ndim
     axis1, axis2 = axis_of(axis1, ndim), axis_of(axis2, ndim)
@@ -253,7 +253,7 @@ def transpose(a: V, dim0: int, dim1: int) -> V:
 
 
 def _permute_vjp(g: Value, y: Any, a: Any, dims: tuple[int, ...]) -> Value:
-    return _permute(g, dims=tuple(sorted(range(len(dims)), key=dims.__getitem__)))
+    return _permute(g, dims=tuple(sorted(range(len(dims)), key=dims.__getitem__)))  # the inverse of the permutation
 
 
 _permute = primitive(
@@ -280,6 +280,7 @@ def permute(a: V, *dims: Any) -> V:
 
 def reverse_axes(a: V) -> V:
     """The axes in reverse order, as a view: for a matrix, its transpose."""
+    # .T of a weight, in each step of a loop
     return _permute(a, dims=(1, 0) if a.ndim == 2 else tuple(range(a.ndim))[::-1])
 
 
@@ -356,6 +357,7 @@ def cat(tensors: Sequence[V], dim: int = 0) -> V:
     """
     parts = _same_type("cat", tensors)
     shapes = _shapes(parts)
+    # NumPy's integers and 0-d tensors are converted
     dim = axis_of(dim if type(dim) is int else whole(dim), len(shapes[0]))
     if () in shapes or (0,) in shapes or len({s[:dim] + (0,) + s[dim + 1 :] for s in shapes}) > 1:
         parts = _joinable(parts, dim)
@@ -411,7 +413,7 @@ def _shapes(parts: Sequence[Value]) -> list[Shape]:
 
 
 def _same_type(name: str, tensors: Sequence[V] | Tensor) -> list[V]:
-    if isinstance(tensors, Tensor):
+    if isinstance(tensors, Tensor):  # iterable, but PyTorch refuses it
         raise ArgumentTypeError(
             f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not {type(tensors).__name__}. A "
             "tensor is not joined along its first axis: flatten it"

@@ -18,9 +18,9 @@ __all__ = ["log_softmax", "logsumexp", "softmax"]
 
 
 def _softmax(a: Array, dim: int) -> Array:
-    if a.itemsize == 2:
+    if a.itemsize == 2:  # float16: the sum would lose digits, so only the result is rounded
         return _softmax(a.astype(np.float32), dim).astype(a.dtype)
-    if not a.size:
+    if not a.size:  # there is no max of nothing
         return a.copy()
     e: Array = np.exp(a - a.max(axis=dim, keepdims=True))
     e /= e.sum(axis=dim, keepdims=True)
@@ -33,6 +33,7 @@ def _log_softmax(a: Array, dim: int) -> Array:
     if not a.size:
         return a.copy()
     shifted: Array = a - a.max(axis=dim, keepdims=True)
+    # not log(softmax): that is -inf where the softmax underflows
     shifted -= np.log(np.exp(shifted).sum(axis=dim, keepdims=True))
     return shifted
 
@@ -40,7 +41,7 @@ def _log_softmax(a: Array, dim: int) -> Array:
 @in_single
 def _softmax_vjp(g: Value, y: Value, a: Any, dim: int) -> Value:
     weighted = g * y
-    return weighted - y * sum_over(weighted, dim, keepdim=True)
+    return weighted - y * sum_over(weighted, dim, keepdim=True)  # the Jacobian diag(y) - y y^T, without building it
 
 
 _softmax_primitive = primitive("softmax", _softmax, _softmax_vjp, "y")
@@ -66,6 +67,7 @@ def _along(op: str, f: Applied, a: V, dim: int, dtype: Any) -> V:
     a = a if dtype is None else cast(a, dtype=as_dtype(dtype, op))
     dim = axis_of(dim, a.ndim)
     if a.dtype.kind != "f":
+        # the kernel that PyTorch's sentence names
         kernel = f"{op}_lastdim_kernel_impl" if dim == a.ndim - 1 else f"{op}_kernel_impl"
         raise not_implemented(kernel, a.dtype, "convert it, x.float()")
     return f(a, dim=dim) if a.ndim else reshape(f(reshape(a, (1,)), dim=0), ())

@@ -33,6 +33,7 @@ def _order(a: Value, dim: int, descending: bool) -> Tensor:
         return wrap(array_module(x).zeros((), np.int64))
     dim = axis_of(dim, x.ndim)
     if not descending:
+        # stable, although not asked for: equal entries are where PyTorch's CPU has them
         return wrap(as_array(np.argsort(x, axis=dim, kind="stable")))
     places = np.argsort(np.flip(x, dim), axis=dim, kind="stable")  # from the end, so that equals come out in order
     return wrap(as_array(np.flip(x.shape[dim] - 1 - places, dim).copy()))
@@ -71,7 +72,7 @@ def topk(a: Value, k: int, dim: int = -1, largest: bool = True, sorted: bool = T
     size = a.shape[axis_of(dim, a.ndim)] if a.ndim else 1
     if not 0 <= k <= size:
         raise ShapeRuntimeError(f"selected index k out of range: topk of {k} along an axis of size {size}")
-    places = _order(a, dim, largest)
+    places = _order(a, dim, largest)  # of all, also for sorted=False, which promises no order
     if a.ndim:
         places = places[(slice(None),) * axis_of(dim, a.ndim) + (slice(0, k),)]
     return results("topk", "values", "indices")(_picked(a, dim, places), places)
@@ -121,9 +122,10 @@ def _median_vjp(g: Value, y: Value, a: Value) -> Value:
 def _median(a: Array) -> Array:
     line = np.sort(a.reshape(-1))
     if line.size == 0:
+        # of nothing: nan, and what PyTorch's cast of it to an integer gives
         found: Array = array_module(a).asarray(np.nan if a.dtype.kind == "f" else np.iinfo(a.dtype).min, a.dtype)
     else:
-        found = line[-1] if bool(line[-1] != line[-1]) else line[(line.size - 1) // 2]
+        found = line[-1] if bool(line[-1] != line[-1]) else line[(line.size - 1) // 2]  # nan sorts last
     return found
 
 
@@ -161,10 +163,11 @@ def unique(
     values, inverse, counts = array_module(x).unique(x, return_inverse=True, return_counts=True, axis=dim)
     given = [values]
     if return_inverse:
+        # NumPy 2.0 and 2.1 give it in different shapes
         given.append(inverse.reshape(x.shape if dim is None else (-1,)))
     if return_counts:
         given.append(counts)
     tensors = tuple([wrap(as_array(x)) for x in given])
-    if isinstance(a, Tensor):
+    if isinstance(a, Tensor):  # the result requires grad, and backward() says that there is no derivative
         (_unique if dim is None else _unique_slices)(tensors[0], a)
     return tensors if len(tensors) > 1 else tensors[0]

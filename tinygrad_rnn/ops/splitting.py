@@ -80,6 +80,7 @@ def split(a: V, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tu
         step = split_size_or_sections
         if step < 0 or (step == 0 and size):
             raise ShapeRuntimeError(f"split expects split_size be non-negative, but got split_size={step}")
+        # of no entries there is one piece, without entries
         sizes = [step] * (size // step) + ([size % step] if size % step else []) if size else [0]
     else:
         sizes = [int(n) for n in split_size_or_sections]
@@ -101,6 +102,7 @@ def chunk(a: V, chunks: int, dim: int = 0) -> tuple[V, ...]:
     if chunks <= 0:
         raise ShapeRuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     size = a.shape[dim]
+    # the quotient rounded up
     return split(a, -(-size // chunks), dim) if size else tuple(_cut(a, dim, 0, 0) for _ in range(chunks))
 
 
@@ -135,7 +137,7 @@ def unbind(a: V, dim: int = 0) -> tuple[V, ...]:
 
 def _entries_vjp(gs: Sequence[Array | None], _: None, a: Array, *, needs: Sequence[bool]) -> list[Array | None]:
     xp = array_module(a)
-    parts = [xp.zeros(a.shape[1:], a.dtype) if g is None else g for g in gs]
+    parts = [xp.zeros(a.shape[1:], a.dtype) if g is None else g for g in gs]  # an entry that was not used
     return [joined(xp, parts, 0).reshape(a.shape)]
 
 

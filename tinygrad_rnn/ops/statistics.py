@@ -63,14 +63,14 @@ def _narrowed(found: V, a: V) -> V:
 
 def _named(name: str, a: V, dim: Any, unbiased: Any, keepdim: bool, correction: Any) -> V:
     """The variance, with the arguments of both of PyTorch's forms."""
-    if isinstance(dim, bool):
+    if isinstance(dim, bool):  # var(unbiased): PyTorch's older form has it in this place
         dim, unbiased = None, dim
     if a.dtype.kind not in "fc":
         raise DtypeError(f"{name}(): std and var only support floating point and complex dtypes, got {a.dtype}")
     if correction is None:
         correction = 1 if unbiased is None or unbiased else 0
     axes = axes_of(dim, a.ndim)
-    if not count(a.shape, axes) > correction:
+    if not count(a.shape, axes) > correction:  # not <=: over no entries count is nan
         warn_user(
             f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor "
             f"(input numel divided by output numel): {correction} and shape {list(a.shape)} over {list(axes)} give nan",
@@ -125,6 +125,7 @@ def _norm_of(a: Array, p: float, axes: tuple[int, ...], keepdims: bool) -> Array
         if p in (math.inf, -math.inf):
             norm = size.max(**over) if p > 0 else size.min(**over)
         else:
+            # without the powers, which cost more than the sum
             norm = size.sum(**over) if p == 1 else (size**p).sum(**over) ** (1 / p)
     return norm
 
@@ -148,7 +149,7 @@ def _norm_vjp(g: Value, y: Value, a: Value, p: float, axes: tuple[int, ...], kee
     zero = a == 0  # kept out of the power, whose derivative at 0 is 0 * inf
     steep = where(zero, 0, absolute(where(zero, 1, a)) ** (p - 1)) * sign(a)
     if p < 1:
-        return g * steep * y ** (1 - p)
+        return g * steep * y ** (1 - p)  # finite at y = 0, as 1 - p is positive
     return steep * where(nothing, 0, g / where(nothing, 1, y) ** (p - 1))
 
 
@@ -200,6 +201,7 @@ def norm(a: V, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype: An
             f"linalg.vector_norm cannot compute the {p:g} norm on an empty tensor because the operation does not have "
             f"an identity. The shape is {list(a.shape)}"
         )
+    # a norm is real, and so is what its vjp reads
     return _norm(absolute(a) if a.dtype.kind == "c" else a, p=float(p), axes=axes, keepdims=keepdim)
 
 

@@ -131,6 +131,7 @@ def _entries(data: Array, indent: int) -> str:
     for axis, length in enumerate(shape):
         if shortened[axis]:
             before = (slice(None),) * axis
+            # on its device: what is not shown is not copied to the host
             ends = data[before + (slice(0, edge),)], data[before + (slice(length - edge, length),)]
             data = array_module(data).concatenate(ends, axis)
     data = to_numpy(data)
@@ -178,13 +179,13 @@ def _number_format(data: Array) -> tuple[Spell, int]:
     scientific = False
     if len(values):
         low, high = float(np.abs(values).min()), float(np.abs(values).max())
-        uneven = high > 1000 * low or high > 1e8 or low < 1e-4
+        uneven = high > 1000 * low or high > 1e8 or low < 1e-4  # PyTorch's own bounds
         scientific = bool(uneven if options.sci_mode is None else options.sci_mode)
     kind = f".{options.precision}e" if scientific else ".0f" if whole else f".{options.precision}f"
     point = "." if kind == ".0f" else ""
 
     def spell(x: float) -> str:
-        return format(x, kind) + (point if math.isfinite(x) else "")
+        return format(x, kind) + (point if math.isfinite(x) else "")  # a whole number is 2., an infinity inf
 
     width = max([len(spell(x)) for x in values.tolist()], default=1)
     return (lambda x: spell(x).rjust(width)), width

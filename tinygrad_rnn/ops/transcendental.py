@@ -66,7 +66,7 @@ log10 = primitive(
 def _over_square(c: Value, a: Value, b: Value) -> Value:
     """``c / (a a + b b)``, and 0 at the origin."""
     r = a * a + b * b
-    return where(r == 0, 0, c) / where(r == 0, 1, r)
+    return where(r == 0, 0, c) / where(r == 0, 1, r)  # both: 0 / 0 in the branch not taken would be nan in the gradient
 
 
 _atan2 = primitive(
@@ -83,6 +83,7 @@ _logaddexp = primitive(
     "logaddexp",
     np.logaddexp,
     (
+        # exp(a - y) would have the rounding of a large y
         in_single(lambda g, y, a, b: sum_to(g * sigmoid(a - b), a.shape)),
         in_single(lambda g, y, a, b: sum_to(g * sigmoid(b - a), b.shape)),
     ),
@@ -122,6 +123,7 @@ def hypot(a: V, b: V) -> V:
 @in_single
 def _softplus(a: Array, beta: float, threshold: float) -> Array:
     scaled = a * beta
+    # log(1 + exp(x)), from exp(-|x|), which cannot overflow
     return np.where(scaled > threshold, a, (np.log1p(np.exp(-np.abs(scaled))) + np.maximum(scaled, 0)) / beta)
 
 
