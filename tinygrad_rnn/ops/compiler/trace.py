@@ -37,6 +37,7 @@ from ...source_line import Line, user_line
 from ...tape.grad import cotangents
 from ...tape.modes import Watcher, spelled_out, state, watched, within
 from ...tape.node import Leaf, Node
+from ...tape.primitive import Primitive
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array, Params
 from ..host_values import METHODS as ON_THE_HOST
@@ -71,7 +72,9 @@ class Traced:
         params: the primitive's keywords.
         array: what it was in this probe.
         name: of an input: "x", "state 0", "cotangent 0", or the name of the parameter.
-        line: of the user's program; of a value of the backward pass, that of the operation that is differentiated.
+        line: of the user's program, None of an input; of a value of the backward pass, that of the operation that is
+            differentiated.
+        function: of arrays, where what was applied is no primitive but such a function.
     """
 
     number: int
@@ -81,6 +84,7 @@ class Traced:
     array: Array
     name: str = ""
     line: Line | None = None
+    function: Callable[..., Any] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -130,18 +134,23 @@ class _Recorder(Watcher):
     def __init__(self) -> None:
         self.values: list[Traced] = []
         self.of_array: dict[int, Traced] = {}
+        self.alive: list[Array] = []  # the arrays by whose ids values are known, which so are those of no others
         self.nodes: dict[int, AnyNode] = {}  # by number of the value
         self.of_node: dict[int, Traced] = {}  # by index of the node
         self.refused: Refused | None = None
         self.line: Line | None = None  # of the operation that a sweep is differentiating
         self.sweeping = False
 
-    def new(self, operation: str, args: tuple[Any, ...], params: Params, t: Tensor, name: str = "") -> Traced:
-        line = self.line if self.sweeping else user_line()
-        array = t._data
-        value = Traced(len(self.values), operation, args, params, array, name, line)
-        self.values.append(value)  # which keeps the array alive, so that its id is that of no other
-        self.of_array[id(array)] = value
+    def new(
+        self, operation: str, args: tuple[Any, ...], params: Params, t: Tensor, name: str = "", function: Any = None
+    ) -> Traced:
+        line = None if operation == "input" else self.line if self.sweeping else user_line()
+        # a copy of an input: what the step writes to its memory behind the engine's back must not become the input
+        array = t._data.copy() if operation == "input" else t._data
+        value = Traced(len(self.values), operation, args, params, array, name, line, function)
+        self.values.append(value)
+        self.alive.append(t._data)
+        self.of_array[id(t._data)] = value
         if t._node is not None:
             self.nodes[value.number] = t._node
             self.of_node[t._node.index] = value
@@ -179,7 +188,8 @@ class _Recorder(Watcher):
         if output._data.dtype.kind not in "fb":
             what = "complex numbers" if output._data.dtype.kind == "c" else "whole numbers"
             raise self.refuse(f"the step makes {what}; it may compute with floating point numbers and masks")
-        self.new(name, tuple([self.of(a) for a in inputs]), dict(params), output)
+        function = None if isinstance(operation, Primitive) else operation
+        self.new(name, tuple([self.of(a) for a in inputs]), dict(params), output, function=function)
 
     def written(self, t: Tensor, op: str) -> None:
         raise self.refuse(f"{op}() writes in place. Compute a new value: a = a + b")
@@ -331,7 +341,8 @@ def _compare(a: Trace, b: Trace) -> None:
     differs = "what is computed depends on the values, or on the number of sequences"
     for one, other in zip(a.values, b.values, strict=False):
         if one.operation != other.operation or len(one.args) != len(other.args):
-            raise Refused(f"{differs}: {one.operation}() in one run, {other.operation}() in another", one.line)
+            line = one.line or other.line
+            raise Refused(f"{differs}: {one.operation}() in one run, {other.operation}() in another", line)
         for p, q in zip(one.args, other.args, strict=True):
             if isinstance(p, Traced) and isinstance(q, Traced):
                 if p.number != q.number:

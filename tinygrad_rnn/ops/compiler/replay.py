@@ -1,0 +1,296 @@
+"""Replay of a program in plain NumPy: its first backend, and the judge of all others.
+
+The program of a step, run as it stands: for each step the products, then every expression on whole arrays, in any
+order in which arguments come first.  Nothing is fast here.  It serves two purposes:
+
+* :func:`check`, after every lowering, runs the program on the arrays of the probes and compares it with what the step
+  itself gave, forward and in all gradients.  A step that did what the trace did not see is found here, and so is a
+  wrong rule of the compiler.
+* :func:`forward` and :func:`backward` over a sequence are the reference of the backends that generate code.
+
+The equations, for t = 1 ... T, states s and operands A_p of the products:
+
+    Z_p = A_p(x_t, s_{t-1}, Z) W_p        s_t = new_states(x_t, s_{t-1}, Z, vectors)
+
+and back, with the cotangent ``g_t`` of s_t, which is that of the output plus what step t + 1 sent back:
+
+    dZ_p = gradient_p(g_t, ..., dZ)       g_{t-1} += state_gradients       dW_p += A_p^T dZ_p       dv += sum dv_rows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...tape.grad import grad
+from ...tape.modes import quietly, within
+from ...tape.tensor import Tensor, wrap
+from ...typing import Array
+from .program import Block, Group, Product, Program
+from .trace import Refused, Trace
+from .units import OPERATIONS, Expr, walk
+
+__all__ = ["Kept", "backward", "check", "forward"]
+
+Values = dict[int, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What the forward pass leaves for the backward pass.
+
+    Attributes:
+        x: (T, N, I).
+        states: for each state (T + 1, N, H_k), the initial one first.
+        kept: by step, the values of ``Program.kept`` by number.
+        matrices, vectors: of the prelude.
+    """
+
+    x: Array
+    states: tuple[Array, ...]
+    kept: list[Values]
+    matrices: list[Array]
+    vectors: list[Array]
+
+
+class _Step:
+    """The values of one step, by number of their expression."""
+
+    def __init__(self, leaf: Callable[[Expr], Any], known: Values) -> None:
+        self.leaf, self.values = leaf, known
+
+    def of(self, root: Expr) -> Any:
+        values = self.values
+        for e in walk([root], stop=lambda e: e.number in values):
+            if e.number in values:
+                continue
+            args = [values[a.number] for a in e.args]
+            if e.op == "number":
+                values[e.number] = e.at[0]
+            elif not e.args:
+                values[e.number] = self.leaf(e)
+            elif e.op == "rowsum":
+                values[e.number] = sum(a.sum(1, keepdims=True) for a in args)
+            elif e.op == "rowmax":
+                values[e.number] = np.max(np.concatenate(args, 1), 1, keepdims=True)
+            elif e.op == "spread":
+                values[e.number] = (
+                    args[0] * np.ones(e.width) if np.ndim(args[0]) == 0 else np.repeat(args[0], e.width, 1)
+                )
+            else:
+                values[e.number] = OPERATIONS[e.op](*args)
+        return values[root.number]
+
+    def columns(self, exprs: Sequence[Expr], blocks: Sequence[Block], like: Array) -> Array:
+        """The blocks of a value side by side (N, width)."""
+        out = np.empty((len(like), blocks[-1][1]), like.dtype)
+        for e, (lo, hi) in zip(exprs, blocks, strict=True):
+            out[:, lo:hi] = self.of(e)
+        return out
+
+
+def _weight(program: Program, p: Product, matrices: list[Array]) -> Array:
+    """W (K, width): the part of the weight that meets the operand, its inner axis first."""
+    (lo, hi), w = p.part, matrices[p.weight]
+    part: Array = w[:, lo:hi].T if p.transposed else w[lo:hi]
+    return part
+
+
+def forward(
+    program: Program, x: Array, states: Sequence[Array], parameters: Mapping[str, Any]
+) -> tuple[tuple[Array, ...], Kept]:
+    """All steps of a sequence.
+
+    Args:
+        program: of the cell.
+        x: (T, N, I).
+        states: (N, H_k) for each state, before the first step.
+        parameters: tensors by name, as they were given to ``trace``.
+
+    Returns:
+        The states after each step, (T, N, H_k), and what :func:`backward` reads.
+    """
+    of_prelude = within(False, program.prelude.run, parameters)
+    matrices, vectors = ([t._data for t in tensors] for tensors in of_prelude)
+    steps, rows = x.shape[:2]
+    tables = tuple([np.empty((steps + 1, rows, w), x.dtype) for w in program.widths])
+    for table, s in zip(tables, states, strict=True):
+        table[0] = s
+    weights = [
+        np.concatenate([_weight(program, program.products[p], matrices) for p in g.products], 1) for g in program.groups
+    ]
+    kept = []
+    for t in range(steps):
+        results: dict[int, Array] = {}
+
+        def leaf(e: Expr, t: int = t, results: dict[int, Array] = results) -> Any:
+            if e.op == "product":
+                return results[e.at[0]][:, e.at[1] : e.at[1] + e.width]
+            return _read(e, x[t], [table[t] for table in tables], vectors)
+
+        step = _Step(leaf, {})
+        # groups in the order in which their operands can be computed
+        for g, w in sorted(zip(program.groups, weights, strict=True), key=lambda pair: _place(program, pair[0])):
+            p = program.products[g.products[0]]
+            z = step.columns(g.operand, p.operand_blocks, x[t]) @ w
+            at = 0
+            for number in g.products:
+                width = program.products[number].width
+                results[number] = z[:, at : at + width]
+                at += width
+        for table, exprs, blocks in zip(tables, program.new_states, program.new_state_blocks, strict=True):
+            table[t + 1] = step.columns(exprs, blocks, x[t])
+        kept.append({e.number: step.of(e) for e in program.kept})
+    return tuple([table[1:] for table in tables]), Kept(x, tables, kept, matrices, vectors)
+
+
+def _place(program: Program, g: Group) -> int:
+    """Where a product stands among those of a step: what x and the states are multiplied by comes first."""
+    computed = program.products[g.products[0]].source == "computed"
+    return max(program.stages[e.number][0] for e in g.operand) + 1 if computed else 0
+
+
+def _read(e: Expr, x: Array, states: Sequence[Array], vectors: Sequence[Array]) -> Array:
+    """A leaf that is there before the step."""
+    if e.op == "input":
+        (lo,) = e.at
+        return x[:, lo : lo + e.width]
+    k, lo = e.at
+    entries: Array = vectors[k][lo : lo + e.width] if e.op == "vector" else states[k][:, lo : lo + e.width]
+    return entries
+
+
+def backward(
+    program: Program, kept: Kept, gs: Sequence[Array], parameters: Mapping[str, Tensor]
+) -> tuple[Array, tuple[Array, ...], dict[str, Array]]:
+    """The backward pass of :func:`forward`.
+
+    Args:
+        program: of the cell.
+        kept: what the forward pass left.
+        gs: cotangents of the states after each step, (T, N, H_k).
+        parameters: as for the forward pass.
+
+    Returns:
+        The cotangents of x, of the initial states, and of the parameters by name.
+    """
+    x, tables = kept.x, kept.states
+    dx = np.zeros_like(x)
+    carried = [np.zeros_like(table[0]) for table in tables]
+    of_matrices = [np.zeros_like(w) for w in kept.matrices]
+    of_vectors = [np.zeros_like(v) for v in kept.vectors]
+    for t in reversed(range(len(x))):
+        before, after = ([table[k] for table in tables] for k in (t, t + 1))
+        cotangents = [g[t] + c for g, c in zip(gs, carried, strict=True)]
+        of_products: dict[int, Array] = {}
+        step = _Step(None, dict(kept.kept[t]))  # type: ignore[arg-type]
+
+        def gradient_of(
+            number: int, step: _Step = step, of_products: dict[int, Array] = of_products, t: int = t
+        ) -> Array:
+            if number not in of_products:
+                p = program.products[number]
+                assert p.gradient is not None
+                of_products[number] = step.columns(p.gradient, p.blocks, x[t])
+            return of_products[number]
+
+        def leaf(
+            e: Expr,
+            cotangents: list[Array] = cotangents,
+            before: list[Array] = before,
+            t: int = t,
+            of: Any = gradient_of,
+        ) -> Any:
+            if e.op == "cotangent":
+                k, lo = e.at
+                return cotangents[k][:, lo : lo + e.width]
+            if e.op == "adjoint":
+                number, lo = e.at
+                weight = _weight(program, program.products[number], kept.matrices)
+                return (of(number) @ weight.T)[:, lo : lo + e.width]
+            if e.op == "product":
+                raise AssertionError(f"{e!r} is read by the backward pass, and was not kept")
+            return _read(e, x[t], before, kept.vectors)
+
+        step.leaf = leaf
+        for exprs, blocks, s in zip(program.new_states, program.new_state_blocks, after, strict=True):
+            for e, (lo, hi) in zip(exprs, blocks, strict=True):
+                if e.args:  # computed, and so read from the table of states
+                    step.values[e.number] = s[:, lo:hi]
+        for p in program.products:
+            if p.gradient is not None:
+                operand = step.columns(p.operand, p.operand_blocks, x[t])
+                change, (lo, hi) = operand.T @ gradient_of(p.number), p.part
+                if p.transposed:
+                    of_matrices[p.weight][:, lo:hi] += change.T
+                else:
+                    of_matrices[p.weight][lo:hi] += change
+        for v, total in zip(program.vectors, of_vectors, strict=True):
+            if v.gradient is not None:
+                total += step.columns(v.gradient, v.blocks, x[t]).sum(0)
+        if program.input_gradient is not None:
+            dx[t] = step.columns(program.input_gradient, program.input_blocks, x[t])
+        for c, exprs_, blocks in zip(carried, program.state_gradients, program.state_gradient_blocks, strict=True):
+            c[...] = 0 if exprs_ is None else step.columns(exprs_, blocks, x[t])
+    return dx, tuple(carried), _of_parameters(program, of_matrices, of_vectors, parameters)
+
+
+def _of_parameters(
+    program: Program, of_matrices: list[Array], of_vectors: list[Array], parameters: Mapping[str, Tensor]
+) -> dict[str, Array]:
+    """The cotangents of the parameters, from those of what the prelude made of them: by the engine."""
+    leaves = {name: wrap(parameters[name]._data) for name in program.prelude.parameters}
+    for name, leaf in leaves.items():
+        leaf.requires_grad = parameters[name].requires_grad
+    matrices, vectors = within(True, program.prelude.run, leaves)
+    pairs = zip([*matrices, *vectors], [*of_matrices, *of_vectors], strict=True)
+    outputs = [(y, wrap(g)) for y, g in pairs if y.requires_grad]
+    wanted = {name: leaf for name, leaf in leaves.items() if leaf.requires_grad}
+    if not outputs or not wanted:
+        return {}
+    tensors, gradients = zip(*outputs, strict=True)
+    found = grad(tensors, tuple(wanted.values()), gradients, allow_unused=True)
+    return {name: g._data for name, g in zip(wanted, found, strict=True) if g is not None}
+
+
+# the check -----------------------------------------------------------------------------------------------------------
+
+
+def check(program: Program, t: Trace) -> None:
+    """Compare a program with the step that it was made of, on the arrays of a probe.
+
+    Raises:
+        Refused: it gives other values, or other gradients.
+    """
+    quietly(_check, program, t)
+
+
+def _check(program: Program, t: Trace) -> None:
+    parameters = {}
+    for name, v in t.parameters.items():
+        parameters[name] = p = wrap(v.array)
+        p.requires_grad = v.number in t.gradients
+    after, kept = forward(program, t.x.array[None], [s.array for s in t.states], parameters)
+    for k, (a, v) in enumerate(zip(after, t.new_states, strict=True)):
+        _same(f"state {k}", a[0], v.array)
+    dx, of_states, of_parameters = backward(program, kept, [g.array[None] for g in t.seeds], parameters)
+    gradients = {"x": (dx[0], t.x), **{f"state {k}": (g, t.states[k]) for k, g in enumerate(of_states)}}
+    for name, v in t.parameters.items():
+        gradients[name] = of_parameters.get(name, np.zeros_like(v.array)), v
+    for name, (found, v) in gradients.items():
+        g = t.gradients.get(v.number)
+        _same(f"the gradient of {name}", found, np.zeros_like(v.array) if g is None else g.array)
+
+
+def _same(what: str, found: Array, expected: Array) -> None:
+    # a few roundings of sums in another order
+    tolerance = 1e4 * np.finfo(expected.dtype).eps
+    scale = max(1.0, float(np.abs(expected[np.isfinite(expected)]).max(initial=0)))
+    if not np.allclose(found, expected, rtol=tolerance, atol=tolerance * scale, equal_nan=True):
+        raise Refused(
+            f"{what} of the compiled step differs from that of the step itself: it does what no operation showed, "
+            "such as writing to memory through NumPy"
+        )
