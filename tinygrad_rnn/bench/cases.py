@@ -117,6 +117,7 @@ def _peaks(
     session: Session, work: str, T: int, runs: Mapping[str, tuple[Any, ...]], goals: Goals, rounds: int = 3
 ) -> Result:
     values: dict[str, list[float]] = {name: [] for name in runs}
+    # By turns, as the timings: a change in the machine's load meets all alike.
     for number in range(1 if session.quick else rounds):
         for name, run in runs.items():
             if session.tell:

@@ -77,6 +77,7 @@ def _pair(make: Callable[[Any], Any]) -> tuple[dict[str, Any], list[Any]]:
     """The libraries, and the module that ``make`` returns for each, on the GPU and with the same weights."""
     libs = {OURS: importlib.import_module(OURS)} | ({} if _torch() is None else {"torch": _torch()})
     made = [make(lib) for lib in libs.values()]
+    # Copied, not drawn from one seed: nothing is assumed about the order of draws.
     values = {name: value.numpy() for name, value in made[0].state_dict().items()}
     for lib, module in zip(libs.values(), made, strict=True):
         module.load_state_dict({name: lib.tensor(value) for name, value in values.items()})

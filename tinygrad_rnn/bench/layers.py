@@ -60,6 +60,7 @@ def layer_jobs(kind: str, T: int, N: int, H: int, *, packed: bool = False, **opt
     ours = getattr(tg.nn, kind)(H, H, **options)
     jobs = {OURS: _job(tg, ours, x, sizes)}
     if two_of_ours():
+        # The same layer with the same weights: only the kernels differ.
         jobs[NUMPY_KERNELS] = with_numpy_kernels(jobs[OURS])
     if (found := twin(ours, H, H, **options)) is not None:
         jobs["torch"] = _job(*found, x, sizes)

@@ -110,6 +110,7 @@ def _jax(values: list[Array]) -> Run:
         h, _ = jax.lax.scan(step, jnp.zeros(x.shape[1:], x.dtype), x)
         return (h * h).sum()
 
+    # Compiled, as JAX is meant to be used; the time of the first run is reported apart.
     gradient = jax.jit(jax.grad(loss))
     # JAX returns before the result is there.
     return lambda: np.asarray(jax.block_until_ready(gradient(tuple(weights)))[1])
@@ -154,6 +155,7 @@ def loop_jobs(T: int, N: int, H: int, peers: list[str]) -> dict[str, Run]:
         AssertionError: a gradient differs by more than float32 rounding over T steps explains.
     """
     values = _inputs(T, N, H)
+    # Copies: an adapter that shares memory and writes into it would change the others' numbers.
     jobs = {name: ADAPTERS[name]([v.copy() for v in values]) for name in [OURS, *peers]}
     agree("composed loop", jobs, 1e-4)
     return jobs

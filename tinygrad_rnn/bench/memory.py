@@ -39,6 +39,7 @@ def peak_bytes(name: str, kind: str, T: int, N: int, H: int, segments: str = "No
         segments: ``checkpoint_segments`` of our layer; ``"None"``: everything is kept.
     """
     lib, environment = (OURS, {"TINYGRAD_RNN_KERNELS": "numpy"}) if name == NUMPY_KERNELS else (name, {})
+    # A process for each: memory that one library has kept would be at hand for the next.
     command = [sys.executable, "-m", __name__, lib, kind, *map(str, (T, N, H)), segments]
     done = subprocess.run(
         command,
@@ -48,6 +49,7 @@ def peak_bytes(name: str, kind: str, T: int, N: int, H: int, segments: str = "No
         env=os.environ | environment,
         start_new_session=True,  # Ctrl-C reaches this program alone, which then ends the other
     )
+    # The last word alone: a library may print to standard output too.
     return int(done.stdout.split()[-1])
 
 

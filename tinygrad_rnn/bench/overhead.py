@@ -25,6 +25,7 @@ def tiny_jobs(expression: str, peers: list[str]) -> dict[str, Job]:
 
     def job(name: str) -> Job:
         lib = importlib.import_module(name)
+        # Compiled once: eval() of a text would time the parser.
         numbers, code = [0.1, 0.2, 0.3, 0.4], compile(expression, expression, "eval")
         scope: dict[str, Any] = {"lib": lib}
         # mygrad's tensors require grad by default.
@@ -55,6 +56,7 @@ def chain_result(n: int, peers: list[str], rounds: int = 3) -> Result:
 def chain_memory(n: int) -> Result:
     """The memory of a recorded chain of ``n`` nodes until it is swept: arrays, nodes and version counters."""
     x = tensor(1.0, requires_grad=True)
+    # After the leaf, which is no part of the chain.
     tracemalloc.start()
     y = x
     for _ in range(n):

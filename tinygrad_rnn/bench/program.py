@@ -65,6 +65,7 @@ def run(only: str | None, threads: int, device: str, quick: bool, json: Path | N
         raise UsageError(f"--only: there is no work {unknown[0]!r}; choose from {', '.join(benchmarks)}")
     if not 1 <= threads <= cores():
         raise UsageError(f"--threads must be from 1 to {cores()}, the cores of this process, got {threads}")
+    # Now: after an hour of measurements it would be too late.
     if json is not None and not json.absolute().parent.is_dir():
         raise UsageError(f"--json: no such folder: {json.parent}")
     reason = unavailable() if device == "cuda" else None
@@ -100,6 +101,7 @@ def _wait(child: subprocess.Popen[bytes]) -> int:
             except KeyboardInterrupt:
                 # The child got it too, and is printing what it has.
                 continue
+            # Negative: ended by the signal of that number; a shell would report this sum.
             return status if status >= 0 else 128 - status
     finally:
         with contextlib.suppress(ValueError):
@@ -144,6 +146,7 @@ def _child(only: str, threads: int, device: str, quick: bool, json: Path | None)
     facts = machine(threads)
     progress = Progress()
     for number in STOPPING:
+        # Under nohup SIGHUP is ignored, and stays so.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, progress.interrupt)
     print(_introduction(facts), flush=True)

@@ -44,6 +44,7 @@ def _update(lib: Any, tokens: Any, vocabulary: int, embedding: int, hidden: int)
         loss.backward()
         clip(parameters, 0.25)
         optimizer.step()
+        # Read, as by a training loop that reports its loss.
         return loss.item()
 
     return run

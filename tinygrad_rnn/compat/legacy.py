@@ -29,6 +29,7 @@ class _Legacy(type):
     dtype: DType
 
     def __instancecheck__(cls, instance: Any) -> bool:
+        # Tensors of all types have one class; before PyTorch 0.4 each of these names was a class of its own.
         return isinstance(instance, Tensor) and instance.dtype == cls.dtype and not instance.is_cuda
 
     def __call__(cls, *args: Any) -> Tensor:

@@ -82,6 +82,7 @@ def max_memory_allocated(device: Device | str | int | None = None) -> int:
     _peaks.watch()
     if index not in _peaks.most:
         return memory_reserved(index)
+    # Arrays from before the counting began may be more than the counted maximum.
     return max(_peaks.most[index], memory_allocated(index))
 
 

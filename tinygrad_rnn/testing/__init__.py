@@ -94,6 +94,7 @@ def __getattr__(name: str) -> Any:
             try:
                 loaded = importlib.import_module(f"{__name__}.{module}")
             except ModuleNotFoundError as error:
+                # Another missing module is a fault of ours, and no extra would mend it.
                 if error.name != "hypothesis":
                     raise
                 raise ImportError(

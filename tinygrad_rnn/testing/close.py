@@ -118,6 +118,7 @@ def assert_close(
 def _compare(actual: Any, expected: Any, where: tuple[Any, ...], options: _Options) -> None:
     """Compare two values, walking into sequences and mappings."""
     both = actual, expected
+    # A string is a sequence of strings, without end.
     if all(isinstance(x, Sequence) and not isinstance(x, str) for x in both):
         if len(actual) != len(expected):
             raise options.fail(f"The length of the sequences mismatch: {len(actual)} != {len(expected)}", where)

@@ -176,6 +176,7 @@ def _checked(
                 return failure
             by_order[-1] = max([by_order[-1], *attempt.errors])
             if level == 1:
+                # Of first derivatives alone: the second ones of many functions are 0.
                 signal = max([signal, *attempt.sizes])
                 reached = reached or attempt.reached
         if level == 1:
@@ -262,6 +263,7 @@ class _Attempt:
             f"random direction\nnumerical:{seen.numerical!r}\nanalytical:{seen.analytical!r}"
         )
 
+        # Now, while the caller's frames are there.
         here = user_line()
 
         def look() -> tuple[str, Mismatch | None]:
@@ -294,6 +296,7 @@ class _Attempt:
         if reason is not None:
             return reason, None
         plain = pull(self.problem, vs)[self.problem.wanted.index(position)]  # with contiguous cotangents
+        # The same pull with contiguous cotangents: if it gives another number, the memory layout is what is wrong.
         if not abs(float((plain * u).sum()) - seen.analytical) <= 0.1 * seen.gap and np.isfinite(seen.gap):
             return (
                 f"{sentence}\nbackward depends on how its cotangent lies in memory: for a strided one it is wrong",
@@ -326,6 +329,7 @@ class _Attempt:
             return str(error), error.mismatch
         # With one-hot cotangents every entry is right: the vjp is wrong for dense ones.
         suspect = first_wrong(self.problem, tolerance)
+        # A vjp is linear: nothing comes of nothing.
         if any(np.any(g) for g in pull(self.problem, [0 * v for v in vs])):
             sentence = f"backward not multiplied by grad_output: a zero cotangent gave a gradient not 0\n{sentence}"
         return "\n".join([sentence, str(beside), *([str(suspect)] if suspect else [])]), None
@@ -339,6 +343,7 @@ class _Attempt:
             for t, values in zip(leaves, here, strict=True):
                 t._data[...] = values + sign * BESIDE
             try:
+                # Without a minimum signal: beside the point a gradient may be 0.
                 found = _checked(problem, 1, self.rtol, 0.0, 1, 0, "auto")
                 if isinstance(found, GradientFailure) and found.mismatch is not None:
                     return found
@@ -381,6 +386,7 @@ def _nothing_tested(problem: Problem, signal: float, reached: bool, min_signal: 
     constant = True
     values = problem.values()
     rng = np.random.default_rng(seed)
+    # From near to far: past a flat spot, past the flat side of a relu, and out of the range of a clamp.
     for far in (0.01, 1.0, 1.0, 4.0, 4.0, None, None, None):
         slope, there = _elsewhere(problem, rng, far)
         # nan too, of a function that fails at that point: we do not accuse it.

@@ -56,6 +56,7 @@ def assert_vjp_linear(func: Function, inputs: Sequence[Any], *, rtol: float = RT
     u, v = run.cotangents(rng), run.cotangents(rng)
     mixed = run.pull([2 * a - 3 * b for a, b in zip(u, v, strict=True)])
     for k, (m, a, b) in enumerate(zip(mixed, run.pull(u), run.pull(v), strict=True)):
+        # The size of the terms, not of their sum: they may cancel.
         size = np.abs(2 * a).max(initial=0) + np.abs(3 * b).max(initial=0)
         sentence = f"the vjp is not linear in its cotangent, for {run.name(k)}"
         run.close(m, 2 * a - 3 * b, run.rtol(rtol) * size, sentence)
@@ -172,6 +173,7 @@ def assert_batch_permutes(
     def moved(array: Any, axis: int | None) -> Any:
         return array if axis is None else np.take(array, order, axis)
 
+    # By id, since one tensor may be several of the inputs.
     shuffle = {
         id(t): t if axis is None else _like(moved(to_host(t._data), axis), t)
         for t, axis in zip(run.problem.inputs, places, strict=True)
@@ -327,6 +329,7 @@ class _Run:
         self.wanted = self.problem.wanted
         self.leaves: list[Tensor] = [self.problem.inputs[k] for k in self.wanted]
         self.found = self.problem.named_tensors()
+        # Indices among the outputs have no gradient; that they are the same in two runs is checked by ``found``.
         self.results = [(name, y) for name, y in self.found if y._data.dtype.kind in "fc"]
         self.outputs = [y for _, y in self.results if y.requires_grad]
         compared = (*self.leaves, *[y for _, y in self.results])

@@ -26,6 +26,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     if call.excinfo is not None:
         for error in _failures(call.excinfo.value):
+            # Reading it runs the diagnosis: here, once for a failing test, and not for each example that hypothesis
+            # tried.
             if error.mismatch is not None:
                 report.sections.append(("gradcheck", f"{error.mismatch}\n{picture(error.mismatch)}"))
     return report

@@ -71,6 +71,7 @@ def recurrent_layers(
     size = draw(st.integers(1, hidden))
     if kind == "LSTM" and size > 1 and draw(st.booleans()):
         options["proj_size"] = draw(st.integers(1, size - 1))
+    # After all draws: an option that the caller fixes leaves the other draws of an example as they are.
     options.update(kwargs)
     fed = draw(sequences(steps=steps, batch=batch, batch_first=options["batch_first"]))
     layer = getattr(nn, kind)(fed.values.shape[-1], size, dtype=np.dtype(np.float64), **options)

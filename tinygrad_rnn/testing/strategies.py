@@ -138,6 +138,7 @@ def _readable(lowest: int, highest: int, step: float) -> Strategy[int]:
     # A step whose reciprocal is not a power of two jumps from its last odd spacing to 1.
     while spacings[-1] > 1:
         spacings.append(spacings[-1] // 2 if spacings[-1] % 2 == 0 else 1)
+    # The value 1.0, or the end of the range that is nearer to it.
     start = min(max(spacings[0], lowest), highest)
 
     def tick(drawn: tuple[int, int]) -> int:
@@ -150,6 +151,7 @@ def _readable(lowest: int, highest: int, step: float) -> Strategy[int]:
                 return rounded
         return found
 
+    # Two draws of three are beyond the list of spacings, and round nothing.
     rounding = st.integers(0, 3 * len(spacings))
     return st.tuples(rounding, st.integers(lowest - start, highest - start)).map(tick)
 
@@ -190,6 +192,7 @@ def layouts() -> st.SearchStrategy[str]:
 
 def _print(t: Tensor, printer: Any, cycle: bool) -> None:
     """A tensor of a failing example as Python code that reproduces it to the last bit."""
+    # No single line makes such a tensor.
     if not t.is_leaf or t.device.type != "cpu":
         printer.text(repr(t))
         return
@@ -197,6 +200,7 @@ def _print(t: Tensor, printer: Any, cycle: bool) -> None:
     grad = ", requires_grad=True" if t.requires_grad else ""
     text = f"tg.tensor({_spelled(data)}, dtype=tg.{data.dtype.name}"
     layout = next((name for name in LAYOUTS if laid_out(data, name).strides == data.strides), None)
+    # None: a layout that no strategy made.
     if layout in (None, "contiguous") or data.size < 2:
         printer.text(f"{text}{grad})")
     else:

@@ -191,6 +191,7 @@ def _placed(draw: Any, args: Arrays) -> dict[str, Any]:
 
 def _rows(draw: Any, args: Arrays) -> dict[str, Any]:
     rows = st.lists(st.integers(0, args[0].shape[0] - 1), min_size=1, max_size=4)
+    # No padding row: its gradient is 0 on purpose, and no derivative.
     return {"index": np.array(draw(rows)), "padding_idx": None}
 
 
@@ -235,7 +236,7 @@ def _contracted(draw: Any, args: Arrays) -> dict[str, Any]:
     return {"left": letters, "right": letters, "out": letters[1:]}
 
 
-# exp and its kin leave the range of moderate values from larger ones.
+# For larger arguments exp and similar functions leave the range of moderate values.
 SMOOTH = Move(allowed=within(-3, 3))
 POSITIVE = Move(allowed=within(0.1, 30))
 KINK_AT_0 = Move(allowed=off(0.0))
@@ -284,6 +285,7 @@ MOVES: dict[str, Move] = {
     "clamp_number": Move(params=lambda draw, args: {"low": -1.0, "high": 0.5}, allowed=off(-1.0, 0.5)),
     "leaky_relu": Move(params=lambda draw, args: {"slope": 0.1}, allowed=off(0.0)),
     "elu": Move(params=lambda draw, args: {"alpha": 1.5, "scale": 0.5, "rate": 0.7}, allowed=off(0.0)),
+    # Short of the threshold (1.5 * 9 < 20), beyond which softplus is linear and its complex form is not.
     "softplus": Move(params=lambda draw, args: {"beta": 1.5, "threshold": 20.0}, allowed=within(-9, 9)),
     **dict.fromkeys(("cumsum", "cumprod"), Move(params=_along, fits=has_axes(1))),
     "linear_recurrence": Move(2, params=_along, fits=_same_shape_with_axes),

@@ -198,5 +198,6 @@ def assert_program(program: Program, *, rtol: float = 1e-9, seed: int = 0) -> Gr
                 f"a program has a wrong gradient for input {position}: along a random direction analytical "
                 f"{float(terms.sum()):.15g}, exact {numerical:.15g}\n{suspect}\n{program!r}"
             )
+        # Below 1e-6 gap and size both consist of rounding.
         worst, signal = max(worst, gap / size if size > 1e-6 else 0.0), max(signal, size)
     return GradientReport(worst, signal)

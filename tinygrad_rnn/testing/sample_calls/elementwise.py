@@ -36,6 +36,7 @@ add_samples("maximum", "minimum")(lambda: apart().map(lambda found: Call(tuple(f
 @st.composite
 def _pow_number(draw: Any, /) -> Call:
     exponent = draw(st.sampled_from([0, 1, 2, 3, -1, -2, 0.5, -0.5, 2.0, 2.5]))
+    # Negative numbers have real powers for whole exponents alone.
     whole = float(exponent).is_integer()
     return Call((draw(values(**({"away_from": (0.0,), "gap": 0.4} if whole else POSITIVE))),), {"exponent": exponent})
 
@@ -115,6 +116,7 @@ def _clamp_number(draw: Any, /) -> Call:
 def _clamp(draw: Any, /) -> Call:
     a, low, width = draw(broadcast_arrays(3, each=({}, {}, {"low": 0.5})))
     high = np.asarray(low + width)
+    # The bounds are kinks, and are drawn themselves: an example with an entry near one is rejected.
     assume(all(np.abs(np.subtract(*np.broadcast_arrays(a, bound))).min(initial=1) > 0.1 for bound in (low, high)))
     kept = draw(st.sampled_from(["both", "low", "high"]))
     return Call((a, None if kept == "high" else low, None if kept == "low" else high))

@@ -29,6 +29,7 @@ def _scale_gradient(draw: Any, /) -> Call:
 @st.composite
 def _dropout(draw: Any, /) -> Call:
     a = draw(values())
+    # 0 or 2, as dropout with probability 1/2 scales.
     return Call((a,), {"mask": draw(arrays(a.shape, low=0, high=1, step=1)) * 2.0})
 
 

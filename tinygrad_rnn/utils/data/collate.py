@@ -29,12 +29,14 @@ def default_collate(batch: Sequence[Any]) -> Any:
     >>> default_collate([{"x": 1.0, "name": "a"}, {"x": 2.0, "name": "b"}])
     {'x': tensor([1., 2.], dtype=torch.float64), 'name': ['a', 'b']}
     """
+    # The first sample decides for all, as in PyTorch.
     first = batch[0]
     if isinstance(first, Tensor):
         stacked: Tensor = stack(list(batch))
         return stacked
     if is_array(first):
         return _collate_arrays(first, batch)
+    # Python's alone: NumPy's scalars, np.float64 among them, were taken above with their own types.
     if isinstance(first, float):
         return tensor(list(batch), dtype=np.float64)
     if isinstance(first, int):
@@ -83,7 +85,7 @@ def default_convert(data: Any) -> Any:
     if isinstance(data, Tensor):
         return data
     if is_array(data):
-        # PyTorch refuses arrays of text and objects in a batch, but hands out single ones as they are.
+        # PyTorch refuses arrays of text and objects in a batch, but returns single ones as they are.
         return data if data.dtype.kind in "SUOV" else as_tensor(data)
     if isinstance(data, Mapping):
         return _like_mapping(data, {key: default_convert(value) for key, value in data.items()})
@@ -98,6 +100,8 @@ def _like_mapping(original: Any, entries: dict[Any, Any]) -> Any:
     """``entries`` in a mapping of the original's type, attributes included; a dict if it cannot be made."""
 
     def filled() -> Any:
+        # What cannot be written to has to be made by its constructor; a copy keeps attributes that no constructor
+        # knows.
         if not isinstance(original, MutableMapping):
             return type(original)(entries)
         made = copy.copy(original)

@@ -133,6 +133,7 @@ class DataLoader:
         self._initialized = True
 
     def __setattr__(self, name: str, value: Any) -> None:
+        # The samplers were made of these: a change would come too late to act, and is refused, as in PyTorch.
         if self._initialized and name in FIXED:
             raise ArgumentError(
                 f"{name} attribute should not be set after {type(self).__name__} is initialized. Make another one"
@@ -174,6 +175,7 @@ class _Pass:
         # __getitem__.
         elif collate is default_collate and _rows_of_tensors(dataset) is not None:
             self._fetch = _row_reader(dataset)
+        # PyTorch's protocol for datasets that read a batch at once.
         elif callable(getattr(dataset, "__getitems__", None)):
             self._fetch = lambda indices: collate(dataset.__getitems__(indices))
         else:
@@ -223,6 +225,7 @@ def _row_reader(dataset: Any) -> Callable[[list[Any]], list[Any]]:
     def read(indices: list[Any]) -> list[Any]:
         layer = dataset
         while type(layer) is Subset:
+            # From the outermost subset down to the table.
             indices = [layer.indices[i] for i in indices]
             layer = layer.dataset
         # A bool, a slice or a tensor means something else in a list of indices than by itself.
@@ -263,6 +266,7 @@ def _check_workers(workers: int, timeout: float, prefetch: int | None, persisten
 
 
 def _check_stream(shuffle: bool | None, sampler: Any, batch_sampler: Any) -> None:
+    # shuffle=False says nothing against a stream.
     given = {"shuffle": shuffle or None, "sampler": sampler, "batch_sampler": batch_sampler}
     for name, value in given.items():
         if value is not None:

@@ -107,6 +107,7 @@ class ConcatDataset(Dataset[T_co]):
                 raise ArgumentError(
                     f"absolute value of index should not exceed dataset length: got {idx} for {len(self)} samples"
                 )
+            # Here, since bisect finds no place for a negative number.
             idx += len(self)
         # From the right, which skips empty datasets: they repeat a cumulative size.
         which = bisect_right(self.cumulative_sizes, idx)
@@ -162,6 +163,7 @@ class Subset(Dataset[T_co]):
 
     def __getitems__(self, indices: list[int]) -> list[T_co]:
         chosen = [self.indices[i] for i in indices]
+        # Handed down, so that a subset reads a batch at once where its dataset can.
         together = getattr(self.dataset, "__getitems__", None)
         if callable(together):
             batch: list[T_co] = together(chosen)

@@ -116,6 +116,7 @@ class SubsetRandomSampler(Sampler[int]):
         self.generator = generator
 
     def __iter__(self) -> Iterator[int]:
+        # From the default stream itself, unlike RandomSampler, as in PyTorch.
         for i in randperm(len(self.indices), generator=self.generator).tolist():
             yield self.indices[i]
 
@@ -196,5 +197,6 @@ class BatchSampler(Sampler[list[int]]):
 
 
 def _positive(name: str, value: object) -> None:
+    # True is an int, but as a size of a batch most likely a misplaced argument.
     if not isinstance(value, int) or isinstance(value, bool) or value <= 0:
         raise ArgumentError(f"{name} should be a positive integer value, but got {name}={value}")
