@@ -53,7 +53,7 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
     """The same switch as one of ``"default"``, ``"warn"`` and ``"error"``, or as 0, 1 or 2.
 
     Raises:
-        ArgumentTypeError: neither a string nor a number. ArgumentError: another one.
+        ArgumentTypeError: neither a string nor a number. ArgumentError: an unknown mode.
     """
     if not isinstance(debug_mode, (int, str)):
         raise ArgumentTypeError(f"debug_mode must be str or int, but got {type(debug_mode)}")

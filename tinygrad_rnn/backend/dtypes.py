@@ -217,8 +217,7 @@ def as_dtype(d: Any, op: str = "") -> np.dtype[Any]:
         raise ArgumentTypeError(
             f"{where}argument 'dtype' must be torch.dtype, not {kind}: got {got}. Use float32, int64, bool ..."
         )
-    # The canonical one among equal dtypes: np.longlong equals int64 but has another ``char``, by which tables are
-    # keyed.
+    # The canonical one among equal dtypes: np.longlong equals int64 but has another ``char``.
     return DTYPES[found].dtype
 
 

@@ -189,7 +189,7 @@ class Hardtanh(_Numbers):
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()
-        # Stricter than the function, which takes equal bounds; PyTorch's two differ in the same way.
+        # Stricter than the function, which accepts equal bounds, as in PyTorch.
         if max_val <= min_val:
             raise ArgumentError(f"max_val ({max_val}) must be greater than min_val ({min_val})")
         self.min_val = min_val

@@ -66,7 +66,7 @@ class _Numbered(Module):
             raise ArgumentTypeError(
                 f"{type(self).__name__}.extend should be called with an iterable, but got {type(modules).__name__}"
             )
-        # A list first: a container that is extended by itself would never come to an end.
+        # A list first: extending a container by itself would never end.
         for module in list(modules):
             self.append(module)
         return self
@@ -360,7 +360,7 @@ class ParameterList(Module):
             raise ArgumentTypeError(
                 f"ParameterList.extend should be called with an iterable, but got {type(values).__name__}"
             )
-        # A list first, for one that is extended by itself.
+        # A list first, in case it is extended by itself.
         for value in list(values):
             self.append(value)
         return self

@@ -111,7 +111,7 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Normal, given that the value lies in [a, b]."""
+    """Normal, conditioned on the value being in [a, b]."""
     if mean < a - 2 * std or mean > b + 2 * std:
         warn_user(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect."
@@ -272,7 +272,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     rows = tensor.shape[0]
     values: Array = np.empty((rows, math.prod(tensor.shape[1:])), tensor.dtype)
     fill_normal(values, 0, 1, generator)
-    # Q has orthonormal columns, of which there cannot be more than rows: a wide matrix is turned.
+    # Q has at most as many orthonormal columns as rows, so a wide matrix is transposed first.
     turned = rows < values.shape[1]
     q, r = np.linalg.qr(values.T if turned else values)
     q = q * np.sign(np.diag(r))

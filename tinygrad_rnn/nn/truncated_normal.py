@@ -53,7 +53,7 @@ def _from_normal(
     low, high = dtype.type(low), dtype.type(high)
     values = normal(shape, mean, std, dtype, generator, blocks=first)
     while ((values < low) | (values > high)).any():
-        # A whole array each time, as PyTorch draws, of which the accepted places are not used.
+        # PyTorch draws the whole array again; only rejected places take their new values.
         outside = (values < low) | (values > high)
         values = np.where(outside, normal(shape, mean, std, dtype, generator, blocks=again), values)
     return values

@@ -162,7 +162,7 @@ class _Minimization:
             memory["prev_loss"] = before = f
             memory["d"], memory["t"] = d, t
             slope = gradient.dot(d)
-            # No direction of descent: at the minimum, or the history is of no use.
+            # Not a descent direction: this is a minimum, or the history is stale.
             if slope > -o["tolerance_change"]:
                 return
             evaluations = 0

@@ -47,7 +47,7 @@ def cubic_minimum(a: Trial, b: Trial, bounds: tuple[Any, Any] | None = None) -> 
         return (low + high) / 2.0
     chord = a.slope + b.slope - 3 * (a.f - b.f) / (a.t - b.t)
     square = chord**2 - a.slope * b.slope
-    # Negated, so that a nan, of a trial that overflowed, is no minimum either.
+    # Negated, so that a nan, from a trial that overflowed, falls back to the middle too.
     if not square >= 0:
         return (low + high) / 2.0
     root = square**0.5

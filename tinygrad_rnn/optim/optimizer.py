@@ -129,7 +129,7 @@ class Optimizer:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        # Of users' own optimisers too: their hooks run without a call of theirs.
+        # Also for users' own optimisers: hooks run around their step without any code of theirs.
         if "step" in cls.__dict__:
             setattr(cls, "step", _with_hooks(cls.__dict__["step"]))  # noqa: B010 (mypy refuses the assignment)
 
@@ -434,7 +434,7 @@ def _restored(p: Tensor, value: Any, key: object = None) -> Any:
         raw = value._data
     elif is_array(value):
         raw = value
-    # No import of torch: what has a ``detach`` is taken for its tensor.
+    # Recognised by its ``detach``, so that torch need not be imported.
     elif hasattr(value, "detach"):  # a torch tensor, perhaps on a GPU or part of a graph
         raw = np.asarray(value.detach().cpu())
     elif key in _HOST_SCALARS:

@@ -130,7 +130,7 @@ class RMSprop(Optimizer):
                 if group["centered"] and "grad_avg" not in state:
                     state["grad_avg"] = self._new_state(value)
                 square = state["square_avg"]._data
-                # A state that is not kept is stood for by one that is: every row must have five arrays.
+                # Rows have five arrays: one that is kept stands in for a state that is not.
                 mean = state["grad_avg"]._data if group["centered"] else square
                 velocity = state["momentum_buffer"]._data if group["momentum"] > 0 else square
                 rows.append((value, grad, square, mean, velocity))

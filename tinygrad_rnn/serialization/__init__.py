@@ -1,7 +1,7 @@
 """Checkpoint files: nested values with arrays, in the safetensors format, written atomically, read without pickle.
 
 * :func:`save` and :func:`load`: containers, plain values, arrays, tensors and modules, nested (``checkpoint``);
-* :class:`safe_globals` and its kin: which classes of your own a file may name (``allow_list``);
+* :class:`safe_globals` and related functions: which of your classes a file may name (``allow_list``);
 * :func:`save_file` and :func:`load_file`: state_dicts to and from PyTorch as safetensors files (``state_dict_file``);
 * :func:`from_onnx` and :func:`to_onnx`: weights in ONNX's gate order (``onnx_order``);
 * :func:`save_arrays` and :func:`load_arrays`: safetensors files of arrays (``safetensors_file``);

@@ -1,8 +1,8 @@
 """Atomic file writes: readers find the old file or the new one, never half of one.
 
 The bytes go to a temporary file in the same folder (a rename is atomic only within a file system), are forced to
-the disk, and the temporary file is renamed over the old one; then the folder itself is forced to the disk, for
-without that a power cut may undo the rename.  Killed at any moment, the old file or the new one is there, whole.
+the disk, and the temporary file is renamed over the old one; then the folder itself is forced to the disk,
+because otherwise a power cut may undo the rename.  Killed at any moment, the old file or the new one is there, whole.
 """
 
 from __future__ import annotations

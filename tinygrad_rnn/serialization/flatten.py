@@ -22,7 +22,7 @@ which says what it is:
     {"parameter": "name"}, {"fixed": "name"}  a Parameter that requires grad, or does not
     {"tensor": ["name", 1]}                   another Tensor with the memory of "name" (likewise the three above)
 
-and, for layers and what else a program allows (see ``objects`` and ``allow_list``):
+and, for layers and whatever else a program allows (see ``objects`` and ``allow_list``):
 
     {"module": {...}}, {"optimizer": {...}}   a Module, an optimiser
     {"object": {...}}, {"generator": {...}}   an object of a named class, a Generator with its state
@@ -257,7 +257,7 @@ class _Flattener:
         if not isinstance(part, dict):
             return part if isinstance(part, str) else self.encode(part, _join(path, key))
         around = self.around
-        # Through an attribute or an optimiser a module may be reached again: that is no cycle of submodules.
+        # A module may be reached again through an attribute or an optimiser: that is not a cycle of submodules.
         self.around = [*around, value] if tag == "module" and key == "modules" else []
         encoded = self.table(part, _join(path, key) if tag == "optimizer" else path)
         self.around = around
@@ -363,7 +363,7 @@ def _place(array: Array) -> Any:
 
 
 def _short(key: Any, number: int) -> object:
-    """What a path says of a key."""
+    """How a key appears in a path."""
     parts = key if isinstance(key, tuple) else (key,)
     if any(isinstance(part, int) and part.bit_length() > WIDEST for part in parts):
         return number  # Python refuses to write it in base 10

@@ -185,7 +185,7 @@ def _replaces(kind: type, name: str, value: Any) -> str | None:
     if name[:2] == "__" == name[-2:]:
         return "has the name of a special method"
     held = _of_class(kind, name)
-    # None in a class is a place for what is set later, of whatever kind.
+    # None in a class reserves a name for what is set later, of any kind.
     if held is MISSING or held is None or (isinstance(held, PLAIN) and not callable(value)):
         return None
     return f"replaces what the class {kind.__name__} defines under this name"

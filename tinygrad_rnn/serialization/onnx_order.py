@@ -49,7 +49,7 @@ ACTIVATIONS = {
 }
 """Of one direction."""
 IDLE = {"activation_alpha", "activation_beta", "output_sequence"}
-"""Attributes that change nothing: parameters of other activations, and what an operator hands out."""
+"""Attributes that change nothing: parameters of other activations, and which outputs an operator returns."""
 REMEDIES = {
     "linear_before_reset": "1 is nn.GRU(..., reset_after=True), 0 reset_after=False",
     "layout": "1 is batch_first=True",

@@ -16,8 +16,8 @@ The bytes of the arrays go between the file and NumPy's memory without the packa
 * need twice the memory of the arrays: ``serialize`` and ``deserialize`` hold the file too, ``safe_open`` gives views of
   buffers, which have to be copied to become arrays that own their memory;
 * write ``__metadata__`` in another order each time, so that two runs with one seed would give different files;
-* replace the file that ``atomic`` has opened by another one with other permissions (``serialize_file``), which stays
-  behind under a random name when the process is killed meanwhile.
+* replace the file that ``atomic`` has opened by another one with other permissions (``serialize_file``), which is left
+  behind under a random name if the process is killed in between.
 
 Source: https://huggingface.co/docs/safetensors, section Format.
 """

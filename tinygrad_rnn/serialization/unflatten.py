@@ -35,7 +35,7 @@ Place = Callable[[Array], Array]
 
 
 def unflatten(data: Any, arrays: dict[str, npt.NDArray[Any]], place: Place = lambda array: array) -> Any:
-    """The value that ``flatten`` took apart; it takes possession of ``arrays``.
+    """The value that ``flatten`` took apart; it takes over ``arrays``.
 
     Args:
         data: what ``flatten`` made of the nesting.

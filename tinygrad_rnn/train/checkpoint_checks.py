@@ -100,7 +100,7 @@ def _check_progress(saved: dict[str, Any], config: Config, source: str) -> None:
         if saved[name] < 0:
             raise damaged(source, f"its {name!r} is {saved[name]}")
     for point in saved["validation"]:
-        # Exact types, for the same reason: True is no number of an update.
+        # Exact types, for the same reason: True is not the number of an update.
         if not isinstance(point, list) or [type(number) for number in point] != [int, float]:
             raise damaged(source, "its 'validation' holds something else than an update and bits per character")
     for name in ("random_state", "state"):

@@ -190,7 +190,7 @@ class _Version(argparse.Action):
         super().__init__(option_strings, argparse.SUPPRESS, nargs=0, default=argparse.SUPPRESS, **more)
 
     def __call__(self, parser: argparse.ArgumentParser, *unused: object) -> NoReturn:
-        # Looked up only now: argparse's own action needs the text beforehand, hence the metadata at every start.
+        # Looked up only now: argparse's own action takes the text beforehand, at every start.
         try:
             version = metadata.version("tinygrad-rnn")
         except metadata.PackageNotFoundError:

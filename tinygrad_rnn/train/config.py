@@ -84,7 +84,7 @@ class Config:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            # Exact types: True is an int, but no number of layers.
+            # Exact types: True is an int, but not a number of layers.
             kinds = KINDS[str(field.type)]
             self._require(type(getattr(self, field.name)) in kinds, field.name, f"of type {field.type}")
         for path in self.texts:

@@ -250,7 +250,7 @@ class RunFolder:
             ValueError: a line is not JSON.
         """
         with contextlib.suppress(FileNotFoundError), self.metrics.open(encoding="utf-8") as file:
-            # Bounded: a damaged file may be one line of gigabytes. A line that is cut here is no JSON.
+            # Bounded: a damaged file may be one line of gigabytes. A line that is cut here is not valid JSON.
             while line := file.readline(LONGEST_LINE):
                 yield json.loads(line)
 
@@ -315,7 +315,7 @@ class _Log:
     def append(self, content: bytes) -> None:
         """Write ``content``, all of it, at the end."""
         with self._named():
-            # A raw file may take less than it is given, as on a disk that is nearly full.
+            # A raw write may take less than it is given, as on a disk that is nearly full.
             while content:
                 content = content[self._file.write(content) :]
 

@@ -48,7 +48,7 @@ class Alphabet:
 
     @functools.cached_property
     def _table(self) -> Indices:
-        # An empty alphabet has no piece.
+        # All characters of an alphabet are in one piece; an empty one has none.
         codes = next(_code_points(self.characters), np.zeros(0, np.uint32))
         table: Indices = np.zeros(int(codes.max(initial=0)) + 1, np.min_scalar_type(max(len(codes) - 1, 0)))
         table[codes] = np.arange(len(codes))
@@ -90,7 +90,7 @@ class Corpus:
         >>> corpus.alphabet.decode(corpus.train), corpus.alphabet.decode(corpus.validation)
         ('aaaaaaaaabbbbbbbbbbbbbbbbbb', 'abb')
         """
-        # By sets: the texts together may be too long to be joined.
+        # From the sets of characters: joining the texts would copy them.
         alphabet = Alphabet("".join({character for text in texts for character in set(text)}))
         encoded = [alphabet.encode(text) for text in texts]
         cuts = [len(indices) * 9 // 10 for indices in encoded]
@@ -189,7 +189,7 @@ def _content(path: str) -> bytes:
     except MemoryError:
         raise UsageError(f"the text {path} has {os.path.getsize(path):,} bytes, too many for the memory") from None
     except (OSError, ValueError) as error:
-        # UsageError is a ValueError itself.
+        # UsageError is itself a ValueError, and its message is complete.
         if isinstance(error, UsageError):
             raise
         raise UsageError(f"cannot read the text {path}: {getattr(error, 'strerror', None) or error}") from error

@@ -68,7 +68,7 @@ def random_(
         offsets = source.words(count) % np.uint32(size)
     else:
         offsets = source.words64(count)
-        # 2**64 has no uint64, and needs no remainder: every word is in the range.
+        # 2**64 does not fit uint64, and no remainder is needed: every word is in the range.
         offsets = offsets if size == 2**64 else offsets % np.uint64(size)
     # two's complement, as the sum wraps in C
     values = offsets.astype(np.uint64) + np.uint64(start % 2**64)
@@ -94,7 +94,7 @@ def _whole_dtype(count: int, dtype: DType, source: Generator) -> Array:
         words = source.words64(count)
         return words if size == 2**64 else words % np.uint64(size)
     short = source.words(count)
-    # As in random_: the divisor 2**32 has no uint32.
+    # As in random_: 2**32 does not fit uint32.
     return short if size == 2**32 else short % np.uint32(size)
 
 

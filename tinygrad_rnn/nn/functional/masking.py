@@ -75,6 +75,6 @@ def dropout1d(
     if not training or p == 0 or input.numel() == 0:
         return input
     _check_floating(input)
-    # One entry for each channel, broadcast over the length. A copy, because its layout in memory orders the draws.
+    # One entry for each channel, broadcast over the length. A copy in C order: draws follow the layout of memory.
     mask = dropout_like(input._data[..., :1].copy(), p, generator)
     return applied("dropout1d", _masked, input, inplace, mask=mask)

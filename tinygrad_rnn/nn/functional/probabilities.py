@@ -69,7 +69,7 @@ def gumbel_softmax(
     """
     if eps != 1e-10:
         warn_user("`eps` parameter is deprecated and has no effect.")
-    # On the host, where the stream is, in PyTorch's order.
+    # Drawn on the host, where the one random stream is.
     waits = np.empty(logits.shape, logits.dtype)
     fill_exponential(waits, 1.0, generator)
     noise = wrap(-np.log(waits)).to(device=logits.device)

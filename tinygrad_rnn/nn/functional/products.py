@@ -33,7 +33,7 @@ def linear(input: Any = None, weight: Any = None, bias: Any = None, *, out: Any 
     result: Tensor
     try:
         if out is not None:
-            # Leads to the place where wrong arguments are explained.
+            # Explained below, like any other wrong argument.
             raise TypeError("out")
         if weight.ndim == 1 and bias is None:
             result = input @ weight
@@ -50,7 +50,7 @@ def _affine(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
     return linear(input, weight, bias)
 
 
-# Messages name the public function.
+# Errors must name the public function.
 _affine.__name__ = "linear"
 vars(linear)["binds"] = True
 

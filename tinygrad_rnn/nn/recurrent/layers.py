@@ -231,7 +231,7 @@ class RNNBase(Stack):
     def _check_input(self, input: Tensor, packed: bool) -> None:
         parameters: dict[str, Any] = self._parameters
         name = self._flat_weights_names[0]
-        # A parametrised weight is a property, and in no table.
+        # A parametrised weight is a property, not an entry of the table.
         weight = parameters[name] if name in parameters else getattr(self, name)
         # input that fits passes one condition; check_input finds out which part of it failed
         values, weights = input._data, weight._data

@@ -24,7 +24,7 @@ class RNNLayer(Stack):
     """Cells over whole sequences: what RNN, LSTM and GRU are for their equations, for any equation.
 
     A cell is a module called as ``cell(x, state) -> state``: x (N, I); the state a Tensor (N, H), or a tuple of
-    them of which the first is also the output.  It says how wide its states are by ``hidden_size``, an attribute:
+    them of which the first is also the output.  Its attribute ``hidden_size`` gives the widths of its states:
     an int (one state) or a tuple of ints.  ``RNNCell``, ``GRUCell`` and ``LSTMCell`` are such cells.
 
     Args:

@@ -98,8 +98,7 @@ class ConstantLR(LRScheduler):
 
     def get_lr(self) -> list[Any]:
         self._warn_outside_step()
-        # The factor is taken off again by its reciprocal: chained, another schedule may have changed the rate
-        # meanwhile.
+        # The factor is undone by its reciprocal, not by base_lrs: a chained schedule may have changed the rate since.
         if self.last_epoch == 0:
             return self._times(self.factor)
         return self._times(1.0 / self.factor) if self.last_epoch == self.total_iters else self._unchanged()
