@@ -55,7 +55,7 @@ class Saved:
         # an output's node would own itself: it is looked up when needed
         self.node: Leaf | Node | None = None if output is not None else t._node
         self.output = output
-        self.versions: VersionCounter = t._own_versions()
+        self.versions: VersionCounter = t._own_versions()  # kept beside the memory: t itself may be gone by then
         self.version = self.versions.count
         self.what = what
 
@@ -65,7 +65,7 @@ class Saved:
         Raises:
             InplaceError: it was written to since.
         """
-        if self.versions.count != self.version:
+        if self.versions.count != self.version:  # any write, wherever: the user sees all of the memory
             raise InplaceError(
                 "one of the variables needed for gradient computation has been modified by an inplace operation: "
                 f"[{tensor_type(self.data.dtype)} {list(self.data.shape)}], which is {self.what}, is at version "

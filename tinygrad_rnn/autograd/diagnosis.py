@@ -176,8 +176,10 @@ def explain(table: Jacobians, output: int, order: int, eps: float, tolerance: fl
     a, n = table.pair(output, order)
     bad = table.wrong(output, order)
     excess = table.excess(output, order)
+    # the entry that is furthest beyond its tolerance, not the largest error
     row, column = (int(k) for k in np.unravel_index(int(np.argmax(excess)), excess.shape))
     shape = tuple(problem.inputs[position].shape)
+    # a second run, and only now: records are not kept in a check that passes
     suspect, unchecked = search(problem, tolerance)
     input_index = _multi(row, shape)
     numerical, analytical = float(n[row, column]), float(a[row, column])
@@ -230,7 +232,7 @@ def _slopes_at(table: Jacobians, output: int, position: int, index: tuple[int, .
 
 def _pattern(a: Any, n: Any) -> str | None:
     """What the wrong entries have in common, if they have: zero, or a constant factor."""
-    if not np.isfinite(a).all():
+    if not np.isfinite(a).all():  # first: ratios of nan would show no pattern
         return "the analytical gradient is not finite"
     if not a.any():
         return "the analytical gradient is 0 wherever it is wrong: nothing flows back to this input there"

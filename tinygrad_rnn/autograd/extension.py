@@ -69,6 +69,7 @@ def primitive(
     >>> tg.autograd.gradcheck(hypotenuse, (x.double(), y.double()))
     True
     """
+    # undeclared: each vjp may read everything
     wanted = tuple(saves) if saves is not None else tuple(["y" + _letters(len(vjps)) if vjp else "" for vjp in vjps])
 
     def declare(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -147,7 +148,7 @@ def _checked(name: str, position: int, vjp: Vjp) -> Vjp:
     def run(g: Value, y: Value, *args: Value, **keywords: Any) -> Value:
         try:
             found = vjp(g, y, *args, **keywords)
-        except (TypeError, AttributeError) as error:
+        except (TypeError, AttributeError) as error:  # which a node in the place of a value raises
             # a vjp finds the node in the place of what was not saved
             absent = [_letters(k + 1)[-1] for k, a in enumerate(args) if isinstance(a, (Leaf, Node))]
             absent += ["y"] if y is None else []

@@ -220,7 +220,7 @@ def _keep(ctx: FunctionCtx, args: Sequence[Any], outputs: Sequence[Any], given: 
     for key in kept:
         delattr(ctx, key)
     ctx.__dict__["_kept"] = kept
-    ctx._to_save = ctx._dirty = ctx._constant = ()
+    ctx._to_save = ctx._dirty = ctx._constant = ()  # the context must own no tensor of the user's
 
 
 def _in(t: Tensor, outputs: Sequence[Any]) -> bool:

@@ -97,7 +97,7 @@ def jvp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool
     outputs, single_output = _run(func, given, "jvp", strict)
     push = _pushforward(outputs, given, strict)  # there is no forward mode: two reverse sweeps do
     found = push(direction, create_graph)
-    if strict and create_graph:
+    if strict and create_graph:  # an unrecorded result depends on nothing
         _must_depend(found, CONSTANT)
     return _given(outputs, single_output, create_graph), _given(found, single_output, create_graph)
 
@@ -206,6 +206,7 @@ def _hessian_product(func: Callable[..., Any], inputs: Any, v: Any, create_graph
             "single element."
         )
     outputs, _ = _run(func, given, name, strict)
+    # a tuple of several is refused as what it is
     value = _one_value(outputs[0] if len(outputs) == 1 else outputs, name)
     gradient = _pull((value,), given, (_ones(value),), True, strict)
     if strict:
@@ -302,6 +303,7 @@ def _rows(outputs: Tensors, inputs: Tensors, record: bool, strict: bool) -> list
     """The Jacobian by rows: one sweep for each entry of each output."""
     table = []
     for y in outputs:
+        # not one sweep for all outputs: their rows would add up
         rows = [_pull((y,), inputs, (unit,), record, strict) for unit in _units(y)]
         blocks = [
             # no rows: an output without entries

@@ -130,12 +130,12 @@ def gradgradcheck(
     """
     problem = Problem(func, as_tuple(inputs))
     check_inputs(problem)
-    outputs = [y for y in problem.outputs() if y.requires_grad]
+    outputs = [y for y in problem.outputs() if y.requires_grad]  # others have no cotangent to differentiate by
     if grad_outputs is None:
         seeds = tuple(_random_like(y, k, gen_non_contig_grad_outputs) for k, y in enumerate(outputs))
     else:
         seeds = as_tuple(grad_outputs)
-    derived = gradients_of(problem, seeds)
+    derived = gradients_of(problem, seeds)  # of inputs and cotangents: a vjp may fail in either
     return gradcheck(
         derived.func,
         derived.args,

@@ -50,7 +50,7 @@ class saved_tensors_hooks(Watching):
         elif node.primitive.saves_anything and node.args is not None:
             node.args = tuple([self._packed(value) for value in node.args])
             node.ans = self._packed(node.ans)
-            stand_in(node, _pull)
+            stand_in(node, _pull)  # the sweep reads args and ans, and must find arrays there
 
     def _packed(self, value: Any) -> Any:
         """An array as the pack hook leaves it; anything else as it is."""

@@ -189,6 +189,7 @@ def try_record(node: Node, args: Sequence[Any], order: int, tolerance: float = T
     apply = getattr(node.primitive, "apply", None)
     if apply is None:  # no function to replay it with
         return None
+    # a leaf that is gone has no value
     wanted = [k for k, p in enumerate(node.parents) if p is not None and getattr(args[k], "dtype", None) is not None]
     wanted = [k for k in wanted if args[k].dtype.kind == "f"]  # indices and masks have no derivative
     inputs = [_double(a, k in wanted) for k, a in enumerate(args)]

@@ -77,6 +77,7 @@ class Problem:
         ]
         self.inputs = tuple([leaf for _, leaf in flat])
         self.paths = tuple([path for path, _ in flat])
+        # places, as one tensor may be given twice
         self.wanted = [k for k, t in enumerate(self.inputs) if isinstance(t, Tensor) and t.requires_grad]
 
     def outputs(self) -> tuple[Tensor, ...]:
@@ -313,7 +314,7 @@ def project(
     terms = np.zeros(np.shape(u)) if g is None else g * u
     numerical, change, weight = _along(problem, position, u, vs, method, eps)
     analytical, size = float(terms.sum()), float(np.abs(terms).sum())
-    size = max(size, abs(numerical))
+    size = max(size, abs(numerical))  # also where the gradient is missing, and its terms are 0
     return Projection(analytical, numerical, size, change, ROUNDING * weight + NEGLIGIBLE, weight)
 
 

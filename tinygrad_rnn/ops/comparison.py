@@ -59,7 +59,7 @@ def _compare(name: str, ufunc: Any, doc: str, typed: bool = True, ordered: bool 
 
 def _comparable(x: Any, z: Any, ordered: bool) -> bool:
     """Whether NumPy compares these two as PyTorch does: of one dtype, or a Python number of no higher kind."""
-    if not hasattr(x, "dtype"):
+    if not hasattr(x, "dtype"):  # the number second, so that one test serves both orders
         x, z = z, x
     kind = x.dtype.kind
     if hasattr(z, "dtype"):

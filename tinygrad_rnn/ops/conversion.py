@@ -46,14 +46,14 @@ def to(self: Tensor, *args: Any, device: Any = None, dtype: Any = None, copy: bo
     for arg in args:
         if isinstance(arg, Tensor):
             dtype, device = arg.dtype, arg.device
-        elif isinstance(arg, (Device, int)) and not isinstance(arg, bool):
+        elif isinstance(arg, (Device, int)) and not isinstance(arg, bool):  # a bool is an int, too: non_blocking
             device = arg
         elif isinstance(arg, str) and not _names_dtype(arg):
             device = arg
         elif arg is not None and not isinstance(arg, bool):
             dtype = arg
     out = self
-    if device is not None and not _there(self.device, Device(device)):
+    if device is not None and not _there(self.device, Device(device)):  # a move is recorded: the gradient moves back
         out = _move(out, device=str(Device(device)), source=str(out.device))
     if dtype is not None and as_dtype(dtype, "to") != out._data.dtype:
         out = cast(out, dtype=as_dtype(dtype, "to"))
@@ -107,7 +107,7 @@ def _named_type(given: Any) -> tuple[Any, str | None]:
     elif isinstance(given, type) and not issubclass(given, np.generic):
         if issubclass(given, Tensor):
             return defaults.dtype, None
-        legacy = getattr(given, "dtype", None)
+        legacy = getattr(given, "dtype", None)  # of a class such as torch.FloatTensor
         if isinstance(legacy, dtype):
             return legacy, "cpu"
     elif given is None or isinstance(given, (str, type, dtype, np.dtype)):
@@ -183,7 +183,7 @@ def view(self: Tensor, *shape: Any) -> Tensor:
 
 def _bytes_as(self: Tensor, dtype: Any) -> Tensor:
     out = wrap(self._data.view(dtype))  # unrecorded: no gradient passes through bits
-    out._versions = self._own_versions()
+    out._versions = self._own_versions()  # one memory: a write to either shows in both
     return out
 
 
@@ -240,7 +240,7 @@ def restored(kind: type[Tensor], values: Any, requires_grad: bool) -> Tensor:
 def shallow(self: Tensor) -> Tensor:
     """A leaf over the same memory: a write to either is seen in both."""
     out = restored(type(self), self._data, self.requires_grad)
-    out._versions = self._own_versions()
+    out._versions = self._own_versions()  # one memory, so that a write to one is seen where the other was saved
     return out
 
 

@@ -42,7 +42,7 @@ class _Elsewhere:
 
     def __getattr__(self, name: str) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:
-            with self._cupy.cuda.Device(self._index):
+            with self._cupy.cuda.Device(self._index):  # CuPy allocates on the current GPU
                 return getattr(self._cupy, name)(*args, **kwargs)
 
         return call
@@ -136,6 +136,7 @@ def _plain(data: Any) -> Any:
         return [_plain(item) for item in data]
     if not isinstance(data, Tensor):
         return data
+    # PyTorch converts tensors of one entry by item()
     return data._data.reshape(()) if data._data.size == 1 else data._data
 
 
@@ -200,6 +201,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, Tensor):
         moved: Tensor = data.to(dtype=dtype, device=device)
         return moved
+    # np.asarray, because a number has no memory to share
     values = np.asarray(_values(data, dtype)) if not is_array(data) else _values(data, dtype)
     place = chosen_device(device)
     return wrap(values if place is None else to_device(values, place))
@@ -287,6 +289,7 @@ def arange(
     """
     if end is None:
         start, end = 0, start
+    # of Python, whose integers do not wrap in the differences below
     numbers = [v.item() if hasattr(v, "item") else v for v in (start, end, step)]
     if numbers[2] == 0:
         raise ShapeRuntimeError("step must be nonzero")

@@ -44,7 +44,7 @@ _embed: Applied = primitive(
 def diagonal(a: V, offset: int = 0, dim1: int = 0, dim2: int = 1) -> V:
     """The entries on a diagonal over two axes, as a view; they are the last axis."""
     first, second = axis_of(dim1, a.ndim), axis_of(dim2, a.ndim)
-    if first == second:
+    if first == second:  # checked after axis_of: 0 and -1 may be one axis
         raise ShapeRuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
     return _diagonal(a, offset=offset, dim1=first, dim2=second)
 
@@ -109,7 +109,7 @@ def _index_type(row: int, col: int, dtype: Any, op: str) -> np.dtype[Any]:
         if n < 0:
             raise ShapeRuntimeError(f"{word} must be non-negative, got{n}: {op}()")
     chosen = np.dtype(np.int64) if dtype is None else as_dtype(dtype, op)
-    if chosen not in (np.int32, np.int64):
+    if chosen not in (np.int32, np.int64):  # what PyTorch's kernels take
         raise not_implemented(op, chosen)
     return chosen
 

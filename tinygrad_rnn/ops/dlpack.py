@@ -69,12 +69,12 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     if isinstance(ext_tensor, np.ndarray):
         check_numbers(ext_tensor.dtype)
         return wrap(ext_tensor)  # the protocol of NumPy before 2.1 would make it read-only
-    if type(ext_tensor).__name__ == "PyCapsule":
+    if type(ext_tensor).__name__ == "PyCapsule":  # a type without a name before Python 3.13
         ext_tensor = _Capsule(ext_tensor)
     if not hasattr(ext_tensor, "__dlpack__") or not hasattr(ext_tensor, "__dlpack_device__"):
         raise ArgumentTypeError(
             f"from_dlpack(): expected an object with __dlpack__ and __dlpack_device__, got {type(ext_tensor).__name__}"
         )
     kind = int(ext_tensor.__dlpack_device__()[0])
-    module: Any = np if kind == HOST else cupy_access.require()
+    module: Any = np if kind == HOST else cupy_access.require()  # CuPy refuses memory of the host
     return wrap(as_array(module.from_dlpack(ext_tensor)))

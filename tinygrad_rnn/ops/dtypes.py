@@ -98,7 +98,7 @@ class finfo(_Limits):
         self.bits, self.dtype = facts.bits, facts.dtype.name
         self.min, self.max, self.eps = float(facts.min), float(facts.max), float(facts.eps)
         self.tiny = self.smallest_normal = float(facts.smallest_normal)
-        self.resolution = float(f"1e-{facts.precision}")
+        self.resolution = float(f"1e-{facts.precision}")  # float() of NumPy's would show the rounding of the type
 
 
 class iinfo(_Limits):
@@ -178,6 +178,7 @@ def _cast_vjp(g: Value, y: Value, a: Value, dtype: DType) -> Value:
 
 cast: Applied = primitive(
     "cast",
+    # .real, because NumPy warns of the imaginary part that it drops
     lambda a, dtype: (a if a.dtype.kind != "c" or dtype.kind in "cb" else a.real).astype(dtype),
     _cast_vjp,
     doc="The same values in another dtype.",
@@ -210,6 +211,7 @@ def in_single(f: F) -> F:
         if type(a) is np.ndarray and a.itemsize != 2:  # the usual case, in a third of the time
             return f(a, *args, **params)
         dtype = getattr(a._data if isinstance(a, Tensor) else a, "dtype", None)
+        # beside a wider operand the result is not float16
         if dtype is None or dtype.char != "e" or any(map(_wider, args)):
             return f(a, *args, **params)
         named = {name: single(x) for name, x in params.items()}

@@ -81,7 +81,7 @@ def _sign(a: Array) -> Array:
 
 
 def _square(a: Array) -> Array:
-    return np.square(a) if a.dtype.kind != "b" else a.astype(np.int64)
+    return np.square(a) if a.dtype.kind != "b" else a.astype(np.int64)  # NumPy's square of bools is an int8
 
 
 # one argument ----------------------------------------------------------------------------------------------------
@@ -130,6 +130,7 @@ def positive(a: V) -> V:
 
 
 def _not_two_masks(a: Any, b: Any) -> Exception | None:
+    # called after the ufunc has failed, to say why
     if all(getattr(x, "dtype", None) == np.bool_ or isinstance(x, bool) for x in (a, b)):
         return DtypeError(
             "Subtraction, the `-` operator, with two bool tensors is not supported. Use the `^` or `logical_xor()` "
@@ -206,7 +207,7 @@ def both_floating(f: Any, a: Any, b: Any) -> Any:
     """``f(a, b)``, computed in the default float where neither is floating."""
     if not isinstance(a, Tensor) or a._data.dtype.kind in "biu":
         if not isinstance(b, Tensor) or b._data.dtype.kind in "biu":  # nor is the other
-            return f(floating(a), floating(b))
+            return f(floating(a), floating(b))  # NumPy would give float64 for int64
     return f(a, b)
 
 

@@ -45,7 +45,7 @@ def item(self: Tensor) -> Any:
     Raises:
         ShapeRuntimeError: it has more entries or none.
     """
-    if self._data.size != 1:
+    if self._data.size != 1:  # of any shape: [[3.]] is one number
         raise ShapeRuntimeError(
             f"a Tensor with {self._data.size} elements cannot be converted to Scalar: its shape is {self.shape}"
         )
@@ -80,6 +80,7 @@ def _one(self: Tensor) -> Any:
 
 
 def _index(self: Tensor) -> int:
+    # a float as an index is a mistake, also where it is whole
     if self._data.dtype.kind not in "iub" or self._data.size != 1:
         raise ArgumentTypeError("only integer tensors of a single element can be converted to an index")
     return int(self._data.item())
@@ -115,7 +116,7 @@ def _array(self: Tensor, dtype: Any = None, copy: bool | None = None) -> Any:
     values = numpy(self)  # which refuses a tensor on a GPU: the copy to the host is to be asked for
     if dtype is None or values.dtype == dtype:
         return values.copy() if copy else values
-    if copy is False:
+    if copy is False:  # NumPy 2 asks so for memory that is shared, which another dtype has not
         raise ArgumentError(
             f"Unable to avoid copy while creating an array as requested: the tensor is {values.dtype}, and "
             f"{np.dtype(dtype)} was asked for. Leave out copy=False"

@@ -193,6 +193,7 @@ def _index_error(a: Value, index: Any, error: IndexError | OverflowError) -> Exc
         if not shape:
             return IndexOutOfRange("invalid index of a 0-dim tensor. Use `tensor.item()` to get its value")
         return IndexOutOfRange(f"index {index} is out of bounds for dimension 0 with size {shape[0]}")
+    # None and ... use no axis
     if isinstance(index, tuple) and len([i for i in index if i is not None and i is not Ellipsis]) > len(shape):
         return IndexOutOfRange(f"too many indices for tensor of dimension {len(shape)}: {error}")
     said = _mask_error(shape, index) or str(error).replace(" axis ", " dimension ")

@@ -55,7 +55,7 @@ def in_place(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
     ufunc = known.forward if known is not None and isinstance(known.forward, np.ufunc) else None
 
     def general(self: Tensor, *args: Any, **kwargs: Any) -> Any:
-        check_memory(self, name)
+        check_memory(self, name)  # before anything is computed
         check_write(self, name, False)
         history = state.here.recording and (self._node is not None or _recorded(args) or _recorded(kwargs.values()))
         if not history and ufunc is not None and not kwargs and _direct(ufunc, self._data, args, self._versions):
@@ -181,7 +181,7 @@ def _stand_ins(
             return wrap(a._data.copy(), a._node)
         return a
 
-    old = wrap(self._data.copy() if kept else self._data, self._node)
+    old = wrap(self._data.copy() if kept else self._data, self._node)  # no copy where nothing was saved: most updates
     return old, tuple([apart(a) for a in args]), {key: apart(a) for key, a in kwargs.items()}
 
 
@@ -202,7 +202,7 @@ def _fitted(self: Tensor, out: Tensor, name: str) -> Tensor:
         )
     if out._data.dtype == self._data.dtype:
         return out
-    if _RANK[out._data.dtype.kind] > _RANK[self._data.dtype.kind]:
+    if _RANK[out._data.dtype.kind] > _RANK[self._data.dtype.kind]:  # within a kind the result is rounded, as in PyTorch
         raise DtypeError(
             f"result type {scalar_name(out._data.dtype)} can't be cast to the desired output type "
             f"{scalar_name(self._data.dtype)}. {name}() writes into this tensor, whose dtype stays; convert it first"
@@ -220,11 +220,11 @@ def _reshaped(name: str, f: Callable[..., Any]) -> Callable[..., Tensor]:
             raise InplaceError(f"{name}(): under no_grad() the shape of a tensor with a history cannot change")
         out = f(self, *args, **kwargs)
         if out is not self:  # t() of a vector is itself
-            leave_family(self)
+            leave_family(self)  # first: its views keep the shape that they were taken from
             self._data = out._data
             if state.recording:
                 before, self._node = self._node, out._node
-                move_retained(self, before)
+                move_retained(self, before)  # retain_grad() was asked of the tensor, not of its old node
                 become_view(self, out._view)
             elif self._node is not None:
                 self._node.shape = out._data.shape  # a leaf under no_grad(): its gradients will have this shape

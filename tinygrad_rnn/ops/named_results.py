@@ -26,4 +26,5 @@ def results(name: str, *fields: str) -> Any:
         lines = [f"{field}={value!r}" for field, value in zip(fields, self, strict=True)]
         return f"torch.return_types.{name}(\n" + ",\n".join(lines) + ")"
 
+    # a subclass, because namedtuple writes its own __repr__
     return type(name, (base,), {"__slots__": (), "__repr__": show, "__module__": __name__, "__doc__": base.__doc__})

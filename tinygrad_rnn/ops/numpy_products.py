@@ -67,7 +67,7 @@ def _cross(a: Any, b: Any, axisa: int = -1, axisb: int = -1, axisc: int = -1, ax
     if axis is not None:
         axisa = axisb = axisc = axis
     a, b = rearrange.movedim(a, axisa, -1), rearrange.movedim(b, axisb, -1)
-    if (a.shape[-1], b.shape[-1]) != (3, 3):
+    if (a.shape[-1], b.shape[-1]) != (3, 3):  # NumPy 2 deprecates vectors of 2 entries
         raise ShapeRuntimeError(
             f"np.cross(): vectors of 3 entries have a form here that records, not {a.shape[-1]} and {b.shape[-1]}. "
             "Append a zero: np.append(a, 0)"
@@ -87,7 +87,7 @@ def _matrix_power(a: Any, n: int) -> Any:
     if n == 0:
         # the identity, but a function of a, with derivative 0
         return flat(np.linalg.matrix_power(a._data, 0), reduce.sum_over(a))
-    half = a if n == 1 else _matrix_power(a, n // 2)
+    half = a if n == 1 else _matrix_power(a, n // 2)  # by squares: log2(n) records, not n
     return a if n == 1 else linalg.matmul(linalg.matmul(half, half), a) if n % 2 else linalg.matmul(half, half)
 
 
@@ -117,6 +117,7 @@ def _matrix_norm(x: Any, axes: tuple[int, ...], keepdims: bool, ord: Any, name: 
             "Use ord='fro', 1 or inf, or give the axis of vectors"
         )
     rows, columns = axes
+    # the norm 1 sums down columns, inf along rows
     added, compared = (rows, columns) if abs(ord) == 1 else (columns, rows)
     sums = reduce.sum_over(elementwise.absolute(x), added, True)
     found = (reduce.amax if ord > 0 else reduce.amin)(sums, compared, True)

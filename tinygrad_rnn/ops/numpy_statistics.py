@@ -32,6 +32,7 @@ def _prepared(a: Any, axis: Any, dtype: Any = None) -> tuple[Value, Any]:
     a = tensor_of(a)
     a = a if dtype is None or a.dtype == dtype else cast(a, dtype=as_dtype(dtype))
     if isinstance(axis, (tuple, list)):
+        # NumPy's axis=() reduces nothing, PyTorch's dim=() everything
         return (a, tuple(axis)) if len(axis) else (shape.unsqueeze(a, -1), -1)
     return a, axis
 
@@ -221,6 +222,7 @@ def _quantile(name: str, scale: float = 1, nan: bool = False) -> Form:
         kept = reduce.kept_shape(x.shape, shape.axes_of(axes, x.ndim))
         x = _lines(x, shape.axes_of(axes, x.ndim))
         line = flattened(np.take_along_axis)(x, np.argsort(x._data, -1, kind="stable"), -1)
+        # nan sorts last, so the numbers of a line are its first entries
         whole, size, count = np.asarray(raw(q)) / scale, x.shape[-1], (~isnan(x._data)).sum(-1)
         # lines with as many numbers have their quantiles at the same places
         sizes, which = np.unique(count if nan else np.full(count.shape, size), return_inverse=True)

@@ -142,11 +142,13 @@ def normal(
         values = _draws().normal(sizes_of((size,)), float(mean), float(std), chosen, generator)
         return _made(values, device, requires_grad)
     like = mean if isinstance(mean, Tensor) else std
+    # before the draw: a refused call must not advance the generator
     if isinstance(std, Tensor) and (to_numpy(std._data) < 0).any():
         raise ArgumentRuntimeError("normal expects all elements of std >= 0.0")
     shape: Shape = np.broadcast_shapes(np.shape(raw(mean)), np.shape(raw(std)))
     # standard numbers first, then the scale: the order of PyTorch's roundings
     drawn = _made(_draws().normal(shape, 0.0, 1.0, like.dtype, generator), like.device, False)
+    # detached: PyTorch's derivative by mean and std is 0
     out = drawn * (std.detach() if isinstance(std, Tensor) else std)
     out = out + (mean.detach() if isinstance(mean, Tensor) else mean)
     for of in (mean, std):

@@ -88,6 +88,7 @@ def rot90(a: Value, k: int = 1, dims: Sequence[int] = (0, 1)) -> Value:
         return flip(a, first, second)
     if k % 4 == 0:
         return clone(a)
+    # negative k counts the other way: k % 4 is 1 to 3 here
     return swapaxes(flip(a, second), first, second) if k % 4 == 1 else flip(swapaxes(a, first, second), second)
 
 
@@ -117,7 +118,7 @@ def unflatten(a: V, dim: int, sizes: Sequence[int]) -> V:
     """One axis split into several, of the given sizes (one may be -1)."""
     dim = axis_of(dim, a.ndim)
     known = -math.prod(sizes)  # with one -1 among them the product is negative
-    sizes = [a.shape[dim] // known if n == -1 and known else n for n in sizes]
+    sizes = [a.shape[dim] // known if n == -1 and known else n for n in sizes]  # known = 0: the check below refuses it
     if math.prod(sizes) != a.shape[dim]:
         raise ShapeRuntimeError(
             f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {dim} ({a.shape[dim]}) in "
@@ -131,7 +132,7 @@ def unflatten(a: V, dim: int, sizes: Sequence[int]) -> V:
 
 def _repeat_vjp(g: Value, y: Any, a: Any, repeats: Shape) -> Value:
     """The sum over the copies: each axis is split into (copies, size), and the copies are summed."""
-    shape = (1,) * (len(repeats) - len(a.shape)) + tuple(a.shape)
+    shape = (1,) * (len(repeats) - len(a.shape)) + tuple(a.shape)  # new axes come first, with size 1
     pairs = [n for pair in zip(repeats, shape, strict=True) for n in pair]
     return reshape(sum_over(reshape(g, pairs), tuple(range(0, len(pairs), 2))), tuple(a.shape)) if pairs else g
 
@@ -207,7 +208,7 @@ def _windows(a: Array, dim: int, size: int, step: int) -> Array:
 
 
 def _laid_back(g: Array, shape: Shape, dim: int, size: int, step: int) -> Array:
-    total: Array = array_module(g).zeros(shape, g.dtype)
+    total: Array = array_module(g).zeros(shape, g.dtype)  # entries between windows get 0
     seen = np.moveaxis(total, dim, -1)
     pieces = np.moveaxis(g, dim, -2)  # (..., windows, size)
     windows = pieces.shape[-2]

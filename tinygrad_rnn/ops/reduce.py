@@ -280,7 +280,7 @@ def nansum(a: V, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -
         DtypeError: of complex numbers.
     """
     if a.dtype.kind in "biu":
-        return sum_over(a, dim, keepdim, dtype=dtype)
+        return sum_over(a, dim, keepdim, dtype=dtype)  # whole numbers have no nan
     if a.dtype.kind == "c" or (dtype is not None and as_dtype(dtype, "nansum").kind == "c"):
         raise DtypeError("nansum on CPU does not support complex inputs")
     return sum_over(where(a == a, a, 0), dim, keepdim, dtype=dtype)

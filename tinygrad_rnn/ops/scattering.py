@@ -35,6 +35,7 @@ def _added(a: Array, source: Array, index: Any) -> Array:
 _add_at = primitive(
     "scatter_add",
     _added,
+    # g passes through: what was there before is a term of the sum
     (lambda g, y, a, source, index: g, lambda g, y, a, source, index: g[index]),
 )
 
@@ -77,7 +78,7 @@ def scatter_add(a: V, dim: int, index: Value, src: V) -> V:
         IndexOutOfRange: an index outside the axis.
         ShapeRuntimeError: ``index`` is longer than ``src``, or than ``a`` along another axis.
     """
-    if a.ndim == 0:
+    if a.ndim == 0:  # PyTorch lets a number stand for a vector of one entry
         return reshape(scatter_add(vector(a), dim, vector(index), vector(src)), ())
     _same_type("scatter_add", a, src)
     where_to, source = _places_and_source("scatter_add", a, dim, index, src)
@@ -102,9 +103,9 @@ def scatter(
     filled = full_like(index, source, dtype=a.dtype) if number else source
     if reduce == "add":
         return scatter_add(a, dim, index, filled)
-    _same_type("scatter", a, filled)
+    _same_type("scatter", a, filled)  # PyTorch promotes nothing here: src is written into a's memory
     where_to, filled = _places_and_source("scatter", a, dim, index, filled)
-    out = clone(a)
+    out = clone(a)  # the write below is recorded, and setitem knows which of the values written twice stays
     setitem(out, where_to, source if number else filled)
     return out
 
@@ -122,6 +123,7 @@ def _slices(op: str, a: Value, dim: int, index: Value) -> tuple[Any, ...]:
 
 
 def _check_source(op: str, a: Value, dim: int, index: Any, source: Value) -> None:
+    # PyTorch's index_add and index_copy do not broadcast
     expected = (*a.shape[:dim], len(index[-1]), *a.shape[dim + 1 :])
     if source.ndim == a.ndim and source.shape[dim] != expected[dim]:
         raise ShapeRuntimeError(
@@ -184,6 +186,7 @@ def masked_fill(a: V, mask: Value, value: Any) -> V:
                 "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value.ndim} dimension(s). For a tensor of values use where()"
             )
+        # a recorded cast: a 0-d tensor gets the gradient of all that it filled
         value = value if value.dtype == a.dtype else cast(value, dtype=a.dtype)
     else:
         value = fitting(value, a.dtype, "masked_fill")
@@ -197,7 +200,7 @@ def masked_scatter(a: Tensor, mask: Value, source: Tensor) -> Tensor:
         return reshape(masked_scatter(vector(a), mask, source), ())
     _check_mask("masked_scatter", mask)
     _same_type("masked_scatter", a, source)
-    shape = np.broadcast_shapes(tuple(a.shape), tuple(mask.shape))
+    shape = np.broadcast_shapes(tuple(a.shape), tuple(mask.shape))  # a is broadcast as well, out of place
     chosen = np.broadcast_to(raw(mask), shape)
     count = int(chosen.sum())
     values = reshape(source, (-1,))

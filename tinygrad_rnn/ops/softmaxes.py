@@ -23,7 +23,7 @@ def _softmax(a: Array, dim: int) -> Array:
     if not a.size:  # there is no max of nothing
         return a.copy()
     e: Array = np.exp(a - a.max(axis=dim, keepdims=True))
-    e /= e.sum(axis=dim, keepdims=True)
+    e /= e.sum(axis=dim, keepdims=True)  # in place: exp gave new memory
     return e
 
 

@@ -40,7 +40,7 @@ def select(a: V, dim: int, index: int) -> V:
     if a.ndim == 0:
         raise IndexOutOfRange("select() cannot be applied to a 0-dim tensor.")
     dim = axis_of(dim, a.ndim)
-    if not -a.shape[dim] <= index < a.shape[dim]:
+    if not -a.shape[dim] <= index < a.shape[dim]:  # asked here, because NumPy's sentence does not name dim
         raise IndexOutOfRange(
             f"select(): index {index} out of range for tensor of size {list(a.shape)} at dimension {dim}"
         )
@@ -61,7 +61,7 @@ def narrow(a: V, dim: int, start: Any, length: int) -> V:
         raise IndexOutOfRange(
             f"Dimension out of range (expected to be in range of [{-size}, {size}], but got {start}) in narrow()"
         )
-    start = start + size if start < 0 else start
+    start = start + size if start < 0 else start  # PyTorch counts a negative start from the end
     if start + length > size:
         raise ShapeRuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({size}).")
     return _cut(a, dim, start, start + length)
@@ -114,6 +114,7 @@ def tensor_split(a: V, indices_or_sections: int | Sequence[int], dim: int = 0) -
         count = indices_or_sections
         if count <= 0:
             raise ShapeRuntimeError(f"number of sections must be larger than 0, got {count}")
+        # the remainder goes to the first pieces, as in np.array_split
         ends = [(k + 1) * (size // count) + min(k + 1, size % count) for k in range(count)]
     else:
         ends = [*[int(k) for k in indices_or_sections], size]
@@ -149,7 +150,7 @@ def entries(a: Tensor) -> tuple[Tensor, ...]:
 
     Those of :func:`unbind`, which can be written to, are each added to zeros.
     """
-    if a._node is None or a.ndim < 2 or not a._data.size:
+    if a._node is None or a.ndim < 2 or not a._data.size:  # unrecorded, or numbers: there is nothing to join
         return unbind(a)
     found: tuple[Tensor, ...] = _entries(a)
     for entry in found:

@@ -33,9 +33,9 @@ root = primitive(
 
 
 def _variance(a: Array, axes: tuple[int, ...], keepdims: bool, correction: float) -> Array:
-    wide = a.astype(np.float32) if a.dtype == np.float16 else a
+    wide = a.astype(np.float32) if a.dtype == np.float16 else a  # squares of float16 overflow from 256 on
     centre = wide.sum(axis=axes, keepdims=True) / wide.dtype.type(count(a.shape, axes))
-    deviation = np.abs(wide - centre)
+    deviation = np.abs(wide - centre)  # from the mean, not E[x^2] - E[x]^2, which cancels; abs for complex numbers
     total = np.square(deviation).sum(axis=axes, keepdims=keepdims)
     variance: Array = (total * _inverse_freedom(a.shape, axes, correction)).astype(a.real.dtype)
     return variance
@@ -117,7 +117,7 @@ def _norm_of(a: Array, p: float, axes: tuple[int, ...], keepdims: bool) -> Array
     over: Any = {"axis": axes, "keepdims": keepdims}
     norm: Array
     if p == 0:
-        norm = (a != 0).sum(**over).astype(a.dtype)
+        norm = (a != 0).sum(**over).astype(a.dtype)  # no power: 0 ** 0 is 1
     elif p == 2:
         norm = np.sqrt(np.square(a).sum(**over))
     else:
@@ -133,7 +133,7 @@ def _norm_of(a: Array, p: float, axes: tuple[int, ...], keepdims: bool) -> Array
 @in_single
 def _norm_vjp(g: Value, y: Value, a: Value, p: float, axes: tuple[int, ...], keepdims: bool) -> Value | None:
     """``g sign(a) (|a| / y)**(p - 1)``, in the order of PyTorch's; 0 where the norm is 0, none for a count."""
-    if p == 0:
+    if p == 0:  # a count does not change with its entries
         return None
     kept = kept_shape(a.shape, axes)
     g, y = reshape(g, kept), reshape(y, kept)
@@ -145,7 +145,7 @@ def _norm_vjp(g: Value, y: Value, a: Value, p: float, axes: tuple[int, ...], kee
         return sign(a) * (g / sum_over(top, axes, keepdim=True) * top)
     nothing = y == 0
     if p == 2:
-        return g * where(nothing, 0, a / where(nothing, 1, y))
+        return g * where(nothing, 0, a / where(nothing, 1, y))  # a / y first: g / y could overflow where y is small
     zero = a == 0  # kept out of the power, whose derivative at 0 is 0 * inf
     steep = where(zero, 0, absolute(where(zero, 1, a)) ** (p - 1)) * sign(a)
     if p < 1:
@@ -192,10 +192,11 @@ def norm(a: V, p: Any = "fro", dim: Dim = None, keepdim: bool = False, dtype: An
         )
     if dtype is not None:
         a = cast(a, dtype=_wider(as_dtype(dtype, "norm"), a.dtype))
-    p = 2.0 if p in ("fro", None) else p
+    p = 2.0 if p in ("fro", None) else p  # the Frobenius norm is the 2-norm of all entries
     if isinstance(p, str):
         raise ArgumentError(f"norm(): p must be a number or 'fro', got {p!r}")
     axes = axes_of(dim, a.ndim)
+    # sums over nothing are 0, an extremum over nothing is none
     if (p < 0 or p == math.inf) and 0 in [a.shape[k] for k in axes]:
         raise ShapeRuntimeError(
             f"linalg.vector_norm cannot compute the {p:g} norm on an empty tensor because the operation does not have "

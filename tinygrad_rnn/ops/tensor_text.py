@@ -74,6 +74,7 @@ def tensor_repr(t: Tensor) -> str:
     tensor([1., 2.], dtype=torch.float64)
     """
     prefix = "tensor("
+    # an empty tensor shows no brackets of its shape, but says size=
     text = prefix + ("[]" if t._data.size == 0 else _entries(t._data, len(prefix)))
     width = len(text) - text.rfind("\n") + 1
     for suffix in _suffixes(t):
@@ -107,8 +108,9 @@ def _suffixes(t: Tensor) -> list[str]:
     if t.is_cuda:
         found.append(f"device='{t.device}'")
     dtype = t._data.dtype
-    if t._data.ndim != 1 if t._data.size == 0 else not options.edgeitems:
+    if t._data.ndim != 1 if t._data.size == 0 else not options.edgeitems:  # where the brackets do not show the shape
         found.append(f"size={tuple(t._data.shape)}")
+    # types that the digits tell; an empty tensor has none
     usual = (np.int64, np.bool_, np.result_type(defaults.dtype, np.complex64)) if t._data.size else ()
     if dtype not in (defaults.dtype, *usual):
         found.append(f"dtype=torch.{dtype}")
@@ -158,6 +160,7 @@ def _nested(data: Array, level: int, layout: _Layout) -> str:
         return spell(data.item())
     items = [spell(x) for x in data.tolist()] if rank == 1 else [_nested(part, level + 1, layout) for part in data]
     if layout.shortened[level]:
+        # with no entries left at an edge the dots stand alone
         items.insert(layout.edge, " ..." if rank == 1 and layout.edge else "...")
     newline = "\n" + " " * (layout.indent + level + 1)
     if rank > 1:
@@ -173,8 +176,8 @@ def _number_format(data: Array) -> tuple[Spell, int]:
     if data.dtype.kind != "f":
         width = max([len(str(x)) for x in data.reshape(-1).tolist()], default=1)
         return (lambda x: str(x).rjust(width)), width
-    values = data.reshape(-1).astype(np.float64)
-    values = values[np.isfinite(values) & (values != 0)]
+    values = data.reshape(-1).astype(np.float64)  # in float16 the ratios below would overflow
+    values = values[np.isfinite(values) & (values != 0)]  # inf and nan are padded to the width of the others
     whole = bool((values == np.ceil(values)).all())
     scientific = False
     if len(values):
@@ -196,7 +199,7 @@ def _complex_format(data: Array) -> tuple[Spell, int]:
     imaginary, imaginary_width = _number_format(data.imag)
 
     def spell(x: complex) -> str:
-        second = imaginary(x.imag).lstrip()
+        second = imaginary(x.imag).lstrip()  # the sign takes the place of the padding
         return real(x.real) + ("" if second.startswith("-") else "+") + second + "j"
 
     return spell, real_width + imaginary_width + 1

@@ -49,6 +49,7 @@ atanh = primitive(
     "atanh", np.arctanh, in_single(lambda g, y, a: g / (1 - a * a)), "a", floating=True, doc="Inverse of tanh."
 )
 exp2 = primitive("exp2", np.exp2, in_single(lambda g, y, a: g * y * LN2), "y", floating=True, doc="2 to the power a.")
+# y + 1, not exp(a): what was computed is used again
 expm1 = primitive(
     "expm1", np.expm1, lambda g, y, a: g * (y + 1), "y", floating=True, doc="exp(a) - 1, exact for small a."
 )
