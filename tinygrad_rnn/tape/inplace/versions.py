@@ -65,7 +65,7 @@ class Log(list[Write]):
             low, high = _bounds(value)
             lowest, highest = self._reaches()
             if high <= lowest[later] or low >= highest[later]:
-                return None  # as in a loop over time: all that came later lies on one side
+                return None  # as in a loop over time: all that came later is on one side
         return next((write for write in self[later:] if write.place is None or shared(value, write.place)), None)
 
     def version_at(self, index: int) -> int | None:

@@ -9,7 +9,7 @@ A write to a view changes its parent too.  The parent's new value is its old one
     parent' = write(parent, value)        vjps: g with zeros in the region, and the region of g,
 
 and so on up to the head of the family.  Every other view that was taken is then taken again, from its parent's new
-node.  Nothing is copied for this: a node of ``write`` knows how the region is taken, not where it lies in memory.
+node.  Nothing is copied for this: a node of ``write`` knows how the region is taken, not where it is in memory.
 """
 
 from __future__ import annotations

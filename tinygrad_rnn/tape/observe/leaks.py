@@ -27,7 +27,7 @@ from ..node import Leaf, Node, now
 __all__ = ["EVERY", "GrowingGraph", "note_backward", "note_loss", "past"]
 
 EVERY = 8  # one call in so many is looked at
-KEPT = 16  # if the graphs of so many of these in a row are alive, somebody keeps them
+KEPT = 16  # if the graphs of so many of these in a row are alive, they are kept
 DEPTH = 4  # so far inside: what is kept may be the loss before it was scaled, or its mean was taken
 UNSWEPT = 128  # so many of these losses in a row, with no backward() among them
 SWEPT = 32  # graphs that are retained are counted at every so many calls
