@@ -130,10 +130,14 @@ def isclose(a: Array, b: Array, rtol: float = 1e-5, atol: float = 1e-8, equal_na
 
 def allclose(a: Value, b: Value, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     """Whether ``isclose`` holds everywhere."""
+    for watcher in state.here.watchers:
+        watcher.taken("allclose")
     return bool(raw(isclose(a, b, rtol, atol, equal_nan)).all())
 
 
 def equal(a: Value, b: Value) -> bool:
     """Whether two tensors have the same shape and the same entries."""
+    for watcher in state.here.watchers:
+        watcher.taken("equal")
     x, z = raw(a), raw(b)  # shapes first, below: == would broadcast
     return x.shape == z.shape and bool((x == z).all())

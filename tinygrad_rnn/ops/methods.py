@@ -91,7 +91,7 @@ def _contains(self: Tensor, value: Any) -> bool:
         raise ArgumentRuntimeError(
             f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(value)}."
         )
-    return bool((self == value)._data.any())
+    return bool((self == value).any())
 
 
 def _repeats(self: Tensor, other: Any) -> Any:

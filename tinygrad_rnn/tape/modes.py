@@ -78,6 +78,9 @@ class Watcher:
     def written(self, t: Tensor, op: str) -> None:
         """The memory of the Tensor ``t`` was just written in place by the operation ``op``."""
 
+    def taken(self, name: str) -> None:
+        """The function ``name`` is about to say something about the values of Tensors in a bool, as ``equal`` does."""
+
     def sweep_begins(self) -> None:
         """A backward sweep starts."""
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tg
 from tests.ops.compiler.cells import Cell, weights
 from tests.ops.compiler.test_program import ROWS, compiled, composed
+from tests.support.profiles import examples
 from tinygrad_rnn.ops.compiler.replay import backward, forward
 from tinygrad_rnn.ops.linalg import linear
 
@@ -49,7 +50,7 @@ WITH = {
 MOVES = st.tuples(st.sampled_from([*ONE, *TWO, *WITH]), st.integers(0, 99), st.integers(0, 99))
 
 
-@settings(deadline=None)
+@settings(max_examples=examples(40, 2000), deadline=None)
 @given(moves=st.lists(MOVES, min_size=1, max_size=12), ends=st.tuples(st.integers(0, 99), st.integers(0, 99)))
 def test_a_program_of_a_random_step_is_that_step(moves: list[tuple[str, int, int]], ends: tuple[int, int]) -> None:
     p = weights(V=(HIDDEN, SIZE), W=(HIDDEN, HIDDEN), v=(HIDDEN,), two=(2 * HIDDEN, HIDDEN), wide=(HIDDEN, 2 * HIDDEN))

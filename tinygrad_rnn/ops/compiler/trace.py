@@ -49,6 +49,7 @@ AnyNode = Leaf | Node
 
 CONVERSIONS = ("item", "tolist", "numpy", "__array__", "__bool__", "__complex__", "__float__", "__index__", "__int__")
 PRIMES = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
+UNSEEN = "the values of a tensor to Python, where a branch on them would not be seen"
 UNRECORDED = "numbers that no operation made: drawn at random, counted in Python, or taken out of a tensor"
 
 
@@ -194,6 +195,9 @@ class _Recorder(Watcher):
     def written(self, t: Tensor, op: str) -> None:
         raise self.refuse(f"{op}() writes in place. Compute a new value: a = a + b")
 
+    def taken(self, name: str) -> None:
+        raise self.refuse(f"{name}() takes {UNSEEN}")
+
     def reached(self, node: AnyNode, cotangent: Any) -> None:
         value = self.of_node.get(node.index)
         if value is not None:
@@ -236,7 +240,7 @@ class _Guard:
 
 def _refusing(name: str, conversion: Callable[..., Any]) -> Callable[..., Any]:
     shown = f"{name.strip('_')}(t)" if name.startswith("__") else f"t.{name}()"
-    sentence = f"{shown} takes the values of a tensor to Python, where a branch on them would not be seen"
+    sentence = f"{shown} takes {UNSEEN}"
 
     @functools.wraps(conversion)
     def method(self: Tensor, *args: Any, **options: Any) -> Any:
