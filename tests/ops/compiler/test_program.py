@@ -103,6 +103,42 @@ def test_a_gru_keeps_one_sum_of_its_product_as_it_is() -> None:
     assert kept == ["add", "sigmoid", "sigmoid", "tanh"]
 
 
+def test_products_that_are_only_summed_share_a_slot() -> None:
+    for name in ("lstm", "eight Linears"):
+        assert [(len(s.products), len(s.vectors), s.width) for s in lowered(name).slots] == [
+            (2, 2 if name == "lstm" else 1, 6)
+        ] * 4
+    # of the GRU's candidate one product is gated before the sum
+    assert sorted(len(s.products) for s in lowered("gru").slots) == [1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_each_column_that_is_read_is_in_one_slot_with_one_cotangent(name: str) -> None:
+    program = lowered(name)
+    roots = [*program.forward_roots(), *program.backward_roots()]
+    read = {e.at for e in units.walk(roots) if e.op == "product"}
+    parts = [part for s in program.slots for part in s.products]
+    assert len(parts) == len(set(parts)) and set(parts) == read
+    for s in program.slots:
+        for number, lo in s.products:
+            p = program.products[number]
+            gradients = dict(zip([start for start, _ in p.blocks], p.gradient or (), strict=bool(p.gradient)))
+            assert gradients.get(lo) is s.gradient
+        assert {e.at for e in units.walk([s.expr]) if e.op == "vector"} == set(s.vectors)
+    of_input = [any(program.products[n].source == "input" for n, _ in s.products) for s in program.slots]
+    assert of_input == sorted(of_input, reverse=True)
+
+
+def test_a_sum_that_is_read_in_part_is_two_slots() -> None:
+    p = weights(W=(6, 5), U=(6, 6))
+
+    def step(x: Any, s: Any) -> Any:
+        a, b = x @ p["W"].T, s[0] @ p["U"]
+        return tg.tanh(a + b) * tg.sigmoid(a)
+
+    assert [len(s.products) for s in compiled(Cell(p, step, (6,)), 5).slots] == [1, 1]
+
+
 def test_what_depends_on_parameters_alone_is_computed_before() -> None:
     program = lowered("antisymmetric")
     assert "sub" in [v.operation for v in program.prelude.values]

@@ -24,9 +24,7 @@ blocks of expressions that read cotangents of new states), of states, of x and o
 each call by the ``Prelude``; the derivatives of that are the engine's.  A product whose operand depends on the input
 alone (``Product.hoisted``) may be done for all steps at once.
 
-**What is kept** for the backward pass: results of dear operations (tanh, sigmoid, exp, division, roots), sums over
-rows, and products or sums of products that an expression reads as they are.  Cheap sums and products of these are
-computed again.  States are not kept: they are tables already.
+Where values are and when they are computed is the subject of :mod:`.arrangement`.
 """
 
 from __future__ import annotations
@@ -41,55 +39,15 @@ import numpy as np
 
 from ...tape.primitive import REGISTRY
 from ...tape.tensor import Tensor, wrap
+from .arrangement import Block, Group, Product, Slot, kept_of, quotients_of, slots_of, stages_of
 from .trace import Refused, Trace, Traced
-from .units import CHEAP, LEAVES, OPERATIONS, SYNONYMS, Expr, Symbol, Units, Unknown, walk
+from .units import OPERATIONS, SYNONYMS, Expr, Symbol, Units, Unknown, walk
 
 __all__ = ["Group", "Prelude", "Product", "Program", "Vector", "lower"]
 
 MOST_BLOCKS = 64
 JOINED = ("cat", "place", "place_all")
 SAME = ("clone", "alias", "constant_in", "reshape", "broadcast_to", "positive")
-Block = tuple[int, int]
-
-
-@dataclass(frozen=True, eq=False)
-class Product:
-    """``Z = A W``, one product of a step.
-
-    Attributes:
-        number: its place in ``Program.products``, to which leaves ``product`` and ``adjoint`` point.
-        operand, operand_blocks: A (N, K), as the blocks of its K columns, and where these are.
-        weight: W: its place in ``Prelude.matrices``.
-        part: lo, hi, the K entries of the weight's inner axis that meet this operand: of ``linear(cat([x, h]), W)``
-            each operand has its own.
-        transposed: the inner axis is the last of the weight, as in ``linear``: Z = A W[:, lo:hi]^T; else it is the
-            first, as in ``x @ W``: Z = A W[lo:hi].
-        width: columns of Z.
-        blocks: the cuts of Z.
-        gradient: dZ, as the blocks of its columns; None where no gradient reaches it.
-        source: "input", "state" or "computed": what the operand is.
-        hoisted: the operand depends on the input alone.
-    """
-
-    number: int
-    operand: tuple[Expr, ...]
-    operand_blocks: tuple[Block, ...]
-    weight: int
-    part: Block
-    transposed: bool
-    width: int
-    blocks: tuple[Block, ...]
-    gradient: tuple[Expr, ...] | None
-    source: str
-    hoisted: bool
-
-
-@dataclass(frozen=True)
-class Group:
-    """Products of one operand, which are one product with their weights side by side."""
-
-    operand: tuple[Expr, ...]
-    products: tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +109,8 @@ class Program:
         state_gradients, state_gradient_blocks: for each state before the step, the expressions of its cotangent, and
             where they are; None where there is none.
         input_gradient, input_blocks: the same of x.
+        slots: the sums of products that a step needs, each a block of columns; each column of a product that is read is
+            in one of them.
         kept: what the backward pass reads of the forward pass; beside these, states before and after, x, vectors.
         quotients: of an expression that is kept, by number: the new state (k, lo) and the kept factor s > 0 of which it
             is the quotient, ``t = s' / s``.  A kernel may divide instead of keeping t, if its sigmoid is never 0.
@@ -171,6 +131,7 @@ class Program:
     state_gradient_blocks: tuple[tuple[Block, ...], ...]
     input_gradient: tuple[Expr, ...] | None
     input_blocks: tuple[Block, ...]
+    slots: tuple[Slot, ...]
     kept: tuple[Expr, ...]
     quotients: Mapping[int, tuple[int, int, Expr]]
     stages: Mapping[int, tuple[int, int]]
@@ -190,6 +151,7 @@ class Program:
         """All equations, each once."""
         lines = [f"product[{p.number}] = {p.operand} @ {self.prelude.matrices[p.weight]!r}" for p in self.products]
         forward = list(walk(self.forward_roots()))
+        lines += [f"slot {k} of {s.width} columns: {s.expr!r}" for k, s in enumerate(self.slots)]
         lines += [e.equation() for e in forward if e.args]
         lines += [f"state {k} = {exprs}" for k, exprs in enumerate(self.new_states)]
         lines.append(f"kept: {self.kept}")
@@ -637,14 +599,16 @@ class _Lowering:
         for n in self.vectors:
             v = t.values[n]
             vectors.append(Vector(self._width(v), self._blocks(v), self._summed(v, rows.get(n, []))))
-        products = self._made_products(new_states)
+        products = self._made_products()
         together: dict[tuple[int, ...], list[int]] = {}
         for p in products:
             together.setdefault(tuple([e.number for e in p.operand]), []).append(p.number)
         state_blocks = [self._blocks(v) for v in t.new_states]
         of_all = [*[p.gradient for p in products], *state_gradients, input_gradient, *[w.gradient for w in vectors]]
         operands = [e for p in products if p.gradient is not None for e in p.operand]  # which gradients of weights read
-        kept = _kept([*operands, *[e for blocks in of_all if blocks is not None for e in blocks]], new_states)
+        backward = [*operands, *[e for blocks in of_all if blocks is not None for e in blocks]]
+        roots = [*[e for p in products for e in p.operand], *[e for blocks in new_states for e in blocks], *backward]
+        kept = kept_of(backward, new_states)
         return Program(
             input_size=t.x.shape[1],
             widths=tuple([v.shape[1] for v in t.states]),
@@ -658,12 +622,13 @@ class _Lowering:
             state_gradient_blocks=tuple([() if g is None else self._blocks(g) for g in of_states]),
             input_gradient=input_gradient,
             input_blocks=() if of_x is None else self._blocks(of_x),
+            slots=slots_of(products, roots),
             kept=kept,
-            quotients=_quotients(kept, new_states, state_blocks),
-            stages=_stages(products, new_states),
+            quotients=quotients_of(kept, new_states, state_blocks),
+            stages=stages_of(products, new_states),
         )
 
-    def _made_products(self, new_states: tuple[tuple[Expr, ...], ...]) -> tuple[Product, ...]:
+    def _made_products(self) -> tuple[Product, ...]:
         found: list[Product] = []
         for k, (v, a, part) in enumerate(self.products):
             g = self.t.gradients.get(v.number)
@@ -707,72 +672,6 @@ def _called(v: Traced) -> str:
 def _uniform(v: Traced) -> bool:
     """Whether a value is a constant that is one number everywhere."""
     return v.operation == "constant" and bool((v.array == v.array.flat[0]).all())
-
-
-# what is kept, and when it can be computed ---------------------------------------------------------------------------
-
-
-def _sum_of_products(e: Expr) -> bool:
-    """Whether an expression is a sum of products, and perhaps of vectors."""
-    if e.op == "add":
-        return all(_sum_of_products(a) or a.op == "vector" for a in e.args)
-    return e.op == "product"
-
-
-def _kept(backward: list[Expr], new_states: tuple[tuple[Expr, ...], ...]) -> tuple[Expr, ...]:
-    """What the backward pass reads of the forward pass, in the order in which it was made."""
-    tables = {e.number for blocks in new_states for e in blocks}
-
-    def there(e: Expr) -> bool:
-        return e.depends == 0 or e.number in tables or (e.op in LEAVES and e.op != "product")
-
-    def dear(e: Expr) -> bool:
-        return e.op == "product" or e.op not in CHEAP or _sum_of_products(e)
-
-    below = walk(backward, stop=lambda e: e.depends < 3 and (there(e) or dear(e)))
-    found = [e for e in below if e.depends < 3 and not there(e) and dear(e)]
-    return tuple(sorted(found, key=lambda e: e.number))
-
-
-def _quotients(
-    kept: tuple[Expr, ...], new_states: tuple[tuple[Expr, ...], ...], blocks: list[tuple[Block, ...]]
-) -> dict[int, tuple[int, int, Expr]]:
-    """Kept values that are a new state over a kept sigmoid, as tanh(c') = h' / o of the LSTM."""
-    numbers, found = {e.number for e in kept}, {}
-    for k, (state, bounds) in enumerate(zip(new_states, blocks, strict=True)):
-        for e, (lo, _) in zip(state, bounds, strict=True):
-            if e.op != "mul":
-                continue
-            for t, s in (e.args, e.args[::-1]):
-                if t.number in numbers and s.number in numbers and s.op == "sigmoid" and t.op != "sigmoid":
-                    found[t.number] = (k, lo, s)
-    return found
-
-
-def _stages(products: tuple[Product, ...], new_states: tuple[tuple[Expr, ...], ...]) -> dict[int, tuple[int, int]]:
-    """When each expression of the forward pass can be computed first: (segment, pass)."""
-    found: dict[int, tuple[int, int]] = {}
-    roots = [*[e for p in products for e in p.operand], *[e for blocks in new_states for e in blocks]]
-    pending = list(walk(roots))
-    while pending:  # a product waits for its operand, which may be met later
-        later = []
-        for e in pending:
-            if e.op == "product":
-                p = products[e.at[0]]
-                if p.source == "computed":
-                    if not all(a.number in found for a in p.operand):
-                        later.append(e)
-                        continue
-                    found[e.number] = (max(found[a.number][0] for a in p.operand) + 1, 0)
-                else:
-                    found[e.number] = (0, 0)
-            elif not all(a.number in found for a in e.args):
-                later.append(e)
-            else:
-                segment, step = max((found[a.number] for a in e.args), default=(0, 0))
-                found[e.number] = (segment, step + (e.op in ("rowsum", "rowmax")))
-        pending = later
-    return found
 
 
 # primitives whose function of arrays uses other primitives -----------------------------------------------------------

@@ -29,7 +29,8 @@ from ...tape.grad import grad
 from ...tape.modes import quietly, within
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array
-from .program import Block, Group, Product, Program
+from .arrangement import Block, Group, Product
+from .program import Program
 from .trace import Refused, Trace
 from .units import OPERATIONS, Expr, walk
 
