@@ -93,6 +93,7 @@ def products_alone(kind: str, T: int, N: int, H: int) -> dict[str, Job]:
     BLAS is NumPy's, with its own threads.  The rest of a layer's time is for the sequential order of the steps, for
     everything but products, and for the tape.  A layer can be faster if parts of a product are faster than the whole.
     """
+    # RNN has two modes, with one gate each.
     gates = max(len(cell.gates) for mode, cell in CELLS.items() if mode.startswith(kind))
     rng = np.random.default_rng(0)
     x, dz, w = (

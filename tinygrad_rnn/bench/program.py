@@ -143,6 +143,7 @@ def _child(only: str, threads: int, device: str, quick: bool, json: Path | None)
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     if present("torch"):
         importlib.import_module("torch").set_num_threads(threads)
+    # After the process was bound to its cores, which this reports.
     facts = machine(threads)
     progress = Progress()
     for number in STOPPING:

@@ -72,6 +72,7 @@ class Event:
         """
         if not (self.enable_timing and end_event.enable_timing):
             raise ArgumentError("Both events must be created with argument 'enable_timing=True'.")
+        # Asked here: CUDA answers that an event which was never recorded is done.
         if not (self._recorded and end_event._recorded):
             raise ArgumentError("Both events must be recorded before calculating elapsed time.")
         if not (self.query() and end_event.query()):

@@ -119,6 +119,7 @@ class ASGD(Optimizer):
                 else:
                     np.subtract(p, ax, out=b)
                     np.add(ax, np.multiply(b, mu, out=b), out=ax)
+            # For the next step: this one used those of the step before.
             state["eta"] = _scalar(lr / (1 + lambd * lr * t) ** group["alpha"])
             state["mu"] = _scalar(1 / max(1, t - group["t0"]))
 

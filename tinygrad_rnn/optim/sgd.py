@@ -129,6 +129,7 @@ class SGD(Optimizer):
                     state["momentum_buffer"]._touch()
                 # Apart, because the first step copies the gradient, whatever the dampening.
                 batches[first].append((value, grad, velocity))
+                # A graph that has saved the parameter must find out that it was written to.
                 p._touch()
             for first, rows in batches.items():
                 self._descend(group, rows, first)

@@ -128,6 +128,7 @@ class Borders:
 
     def at_inputs(self, grads: Sequence[Any]) -> Sequence[Any]:
         """Run the hooks; return the gradients of the inputs as they leave them."""
+        # A sweep that comes here brings one gradient at least; the others are zeros.
         like = array_module(next(g for g in grads if g is not None)._data)
         tensors = [layout for layout in self.inputs if layout is not None]
         grads = [wrap(like.zeros(*t)) if g is None else g for g, t in zip(grads, tensors, strict=True)]

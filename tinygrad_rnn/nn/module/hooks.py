@@ -109,8 +109,10 @@ def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) 
     done: set[int] = set()
     result: Any = None
     try:
+        # Before the pre-hooks run: a backward hook that one of them adds acts from the next call on, as in PyTorch.
         pre, full, of_last_node = _backward_hooks(module)
         args, kwargs = _after_pre_hooks(module, args, kwargs)
+        # After the pre-hooks, which may replace the arguments.
         borders = Borders(module, pre, full) if pre or full else None
         if borders is not None:
             args = borders.enter(args)

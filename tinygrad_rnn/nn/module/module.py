@@ -498,6 +498,7 @@ class Module:
                     parameter.grad = None if grad is None else fn(grad)
         for name, buffer in self._buffers.items():
             if buffer is not None:
+                # Replaced, as in PyTorch: parameters alone must stay the same objects, which an optimiser holds.
                 self._buffers[name] = fn(buffer)
         return self
 

@@ -129,6 +129,7 @@ class Stack(Module):
                 "Make one with tinygrad_rnn.tensor(...)"
             )
         if input.ndim not in (2, 3):
+            # PyTorch's sentence for RNN has a word more.
             noun = "D tensor" if self._kind_name() == "RNN" else "D"
             raise ShapeError(f"{self._kind_name()}: Expected input to be 2D or 3D, got {input.ndim}{noun} instead")
         batched = input.ndim == 3

@@ -153,6 +153,7 @@ def _widths(cell: Module, states: int | None, known: tuple[int, ...]) -> tuple[i
     """The widths of a cell's states, the same for all cells of a layer."""
     width = getattr(cell, "hidden_size", None)
     if isinstance(width, int):
+        # An LSTMCell has one hidden_size for its two states.
         count = states if states is not None else 2 if isinstance(cell, LSTMCell) else 1
         widths = (width,) * count
     elif isinstance(width, tuple) and width and all(isinstance(w, int) for w in width):

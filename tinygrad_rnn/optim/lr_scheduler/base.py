@@ -50,6 +50,7 @@ def current(optimizer: Optimizer, key: str) -> list[Any]:
 def put(group: dict[str, Any], key: str, value: Any) -> None:
     """``group[key] = value``; a Tensor there is written to in place."""
     held = group[key]
+    # In place, because the user's own code may hold this Tensor.
     if isinstance(held, Tensor):
         held._data[...] = value._data.reshape(()) if isinstance(value, Tensor) else value
         held._touch()

@@ -41,6 +41,7 @@ class _FunctionLR(LRScheduler):
         """Restore a state; the functions stay, callable objects get their saved attributes."""
         self.__dict__.update({key: value for key, value in state_dict.items() if key != "lr_lambdas"})
         for function, saved in zip(self.lr_lambdas, state_dict["lr_lambdas"], strict=True):
+            # None: a plain function, of which nothing was saved.
             if saved is not None:
                 vars(function).update(saved)
 

@@ -124,6 +124,7 @@ class ReduceLROnPlateau(LRScheduler):
                     "being added to the optimizer. Please modify the `min_lrs` field to match the length of the "
                     "`optimizer` param groups."
                 )
+            # One bound was given for all groups: it holds for those added since.
             self.min_lrs = [self.default_min_lr] * len(groups)
         for group, smallest in zip(groups, self.min_lrs, strict=True):
             before = float(group["lr"])

@@ -90,6 +90,7 @@ class SequentialLR(_Compound):
         for group in optimizer.param_groups:
             put(group, "lr", group["initial_lr"])
         _undo_first_step(schedulers)
+        # Not simply the first: a milestone at 0 skips it.
         first = schedulers[bisect_right(milestones, 0)]
         first._initial_step()
         self._last_lr = first.get_last_lr()
