@@ -274,3 +274,13 @@ def test_complex_numbers_are_no_entries_of_other_types() -> None:
     with pytest.raises(TypeError, match="^'complex' object cannot be interpreted as an integer"):
         tg.tensor(1j, dtype=tg.int64)
     assert tg.tensor([0j, 1j], dtype=tg.bool).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("place", [tg.float32, tg.ones(1), "float32"], ids=["dtype", "tensor", "name"])
+def test_to_takes_non_blocking_and_copy_by_position(place: Any) -> None:
+    """As PyTorch's: the third argument is ``copy``."""
+    y = tg.ones(2)
+    assert y.to(place) is y and y.to(place, True) is y and y.to(place, True, False) is y
+    copied = y.to(place, False, True)
+    assert copied is not y and copied.data_ptr() != y.data_ptr() and copied.tolist() == [1.0, 1.0]
+    assert y.to("cpu", tg.float32, False, True) is not y and y.to("cpu", tg.float32, False) is y

@@ -46,12 +46,14 @@ def to(self: Tensor, *args: Any, device: Any = None, dtype: Any = None, copy: bo
     for arg in args:
         if isinstance(arg, Tensor):
             dtype, device = arg.dtype, arg.device
-        elif isinstance(arg, (Device, int)) and not isinstance(arg, bool):  # a bool is an int, too: non_blocking
+        elif isinstance(arg, (Device, int)) and not isinstance(arg, bool):  # a bool is an int, too: an option
             device = arg
         elif isinstance(arg, str) and not _names_dtype(arg):
             device = arg
         elif arg is not None and not isinstance(arg, bool):
             dtype = arg
+    options = [arg for arg in args if isinstance(arg, bool)]  # non_blocking, copy
+    copy = copy or options[1:] == [True]
     out = self
     if device is not None and not _there(self.device, Device(device)):  # a move is recorded: the gradient moves back
         out = _move(out, device=str(Device(device)), source=str(out.device))

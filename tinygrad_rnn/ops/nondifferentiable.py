@@ -54,7 +54,7 @@ def without_derivative(name: str, sentence: str) -> Callable[[Tensor, Tensor], T
 
 
 def plain(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of arrays as one that also takes tensors, and then gives a tensor (or a tuple of them)."""
+    """A function of arrays as one that also takes tensors, and then gives a tensor."""
 
     @functools.wraps(function)
     def apply(*args: Any, **kwargs: Any) -> Any:
@@ -66,8 +66,6 @@ def plain(function: Callable[..., Any]) -> Callable[..., Any]:
             fail(function.__name__, error, *arrays)
         if not any(isinstance(a, Tensor) for a in (*args, *kwargs.values())):  # raw arrays in, raw arrays out
             return result
-        if isinstance(result, tuple):
-            return tuple([wrap(as_array(r)) for r in result])
         out = wrap(as_array(result))
         tell(function, args, kwargs, out)
         return out
