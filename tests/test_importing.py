@@ -84,3 +84,8 @@ def test_importing_leaves_out_what_is_loaded_when_it_is_used() -> None:
 @pytest.mark.parametrize("use", FIRST_USES)
 def test_what_was_left_out_comes_at_its_first_use(use: str) -> None:
     run(f"import numpy as np, {NAME} as tg\n{FIRST_USES[use]}")
+
+
+def test_saving_does_not_load_masked_arrays() -> None:
+    """They take 8 ms, and where they are not loaded no array is one."""
+    run(f"import io, sys, {NAME} as tg\ntg.save(tg.ones(2), io.BytesIO())\nassert 'numpy.ma' not in sys.modules")

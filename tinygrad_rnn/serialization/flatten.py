@@ -37,6 +37,7 @@ tensors that share their memory are stored once, and share it again.  ``unflatte
 from __future__ import annotations
 
 import math
+import sys
 import types
 from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Hashable, Iterable
@@ -305,7 +306,7 @@ class _Flattener:
                     f"save(): {path or 'the value'} is a matrix, which would come back as an array, with another "
                     "meaning of *. Save numpy.asarray(it)"
                 )
-            if isinstance(value, np.ma.MaskedArray):
+            if "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray):  # np.ma is loaded by its name
                 raise ArgumentTypeError(f"save(): {path or 'the value'} is masked. Save its data and its mask")
             if isinstance(value, Tensor):
                 tag, array = _kind_of(value), value._data
