@@ -121,7 +121,7 @@ class SGD(Optimizer):
                 first, velocity = False, grad
                 if group["momentum"] != 0:
                     state = self.state[p]
-                    # A state_dict of PyTorch has momentum_buffer None where SGD ran without momentum.
+                    # Older versions of PyTorch saved momentum_buffer as None where SGD ran without momentum.
                     first = state.get("momentum_buffer") is None
                     if first:
                         state["momentum_buffer"] = self._new_state(value)
