@@ -39,6 +39,7 @@ import numpy as np
 
 from ...tape.primitive import REGISTRY
 from ...tape.tensor import Tensor, wrap
+from ...typing import Array, Params
 from .arrangement import Block, Group, Product, Slot, kept_of, quotients_of, slots_of, stages_of
 from .trace import Refused, Trace, Traced
 from .units import OPERATIONS, SYNONYMS, Expr, Symbol, Units, Unknown, walk
@@ -63,37 +64,60 @@ class Vector:
 
 
 @dataclass(frozen=True, eq=False)
+class Fixed:
+    """A value that depends on parameters alone, as it is computed: a parameter, a constant, or an operation on others.
+
+    Attributes:
+        operation, args, params, function: as of :class:`.trace.Traced`; args are such values, and numbers.
+        name: of a parameter.
+        array: of a constant.
+    """
+
+    operation: str
+    args: tuple[Any, ...]
+    params: Params
+    name: str
+    array: Array | None
+    function: Callable[..., Any] | None
+
+    def __str__(self) -> str:
+        if self.operation in ("input", "constant"):
+            return self.name or "a constant"
+        return f"{self.operation}({', '.join(map(str, self.args))})"
+
+
+@dataclass(frozen=True, eq=False)
 class Prelude:
     """What is computed of the parameters alone, once for each call.
 
     Attributes:
         values: in order, from the parameters and constants to what the program reads.
-        parameters: the names of those that are read, with their values.
         matrices, vectors: of ``values``, those that the program reads.
     """
 
-    values: tuple[Traced, ...]
-    parameters: Mapping[str, Traced]
-    matrices: tuple[Traced, ...]
-    vectors: tuple[Traced, ...]
+    values: tuple[Fixed, ...]
+    matrices: tuple[Fixed, ...]
+    vectors: tuple[Fixed, ...]
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the parameters that are read."""
+        return tuple([v.name for v in self.values if v.operation == "input"])
 
     def run(self, parameters: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """The matrices, and the vectors (one axis each), as tensors with their history."""
-        known = {v.number: parameters[name] for name, v in self.parameters.items()}
+        known: dict[Fixed, Any] = {}
         for v in self.values:
-            if v.number in known:
-                continue
-            if v.operation == "constant":
-                known[v.number] = wrap(v.array)
-                continue
-            args = [known[a.number] if isinstance(a, Traced) else a for a in v.args]
-            primitive = REGISTRY.get(v.operation)
-            if primitive is not None:
-                known[v.number] = primitive.apply(*args, **v.params)
+            args = [known[a] if isinstance(a, Fixed) else a for a in v.args]
+            if v.operation == "input":
+                known[v] = parameters[v.name]
+            elif v.array is not None:
+                known[v] = wrap(v.array)
+            elif v.function is None:
+                known[v] = REGISTRY[v.operation].apply(*args, **v.params)
             else:  # a function of arrays, without derivative
-                assert v.function is not None
-                known[v.number] = wrap(v.function(*[a._data if isinstance(a, Tensor) else a for a in args], **v.params))
-        return [known[v.number] for v in self.matrices], [known[v.number].reshape(-1) for v in self.vectors]
+                known[v] = wrap(v.function(*[a._data if isinstance(a, Tensor) else a for a in args], **v.params))
+        return [known[v] for v in self.matrices], [known[v].reshape(-1) for v in self.vectors]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,7 +173,7 @@ class Program:
 
     def __str__(self) -> str:
         """All equations, each once."""
-        lines = [f"product[{p.number}] = {p.operand} @ {self.prelude.matrices[p.weight]!r}" for p in self.products]
+        lines = [f"product[{p.number}] = {p.operand} @ {self.prelude.matrices[p.weight]}" for p in self.products]
         forward = list(walk(self.forward_roots()))
         lines += [f"slot {k} of {s.width} columns: {s.expr!r}" for k, s in enumerate(self.slots)]
         lines += [e.equation() for e in forward if e.args]
@@ -661,8 +685,14 @@ class _Lowering:
             if v.number not in needed:
                 needed[v.number] = v
                 stack.extend(a for a in v.args if isinstance(a, Traced))
-        inputs = {v.name: v for v in needed.values() if v.operation == "input"}
-        return Prelude(tuple([needed[n] for n in sorted(needed)]), inputs, tuple(matrices), tuple(vectors))
+        made: dict[int, Fixed] = {}
+        for n in sorted(needed):
+            v = needed[n]
+            args = tuple([made[a.number] if isinstance(a, Traced) else a for a in v.args])
+            array = v.array if v.operation == "constant" else None
+            made[n] = Fixed(v.operation, args, v.params, v.name, array, v.function)
+        of_matrices, of_vectors = (tuple([made[v.number] for v in chosen]) for chosen in (matrices, vectors))
+        return Prelude(tuple(made.values()), of_matrices, of_vectors)
 
 
 def _called(v: Traced) -> str:

@@ -35,7 +35,7 @@ from ...backend.random.generator import fork_rng
 from ...errors import TinygradRnnError
 from ...source_line import Line, user_line
 from ...tape.grad import cotangents
-from ...tape.modes import Watcher, spelled_out, state, watched, within
+from ...tape.modes import Watcher, spelled_out, state, within
 from ...tape.node import Leaf, Node
 from ...tape.primitive import Primitive
 from ...tape.tensor import Tensor, wrap
@@ -169,6 +169,11 @@ class _Recorder(Watcher):
         if known is not None:
             return known
         t = a if isinstance(a, Tensor) else wrap(np.asarray(a))
+        if isinstance(t._node, Leaf):
+            raise self.refuse("it reads a tensor that requires grad and is not among the parameters")
+        if t._node is not None:
+            made = t._node.primitive.name
+            raise self.refuse(f"it reads what {made} made, which is no operation of this package or was done before")
         if t._data.ndim == 0:  # of a constant tensor; one of a parameter is known
             return t._data.item()
         return self.new("constant", (), {}, t)
@@ -289,7 +294,12 @@ def _probe(
         given_x = r.new("input", (), {}, x, "x")
         given = tuple([r.new("input", (), {}, s, f"state {k}") for k, s in enumerate(states)])
         named = {name: r.new("input", (), {}, p, name) for name, p in parameters.items()}
-        after = step(x, states)
+        try:
+            after = step(x, states)
+        except Refused:
+            raise
+        except Exception as error:  # such as a shape that it takes for granted: composed, it may work all the same
+            raise r.refuse(f"it raises {type(error).__name__} for {rows} sequences: {error}") from error
         if r.refused is not None:  # and the step went on
             raise r.refused
         after = _checked(r, after, rows, widths, dtype)
@@ -304,7 +314,13 @@ def _probe(
             raise r.refused
         return Trace(rows, tuple(r.values), given_x, given, named, cots, new_states, forward, gradients)
 
-    result: Trace = within(True, watched, r, spelled_out, run)
+    here = state.here
+    before = here.watchers
+    try:
+        here.watchers = (r,)  # a Tape that the user keeps does not show probes
+        result: Trace = within(True, spelled_out, run)
+    finally:
+        here.watchers = before
     return result
 
 
