@@ -294,6 +294,18 @@ def a_function_with_a_gradient_of_its_own(size: int, hidden: int) -> Cell:
 
 
 @cell
+def a_gate_for_all_units(size: int, hidden: int) -> Cell:
+    """A product with a vector: one number for each row."""
+    p = weights(W=(hidden, size), v=(hidden,), u=(size,))
+
+    def step(x: Any, s: Any) -> Any:
+        gate = tg.sigmoid(s[0] @ p["v"] + x @ p["u"])[:, None]
+        return gate * s[0] + (1 - gate) * linear(x, p["W"])
+
+    return Cell(p, step, (hidden,))
+
+
+@cell
 def swapped_halves(size: int, hidden: int) -> Cell:
     p = weights(W=(2 * hidden, size), U=(2 * hidden, 2 * hidden))
 
@@ -335,6 +347,12 @@ FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "log_softmax": lambda a: tg.log_softmax(a, 1),
     "sin": lambda a: tg.sin(a) * tg.cos(a) + tg.exp(-a * a) - tg.log1p(a * a) + tg.rsqrt(a * a + 1),
     "erf": erf,
+    "norms": lambda a: F.normalize(a, dim=1) + a / (1 + a.norm(1, 1, True)) + a.std(1, unbiased=False, keepdim=True),
+    "variance": lambda a: (a - a.mean(1, keepdim=True)) / (a.var(1, unbiased=False, keepdim=True) + 0.1).sqrt(),
+    "logsumexp": lambda a: a - tg.logsumexp(a, 1, keepdim=True),
+    "columns": lambda a: tg.stack(a.unbind(1)[::-1], 1) * a[:, :1] + a[:, -1:],
+    "clamp by tensors": lambda a: tg.clamp(a, min=0.5 * a - 0.1, max=a * a) + tg.clamp(a, max=-a),
+    "many activations": lambda a: F.mish(a) + F.selu(a) + F.celu(a) + F.hardshrink(a) + F.softshrink(a) + F.relu6(a),
     "square": lambda a: tg.square(a) - tg.sqrt(a * a + 1) + tg.sign(a) * 0.1,
 }
 

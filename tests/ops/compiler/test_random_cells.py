@@ -29,6 +29,11 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "bell": lambda a: tg.exp(-a * a),
     "centred": lambda a: a - a.mean(1, keepdim=True),
     "softmax": lambda a: tg.softmax(a, 1),
+    "scaled by its norm": lambda a: a / (1 + a.norm(dim=1, keepdim=True)),
+    "less its maximum": lambda a: a - a.amax(1, keepdim=True),
+    "a column": lambda a: a * a[:, 1][:, None],
+    "shifted": lambda a: tg.cat([a[:, 1:], a[:, :1]], 1),
+    "rectified": tg.relu,
     "halves exchanged": lambda a: tg.cat([a[:, HIDDEN // 2 :], a[:, : HIDDEN // 2]], 1),
 }
 TWO: dict[str, Callable[[Any, Any], Any]] = {
@@ -42,6 +47,7 @@ TWO: dict[str, Callable[[Any, Any], Any]] = {
 WITH = {
     "vector": lambda a, p: a * p["v"],
     "function of a vector": lambda a, p: a + tg.tanh(p["v"]),
+    "gate of a row": lambda a, p: a * tg.sigmoid(a @ p["v"])[:, None],
     "linear": lambda a, p: linear(a, p["W"], p["v"]),
     "matmul": lambda a, p: a @ p["W"],
     "two gates": lambda a, p: (lambda both: both[:, :HIDDEN].sigmoid() * both[:, HIDDEN:])(linear(a, p["two"])),

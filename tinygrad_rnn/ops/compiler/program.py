@@ -47,7 +47,8 @@ from .units import OPERATIONS, SYNONYMS, Expr, Symbol, Units, Unknown, walk
 __all__ = ["Group", "Prelude", "Product", "Program", "Vector", "lower"]
 
 MOST_BLOCKS = 64
-JOINED = ("cat", "place", "place_all")
+JOINED = ("cat", "stack", "place", "place_all")
+REDUCTIONS = ("sum", "mean", "amax", "amin", "norm", "var", "logsumexp", "softmax", "log_softmax", "sum_to")
 SAME = ("clone", "alias", "constant_in", "reshape", "broadcast_to", "positive")
 
 
@@ -105,7 +106,7 @@ class Prelude:
         return tuple([v.name for v in self.values if v.operation == "input"])
 
     def run(self, parameters: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """The matrices, and the vectors (one axis each), as tensors with their history."""
+        """The matrices (``h @ v`` is a product with one of one column) and the vectors, as tensors with history."""
         known: dict[Fixed, Any] = {}
         for v in self.values:
             args = [known[a] if isinstance(a, Fixed) else a for a in v.args]
@@ -117,7 +118,8 @@ class Prelude:
                 known[v] = REGISTRY[v.operation].apply(*args, **v.params)
             else:  # a function of arrays, without derivative
                 known[v] = wrap(v.function(*[a._data if isinstance(a, Tensor) else a for a in args], **v.params))
-        return [known[v] for v in self.matrices], [known[v].reshape(-1) for v in self.vectors]
+        matrices = [known[v] if known[v].ndim == 2 else known[v].reshape(-1, 1) for v in self.matrices]
+        return matrices, [known[v].reshape(-1) for v in self.vectors]
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,7 +242,7 @@ class _Lowering:
             and v.number < self.t.forward
             and self.depends[v.number] > 0
             and self._fixed(v.args[1])
-            and v.args[1].array.ndim == 2
+            and v.args[1].array.ndim in (1, 2)
             and v.args[0].array.ndim == 2
         )
 
@@ -268,6 +270,10 @@ class _Lowering:
                 spans.append((a, 0, start, size))
                 start += size
             return spans
+        if v.operation == "stack":
+            if v.params["dim"] != 1 or v.array.ndim != 2:
+                raise Refused("stack() along another axis than that of the units of a row", v.line)
+            return [(a, 0, k, 1) for k, a in enumerate(v.args)]
         if v.operation in ("place", "place_all"):
             indices = v.params["indices"] if v.operation == "place_all" else [v.params["index"]]
             spans = []
@@ -278,7 +284,10 @@ class _Lowering:
         if v.operation in ("reshape", "broadcast_to") and not self._keeps_rows(v, args[0]):
             shape = ", ".join("N" if n == self.t.rows else str(n) for n in v.shape)
             raise Refused(f"{v.operation}() to ({shape}), which rearranges units", v.line)
-        if v.operation in ("sum", "mean", "amax", "amin", "softmax", "log_softmax", "sum_to"):
+        if v.operation in REDUCTIONS:
+            axes = v.params.get("axes", (v.params.get("dim", 1) % 2,))
+            if args[0].array.ndim != 2 or axes != (1,) or (v.operation == "sum_to" and v.shape != (self.t.rows, 1)):
+                raise Refused(f"{_called(v)} over the batch, whose sequences are independent of each other", v.line)
             return []
         width = self._width(v)
         return [(a, 0, 0, width) for a in args if self._width(a) == width]
@@ -308,6 +317,10 @@ class _Lowering:
             at = next(k for k, i in enumerate(index) if i is Ellipsis)
             index = (*index[:at], *[slice(None)] * (len(shape) - len(index) + 1), *index[at + 1 :])
         index = (*index, *[slice(None)] * (len(shape) - len(index)))
+        last = index[-1]
+        if len(shape) == 2 and shape[0] == self.t.rows and isinstance(last, int):  # one column
+            start = last % shape[-1]
+            index = (*index[:-1], slice(start, start + 1))
         if not all(isinstance(i, slice) for i in index):
             raise Refused(f"{_called(v)}: an index that is no slice", v.line)
         for i, n in zip(index[:-1], shape[:-1], strict=True):
@@ -363,8 +376,6 @@ class _Lowering:
                     turned = p.operation == "matmul" and w.operation in ("transpose", "permute")
                     if (w.args[0] if turned else w) is p.args[1]:
                         return number
-        if self._fixed(w) and w.array.ndim != 2:
-            raise Refused("a product with a vector; make it a matrix of one column: h @ v[:, None]", v.line)
         if self._fixed(w):
             raise Refused(f"a product over {g.array.ndim} axes: values are rows of units, (N, H)", v.line)
         raise Refused("a product of two values that both change from step to step", v.line)
@@ -392,10 +403,10 @@ class _Lowering:
             if v.operation in ("input", "constant") or self._fixed(v):
                 continue
             if self._is_product(v):
-                ties += [(v, 0, a, 0, v.shape[1]) for a in v.args[2:] if isinstance(a, Traced)]
+                ties += [(v, 0, a, 0, self._width(v)) for a in v.args[2:] if isinstance(a, Traced)]
                 g = self.t.gradients.get(v.number)
                 if g is not None:
-                    ties.append((v, 0, g, 0, v.shape[1]))
+                    ties.append((v, 0, g, 0, self._width(v)))
                 continue
             number = self._adjoint_of(v)
             if number is not None:  # cut where the operand was joined
@@ -434,6 +445,8 @@ class _Lowering:
 
     def _at(self, v: Any, lo: int, hi: int) -> Expr:
         """Value ``v`` in columns lo to hi."""
+        if v is None:
+            raise Unknown("an argument is None")
         if not isinstance(v, Traced):
             return self.units.value(v)
         found = self.memo.get((v.number, lo, hi))
@@ -490,6 +503,11 @@ class _Lowering:
             return reduced
         if any(isinstance(a, Traced) and a.array.ndim > 2 for a in v.args):
             self._width(next(a for a in v.args if isinstance(a, Traced) and a.array.ndim > 2))
+        if v.operation == "clamp":  # by tensors, of which one may be None
+            e = self._same_columns(v.args[0], v, lo, hi)
+            for op, bound in zip(("maximum", "minimum"), v.args[1:], strict=True):
+                e = e if bound is None else u.apply(op, e, self._same_columns(bound, v, lo, hi))
+            return e
         args = [self._same_columns(a, v, lo, hi) for a in v.args]
         return self._elementwise(v, args)
 
@@ -510,23 +528,13 @@ class _Lowering:
     def _reduction(self, v: Traced, lo: int, hi: int) -> Expr | None:
         """Sums, means and maxima over the units of a row, and what is made of them."""
         u = self.units
-        if v.operation in ("sum", "mean", "amax", "amin"):
+        if v.operation in ("sum", "mean", "amax", "amin", "norm", "var", "logsumexp"):
             a = v.args[0]
-            if a.array.ndim != 2 or v.params["axes"] != (1,):
-                raise Refused(f"a {v.operation} over the batch, whose sequences are independent of each other", v.line)
-            blocks = self._pieces(a)
-            if v.operation == "amin":
-                return u.apply("neg", u.over("rowmax", [(u.apply("neg", e), w) for e, w in blocks]))
-            total = u.over("rowmax" if v.operation == "amax" else "rowsum", blocks)
-            return u.apply("div", total, u.value(self._width(a))) if v.operation == "mean" else total
+            return self._over_row(v, self._pieces(a), self._width(a))
         if v.operation == "sum_to":
-            if v.shape != (self.t.rows, 1):
-                raise Refused("a sum over the batch, whose sequences are independent of each other", v.line)
             return u.over("rowsum", self._pieces(v.args[0]))
         if v.operation in ("softmax", "log_softmax"):
             a = v.args[0]
-            if v.params["dim"] not in (1, -1):
-                raise Refused(f"{v.operation}() over the batch, whose sequences are independent of each other", v.line)
             top = u.over("rowmax", self._pieces(a))
             exps = [(u.apply("exp", u.apply("sub", e, top)), w) for e, w in self._pieces(a)]
             shifted = u.apply("sub", self._at(a, lo, hi), top)
@@ -535,6 +543,37 @@ class _Lowering:
                 return u.apply("sub", shifted, u.apply("log", total))
             return u.apply("div", u.apply("exp", shifted), total)
         return None
+
+    def _over_row(self, v: Traced, blocks: list[tuple[Expr, int]], count: int) -> Expr:
+        """A reduction of a row to one number."""
+        u = self.units
+
+        def total(f: Callable[[Expr], Expr], op: str = "rowsum") -> Expr:
+            return u.over(op, [(f(e), width) for e, width in blocks])
+
+        def square(e: Expr) -> Expr:
+            return u.apply("mul", e, e)
+
+        if v.operation == "sum":
+            return total(lambda e: e)
+        if v.operation == "amax":
+            return total(lambda e: e, "rowmax")
+        if v.operation == "amin":
+            return u.apply("neg", total(lambda e: u.apply("neg", e), "rowmax"))
+        if v.operation == "norm":
+            if v.params["p"] not in (1, 2):
+                raise Unknown(f"a norm of order {v.params['p']}")
+            return total(lambda e: u.apply("abs", e)) if v.params["p"] == 1 else u.apply("sqrt", total(square))
+        if v.operation == "logsumexp":
+            top = total(lambda e: e, "rowmax")
+            top = u.apply("where", u.apply("isfinite", top), top, u.value(0.0))  # inf - inf would be nan
+            return u.apply("add", u.apply("log", total(lambda e: u.apply("exp", u.apply("sub", e, top)))), top)
+        mean = u.apply("div", total(lambda e: e), u.value(count))
+        if v.operation == "mean":
+            return mean
+        freedom = count - v.params["correction"]
+        squares = total(lambda e: square(u.apply("sub", e, mean)))
+        return u.apply("mul", squares, u.value(1 / freedom if freedom > 0 else math.nan))
 
     def _pieces(self, v: Traced) -> list[tuple[Expr, int]]:
         return [(self._at(v, lo, hi), hi - lo) for lo, hi in self._blocks(v)]
@@ -562,7 +601,7 @@ class _Lowering:
         except Unknown:
             raise
         except Exception as error:
-            raise Unknown(f"its function of arrays cannot be read ({type(error).__name__}: {error})") from None
+            raise Unknown("it is not computed unit by unit") from error
         if not isinstance(found, Symbol):
             raise Unknown("its function of arrays gives no expression")
         return found.expr
@@ -665,7 +704,7 @@ class _Lowering:
                     weight=self.matrices.setdefault(v.args[1].number, len(self.matrices)),
                     part=part,
                     transposed=v.operation == "linear",
-                    width=v.shape[1],
+                    width=self._width(v),
                     blocks=self._blocks(v),
                     gradient=None if g is None else self._exprs(g),
                     source="input" if a is self.t.x else "state" if a.number in self.state_of else "computed",

@@ -332,11 +332,13 @@ def _checked(r: _Recorder, after: Any, rows: int, widths: Sequence[int], dtype: 
     if len(after) != len(widths):
         raise r.refuse(f"the step is given {len(widths)} states and gives {len(after)}")
     for k, (a, width) in enumerate(zip(after, widths, strict=True)):
+        known = r.of_array.get(id(a._data))
+        line = None if known is None else known.line
         if a._data.shape != (rows, width):
             shape = ", ".join("N" if n == rows else str(n) for n in a._data.shape)
-            raise r.refuse(f"state {k} has the shape ({shape}) after the step, and (N, {width}) before it")
+            raise Refused(f"state {k} has the shape ({shape}) after the step, and (N, {width}) before it", line)
         if a._data.dtype != dtype:
-            raise r.refuse(f"state {k} is {a._data.dtype} after the step, and {dtype} before it")
+            raise Refused(f"state {k} is {a._data.dtype} after the step, and {dtype} before it", line)
     return tuple(after)
 
 
