@@ -306,6 +306,21 @@ def a_gate_for_all_units(size: int, hidden: int) -> Cell:
 
 
 @cell
+def centred_in_part(size: int, hidden: int) -> Cell:
+    """Means over rows in which one block is the same in every row, on the way back nought."""
+    p = weights(W=(2 * hidden, size), v=(hidden,))
+
+    def step(x: Any, s: Any) -> Any:
+        a = linear(x, p["W"])
+        a = a - a.mean(1, keepdim=True)
+        b = tg.cat([a[:, :hidden], p["v"].expand(len(x), hidden)], 1)
+        b = b - b.mean(1, keepdim=True) * b.amax(1, keepdim=True)
+        return tg.tanh(b[:, :hidden] + s[0])
+
+    return Cell(p, step, (hidden,))
+
+
+@cell
 def swapped_halves(size: int, hidden: int) -> Cell:
     p = weights(W=(2 * hidden, size), U=(2 * hidden, 2 * hidden))
 

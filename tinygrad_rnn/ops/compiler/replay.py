@@ -19,6 +19,7 @@ and back, with the cotangent ``g_t`` of s_t, which is that of the output plus wh
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,14 +74,13 @@ class _Step:
                 values[e.number] = e.at[0]
             elif not e.args:
                 values[e.number] = self.leaf(e)
+            # a block may be the same in every row, and then has one axis
             elif e.op == "rowsum":
-                values[e.number] = sum(a.sum(1, keepdims=True) for a in args)
+                values[e.number] = sum(a.sum(-1, keepdims=True) for a in args)
             elif e.op == "rowmax":
-                values[e.number] = np.max(np.concatenate(args, 1), 1, keepdims=True)
+                values[e.number] = functools.reduce(np.maximum, [a.max(-1, keepdims=True) for a in args])
             elif e.op == "spread":
-                values[e.number] = (
-                    args[0] * np.ones(e.width) if np.ndim(args[0]) == 0 else np.repeat(args[0], e.width, 1)
-                )
+                values[e.number] = np.repeat(np.atleast_1d(args[0]), e.width, -1)
             else:
                 values[e.number] = OPERATIONS[e.op](*args)
         return values[root.number]
