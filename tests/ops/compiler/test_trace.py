@@ -243,3 +243,14 @@ def test_a_tape_that_the_user_keeps_does_not_show_probes() -> None:
         trace(lambda x, s: tg.tanh(s[0]), INPUT, (H,), {})
         a = a + 1
     assert [record.name for record in tape if "tanh" in record.name] == [] != [record.name for record in tape]
+
+
+def test_a_step_of_positive_numbers_is_probed_with_such() -> None:
+    one, other = trace(lambda x, s: tg.log(s[0]) * 0.1, INPUT, (H,), {})
+    assert one.states[0].array.min() > 0 and other.states[0].array.min() > 0
+    assert np.isfinite(one.new_states[0].array).all()
+
+
+def test_a_step_that_gives_no_numbers_is_refused() -> None:
+    with pytest.raises(Refused, match="gives inf or nan for numbers between"):
+        trace(lambda x, s: tg.log(-s[0] * s[0]), INPUT, (H,), {})
