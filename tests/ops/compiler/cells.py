@@ -321,6 +321,17 @@ def centred_in_part(size: int, hidden: int) -> Cell:
 
 
 @cell
+def columns_that_are_read_twice(size: int, hidden: int) -> Cell:
+    p = weights(W=(2 * hidden, size))
+
+    def step(x: Any, s: Any) -> Any:
+        a = linear(x, p["W"]) * tg.cat([s[0], s[0]], 1)
+        return tg.tanh(a[:, :hidden] + a[:, :hidden] + a[:, hidden // 2 : hidden // 2 + hidden])
+
+    return Cell(p, step, (hidden,))
+
+
+@cell
 def swapped_halves(size: int, hidden: int) -> Cell:
     p = weights(W=(2 * hidden, size), U=(2 * hidden, 2 * hidden))
 

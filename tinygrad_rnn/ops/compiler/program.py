@@ -215,9 +215,7 @@ class _Lowering:
         self.products: list[tuple[Traced, Traced, Block]] = []  # value, operand, part
         self.cuts: dict[int, set[int]] = {}
         self.memo: dict[tuple[int, int, int], Expr] = {}
-        self.adjoints: dict[
-            int, int
-        ] = {}  # by number of a value of the backward pass: the product it is the adjoint of
+        self.adjoints: dict[int, int] = {}  # by number of a product of the backward pass: that of the step
 
     # which value is what -----------------------------------------------------------------------------------------
 
@@ -378,6 +376,8 @@ class _Lowering:
                         return number
         if self._fixed(w):
             raise Refused(f"a product over {g.array.ndim} axes: values are rows of units, (N, H)", v.line)
+        if self._fixed(g):
+            raise Refused("a product with a matrix on the left, (W @ h.T).T: write h @ W.T", v.line)
         raise Refused("a product of two values that both change from step to step", v.line)
 
     def _split(self, v: Traced) -> None:
@@ -460,6 +460,7 @@ class _Lowering:
 
     def _expression(self, v: Traced, lo: int, hi: int) -> Expr:
         u, n = self.units, v.number
+        total: Expr | None = None
         if v is self.t.x:
             return u.leaf("input", (lo,), hi - lo, 1)
         if n in self.state_of:
@@ -472,7 +473,6 @@ class _Lowering:
             place = self.vectors.setdefault(n, len(self.vectors))
             return u.leaf("vector", (place, lo), hi - lo, 0)
         if self._is_product(v):
-            total: Expr | None = None
             for p in self.parts[n]:
                 leaf = u.leaf("product", (p, lo), hi - lo, self.depends[self.products[p][1].number])
                 total = leaf if total is None else u.apply("add", total, leaf)
@@ -487,13 +487,10 @@ class _Lowering:
                     return u.leaf("adjoint", (p, lo - start), hi - lo, 3)
         if v.operation == "getitem" or v.operation in JOINED:
             for a, of_a, of_v, count in self._columns(v):
-                if of_v <= lo and hi <= of_v + count:
-                    here = self._at(a, lo - of_v + of_a, hi - of_v + of_a)
-                    more = [s for s in self._columns(v) if s[2] <= lo and hi <= s[2] + s[3] and s[0] is not a]
-                    for other, of_other, start, _ in more:  # several reads of the same columns
-                        here = u.apply("add", here, self._at(other, lo - start + of_other, hi - start + of_other))
-                    return here
-            return u.value(0.0)  # which place left as it was
+                if of_v <= lo and hi <= of_v + count:  # more than one where columns were read several times
+                    e = self._at(a, lo - of_v + of_a, hi - of_v + of_a)
+                    total = e if total is None else u.apply("add", total, e)
+            return u.value(0.0) if total is None else total  # nought where nothing was placed
         if v.operation == "cast":
             return self._cast(v, lo, hi)
         if v.operation in SAME:
