@@ -196,6 +196,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "fast weights": (lambda x, s: (s[0] @ s[0].T) @ s[0], "a product of two values that both change"),
     "outer products": (lambda x, s: (s[0][:, :, None] * s[0][:, None, :]).sum(2), "no slice|rearranges units"),
     "a matrix from the left": (lambda x, s: (W["matrix"] @ s[0].T).T, r"write h @ W\.T"),
+    "as many columns as sequences": (
+        lambda x, s: s[0] * tg.cat([s[0]] * 3, 1)[:, : len(x)].sum(1)[:, None],
+        r"getitem\(\) of shape \(N, N\)",
+    ),
     "heads": (lambda x, s: tg.softmax(s[0].reshape(-1, 2, 2), -1).reshape(-1, H), "which rearranges units"),
     "joined along the batch": (lambda x, s: tg.cat([s[0], s[0]], 0)[: len(s[0])], "batch"),
     "a norm of order 3": (

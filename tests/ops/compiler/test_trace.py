@@ -254,3 +254,16 @@ def test_a_step_of_positive_numbers_is_probed_with_such() -> None:
 def test_a_step_that_gives_no_numbers_is_refused() -> None:
     with pytest.raises(Refused, match="gives inf or nan for numbers between"):
         trace(lambda x, s: tg.log(-s[0] * s[0]), INPUT, (H,), {})
+
+
+@pytest.mark.parametrize("width", [2, 5, 7, 11])
+def test_widths_and_columns_that_look_like_a_batch_are_told_from_it(width: int) -> None:
+    """The first primes that divide neither 3 nor 34 are 5, 7, 11: as a slice, as a number of columns, as a column."""
+
+    def step(x: Any, s: Any) -> Any:
+        part = tg.tanh(s[0][:, :width]).sum(1)[:, None]
+        return s[0] * part + s[0][:, width][:, None]
+
+    one, other = trace(step, 3, (34,), {})
+    assert one.rows != width != other.rows
+    assert str(one.new_states[0].operation) == "add"

@@ -346,17 +346,17 @@ def _checked(r: _Recorder, after: Any, rows: int, widths: Sequence[int], dtype: 
 # two probes ----------------------------------------------------------------------------------------------------------
 
 
-def _plain(value: Any, rows: int) -> Any:
-    """A parameter of a primitive, to be compared with that of another probe: the number of sequences by name."""
-    if isinstance(value, (tuple, list)):
-        return tuple([_plain(v, rows) for v in value])
-    if isinstance(value, slice):
-        return "slice", _plain(value.start, rows), _plain(value.stop, rows), _plain(value.step, rows)
-    if isinstance(value, np.ndarray):
-        return "array", value.shape, value.tobytes()
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and value == rows:
-        return "N"
-    return value
+def _agree(p: Any, q: Any, rows: int, others: int) -> bool:
+    """Whether two parameters of a primitive are the same, or are the number of sequences of their probes."""
+    if isinstance(p, slice) and isinstance(q, slice):
+        p, q = (p.start, p.stop, p.step), (q.start, q.stop, q.step)
+    if isinstance(p, (tuple, list)) and isinstance(q, (tuple, list)):
+        return len(p) == len(q) and all(_agree(x, y, rows, others) for x, y in zip(p, q, strict=True))
+    if isinstance(p, np.ndarray) or isinstance(q, np.ndarray):
+        return np.array_equal(p, q, equal_nan=np.asarray(p).dtype.kind == "f")
+    if type(p) is int and type(q) is int and (p, q) == (rows, others):
+        return True
+    return bool(p is q or p == q or (p != p and q != q))
 
 
 def _compare(a: Trace, b: Trace) -> None:
@@ -372,12 +372,11 @@ def _compare(a: Trace, b: Trace) -> None:
                     raise Refused(f"{differs}: {one.operation}() is applied to other values", one.line)
             elif isinstance(p, Traced) or isinstance(q, Traced):
                 raise Refused(f"{differs}: {one.operation}() is applied to other values", one.line)
-            elif _plain(p, a.rows) != _plain(q, b.rows) and not (p != p and q != q):
+            elif not _agree(p, q, a.rows, b.rows):
                 if (p, q) == (1 / a.rows, 1 / b.rows):
                     raise Refused("a mean over the batch, whose sequences are independent of each other", one.line)
                 raise Refused(f"{one.operation}() with {p!r} in one run and {q!r} in another: {UNRECORDED}", one.line)
-        mine, others = ({k: _plain(v, t.rows) for k, v in x.params.items()} for x, t in ((one, a), (other, b)))
-        if mine != others:
+        if not _agree(tuple(one.params.items()), tuple(other.params.items()), a.rows, b.rows):
             masks = any(isinstance(v, np.ndarray) for v in one.params.values())
             why = f"{one.operation}() with {UNRECORDED}" if masks else f"{differs}: {one.operation}()"
             raise Refused(why, one.line)
@@ -434,15 +433,28 @@ def trace(
         raise Refused(f"the step computes in {dtype}; float32 and float64 are compiled")
     sizes = {n for p in parameters.values() for n in p._data.shape} | {input_size, *widths}
     rows = [p for p in PRIMES if all(n % p for n in sizes)]
+    low = -0.9
     with _alone():
-        for low in (-0.9, 0.1):  # of positive numbers where others have no result, as of a logarithm
+        while len(rows) > 1:
             a, b = (_probe(step, input_size, widths, parameters, rows[k], k + 1, dtype, low) for k in (0, 1))
-            if _finite(a) and _finite(b):
-                break
-        else:
-            raise Refused("the step gives inf or nan for numbers between 0.1 and 0.9, and so cannot be checked")
-    _compare(a, b)
-    return a, b
+            if low < 0 and not (_finite(a) and _finite(b)):
+                low = 0.1  # of positive numbers, where others have no result, as of a logarithm
+            elif not _finite(a) or not _finite(b):
+                raise Refused("the step gives inf or nan for numbers between 0.1 and 0.9, and so cannot be checked")
+            elif _ambiguous(a, b):
+                rows = rows[2:]
+            else:
+                _compare(a, b)
+                return a, b
+    raise Refused("the step has values of so many widths that no number of sequences is another number")
+
+
+def _ambiguous(a: Trace, b: Trace) -> bool:
+    """Whether the number of sequences of one probe is the length of another axis, too: of a slice, say."""
+    for one, other in zip(a.values, b.values, strict=False):
+        if any(m == n and m in (a.rows, b.rows) for m, n in zip(one.shape, other.shape, strict=False)):
+            return True
+    return False
 
 
 def _finite(t: Trace) -> bool:
