@@ -129,6 +129,29 @@ def test_each_column_that_is_read_is_in_one_slot_with_one_cotangent(name: str) -
     assert of_input == sorted(of_input, reverse=True)
 
 
+@pytest.mark.parametrize("name", CELLS)
+def test_the_gradient_of_x_is_one_product_for_each_product_of_x_and_a_rest(name: str) -> None:
+    program = lowered(name)
+    of_input = set(program.input_products)
+    assert all(program.products[number].source == "input" for number in of_input)
+    if name != "a_gate_for_all_units":  # in which the adjoint of x @ u is g * u, and no product
+        assert len(of_input) == sum(p.source == "input" and p.gradient is not None for p in program.products)
+    for e, rest, (lo, _) in zip(
+        program.input_gradient or (),
+        program.input_rest,
+        program.input_blocks,
+        strict=program.input_gradient is not None,
+    ):
+        terms = [e]
+        while any(t.op == "add" for t in terms):
+            terms = [a for t in terms for a in (t.args if t.op == "add" else (t,))]
+        adjoints = [t.at for t in terms if t.op == "adjoint" and t.at[0] in of_input]
+        assert sorted(adjoints) == [(number, lo) for number in sorted(of_input)]
+        assert (rest is None) == (len(adjoints) == len(terms))
+        below = [] if rest is None else units.walk([rest])
+        assert not any(a.op == "adjoint" and a.at[0] in of_input for a in below)
+
+
 def test_a_sum_that_is_read_in_part_is_two_slots() -> None:
     p = weights(W=(6, 5), U=(6, 6))
 
