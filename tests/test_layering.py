@@ -108,6 +108,7 @@ SHORT_FILES = {
     "compat/accelerator.py": "a module in PyTorch",
     "compat/backends/cudnn.py": "a module in PyTorch, with switches that scripts set",
     "compat/backends/mps.py": "a module in PyTorch",
+    "kernels/recurrent/numba/rows.py": "imported by the text that ops/compiler writes",
     "nn/modules.py": "a module in PyTorch",
 }
 """Files of fewer than 60 lines that at most one file imports, each with its reason."""

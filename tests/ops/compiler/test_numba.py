@@ -1,0 +1,219 @@
+"""Compiled kernels of programs: values and all gradients are those of the step, run one by one."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+
+import tinygrad_rnn as tg
+from tests.ops.compiler.cells import CELLS, Cell
+from tests.ops.compiler.test_program import compiled
+from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Needs, Options
+from tinygrad_rnn.kernels.recurrent.numba.rows import row_max, row_sum
+from tinygrad_rnn.ops.compiler import generated_modules
+from tinygrad_rnn.ops.compiler.numba_kernel import CellKernel
+from tinygrad_rnn.ops.compiler.numba_text import generate
+from tinygrad_rnn.tape.modes import within
+
+STEPS, ROWS = 5, 4
+SOME = ["lstm", "gru_with_the_reset_before_the_product", "lstm_with_peepholes", "states_of_two_widths", "LayerNorm"]
+MODES = {
+    "forward": Options(cells=True),
+    "reverse": Options(cells=True, reverse=True),
+    "packed": Options(cells=True, sizes=(4, 4, 3, 1)),
+    "packed, reverse": Options(cells=True, sizes=(4, 2, 2, 1), reverse=True),
+}
+
+
+def composed(c: Cell, x: Any, states: Any, options: Options, gs: Any, ends: Any) -> tuple[list[Any], ...]:
+    """The series and the final states of a sequence run step by step, and gradients."""
+    x = tg.tensor(x, requires_grad=True)
+    first = [tg.tensor(s, requires_grad=True) for s in states]
+    sizes = options.sizes or (ROWS,) * len(x)
+    starts = np.cumsum([0, *sizes])
+    rows = x if options.sizes else x.reshape(-1, x.shape[-1])
+    order = range(len(sizes))[:: -1 if options.reverse else 1]
+    now = list(first)
+    after: dict[int, Any] = {}
+    for t in order:
+        n = sizes[t]
+        new = c.step(rows[int(starts[t]) : int(starts[t + 1])], tuple([s[:n] for s in now]))
+        after[t] = new = (new,) if isinstance(new, tg.Tensor) else tuple(new)
+        now = [a if n == len(s) else tg.cat([a, s[n:]], 0) for a, s in zip(new, now, strict=True)]
+    series = [tg.cat([after[t][k] for t in range(len(sizes))], 0) for k in range(len(first))]
+    loss = sum((a * tg.tensor(g)).sum() for a, g in zip([*series, *now], [*gs, *ends], strict=True))
+    leaves = [x, *first, *[p for p in c.parameters.values() if p.requires_grad]]
+    found = tg.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=False)
+    return [a.detach().numpy() for a in [*series, *now]], [None if g is None else g.numpy() for g in found]
+
+
+def differences(name: str, size: int, hidden: int, options: Options) -> None:
+    c = CELLS[name](size, hidden)
+    program = compiled(c, size)
+    kernel = CellKernel(program)
+    random = np.random.default_rng(1)
+    rows = sum(options.sizes or (ROWS,) * STEPS)
+    x = random.normal(size=(rows, size) if options.sizes else (STEPS, ROWS, size))
+    states = tuple([random.normal(size=(ROWS, w)) for w in c.widths])
+    gs = [random.normal(size=(rows, w)) for w in c.widths]
+    ends = [random.normal(size=(ROWS, w)) for w in c.widths]
+    expected, gradients = composed(c, x, states, options, gs, ends)
+
+    def run() -> tuple[Any, Any, dict[str, Any]]:
+        matrices, vectors = program.prelude.run(c.parameters)
+        weights = tuple([t._data for t in (*matrices, *vectors)])
+        result = kernel.forward(x, states, weights, options)
+        dys = tuple([g.reshape(y.shape) for g, y in zip(gs, result.series, strict=True)])
+        needs = Needs(True, (True,) * len(states), (True,) * len(weights))
+        found = kernel.backward(x, states, weights, options, result.residual, Cotangents(dys, tuple(ends)), needs)
+        outputs = [*matrices, *vectors]
+        pairs = [(t, tg.tensor(g)) for t, g in zip(outputs, found.weights, strict=True) if t.requires_grad]
+        names = [k for k, p in c.parameters.items() if p.requires_grad]
+        of: list[Any] = [None] * len(names)
+        if pairs:
+            ts, ds = zip(*pairs, strict=True)
+            of = list(tg.autograd.grad(ts, [c.parameters[k] for k in names], ds, allow_unused=True))
+        return result, found, dict(zip(names, of, strict=True))
+
+    result, found, of_parameters = within(True, run)
+    for one, other in zip([*result.series, *result.states], expected, strict=True):
+        np.testing.assert_allclose(one.reshape(other.shape), other, rtol=1e-12, atol=1e-12)
+    ours = [found.x, *found.states, *[None if g is None else g.numpy() for g in of_parameters.values()]]
+    names = ["x", *[f"state {k}" for k in range(len(states))], *of_parameters]
+    for what, one, other in zip(names, ours, gradients, strict=True):
+        if other is None:
+            assert one is None or not one.any(), what
+        else:
+            scale = max(1.0, np.abs(other).max())
+            one = np.zeros_like(other) if one is None else one
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12 * scale, err_msg=what)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", SOME)
+def test_a_compiled_cell_is_its_step_over_a_sequence(name: str, mode: str) -> None:
+    differences(name, 5, 6, MODES[mode])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("size, hidden", [(5, 6), (3, 1), (4, 4)])
+@pytest.mark.parametrize("name", CELLS)
+def test_every_compiled_cell_is_its_step_over_a_sequence(name: str, size: int, hidden: int) -> None:
+    for options in MODES.values():
+        differences(name, size, hidden, options)
+
+
+# the text ------------------------------------------------------------------------------------------------------------
+
+
+WITH_SIZES = {
+    "maxima_and_norms": "a number of the cell is a size in one of them",
+    "rnn with variance": "the same",
+    "rnn with columns": "slices of a fixed width",
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_text_is_python_and_has_no_sizes(name: str) -> None:
+    small, again, large = (generate(compiled(CELLS[name](i, h), i)).text for i, h in [(5, 6), (5, 6), (7, 10)])
+    assert small == again
+    assert small == large or name in WITH_SIZES
+    compile(small, name, "exec")
+
+
+def test_an_lstm_replaces_its_slots_by_its_gates() -> None:
+    found = generate(compiled(CELLS["lstm"](5, 6), 5))
+    assert found.columns == found.slot_columns == 24
+    assert [(run.source, run.add) for run in found.runs] == [("x", False), ("s0", True)]
+    statements = [line for line in found.text.splitlines() if "#" not in line]
+    assert sum("= tanh(v" in line for line in statements) == 2  # tanh(c') is h' / o on the way back
+    assert "s0_new[u] / (" in found.text
+    assert "# x @ weight_ih" in found.text and "# back through state 0 @ weight_hh" in found.text
+
+
+def test_gradients_that_are_not_wanted_are_none() -> None:
+    c = CELLS["lstm"](5, 6)
+    program = compiled(c, 5)
+    kernel = CellKernel(program)
+    weights = tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
+    x, states = np.ones((STEPS, ROWS, 5)), (np.zeros((ROWS, 6)), np.zeros((ROWS, 6)))
+    result = kernel.forward(x, states, weights, Options())
+    assert len(result.series) == 1
+    cotangents = Cotangents((np.ones_like(result.series[0]),), (None, None))
+    every = kernel.backward(
+        x, states, weights, Options(), result.residual, cotangents, Needs(True, (True, True), (True,) * 4)
+    )
+    for needs in (Needs(False, (True, False), (True, False, False, True)), Needs(True, (False, True), (False,) * 4)):
+        found = kernel.backward(x, states, weights, Options(), result.residual, cotangents, needs)
+        for one, other, wanted in zip(
+            [found.x, *found.states, *found.weights],
+            [every.x, *every.states, *every.weights],
+            [needs.x, *needs.states, *needs.weights],
+            strict=True,
+        ):
+            if wanted:
+                np.testing.assert_array_equal(one, other)
+            else:
+                assert one is None
+    assert kernel.forward(x, states, weights, Options(save=False)).residual is None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_and_maxima_of_rows(dtype: Any) -> None:
+    random = np.random.default_rng(0)
+    for size in [1, 2, 7, 8, 9, 16, 17, 31, 100]:
+        a = random.normal(size=size + 3).astype(dtype)
+        np.testing.assert_allclose(row_sum(a.copy(), size), a[:size].sum(), rtol=1e-5, atol=1e-5)
+        assert row_max(a.copy(), size) == a[:size].max()
+        for place in range(size):
+            b = a.copy()
+            b[place] = np.nan
+            assert np.isnan(row_max(b, size))
+
+
+# files ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(generated_modules, "_modules", {})
+    return tmp_path / "tinygrad_rnn" / "cells"
+
+
+def test_a_file_is_for_the_user_alone_and_says_what_runs(cache: Any) -> None:
+    module = generated_modules.load("answer = 41 + 1\n")
+    assert module.answer == 42 and generated_modules.load("answer = 41 + 1\n") is module
+    (file,) = cache.glob("*.py")
+    assert file.read_text() == "answer = 41 + 1\n" and module.__file__ == str(file)
+    if os.name == "posix":
+        assert cache.stat().st_mode & 0o777 == 0o700 and file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("content", [b"answer = 0\n", b"", b"\xff\xfe", b"answer ="])
+def test_a_damaged_or_foreign_file_does_not_run(cache: Any, content: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    generated_modules.load("answer = 7\n")
+    (file,) = cache.glob("*.py")
+    file.write_bytes(content)
+    monkeypatch.setattr(generated_modules, "_modules", {})
+    assert generated_modules.load("answer = 7\n").answer == 7
+    assert file.read_text() == "answer = 7\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_a_folder_that_others_can_write_to_is_not_used(cache: Any) -> None:
+    cache.mkdir(parents=True)
+    cache.chmod(0o777)
+    module = generated_modules.load("answer = 3\n")
+    assert module.answer == 3 and module.__file__ is None and not list(cache.iterdir())
+
+
+def test_a_cell_runs_where_there_is_no_cache(monkeypatch: pytest.MonkeyPatch, cache: Any) -> None:
+    cache.parent.mkdir(parents=True)
+    cache.write_text("not a folder")
+    differences("ind_rnn", 2, 3, MODES["forward"])

@@ -1,0 +1,540 @@
+"""Text of the compiled kernels of a program: one loop over the visits of a sequence forward, and one back.
+
+The text is Python for Numba, in the form of the kernels that are written by hand (``kernels/recurrent/numba/lstm.py``):
+a visit multiplies the rows of x and of the states by their weights, then walks over the rows and the units of a row.
+
+**Tables.**  What a step leaves to the backward pass is in one row of ``gates`` for each row of the sequence: first the
+slots, which the products fill, then what is kept.  A kept value takes the place of the slot that is read for it
+alone, as an LSTM's gates replace their pre-activations.  States before and after every step are in tables of their own,
+and so are computed operands of products, which the gradients of the weights read.
+
+**Sizes** are not in the text.  It has a name for each width, ``w0``, and offsets are sums of these.  Numba knows then,
+after one test that no width is below 1, that no index is negative, without which LLVM would not vectorise; and cells of
+other sizes have the same text, and so the same machine code.
+
+**Loops.**  A loop over units that reads many arrays is not vectorised.  So forward each kept value is computed in a
+loop for itself, and read again from the cache of the first level; backward sums over rows get their own loops where
+there would be more than ``MOST_STREAMS``.  Sums over the units of a row go through ``scratch``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from .numba_layout import Layout, Run
+from .program import Program
+from .unit_loops import Function, Rows, Sizes, Table
+from .units import Expr, walk
+
+__all__ = ["Generated", "generate"]
+
+MOST_STREAMS = 16
+"""Places in memory that one loop of the backward pass reads and writes, beyond which it is split."""
+
+HEAD = '''"""{title}
+
+Written by tinygrad_rnn.ops.compiler.numba_text; changes are lost.
+"""
+
+import math
+
+import numpy as np
+
+from tinygrad_rnn.kernels.recurrent.numba.activations import sigmoid, tanh
+from tinygrad_rnn.kernels.recurrent.numba.jit import compiled
+from tinygrad_rnn.kernels.recurrent.numba.products import multiply
+from tinygrad_rnn.kernels.recurrent.numba.rows import row_max, row_sum
+from tinygrad_rnn.kernels.recurrent.numba.schedule import AFTER, BEFORE, COUNT, OLD, ROW
+'''
+
+
+@dataclass(frozen=True)
+class Generated:
+    """The text of a program's kernels, and what their driver has to prepare.
+
+    Attributes:
+        text: a module with the functions ``forward`` and ``backward``.
+        forward, backward: what the text leaves open.
+        runs: of the forward pass, in the order in which they are made.
+        x_runs, state_runs: runs of the backward pass that give the cotangent of x, and of each state.
+        adjoint_runs: those that fill the table of a product's adjoint, by product.
+        columns, slot_columns: of a row of ``gates``; of these, the slots, which ``dz`` has too.
+        tables: by group whose operand is computed, the width of its table.
+        biases: (first column in ``vectors``, vector, its first entry, how many): what is added up there.
+        vector_columns: the length of ``vectors``.
+        totals: (vector, its first entry, how many, column of ``totals``): where the sums of vectors' gradients are.
+        total_columns: the length of a row of ``totals``.
+        scratch: the length of a row of ``scratch``.
+        writes_dx: the loop itself writes entries of the cotangent of x, unit by unit.
+    """
+
+    text: str
+    forward: Sizes
+    backward: Sizes
+    runs: tuple[Run, ...]
+    x_runs: tuple[Run, ...]
+    state_runs: tuple[tuple[int, Run], ...]
+    adjoint_runs: tuple[tuple[int, Run], ...]
+    columns: int
+    slot_columns: int
+    tables: dict[int, int]
+    biases: tuple[tuple[int, int, int, int], ...]
+    vector_columns: int
+    totals: tuple[tuple[int, int, int, int], ...]
+    total_columns: int
+    scratch: int
+    writes_dx: bool
+
+
+def generate(program: Program) -> Generated:
+    """The text of a program's kernels.
+
+    Raises:
+        Unknown: an operation that has no form in compiled code.
+    """
+    return _Text(program).generated()
+
+
+class _Store(NamedTuple):
+    """What is stored for each unit: the sum of the terms."""
+
+    terms: tuple[Expr, ...]
+    operator: str
+    place: str
+    width: int
+
+
+class _Text:
+    """Both functions of one program."""
+
+    def __init__(self, program: Program) -> None:
+        self.program, self.layout = program, Layout(program)
+        self.widest = 1
+
+    def _held_entry(self, f: Function, e: Expr) -> str:
+        return f.entry("z", self.layout.held_before[e.number], e.width)
+
+    def _leaf(self, f: Function, e: Expr) -> str | None:
+        """A leaf that is there before the step."""
+        if e.op == "input":
+            return f.entry("x_n", self.layout.x_table.before(e.at[0]), e.width)
+        if e.op == "state":
+            k, lo = e.at
+            return f.entry(f"s{k}_old", self.layout.state_tables[k].before(lo), e.width)
+        if e.op == "vector":
+            return f.entry("vectors", self.layout.vector_before[e.at], e.width)
+        return None
+
+    def _forward(self) -> tuple[list[str], Sizes]:
+        p, layout, f = self.program, self.layout, Function()
+        stage = layout.stage
+        done: set[int] = set()
+
+        def load(e: Expr, rows: Rows) -> str | None:
+            if e.number in done:
+                if e.number in layout.held_before:
+                    return self._held_entry(f, e)
+                k, lo = layout.state_at[e.number]
+                return f.entry(f"s{k}_new", layout.state_tables[k].before(lo), e.width)
+            if e.number in layout.slot_of:
+                j = layout.slot_of[e.number]
+                text = f.entry("z", layout.slot_before(j), e.width)
+                if j in layout.bias_before:
+                    text += " + " + f.entry("vectors", layout.bias_before[j], e.width)
+                return text
+            return self._leaf(f, e)
+
+        # what is to be stored: (stage, expression, place, width)
+        roots: list[tuple[tuple[int, int], Expr, str, int]] = []
+        for k, g in enumerate(p.groups):
+            if layout.source(k)[0] == "e":
+                first = p.products[g.products[0]]
+                table = Table(first.operand_blocks)
+                for e, (lo, hi) in zip(g.operand, first.operand_blocks, strict=True):
+                    place = f.entry(f"e{k}_n", table.before(lo), hi - lo)
+                    roots.append((stage[e.number], e, place, hi - lo))
+        for k, (exprs, blocks) in enumerate(zip(p.new_states, p.new_state_blocks, strict=True)):
+            for e, (lo, hi) in zip(exprs, blocks, strict=True):
+                place = f.entry(f"s{k}_new", layout.state_tables[k].before(lo), hi - lo)
+                roots.append((stage[e.number], e, place, hi - lo))
+        reductions = [e for e in layout.held if e.op in ("rowsum", "rowmax")]
+        held = [e for e in layout.held if e.op not in ("rowsum", "rowmax")]
+        ends = {(stage[e.number][0], stage[e.number][1] - 1) for e in reductions}
+        stages = sorted({s for s, *_ in roots} | {stage[e.number] for e in held} | ends)
+        body: list[str] = []
+        for segment in sorted({s for s, _ in stages} | {r.segment for r in layout.runs}):
+            for i, run in enumerate(layout.runs):
+                if run.segment == segment:
+                    body += self._multiply_forward(f, run, i)
+            if not any(s == segment for s, _ in stages):
+                continue
+            rows = Rows(f, load)
+            for at in [s for s in stages if s[0] == segment]:
+                here = [r for r in roots if r[0] == at]
+                own = [e for e in held if stage[e.number] == at]
+                for e in own:
+                    j = layout.slot_of.get(e.number)
+                    untouched = (
+                        j is not None and j not in layout.bias_before and layout.held_at[e.number] == layout.slot_at[j]
+                    )
+                    if not untouched:
+                        rows.lines.append(f"# kept: {_equation(e)}")
+                        rows.loop(max(e.width, 1), [([e], "=", self._held_entry(f, e))])
+                    done.add(e.number)
+                for width in dict.fromkeys(w for *_, w in here):
+                    rows.lines.append(
+                        "# " + ", ".join(sorted({place.split("[")[0] for *_, place, w in here if w == width}))
+                    )
+                    rows.loop(width, [([e], "=", place) for _, e, place, w in here if w == width])
+                done |= {e.number for _, e, _, _ in here if e.number in layout.state_at}
+                for e in reductions:
+                    if (stage[e.number][0], stage[e.number][1] - 1) == at:
+                        self._reduce(rows, e)
+                        rows.lines.append(f"{self._held_entry(f, e)} = r{e.number}")
+                        done.add(e.number)
+            body += self._for_rows(rows)
+        arguments = ["low", "high", "number", "gemm", "visits", "initial", "x"]
+        arguments += [*[f"m{i}" for i in range(len(layout.runs))], "vectors", "gates", "scratch"]
+        arguments += [f"e{k}" for k in layout.operand_widths()]
+        arguments += [*[f"s{k}" for k in range(len(p.widths))], "widths", "numbers"]
+        doc = '    """Take the sequences ``low`` to ``high`` through the time."""'
+        head = ["@compiled", f"def forward({', '.join(arguments)}):", doc, *f.preamble(), *VISIT_FORWARD]
+        return head + body, f.sizes()
+
+    def _multiply_forward(self, f: Function, run: Run, i: int) -> list[str]:
+        column, width = f.offset(self.layout.columns_before(run.start)), f.offset(run.widths)
+        lines = [f"        # {self.layout.named(run)}"]
+
+        def call(table: str, top: str, first: str, count: str) -> str:
+            to = f"gates, row + {first}, {column}, {run.add}"
+            return f"            multiply(gemm, {table}, {top}, 0, {count}, m{i}, {width}, {to})"
+
+        if run.source[0] == "s":
+            return [
+                *lines,
+                "        if low < old:",
+                call(run.source, "before + low", "low", "old - low"),
+                "        if old < stop:",
+                call(run.source, "initial + old", "old", "stop - old"),
+            ]
+        asked = f"len(m{i}) and low < stop" if run.source == "x" else "low < stop"
+        return [*lines, f"        if {asked}:", call(run.source, "row + low", "low", "stop - low")]
+
+    def _reduce(self, rows: Rows, e: Expr) -> None:
+        """A sum or a maximum over the units of a row, block by block, through scratch."""
+        name, function = f"r{e.number}", "row_sum" if e.op == "rowsum" else "row_max"
+        rows.lines.append(f"# {_equation(e)}")
+        for k, a in enumerate(e.args):
+            if a.width <= 1:
+                found = rows.value(a)
+            else:
+                self.widest = max(self.widest, a.width)
+                rows.loop(a.width, [([a], "=", "scratch[number, u]")])
+                found = f"{function}(scratch[number], {rows.f.width(a.width)})"
+            if k == 0:
+                rows.lines.append(f"{name} = {found}")
+            elif e.op == "rowsum":
+                rows.lines.append(f"{name} += {found}")
+            else:
+                rows.lines += [f"top = {found}", f"{name} = {name} if {name} >= top or {name} != {name} else top"]
+        rows.of_row[e.number] = name
+
+    def _backward_stage(self, e: Expr) -> tuple[int, int]:
+        found = self.stage_back.get(e.number)
+        if found is None:
+            if e.op == "adjoint":
+                gradient = self.program.products[e.at[0]].gradient
+                assert gradient is not None
+                found = max(self._backward_stage(a) for a in gradient)[0] + 1, 0
+            elif e.depends < 3:
+                found = 0, 0
+            else:
+                segment, step = max([self._backward_stage(a) for a in e.args], default=(0, 0))
+                found = segment, step + (e.op in ("rowsum", "rowmax"))
+            self.stage_back[e.number] = found
+        return found
+
+    def _cotangents_of_states(self, f: Function) -> list[_Store]:
+        """The runs that give them, and what is stored beside."""
+        program, layout = self.program, self.layout
+        self.state_runs: list[tuple[int, Run]] = []
+        stores = []
+        for k, gradient in enumerate(program.state_gradients):
+            blocks = program.new_state_blocks[k] if gradient is None else program.state_gradient_blocks[k]
+            direct, rest = layout.direct(gradient, blocks, f"s{k}")
+            runs = []
+            for group in sorted({layout.group_of[n] for n in direct}):
+                runs += layout.backward_runs([n for n in direct if layout.group_of[n] == group], group)
+            fill = any(rest) or not runs
+            for i, run in enumerate(runs):
+                run.add = fill or i > 0
+                self.state_runs.append((k, run))
+            for terms, (lo, hi) in zip(rest, blocks, strict=True):
+                stays = len(terms) == 1 and terms[0].op == "cotangent" and terms[0].at == (k, lo)
+                if fill and not stays:
+                    place = f.entry(f"d{k}", layout.state_tables[k].before(lo), hi - lo)
+                    stores.append(_Store(tuple(terms), "=", place, hi - lo))
+        return stores
+
+    def _cotangent_of_x(self, f: Function) -> list[_Store]:
+        """The same."""
+        program, layout = self.program, self.layout
+        direct, rest = layout.direct(program.input_gradient, program.input_blocks, "x")
+        self.x_runs = layout.backward_runs(direct, layout.group_of[direct[0]]) if direct else []
+        self.writes_dx = any(rest)
+        for i, run in enumerate(self.x_runs):
+            run.add = self.writes_dx or i > 0
+        if not self.writes_dx:
+            return []
+        return [
+            _Store(tuple(terms), "=", f.entry("dx_n", layout.x_table.before(lo), hi - lo), hi - lo)
+            for terms, (lo, hi) in zip(rest, program.input_blocks, strict=True)
+        ]
+
+    def _sums_of_vectors(self, f: Function, dz_of: dict[int, int]) -> list[_Store]:
+        """What is summed over the rows for vectors; sums of dz are those of whole rows."""
+        layout, slots = self.layout, self.program.slots
+        sums: list[_Store] = []
+        totals: list[tuple[int, int, int, int]] = []
+        widths = [s.width for s in slots]
+        self.sums_dz = False
+        for v, vector in enumerate(self.program.vectors):
+            if vector.gradient is None:
+                continue
+            for e, (lo, hi) in zip(vector.gradient, vector.blocks, strict=True):
+                j = dz_of.get(e.number, -1)
+                if j >= 0 and slots[j].width == hi - lo:
+                    totals.append((v, lo, hi - lo, layout.slot_at[j]))
+                    self.sums_dz = True
+                    continue
+                sums.append(_Store((e,), "+=", f.entry("total", widths, hi - lo), hi - lo))
+                totals.append((v, lo, hi - lo, sum(widths)))
+                widths.append(hi - lo)
+        self.totals, self.total_columns = tuple(totals), sum(widths)
+        return sums
+
+    def _backward(self) -> tuple[list[str], Sizes]:
+        program, layout, f = self.program, self.layout, Function()
+        self.stage_back: dict[int, tuple[int, int]] = {}
+        stage = self._backward_stage
+        carry, dx = self._cotangents_of_states(f), self._cotangent_of_x(f)
+        dz: list[_Store] = []
+        dz_of: dict[int, int] = {}  # by number of an expression, the slot whose dz it is
+        for j, s in enumerate(program.slots):
+            if s.gradient is not None:
+                place = f.entry("d", layout.slot_before(j), s.width)
+                dz.append(_Store((s.gradient,), "=", place, s.width))
+                if s.gradient.op != "number":
+                    dz_of.setdefault(s.gradient.number, j)
+        sums = self._sums_of_vectors(f, dz_of)
+        roots = [e for store in (*dz, *sums, *carry, *dx) for e in store.terms]
+        below = list(walk(roots, lambda e: e.depends < 3))
+        # adjoints that expressions read
+        asked: dict[int, list[tuple[int, int]]] = {}
+        for e in below:
+            if e.op == "adjoint":
+                asked.setdefault(e.at[0], []).append((e.at[1], e.at[1] + max(e.width, 1)))
+        adjoints = sorted(asked)
+        self.adjoint_runs: list[tuple[int, Run]] = []
+        for n in adjoints:
+            for i, run in enumerate(layout.backward_runs([n], layout.group_of[n])):
+                run.add = i > 0
+                self.adjoint_runs.append((n, run))
+        tables = {n: Table([*program.products[n].operand_blocks, *asked[n]]) for n in adjoints}
+        ready = {n: max([stage(e)[0] for e in program.products[n].gradient or ()], default=0) for n in adjoints}
+        done: set[int] = set()
+
+        def load(e: Expr, rows: Rows) -> str | None:
+            if e.number in done:
+                return f.entry("d", layout.slot_before(dz_of[e.number]), e.width)
+            if e.op == "cotangent":
+                k, lo = e.at
+                return f.entry(f"d{k}", layout.state_tables[k].before(lo), e.width)
+            if e.op == "adjoint":
+                return f.entry(f"b{e.at[0]}_n", tables[e.at[0]].before(e.at[1]), e.width)
+            if e.number in layout.quotients:  # 0 where the sigmoid is; in a third of a tanh's time
+                k, lo, s = layout.quotients[e.number]
+                gate = rows.value(s)
+                after = f.entry(f"s{k}_new", layout.state_tables[k].before(lo), e.width)
+                return f"{after} / ({gate} if {gate} > least else least)"
+            if e.number in layout.held_before:
+                return self._held_entry(f, e)
+            if e.number in layout.state_at:
+                k, lo = layout.state_at[e.number]
+                return f.entry(f"s{k}_new", layout.state_tables[k].before(lo), e.width)
+            return self._leaf(f, e)
+
+        reductions = [e for e in below if e.op in ("rowsum", "rowmax") and e.depends == 3]
+        ends = [(stage(e)[0], stage(e)[1] - 1) for e in reductions]
+        last = max([(0, 0), *[stage(e) for e in roots], *[(segment + 1, 0) for segment in ready.values()]])
+        stages = sorted({*[stage(store.terms[0]) for store in (*dz, *sums)], *ends, last})
+        body: list[str] = []
+        for segment in sorted({s for s, _ in stages}):
+            rows = Rows(f, load)
+            if segment == stages[0][0]:
+                self._add_series(rows)
+            for here in [s for s in stages if s[0] == segment]:
+                mine = [store for store in dz if stage(store.terms[0]) == here]
+                summed = [store for store in sums if stage(store.terms[0]) == here]
+                if here == last and dx:
+                    self._store_dx(rows, dx)
+                self._stores(rows, mine, summed, carry if here == last else [], done, dz_of)
+                for e, at in zip(reductions, ends, strict=True):
+                    if at == here:
+                        self._reduce(rows, e)
+            if segment == last[0] and self.sums_dz:
+                rows.lines.append(f"for u in range({f.offset([s.width for s in program.slots])}):")
+                rows.lines.append("    total[u] += d[u]")
+            body += self._for_rows(rows, adjoints)
+            for i, (n, run) in enumerate(self.adjoint_runs):
+                if ready[n] == segment:
+                    body += self._multiply_backward(f, run, f"a{i}", f"b{n}", "low", layout.operand_width(n))
+        for i, (k, run) in enumerate(self.state_runs):
+            body += self._multiply_backward(f, run, f"m{i}", f"ds{k}", "low", program.widths[k])
+        for i, run in enumerate(self.x_runs):
+            body += self._multiply_backward(f, run, f"x{i}", "dx", "row + low", program.input_size, f"len(x{i}) and ")
+        states = range(len(program.widths))
+        arguments = ["low", "high", "number", "gemm", "visits", "initial", "x", "vectors", "gates", "scratch"]
+        arguments += [f"x{i}" for i in range(len(self.x_runs))] + [f"m{i}" for i in range(len(self.state_runs))]
+        arguments += [f"a{i}" for i in range(len(self.adjoint_runs))] + [f"dy{k}" for k in states]
+        arguments += ["dz", "totals", "dx", *[f"b{n}" for n in adjoints]]
+        arguments += [*[f"s{k}" for k in states], *[f"ds{k}" for k in states], "widths", "numbers"]
+        doc = '    """Take the gradients of the sequences ``low`` to ``high`` back through the time."""'
+        head = ["@compiled", f"def backward({', '.join(arguments)}):", doc, *f.preamble()]
+        head += ["    least = kind(1e-38)", "    total = totals[number]", *VISIT_BACKWARD]
+        return head + body, f.sizes()
+
+    def _add_series(self, rows: Rows) -> None:
+        """Statements that add the cotangents of this step's states to those that came from the step after it."""
+        rows.lines.append("# what reaches the states of this step")
+        for k, width in enumerate(self.program.widths):
+            rows.lines += [
+                f"if len(dy{k}):",
+                f"    dy_n = dy{k}[row + n if len(dy{k}) > 1 else 0]",
+                f"    for u in range({rows.f.width(width)}):",
+                f"        d{k}[u] += dy_n[u]",
+            ]
+
+    def _store_dx(self, rows: Rows, dx: list[_Store]) -> None:
+        inner = Rows(rows.f, rows.load)
+        inner.of_row = dict(rows.of_row)
+        inner.lines.append("dx_n = dx[row + n]")
+        for width in dict.fromkeys(store.width for store in dx):
+            inner.loop(width, [store[:3] for store in dx if store.width == width])
+        rows.lines += ["# x itself", "if len(dx):", *["    " + line for line in inner.lines]]
+
+    def _stores(
+        self,
+        rows: Rows,
+        dz: list[_Store],
+        sums: list[_Store],
+        carry: list[_Store],
+        done: set[int],
+        dz_of: dict[int, int],
+    ) -> None:
+        """The loops of one stage; afterwards what ``dz`` was made of is read from there."""
+        there = self.layout.is_there
+        after = done | {e.number for store in dz for e in store.terms if e.number in dz_of}
+
+        def reads_cotangents(store: _Store) -> bool:
+            below = walk(store.terms, lambda e: e.depends < 3 or e.number in after)
+            return any(e.op in ("cotangent", "adjoint") and e.number not in after for e in below)
+
+        every = [*dz, *sums, *carry]
+
+        def stop(e: Expr) -> bool:
+            return there(e) or e.number in done
+
+        reads = [e for e in walk([e for store in every for e in store.terms], stop) if not e.args or stop(e)]
+        split = len(reads) + len(every) > MOST_STREAMS
+        early = [store for store in sums if split and reads_cotangents(store)]
+        late = [store for store in sums if split and store not in early]
+        for store in early:
+            rows.loop(store.width, [store[:3]])
+        now = [*dz, *([] if split else sums)]
+        widths = dict.fromkeys(store.width for store in [*now, *carry])
+        if len(widths) == 1 and 1 not in widths:  # all in one loop
+            (width,) = widths
+            rows.loop(width, [store[:3] for store in [*now, *carry]])
+        else:  # loops of other widths may read the cotangents too: these change last
+            for width in sorted(widths, key=lambda w: w != 1):
+                rows.loop(width, [store[:3] for store in now if store.width == width])
+            done |= after
+            for width in sorted(widths, key=lambda w: w == 1):
+                rows.loop(width, [store[:3] for store in carry if store.width == width])
+        done |= after
+        for store in late:
+            rows.loop(store.width, [store[:3]])
+
+    def _for_rows(self, rows: Rows, buffers: Sequence[int] = ()) -> list[str]:
+        """The loop over the rows of a visit, with a name for each row of a table that it reads or writes."""
+        text = "\n".join(rows.lines)
+        views = {"z": "gates[row + n]", "d": "dz[row + n]", "x_n": "x[row + n]"}
+        views |= {f"e{k}_n": f"e{k}[row + n]" for k in range(len(self.program.groups))}
+        views |= {f"b{n}_n": f"b{n}[n]" for n in buffers}
+        for k in range(len(self.program.widths)):
+            views[f"s{k}_old"] = f"s{k}[(before if n < old else initial) + n]"
+            views[f"s{k}_new"] = f"s{k}[after + n]"
+            views[f"d{k}"] = f"ds{k}[n]"
+        lines = [f"{name} = {view}" for name, view in views.items() if re.search(rf"\b{name}\[", text)]
+        return ["        for n in range(low, stop):", *["            " + line for line in lines + rows.lines]]
+
+    def _multiply_backward(
+        self, f: Function, run: Run, weight: str, target: str, top: str, width: int, asked: str = ""
+    ) -> list[str]:
+        column = f.offset(self.layout.columns_before(run.start))
+        return [
+            f"        # back through {self.layout.named(run)}",
+            f"        if {asked}low < stop:",
+            f"            multiply(gemm, dz, row + low, {column}, stop - low, {weight}, {f.width(width)}, "
+            f"{target}, {top}, 0, {run.add})",
+        ]
+
+    def generated(self) -> Generated:
+        """All of it."""
+        forward, of_forward = self._forward()
+        backward, of_backward = self._backward()
+        title = "Kernels of a cell with " + (", ".join(self.program.prelude.parameters) or "no parameters")
+        text = "\n".join([HEAD.format(title=title + "."), "", *forward, "", "", *backward, ""])
+        return Generated(
+            text=text,
+            forward=of_forward,
+            backward=of_backward,
+            runs=tuple(self.layout.runs),
+            x_runs=tuple(self.x_runs),
+            state_runs=tuple(self.state_runs),
+            adjoint_runs=tuple(self.adjoint_runs),
+            columns=self.layout.columns,
+            slot_columns=self.layout.slot_columns,
+            tables=self.layout.operand_widths(),
+            biases=self.layout.biases,
+            vector_columns=self.layout.vector_columns,
+            totals=self.totals,
+            total_columns=self.total_columns,
+            scratch=self.widest,
+            writes_dx=self.writes_dx,
+        )
+
+
+def _equation(e: Expr) -> str:
+    """What an expression is made of, without sizes: ``v31 = sigmoid(v27)``."""
+
+    def name(a: Expr) -> str:
+        if a.op == "number":
+            return "a number"
+        return f"{'r' if a.width <= 1 else 'v'}{a.number}" if a.args else " ".join(map(str, [a.op, *a.at[:-1]]))
+
+    return f"{name(e)} = {e.op}({', '.join(map(name, e.args))})" if e.args else f"{name(e)} as it is"
+
+
+VISIT_FORWARD = [
+    "    for k in range(len(visits)):",
+    "        row, after, before = visits[k, ROW], visits[k, AFTER], visits[k, BEFORE]",
+    "        # of these sequences low:old ran at the visit before, old:stop start from their initial states",
+    "        stop = min(high, visits[k, COUNT])",
+    "        old = max(min(stop, visits[k, OLD]), low)",
+]
+VISIT_BACKWARD = ["    for k in range(len(visits) - 1, -1, -1):", *VISIT_FORWARD[1:]]
