@@ -5,12 +5,12 @@ before and after the loop, and the gradients of the weights, each one product ov
 
     dW = sum over steps of dZ^T A = dz^T table
 
-The loops themselves come from :mod:`.numba_text`.
+The loops themselves come from :mod:`.numba_text`.  What does not change from call to call is found once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from ...kernels.recurrent.interface import Run as Result
 from ...kernels.recurrent.numba import products, schedule
 from ...typing import Array
 from .generated_modules import load
-from .numba_layout import Piece, Run
+from .numba_layout import Piece
 from .numba_text import generate
 from .program import Program
 
@@ -31,12 +31,41 @@ __all__ = ["CellKernel", "Residual"]
 class Residual(NamedTuple):
     """What one forward run leaves to its backward run."""
 
-    visits: Any
-    division: Any
+    visits: schedule.Visits
+    division: schedule.Division
     gates: Array  # (S, columns): slots, and what is kept
     states: tuple[Array, ...]  # (S + N, H_k) each: the tables of states
     operands: dict[int, Array]  # by group, the computed operands of products
     vectors: Array
+
+
+class Part(NamedTuple):
+    """Rows of the weight of a run: those of a matrix or of its transpose, and of these the columns lo to hi."""
+
+    matrix: int
+    transposed: bool  # as in ``linear``: the rows are those of the matrix itself
+    first: int
+    last: int
+    lo: int
+    hi: int
+
+    def of(self, matrices: Sequence[Array | None]) -> Array | None:
+        """The rows, a view (M, K)."""
+        w = matrices[self.matrix]
+        if w is None:
+            return None
+        _, transposed, first, last, lo, hi = self
+        return w[first:last, lo:hi] if transposed else w[lo:hi, first:last].T
+
+
+class Job(NamedTuple):
+    """A product that gives gradients of weights: of columns of dz with a table."""
+
+    source: str
+    start: int
+    columns: int
+    parts: list[Part]
+    alone: bool  # the rows are of one matrix, which has no other gradient
 
 
 class CellKernel:
@@ -52,57 +81,114 @@ class CellKernel:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.text = generate(program)
-        self.module = load(self.text.text)
-        self._numbers: dict[tuple[Any, bool], tuple[Array, Array]] = {}
+        self.text = text = generate(program)
+        self.module = load(text.text)
+        self._forward_parts = [self._parts(run.pieces) for run in text.runs]
+        self._of_x = [i for i, run in enumerate(text.runs) if run.source == "x"]
+        self._before_loop = [run.source == "x" and not run.add for run in text.runs]
+        self._x_parts = [self._parts(run.pieces) for run in text.x_runs]
+        self._back_parts = [self._parts(run.pieces) for _, run in (*text.state_runs, *text.adjoint_runs)]
+        adjoints = dict.fromkeys(number for number, _ in text.adjoint_runs)
+        self._buffers = [program.products[number].operand_blocks[-1][1] for number in adjoints]
+        self._jobs = self._found_jobs()
+        # biases of the same length, which are the sum of whole vectors
+        whole = all(at == first == 0 and count == text.vector_columns for at, _, first, count in text.biases)
+        self._summed = [v for _, v, _, _ in text.biases] if whole else []
+        self._totals: list[list[tuple[int, int, int]]] = [[] for _ in program.vectors]
+        for v, first, count, at in text.totals:
+            pieces = self._totals[v]
+            if pieces and pieces[-1][0] + pieces[-1][1] == first and pieces[-1][2] + pieces[-1][1] == at:
+                first, count, at = pieces[-1][0], pieces[-1][1] + count, pieces[-1][2]
+                pieces.pop()
+            pieces.append((first, count, at))
+        self._sizes: dict[Any, tuple[Array, Array, Array, Array]] = {}
 
-    def _sizes(self, dtype: Any, back: bool) -> tuple[Array, Array]:
-        """What the text leaves open, as arrays."""
-        found = self._numbers.get((dtype, back))
-        if found is None:
-            sizes = self.text.backward if back else self.text.forward
-            found = np.array(sizes.widths, np.int64), np.array(sizes.numbers, dtype)
-            self._numbers[dtype, back] = found
+    # found once --------------------------------------------------------------------------------------------------
+
+    def _parts(self, pieces: Iterable[Piece]) -> list[Part]:
+        """The rows of the weight of a run: neighbours in one matrix are one part."""
+        found: list[Part] = []
+        for number, first, last in pieces:
+            p = self.program.products[number]
+            part = Part(p.weight, p.transposed, first, last, *p.part)
+            if found and found[-1]._replace(first=0, last=0) == part._replace(first=0, last=0):
+                if found[-1].last == first:
+                    part = found.pop()._replace(last=last)
+            found.append(part)
         return found
 
-    def _rows_of(self, run: Run, matrices: Sequence[Array]) -> Array:
-        """The weight of a run (M, K): a row for each column of its result."""
-        pieces: list[Array] = []
-        for piece in run.pieces:
-            p = self.program.products[piece.product]
-            w, (lo, hi) = matrices[p.weight], p.part
-            if p.transposed:
-                pieces.append(w[piece.lo : piece.hi, lo:hi])
-            else:
-                pieces.append(w[lo:hi, piece.lo : piece.hi].T)
-        return _joined(pieces)
+    def _found_jobs(self) -> list[Job]:
+        """The runs of the forward pass, without columns that no gradient reaches."""
+        slots = self.program.slots
+        reached = {(number, lo): slot.gradient is not None for slot in slots for number, lo in slot.products}
+        found: list[tuple[str, int, list[Piece]]] = []
+        for run in self.text.runs:
+            at, follows = run.start, False
+            for piece in run.pieces:
+                if reached[piece.product, piece.lo]:
+                    if not follows:
+                        found.append((run.source, at, []))
+                    found[-1][2].append(piece)
+                follows = reached[piece.product, piece.lo]
+                at += piece.hi - piece.lo
+        parts = [self._parts(pieces) for _, _, pieces in found]
+        uses = [part.matrix for ps in parts for part in ps]
+        jobs = []
+        for (source, start, pieces), ps in zip(found, parts, strict=True):
+            alone = len(ps) == 1 and ps[0].transposed and uses.count(ps[0].matrix) == 1
+            jobs.append(Job(source, start, sum(piece.hi - piece.lo for piece in pieces), ps, alone))
+        return jobs
 
-    def _vectors(self, vectors: Sequence[Array], dtype: Any) -> Array:
+    def _sizes_of(self, dtype: Any) -> tuple[Array, Array, Array, Array]:
+        """What the text leaves open, as arrays: forward, and backward."""
+        found = self._sizes.get(dtype)
+        if found is None:
+            one, other = self.text.forward, self.text.backward
+            widths = [np.array(sizes.widths, np.int64) for sizes in (one, other)]
+            numbers = [np.array(sizes.numbers, dtype) for sizes in (one, other)]
+            found = widths[0], numbers[0], widths[1], numbers[1]
+            self._sizes[dtype] = found
+        return found
+
+    # at every call -----------------------------------------------------------------------------------------------
+
+    def _split(self, weights: tuple[Array, ...]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+        count = len(self.program.prelude.matrices)
+        return weights[:count], weights[count:]
+
+    def _packed(self, vectors: Sequence[Array], dtype: Any) -> Array:
+        """The columns of ``vectors`` as the text has them."""
+        if self._summed:
+            first, *others = [vectors[v] for v in self._summed]
+            for other in others:
+                first = first + other
+            return schedule.plain(first)
         packed = np.zeros(self.text.vector_columns, dtype)
-        for at, v, first, count in self.text.biases:
-            packed[at : at + count] += vectors[v].reshape(-1)[first : first + count]
+        for at, v, first_entry, count in self.text.biases:
+            packed[at : at + count] += vectors[v][first_entry : first_entry + count]
         return packed
 
     def forward(self, x: Array, states: tuple[Array, ...], weights: tuple[Array, ...], options: Options) -> Result:
-        """One direction; the series are the states after every step, of the first state alone but for ``cells``."""
-        text = self.text
+        """One direction; a series is the state after every step, of the first state, or with ``cells`` of each."""
+        text, dtype = self.text, x.dtype
         matrices, vectors = self._split(weights)
-        dtype = x.dtype
         visits = schedule.Visits.of(x, len(states[0]), options.sizes, options.reverse)
-        of_runs = [self._rows_of(run, matrices) for run in text.runs]
-        division = self._division(visits, of_runs, dtype)
+        in_loop: list[Array | None] = [_joined(parts, matrices) for parts in self._forward_parts]
+        division = schedule.Division.of(visits, *self._largest(in_loop, dtype))
         rows_x = visits.in_rows(x)
         tables = tuple([visits.room(s) for s in states])
         gates = schedule.room(visits.rows, text.columns, x)
         operands = {k: aligned_empty((visits.rows, width), x) for k, width in text.tables.items()}
         # many rows per product: one large product before the loop is faster
-        early = [run.source == "x" and not run.add and not division.step_by_step for run in text.runs]
-        for run, w, is_early in zip(text.runs, of_runs, early, strict=True):
-            if is_early:
-                products.times_weight(division, rows_x, 0, w, gates, run.start, transposed=True)
-        in_loop = [None if is_early else w for w, is_early in zip(of_runs, early, strict=True)]
+        if not division.step_by_step:
+            for i in self._of_x:
+                w = in_loop[i]
+                if self._before_loop[i] and w is not None:
+                    products.times_weight(division, rows_x, 0, w, gates, text.runs[i].start, transposed=True)
+                    in_loop[i] = None
         strips = products.strips(division, *in_loop, transposed=True)
-        packed = self._vectors(vectors, dtype)
+        packed = self._packed(vectors, dtype)
+        widths, numbers, _, _ = self._sizes_of(dtype)
         division.run(
             self.module.forward,
             division.numbered,
@@ -116,25 +202,22 @@ class CellKernel:
             np.empty((len(division.batch), text.scratch), dtype),
             *operands.values(),
             *tables,
-            *self._sizes(dtype, False),
+            widths,
+            numbers,
         )
         given = tables if options.cells else tables[:1]
         series = tuple([visits.after(t).reshape(*x.shape[:-1], t.shape[1]) for t in given])
         residual = Residual(visits, division, gates, tables, operands, packed) if options.save else None
         return Result(series, tuple([visits.final(t) for t in tables]), residual)
 
-    def _split(self, weights: tuple[Array, ...]) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        count = len(self.program.prelude.matrices)
-        return weights[:count], weights[count:]
-
-    def _division(self, visits: Any, of_runs: Sequence[Array], dtype: Any) -> Any:
-        nothing = schedule.given(None, 2, dtype)
-        of_x = [w for run, w in zip(self.text.runs, of_runs, strict=True) if run.source == "x"]
-        others = [w for run, w in zip(self.text.runs, of_runs, strict=True) if run.source != "x"]
-        size = lambda w: w.size  # noqa: E731
-        return schedule.Division.of(
-            visits, max(of_x, key=size, default=nothing), max(others, key=size, default=nothing)
-        )
+    def _largest(self, of_runs: Sequence[Array | None], dtype: Any) -> list[Array]:
+        """The largest weight of x, and the largest other one: what the division of the work looks at."""
+        found = [schedule.given(None, 2, dtype)] * 2
+        for run, w in zip(self.text.runs, of_runs, strict=True):
+            k = 0 if run.source == "x" else 1
+            if w is not None and w.size > found[k].size:
+                found[k] = w
+        return found
 
     def backward(
         self,
@@ -147,30 +230,31 @@ class CellKernel:
         needs: Needs,
     ) -> Gradients:
         """Its gradients; those of the weights in the order of the weights."""
-        text, program = self.text, self.program
+        text, dtype = self.text, x.dtype
         matrices, vectors = self._split(weights)
-        visits, division, gates, tables, _operands, packed = residual
-        dtype = x.dtype
+        visits, division, gates, tables, _, packed = residual
         rows_x = visits.in_rows(x)
-        series = [*cotangents.series, *[None] * (len(tables) - len(cotangents.series))]
-        dys = [schedule.given(None if g is None else visits.in_rows_or_one(g), 2, dtype) for g in series]
+        nothing = schedule.given(None, 2, dtype)
+        dys = [nothing if g is None else visits.in_rows_or_one(g) for g in cotangents.series]
+        dys += [nothing] * (len(tables) - len(dys))
         ds = [
             np.zeros(s.shape, dtype) if g is None else g.copy() for s, g in zip(states, cotangents.states, strict=True)
         ]
         dz = schedule.room(visits.rows, text.slot_columns, x)
         totals = np.zeros((len(division.batch), text.total_columns), dtype)
+        # the cotangent of x: in the loop, or by one product after it
         dx = aligned_empty((visits.rows, x.shape[-1]), x) if needs.x else None
-        of_x = [self._rows_of(run, matrices) for run in text.x_runs] if dx is not None else []
-        late = dx is not None and not division.step_by_step and len(of_x) == 1 and not text.writes_dx
-        if dx is not None and not of_x and not text.writes_dx:
-            dx[:] = 0
-        in_loop: list[Array | None] = [None] * len(text.x_runs) if late or dx is None else [*of_x]
-        in_loop += [self._rows_of(run, matrices) for _, run in (*text.state_runs, *text.adjoint_runs)]
-        strips = products.strips(division, *[None if w is None else schedule.plain(w) for w in in_loop])
-        adjoints = dict(text.adjoint_runs)
-        buffers = [
-            np.empty((len(states[0]), program.products[number].operand_blocks[-1][1]), dtype) for number in adjoints
-        ]
+        of_x: list[Array | None] = [None] * len(text.x_runs)
+        late = False
+        if dx is not None:
+            of_x = [_joined(parts, matrices) for parts in self._x_parts]
+            late = not division.step_by_step and len(of_x) == 1 and not text.writes_dx
+            if not of_x and not text.writes_dx:
+                dx[:] = 0
+        strips = products.strips(
+            division, *([None] if late else of_x), *[_joined(parts, matrices) for parts in self._back_parts]
+        )
+        _, _, widths, numbers = self._sizes_of(dtype)
         division.run(
             self.module.backward,
             division.numbered,
@@ -186,12 +270,13 @@ class CellKernel:
             dz,
             totals,
             schedule.given(dx, 2, dtype),
-            *buffers,
+            *[np.empty((len(states[0]), width), dtype) for width in self._buffers],
             *tables,
             *ds,
-            *self._sizes(dtype, True),
+            widths,
+            numbers,
         )
-        if dx is not None and late:
+        if dx is not None and late and of_x[0] is not None:
             products.times_weight(division, dz, text.x_runs[0].start, of_x[0], dx, 0)
         of_matrices = self._of_matrices(rows_x, residual, dz, matrices, needs.weights[: len(matrices)])
         total = totals[0] if len(totals) == 1 else totals.sum(axis=0)
@@ -205,85 +290,63 @@ class CellKernel:
     def _of_matrices(
         self, rows_x: Array, residual: Residual, dz: Array, matrices: Sequence[Array], needs: Sequence[bool]
     ) -> list[Array | None]:
-        """The gradients of the weights: one product for each run whose columns have a gradient."""
-        visits, division, _, tables, operands, _ = residual
+        """The gradients of the weights."""
+        visits, division, _, states, operands, _ = residual
         found: list[Array | None] = [None] * len(matrices)
-        before: dict[str, Array] = {"x": rows_x, **{f"e{k}": table for k, table in operands.items()}}
-        jobs, after = [], []
-        for source, start, pieces in self._gradient_runs():
-            if not any(needs[self.program.products[piece.product].weight] for piece in pieces):
+        tables: dict[str, Array] = {"x": rows_x, **{f"e{k}": table for k, table in operands.items()}}
+        work, later = [], []
+        for source, start, columns, parts, alone in self._jobs:
+            if not any(needs[part.matrix] for part in parts):
                 continue
-            if source not in before:
-                before[source] = visits.before(tables[int(source[1:])])
-            table = before[source]
-            p, columns = self.program.products[pieces[0].product], sum(piece.hi - piece.lo for piece in pieces)
-            w = matrices[p.weight]
-            whole = {piece.product for piece in pieces} == {p.number} and w.shape == (columns, table.shape[1])
-            if p.transposed and whole and found[p.weight] is None and self._once(p.weight):
-                found[p.weight] = result = aligned_empty(w.shape, w)
+            table = tables.get(source)
+            if table is None:
+                table = tables[source] = visits.before(states[int(source[1:])])
+            shape = columns, table.shape[1]
+            w = matrices[parts[0].matrix]
+            result = aligned_empty(shape, w)
+            if alone and w.shape == shape:
+                found[parts[0].matrix] = result
             else:
-                result = np.empty((columns, table.shape[1]), w.dtype)
-                after.append((pieces, result))
-            jobs.append((dz, start, table, result))
-        if jobs:
-            products.weight_gradients(division, *jobs)
-        for k, (w, wanted) in enumerate(zip(matrices, needs, strict=True)):
+                later.append((parts, result))
+            work.append((dz, start, table, result))
+        if work:
+            products.weight_gradients(division, *work)
+        for k, wanted in enumerate(needs):
             if wanted and found[k] is None:
-                found[k] = np.zeros(w.shape, w.dtype)
-        for pieces, result in after:
+                found[k] = np.zeros(matrices[k].shape, dz.dtype)
+        for parts, result in later:
             at = 0
-            for piece in pieces:
-                p, count = self.program.products[piece.product], piece.hi - piece.lo
-                total, (lo, hi) = found[p.weight], p.part
-                if total is not None:
-                    if p.transposed:
-                        total[piece.lo : piece.hi, lo:hi] += result[at : at + count]
-                    else:
-                        total[lo:hi, piece.lo : piece.hi] += result[at : at + count].T
+            for part in parts:
+                count = part.last - part.first
+                rows = part.of(found)
+                if rows is not None:
+                    rows += result[at : at + count]
                 at += count
-        return [d if wanted else None for d, wanted in zip(found, needs, strict=True)]
-
-    def _once(self, weight: int) -> bool:
-        return sum(p.weight == weight for p in self.program.products) == 1
-
-    def _gradient_runs(self) -> list[tuple[str, int, list[Piece]]]:
-        """Of the runs of the forward pass the parts that have a gradient: (source, first column of dz, pieces)."""
-        found: list[tuple[str, int, list[Piece]]] = []
-        with_gradient = {
-            (number, lo): slot.gradient is not None for slot in self.program.slots for number, lo in slot.products
-        }
-        for run in self.text.runs:
-            at, open_ = run.start, False
-            for piece in run.pieces:
-                if with_gradient[piece.product, piece.lo]:
-                    if not open_:
-                        found.append((run.source, at, []))
-                    found[-1][2].append(piece)
-                open_ = with_gradient[piece.product, piece.lo]
-                at += piece.hi - piece.lo
         return found
 
     def _of_vectors(self, total: Array, vectors: Sequence[Array], needs: Sequence[bool]) -> list[Array | None]:
-        found = [np.zeros(v.shape, v.dtype) if wanted else None for v, wanted in zip(vectors, needs, strict=True)]
-        for v, first, count, at in self.text.totals:
-            d = found[v]
-            if d is not None:
-                d.reshape(-1)[first : first + count] += total[at : at + count]
+        """The gradients of the vectors, from the sums over all rows."""
+        found: list[Array | None] = []
+        for pieces, v, wanted in zip(self._totals, vectors, needs, strict=True):
+            if not wanted:
+                found.append(None)
+            elif len(pieces) == 1 and pieces[0][1] == v.size:
+                found.append(total[pieces[0][2] : pieces[0][2] + v.size].copy())
+            else:
+                d = np.zeros(v.shape, total.dtype)
+                for first, count, at in pieces:
+                    d[first : first + count] += total[at : at + count]
+                found.append(d)
         return found
 
 
-def _joined(pieces: list[Array]) -> Array:
-    """Rows of one array, where the pieces follow each other in it; else a new one."""
-    if len(pieces) == 1:
-        return pieces[0]
-    first, base = pieces[0], pieces[0].base
-    width = first.shape[1] if first.ndim == 2 else 0
-    if base is not None and all(p.base is base and p.strides == first.strides for p in pieces):
-        row, at = first.strides[0], first.__array_interface__["data"][0]
-        for p in pieces:
-            if p.__array_interface__["data"][0] != at or p.shape[1] != width:
-                return np.concatenate(pieces)
-            at += row * len(p)
-        whole: Array = np.lib.stride_tricks.as_strided(first, (sum(len(p) for p in pieces), width), first.strides)
-        return whole
-    return np.concatenate(pieces)
+def _joined(parts: Sequence[Part], matrices: Sequence[Array]) -> Array:
+    """The weight of a run (M, K)."""
+    if len(parts) == 1:
+        matrix, transposed, first, last, lo, hi = parts[0]
+        w = matrices[matrix]
+        if transposed:
+            return w if w.shape == (last - first, hi - lo) else w[first:last, lo:hi]
+        return w[lo:hi, first:last].T
+    joined: Array = np.concatenate([part.of(matrices) for part in parts])
+    return joined
