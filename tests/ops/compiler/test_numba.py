@@ -11,13 +11,17 @@ import pytest
 pytest.importorskip("numba")
 
 import tinygrad_rnn as tg
-from tests.ops.compiler.cells import CELLS, Cell
+from tests.ops.compiler.cells import CELLS, Cell, weights
 from tests.ops.compiler.test_program import compiled
+from tinygrad_rnn.backend.cpu.threads import get_num_threads, set_num_threads
+from tinygrad_rnn.kernels.recurrent import threads
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Needs, Options
+from tinygrad_rnn.kernels.recurrent.numba import products, schedule
 from tinygrad_rnn.kernels.recurrent.numba.rows import row_max, row_sum
-from tinygrad_rnn.ops.compiler import generated_modules
+from tinygrad_rnn.ops.compiler import generated_modules, numba_text
 from tinygrad_rnn.ops.compiler.numba_kernel import CellKernel
 from tinygrad_rnn.ops.compiler.numba_text import generate
+from tinygrad_rnn.ops.linalg import linear
 from tinygrad_rnn.tape.modes import within
 
 STEPS, ROWS = 5, 4
@@ -53,7 +57,10 @@ def composed(c: Cell, x: Any, states: Any, options: Options, gs: Any, ends: Any)
 
 
 def differences(name: str, size: int, hidden: int, options: Options) -> None:
-    c = CELLS[name](size, hidden)
+    check(CELLS[name](size, hidden), size, options)
+
+
+def check(c: Cell, size: int, options: Options) -> None:
     program = compiled(c, size)
     kernel = CellKernel(program)
     random = np.random.default_rng(1)
@@ -126,6 +133,13 @@ def test_the_text_is_python_and_has_no_sizes(name: str) -> None:
     compile(small, name, "exec")
 
 
+def test_names_of_parameters_cannot_become_code() -> None:
+    name = 'W"""\nraise SystemExit\n"""'
+    p = {name: weights(W=(6, 5))["W"]}
+    text = generate(compiled(Cell(p, lambda x, s: tg.tanh(linear(x, p[name])) * s[0], (6,)), 5)).text
+    assert "SystemExit" not in text and "# x @ a computed weight" in text
+
+
 def test_an_lstm_replaces_its_slots_by_its_gates() -> None:
     found = generate(compiled(CELLS["lstm"](5, 6), 5))
     assert found.columns == found.slot_columns == 24
@@ -174,6 +188,77 @@ def test_sums_and_maxima_of_rows(dtype: Any) -> None:
             b = a.copy()
             b[place] = np.nan
             assert np.isnan(row_max(b, size))
+
+
+# other ways to the same numbers ---------------------------------------------------------------------------------------
+
+WAYS = ["lstm", "lstm_with_peepholes", "LayerNorm"]
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_two_threads_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = get_num_threads()
+    monkeypatch.setattr(threads, "WORTHWHILE", 1)
+    set_num_threads(2)
+    try:
+        differences(name, 5, 6, MODES["forward"])
+        differences(name, 5, 6, MODES["packed, reverse"])
+    finally:
+        set_num_threads(before)
+
+
+@pytest.mark.parametrize("name", [*WAYS, "states_of_two_widths"])
+def test_products_with_x_before_and_after_the_loop_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "ROWS_OF_A_STEP", 100)
+    differences(name, 5, 6, MODES["forward"])
+    differences(name, 5, 6, MODES["packed"])
+
+
+@pytest.mark.parametrize("name", WAYS)
+def test_without_openblas_plain_loops_do_the_work(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "gemm_address", lambda dtype: 0)
+    differences(name, 5, 6, MODES["reverse"])
+
+
+def test_weights_of_more_than_a_strip_give_the_same() -> None:
+    differences("lstm_with_peepholes", 70, 65, MODES["packed"])
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("most", [0, 1_000_000])
+@pytest.mark.parametrize("name", ["lstm_with_peepholes", "states_of_two_widths", "LayerNorm", "maxima_and_norms"])
+def test_loops_that_are_split_give_the_same(name: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numba_text, "MOST_STREAMS", most)
+    differences(name, 5, 6, MODES["packed"])
+
+
+@pytest.mark.parametrize("steps, rows", [(0, 2), (3, 0), (0, 0)])
+def test_there_may_be_no_steps_and_no_sequences(steps: int, rows: int) -> None:
+    c = CELLS["lstm_with_peepholes"](5, 6)
+    program = compiled(c, 5)
+    kernel = CellKernel(program)
+    weights = tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
+    x, states = np.ones((steps, rows, 5)), (np.full((rows, 6), 0.5), np.full((rows, 6), 0.25))
+    result = kernel.forward(x, states, weights, Options(cells=True))
+    assert [y.shape for y in result.series] == [(steps, rows, 6)] * 2
+    ends = tuple([np.full((rows, 6), 2.0) for _ in states])
+    needs = Needs(True, (True, True), (True,) * len(weights))
+    cotangents = Cotangents(tuple([np.ones_like(y) for y in result.series]), ends)
+    found = kernel.backward(x, states, weights, Options(cells=True), result.residual, cotangents, needs)
+    for one, other in zip([*result.states, *found.states], [*states, *ends], strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert found.x is not None and found.x.shape == x.shape
+    for one, w in zip(found.weights, weights, strict=True):
+        np.testing.assert_array_equal(one, np.zeros_like(w))
+
+
+def test_columns_that_nothing_reads_have_no_gradient() -> None:
+    p = weights(W=(12, 5), U=(12, 6), a=(12,), b=(12,))
+
+    def step(x: Any, s: Any) -> Any:
+        return tg.tanh(linear(x, p["W"], p["a"])[:, :6] + linear(s[0], p["U"], p["b"])[:, 6:])
+
+    check(Cell(p, step, (6,)), 5, MODES["packed"])
 
 
 # files ---------------------------------------------------------------------------------------------------------------

@@ -37,12 +37,12 @@ def load(text: str) -> ModuleType:
 
 def folder() -> Path | None:
     """Where the files are: a folder that this user alone can write to; None where there is none."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(base) / "tinygrad_rnn" / "cells"
     try:
+        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+        path = (base if base.is_absolute() else Path.home() / ".cache") / "tinygrad_rnn" / "cells"
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.lstat()
-    except OSError:
+    except (OSError, RuntimeError):  # a user without a home
         return None
     if not stat.S_ISDIR(found.st_mode):  # a link could lead to a folder of another user
         return None
@@ -58,7 +58,11 @@ def _run(text: str) -> ModuleType:
     module.__file__ = None if file is None else str(file)
     sys.modules[name] = module  # where Numba looks when it reads machine code from the disk
     code = compile(text, f"<{name}>" if file is None else str(file), "exec", dont_inherit=True)
-    exec(code, module.__dict__)
+    try:
+        exec(code, module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 

@@ -21,7 +21,7 @@ from ...kernels.recurrent.interface import Run as Result
 from ...kernels.recurrent.numba import products, schedule
 from ...typing import Array
 from .generated_modules import load
-from .numba_layout import Piece
+from .numba_layout import Piece, Run
 from .numba_text import generate
 from .program import Program
 
@@ -87,13 +87,15 @@ class CellKernel:
         self._of_x = [i for i, run in enumerate(text.runs) if run.source == "x"]
         self._before_loop = [run.source == "x" and not run.add for run in text.runs]
         self._x_parts = [self._parts(run.pieces) for run in text.x_runs]
+        self._largest = [self._largest_run(text.runs, is_x) for is_x in (True, False)]
         self._back_parts = [self._parts(run.pieces) for _, run in (*text.state_runs, *text.adjoint_runs)]
         adjoints = dict.fromkeys(number for number, _ in text.adjoint_runs)
         self._buffers = [program.products[number].operand_blocks[-1][1] for number in adjoints]
         self._jobs = self._found_jobs()
         # biases of the same length, which are the sum of whole vectors
-        whole = all(at == first == 0 and count == text.vector_columns for at, _, first, count in text.biases)
-        self._summed = [v for _, v, _, _ in text.biases] if whole else []
+        sizes = {text.vector_columns}
+        sizes |= {size for _, v, _, count in text.biases for size in (count, program.vectors[v].width)}
+        self._summed = [v for _, v, _, _ in text.biases] if len(sizes) == 1 else []
         self._totals: list[list[tuple[int, int, int]]] = [[] for _ in program.vectors]
         for v, first, count, at in text.totals:
             pieces = self._totals[v]
@@ -101,7 +103,7 @@ class CellKernel:
                 first, count, at = pieces[-1][0], pieces[-1][1] + count, pieces[-1][2]
                 pieces.pop()
             pieces.append((first, count, at))
-        self._sizes: dict[Any, tuple[Array, Array, Array, Array]] = {}
+        self._sizes: dict[str, tuple[Array, Array, Array, Array]] = {}
 
     # found once --------------------------------------------------------------------------------------------------
 
@@ -139,15 +141,24 @@ class CellKernel:
             jobs.append(Job(source, start, sum(piece.hi - piece.lo for piece in pieces), ps, alone))
         return jobs
 
+    def _largest_run(self, runs: Sequence[Run], is_x: bool) -> int | None:
+        """The run with the most multiplications, of x or of all others: what the division of the work looks at."""
+        of = {
+            sum(run.widths) * self.program.products[run.pieces[0].product].operand_blocks[-1][1]: i
+            for i, run in enumerate(runs)
+            if (run.source == "x") == is_x
+        }
+        return of[max(of)] if of else None
+
     def _sizes_of(self, dtype: Any) -> tuple[Array, Array, Array, Array]:
         """What the text leaves open, as arrays: forward, and backward."""
-        found = self._sizes.get(dtype)
+        found = self._sizes.get(dtype.char)  # a dtype takes longer to look up
         if found is None:
             one, other = self.text.forward, self.text.backward
             widths = [np.array(sizes.widths, np.int64) for sizes in (one, other)]
             numbers = [np.array(sizes.numbers, dtype) for sizes in (one, other)]
             found = widths[0], numbers[0], widths[1], numbers[1]
-            self._sizes[dtype] = found
+            self._sizes[dtype.char] = found
         return found
 
     # at every call -----------------------------------------------------------------------------------------------
@@ -173,8 +184,9 @@ class CellKernel:
         text, dtype = self.text, x.dtype
         matrices, vectors = self._split(weights)
         visits = schedule.Visits.of(x, len(states[0]), options.sizes, options.reverse)
-        in_loop: list[Array | None] = [_joined(parts, matrices) for parts in self._forward_parts]
-        division = schedule.Division.of(visits, *self._largest(in_loop, dtype))
+        in_loop: list[Any] = [_joined(parts, matrices) for parts in self._forward_parts]
+        nothing = schedule.given(None, 2, dtype)
+        division = schedule.Division.of(visits, *[nothing if i is None else in_loop[i] for i in self._largest])
         rows_x = visits.in_rows(x)
         tables = tuple([visits.room(s) for s in states])
         gates = schedule.room(visits.rows, text.columns, x)
@@ -183,7 +195,7 @@ class CellKernel:
         if not division.step_by_step:
             for i in self._of_x:
                 w = in_loop[i]
-                if self._before_loop[i] and w is not None:
+                if self._before_loop[i]:
                     products.times_weight(division, rows_x, 0, w, gates, text.runs[i].start, transposed=True)
                     in_loop[i] = None
         strips = products.strips(division, *in_loop, transposed=True)
@@ -199,7 +211,7 @@ class CellKernel:
             *[schedule.given(w, 1, dtype) for w in strips],
             packed,
             gates,
-            np.empty((len(division.batch), text.scratch), dtype),
+            np.empty((len(division.batch), text.scratch), dtype) if text.scratch else nothing,
             *operands.values(),
             *tables,
             widths,
@@ -209,15 +221,6 @@ class CellKernel:
         series = tuple([visits.after(t).reshape(*x.shape[:-1], t.shape[1]) for t in given])
         residual = Residual(visits, division, gates, tables, operands, packed) if options.save else None
         return Result(series, tuple([visits.final(t) for t in tables]), residual)
-
-    def _largest(self, of_runs: Sequence[Array | None], dtype: Any) -> list[Array]:
-        """The largest weight of x, and the largest other one: what the division of the work looks at."""
-        found = [schedule.given(None, 2, dtype)] * 2
-        for run, w in zip(self.text.runs, of_runs, strict=True):
-            k = 0 if run.source == "x" else 1
-            if w is not None and w.size > found[k].size:
-                found[k] = w
-        return found
 
     def backward(
         self,
@@ -264,7 +267,7 @@ class CellKernel:
             rows_x,
             packed,
             gates,
-            np.empty((len(division.batch), text.scratch), dtype),
+            np.empty((len(division.batch), text.scratch), dtype) if text.scratch else nothing,
             *[schedule.given(w, 1, dtype) for w in strips],
             *dys,
             dz,

@@ -7,6 +7,7 @@ follow each other are one :class:`Run`, one call of BLAS.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from .program import Program
 from .unit_loops import Table
 from .units import Expr, walk
 
-__all__ = ["Layout", "Piece", "Run"]
+__all__ = ["Layout", "Piece", "Run", "printable"]
 
 
 class Piece(NamedTuple):
@@ -53,7 +54,24 @@ class Run:
 
 
 class Layout:
-    """Where the values of a program are."""
+    """Where the values of a program are.
+
+    What is before a column is given as a list of widths, of which the text makes a sum: it has no sizes.
+
+    Attributes:
+        slot_of, slot_at: the slot that an expression is, by number; the first column of each slot.
+        state_at: the new state (k, lo) that an expression is, by number.
+        forward_all: what the forward pass computes, arguments first.
+        stage: as ``Program.stages``, of all of these.
+        held, held_before, held_at: what is kept, with sums over units, which a later product may need; by number what
+            is before their columns, and the first of these.
+        quotients: of ``Program.quotients`` those that need not be kept.  Where the sigmoid is 0 the quotient is lost,
+            and so it must be read for the new state alone, and be bounded.
+        bias_before, vector_before: what is before the bias of slot j, and before a vector that is read by itself.
+        biases, vector_columns, columns, slot_columns: as those of ``Generated``.
+        x_table, state_tables: the bounds of blocks of x, and of each state.
+        runs: of the forward pass.
+    """
 
     def __init__(self, program: Program) -> None:
         self.program = program
@@ -233,9 +251,8 @@ class Layout:
         """A run in words: ``x @ weight_ih``."""
         names = []
         for piece in run.pieces:
-            name = (
-                self.program.prelude.matrices[self.program.products[piece.product].weight].name or "a computed weight"
-            )
+            weight = self.program.products[piece.product].weight
+            name = printable(self.program.prelude.matrices[weight].name) or "a computed weight"
             if name not in names:
                 names.append(name)
         kind = {"x": "x", "s": f"state {run.source[1:]}", "e": "computed values"}[run.source[0]]
@@ -277,3 +294,8 @@ class Layout:
     def operand_width(self, number: int) -> int:
         """The columns of the operand of a product."""
         return self.program.products[number].operand_blocks[-1][1]
+
+
+def printable(name: str) -> str:
+    """A parameter's name where it is harmless in a comment, else nothing: it becomes part of a text that is run."""
+    return name if re.fullmatch(r"[A-Za-z0-9_.]+", name) else ""

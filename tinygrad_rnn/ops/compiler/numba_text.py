@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .numba_layout import Layout, Run
+from .numba_layout import Layout, Run, printable
 from .program import Program
 from .unit_loops import Function, Rows, Sizes, Table
 from .units import Expr, walk
@@ -67,7 +67,7 @@ class Generated:
         vector_columns: the length of ``vectors``.
         totals: (vector, its first entry, how many, column of ``totals``): where the sums of vectors' gradients are.
         total_columns: the length of a row of ``totals``.
-        scratch: the length of a row of ``scratch``.
+        scratch: the length of a row of ``scratch``; 0 where no sum over units needs one.
         writes_dx: the loop itself writes entries of the cotangent of x, unit by unit.
     """
 
@@ -112,7 +112,7 @@ class _Text:
 
     def __init__(self, program: Program) -> None:
         self.program, self.layout = program, Layout(program)
-        self.widest = 1
+        self.widest = 0
 
     def _held_entry(self, f: Function, e: Expr) -> str:
         return f.entry("z", self.layout.held_before[e.number], e.width)
@@ -497,8 +497,9 @@ class _Text:
         """All of it."""
         forward, of_forward = self._forward()
         backward, of_backward = self._backward()
-        title = "Kernels of a cell with " + (", ".join(self.program.prelude.parameters) or "no parameters")
-        text = "\n".join([HEAD.format(title=title + "."), "", *forward, "", "", *backward, ""])
+        names = ", ".join([name for name in self.program.prelude.parameters if printable(name)]) or "no parameters"
+        head = HEAD.format(title=f"Kernels of a cell with {names}.")
+        text = "\n".join([head, "", *forward, "", "", *backward, ""])
         return Generated(
             text=text,
             forward=of_forward,
