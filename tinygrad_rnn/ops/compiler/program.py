@@ -135,9 +135,6 @@ class Program:
         state_gradients, state_gradient_blocks: for each state before the step, the expressions of its cotangent, and
             where they are; None where there is none.
         input_gradient, input_blocks: the same of x.
-        input_products: the products p of x whose adjoints are terms of ``input_gradient`` in all of its columns: for
-            all steps at once they are ``dX = dZ_p W_p^T``.
-        input_rest: of each expression of ``input_gradient`` what is left without these; None where nothing is.
         slots: the sums of products that a step needs, each a block of columns; each column of a product that is read is
             in one of them.
         kept: what the backward pass reads of the forward pass; beside these, states before and after, x, vectors.
@@ -160,8 +157,6 @@ class Program:
     state_gradient_blocks: tuple[tuple[Block, ...], ...]
     input_gradient: tuple[Expr, ...] | None
     input_blocks: tuple[Block, ...]
-    input_products: tuple[int, ...]
-    input_rest: tuple[Expr | None, ...]
     slots: tuple[Slot, ...]
     kept: tuple[Expr, ...]
     quotients: Mapping[int, tuple[int, int, Expr]]
@@ -687,26 +682,11 @@ class _Lowering:
             state_gradient_blocks=tuple([() if g is None else self._blocks(g) for g in of_states]),
             input_gradient=input_gradient,
             input_blocks=() if of_x is None else self._blocks(of_x),
-            input_rest=tuple([self._rest(e) for e in input_gradient or ()]),
-            input_products=tuple(sorted({a.at[0] for e in input_gradient or () for a in self._of_input(e)})),
             slots=slots_of(products, roots),
             kept=kept,
             quotients=quotients_of(kept, new_states, state_blocks),
             stages=stages_of(products, new_states),
         )
-
-    def _of_input(self, e: Expr) -> list[Expr]:
-        """The terms of a sum that are adjoints of products of x."""
-        if e.op == "add":
-            return [t for a in e.args for t in self._of_input(a)]
-        return [e] if e.op == "adjoint" and self.products[e.at[0]][1] is self.t.x else []
-
-    def _rest(self, e: Expr) -> Expr | None:
-        """A sum without these terms."""
-        if e.op == "add":
-            left, right = (self._rest(a) for a in e.args)
-            return left if right is None else right if left is None else self.units.apply("add", left, right)
-        return None if self._of_input(e) else e
 
     def _made_products(self) -> tuple[Product, ...]:
         found: list[Product] = []
