@@ -124,7 +124,7 @@ def forward(
     for part in parts:
         borders.append(states)
         # the last visited segment is the first of the backward run, so its residual is worth keeping
-        here = options._replace(sizes=part.sizes, save=part is parts[-1])
+        here = _within(part, options, save=part is parts[-1])
         pieces, states, left = dispatch.forward(mode, x[part.rows], states, weights, here)
         series = series or tuple(
             [array_module(x).empty((*x.shape[:-1], piece.shape[-1]), piece.dtype) for piece in pieces]
@@ -152,7 +152,7 @@ def backward(
     y = residual.output
 
     def computed_again(part: Segment, before: tuple[Array, ...]) -> Any:
-        here = options._replace(sizes=part.sizes, save=True)
+        here = _within(part, options, save=True)
         # no forward run: the residual follows from the output
         if y is not None:
             return dispatch.restore(x[part.rows], before, weights, here, residual.last, y[part.rows])
@@ -170,7 +170,7 @@ def backward(
         for part, before in tasks:
             if left is None:
                 left = prefetch.next()
-            here = options._replace(sizes=part.sizes)
+            here = _within(part, options)
             given = Cotangents(tuple([None if g is None else g[part.rows] for g in cotangents.series]), dstates)
             found = dispatch.backward(x[part.rows], before, weights, here, left, given, inner)
             left = None  # its memory serves the next one
@@ -181,6 +181,12 @@ def backward(
             totals = [_sum(*pair) for pair in zip(totals, new, strict=True)] if totals else list(new)
     wanted = tuple([d if need else None for d, need in zip(dstates, needs.states, strict=True)])
     return Gradients(dx, wanted, tuple(totals))
+
+
+def _within(part: Segment, options: Options, **changes: Any) -> Options:
+    """The options of a run over one segment."""
+    masks = tuple([mask[part.rows] for mask in options.step_masks])
+    return options._replace(sizes=part.sizes, step_masks=masks, **changes)
 
 
 def _sum(total: Array | None, new: Array | None) -> Array | None:

@@ -57,12 +57,17 @@ class Options(NamedTuple):
     save: bool = True  # leave a residual for the backward run
     cells: bool = False  # of an LSTM: give c after every step too
     nonlinearity: str = "tanh"  # of a plain RNN: or "relu"
+    # inputs without gradient, of numbers in the dtype of x or of bools, for a compiled cell that has them
+    step_masks: tuple[Array, ...] = ()  # one for each row of x: (T, N, K), or packed (S, K)
+    sequence_masks: tuple[Array, ...] = ()  # one for each sequence, the same at every step: (N, K)
 
 
 class Run(NamedTuple):
     """Result of a forward run."""
 
-    series: tuple[Array, ...]  # what is given at every step, (T, N, K) or (S, K): y, and c if ``Options.cells``
+    # what is given at every step, (T, N, K) or (S, K): y, which is the first state; the other states, as c of an LSTM,
+    # if ``Options.cells``; then what a compiled cell emits beside its states
+    series: tuple[Array, ...]
     states: tuple[Array, ...]  # (N, K) each: those after the last step that each sequence was read at
     residual: Any  # what the backward run needs; None unless ``Options.save``
 

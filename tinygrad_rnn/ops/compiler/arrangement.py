@@ -174,10 +174,10 @@ def quotients_of(
     return found
 
 
-def stages_of(products: tuple[Product, ...], new_states: tuple[tuple[Expr, ...], ...]) -> dict[int, tuple[int, int]]:
+def stages_of(products: tuple[Product, ...], results: tuple[tuple[Expr, ...], ...]) -> dict[int, tuple[int, int]]:
     """When each expression of the forward pass can be computed first: (segment, pass)."""
     found: dict[int, tuple[int, int]] = {}
-    roots = [*[e for p in products for e in p.operand], *[e for blocks in new_states for e in blocks]]
+    roots = [*[e for p in products for e in p.operand], *[e for blocks in results for e in blocks]]
     pending = list(walk(roots))
     while pending:  # a product waits for its operand, which may be met later
         later = []

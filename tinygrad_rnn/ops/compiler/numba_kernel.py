@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...backend import aligned_empty
+from ...errors import ArgumentError
 from ...kernels.recurrent.interface import Cotangents, Gradients, Needs, Options
 from ...kernels.recurrent.interface import Run as Result
 from ...kernels.recurrent.numba import products, schedule
@@ -179,8 +180,32 @@ class CellKernel:
             packed[at : at + count] += vectors[v][first_entry : first_entry + count]
         return packed
 
+    def _masks(self, visits: schedule.Visits, options: Options, dtype: Any) -> list[Array]:
+        """The masks of a call as compiled code wants them.
+
+        Raises:
+            ArgumentError: they are not those that the cell was compiled for.
+        """
+        program = self.program
+        asked, given = (*program.step_masks, *program.sequence_masks), (*options.step_masks, *options.sequence_masks)
+        if len(options.step_masks) != len(program.step_masks) or len(asked) != len(given):
+            raise ArgumentError(
+                f"the cell has {len(program.step_masks)} masks of a step and {len(program.sequence_masks)} of a "
+                f"sequence, got {len(options.step_masks)} and {len(options.sequence_masks)}"
+            )
+        found = []
+        for k, (mask, a) in enumerate(zip(asked, given, strict=True)):
+            rows = visits.rows if k < len(program.step_masks) else visits.batch
+            kind = np.dtype(bool) if mask.boolean else dtype
+            if a.dtype != kind or a.shape[-1] != mask.width or a.size != rows * mask.width:
+                raise ArgumentError(
+                    f"mask {k} must have {rows} rows of {mask.width} columns, and be {kind}; got {a.dtype} {a.shape}"
+                )
+            found.append(schedule.plain(a.reshape(rows, mask.width)))
+        return found
+
     def forward(self, x: Array, states: tuple[Array, ...], weights: tuple[Array, ...], options: Options) -> Result:
-        """One direction; a series is the state after every step, of the first state, or with ``cells`` of each."""
+        """One direction; the series are the first state, or with ``cells`` each, and then what is emitted."""
         text, dtype = self.text, x.dtype
         matrices, vectors = self._split(weights)
         visits = schedule.Visits.of(x, len(states[0]), options.sizes, options.reverse)
@@ -191,6 +216,7 @@ class CellKernel:
         tables = tuple([visits.room(s) for s in states])
         gates = schedule.room(visits.rows, text.columns, x)
         operands = {k: aligned_empty((visits.rows, width), x) for k, width in text.tables.items()}
+        emitted = [aligned_empty((visits.rows, blocks[-1][1]), x) for blocks in self.program.emitted_blocks]
         # many rows per product: one large product before the loop is faster
         if not division.step_by_step:
             for i in self._of_x:
@@ -208,17 +234,19 @@ class CellKernel:
             visits.table,
             visits.initial,
             rows_x,
+            *self._masks(visits, options, dtype),
             *[schedule.given(w, 1, dtype) for w in strips],
             packed,
             gates,
             np.empty((len(division.batch), text.scratch), dtype) if text.scratch else nothing,
             *operands.values(),
+            *emitted,
             *tables,
             widths,
             numbers,
         )
-        given = tables if options.cells else tables[:1]
-        series = tuple([visits.after(t).reshape(*x.shape[:-1], t.shape[1]) for t in given])
+        given = [*[visits.after(t) for t in (tables if options.cells else tables[:1])], *emitted]
+        series = tuple([table.reshape(*x.shape[:-1], table.shape[1]) for table in given])
         residual = Residual(visits, division, gates, tables, operands, packed) if options.save else None
         return Result(series, tuple([visits.final(t) for t in tables]), residual)
 
@@ -239,7 +267,12 @@ class CellKernel:
         rows_x = visits.in_rows(x)
         nothing = schedule.given(None, 2, dtype)
         dys = [nothing if g is None else visits.in_rows_or_one(g) for g in cotangents.series]
-        dys += [nothing] * (len(tables) - len(dys))
+        count = len(tables) if options.cells else 1
+        of_emitted = [
+            np.zeros((1, blocks[-1][1]), dtype) if g is nothing else g
+            for g, blocks in zip(dys[count:], self.program.emitted_blocks, strict=True)
+        ]
+        dys = [*dys[:count], *[nothing] * (len(tables) - count), *of_emitted]
         ds = [
             np.zeros(s.shape, dtype) if g is None else g.copy() for s, g in zip(states, cotangents.states, strict=True)
         ]
@@ -265,6 +298,7 @@ class CellKernel:
             visits.table,
             visits.initial,
             rows_x,
+            *self._masks(visits, options, dtype),
             packed,
             gates,
             np.empty((len(division.batch), text.scratch), dtype) if text.scratch else nothing,

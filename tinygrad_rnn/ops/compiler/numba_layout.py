@@ -69,7 +69,8 @@ class Layout:
             and so it must be read for the new state alone, and be bounded.
         bias_before, vector_before: what is before the bias of slot j, and before a vector that is read by itself.
         biases, vector_columns, columns, slot_columns: as those of ``Generated``.
-        x_table, state_tables: the bounds of blocks of x, and of each state.
+        x_table, state_tables, mask_tables, emitted_tables: the bounds of blocks of x, of each state, of each mask, and
+            of each emitted value.
         runs: of the forward pass.
     """
 
@@ -101,8 +102,11 @@ class Layout:
         for e in self.forward_all:
             for a in e.args:
                 self.users.setdefault(a.number, []).append(e)
+        roots = {e.number for e in program.forward_roots()}
         self.quotients = {
-            n: q for n, q in program.quotients.items() if len(self.users.get(n, ())) == 1 and self._is_tanh(n)
+            n: q
+            for n, q in program.quotients.items()
+            if len(self.users.get(n, ())) == 1 and n not in roots and self._is_tanh(n)
         }
         reductions = [e for e in self.forward_all if e.op in ("rowsum", "rowmax")]
         held = {e.number: e for e in [*program.kept, *reductions] if e.number not in self.quotients}
@@ -118,6 +122,11 @@ class Layout:
         self.state_tables = [
             Table([*spans("state", k), *spans("cotangent", k), *blocks, *program.state_gradient_blocks[k]])
             for k, blocks in enumerate(program.new_state_blocks)
+        ]
+        masks = range(len(program.step_masks) + len(program.sequence_masks))
+        self.mask_tables = [Table(spans("mask", k)) for k in masks]
+        self.emitted_tables = [
+            Table([*spans("emitted", k), *blocks]) for k, blocks in enumerate(program.emitted_blocks)
         ]
         self.runs = self._forward_runs()
 

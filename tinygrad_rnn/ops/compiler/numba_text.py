@@ -124,6 +124,9 @@ class _Text:
         if e.op == "state":
             k, lo = e.at
             return f.entry(f"s{k}_old", self.layout.state_tables[k].before(lo), e.width)
+        if e.op == "mask":
+            k, lo = e.at
+            return f.entry(f"mask{k}_n", self.layout.mask_tables[k].before(lo), e.width)
         if e.op == "vector":
             return f.entry("vectors", self.layout.vector_before[e.at], e.width)
         return None
@@ -159,6 +162,10 @@ class _Text:
         for k, (exprs, blocks) in enumerate(zip(p.new_states, p.new_state_blocks, strict=True)):
             for e, (lo, hi) in zip(exprs, blocks, strict=True):
                 place = f.entry(f"s{k}_new", layout.state_tables[k].before(lo), hi - lo)
+                roots.append((stage[e.number], e, place, hi - lo))
+        for k, (exprs, blocks) in enumerate(zip(p.emitted, p.emitted_blocks, strict=True)):
+            for e, (lo, hi) in zip(exprs, blocks, strict=True):
+                place = f.entry(f"y{k}_n", layout.emitted_tables[k].before(lo), hi - lo)
                 roots.append((stage[e.number], e, place, hi - lo))
         reductions = [e for e in layout.held if e.op in ("rowsum", "rowmax")]
         held = [e for e in layout.held if e.op not in ("rowsum", "rowmax")]
@@ -196,13 +203,16 @@ class _Text:
                         rows.lines.append(f"{self._held_entry(f, e)} = r{e.number}")
                         done.add(e.number)
             body += self._for_rows(rows)
-        arguments = ["low", "high", "number", "gemm", "visits", "initial", "x"]
+        arguments = ["low", "high", "number", "gemm", "visits", "initial", "x", *self._masks()]
         arguments += [*[f"m{i}" for i in range(len(layout.runs))], "vectors", "gates", "scratch"]
-        arguments += [f"e{k}" for k in layout.operand_widths()]
+        arguments += [f"e{k}" for k in layout.operand_widths()] + [f"y{k}" for k in range(len(p.emitted))]
         arguments += [*[f"s{k}" for k in range(len(p.widths))], "widths", "numbers"]
         doc = '    """Take the sequences ``low`` to ``high`` through the time."""'
         head = ["@compiled", f"def forward({', '.join(arguments)}):", doc, *f.preamble(), *VISIT_FORWARD]
         return head + body, f.sizes()
+
+    def _masks(self) -> list[str]:
+        return [f"mask{k}" for k in range(len(self.layout.mask_tables))]
 
     def _multiply_forward(self, f: Function, run: Run, i: int) -> list[str]:
         column, width = f.offset(self.layout.columns_before(run.start)), f.offset(run.widths)
@@ -353,6 +363,9 @@ class _Text:
             if e.op == "cotangent":
                 k, lo = e.at
                 return f.entry(f"d{k}", layout.state_tables[k].before(lo), e.width)
+            if e.op == "emitted":
+                k, lo = e.at
+                return f.entry(f"dy_of{k}_n", layout.emitted_tables[k].before(lo), e.width)
             if e.op == "adjoint":
                 return f.entry(f"b{e.at[0]}_n", tables[e.at[0]].before(e.at[1]), e.width)
             if e.number in layout.quotients:  # 0 where the sigmoid is; in a third of a tanh's time
@@ -397,9 +410,11 @@ class _Text:
         for i, run in enumerate(self.x_runs):
             body += self._multiply_backward(f, run, f"x{i}", "dx", "row + low", program.input_size, f"len(x{i}) and ")
         states = range(len(program.widths))
-        arguments = ["low", "high", "number", "gemm", "visits", "initial", "x", "vectors", "gates", "scratch"]
+        arguments = ["low", "high", "number", "gemm", "visits", "initial", "x", *self._masks()]
+        arguments += ["vectors", "gates", "scratch"]
         arguments += [f"x{i}" for i in range(len(self.x_runs))] + [f"m{i}" for i in range(len(self.state_runs))]
         arguments += [f"a{i}" for i in range(len(self.adjoint_runs))] + [f"dy{k}" for k in states]
+        arguments += [f"dy_of{k}" for k in range(len(program.emitted))]
         arguments += ["dz", "totals", "dx", *[f"b{n}" for n in adjoints]]
         arguments += [*[f"s{k}" for k in states], *[f"ds{k}" for k in states], "widths", "numbers"]
         doc = '    """Take the gradients of the sequences ``low`` to ``high`` back through the time."""'
@@ -475,6 +490,11 @@ class _Text:
         views = {"z": "gates[row + n]", "d": "dz[row + n]", "x_n": "x[row + n]"}
         views |= {f"e{k}_n": f"e{k}[row + n]" for k in range(len(self.program.groups))}
         views |= {f"b{n}_n": f"b{n}[n]" for n in buffers}
+        per_step = len(self.program.step_masks)
+        views |= {f"{mask}_n": f"{mask}[{'row + n' if k < per_step else 'n'}]" for k, mask in enumerate(self._masks())}
+        for k in range(len(self.program.emitted)):
+            views[f"y{k}_n"] = f"y{k}[row + n]"
+            views[f"dy_of{k}_n"] = f"dy_of{k}[row + n if len(dy_of{k}) > 1 else 0]"
         for k in range(len(self.program.widths)):
             views[f"s{k}_old"] = f"s{k}[(before if n < old else initial) + n]"
             views[f"s{k}_new"] = f"s{k}[after + n]"

@@ -41,7 +41,7 @@ from ...tape.primitive import REGISTRY
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array, Params
 from .arrangement import Block, Group, Product, Slot, kept_of, quotients_of, slots_of, stages_of
-from .trace import Refused, Trace, Traced
+from .trace import Mask, Refused, Trace, Traced
 from .units import OPERATIONS, SYNONYMS, Expr, Symbol, Units, Unknown, walk
 
 __all__ = ["Group", "Prelude", "Product", "Program", "Vector", "lower"]
@@ -128,10 +128,12 @@ class Program:
 
     Attributes:
         input_size, widths: I, and H_k for each state.
+        step_masks, sequence_masks: the masks that the step is given; leaves ``mask`` count both, in this order.
         prelude: what is computed once for each call.
         products, vectors: see these.
         groups: the products by operand.
         new_states, new_state_blocks: for each state the expressions of its blocks, and where these are.
+        emitted, emitted_blocks: the same of each value that the step gives beside its states.
         state_gradients, state_gradient_blocks: for each state before the step, the expressions of its cotangent, and
             where they are; None where there is none.
         input_gradient, input_blocks: the same of x.
@@ -147,12 +149,16 @@ class Program:
 
     input_size: int
     widths: tuple[int, ...]
+    step_masks: tuple[Mask, ...]
+    sequence_masks: tuple[Mask, ...]
     prelude: Prelude
     products: tuple[Product, ...]
     vectors: tuple[Vector, ...]
     groups: tuple[Group, ...]
     new_states: tuple[tuple[Expr, ...], ...]
     new_state_blocks: tuple[tuple[Block, ...], ...]
+    emitted: tuple[tuple[Expr, ...], ...]
+    emitted_blocks: tuple[tuple[Block, ...], ...]
     state_gradients: tuple[tuple[Expr, ...] | None, ...]
     state_gradient_blocks: tuple[tuple[Block, ...], ...]
     input_gradient: tuple[Expr, ...] | None
@@ -163,9 +169,9 @@ class Program:
     stages: Mapping[int, tuple[int, int]]
 
     def forward_roots(self) -> list[Expr]:
-        """What a step computes: operands of products, and new states."""
+        """What a step computes: operands of products, new states, and what is emitted."""
         operands = [e for p in self.products if p.source == "computed" for e in p.operand]
-        return [*operands, *[e for s in self.new_states for e in s]]
+        return [*operands, *[e for blocks in (*self.new_states, *self.emitted) for e in blocks]]
 
     def backward_roots(self) -> list[Expr]:
         """What the backward pass of a step computes."""
@@ -180,6 +186,7 @@ class Program:
         lines += [f"slot {k} of {s.width} columns: {s.expr!r}" for k, s in enumerate(self.slots)]
         lines += [e.equation() for e in forward if e.args]
         lines += [f"state {k} = {exprs}" for k, exprs in enumerate(self.new_states)]
+        lines += [f"emitted {k} = {exprs}" for k, exprs in enumerate(self.emitted)]
         lines.append(f"kept: {self.kept}")
         seen = {e.number for e in forward}
         lines += [e.equation() for e in walk(self.backward_roots()) if e.args and e.number not in seen]
@@ -208,7 +215,10 @@ class _Lowering:
         self.t, self.units = t, Units()
         self.depends = self._dependences()
         self.state_of = {v.number: k for k, v in enumerate(t.states)}
-        self.seed_of = {v.number: k for k, v in enumerate(t.seeds)}
+        # the leaf that an input is
+        self.leaves = {t.x.number: ("input", -1)}
+        named = {"state": t.states, "mask": t.masks, "cotangent": t.seeds, "emitted": t.emitted_seeds}
+        self.leaves |= {v.number: (op, k) for op, given in named.items() for k, v in enumerate(given)}
         self.matrices: dict[int, int] = {}
         self.vectors: dict[int, int] = {}
         self.parts: dict[int, list[int]] = {}  # by number of a product's value, its places in self.products
@@ -223,7 +233,8 @@ class _Lowering:
         """By number of a value: 0 if it depends on parameters alone, 1 on the input, 2 on states, 3 on cotangents."""
         t = self.t
         found: list[int] = []
-        own = {t.x.number: 1, **{v.number: 2 for v in t.states}, **{v.number: 3 for v in t.seeds}}
+        own = {v.number: 1 for v in (t.x, *t.masks)} | {v.number: 2 for v in t.states}
+        own |= {v.number: 3 for v in (*t.seeds, *t.emitted_seeds)}
         for v in t.values:
             of_args = [found[a.number] for a in v.args if isinstance(a, Traced)]
             found.append(own.get(v.number, max(of_args, default=0)))
@@ -461,12 +472,9 @@ class _Lowering:
     def _expression(self, v: Traced, lo: int, hi: int) -> Expr:
         u, n = self.units, v.number
         total: Expr | None = None
-        if v is self.t.x:
-            return u.leaf("input", (lo,), hi - lo, 1)
-        if n in self.state_of:
-            return u.leaf("state", (self.state_of[n], lo), hi - lo, 2)
-        if n in self.seed_of:
-            return u.leaf("cotangent", (self.seed_of[n], lo), hi - lo, 3)
+        if n in self.leaves:
+            op, k = self.leaves[n]
+            return u.leaf(op, (lo,) if op == "input" else (k, lo), hi - lo, self.depends[n])
         if _uniform(v):
             return u.value(v.array.flat[0].item())
         if self._fixed(v):
@@ -638,7 +646,7 @@ class _Lowering:
         t = self.t
         of_states = [t.gradients.get(v.number) for v in t.states]
         of_x = t.gradients.get(t.x.number)
-        live = self._live([*t.new_states, *[g for g in [*of_states, of_x] if g is not None]])
+        live = self._live([*t.new_states, *t.emitted, *[g for g in [*of_states, of_x] if g is not None]])
         # vectors that the step reads, with what their gradients sum up
         read = {v.number: v for v in live if self._fixed(v) and not _uniform(v)}
         rows = {n: [] if (g := t.gradients.get(n)) is None else self._rows_of(g) for n in read}
@@ -652,7 +660,7 @@ class _Lowering:
         self._cut(live, ties)
         for v in live:  # in the order of the step, so that no recursion is deep
             self._exprs(v)
-        new_states = tuple([self._exprs(v) for v in t.new_states])
+        new_states, emitted = (tuple([self._exprs(v) for v in values]) for values in (t.new_states, t.emitted))
         state_gradients = tuple([None if g is None else self._exprs(g) for g in of_states])
         input_gradient = None if of_x is None else self._exprs(of_x)
         vectors = []
@@ -667,17 +675,23 @@ class _Lowering:
         of_all = [*[p.gradient for p in products], *state_gradients, input_gradient, *[w.gradient for w in vectors]]
         operands = [e for p in products if p.gradient is not None for e in p.operand]  # which gradients of weights read
         backward = [*operands, *[e for blocks in of_all if blocks is not None for e in blocks]]
-        roots = [*[e for p in products for e in p.operand], *[e for blocks in new_states for e in blocks], *backward]
+        results = [e for blocks in (*new_states, *emitted) for e in blocks]
+        roots = [*[e for p in products for e in p.operand], *results, *backward]
         kept = kept_of(backward, new_states)
+        masks = tuple([Mask(v.shape[1], v.array.dtype.kind == "b") for v in t.masks])
         return Program(
             input_size=t.x.shape[1],
             widths=tuple([v.shape[1] for v in t.states]),
+            step_masks=masks[: t.step_masks],
+            sequence_masks=masks[t.step_masks :],
             prelude=self._prelude(),
             products=products,
             vectors=tuple(vectors),
             groups=tuple([Group(products[ks[0]].operand, tuple(ks)) for ks in together.values()]),
             new_states=new_states,
             new_state_blocks=tuple(state_blocks),
+            emitted=emitted,
+            emitted_blocks=tuple([self._blocks(v) for v in t.emitted]),
             state_gradients=state_gradients,
             state_gradient_blocks=tuple([() if g is None else self._blocks(g) for g in of_states]),
             input_gradient=input_gradient,
@@ -685,7 +699,7 @@ class _Lowering:
             slots=slots_of(products, roots),
             kept=kept,
             quotients=quotients_of(kept, new_states, state_blocks),
-            stages=stages_of(products, new_states),
+            stages=stages_of(products, (*new_states, *emitted)),
         )
 
     def _made_products(self) -> tuple[Product, ...]:

@@ -8,11 +8,12 @@ order in which arguments come first.  Nothing is fast here.  It serves two purpo
   wrong rule of the compiler.
 * :func:`forward` and :func:`backward` over a sequence are the reference of the backends that generate code.
 
-The equations, for t = 1 ... T, states s and operands A_p of the products:
+The equations, for t = 1 ... T, states s, masks m and operands A_p of the products:
 
-    Z_p = A_p(x_t, s_{t-1}, Z) W_p        s_t = new_states(x_t, s_{t-1}, Z, vectors)
+    Z_p = A_p(x_t, s_{t-1}, m, Z) W_p     s_t, e_t = new_states, emitted(x_t, s_{t-1}, m, Z, vectors)
 
-and back, with the cotangent ``g_t`` of s_t, which is that of the output plus what step t + 1 sent back:
+and back, with the cotangent ``g_t`` of s_t, which is that of the output plus what step t + 1 sent back, and
+that of e_t:
 
     dZ_p = gradient_p(g_t, ..., dZ)       g_{t-1} += state_gradients       dW_p += A_p^T dZ_p       dv += sum dv_rows
 """
@@ -47,15 +48,23 @@ class Kept:
     Attributes:
         x: (T, N, I).
         states: for each state (T + 1, N, H_k), the initial one first.
+        step_masks, sequence_masks: (T, N, K) and (N, K).
         kept: by step, the values of ``Program.kept`` by number.
         matrices, vectors: of the prelude.
     """
 
     x: Array
     states: tuple[Array, ...]
+    step_masks: tuple[Array, ...]
+    sequence_masks: tuple[Array, ...]
     kept: list[Values]
     matrices: list[Array]
     vectors: list[Array]
+
+    def before(self, t: int) -> dict[str, Sequence[Array]]:
+        """What leaves of the forward pass are entries of, at step t."""
+        masks = [*[mask[t] for mask in self.step_masks], *self.sequence_masks]
+        return {"input": [self.x[t]], "state": [s[t] for s in self.states], "mask": masks, "vector": self.vectors}
 
 
 class _Step:
@@ -101,7 +110,13 @@ def _weight(program: Program, p: Product, matrices: list[Array]) -> Array:
 
 
 def forward(
-    program: Program, x: Array, states: Sequence[Array], parameters: Mapping[str, Any]
+    program: Program,
+    x: Array,
+    states: Sequence[Array],
+    parameters: Mapping[str, Any],
+    *,
+    step_masks: Sequence[Array] = (),
+    sequence_masks: Sequence[Array] = (),
 ) -> tuple[tuple[Array, ...], Kept]:
     """All steps of a sequence.
 
@@ -110,9 +125,10 @@ def forward(
         x: (T, N, I).
         states: (N, H_k) for each state, before the first step.
         parameters: tensors by name, as they were given to ``trace``.
+        step_masks, sequence_masks: (T, N, K) and (N, K).
 
     Returns:
-        The states after each step, (T, N, H_k), and what :func:`backward` reads.
+        The states after each step, then what is emitted, (T, N, K) each; and what :func:`backward` reads.
     """
     of_prelude = within(False, program.prelude.run, parameters)
     matrices, vectors = ([t._data for t in tensors] for tensors in of_prelude)
@@ -120,17 +136,19 @@ def forward(
     tables = tuple([np.empty((steps + 1, rows, w), x.dtype) for w in program.widths])
     for table, s in zip(tables, states, strict=True):
         table[0] = s
+    series = tuple([np.empty((steps, rows, blocks[-1][1]), x.dtype) for blocks in program.emitted_blocks])
     weights = [
         np.concatenate([_weight(program, program.products[p], matrices) for p in g.products], 1) for g in program.groups
     ]
-    kept = []
+    kept = Kept(x, tables, tuple(step_masks), tuple(sequence_masks), [], matrices, vectors)
     for t in range(steps):
         results: dict[int, Array] = {}
+        before = kept.before(t)
 
-        def leaf(e: Expr, t: int = t, results: dict[int, Array] = results) -> Any:
+        def leaf(e: Expr, before: Any = before, results: dict[int, Array] = results) -> Any:
             if e.op == "product":
                 return results[e.at[0]][:, e.at[1] : e.at[1] + e.width]
-            return _read(e, x[t], [table[t] for table in tables], vectors)
+            return _read(e, before)
 
         step = _Step(leaf, {})
         # groups in the order in which their operands can be computed
@@ -144,8 +162,10 @@ def forward(
                 at += width
         for table, exprs, blocks in zip(tables, program.new_states, program.new_state_blocks, strict=True):
             table[t + 1] = step.columns(exprs, blocks, x[t])
-        kept.append({e.number: step.of(e) for e in program.kept})
-    return tuple([table[1:] for table in tables]), Kept(x, tables, kept, matrices, vectors)
+        for given, exprs, blocks in zip(series, program.emitted, program.emitted_blocks, strict=True):
+            given[t] = step.columns(exprs, blocks, x[t])
+        kept.kept.append({e.number: step.of(e) for e in program.kept})
+    return (*[table[1:] for table in tables], *series), kept
 
 
 def _place(program: Program, g: Group) -> int:
@@ -154,13 +174,10 @@ def _place(program: Program, g: Group) -> int:
     return max(program.stages[e.number][0] for e in g.operand) + 1 if computed else 0
 
 
-def _read(e: Expr, x: Array, states: Sequence[Array], vectors: Sequence[Array]) -> Array:
-    """A leaf that is there before the step."""
-    if e.op == "input":
-        (lo,) = e.at
-        return x[:, lo : lo + e.width]
-    k, lo = e.at
-    entries: Array = vectors[k][lo : lo + e.width] if e.op == "vector" else states[k][:, lo : lo + e.width]
+def _read(e: Expr, before: Mapping[str, Sequence[Array]]) -> Array:
+    """A leaf that is there before the step, or before its backward pass."""
+    *k, lo = e.at
+    entries: Array = before[e.op][k[0] if k else 0][..., lo : lo + e.width]
     return entries
 
 
@@ -172,7 +189,7 @@ def backward(
     Args:
         program: of the cell.
         kept: what the forward pass left.
-        gs: cotangents of the states after each step, (T, N, H_k).
+        gs: cotangents of the states after each step, then of what is emitted, (T, N, K) each.
         parameters: as for the forward pass.
 
     Returns:
@@ -184,8 +201,9 @@ def backward(
     of_matrices = [np.zeros_like(w) for w in kept.matrices]
     of_vectors = [np.zeros_like(v) for v in kept.vectors]
     for t in reversed(range(len(x))):
-        before, after = ([table[k] for table in tables] for k in (t, t + 1))
-        cotangents = [g[t] + c for g, c in zip(gs, carried, strict=True)]
+        after, before = [table[t + 1] for table in tables], kept.before(t)
+        before["cotangent"] = [g[t] + c for g, c in zip(gs[: len(carried)], carried, strict=True)]
+        before["emitted"] = [g[t] for g in gs[len(carried) :]]
         of_products: dict[int, Array] = {}
         step = _Step(None, dict(kept.kept[t]))  # type: ignore[arg-type]
 
@@ -198,23 +216,14 @@ def backward(
                 of_products[number] = step.columns(p.gradient, p.blocks, x[t])
             return of_products[number]
 
-        def leaf(
-            e: Expr,
-            cotangents: list[Array] = cotangents,
-            before: list[Array] = before,
-            t: int = t,
-            of: Any = gradient_of,
-        ) -> Any:
-            if e.op == "cotangent":
-                k, lo = e.at
-                return cotangents[k][:, lo : lo + e.width]
+        def leaf(e: Expr, before: Any = before, of: Any = gradient_of) -> Any:
             if e.op == "adjoint":
                 number, lo = e.at
                 weight = _weight(program, program.products[number], kept.matrices)
                 return (of(number) @ weight.T)[:, lo : lo + e.width]
             if e.op == "product":
                 raise AssertionError(f"{e!r} is read by the backward pass, and was not kept")
-            return _read(e, x[t], before, kept.vectors)
+            return _read(e, before)
 
         step.leaf = leaf
         for exprs, blocks, s in zip(program.new_states, program.new_state_blocks, after, strict=True):
@@ -274,10 +283,20 @@ def _check(program: Program, t: Trace) -> None:
     for name, v in t.parameters.items():
         parameters[name] = p = wrap(v.array)
         p.requires_grad = v.number in t.gradients
-    after, kept = forward(program, t.x.array[None], [s.array for s in t.states], parameters)
-    for k, (a, v) in enumerate(zip(after, t.new_states, strict=True)):
-        _same(f"state {k}", a[0], v.array)
-    dx, of_states, of_parameters = backward(program, kept, [g.array[None] for g in t.seeds], parameters)
+    after, kept = forward(
+        program,
+        t.x.array[None],
+        [s.array for s in t.states],
+        parameters,
+        step_masks=[m.array[None] for m in t.masks[: t.step_masks]],
+        sequence_masks=[m.array for m in t.masks[t.step_masks :]],
+    )
+    results = [(f"state {k}", v) for k, v in enumerate(t.new_states)]
+    results += [(f"emitted value {k}", v) for k, v in enumerate(t.emitted)]
+    for a, (what, v) in zip(after, results, strict=True):
+        _same(what, a[0], v.array)
+    seeds = [g.array[None] for g in (*t.seeds, *t.emitted_seeds)]
+    dx, of_states, of_parameters = backward(program, kept, seeds, parameters)
     gradients = {"x": (dx[0], t.x), **{f"state {k}": (g, t.states[k]) for k, g in enumerate(of_states)}}
     for name, v in t.parameters.items():
         gradients[name] = of_parameters.get(name, np.zeros_like(v.array)), v

@@ -1,8 +1,8 @@
 """Traces: the operations of one step of a cell, and of its derivatives, as one graph.
 
-A step is ordinary Python: ``step(x, states) -> states``.  To learn what it computes it is run, on small real arrays,
-while the engine tells a watcher of each operation that it applies (``Watcher.applied``).  Nothing symbolic is computed
-with, so a step may use whatever the engine has: modules, slices, NumPy's functions of tensors.
+A step is ordinary Python: ``step(x, states, *masks) -> (*states, *emitted)``.  To learn what it computes it is run, on
+small real arrays, while the engine tells a watcher of each operation that it applies (``Watcher.applied``).  Nothing
+symbolic is computed with, so a step may use whatever the engine has: modules, slices, NumPy's functions of tensors.
 
 1. **Who is who.**  A value is known by the identity of its array: the array that one operation gave out is the one that
    another takes in.  A view has an array of its own, and the engine tells of views too.
@@ -12,7 +12,9 @@ with, so a step may use whatever the engine has: modules, slices, NumPy's functi
 3. **Two probes.**  What one run shows may be an accident of its numbers.  So the step is run twice, with other numbers
    and with another number of sequences, and both graphs, with all of their constants, must be the same.  The numbers of
    sequences are primes that divide no size in sight: an axis of that length is the batch and nothing else.
-4. **Refusals.**  What a graph cannot hold is refused while it happens, at the user's line: numbers that are taken to
+4. **Masks**, as of dropout, are drawn before a sequence, and the step is given them: numbers or bools, of which no
+   gradient is wanted.  **Emitted** values are what the step gives beside its states, such as its gates.
+5. **Refusals.**  What a graph cannot hold is refused while it happens, at the user's line: numbers that are taken to
    Python (a branch on them is invisible), and writes in place.  What differs between the probes is refused afterwards.
 
 What is left to chance is a step that does one thing in both probes and another thing later without any of this.  For
@@ -27,7 +29,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -42,9 +44,9 @@ from ...tape.tensor import Tensor, wrap
 from ...typing import Array, Params
 from ..host_values import METHODS as ON_THE_HOST
 
-__all__ = ["Refused", "Step", "Trace", "Traced", "trace"]
+__all__ = ["Mask", "Refused", "Step", "Trace", "Traced", "trace"]
 
-Step = Callable[[Tensor, tuple[Tensor, ...]], Any]
+Step = Callable[..., Any]
 AnyNode = Leaf | Node
 
 CONVERSIONS = ("item", "tolist", "numpy", "__array__", "__bool__", "__complex__", "__float__", "__index__", "__int__")
@@ -61,6 +63,18 @@ class Refused(TinygradRnnError, NotImplementedError):
         super().__init__(reason if line is None else f"{reason} ({line}: {line.text})")
 
 
+class Mask(NamedTuple):
+    """A mask that a step is given: of so many columns, of numbers or of bools."""
+
+    width: int
+    boolean: bool = False
+
+    @classmethod
+    def of(cls, given: Mask | int) -> Mask:
+        """A mask, or the width of one of numbers."""
+        return given if isinstance(given, Mask) else cls(given)
+
+
 @dataclass(frozen=True, eq=False)
 class Traced:
     """One value of a graph: what was applied to what.
@@ -72,7 +86,8 @@ class Traced:
         args: values and numbers.
         params: the primitive's keywords.
         array: what it was in this probe.
-        name: of an input: "x", "state 0", "cotangent 0", or the name of the parameter.
+        name: of an input: "x", "state 0", "mask 0", "cotangent 0", "cotangent of emitted 0", or the name of the
+            parameter.
         line: of the user's program, None of an input; of a value of the backward pass, that of the operation that is
             differentiated.
         function: of arrays, where what was applied is no primitive but such a function.
@@ -103,13 +118,15 @@ class Traced:
 class Trace:
     """One step, and its derivatives, as one graph.
 
-    For ``s' = step(x, s; parameters)`` and cotangents ``g`` of ``s'``, one for each new state.
+    For ``(*s', *e) = step(x, s, *masks; parameters)`` and cotangents ``g`` of ``s'`` and ``e``, one for each of them.
 
     Attributes:
         rows: the number of sequences of this probe.
         values: all of them, in the order in which they were computed.
-        x, states, parameters, seeds: the inputs; ``seeds`` are the cotangents ``g``.
-        new_states: the values ``s'``; a state may be an input, or a parameter, itself.
+        x, states, masks, parameters, seeds, emitted_seeds: the inputs; ``seeds`` and ``emitted_seeds`` are the
+            cotangents ``g``; of ``masks``, those of a step come before those of a sequence.
+        step_masks: how many of ``masks`` are of a step.
+        new_states, emitted: the values ``s'`` and ``e``; any may be an input, or a parameter, itself.
         forward: how many of ``values`` belong to the forward pass.
         gradients: by number of a value of the forward pass, the value that is its cotangent; None where no gradient
             reaches it.  It has those that require grad.
@@ -119,9 +136,13 @@ class Trace:
     values: tuple[Traced, ...]
     x: Traced
     states: tuple[Traced, ...]
+    masks: tuple[Traced, ...]
+    step_masks: int
     parameters: Mapping[str, Traced]
     seeds: tuple[Traced, ...]
+    emitted_seeds: tuple[Traced, ...]
     new_states: tuple[Traced, ...]
+    emitted: tuple[Traced, ...]
     forward: int
     gradients: Mapping[int, Traced | None]
 
@@ -270,50 +291,77 @@ def _alone() -> Iterator[None]:
 # a probe -------------------------------------------------------------------------------------------------------------
 
 
-def _probe(
-    step: Step,
-    input_size: int,
-    widths: Sequence[int],
-    parameters: Mapping[str, Tensor],
-    rows: int,
-    seed: int,
-    dtype: Any,
-    low: float,
-) -> Trace:
+class _Asked(NamedTuple):
+    """What :func:`trace` was asked for."""
+
+    step: Step
+    input_size: int
+    widths: tuple[int, ...]
+    parameters: Mapping[str, Tensor]
+    dtype: Any
+    emitted: int
+    step_masks: tuple[Mask, ...]
+    sequence_masks: tuple[Mask, ...]
+
+
+def _probe(asked: _Asked, rows: int, seed: int, low: float) -> Trace:
     """The step and its derivatives, run and watched once, on ``rows`` sequences."""
     random = np.random.default_rng(seed)
 
-    def draw(width: int, requires_grad: bool = True) -> Tensor:
-        t = wrap(random.uniform(low, 0.9, (rows, width)).astype(dtype))
-        return t.requires_grad_() if requires_grad else t
+    def draw(width: int) -> Tensor:
+        return wrap(random.uniform(low, 0.9, (rows, width)).astype(asked.dtype))
+
+    def draw_mask(mask: Mask) -> Tensor:
+        return wrap(random.random((rows, mask.width)) < 0.5) if mask.boolean else draw(mask.width)
 
     r = _Recorder()
-    x, states = draw(input_size), tuple([draw(w) for w in widths])
-    seeds = [draw(w) for w in widths]  # they require grad, so that what is computed of them is recorded, and told
+    x = draw(asked.input_size).requires_grad_()
+    states = tuple([draw(w).requires_grad_() for w in asked.widths])
+    masks = [draw_mask(mask) for mask in (*asked.step_masks, *asked.sequence_masks)]
 
     def run() -> Trace:
         given_x = r.new("input", (), {}, x, "x")
         given = tuple([r.new("input", (), {}, s, f"state {k}") for k, s in enumerate(states)])
-        named = {name: r.new("input", (), {}, p, name) for name, p in parameters.items()}
+        given_masks = tuple([r.new("input", (), {}, m, f"mask {k}") for k, m in enumerate(masks)])
+        named = {name: r.new("input", (), {}, p, name) for name, p in asked.parameters.items()}
         try:
-            after = step(x, states)
+            after = asked.step(x, states, *masks)
         except Refused:
             raise
         except Exception as error:  # such as a shape that it takes for granted: composed, it may work all the same
             raise r.refuse(f"it raises {type(error).__name__} for {rows} sequences: {error}") from error
         if r.refused is not None:  # and the step went on
             raise r.refused
-        after = _checked(r, after, rows, widths, dtype)
-        new_states = tuple([r.of(a) for a in after])
+        after = _checked(r, after, rows, asked)
+        count = len(states)
+        results = tuple([r.of(a) for a in after])
         forward = len(r.values)
-        cots = tuple([r.new("input", (), {}, g, f"cotangent {k}") for k, g in enumerate(seeds)])
+        # they require grad, so that what is computed of them is recorded, and told
+        seeds = [draw(a.shape[1]).requires_grad_() for a in after]
+        names = [f"cotangent {k}" for k in range(count)]
+        names += [f"cotangent of emitted {k}" for k in range(asked.emitted)]
+        given_seeds = tuple([r.new("input", (), {}, g, name) for g, name in zip(seeds, names, strict=True)])
         pairs = [(a._node, g) for a, g in zip(after, seeds, strict=True) if a._node is not None]
         wanted = [n for n in r.nodes if n < forward]
         found = cotangents(pairs, [r.nodes[n] for n in wanted], record=True) if pairs else [None] * len(wanted)
         gradients = {n: None if g is None else r.of(g) for n, g in zip(wanted, found, strict=True)}
         if r.refused is not None:
             raise r.refused
-        return Trace(rows, tuple(r.values), given_x, given, named, cots, new_states, forward, gradients)
+        return Trace(
+            rows=rows,
+            values=tuple(r.values),
+            x=given_x,
+            states=given,
+            masks=given_masks,
+            step_masks=len(asked.step_masks),
+            parameters=named,
+            seeds=given_seeds[:count],
+            emitted_seeds=given_seeds[count:],
+            new_states=results[:count],
+            emitted=results[count:],
+            forward=forward,
+            gradients=gradients,
+        )
 
     here = state.here
     before = here.watchers
@@ -325,20 +373,28 @@ def _probe(
     return result
 
 
-def _checked(r: _Recorder, after: Any, rows: int, widths: Sequence[int], dtype: Any) -> tuple[Tensor, ...]:
-    """The new states, if these are tensors of the right shapes."""
+def _checked(r: _Recorder, after: Any, rows: int, asked: _Asked) -> tuple[Tensor, ...]:
+    """The new states and what is emitted, if these are tensors of the right shapes."""
+    widths, dtype, emitted = asked.widths, asked.dtype, asked.emitted
     after = (after,) if isinstance(after, Tensor) else after
     if not isinstance(after, (tuple, list)) or not all(isinstance(a, Tensor) for a in after):
         raise r.refuse(f"the step gives {type(after).__name__}, and not a tensor or a tuple of tensors")
-    if len(after) != len(widths):
-        raise r.refuse(f"the step is given {len(widths)} states and gives {len(after)}")
-    for k, (a, width) in enumerate(zip(after, widths, strict=True)):
+    if len(after) != len(widths) + emitted:
+        more = f", is to emit {emitted} values" if emitted else ""
+        raise r.refuse(f"the step is given {len(widths)} states{more} and gives {len(after)}")
+    for k, a in enumerate(after):
         known = r.of_array.get(id(a._data))
         line = None if known is None else known.line
-        if a._data.shape != (rows, width):
-            shape = ", ".join("N" if n == rows else str(n) for n in a._data.shape)
-            raise Refused(f"state {k} has the shape ({shape}) after the step, and (N, {width}) before it", line)
-        if a._data.dtype != dtype:
+        shape = ", ".join("N" if n == rows else str(n) for n in a._data.shape)
+        if k >= len(widths):
+            what = f"emitted value {k - len(widths)}"
+            if a._data.ndim != 2 or a._data.shape[0] != rows:
+                raise Refused(f"{what} has the shape ({shape}); it must be (N, K), one row for each sequence", line)
+            if a._data.dtype != dtype:
+                raise Refused(f"{what} is {a._data.dtype}, and the states {dtype}", line)
+        elif a._data.shape != (rows, widths[k]):
+            raise Refused(f"state {k} has the shape ({shape}) after the step, and (N, {widths[k]}) before it", line)
+        elif a._data.dtype != dtype:
             raise Refused(f"state {k} is {a._data.dtype} after the step, and {dtype} before it", line)
     return tuple(after)
 
@@ -385,7 +441,7 @@ def _compare(a: Trace, b: Trace) -> None:
     if len(a.values) != len(b.values):
         longer = a if len(a.values) > len(b.values) else b
         raise Refused(f"{differs}: one run has more operations", longer.values[min(len(a.values), len(b.values))].line)
-    for p, q in zip(a.new_states, b.new_states, strict=True):
+    for p, q in zip([*a.new_states, *a.emitted], [*b.new_states, *b.emitted], strict=True):
         if p.number != q.number:
             raise Refused(f"{differs}: the new states are other values", p.line)
     if {n: g and g.number for n, g in a.gradients.items()} != {n: g and g.number for n, g in b.gradients.items()}:
@@ -402,16 +458,28 @@ def _same_constant(one: Array, other: Array, rows: int, others: int) -> bool:
 
 
 def trace(
-    step: Step, input_size: int, widths: Sequence[int], parameters: Mapping[str, Tensor], dtype: Any = np.float64
+    step: Step,
+    input_size: int,
+    widths: Sequence[int],
+    parameters: Mapping[str, Tensor],
+    dtype: Any = np.float64,
+    *,
+    emitted: int = 0,
+    step_masks: Sequence[Mask | int] = (),
+    sequence_masks: Sequence[Mask | int] = (),
 ) -> tuple[Trace, Trace]:
     """The graph of one step of a cell and of its derivatives, seen in two probes that agree.
 
     Args:
-        step: ``step(x, states) -> states`` for x (N, I) and states (N, H_k), each a Tensor.
+        step: ``step(x, states, *masks) -> (*states, *emitted)`` for x (N, I), states (N, H_k) and masks (N, K), each a
+            Tensor; of the masks, those of a step come first.  A single state may be given without a tuple.
         input_size: I.
         widths: H_k, one for each state.
         parameters: all tensors that the step reads and that may have other values at the next call, by name.
-        dtype: of x and the states, as of the parameters.
+        dtype: of x and the states, as of the parameters, and of all masks but those of bools.
+        emitted: how many values the step gives beside its states, (N, K) each, for any K.
+        step_masks: masks that have other values at each step.
+        sequence_masks: masks that each sequence keeps at all steps.
 
     Returns:
         The same graph twice, with the arrays of either probe.
@@ -431,12 +499,23 @@ def trace(
             raise Refused(f"parameter {name} is {p._data.dtype}, and the input {dtype}")
     if dtype.char not in "fd":
         raise Refused(f"the step computes in {dtype}; float32 and float64 are compiled")
+    asked = _Asked(
+        step,
+        input_size,
+        tuple(widths),
+        parameters,
+        dtype,
+        emitted,
+        tuple([Mask.of(m) for m in step_masks]),
+        tuple([Mask.of(m) for m in sequence_masks]),
+    )
     sizes = {n for p in parameters.values() for n in p._data.shape} | {input_size, *widths}
+    sizes |= {mask.width for mask in (*asked.step_masks, *asked.sequence_masks)}
     rows = [p for p in PRIMES if all(n % p for n in sizes)]
     low = -0.9
     with _alone():
         while len(rows) > 1:
-            a, b = (_probe(step, input_size, widths, parameters, rows[k], k + 1, dtype, low) for k in (0, 1))
+            a, b = (_probe(asked, rows[k], k + 1, low) for k in (0, 1))
             if low < 0 and not (_finite(a) and _finite(b)):
                 low = 0.1  # of positive numbers, where others have no result, as of a logarithm
             elif not _finite(a) or not _finite(b):
@@ -459,5 +538,5 @@ def _ambiguous(a: Trace, b: Trace) -> bool:
 
 def _finite(t: Trace) -> bool:
     """Whether the results of a probe are numbers, with which others can be compared."""
-    ends = [*t.new_states, *[t.gradients.get(v.number) for v in (t.x, *t.states, *t.parameters.values())]]
+    ends = [*t.new_states, *t.emitted, *[t.gradients.get(v.number) for v in (t.x, *t.states, *t.parameters.values())]]
     return all(bool(np.isfinite(v.array).all()) for v in ends if v is not None)

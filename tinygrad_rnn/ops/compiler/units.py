@@ -25,15 +25,17 @@ from ...tape.primitive import REGISTRY
 
 __all__ = ["CHEAP", "LEAVES", "OPERATIONS", "Expr", "Symbol", "Units", "Unknown", "walk"]
 
-LEAVES = ("input", "state", "product", "vector", "cotangent", "adjoint", "number")
+LEAVES = ("input", "state", "mask", "product", "vector", "cotangent", "emitted", "adjoint", "number")
 """What expressions are made of; ``Expr.at`` says where it is:
 
 ========== ============ ==================================================================
 input      (lo,)        x, in column lo + u for unit u
 state      (k, lo)      state k before the step
+mask       (k, lo)      mask k: of the step, or, beyond these, of the sequence
 product    (p, lo)      what product p gives
 vector     (v, lo)      a vector that depends on parameters only
 cotangent  (k, lo)      the cotangent of new state k
+emitted    (k, lo)      the cotangent of emitted value k
 adjoint    (p, lo)      the cotangent of product p times its weight: that of its operand
 number     (value,)
 ========== ============ ==================================================================
@@ -121,7 +123,7 @@ class Expr:
         args: expressions.
         at: of a leaf, where it is.
         width: the columns of its block; 1 also for one number for a row, 0 for a number that is the same everywhere.
-        depends: on what: 0 on parameters, 1 on the input, 2 on states, 3 on cotangents.
+        depends: on what: 0 on parameters, 1 on the input and masks, 2 on states, 3 on cotangents.
     """
 
     number: int
