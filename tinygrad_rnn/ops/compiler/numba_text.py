@@ -8,9 +8,9 @@ slots, which the products fill, then what is kept.  A kept value takes the place
 alone, as an LSTM's gates replace their pre-activations.  States before and after every step are in tables of their own,
 and so are computed operands of products, which the gradients of the weights read.
 
-**Sizes** are not in the text.  It has a name for each width, ``w0``, and offsets are sums of these.  Numba knows then,
-after one test that no width is below 1, that no index is negative, without which LLVM would not vectorise; and cells of
-other sizes have the same text, and so the same machine code.
+**Sizes** are not in the text.  It has a name for each width, ``w0``, and offsets are sums of these.  LLVM is told
+that no width is below 1, so that no index is negative, without which it would not vectorise; and cells of other sizes
+have the same text, and so the same machine code.
 
 **Loops.**  A loop over units that reads many arrays is not vectorised.  So forward each kept value is computed in a
 loop for itself, and read again from the cache of the first level; backward sums over rows get their own loops where
