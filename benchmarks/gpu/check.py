@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
+from tinygrad_rnn.kernels.recurrent import dispatch
 from tinygrad_rnn.kernels.recurrent.cuda import describe, explain
 from tinygrad_rnn.kernels.recurrent.interface import Options, Weights
 
@@ -77,4 +78,4 @@ def _how(run: prepared) -> str:
     options = Options(nonlinearity=run.layer.nonlinearity) if run.work.kind == "RNN" else Options()
     states = tuple([state._data[0] for state in run.states])
     weights = Weights(*[w._data for w in run.layer._flat_weights[:4]])
-    return explain(run.work.kind.lower(), run.x._data, states, weights, options)
+    return explain(dispatch.CELLS[run.work.kind.lower()], run.x._data, states, weights, options)

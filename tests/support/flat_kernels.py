@@ -13,7 +13,7 @@ __all__ = ["FlatKernel", "flat", "grouped"]
 
 def grouped(mode: str, arrays: Sequence[Any]) -> tuple[Any, tuple[Any, ...], Weights]:
     """``x, states, weights``."""
-    split = 1 + dispatch.STATES[mode]
+    split = 1 + dispatch.CELLS[mode].states
     return arrays[0], tuple(arrays[1:split]), Weights(*arrays[split:])
 
 
@@ -21,7 +21,7 @@ class FlatKernel:
     """The functions of a kernel; outputs and gradients in one list, cotangents and needs as well."""
 
     def __init__(self, kernel: Any, mode: str) -> None:
-        self.kernel, self.mode, self.split = kernel, mode, 1 + dispatch.STATES[mode]
+        self.kernel, self.mode, self.split = kernel, mode, 1 + dispatch.CELLS[mode].states
 
     def forward(self, *arrays: Any, **options: Any) -> tuple[tuple[Any, ...], Any]:
         """``(y, *states, *others), residual``."""

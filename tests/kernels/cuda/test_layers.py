@@ -104,11 +104,11 @@ def test_without_any_kernel_the_layer_runs_as_numpy_does_with_one_warning(emulat
     emulated.failing = {"persistent_forward", "step_forward"}
     arrays = [None if a is None else fakecupy.asarray(a) for a in numbers(Case("lstm", 3, 2, 30), "float32")[0]]
     with pytest.warns(RuntimeWarning) as warned:
-        residual = dispatch.forward("lstm", *grouped("lstm", arrays), Options()).residual
+        residual = dispatch.forward(dispatch.LSTM, *grouped("lstm", arrays), Options()).residual
     assert ["step by step" in str(w.message) for w in warned] == [True, False]
     assert "do not use the cuda kernels from now on" in str(warned[1].message)
     assert residual[0] == "numpy" and not emulated.launches
-    dispatch.forward("lstm", *grouped("lstm", arrays), Options())
+    dispatch.forward(dispatch.LSTM, *grouped("lstm", arrays), Options())
 
 
 def test_groups_that_can_never_run_together_are_replaced_by_steps(emulated: Emulator) -> None:
@@ -123,7 +123,7 @@ def arrays_of(mode: str, size: int, batch: int = 2, dtype: str = "float32") -> l
 
 
 def how(mode: str, *sizes: int, **options: Any) -> str:
-    return explain(mode, *grouped(mode, arrays_of(mode, *sizes, **options)))
+    return explain(dispatch.CELLS[mode], *grouped(mode, arrays_of(mode, *sizes, **options)))
 
 
 def test_the_choice_is_explained(emulated: Emulator) -> None:
@@ -161,7 +161,7 @@ def test_what_the_kernels_cannot_do_is_refused_with_the_reason(
     assert dispatch.reasons("lstm", *arrays)["cuda"] is None
     assert reason in str(dispatch.reasons("lstm", *edit(arrays), **params)["cuda"])
     with dispatch.only("cuda"), pytest.raises(KernelUnavailable, match=reason):
-        dispatch.forward("lstm", *grouped("lstm", edit(arrays)), Options(**params))
+        dispatch.forward(dispatch.LSTM, *grouped("lstm", edit(arrays)), Options(**params))
 
 
 def test_the_double_alone_is_a_gpu_without_kernels(double: Any) -> None:

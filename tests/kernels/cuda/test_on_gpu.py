@@ -17,6 +17,7 @@ from tests.support.flat_kernels import grouped
 from tinygrad_rnn.backend.gpu.clusters import clusters_at_once
 from tinygrad_rnn.backend.gpu.cupy_access import module
 from tinygrad_rnn.backend.gpu.kernels import gpu
+from tinygrad_rnn.kernels.recurrent import dispatch
 from tinygrad_rnn.kernels.recurrent.cuda import describe, explain
 from tinygrad_rnn.kernels.recurrent.cuda.cells import CELLS
 from tinygrad_rnn.kernels.recurrent.cuda.tilings import (
@@ -78,7 +79,9 @@ def test_the_driver_tells_how_many_clusters_run_at_once(size: int) -> None:
 def test_persistent_kernels_equal_numpys(case: Case) -> None:
     cupy = module()
     arrays = [None if a is None else cupy.asarray(a) for a in numbers(case, "float32")[0]]
-    assert explain(case.mode, *grouped(case.mode, arrays), Options(**case.params())).startswith("persistent")
+    assert explain(dispatch.CELLS[case.mode], *grouped(case.mode, arrays), Options(**case.params())).startswith(
+        "persistent"
+    )
     assert worst_error(case, cupy) < TOLERANCES["float32"]
 
 

@@ -156,9 +156,9 @@ def runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     start = dispatch._start
 
-    def counted(kernel: str, mode: str, x: Any, *rest: Any) -> Any:
+    def counted(kernel: str, cell: Any, x: Any, *rest: Any) -> Any:
         seen.append(len(x))
-        return start(kernel, mode, x, *rest)
+        return start(kernel, cell, x, *rest)
 
     monkeypatch.setattr(dispatch, "_start", counted)
     return seen

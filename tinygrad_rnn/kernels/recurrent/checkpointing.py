@@ -39,7 +39,7 @@ from ...backend.cpu.threads import get_num_threads
 from ...errors import ArgumentError
 from ...typing import Array
 from . import dispatch
-from .interface import Cotangents, Gradients, Needs, Options, Run, Weights
+from .interface import Cell, Cotangents, Gradients, Needs, Options, Run
 from .prefetch import Prefetch
 
 __all__ = ["Segment", "backward", "check_segments", "cut", "forward"]
@@ -61,7 +61,7 @@ class Checkpoints(NamedTuple):
 
     segments: list[Segment]  # in the order of their visits
     borders: list[tuple[Array, ...]]  # the states before each
-    last: tuple[str, str, Any]  # the name of the kernel, the mode, and the kernel's own residual of the last one
+    last: tuple[str, Cell, Any]  # the name of the kernel, the cell, and the kernel's own residual of the last one
     output: Array | None  # y, if that is all that it takes to make the residual of a segment
 
 
@@ -107,17 +107,17 @@ def cut(
 
 
 def forward(
-    mode: str,
+    cell: Cell,
     x: Array,
     states: tuple[Array, ...],
-    weights: Weights,
+    weights: tuple[Any, ...],
     options: Options,
     segments: int | str | None,
 ) -> Run:
     """The forward run of the kernel that is chosen, in segments."""
     parts = cut(x.shape, options.sizes, options.reverse, segments) if options.save else []
     if len(parts) < 2:
-        return dispatch.forward(mode, x, states, weights, options)
+        return dispatch.forward(cell, x, states, weights, options)
     borders: list[tuple[Array, ...]] = []
     series: tuple[Array, ...] = ()
     left: Any = None
@@ -125,7 +125,7 @@ def forward(
         borders.append(states)
         # the last visited segment is the first of the backward run, so its residual is worth keeping
         here = _within(part, options, save=part is parts[-1])
-        pieces, states, left = dispatch.forward(mode, x[part.rows], states, weights, here)
+        pieces, states, left = dispatch.forward(cell, x[part.rows], states, weights, here)
         series = series or tuple(
             [array_module(x).empty((*x.shape[:-1], piece.shape[-1]), piece.dtype) for piece in pieces]
         )
@@ -139,7 +139,7 @@ def forward(
 def backward(
     x: Array,
     states: tuple[Array, ...],
-    weights: Weights,
+    weights: tuple[Any, ...],
     options: Options,
     residual: Any,
     cotangents: Cotangents,
@@ -148,7 +148,7 @@ def backward(
     """The backward run of :func:`forward`: the same kernel's, segment by segment."""
     if not isinstance(residual, Checkpoints):
         return dispatch.backward(x, states, weights, options, residual, cotangents, needs)
-    kernel, mode, _ = residual.last
+    kernel, cell, _ = residual.last
     y = residual.output
 
     def computed_again(part: Segment, before: tuple[Array, ...]) -> Any:
@@ -157,7 +157,7 @@ def backward(
         if y is not None:
             return dispatch.restore(x[part.rows], before, weights, here, residual.last, y[part.rows])
         with dispatch.only(kernel):  # the one that ran forward
-            return dispatch.forward(mode, x[part.rows], before, weights, here).residual
+            return dispatch.forward(cell, x[part.rows], before, weights, here).residual
 
     dx = array_module(x).empty(x.shape, x.dtype) if needs.x else None
     dstates = cotangents.states

@@ -1,8 +1,9 @@
 """Choice of the kernel that computes a fused recurrent layer.
 
-There are up to three, with one interface (``interface.py``): NumPy's (any array module, any dtype, always there), one
-compiled by Numba for arrays on the CPU (extra ``fast``), and CUDA kernels for arrays on a GPU.  The rules by which the
-latter two are chosen are all here; a package of kernels is imported when it is first chosen.
+A cell has up to three, with one interface (``interface.py``): NumPy's (any array module, any dtype), one compiled by
+Numba for arrays on the CPU (extra ``fast``), and CUDA kernels for arrays on a GPU.  The rules by which one is chosen
+are here, those that hold for every cell and those of RNN, GRU and LSTM, whose kernels are written by hand; a compiled
+cell has its own beside them.  A package of kernels is imported when it is first chosen.
 
 The choice is made once per forward run.  Backward follows it: the residual remembers its kernel.
 """
@@ -26,20 +27,14 @@ from ...errors import ArgumentError
 from ...source_line import warn_user
 from ...typing import Array
 from . import threads
-from .interface import DTYPES, Cotangents, Gradients, KernelUnavailable, Needs, Options, Restoring, Run, Weights
+from .interface import DTYPES, Cell, Cotangents, Gradients, Kernel, KernelUnavailable, Needs, Options, Run, Weights
 from .threads import SplitBatch
 
-__all__ = ["KERNELS", "MODES", "STATES", "backward", "forward", "only", "reasons", "refusal", "restorable", "restore"]
+__all__ = ["CELLS", "GRU", "KERNELS", "LSTM", "RNN", "HandWritten", "backward", "forward", "only", "reasons", "refusal"]
+__all__ += ["restorable", "restore"]
 
-MODES = ("rnn", "gru", "lstm")
 KERNELS = ("cuda", "numba", "numpy")
-"""From the one that is preferred to the one that never refuses."""
-
-RESTORED = {"numba": ("rnn",), "numpy": ("rnn",)}
-"""The modes whose residual a kernel can make from the output of the forward run."""
-
-STATES = {"rnn": 1, "gru": 1, "lstm": 2}
-"""How many states a kernel of each mode takes and gives."""
+"""From the one that is preferred to the one that computes everything."""
 
 VARIABLE = "TINYGRAD_RNN_KERNELS"
 
@@ -71,7 +66,7 @@ class _Asked(threading.local):
 
 
 _asked = _Asked()
-_broken: dict[str, str] = {}
+_broken: dict[tuple[str, Cell], str] = {}
 
 
 @contextmanager
@@ -99,6 +94,53 @@ def _known(kernel: str) -> str:
     return kernel
 
 
+# the cells that are written by hand -----------------------------------------------------------------------------------
+
+
+class HandWritten:
+    """RNN, GRU or LSTM, whose kernels are written by hand, and take :class:`Weights`.
+
+    Args:
+        name: that of the modules of its kernels.
+        states: how many it has.
+    """
+
+    def __init__(self, name: str, states: int) -> None:
+        self.name, self.states = name, states
+        self._kernels: dict[str, Kernel[Weights]] = {}
+
+    def kernel(self, backend: str) -> Kernel[Weights]:
+        """That of a package, which is imported when it is first chosen."""
+        found = self._kernels.get(backend)
+        if found is None:
+            found = self._kernels[backend] = self._imported(backend)
+        return found
+
+    def _imported(self, backend: str) -> Any:
+        if backend == "cuda":
+            return importlib.import_module(".cuda.layer", __package__).KERNELS[self.name]
+        return importlib.import_module(f".{backend}.{self.name}", __package__)
+
+    def refusal(
+        self, backend: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options
+    ) -> str | None:
+        """What its kernels do not compute, or should not."""
+        if backend == "numpy":
+            return None
+        if backend == "cuda":
+            if weights.w_hr is not None:
+                return "there is no kernel for projected states"
+            return "there is no kernel that gives the cell states of all steps" if options.cells else None
+        if weights.w_hr is not None:
+            return "they do not project the output"
+        if not options.save and weights.w_hh.nbytes > LARGE and x.size < FEW_ROWS * x.shape[-1]:
+            return "a large weight is not worth rearranging for so few steps"
+        return None
+
+
+RNN, GRU, LSTM = HandWritten("rnn", 1), HandWritten("gru", 1), HandWritten("lstm", 2)
+CELLS = {cell.name: cell for cell in (RNN, GRU, LSTM)}
+
 # rules ---------------------------------------------------------------------------------------------------------------
 
 
@@ -111,23 +153,25 @@ def reasons(mode: str, *arrays: Array, **params: Any) -> dict[str, str | None]:
         params: ``sizes``, ``reverse``, ``save``, ``cells``, ``nonlinearity``, as in
             :class:`~tinygrad_rnn.kernels.recurrent.interface.Options`.
     """
-    count = STATES[mode]
-    states, weights = arrays[1 : 1 + count], Weights(*arrays[1 + count :])
-    return {kernel: refusal(kernel, mode, arrays[0], states, weights, Options(**params)) for kernel in KERNELS}
+    cell = CELLS[mode]
+    states, weights = arrays[1 : 1 + cell.states], Weights(*arrays[1 + cell.states :])
+    return {kernel: refusal(kernel, cell, arrays[0], states, weights, Options(**params)) for kernel in KERNELS}
 
 
 def refusal(
-    kernel: str, mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options
+    kernel: str, cell: Cell, x: Array, states: tuple[Array, ...], weights: tuple[Any, ...], options: Options
 ) -> str | None:
     """Why ``kernel`` should not do this work; None if it should."""
-    if kernel == "numpy":
-        return None
-    on_cpu = type(x) is np.ndarray or array_module(x) is np
-    if on_cpu == (kernel == "cuda"):
-        return "the arrays are on the CPU" if on_cpu else "the arrays are on the GPU"
-    if kernel in _broken:
-        return _broken[kernel]
-    return (_refused_by_cuda if kernel == "cuda" else _refused_by_numba)(mode, x, states, weights, options)
+    if kernel != "numpy":
+        on_cpu = type(x) is np.ndarray or array_module(x) is np
+        if on_cpu == (kernel == "cuda"):
+            return "the arrays are on the CPU" if on_cpu else "the arrays are on the GPU"
+        if _broken and (kernel, cell) in _broken:
+            return _broken[kernel, cell]
+        reason = (_refused_by_cuda if kernel == "cuda" else _refused_by_numba)(x, states, weights)
+        if reason is not None:
+            return reason
+    return cell.refusal(kernel, x, states, weights, options)
 
 
 @functools.cache
@@ -136,7 +180,7 @@ def numba_installed() -> bool:
     return importlib.util.find_spec("numba") is not None
 
 
-def _refused_by_numba(mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> str | None:
+def _refused_by_numba(x: Array, states: tuple[Array, ...], weights: tuple[Any, ...]) -> str | None:
     if not numba_installed():
         return "Numba is not installed"
     dtype = x.dtype
@@ -146,14 +190,10 @@ def _refused_by_numba(mode: str, x: Array, states: tuple[Array, ...], weights: W
     for a in (*states, *weights):
         if a is not None and a.dtype is not dtype and a.dtype != dtype:
             return "the arrays are of several dtypes"
-    if weights.w_hr is not None:
-        return "they do not project the output"
-    if not options.save and weights.w_hh.nbytes > LARGE and x.size < FEW_ROWS * x.shape[-1]:
-        return "a large weight is not worth rearranging for so few steps"
     return None
 
 
-def _refused_by_cuda(mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> str | None:
+def _refused_by_cuda(x: Array, states: tuple[Array, ...], weights: tuple[Any, ...]) -> str | None:
     capability = gpu().capability
     if capability < OLDEST:
         return f"the kernels need a GPU of compute capability 7.0 or newer, not {capability / 10}"
@@ -162,10 +202,6 @@ def _refused_by_cuda(mode: str, x: Array, states: tuple[Array, ...], weights: We
         return f"the kernels compute in float32 and float64, not in {dtype}"
     if any(a is not None and a.dtype != dtype for a in (*states, *weights)):
         return "the arrays are of several dtypes"
-    if weights.w_hr is not None:
-        return "there is no kernel for projected states"
-    if options.cells:
-        return "there is no kernel that gives the cell states of all steps"
     if 0 in x.shape or 0 in states[0].shape:
         return "there is nothing to compute"
     return None
@@ -174,72 +210,74 @@ def _refused_by_cuda(mode: str, x: Array, states: tuple[Array, ...], weights: We
 # runs ----------------------------------------------------------------------------------------------------------------
 
 
-def forward(mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
+def forward(cell: Cell, x: Array, states: tuple[Array, ...], weights: tuple[Any, ...], options: Options) -> Run:
     """The forward run of the kernel that is chosen for the work; arguments as those of every kernel.
 
     Raises:
-        KernelUnavailable: a kernel was asked for by name, and refuses.
+        KernelUnavailable: a kernel was asked for by name, and refuses; or none does this work.
     """
     asked = _asked.kernel
     if asked is not None:
         # the name may come from the environment, so it is checked here and not only by ``only``
-        reason = refusal(_known(asked), mode, x, states, weights, options)
+        reason = refusal(_known(asked), cell, x, states, weights, options)
         if reason is not None:
-            raise KernelUnavailable(f"the {asked} kernels were asked for by name, but {reason} ({mode})")
-        return _start(asked, mode, x, states, weights, options)
+            raise KernelUnavailable(f"the {asked} kernels were asked for by name, but {reason} ({cell.name})")
+        return _start(asked, cell, x, states, weights, options)
     preferred = "numba" if type(x) is np.ndarray or array_module(x) is np else "cuda"
     # each array module has one kernel that is preferred to NumPy's
-    if refusal(preferred, mode, x, states, weights, options) is None:
+    refused = refusal(preferred, cell, x, states, weights, options)
+    if refused is None:
         try:
-            return _start(preferred, mode, x, states, weights, options)
+            return _start(preferred, cell, x, states, weights, options)
         except KernelUnavailable as error:
             # remembered, so that later calls neither try again nor warn again
-            _broken[preferred] = str(error)
-            text = f"recurrent layers do not use the {preferred} kernels from now on, but NumPy's: {error}"
+            _broken[preferred, cell] = refused = str(error)
+            text = f"recurrent layers ({cell.name}) do not use the {preferred} kernels from now on: {error}"
             warn_user(text, RuntimeWarning)
-    return _start("numpy", mode, x, states, weights, options)
+    reason = refusal("numpy", cell, x, states, weights, options)
+    if reason is not None:
+        raise KernelUnavailable(f"no kernel runs {cell.name}. {preferred}: {refused}; numpy: {reason}")
+    return _start("numpy", cell, x, states, weights, options)
 
 
-def _start(kernel: str, mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
-    series, finals, left = _kernel(kernel, mode, states).forward(x, states, weights, options)
-    return Run(series, finals, None if left is None else (kernel, mode, left))
+def _start(
+    kernel: str, cell: Cell, x: Array, states: tuple[Array, ...], weights: tuple[Any, ...], options: Options
+) -> Run:
+    series, finals, left = _kernel(kernel, cell, states).forward(x, states, weights, options)
+    return Run(series, finals, None if left is None else (kernel, cell, left))
 
 
 def backward(
     x: Array,
     states: tuple[Array, ...],
-    weights: Weights,
+    weights: tuple[Any, ...],
     options: Options,
     residual: Any,
     cotangents: Cotangents,
     needs: Needs,
 ) -> Gradients:
     """The backward run of the kernel that ran forward."""
-    kernel, mode, left = residual
-    return _kernel(kernel, mode, states).backward(x, states, weights, options, left, cotangents, needs)
+    kernel, cell, left = residual
+    found: Gradients = _kernel(kernel, cell, states).backward(x, states, weights, options, left, cotangents, needs)
+    return found
 
 
 def restorable(residual: Any) -> bool:
     """Whether :func:`restore` can make such a residual."""
-    kernel, mode, _ = residual
-    return mode in RESTORED.get(kernel, ())
+    kernel, cell, _ = residual
+    return hasattr(cell.kernel(kernel), "restore")
 
 
-def restore(x: Array, states: tuple[Array, ...], weights: Weights, options: Options, residual: Any, y: Array) -> Any:
+def restore(
+    x: Array, states: tuple[Array, ...], weights: tuple[Any, ...], options: Options, residual: Any, y: Array
+) -> Any:
     """What the kernel that left ``residual`` would leave of a run that gives ``y``, without the run."""
-    kernel, mode, _ = residual
-    return kernel, mode, _kernel(kernel, mode, states).restore(x, states, weights, options, y)
+    kernel, cell, _ = residual
+    return kernel, cell, _kernel(kernel, cell, states).restore(x, states, weights, options, y)
 
 
-def _kernel(kernel: str, mode: str, states: tuple[Array, ...]) -> Restoring[Weights]:
-    """The kernel of a package for a mode; the package is imported when it is first chosen."""
-    found: Restoring[Weights] = _imported(kernel, mode)  # of the modes in RESTORED, the others have no ``restore``
+def _kernel(kernel: str, cell: Cell, states: tuple[Array, ...]) -> Any:
+    """The kernel of a cell."""
+    found = cell.kernel(kernel)
     # NumPy's can take half of the batch in each of two threads, if there are sequences enough
     return SplitBatch(found) if kernel == "numpy" and len(states[0]) >= 2 * threads.ROWS else found
-
-
-@functools.cache
-def _imported(kernel: str, mode: str) -> Any:
-    if kernel == "cuda":
-        return importlib.import_module(".cuda.layer", __package__).KERNELS[mode]
-    return importlib.import_module(f".{kernel}.{mode}", __package__)

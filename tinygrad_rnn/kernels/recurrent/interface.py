@@ -19,6 +19,7 @@ from ...typing import Array
 
 __all__ = [
     "DTYPES",
+    "Cell",
     "Cotangents",
     "Gradients",
     "Kernel",
@@ -101,8 +102,8 @@ W_contra = TypeVar("W_contra", bound=tuple[Any, ...], contravariant=True)
 class Kernel(Protocol[W_contra]):
     """What every recurrent kernel offers: ``(x, states, weights, options)``, forward and backward.
 
-    Type parameter: the tuple of weights; :class:`Weights` for RNN, GRU and LSTM.  A cell with other weights has a
-    tuple of its own.
+    Type parameter: the tuple of weights; :class:`Weights` for RNN, GRU and LSTM.  A compiled cell has the matrices and
+    the vectors that its step reads.
     """
 
     def forward(self, x: Array, states: tuple[Array, ...], weights: W_contra, options: Options) -> Run:
@@ -144,4 +145,38 @@ class Restoring(Kernel[W_contra], Protocol[W_contra]):
 
     def restore(self, x: Array, states: tuple[Array, ...], weights: W_contra, options: Options, y: Array) -> Any:
         """The residual of a forward run that gave ``y``."""
+        ...
+
+
+class Cell(Protocol):
+    """The equations of a layer, as those see them who choose kernels and run them: a source of kernels.
+
+    RNN, GRU and LSTM have kernels that are written by hand (``dispatch.py``); those of a compiled cell are generated.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is called on the tape, and in messages."""
+        ...
+
+    @property
+    def states(self) -> int:
+        """How many states its kernels take and give."""
+        ...
+
+    def kernel(self, backend: str) -> Kernel[Any]:
+        """The kernel of ``"cuda"``, ``"numba"`` or ``"numpy"``, made when it is first asked for, and then the same.
+
+        It may be :class:`Restoring`.
+
+        Raises:
+            KernelUnavailable: it cannot be made.
+        """
+        ...
+
+    def refusal(self, backend: str, x: Array, states: tuple[Array, ...], weights: Any, options: Options) -> str | None:
+        """Why this cell should not run on ``backend``, where other cells would do this work; None if it should.
+
+        What holds for every cell, ``dispatch.refusal`` asks first: where the arrays are, and of which dtype.
+        """
         ...

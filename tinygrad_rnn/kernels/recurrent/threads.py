@@ -24,7 +24,7 @@ import numpy as np
 
 from ...backend.cpu.threads import get_num_threads, one_blas_thread
 from ...typing import Array
-from .interface import Cotangents, Gradients, Needs, Options, Run, Weights
+from .interface import Cotangents, Gradients, Needs, Options, Run
 
 __all__ = ["Helper", "SplitBatch", "Task", "evenly", "helper_for", "lend", "share", "threads_for"]
 
@@ -253,7 +253,7 @@ class SplitBatch:
     def __init__(self, kernel: Any) -> None:
         self.kernel = kernel
 
-    def forward(self, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
+    def forward(self, x: Array, states: tuple[Array, ...], weights: tuple[Any, ...], options: Options) -> Run:
         """That of the kernel."""
         if not _worthwhile(x, states, options):
             return self.kernel.forward(x, states, weights, options)  # type: ignore[no-any-return]
@@ -262,7 +262,7 @@ class SplitBatch:
         left = (first.residual, second.residual) if options.save else None
         return Run(_whole(first.series, second.series, 1), _whole(first.states, second.states, 0), left)
 
-    def restore(self, x: Array, states: tuple[Array, ...], weights: Weights, options: Options, y: Array) -> Any:
+    def restore(self, x: Array, states: tuple[Array, ...], weights: tuple[Any, ...], options: Options, y: Array) -> Any:
         """That of the kernel, if it has one."""
         make = self.kernel.restore
         if not _worthwhile(x, states, options):
@@ -274,7 +274,7 @@ class SplitBatch:
         self,
         x: Array,
         states: tuple[Array, ...],
-        weights: Weights,
+        weights: tuple[Any, ...],
         options: Options,
         residual: Any,
         cotangents: Cotangents,

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...kernels.recurrent import checkpointing, dispatch
-from ...kernels.recurrent.interface import Cotangents, Needs, Options, Weights
+from ...kernels.recurrent.interface import Cell, Cotangents, Needs, Options, Weights
 from ...tape.modes import is_grad_enabled
 from ...tape.multi_output import fused
 from ...tape.tensor import Tensor
@@ -33,18 +33,18 @@ Segments = int | str | None
 
 
 class _Sequence:
-    """A layer of one mode over a sequence, fused and composed.
+    """A cell over a sequence, fused and composed.
 
     Every form takes ``(x, *states, *weights, options, segments, stacked)`` and gives ``(y, *states, *series)``.
 
     Args:
-        mode: that of the kernels.
-        cell: the equations of a step.
+        cell: its kernels.
+        equations: those of a step.
     """
 
-    def __init__(self, mode: str, cell: Callable[..., Any]) -> None:
-        self.mode, self.cell, self.count = mode, cell, dispatch.STATES[mode]
-        self.fused = fused(mode, self.forward, self.backward, self.composed, gives_new=True)
+    def __init__(self, cell: Cell, equations: Callable[..., Any]) -> None:
+        self.cell, self.equations, self.count = cell, equations, cell.states
+        self.fused = fused(cell.name, self.forward, self.backward, self.composed, gives_new=True)
 
     def __call__(
         self,
@@ -77,10 +77,10 @@ class _Sequence:
     ) -> tuple[V, ...]:
         """Every step on the tape; in one segment, whatever is asked for."""
         states, weights = others[: self.count], others[self.count :]
-        params = {"nonlinearity": options.nonlinearity} if self.mode == "rnn" else {}
+        params = {"nonlinearity": options.nonlinearity} if self.cell is dispatch.RNN else {}
 
         def step(x_t: V, states: tuple[V, ...]) -> tuple[V, ...]:
-            new = self.cell(x_t, *states, *weights, **params)
+            new = self.equations(x_t, *states, *weights, **params)
             return new if isinstance(new, tuple) else (new,)
 
         emit = (0, 1) if options.cells else (0,)
@@ -96,9 +96,9 @@ class _Sequence:
         states, weights = others[: self.count], Weights(*others[self.count :])
         # checkpointing runs a kernel several times; the usual way is one run
         if segments is None:
-            series, finals, residual = dispatch.forward(self.mode, x, states, weights, options)
+            series, finals, residual = dispatch.forward(self.cell, x, states, weights, options)
         else:
-            series, finals, residual = checkpointing.forward(self.mode, x, states, weights, options, segments)
+            series, finals, residual = checkpointing.forward(self.cell, x, states, weights, options, segments)
         if stacked:
             finals = tuple([state[None] for state in finals])
         return (series[0], *finals, *series[1:]), residual
@@ -133,9 +133,9 @@ class _Sequence:
         return [dx, *d_states, *d_weights]
 
 
-_rnn = _Sequence("rnn", rnn_cell)
-_lstm = _Sequence("lstm", lstm_cell)
-_gru = _Sequence("gru", gru_cell)
+_rnn = _Sequence(dispatch.RNN, rnn_cell)
+_lstm = _Sequence(dispatch.LSTM, lstm_cell)
+_gru = _Sequence(dispatch.GRU, gru_cell)
 
 
 def rnn_sequence(

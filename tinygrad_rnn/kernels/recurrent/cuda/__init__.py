@@ -10,21 +10,23 @@ from __future__ import annotations
 from ....backend.gpu import cupy_access
 from ....backend.gpu.kernels import gpu
 from ....typing import Array
-from ..dispatch import OLDEST, refusal
+from ..dispatch import OLDEST, HandWritten, refusal
 from ..interface import Options, Weights
 from .layer import KERNELS, plan
 
 __all__ = ["describe", "explain"]
 
 
-def explain(mode: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options | None = None) -> str:
+def explain(
+    cell: HandWritten, x: Array, states: tuple[Array, ...], weights: Weights, options: Options | None = None
+) -> str:
     """How the recurrence of this work would be computed, in one line; arguments as for the kernels."""
     options = options or Options()
-    refused = refusal("cuda", mode, x, states, weights, options)
+    refused = refusal("cuda", cell, x, states, weights, options)
     if refused is not None:
         return f"without CUDA kernels: {refused}"
     batch, size = states[0].shape
-    found = plan(KERNELS[mode].cell(options), size, batch, x.dtype)
+    found = plan(KERNELS[cell.name].cell(options), size, batch, x.dtype)
     if isinstance(found, str):
         return f"stepwise: {found}"
     signals = ("a counter in global memory", "the cluster's barrier", "messages within the cluster")[found.sync]
