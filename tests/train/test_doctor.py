@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from tinygrad_rnn.backend.cpu.blas import Blas, blas, faster_kernel
 from tinygrad_rnn.backend.gpu import cupy_access
 from tinygrad_rnn.bench.machine import cores
+from tinygrad_rnn.ops.compiler import generated_modules
 from tinygrad_rnn.train import doctor as program
 from tinygrad_rnn.train.cli import main
 from tinygrad_rnn.train.doctor import advice
@@ -130,3 +132,58 @@ def test_a_containers_share_of_the_cores_counts(text: str, most: int | None, tmp
     path = tmp_path / "cpu.max"
     path.write_text(text)
     assert cores(str(path)) == (most if most is not None else cores("/no/such/file"))
+
+
+# compiled cells ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(generated_modules, "_modules", {})
+    return tmp_path / "tinygrad_rnn" / "cells"
+
+
+def test_compiled_cells_are_counted_and_cleared(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.cells() == f"none in {cache}: nothing was compiled yet"
+    assert main(["doctor", "--clear-cells"]) == 0
+    assert f"there is no {cache}" in capsys.readouterr().out and not cache.exists()
+    for text in ("a = 1\n", "b = 2\n"):
+        generated_modules.load(text)
+    (cache / "__pycache__").mkdir()
+    (cache / "__pycache__" / "tinygrad_rnn_cell_0.forward-1.py311.nbi").write_bytes(b"0" * 1_500_000)
+    (cache / "notes").write_text("of the user")
+    assert program.cells() == f"2 in {cache}, 1.5 MB"
+    assert main(["doctor"]) == 0 and "compiled cells" in capsys.readouterr().out
+    assert main(["doctor", "--clear-cells"]) == 0
+    assert capsys.readouterr().out == f"2 compiled cells deleted from {cache}, 1.5 MB.\n"
+    assert [path.name for path in cache.rglob("*") if path.is_file()] == ["notes"]
+    assert program.cells() == f"0 in {cache}, 0.0 MB"
+    assert generated_modules.load("a = 1\n").a == 1  # what runs in this process goes on
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
+def test_cells_in_a_folder_of_others_are_left_alone(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    generated_modules.load("a = 1\n")
+    cache.chmod(0o755)
+    assert "0700" in program.cells()
+    assert main(["doctor", "--clear-cells"]) == 2
+    assert "are not deleted: others than its owner" in capsys.readouterr().err
+    assert len(list(cache.glob("*.py"))) == 1
+    other = cache.with_name("elsewhere")
+    cache.rename(other)
+    other.chmod(0o700)
+    cache.symlink_to(other)
+    assert main(["doctor", "--clear-cells"]) == 2
+    assert "it is no folder" in capsys.readouterr().err and len(list(other.glob("*.py"))) == 1
+
+
+def test_without_a_home_there_is_no_cache(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(Path, "home", staticmethod(homeless))
+    assert program.cells() == "no cache: Could not determine home directory."
+    assert main(["doctor", "--clear-cells"]) == 2
+    assert "home directory" in capsys.readouterr().err

@@ -170,6 +170,9 @@ def _doctor_options(commands: Any) -> None:
         description="Show versions, BLAS and its kernels, threads, the GPU; for each problem the line that mends it.",
         allow_abbrev=False,
     )
+    parser.add_argument(
+        "--clear-cells", action="store_true", help="delete the compiled cells that are kept; they are compiled again"
+    )
     parser.set_defaults(command=doctor)
 
 

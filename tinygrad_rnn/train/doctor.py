@@ -16,8 +16,11 @@ from ..backend.cpu.blas import Blas, blas, faster_kernel
 from ..backend.cpu.environment import PATIENCE, SHORT
 from ..backend.gpu import cupy_access
 from ..bench.machine import cores, processor, version
+from ..errors import UsageError
 from ..kernels.recurrent.cuda import describe
+from ..ops.compiler import generated_modules
 from ..tape.observe.text_table import table
+from ..terminal import describe_error
 
 __all__ = ["doctor", "gpu_facts"]
 
@@ -27,8 +30,15 @@ DRIVER = Path("/proc/driver/nvidia/version")
 """Exists if NVIDIA's driver is loaded (Linux)."""
 
 
-def doctor() -> None:
-    """Print the facts and the advice."""
+def doctor(clear_cells: bool = False) -> None:
+    """Print the facts and the advice; or clear the cache of compiled cells.
+
+    Raises:
+        UsageError: the cache cannot be cleared.
+    """
+    if clear_cells:
+        print(cleared())
+        return
     library = blas()
     print(table(("what", "found"), list(facts(library))))
     problems = list(advice(library))
@@ -51,7 +61,45 @@ def facts(library: Blas) -> Iterator[tuple[str, str]]:
         if found is not None:
             yield name, found
     yield "fused layers", "; ".join(_kernels())
+    yield "compiled cells", cells()
     yield from gpu_facts()
+
+
+def cells() -> str:
+    """The cache of compiled cells: how many there are, their size, and where."""
+    try:
+        where = generated_modules.place()
+        reason = generated_modules.refusal(where) if os.path.lexists(where) else "nothing was compiled yet"
+        if reason is None:
+            found = generated_modules.files()
+            count, size = sum(path.suffix == ".py" for path in found), sum(path.lstat().st_size for path in found)
+            return f"{count} in {where}, {size / 1e6:.1f} MB"
+    except (OSError, RuntimeError) as error:
+        return f"no cache: {describe_error(error) if isinstance(error, OSError) else error}"
+    return f"none in {where}: {reason}"
+
+
+def cleared() -> str:
+    """Delete the cache of compiled cells, and nothing else that lies in its folder; what was done.
+
+    Raises:
+        UsageError: there is no such folder that is this user's own, or a file cannot be deleted.
+    """
+    try:
+        where = generated_modules.place()
+        if not os.path.lexists(where):
+            return f"No cell was compiled yet: there is no {where}."
+        reason = generated_modules.refusal(where)
+        if reason is not None:
+            raise UsageError(f"the cells in {where} are not deleted: {reason}")
+        found = generated_modules.files()
+        size = sum(path.lstat().st_size for path in found)
+        for path in found:
+            path.unlink(missing_ok=True)  # another process may clear it, too
+    except (OSError, RuntimeError) as error:
+        raise UsageError(describe_error(error) if isinstance(error, OSError) else str(error)) from error
+    count = sum(path.suffix == ".py" for path in found)
+    return f"{count} compiled cell{'' if count == 1 else 's'} deleted from {where}, {size / 1e6:.1f} MB."
 
 
 def gpu_facts() -> Iterator[tuple[str, str]]:

@@ -20,7 +20,10 @@ import threading
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["folder", "load"]
+__all__ = ["files", "folder", "load", "place", "refusal"]
+
+NAME = "tinygrad_rnn_cell_"
+"""What the names of modules and of their files begin with."""
 
 _modules: dict[str, ModuleType] = {}
 _lock = threading.Lock()
@@ -38,21 +41,53 @@ def load(text: str) -> ModuleType:
 def folder() -> Path | None:
     """Where the files are: a folder that this user alone can write to; None where there is none."""
     try:
-        base = Path(os.environ.get("XDG_CACHE_HOME", ""))
-        path = (base if base.is_absolute() else Path.home() / ".cache") / "tinygrad_rnn" / "cells"
+        path = place()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = path.lstat()
+        return path if refusal(path) is None else None
     except (OSError, RuntimeError):  # a user without a home
         return None
+
+
+def place() -> Path:
+    """Where the folder is, or would be.
+
+    Raises:
+        RuntimeError: the user has no home.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (base if base.is_absolute() else Path.home() / ".cache") / "tinygrad_rnn" / "cells"
+
+
+def refusal(path: Path) -> str | None:
+    """Why a folder that exists is not used; None if it is."""
+    found = path.lstat()
     if not stat.S_ISDIR(found.st_mode):  # a link could lead to a folder of another user
-        return None
-    if hasattr(os, "getuid") and (found.st_uid != os.getuid() or found.st_mode & 0o077):
-        return None
-    return path
+        return "it is no folder"
+    if hasattr(os, "getuid") and found.st_uid != os.getuid():
+        return "it belongs to another user"
+    if hasattr(os, "getuid") and found.st_mode & 0o077:
+        return "others than its owner have access to it: its permissions must be 0700"
+    return None
+
+
+def files() -> list[Path]:
+    """The files of all cells: their texts, and the machine code that Numba keeps of them.
+
+    Raises:
+        OSError: the folder cannot be read.
+        RuntimeError: the user has no home.
+    """
+    where = place()
+    found = [] if refusal(where) is not None else [*where.iterdir(), *_listed(where / "__pycache__")]
+    return [path for path in found if path.name.startswith(NAME)]
+
+
+def _listed(path: Path) -> list[Path]:
+    return [] if path.is_symlink() or not path.is_dir() else list(path.iterdir())
 
 
 def _run(text: str) -> ModuleType:
-    name = "tinygrad_rnn_cell_" + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    name = NAME + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
     file = _written(text, f"{name}.py")
     module = ModuleType(name)
     module.__file__ = None if file is None else str(file)
