@@ -12,7 +12,8 @@ The state has PyTorch's layout of 5056 bytes, so a stream can move between the t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from _thread import get_ident
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +30,7 @@ __all__ = [
     "Generator",
     "RandomError",
     "default_generator",
+    "draws_undone",
     "fork_rng",
     "get_rng_state",
     "initial_seed",
@@ -82,13 +84,14 @@ class Generator:
     [0.8303, 0.1261, 0.9075]
     """
 
-    __slots__ = ("_engine", "_fork", "_fresh", "_seed", "next_normal")
+    __slots__ = ("_engine", "_fork", "_fresh", "_seed", "before_draws", "next_normal")
 
     def __init__(self, device: Device | str = "cpu") -> None:
         if Device(device).type != "cpu":
             raise DeviceError(f"Generator(): random streams live on the CPU, got device {device!s}. Use Generator()")
         self._engine: np.random.RandomState | None = None
         self._fork = _process.fork
+        self.before_draws: list[Callable[[], None]] = []  # called before words are drawn
         self.next_normal: float | None = None  # the second of a Box-Muller pair, kept for the next small draw
         self.manual_seed(UNSEEDED)
 
@@ -194,6 +197,8 @@ class Generator:
 
     def words(self, count: int) -> npt.NDArray[np.uint32]:
         """``count`` draws of 32 bits: (count,) uint32."""
+        for tell in tuple(self.before_draws):
+            tell()
         # An empty draw leaves a seeded state as it is, also in the bytes of get_state().
         if count:
             self._fresh = False
@@ -277,5 +282,31 @@ def fork_rng(devices: object = None, enabled: bool = True) -> Iterator[None]:
     try:
         yield
     finally:
+        if before is not None:
+            default_generator.set_state(before)
+
+
+@contextmanager
+def draws_undone() -> Iterator[None]:
+    """As :func:`fork_rng`, for draws of this thread, at no cost where nothing is drawn: a state takes 0.1 ms to read.
+
+    >>> _ = manual_seed(1)
+    >>> with draws_undone():
+    ...     inside = default_generator.words(1)
+    >>> bool(default_generator.words(1) == inside)
+    True
+    """
+    thread, before = get_ident(), None
+
+    def remember() -> None:
+        nonlocal before
+        if before is None and get_ident() == thread:
+            before = default_generator.get_state()
+
+    default_generator.before_draws.append(remember)
+    try:
+        yield
+    finally:
+        default_generator.before_draws.remove(remember)
         if before is not None:
             default_generator.set_state(before)

@@ -19,10 +19,11 @@ The options and their sources:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import TypedDict
+from itertools import accumulate
+from typing import NamedTuple, TypedDict
 
 from ...backend import array_module
 from ...backend.random.inplace import dropout_like
@@ -30,8 +31,10 @@ from ...errors import ArgumentError
 from ...kernels.recurrent.checkpointing import check_segments
 from ...ops import where
 from ...tape.tensor import Tensor, wrap
+from ...typing import Array
 
-__all__ = ["LayerKeywords", "StackKeywords", "StackOptions", "locked_mask", "with_recurrent_dropout", "with_zoneout"]
+__all__ = ["LayerKeywords", "Masking", "StackKeywords", "StackOptions", "drawn_masks", "locked_mask", "with_masks"]
+__all__ += ["with_recurrent_dropout", "with_zoneout"]
 
 Sizes = tuple[int, ...] | None
 States = tuple[Tensor, ...]
@@ -106,6 +109,25 @@ class StackOptions:
         return [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default]
 
 
+class Masking(NamedTuple):
+    """What the options do to a step: of a layer that trains, or of one that does not.
+
+    Attributes:
+        zoneouts: the probability for each state.
+        recurrent_dropout: the probability; 0 in evaluation.
+        training: whether zoneout draws, or mixes as is expected.
+    """
+
+    zoneouts: tuple[float, ...]
+    recurrent_dropout: float
+    training: bool
+
+    @property
+    def drawn(self) -> int:
+        """How many states have a mask of zoneout at every step."""
+        return sum(p > 0 for p in self.zoneouts) if self.training else 0
+
+
 def locked_mask(like: Tensor, rows: int, p: float) -> Tensor:
     """A dropout mask (rows, K) for values ``like`` (..., K): 0 with probability p, else 1 / (1 - p)."""
     ones = array_module(like._data).ones((rows, like.shape[-1]), like.dtype)
@@ -118,22 +140,30 @@ def with_zoneout(step: Step, probabilities: tuple[float, ...], training: bool) -
     If not training, it is the expected value.  What ``step`` gives besides the states is passed on.
     """
 
+    def zoned(x: Tensor, states: States) -> States:
+        new = step(x, states)
+        keeps = [wrap(dropout_like(a._data, 1 - p) != 0) for a, p in _zoned(new, probabilities, training)]
+        return _mixed(states, new, probabilities, keeps)
+
+    return zoned
+
+
+def _zoned(states: States, probabilities: tuple[float, ...], training: bool) -> list[tuple[Tensor, float]]:
+    """The states for which a mask is drawn at every step, with their probabilities."""
+    return [(a, p) for a, p in zip(states, probabilities, strict=False) if p > 0 and training]
+
+
+def _mixed(old: States, new: States, probabilities: tuple[float, ...], keeps: Sequence[Tensor]) -> States:
+    """Zoneout: old and new values mixed, by masks of what is kept; without masks, as is expected of them."""
+    given = iter(keeps)
+
     def mixed(old: Tensor, new: Tensor, p: float) -> Tensor:
         if p == 0:
             return new
-        # in evaluation: the expected value of the mixture
-        if not training:
-            return new + p * (old - new)
-        keep = dropout_like(new._data, 1 - p) != 0
-        return where(wrap(keep), old, new)
+        return where(next(given), old, new) if keeps else new + p * (old - new)
 
-    def zoned(x: Tensor, states: States) -> States:
-        new = step(x, states)
-        count = len(states)
-        kept = [mixed(*triple) for triple in zip(states, new[:count], probabilities, strict=True)]
-        return (*kept, *new[count:])
-
-    return zoned
+    count = len(old)
+    return (*[mixed(*triple) for triple in zip(old, new[:count], probabilities, strict=True)], *new[count:])
 
 
 def with_recurrent_dropout(step: Step, h: Tensor, p: float) -> Step:
@@ -146,3 +176,59 @@ def with_recurrent_dropout(step: Step, h: Tensor, p: float) -> Step:
         return step(x, (states[0] * (mask if rows == len(mask) else mask[:rows]), *states[1:]))
 
     return dropped
+
+
+# masks that are drawn before a sequence -------------------------------------------------------------------------------
+
+
+def with_masks(step: Step, options: Masking) -> Callable[..., States]:
+    """``step`` with zoneout and recurrent dropout, as a function of its masks: ``masked(x, states, *masks)``.
+
+    Args:
+        step: as for :func:`with_zoneout`.
+        options: which masks there are: those of :func:`drawn_masks`, in their order.
+    """
+
+    def masked(x: Tensor, states: States, *masks: Tensor) -> States:
+        given = (states[0] * masks[-1], *states[1:]) if options.recurrent_dropout else states
+        new = step(x, given)
+        if not any(options.zoneouts):
+            return new
+        keeps = [mask != 0 for mask in masks[: options.drawn]]
+        return _mixed(states, new, options.zoneouts, keeps)
+
+    return masked
+
+
+def drawn_masks(
+    options: Masking, x: Tensor, states: States, sizes: Sizes, reverse: bool
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """The masks of a whole sequence: the numbers that the composed form would draw step by step, in its order.
+
+    Returns:
+        Those of zoneout, arranged as x, (T, N, K) or (S, K), for each state that has one; that of recurrent dropout,
+        (N, R), if there is one.
+    """
+    h = states[0]
+    dropped = (locked_mask(h, h.shape[0], options.recurrent_dropout)._data,) if options.recurrent_dropout else ()
+    if not options.drawn:
+        return (), dropped
+    ones = array_module(h._data).ones
+    pairs = _zoned(states, options.zoneouts, True)
+    rows = (h.shape[0],) * x.shape[0] if sizes is None else sizes
+    widths, starts = [a.shape[-1] for a, _ in pairs], [0, *accumulate(rows)]
+    order = range(len(rows))[:: -1 if reverse else 1]
+    tables = [ones((starts[-1], width), h.dtype) for width in widths]
+    if len({p for _, p in pairs}) == 1:  # all numbers at once
+        drawn = dropout_like(ones((starts[-1] * sum(widths),), h.dtype), 1 - pairs[0][1])
+        at = 0
+        for t in order:
+            for table, width in zip(tables, widths, strict=True):
+                table[starts[t] : starts[t + 1]] = drawn[at : at + rows[t] * width].reshape(rows[t], width)
+                at += rows[t] * width
+    else:
+        for t in order:
+            for table, (_, p) in zip(tables, pairs, strict=True):
+                place = table[starts[t] : starts[t + 1]]
+                place[...] = dropout_like(place, 1 - p)
+    return tuple([t if sizes is not None else t.reshape(*x.shape[:2], -1) for t in tables]), dropped
