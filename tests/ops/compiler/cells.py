@@ -11,19 +11,32 @@ import tinygrad_rnn as tg
 import tinygrad_rnn.nn.functional as F
 from tinygrad_rnn import nn
 from tinygrad_rnn.nn.functional.gaussian import erf
+from tinygrad_rnn.ops.compiler.trace import Mask
 from tinygrad_rnn.ops.linalg import linear
 from tinygrad_rnn.ops.recurrent.cells import gru_cell, lstm_cell, rnn_cell
 from tinygrad_rnn.tape.tensor import Tensor
 
-__all__ = ["CELLS", "Cell", "weights"]
+__all__ = ["CELLS", "MASKED", "Cell", "weights"]
 
 
 class Cell(NamedTuple):
-    """A step ``(x, states) -> states``, with what it reads."""
+    """A step ``(x, states, *masks) -> (*states, *emitted)``, with what it reads."""
 
     parameters: Mapping[str, Tensor]
     step: Callable[..., Any]
     widths: tuple[int, ...]
+    emitted: tuple[int, ...] = ()  # the columns of each emitted value
+    step_masks: tuple[Mask, ...] = ()
+    sequence_masks: tuple[Mask, ...] = ()
+
+    def masks(self, random: np.random.Generator, rows: int, sequences: int) -> tuple[list[Any], list[Any]]:
+        """Masks of dropout, and of bools: (rows, K) of steps and (sequences, K)."""
+
+        def draw(mask: Mask, rows: int) -> Any:
+            kept = random.random((rows, mask.width)) < 0.6
+            return kept if mask.boolean else kept / 0.6
+
+        return [draw(m, rows) for m in self.step_masks], [draw(m, sequences) for m in self.sequence_masks]
 
 
 Maker = Callable[[int, int], Cell]
@@ -352,6 +365,110 @@ def products_of_products(size: int, hidden: int) -> Cell:
 
     return Cell(p, step, (hidden,))
 
+
+# masks and emitted values --------------------------------------------------------------------------------------------
+
+
+def _with_recurrent_dropout(make: Maker) -> Maker:
+    """The first state is masked, by one mask of each sequence."""
+
+    def made(size: int, hidden: int) -> Cell:
+        c = make(size, hidden)
+        step = lambda x, s, mask: c.step(x, (s[0] * mask, *s[1:]))  # noqa: E731
+        return c._replace(step=step, sequence_masks=(Mask(c.widths[0]),))
+
+    return made
+
+
+def _with_zoneout(make: Maker) -> Maker:
+    """Each entry of each state is the old one where its mask of the step says so."""
+
+    def made(size: int, hidden: int) -> Cell:
+        c = make(size, hidden)
+
+        def step(x: Any, s: Any, *keep: Any) -> Any:
+            new = c.step(x, s)
+            new = (new,) if isinstance(new, Tensor) else new
+            return tuple([tg.where(k, old, value) for k, old, value in zip(keep, s, new, strict=True)])
+
+        return c._replace(step=step, step_masks=tuple([Mask(w, True) for w in c.widths]))
+
+    return made
+
+
+MASKED: dict[str, Maker] = {}
+for _name, _make in {"lstm": lstm, "gru": gru, "rnn": rnn, "lstm_with_peepholes": lstm_with_peepholes}.items():
+    MASKED[f"{_name} with recurrent dropout"] = _with_recurrent_dropout(_make)
+    MASKED[f"{_name} with zoneout"] = _with_zoneout(_make)
+
+
+def masked(make: Maker) -> Maker:
+    MASKED[make.__name__] = make
+    return make
+
+
+@masked
+def lstm_with_gates(size: int, hidden: int) -> Cell:
+    p = gates(4, size, hidden)
+    return Cell(p, lambda x, s: lstm_cell(x, *s, gates=True, **p), (hidden, hidden), (hidden,) * 4)
+
+
+@masked
+def gru_with_gates(size: int, hidden: int) -> Cell:
+    p = gates(3, size, hidden)
+    return Cell(p, lambda x, s: gru_cell(x, *s, gates=True, **p), (hidden,), (hidden,) * 3)
+
+
+@masked
+def rnn_with_gates(size: int, hidden: int) -> Cell:
+    """Of which the one gate is the state."""
+    p = gates(1, size, hidden)
+    return Cell(p, lambda x, s: rnn_cell(x, *s, gates=True, **p), (hidden,), (hidden,))
+
+
+@masked
+def lstm_that_emits_its_cells(size: int, hidden: int) -> Cell:
+    """The new ones, those before the step, and their tanh, which is read by h' too."""
+    p = gates(4, size, hidden)
+
+    def step(x: Any, s: Any) -> Any:
+        _, c, *_, o = lstm_cell(x, *s, gates=True, **p)
+        t = tg.tanh(c)
+        return o * t, c, c, s[1], t
+
+    return Cell(p, step, (hidden, hidden), (hidden,) * 3)
+
+
+@masked
+def lstm_with_projection_that_emits(size: int, hidden: int) -> Cell:
+    """What it projects, too, and a value of another width; with masks of every kind."""
+    rows, small = 4 * hidden, hidden // 2 + 1
+    p = weights(weight_ih=(rows, size), weight_hh=(rows, small), weight_hr=(small, hidden), v=(hidden,))
+
+    def step(x: Any, s: Any, keep: Any, noise: Any, mask: Any) -> Any:
+        _, c, *_, o = lstm_cell(x * noise, s[0] * mask, s[1], p["weight_ih"], p["weight_hh"], gates=True)
+        inner = o * tg.tanh(c)
+        h = tg.where(keep, s[0], linear(inner, p["weight_hr"]))
+        return h, c, inner, tg.cat([h, inner * p["v"], x], 1), (c * p["v"]).sum(1, keepdim=True)
+
+    emitted = (hidden, small + hidden + size, 1)
+    return Cell(p, step, (small, hidden), emitted, (Mask(small, True), Mask(size)), (Mask(small),))
+
+
+@masked
+def masks_in_products_and_sums(size: int, hidden: int) -> Cell:
+    """A mask that is multiplied by a matrix, one number for each row, and masks of masks."""
+    p = weights(W=(hidden, size), U=(hidden, hidden), v=(hidden,))
+
+    def step(x: Any, s: Any, drop: Any, keep: Any, row: Any, noise: Any) -> Any:
+        a = linear(x, p["W"]) + linear(s[0] * drop, p["U"], p["v"]) + linear(drop, p["U"]) * 0.1
+        a = a * row + noise.sum(1, keepdim=True) * noise[:, :1] * p["v"]
+        return tg.where(keep & (a > -0.5), tg.tanh(a), s[0]), drop * s[0], p["v"].expand(len(x), hidden)
+
+    return Cell(p, step, (hidden,), (hidden, hidden), (Mask(hidden), Mask(hidden, True)), (Mask(1), Mask(hidden)))
+
+
+CELLS |= MASKED
 
 FUNCTIONS: dict[str, Callable[[Any], Any]] = {
     "leaky_relu": F.leaky_relu,

@@ -14,6 +14,7 @@ import tinygrad_rnn as tg
 from tests.ops.compiler.cells import CELLS, Cell, weights
 from tests.ops.compiler.test_program import compiled
 from tinygrad_rnn.backend.cpu.threads import get_num_threads, set_num_threads
+from tinygrad_rnn.errors import ArgumentError
 from tinygrad_rnn.kernels.recurrent import threads
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Needs, Options
 from tinygrad_rnn.kernels.recurrent.numba import products, schedule
@@ -26,6 +27,8 @@ from tinygrad_rnn.tape.modes import within
 
 STEPS, ROWS = 5, 4
 SOME = ["lstm", "gru_with_the_reset_before_the_product", "lstm_with_peepholes", "states_of_two_widths", "LayerNorm"]
+SOME += ["lstm with zoneout", "gru with recurrent dropout", "lstm_with_gates", "lstm_that_emits_its_cells"]
+SOME += ["lstm_with_projection_that_emits", "masks_in_products_and_sums"]
 MODES = {
     "forward": Options(cells=True),
     "reverse": Options(cells=True, reverse=True),
@@ -35,7 +38,11 @@ MODES = {
 
 
 def composed(c: Cell, x: Any, states: Any, options: Options, gs: Any, ends: Any) -> tuple[list[Any], ...]:
-    """The series and the final states of a sequence run step by step, and gradients."""
+    """The series (each state, then what is emitted) and the final states of a sequence run step by step, and gradients.
+
+    Args:
+        gs, ends: cotangents of the series (S, K), and of the final states.
+    """
     x = tg.tensor(x, requires_grad=True)
     first = [tg.tensor(s, requires_grad=True) for s in states]
     sizes = options.sizes or (ROWS,) * len(x)
@@ -45,11 +52,12 @@ def composed(c: Cell, x: Any, states: Any, options: Options, gs: Any, ends: Any)
     now = list(first)
     after: dict[int, Any] = {}
     for t in order:
-        n = sizes[t]
-        new = c.step(rows[int(starts[t]) : int(starts[t + 1])], tuple([s[:n] for s in now]))
+        n, here = sizes[t], slice(int(starts[t]), int(starts[t + 1]))
+        masks = [m.reshape(-1, m.shape[-1])[here] for m in options.step_masks] + [m[:n] for m in options.sequence_masks]
+        new = c.step(rows[here], tuple([s[:n] for s in now]), *map(tg.tensor, masks))
         after[t] = new = (new,) if isinstance(new, tg.Tensor) else tuple(new)
-        now = [a if n == len(s) else tg.cat([a, s[n:]], 0) for a, s in zip(new, now, strict=True)]
-    series = [tg.cat([after[t][k] for t in range(len(sizes))], 0) for k in range(len(first))]
+        now = [a if n == len(s) else tg.cat([a, s[n:]], 0) for a, s in zip(new, now, strict=False)]
+    series = [tg.cat([after[t][k] for t in range(len(sizes))], 0) for k in range(len(gs))]
     loss = sum((a * tg.tensor(g)).sum() for a, g in zip([*series, *now], [*gs, *ends], strict=True))
     leaves = [x, *first, *[p for p in c.parameters.values() if p.requires_grad]]
     found = tg.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=False)
@@ -67,7 +75,10 @@ def check(c: Cell, size: int, options: Options) -> None:
     rows = sum(options.sizes or (ROWS,) * STEPS)
     x = random.normal(size=(rows, size) if options.sizes else (STEPS, ROWS, size))
     states = tuple([random.normal(size=(ROWS, w)) for w in c.widths])
-    gs = [random.normal(size=(rows, w)) for w in c.widths]
+    gs = [random.normal(size=(rows, w)) for w in (*c.widths, *c.emitted)]
+    of_steps, of_sequences = c.masks(random, rows, ROWS)
+    of_steps = [m.reshape(*x.shape[:-1], m.shape[1]) for m in of_steps]
+    options = options._replace(step_masks=tuple(of_steps), sequence_masks=tuple(of_sequences))
     ends = [random.normal(size=(ROWS, w)) for w in c.widths]
     expected, gradients = composed(c, x, states, options, gs, ends)
 
@@ -177,6 +188,50 @@ def test_gradients_that_are_not_wanted_are_none() -> None:
     assert kernel.forward(x, states, weights, Options(save=False)).residual is None
 
 
+def test_cotangents_of_emitted_values_that_do_not_arrive_are_nought() -> None:
+    c = CELLS["lstm_with_gates"](5, 6)
+    program = compiled(c, 5)
+    kernel = CellKernel(program)
+    weights = tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
+    x, states = np.ones((STEPS, ROWS, 5)), (np.zeros((ROWS, 6)), np.zeros((ROWS, 6)))
+    needs = Needs(True, (True, True), (True,) * 4)
+    for options, count in ((Options(), 1), (Options(cells=True), 2)):
+        result = kernel.forward(x, states, weights, options)
+        assert len(result.series) == count + 4
+        g = np.random.default_rng(0).normal(size=result.series[0].shape)
+        found = []
+        for nothing in (None, np.zeros_like(g)):
+            cotangents = Cotangents((g, *[nothing] * (count - 1), nothing, nothing, g, nothing), (None, None))
+            found.append(kernel.backward(x, states, weights, options, result.residual, cotangents, needs))
+        np.testing.assert_array_equal(found[0].x, found[1].x)
+        for one, other in zip(found[0].weights, found[1].weights, strict=True):
+            assert np.abs(one).max() > 1e-2
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize(
+    "step_masks, sequence_masks, message",
+    [
+        ((), (np.ones((ROWS, 4)),), "2 masks of a step and 1 of a sequence, got 0 and 1"),
+        ((np.ones((STEPS, ROWS, 4), bool), np.ones((STEPS, ROWS, 5))), (np.ones((ROWS, 3)),), "4 rows of 4 columns"),
+        (
+            (np.ones((STEPS, ROWS, 4), bool), np.ones((ROWS, 5))),
+            (np.ones((ROWS, 4)),),
+            r"mask 1 must .* got float64 \(",
+        ),
+        ((np.ones((STEPS, ROWS, 4)), np.ones((STEPS, ROWS, 5))), (np.ones((ROWS, 4)),), "mask 0 must .* and be bool"),
+    ],
+)
+def test_masks_that_do_not_fit_are_refused(step_masks: Any, sequence_masks: Any, message: str) -> None:
+    c = CELLS["lstm_with_projection_that_emits"](5, 6)
+    program = compiled(c, 5)
+    weights = tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
+    states = tuple([np.ones((ROWS, w)) for w in c.widths])
+    options = Options(step_masks=step_masks, sequence_masks=sequence_masks)
+    with pytest.raises(ArgumentError, match=message):
+        CellKernel(program).forward(np.ones((STEPS, ROWS, 5)), states, weights, options)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_sums_and_maxima_of_rows(dtype: Any) -> None:
     random = np.random.default_rng(0)
@@ -192,7 +247,7 @@ def test_sums_and_maxima_of_rows(dtype: Any) -> None:
 
 # other ways to the same numbers ---------------------------------------------------------------------------------------
 
-WAYS = ["lstm", "lstm_with_peepholes", "LayerNorm"]
+WAYS = ["lstm", "lstm_with_peepholes", "LayerNorm", "lstm_with_projection_that_emits"]
 
 
 @pytest.mark.parametrize("name", WAYS)

@@ -14,7 +14,7 @@ from tinygrad_rnn.ops.compiler import units
 from tinygrad_rnn.ops.compiler.numba_layout import Layout
 from tinygrad_rnn.ops.compiler.program import Program, lower
 from tinygrad_rnn.ops.compiler.replay import backward, check, forward
-from tinygrad_rnn.ops.compiler.trace import Refused, trace
+from tinygrad_rnn.ops.compiler.trace import Refused, Trace, trace
 from tinygrad_rnn.ops.recurrent.cells import lstm_cell
 from tinygrad_rnn.tape.modes import quietly
 
@@ -22,24 +22,39 @@ STEPS, ROWS = 4, 3
 
 
 def compiled(c: Cell, size: int) -> Program:
-    one, other = trace(c.step, size, c.widths, c.parameters)
+    return traced(c, size)[0]
+
+
+def traced(c: Cell, size: int) -> tuple[Program, Trace]:
+    one, other = trace(
+        c.step,
+        size,
+        c.widths,
+        c.parameters,
+        emitted=len(c.emitted),
+        step_masks=c.step_masks,
+        sequence_masks=c.sequence_masks,
+    )
     program = lower(one)
     check(program, one)
     check(program, other)
-    return program
+    return program, one
 
 
-def composed(c: Cell, x: Any, states: Any, gs: Any) -> tuple[list[Any], list[Any]]:
-    """The states after each step, and the gradients of x, of the first states and of the parameters."""
+def composed(
+    c: Cell, x: Any, states: Any, gs: Any, step_masks: Any = (), sequence_masks: Any = ()
+) -> tuple[list[Any], list[Any]]:
+    """What each step gives, and the gradients of x, of the first states and of the parameters."""
     x = tg.tensor(x, requires_grad=True)
     first = [tg.tensor(s, requires_grad=True) for s in states]
     now: Any = tuple(first)
     steps = []
     for t in range(len(x)):
-        now = c.step(x[t], now)
+        masks = [tg.tensor(m) for m in [*[m[t] for m in step_masks], *sequence_masks]]
+        now = c.step(x[t], now[: len(states)], *masks)
         now = (now,) if isinstance(now, tg.Tensor) else tuple(now)
         steps.append(now)
-    tables = [tg.stack([s[k] for s in steps]) for k in range(len(states))]
+    tables = [tg.stack([s[k] for s in steps]) for k in range(len(gs))]
     loss = sum((table * tg.tensor(g)).sum() for table, g in zip(tables, gs, strict=True))
     leaves = [x, *first, *[p for p in c.parameters.values() if p.requires_grad]]
     found = tg.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=False)
@@ -54,9 +69,11 @@ def test_a_program_is_the_step_over_a_sequence_with_all_gradients(name: str, siz
     random = np.random.default_rng(1)
     x = random.normal(size=(STEPS, ROWS, size))
     states = [random.normal(size=(ROWS, w)) for w in c.widths]
-    gs = [random.normal(size=(STEPS, ROWS, w)) for w in c.widths]
-    expected, gradients = composed(c, x, states, gs)
-    after, kept = forward(program, x, states, c.parameters)
+    gs = [random.normal(size=(STEPS, ROWS, w)) for w in (*c.widths, *c.emitted)]
+    of_steps, of_sequences = c.masks(random, STEPS * ROWS, ROWS)
+    masks = {"step_masks": [m.reshape(STEPS, ROWS, -1) for m in of_steps], "sequence_masks": of_sequences}
+    expected, gradients = composed(c, x, states, gs, **masks)
+    after, kept = forward(program, x, states, c.parameters, **masks)
     dx, of_states, of_parameters = backward(program, kept, gs, c.parameters)
     names = [k for k, p in c.parameters.items() if p.requires_grad]
     found = [dx, *of_states, *[of_parameters.get(k) for k in names]]

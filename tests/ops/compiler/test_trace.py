@@ -11,7 +11,7 @@ import pytest
 
 import tinygrad_rnn as tg
 import tinygrad_rnn.nn.functional as F
-from tinygrad_rnn.ops.compiler.trace import Refused, Trace, trace
+from tinygrad_rnn.ops.compiler.trace import Mask, Refused, Trace, trace
 from tinygrad_rnn.ops.recurrent.cells import lstm_cell
 from tinygrad_rnn.tape.modes import state
 from tinygrad_rnn.tape.primitive import REGISTRY
@@ -177,6 +177,35 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "no tensor": (lambda x, s: None, "gives NoneType"),
     "another dtype": (lambda x, s: s[0].float(), "state 0 is float32 after the step, and float64 before it"),
 }
+
+
+def test_masks_and_emitted_values_are_inputs_and_results() -> None:
+    def step(x: Any, s: Any, keep: Any, noise: Any) -> Any:
+        h = tg.where(keep, s[0], tg.tanh(s[0] * noise))
+        return h, h * x[:, :1], x
+
+    masks: Any = {"step_masks": (Mask(H, True),), "sequence_masks": (H,)}
+    for t in trace(step, INPUT, (H,), {}, emitted=2, **masks):
+        assert [(m.name, m.array.dtype.kind) for m in t.masks] == [("mask 0", "b"), ("mask 1", "f")]
+        assert t.step_masks == 1 and t.masks[0].array.any() and not t.masks[0].array.all()
+        assert not {m.number for m in t.masks} & set(t.gradients)
+        assert t.emitted[0].operation == "mul" and t.emitted[1] is t.x
+        assert [g.name for g in t.emitted_seeds] == ["cotangent of emitted 0", "cotangent of emitted 1"]
+        assert [g.shape for g in t.emitted_seeds] == [(t.rows, H), (t.rows, INPUT)]
+
+
+@pytest.mark.parametrize(
+    "emit, reason",
+    [
+        (lambda x: (), "is given 1 states, is to emit 1 values and gives 1"),
+        (lambda x: (x[:, 0],), r"emitted value 0 has the shape \(N\); it must be \(N, K\)"),
+        (lambda x: (x.float(),), "emitted value 0 is float32, and the states float64"),
+        (lambda x: (x > 0,), "emitted value 0 is bool, and the states float64"),
+    ],
+)
+def test_what_cannot_be_emitted_is_refused(emit: Any, reason: str) -> None:
+    with pytest.raises(Refused, match=reason):
+        trace(lambda x, s: (s[0] * 2, *emit(x)), INPUT, (H,), {}, emitted=1)
 
 
 @pytest.mark.parametrize("what", REFUSED)
