@@ -38,9 +38,9 @@ from typing import Any
 import numpy as np
 
 from ...tape.primitive import REGISTRY
-from ...tape.tensor import Tensor, wrap
-from ...typing import Array, Params
+from ...tape.tensor import Tensor
 from .arrangement import Block, Group, Product, Slot, kept_of, quotients_of, slots_of, stages_of
+from .reference import Prelude, Reference
 from .trace import Mask, Refused, Trace, Traced
 from .units import OPERATIONS, SYNONYMS, Expr, Symbol, Units, Unknown, walk
 
@@ -49,7 +49,7 @@ __all__ = ["Group", "Prelude", "Product", "Program", "Vector", "lower"]
 MOST_BLOCKS = 64
 JOINED = ("cat", "stack", "place", "place_all")
 REDUCTIONS = ("sum", "mean", "amax", "amin", "norm", "var", "logsumexp", "softmax", "log_softmax", "sum_to")
-SAME = ("clone", "alias", "constant_in", "reshape", "broadcast_to", "positive")
+SAME = ("detach", "clone", "alias", "constant_in", "reshape", "broadcast_to", "positive")
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,64 +62,6 @@ class Vector:
     width: int
     blocks: tuple[Block, ...]
     gradient: tuple[Expr, ...] | None
-
-
-@dataclass(frozen=True, eq=False)
-class Fixed:
-    """A value that depends on parameters alone, as it is computed: a parameter, a constant, or an operation on others.
-
-    Attributes:
-        operation, args, params, function: as of :class:`.trace.Traced`; args are such values, and numbers.
-        name: of a parameter.
-        array: of a constant.
-    """
-
-    operation: str
-    args: tuple[Any, ...]
-    params: Params
-    name: str
-    array: Array | None
-    function: Callable[..., Any] | None
-
-    def __str__(self) -> str:
-        if self.operation in ("input", "constant"):
-            return self.name or "a constant"
-        return f"{self.operation}({', '.join(map(str, self.args))})"
-
-
-@dataclass(frozen=True, eq=False)
-class Prelude:
-    """What is computed of the parameters alone, once for each call.
-
-    Attributes:
-        values: in order, from the parameters and constants to what the program reads.
-        matrices, vectors: of ``values``, those that the program reads.
-    """
-
-    values: tuple[Fixed, ...]
-    matrices: tuple[Fixed, ...]
-    vectors: tuple[Fixed, ...]
-
-    @property
-    def parameters(self) -> tuple[str, ...]:
-        """The names of the parameters that are read."""
-        return tuple([v.name for v in self.values if v.operation == "input"])
-
-    def run(self, parameters: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        """The matrices (``h @ v`` is a product with one of one column) and the vectors, as tensors with history."""
-        known: dict[Fixed, Any] = {}
-        for v in self.values:
-            args = [known[a] if isinstance(a, Fixed) else a for a in v.args]
-            if v.operation == "input":
-                known[v] = parameters[v.name]
-            elif v.array is not None:
-                known[v] = wrap(v.array)
-            elif v.function is None:
-                known[v] = REGISTRY[v.operation].apply(*args, **v.params)
-            else:  # a function of arrays, without derivative
-                known[v] = wrap(v.function(*[a._data if isinstance(a, Tensor) else a for a in args], **v.params))
-        matrices = [known[v] if known[v].ndim == 2 else known[v].reshape(-1, 1) for v in self.matrices]
-        return matrices, [known[v].reshape(-1) for v in self.vectors]
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,6 +87,7 @@ class Program:
         stages: by number of an expression of the forward pass, the segment and the pass of it in which it can be
             computed first.  Segment s begins when s products of computed values have been done, one after the other;
             a pass begins when the sums over rows are known that the pass before ended with.
+        reference: the step as it was traced, for derivatives of higher orders.
     """
 
     input_size: int
@@ -167,6 +110,7 @@ class Program:
     kept: tuple[Expr, ...]
     quotients: Mapping[int, tuple[int, int, Expr]]
     stages: Mapping[int, tuple[int, int]]
+    reference: Reference
 
     def forward_roots(self) -> list[Expr]:
         """What a step computes: operands of products, new states, and what is emitted."""
@@ -309,7 +253,7 @@ class _Lowering:
         if old == new or (new == (rows,) and old == (rows, 1)):
             return True
         return new[:1] == (rows,) and (
-            old in ((rows,), (rows, 1), ()) or (old[:-1] in ((), (1,)) and old[-1:] == new[1:])
+            old in ((rows,), (rows, 1), (), (1,), (1, 1)) or (old[:-1] in ((), (1,)) and old[-1:] == new[1:])
         )
 
     def _slice(self, v: Traced) -> Block:
@@ -379,11 +323,12 @@ class _Lowering:
     def _find_adjoint(self, v: Traced) -> int:
         g, w = v.args[0], v.args[1]
         if v.number >= self.t.forward and self._fixed(w):
+            w = _attached(w)
             for number, gradient in self.t.gradients.items():
                 p = self.t.values[number]
                 if gradient is g and self._is_product(p):
                     turned = p.operation == "matmul" and w.operation in ("transpose", "permute")
-                    if (w.args[0] if turned else w) is p.args[1]:
+                    if (_attached(w.args[0]) if turned else w) is _attached(p.args[1]):
                         return number
         if self._fixed(w):
             raise Refused(f"a product over {g.array.ndim} axes: values are rows of units, (N, H)", v.line)
@@ -678,13 +623,14 @@ class _Lowering:
         results = [e for blocks in (*new_states, *emitted) for e in blocks]
         roots = [*[e for p in products for e in p.operand], *results, *backward]
         kept = kept_of(backward, new_states)
+        given = [[t.values[n] for n in chosen] for chosen in (self.matrices, self.vectors)]
         masks = tuple([Mask(v.shape[1], v.array.dtype.kind == "b") for v in t.masks])
         return Program(
             input_size=t.x.shape[1],
             widths=tuple([v.shape[1] for v in t.states]),
             step_masks=masks[: t.step_masks],
             sequence_masks=masks[t.step_masks :],
-            prelude=self._prelude(),
+            prelude=Prelude.of(t, *given),
             products=products,
             vectors=tuple(vectors),
             groups=tuple([Group(products[ks[0]].operand, tuple(ks)) for ks in together.values()]),
@@ -700,6 +646,7 @@ class _Lowering:
             kept=kept,
             quotients=quotients_of(kept, new_states, state_blocks),
             stages=stages_of(products, (*new_states, *emitted)),
+            reference=Reference.of(t, *given),
         )
 
     def _made_products(self) -> tuple[Product, ...]:
@@ -724,29 +671,16 @@ class _Lowering:
             )
         return tuple(found)
 
-    def _prelude(self) -> Prelude:
-        """The values of parameters alone that the program reads, and what these are made of."""
-        values = self.t.values
-        matrices, vectors = [values[n] for n in self.matrices], [values[n] for n in self.vectors]
-        needed: dict[int, Traced] = {}
-        stack = [*matrices, *vectors]
-        while stack:
-            v = stack.pop()
-            if v.number not in needed:
-                needed[v.number] = v
-                stack.extend(a for a in v.args if isinstance(a, Traced))
-        made: dict[int, Fixed] = {}
-        for n in sorted(needed):
-            v = needed[n]
-            args = tuple([made[a.number] if isinstance(a, Traced) else a for a in v.args])
-            array = v.array if v.operation == "constant" else None
-            made[n] = Fixed(v.operation, args, v.params, v.name, array, v.function)
-        of_matrices, of_vectors = (tuple([made[v.number] for v in chosen]) for chosen in (matrices, vectors))
-        return Prelude(tuple(made.values()), of_matrices, of_vectors)
-
 
 def _called(v: Traced) -> str:
     return f"{v.operation.strip('_')}()" if v.operation not in ("input", "constant") else f"{v.operation} {v.name}"
+
+
+def _attached(v: Traced) -> Traced:
+    """A value, without regard to whether its history is used."""
+    while v.operation == "detach":
+        v = v.args[0]
+    return v
 
 
 def _uniform(v: Traced) -> bool:

@@ -5,8 +5,8 @@ order in which arguments come first.  Nothing is fast here.  It serves two purpo
 
 * :func:`check`, after every lowering, runs the program on the arrays of the probes and compares it with what the step
   itself gave, forward and in all gradients.  A step that did what the trace did not see is found here, and so is a
-  wrong rule of the compiler.
-* :func:`forward` and :func:`backward` over a sequence are the reference of the backends that generate code.
+  wrong rule of the compiler.  The program's reference (:mod:`.reference`) is held to the same.
+* :func:`forward` and :func:`backward` over a sequence are what the backends that generate code are compared with.
 
 The equations, for t = 1 ... T, states s, masks m and operands A_p of the products:
 
@@ -291,18 +291,47 @@ def _check(program: Program, t: Trace) -> None:
         step_masks=[m.array[None] for m in t.masks[: t.step_masks]],
         sequence_masks=[m.array for m in t.masks[t.step_masks :]],
     )
-    results = [(f"state {k}", v) for k, v in enumerate(t.new_states)]
-    results += [(f"emitted value {k}", v) for k, v in enumerate(t.emitted)]
-    for a, (what, v) in zip(after, results, strict=True):
-        _same(what, a[0], v.array)
     seeds = [g.array[None] for g in (*t.seeds, *t.emitted_seeds)]
     dx, of_states, of_parameters = backward(program, kept, seeds, parameters)
-    gradients = {"x": (dx[0], t.x), **{f"state {k}": (g, t.states[k]) for k, g in enumerate(of_states)}}
-    for name, v in t.parameters.items():
-        gradients[name] = of_parameters.get(name, np.zeros_like(v.array)), v
-    for name, (found, v) in gradients.items():
-        g = t.gradients.get(v.number)
-        _same(f"the gradient of {name}", found, np.zeros_like(v.array) if g is None else g.array)
+    _compare(t, "the compiled step", [a[0] for a in after], [dx[0], *of_states], of_parameters)
+    within(True, _check_reference, program, t, parameters)
+
+
+def _check_reference(program: Program, t: Trace, parameters: Mapping[str, Tensor]) -> None:
+    x, *states = [wrap(v.array).requires_grad_() for v in (t.x, *t.states)]
+    matrices, vectors = program.prelude.run(parameters)
+    masks = tuple([wrap(m.array) for m in t.masks])
+    after = program.reference.run(x, tuple(states), tuple(matrices), tuple(vectors), masks)
+    seeds = (*t.seeds, *t.emitted_seeds)
+    pairs = [(y, wrap(g.array)) for y, g in zip(after, seeds, strict=True) if y.requires_grad]
+    leaves = [x, *states, *[p for p in parameters.values() if p.requires_grad]]
+    found: tuple[Any, ...] = (None,) * len(leaves)
+    if pairs:
+        outputs, cotangents = zip(*pairs, strict=True)
+        found = grad(outputs, tuple(leaves), cotangents, allow_unused=True)
+    arrays = [None if g is None else g._data for g in found]
+    of_inputs = [np.zeros_like(a._data) if g is None else g for a, g in zip(leaves, arrays, strict=True)]
+    names = [name for name, p in parameters.items() if p.requires_grad]
+    given = {name: g for name, g in zip(names, arrays[1 + len(states) :], strict=True) if g is not None}
+    _compare(t, "the reference", [y._data for y in after], of_inputs[: 1 + len(states)], given)
+
+
+def _compare(
+    t: Trace, who: str, after: Sequence[Array], of_inputs: Sequence[Array], of_parameters: Mapping[str, Array]
+) -> None:
+    """Hold results and gradients, of x, of the states, and of the parameters by name, to those of the step itself."""
+    results = [*[(f"state {k}", v) for k, v in enumerate(t.new_states)]]
+    results += [(f"emitted value {k}", v) for k, v in enumerate(t.emitted)]
+    for a, (what, v) in zip(after, results, strict=True):
+        _same(f"{what} of {who}", a, v.array)
+    for what, v, found in zip(
+        ["x", *[f"state {k}" for k in range(len(t.states))], *t.parameters],
+        [t.x, *t.states, *t.parameters.values()],
+        [*of_inputs, *[of_parameters.get(name) for name in t.parameters]],
+        strict=True,
+    ):
+        g, nought = t.gradients.get(v.number), np.zeros_like(v.array)
+        _same(f"the gradient of {what} of {who}", nought if found is None else found, nought if g is None else g.array)
 
 
 def _same(what: str, found: Array, expected: Array) -> None:
@@ -311,6 +340,6 @@ def _same(what: str, found: Array, expected: Array) -> None:
     scale = max(1.0, float(np.abs(expected[np.isfinite(expected)]).max(initial=0)))
     if not np.allclose(found, expected, rtol=tolerance, atol=tolerance * scale, equal_nan=True):
         raise Refused(
-            f"{what} of the compiled step differs from that of the step itself: it does what no operation showed, "
+            f"{what} differs from that of the step itself: it does what no operation showed, "
             "such as writing to memory through NumPy"
         )

@@ -28,7 +28,7 @@ import functools
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +51,9 @@ AnyNode = Leaf | Node
 
 CONVERSIONS = ("item", "tolist", "numpy", "__array__", "__bool__", "__complex__", "__float__", "__index__", "__int__")
 PRIMES = (5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97)
+ROWS = "the number of sequences"
+"""Stands in ``Trace.sized`` where a keyword of an operation is the number of sequences of the probe."""
+
 UNSEEN = "the values of a tensor to Python, where a branch on them would not be seen"
 UNRECORDED = "numbers that no operation made: drawn at random, counted in Python, or taken out of a tensor"
 
@@ -130,6 +133,8 @@ class Trace:
         forward: how many of ``values`` belong to the forward pass.
         gradients: by number of a value of the forward pass, the value that is its cotangent; None where no gradient
             reaches it.  It has those that require grad.
+        functions: by number of a value that a custom Function gave: the function that applies it, and its arguments.
+        sized: by number of a value some keyword of which is the number of sequences: its keywords, with ``ROWS`` there.
     """
 
     rows: int
@@ -145,6 +150,8 @@ class Trace:
     emitted: tuple[Traced, ...]
     forward: int
     gradients: Mapping[int, Traced | None]
+    functions: Mapping[int, tuple[Callable[..., Any], tuple[Any, ...]]]
+    sized: Mapping[int, Params]
 
     def __str__(self) -> str:
         return "\n".join(map(repr, self.values))
@@ -159,6 +166,8 @@ class _Recorder(Watcher):
         self.alive: list[Array] = []  # the arrays by whose ids values are known, which so are those of no others
         self.nodes: dict[int, AnyNode] = {}  # by number of the value
         self.of_node: dict[int, Traced] = {}  # by index of the node
+        self.functions: dict[int, tuple[Callable[..., Any], tuple[Any, ...]]] = {}
+        self.detached: dict[int, Traced] = {}  # by number of a value that has a history: the same without
         self.refused: Refused | None = None
         self.line: Line | None = None  # of the operation that a sweep is differentiating
         self.sweeping = False
@@ -188,7 +197,7 @@ class _Recorder(Watcher):
             return a.item()
         known = self.of_array.get(id(a._data if isinstance(a, Tensor) else a))
         if known is not None:
-            return known
+            return known if self.sweeping else self._with_history(known, a)
         t = a if isinstance(a, Tensor) else wrap(np.asarray(a))
         if isinstance(t._node, Leaf):
             raise self.refuse("it reads a tensor that requires grad and is not among the parameters")
@@ -198,6 +207,20 @@ class _Recorder(Watcher):
         if t._data.ndim == 0:  # of a constant tensor; one of a parameter is known
             return t._data.item()
         return self.new("constant", (), {}, t)
+
+    def _with_history(self, known: Traced, a: Any) -> Traced:
+        """A known value, or the same without its history if that is what the step uses."""
+        node, own = a._node if isinstance(a, Tensor) else None, self.nodes.get(known.number)
+        if node is own:
+            return known
+        if node is not None:  # as of detach().requires_grad_()
+            raise self.refuse("it gives a value a history of its own")
+        if known.number not in self.detached:
+            line = user_line()
+            value = Traced(len(self.values), "detach", (known,), {}, known.array, "", line)
+            self.values.append(value)
+            self.detached[known.number] = value
+        return self.detached[known.number]
 
     def refuse(self, reason: str) -> Refused:
         """The error to raise; it is kept, because the step may catch it."""
@@ -217,6 +240,18 @@ class _Recorder(Watcher):
             raise self.refuse(f"the step makes {what}; it may compute with floating point numbers and masks")
         function = None if isinstance(operation, Primitive) else operation
         self.new(name, tuple([self.of(a) for a in inputs]), dict(params), output, function=function)
+
+    def recorded(self, node: Node, output: Array | tuple[Array, ...]) -> None:
+        # of a custom Function, whose operations were seen, and whose derivative is its own
+        args = getattr(node, "constants", None)
+        if args is None or self.sweeping:
+            return
+        value = self.of_array.get(id(output))
+        if value is None:
+            return  # reading it is refused
+        self.functions[value.number] = node.primitive.apply, tuple([self.of(a) for a in args])
+        self.nodes[value.number] = node
+        self.of_node[node.index] = value
 
     def written(self, t: Tensor, op: str) -> None:
         raise self.refuse(f"{op}() writes in place. Compute a new value: a = a + b")
@@ -361,6 +396,8 @@ def _probe(asked: _Asked, rows: int, seed: int, low: float) -> Trace:
             emitted=results[count:],
             forward=forward,
             gradients=gradients,
+            functions=r.functions,
+            sized={},
         )
 
     here = state.here
@@ -428,7 +465,7 @@ def _compare(a: Trace, b: Trace) -> None:
                     raise Refused(f"{differs}: {one.operation}() is applied to other values", one.line)
             elif isinstance(p, Traced) or isinstance(q, Traced):
                 raise Refused(f"{differs}: {one.operation}() is applied to other values", one.line)
-            elif not _agree(p, q, a.rows, b.rows):
+            elif type(p) is not type(q) or not _agree(p, q, -1, -1):
                 if (p, q) == (1 / a.rows, 1 / b.rows):
                     raise Refused("a mean over the batch, whose sequences are independent of each other", one.line)
                 raise Refused(f"{one.operation}() with {p!r} in one run and {q!r} in another: {UNRECORDED}", one.line)
@@ -455,6 +492,24 @@ def _same_constant(one: Array, other: Array, rows: int, others: int) -> bool:
     if one.shape == other.shape and rows not in one.shape:
         return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f"))
     return bool((one == one.flat[0]).all() and (other == one.flat[0]).all())
+
+
+def _sized(a: Trace, b: Trace) -> dict[int, Params]:
+    """See ``Trace.sized``: what differs between two probes that agree is their number of sequences."""
+
+    def marked(p: Any, q: Any) -> Any:
+        if isinstance(p, slice):
+            return slice(*[marked(*pair) for pair in zip(*[(s.start, s.stop, s.step) for s in (p, q)], strict=True)])
+        if isinstance(p, (tuple, list)):
+            return type(p)([marked(*pair) for pair in zip(p, q, strict=True)])
+        return ROWS if type(p) is int and p != q else p
+
+    found = {}
+    for one, other in zip(a.values, b.values, strict=True):
+        params = {key: marked(value, other.params[key]) for key, value in one.params.items()}
+        if repr(params) != repr(dict(one.params)):
+            found[one.number] = params
+    return found
 
 
 def trace(
@@ -524,7 +579,8 @@ def trace(
                 rows = rows[2:]
             else:
                 _compare(a, b)
-                return a, b
+                sized = _sized(a, b)
+                return replace(a, sized=sized), replace(b, sized=sized)
     raise Refused("the step has values of so many widths that no number of sequences is another number")
 
 
