@@ -72,6 +72,7 @@ def fused(
     *,
     gives_new: bool = False,
     kept: bool = True,
+    listed: bool = True,
     doc: str | None = None,
 ) -> Callable[..., tuple[Any, ...]]:
     """Declare a primitive with several outputs and one backward pass for all of its arguments.
@@ -87,6 +88,7 @@ def fused(
             argument: a leaf keeps them as its gradient, without a copy.
         kept: the residual may share memory with the outputs, which then must not be written to before the backward
             pass.
+        listed: it is a row of the table of primitives; one that is made of a user's cell is none.
 
     An argument may be None (absent).  Returns a function that gives a tuple of outputs.
     """
@@ -102,7 +104,7 @@ def fused(
         found = iter(cotangents(seeds, wanted, record=True))
         return [next(found) if need else None for need in needs]
 
-    p = Primitive(name, forward, (), (), vjp_all=recorded_vjp, residual=True, gives_new=gives_new)
+    p = Primitive(name, forward, (), (), vjp_all=recorded_vjp, residual=True, listed=listed, gives_new=gives_new)
     p.add_raw_form(None, vjp)
     p.reference = reference
 

@@ -258,7 +258,9 @@ class SplitBatch:
         if not _worthwhile(x, states, options):
             return self.kernel.forward(x, states, weights, options)  # type: ignore[no-any-return]
         run = self.kernel.forward
-        first, second = self._both(lambda half: run(x[:, half], _cut(states, half), weights, options), x.shape[1])
+        first, second = self._both(
+            lambda half: run(x[:, half], _cut(states, half), weights, _of(half, options)), x.shape[1]
+        )
         left = (first.residual, second.residual) if options.save else None
         return Run(_whole(first.series, second.series, 1), _whole(first.states, second.states, 0), left)
 
@@ -267,7 +269,9 @@ class SplitBatch:
         make = self.kernel.restore
         if not _worthwhile(x, states, options):
             return make(x, states, weights, options, y)
-        halves = self._both(lambda half: make(x[:, half], _cut(states, half), weights, options, y[:, half]), x.shape[1])
+        halves = self._both(
+            lambda half: make(x[:, half], _cut(states, half), weights, _of(half, options), y[:, half]), x.shape[1]
+        )
         return tuple(halves)
 
     def backward(
@@ -290,7 +294,8 @@ class SplitBatch:
             series = tuple([None if g is None else g[:, half] for g in cotangents.series])
             given = Cotangents(series, _cut(cotangents.states, half))
             left = residual[half.start > 0]
-            done: Gradients = self.kernel.backward(x[:, half], _cut(states, half), weights, options, left, given, needs)
+            here = x[:, half], _cut(states, half), weights, _of(half, options)
+            done: Gradients = self.kernel.backward(*here, left, given, needs)
             return done
 
         first, second = self._both(run, x.shape[1])
@@ -315,6 +320,15 @@ class SplitBatch:
 def _cut(states: tuple[Array | None, ...], half: slice) -> tuple[Array | None, ...]:
     """Those of half of the sequences."""
     return tuple([None if state is None else state[half] for state in states])
+
+
+def _of(half: slice, options: Options) -> Options:
+    """The options of half of the sequences."""
+    if not options.step_masks and not options.sequence_masks:
+        return options
+    of_steps = tuple([mask[:, half] for mask in options.step_masks])
+    of_sequences = tuple([mask[half] for mask in options.sequence_masks])
+    return options._replace(step_masks=of_steps, sequence_masks=of_sequences)
 
 
 def _whole(first: tuple[Any, ...], second: tuple[Any, ...], axis: int) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ import threading
 from pathlib import Path
 from types import ModuleType
 
-__all__ = ["files", "folder", "load", "place", "refusal"]
+__all__ = ["file_of", "files", "folder", "load", "place", "refusal"]
 
 NAME = "tinygrad_rnn_cell_"
 """What the names of modules and of their files begin with."""
@@ -86,8 +86,18 @@ def _listed(path: Path) -> list[Path]:
     return [] if path.is_symlink() or not path.is_dir() else list(path.iterdir())
 
 
+def file_of(text: str) -> Path | None:
+    """The file that a text has, or would have; None where it has none."""
+    where = folder()
+    return None if where is None else where / f"{_name(text)}.py"
+
+
+def _name(text: str) -> str:
+    return NAME + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
 def _run(text: str) -> ModuleType:
-    name = NAME + hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    name = _name(text)
     file = _written(text, f"{name}.py")
     module = ModuleType(name)
     module.__file__ = None if file is None else str(file)

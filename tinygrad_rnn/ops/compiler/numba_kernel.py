@@ -23,7 +23,7 @@ from ...kernels.recurrent.numba import products, schedule
 from ...typing import Array
 from .generated_modules import load
 from .numba_layout import Piece, Run
-from .numba_text import generate
+from .numba_text import Generated, generate
 from .program import Program
 
 __all__ = ["CellKernel", "Residual"]
@@ -80,9 +80,9 @@ class CellKernel:
         Unknown: an operation that has no form in compiled code.
     """
 
-    def __init__(self, program: Program) -> None:
+    def __init__(self, program: Program, generated: Generated | None = None) -> None:
         self.program = program
-        self.text = text = generate(program)
+        self.text = text = generated or generate(program)
         self.module = load(text.text)
         self._forward_parts = [self._parts(run.pieces) for run in text.runs]
         self._of_x = [i for i, run in enumerate(text.runs) if run.source == "x"]

@@ -155,7 +155,8 @@ class Prelude:
         for v in self.values:
             known[v] = parameters[v.name] if v.operation == "input" else v.run(known, 0)
         matrices = [known[v] if known[v].ndim == 2 else known[v].reshape(-1, 1) for v in self.matrices]
-        return matrices, [known[v].reshape(-1) for v in self.vectors]
+        vectors = [known[v] if known[v].ndim == 1 else known[v].reshape(-1) for v in self.vectors]
+        return matrices, vectors
 
 
 @dataclass(frozen=True, eq=False)

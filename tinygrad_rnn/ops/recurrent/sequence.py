@@ -6,7 +6,7 @@ fused one: its vjp is used where a backward pass is itself recorded (``create_gr
 have every order.
 
 The tape passes the arguments of a record one after the other, ``x, *states, *weights``; kernels take them in groups
-(``kernels/recurrent/interface.py``).  :class:`_Sequence` stands between the two.
+(``kernels/recurrent/interface.py``).  :class:`Record` stands between the two.
 
 Shapes: x (T, N, I) or packed (S, I), states (N, R) and (N, H), weights in PyTorch's layout.
 """
@@ -26,74 +26,49 @@ from ..shape import unsqueeze
 from .cells import gru_cell, lstm_cell, rnn_cell
 from .unroll import unroll
 
-__all__ = ["gru_sequence", "lstm_sequence", "rnn_sequence"]
+__all__ = ["Record", "Segments", "Sizes", "gru_sequence", "lstm_sequence", "rnn_sequence"]
 
 Sizes = Sequence[int] | None
 Segments = int | str | None
 
 
-class _Sequence:
-    """A cell over a sequence, fused and composed.
-
-    Every form takes ``(x, *states, *weights, options, segments, stacked)`` and gives ``(y, *states, *series)``.
+class Record:
+    """One record for a cell over a sequence.
 
     Args:
         cell: its kernels.
-        equations: those of a step.
+        composed: the same with every step on the tape: ``composed(x, *states, *weights, options, segments, stacked)``
+            gives ``(y, *states, *others)``, the other series of a run after the states.  From it come higher
+            derivatives.
+        weights: makes the group of weights of a kernel of them: ``Weights``; None: a tuple.
+        listed: whether it is a row of the table of primitives.
     """
 
-    def __init__(self, cell: Cell, equations: Callable[..., Any]) -> None:
-        self.cell, self.equations, self.count = cell, equations, cell.states
-        self.fused = fused(cell.name, self.forward, self.backward, self.composed, gives_new=True)
+    def __init__(
+        self,
+        cell: Cell,
+        composed: Callable[..., tuple[Any, ...]],
+        weights: Callable[..., tuple[Any, ...]] | None = None,
+        *,
+        listed: bool = False,
+    ) -> None:
+        self.cell, self.count, self.weights = cell, cell.states, weights or _in_a_tuple
+        self.fused = fused(cell.name, self.forward, self.backward, composed, gives_new=True, listed=listed)
 
     def __call__(
-        self,
-        args: tuple[V | None, ...],
-        impl: str,
-        sizes: Sizes,
-        reverse: bool,
-        segments: Segments,
-        stacked: bool,
-        cells: bool = False,
-        nonlinearity: str = "tanh",
-    ) -> Any:
-        if sizes is not None:
-            sizes = tuple([int(n) for n in sizes])
-        # every step on the tape, for looking at it, or as the reference of the fused form
-        if impl == "composed":
-            return self.composed(*args, options=Options(sizes, reverse, True, cells, nonlinearity), stacked=stacked)
-        save = False
+        self, args: tuple[V | None, ...], options: Options, segments: Segments, stacked: bool
+    ) -> tuple[Any, ...]:
+        """``(y, *states, *others)``; ``stacked``: the final states as (1, N, H_k), a stack of one layer."""
         # what backward would read is kept only if something will be recorded
-        if is_grad_enabled():
-            for a in args:
-                if isinstance(a, Tensor) and a._node is not None:
-                    save = True
-                    break
-        options = Options(sizes, reverse, save, cells, nonlinearity)
+        if options.save and not _recorded(args):
+            options = options._replace(save=False)
         return self.fused(*args, options=options, segments=segments, stacked=stacked)
-
-    def composed(
-        self, x: V, *others: V, options: Options, segments: Segments = None, stacked: bool = False
-    ) -> tuple[V, ...]:
-        """Every step on the tape; in one segment, whatever is asked for."""
-        states, weights = others[: self.count], others[self.count :]
-        params = {"nonlinearity": options.nonlinearity} if self.cell is dispatch.RNN else {}
-
-        def step(x_t: V, states: tuple[V, ...]) -> tuple[V, ...]:
-            new = self.equations(x_t, *states, *weights, **params)
-            return new if isinstance(new, tuple) else (new,)
-
-        emit = (0, 1) if options.cells else (0,)
-        series, finals = unroll(step, x, states, sizes=options.sizes, reverse=options.reverse, emit=emit)
-        if stacked:
-            finals = tuple([unsqueeze(state, 0) for state in finals])
-        return (series[0], *finals, *series[1:])
 
     def forward(
         self, x: Array, *others: Array, options: Options, segments: Segments = None, stacked: bool = False
     ) -> tuple[tuple[Array, ...], Any]:
         """The forward run of a kernel, for the tape."""
-        states, weights = others[: self.count], Weights(*others[self.count :])
+        states, weights = others[: self.count], self.weights(*others[self.count :])
         # checkpointing runs a kernel several times; the usual way is one run
         if segments is None:
             series, finals, residual = dispatch.forward(self.cell, x, states, weights, options)
@@ -124,13 +99,75 @@ class _Sequence:
         dx, d_states, d_weights = run(
             x,
             others[: self.count],
-            Weights(*others[self.count :]),
+            self.weights(*others[self.count :]),
             options,
             residual,
             Cotangents((gs[0], *more), finals),
             Needs(needs[0], tuple(needs[1:split]), tuple(needs[split:])),
         )
         return [dx, *d_states, *d_weights]
+
+
+def _recorded(args: tuple[Any, ...]) -> bool:
+    """Whether an operation on ``args`` will be recorded."""
+    if is_grad_enabled():
+        for a in args:
+            if isinstance(a, Tensor) and a._node is not None:
+                return True
+    return False
+
+
+def _in_a_tuple(*weights: Any) -> tuple[Any, ...]:
+    return weights
+
+
+class _Sequence:
+    """A cell over a sequence, fused and composed.
+
+    Args:
+        cell: its kernels.
+        equations: those of a step.
+    """
+
+    def __init__(self, cell: Cell, equations: Callable[..., Any]) -> None:
+        self.cell, self.equations, self.count = cell, equations, cell.states
+        self.record = Record(cell, self.composed, Weights, listed=True)
+
+    def __call__(
+        self,
+        args: tuple[V | None, ...],
+        impl: str,
+        sizes: Sizes,
+        reverse: bool,
+        segments: Segments,
+        stacked: bool,
+        cells: bool = False,
+        nonlinearity: str = "tanh",
+    ) -> Any:
+        if sizes is not None:
+            sizes = tuple([int(n) for n in sizes])
+        options = Options(sizes, reverse, True, cells, nonlinearity)
+        # every step on the tape, for looking at it, or as the reference of the fused form
+        if impl == "composed":
+            return self.composed(*args, options=options, stacked=stacked)
+        return self.record(args, options, segments, stacked)
+
+    def composed(
+        self, x: V, *others: V, options: Options, segments: Segments = None, stacked: bool = False
+    ) -> tuple[V, ...]:
+        """Every step on the tape; in one segment, whatever is asked for."""
+        states, weights = others[: self.count], others[self.count :]
+        params = {"nonlinearity": options.nonlinearity} if self.cell is dispatch.RNN else {}
+
+        def step(x_t: V, states: tuple[V, ...]) -> tuple[V, ...]:
+            new = self.equations(x_t, *states, *weights, **params)
+            return new if isinstance(new, tuple) else (new,)
+
+        emit = (0, 1) if options.cells else (0,)
+        series, finals = unroll(step, x, states, sizes=options.sizes, reverse=options.reverse, emit=emit)
+        if stacked:
+            finals = tuple([unsqueeze(state, 0) for state in finals])
+        return (series[0], *finals, *series[1:])
 
 
 _rnn = _Sequence(dispatch.RNN, rnn_cell)

@@ -13,15 +13,17 @@ States = tuple[V, ...]
 
 
 def unroll(
-    step: Callable[[V, States[V]], States[V]],
+    step: Callable[..., States[V]],
     x: V,
     states: States[V],
     *,
     sizes: Sequence[int] | None = None,
     reverse: bool = False,
     emit: Sequence[int] = (0,),
+    step_masks: Sequence[V] = (),
+    sequence_masks: Sequence[V] = (),
 ) -> tuple[tuple[V, ...], States[V]]:
-    """Run ``states = step(x_t, states)`` over a sequence.
+    """Run ``states = step(x_t, states, *masks)`` over a sequence.
 
     Args:
         step: gives the new states, and after them whatever else is to be collected (gates).
@@ -31,6 +33,8 @@ def unroll(
             first ``sizes[t]`` rows of the states are read and written.
         reverse: from the last step to the first.
         emit: which of the values that ``step`` gives to collect.
+        step_masks: what a step reads beside x, in the layout of x.
+        sequence_masks: what all steps of a sequence read, (N, ...) each; the step gets them after the others.
 
     Returns:
         what was collected, each in the layout of x, and the states after the last step of each sequence.
@@ -44,7 +48,7 @@ def unroll(
     steps: list[States[V]] = []
     if sizes is None:
         for t in _order(x.shape[0], reverse):
-            values = step(x[t], states)
+            values = step(x[t], states, *[mask[t] for mask in step_masks], *sequence_masks)
             states = values[:count]
             steps.append(tuple(values[k] for k in emit))
         join = stack
@@ -54,8 +58,9 @@ def unroll(
             ends.append(ends[-1] + int(size))
         for t in _order(len(sizes), reverse):
             # at this step the first n sequences run; the states of the others stay as they are
-            n = ends[t + 1] - ends[t]
-            values = step(x[ends[t] : ends[t + 1]], tuple(s[:n] for s in states))
+            rows, n = slice(ends[t], ends[t + 1]), ends[t + 1] - ends[t]
+            masks = [*[mask[rows] for mask in step_masks], *[mask[:n] for mask in sequence_masks]]
+            values = step(x[rows], tuple(s[:n] for s in states), *masks)
             states = tuple(
                 new if n == len(old) else cat([new, old[n:]]) for new, old in zip(values[:count], states, strict=True)
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import os
 import pickle
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from ..interface import KernelUnavailable
+from . import stamp
 
 __all__ = ["compiled", "intrinsic", "ir", "overload", "types"]
 
@@ -56,7 +56,7 @@ def compiled(function: F) -> F:
     kept: Any = getattr(cache, "_cache_file", None)
     if type(kept) is caching.IndexDataCacheFile:
         kept.__class__, cache.__class__ = CheckedFiles, CacheThatMayFail
-        kept._source_stamp = _stamp()  # Numba's own stamp is of the file of ``function``, not of those it calls
+        kept._source_stamp = stamp()  # Numba's own stamp is of the file of ``function``, not of those it calls
     return result
 
 
@@ -96,10 +96,3 @@ class CacheThatMayFail(caching.FunctionCache):  # type: ignore[misc]
 
 def _digest(code: bytes) -> bytes:
     return hashlib.blake2b(code, digest_size=DIGEST).digest()
-
-
-@functools.cache
-def _stamp() -> str:
-    """Of the sources of all compiled functions."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return hashlib.blake2b(b"".join([path.read_bytes() for path in files])).hexdigest()
