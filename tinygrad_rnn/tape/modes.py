@@ -81,6 +81,9 @@ class Watcher:
     def taken(self, name: str) -> None:
         """The function ``name`` is about to say something about the values of Tensors in a bool, as ``equal`` does."""
 
+    def hooked(self, owner: str) -> None:
+        """A hook was just put on ``owner``, a tensor or a node, or those of a module are about to run."""
+
     def sweep_begins(self) -> None:
         """A backward sweep starts."""
 

@@ -111,6 +111,33 @@ def counted(x: Any, s: Any) -> Any:
     return s[0] * Counter.calls
 
 
+def hooked(register: Callable[..., Any]) -> Callable[..., Any]:
+    """A step with a module that has a hook, beside one that has none."""
+    linear, plain = tg.nn.Linear(H, H).double(), tg.nn.Linear(H, H).double()
+    register(linear)
+    for p in [*linear.parameters(), *plain.parameters()]:
+        p.requires_grad = False
+    return lambda x, s: tg.tanh(plain(s[0])) + linear(s[0])
+
+
+def hook_on_a_tensor(x: Any, s: Any) -> Any:
+    a = tg.tanh(s[0])
+    a.register_hook(lambda g: g.clamp(-1, 1))
+    return a * 2
+
+
+def hook_on_a_node(x: Any, s: Any) -> Any:
+    a = tg.tanh(s[0])
+    a.grad_fn.register_hook(lambda inner, outer: None)
+    return a * 2
+
+
+def retained(x: Any, s: Any) -> Any:
+    a = tg.tanh(s[0])
+    a.retain_grad()
+    return a * 2
+
+
 class Dropping(tg.nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -168,6 +195,21 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "add in place": (in_place, r"__iadd__\(\) writes in place"),
     "an entry written": (item_written, "writes in place"),
     "an activation in place": (lambda x, s: (s[0] * 2).tanh_(), r"tanh_\(\) writes in place"),
+    "a forward hook": (
+        hooked(lambda m: m.register_forward_hook(lambda *_: None)),
+        "it has a hook on the module Linear",
+    ),
+    "a pre-hook": (
+        hooked(lambda m: m.register_forward_pre_hook(lambda *_: None)),
+        "it has a hook on the module Linear",
+    ),
+    "a backward hook": (
+        hooked(lambda m: m.register_full_backward_hook(lambda *_: None)),
+        "it has a hook on the module Linear, which would not run at every step",
+    ),
+    "a hook on a tensor": (hook_on_a_tensor, "it has a hook on a tensor"),
+    "a hook on a node": (hook_on_a_node, "it has a hook on a node"),
+    "retain_grad": (retained, "it has a hook on a tensor"),
     "argmax": (lambda x, s: s[0] * tg.argmax(s[0].detach(), 1)[:, None], "the step makes whole numbers"),
     "another width": (
         lambda x, s: s[0][:, :2],
@@ -246,6 +288,29 @@ def test_gradients_of_parameters_are_left_alone() -> None:
     p, step = lstm()
     trace(step, INPUT, (H, H), p)
     assert all(w.grad is None for w in p.values())
+
+
+def test_hooks_on_parameters_are_no_part_of_a_step_and_stay() -> None:
+    p, step = lstm()
+    expected, _ = trace(step, INPUT, (H, H), p)
+    seen: list[Any] = []
+    handle = p["weight_hh"].register_hook(lambda g: seen.append(g) or 2 * g)
+    found, _ = trace(step, INPUT, (H, H), p)
+    assert str(found) == str(expected) and not seen
+    p["weight_hh"].sum().backward()
+    assert len(seen) == 1
+    handle.remove()
+
+
+def test_hooks_of_all_modules_are_refused_while_they_are_there() -> None:
+    cell = tg.nn.LSTMCell(INPUT, H).double()
+    handle = tg.nn.modules.module.register_module_forward_hook(lambda *_: None)
+    try:
+        with pytest.raises(Refused, match="it has a hook on the module LSTMCell"):
+            trace(cell, INPUT, (H, H), dict(cell.named_parameters()))
+    finally:
+        handle.remove()
+    trace(cell, INPUT, (H, H), dict(cell.named_parameters()))
 
 
 def test_other_threads_may_convert_while_one_traces() -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from ...errors import TinygradRnnError
 from ...source_line import warn_user
 from ...tape.hooks.tensor_hooks import RemovableHandle, add_hook
+from ...tape.modes import state
 from .backward_hooks import Borders, hook_last_node
 
 __all__ = ["ANYWHERE", "HookTable", "MixedHooksError", "PreHookError", "registered"]
@@ -106,6 +107,8 @@ def registered(kind: str, module: Any, name: str, value: Any) -> Any:
 
 def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``module.forward(*args, **kwargs)``, with the hooks of all modules and those of this one before and after it."""
+    for watcher in state.here.watchers:
+        watcher.hooked(f"the module {type(module).__name__}")
     done: set[int] = set()
     result: Any = None
     try:

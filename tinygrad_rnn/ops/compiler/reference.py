@@ -22,10 +22,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from ...backend import array_module
 from ...tape.primitive import REGISTRY
-from ...tape.tensor import Tensor, wrap
+from ...tape.tensor import Tensor, as_array, wrap
 from ...typing import Array, Params
 from .trace import ROWS, Trace, Traced
 
@@ -62,12 +61,12 @@ class Applied:
             return self.name or "a constant"
         return f"{self.operation}({', '.join(map(str, self.args))})"
 
-    def run(self, known: Mapping[Applied, Any], rows: int) -> Any:
-        """The value of a constant, or of an operation on those that are known."""
+    def run(self, known: Mapping[Applied, Any], rows: int, xp: Any) -> Any:
+        """The value of a constant, or of an operation on those that are known; ``xp`` is the array module."""
         if self.array is not None:
             if ROWS not in self.shape:
-                return wrap(self.array)
-            return wrap(np.full(_with_rows(self.shape, rows), self.array.flat[0]))  # the same in every row
+                return wrap(xp.asarray(self.array))
+            return wrap(xp.full(_with_rows(self.shape, rows), self.array.flat[0]))  # the same in every row
         args = [known[a] if isinstance(a, Applied) else a for a in self.args]
         params = {key: _with_rows(value, rows) for key, value in self.params.items()}
         if self.operation == "detach":
@@ -77,7 +76,7 @@ class Applied:
         elif self.custom:
             y = self.function(*args)
         else:  # without derivative
-            y = wrap(np.asarray(self.function(*[a._data if isinstance(a, Tensor) else a for a in args], **params)))
+            y = wrap(as_array(self.function(*[a._data if isinstance(a, Tensor) else a for a in args], **params)))
         return y if self.history else y.detach()
 
 
@@ -152,8 +151,9 @@ class Prelude:
     def run(self, parameters: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """The matrices (``h @ v`` is a product with one of one column) and the vectors, as tensors with history."""
         known: dict[Applied, Any] = {}
+        xp = array_module(next((p._data for p in parameters.values()), None))
         for v in self.values:
-            known[v] = parameters[v.name] if v.operation == "input" else v.run(known, 0)
+            known[v] = parameters[v.name] if v.operation == "input" else v.run(known, 0, xp)
         matrices = [known[v] if known[v].ndim == 2 else known[v].reshape(-1, 1) for v in self.matrices]
         vectors = [known[v] if known[v].ndim == 1 else known[v].reshape(-1) for v in self.vectors]
         return matrices, vectors
@@ -201,10 +201,11 @@ class Reference:
         for name, values in {"state": states, "mask": masks, "matrix": matrices, "vector": vectors}.items():
             given |= {f"{name} {k}": t for k, t in enumerate(values)}
         known: dict[Applied, Any] = {}
+        xp = array_module(x._data)
         for v in self.values:
             if v.operation == "input":
                 t = given[v.name]  # a matrix of one column may be a vector of the step's, a vector a row or a number
                 known[v] = t if len(t.shape) == len(v.shape) else t.reshape(v.shape)
             else:
-                known[v] = v.run(known, x.shape[0])
+                known[v] = v.run(known, x.shape[0], xp)
         return tuple([known[v] for v in self.results])

@@ -85,6 +85,9 @@ class Signature(Watcher):
     def taken(self, name: str) -> None:
         self.entries.append((name, (), (), ()))
 
+    def hooked(self, owner: str) -> None:
+        self.entries.append(("hook", owner, (), ()))
+
     def ends_with(self, results: Any) -> None:
         """Note what the step gave, and let go of all values."""
         results = results if isinstance(results, (tuple, list)) else (results,)

@@ -259,6 +259,9 @@ class _Recorder(Watcher):
     def taken(self, name: str) -> None:
         raise self.refuse(f"{name}() takes {UNSEEN}")
 
+    def hooked(self, owner: str) -> None:
+        raise self.refuse(f"it has a hook on {owner}, which would not run at every step")
+
     def reached(self, node: AnyNode, cotangent: Any) -> None:
         value = self.of_node.get(node.index)
         if value is not None:
@@ -321,6 +324,20 @@ def _alone() -> Iterator[None]:
     """Conversions refuse, and the numbers that the step draws are drawn again by the next call."""
     with _guard, fork_rng():
         yield
+
+
+@contextmanager
+def _without_hooks(parameters: Mapping[str, Tensor]) -> Iterator[None]:
+    """Hooks on parameters see the sums over all steps, on the tape, and nothing of a probe."""
+    nodes = [p._node for p in parameters.values() if p._node is not None]
+    hooks = [node.hooks for node in nodes]
+    try:
+        for node in nodes:
+            node.hooks = None
+        yield
+    finally:
+        for node, own in zip(nodes, hooks, strict=True):
+            node.hooks = own
 
 
 # a probe -------------------------------------------------------------------------------------------------------------
@@ -568,7 +585,7 @@ def trace(
     sizes |= {mask.width for mask in (*asked.step_masks, *asked.sequence_masks)}
     rows = [p for p in PRIMES if all(n % p for n in sizes)]
     low = -0.9
-    with _alone():
+    with _alone(), _without_hooks(parameters):
         while len(rows) > 1:
             a, b = (_probe(asked, rows[k], k + 1, low) for k in (0, 1))
             if low < 0 and not (_finite(a) and _finite(b)):

@@ -111,6 +111,9 @@ def add_hook(hook: Callable[..., Any], table: Any, *marked: Any, prepend: bool =
 
 
 def _table_of(owner: Leaf | Node, name: str = "hooks") -> HookTable:
+    """The table in which a hook is about to be put."""
+    for watcher in state.here.watchers:
+        watcher.hooked("a tensor")
     table: HookTable | None = getattr(owner, name)
     if table is None:
         table = HookTable()
@@ -314,6 +317,8 @@ def register_node_hook(node: Node, hook: Callable[[tuple[Any, ...], tuple[Any, .
     2 (tensor(1.),)
     """
     node = _whole(node)
+    for watcher in state.here.watchers:
+        watcher.hooked("a node")
     table: HookTable | None = getattr(node, "after", None)
     if table is None:
         table = HookTable()  # the first hook: one stand-in serves all of them
