@@ -48,6 +48,18 @@ def test_it_is_recorded_and_has_every_order() -> None:
     assert first.tolist() == [20.0, 42.0] and second.tolist() == [10.0, 14.0]
 
 
+def test_it_may_have_a_formula() -> None:
+    formula = tg.autograd.Formula(r"\sin(a)", a=r"\bar{y} \odot \cos(a)")
+
+    @primitive(lambda g, y, a: g * tg.cos(a), saves=("a",), formula=formula)
+    def sine(a: Any) -> Any:
+        return np.sin(a)
+
+    record = sine(tg.ones(1, requires_grad=True))._node
+    assert record.primitive.formula is formula and str(formula).startswith(r"y = \sin(a)")
+    assert product() and REGISTRY["times"].formula is None
+
+
 def test_on_raw_arrays_it_just_computes() -> None:
     assert type(product()(np.ones(2), np.ones(2))) is np.ndarray
 
@@ -124,6 +136,7 @@ def test_a_name_of_the_package_is_taken() -> None:
         ((print,) * 3, {}, r"3 vjps for identity, which has 2 positional argument\(s\)"),
         ((print,) * 2, {"saves": ("a",)}, r"identity has 2 vjp\(s\), but saves= says of 1 of them what they read"),
         ((print,), {"saves": ("b",)}, "saves.0. of identity is 'b'; expected letters of 'ya'"),
+        ((print,), {"formula": tg.autograd.Formula("a", b="0")}, r"equations of \(b\), and .* with vjps are \(a\)"),
     ],
 )
 def test_a_declaration_that_does_not_fit(vjps: Any, options: Any, sentence: str) -> None:

@@ -555,6 +555,26 @@ def test_a_gradient_is_summed_over_the_axes_along_which_its_argument_was_broadca
     assert a.grad.tolist() == [[11.0, 22.0, 33.0]] and b.grad.tolist() == [11.0, 22.0, 33.0]
 
 
+def test_a_function_may_have_a_formula() -> None:
+    class Double(tg.autograd.Function):
+        formula = tg.autograd.Formula("2 x", x=r"2 \bar{y}")
+
+        @staticmethod
+        def forward(ctx: Any, x: Any) -> Any:
+            return 2 * x
+
+        @staticmethod
+        def backward(ctx: Any, g: Any) -> Any:
+            return 2 * g
+
+    class Shifted(Double):
+        formula = None
+
+    y, z = Double.apply(tg.ones(1, requires_grad=True)), Shifted.apply(tg.ones(1, requires_grad=True))
+    assert y._node.primitive.formula.vjps == {"x": r"\bar{x} = 2 \bar{y}"}
+    assert z._node.primitive.formula is None
+
+
 def test_a_part_of_an_output_that_was_saved_is_watched() -> None:
     def forward(ctx: Any, x: Any) -> Any:
         y = x * 2

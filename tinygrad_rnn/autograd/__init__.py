@@ -12,7 +12,7 @@ from ..tape.observe.leaks import GrowingGraph
 from ..unknown_names import absent
 from . import function, functional, graph
 from .anomaly import AnomalyError, detect_anomaly, is_anomaly_enabled, set_detect_anomaly
-from .extension import primitive
+from .extension import Formula, primitive
 from .function import Function
 from .gradcheck import GradcheckError, gradcheck, gradgradcheck
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AnomalyError",
+    "Formula",
     "Function",
     "GradcheckError",
     "GrowingGraph",

@@ -10,20 +10,21 @@ from typing import Any
 from ..errors import ArgumentError, ArgumentTypeError, GraphError, ShapeRuntimeError
 from ..ops import cast
 from ..tape import apply as engine
+from ..tape.formula import Formula
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
 from ..tape.primitive import REGISTRY
 from ..tape.tensor import Tensor
 from ..typing import Value
 
-__all__ = ["primitive"]
+__all__ = ["Formula", "primitive"]
 
 _own: set[str] = set()
 Vjp = Callable[..., Value]
 
 
 def primitive(
-    *vjps: Vjp | None, saves: Sequence[str] | None = None, name: str | None = None
+    *vjps: Vjp | None, saves: Sequence[str] | None = None, name: str | None = None, formula: Formula | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make a function of raw arrays an operation that is recorded and differentiated.
 
@@ -42,12 +43,13 @@ def primitive(
             no vjp reads is not kept; in its place a vjp gets something that has ``shape``, ``dtype`` and ``ndim``
             only.  Left out, every vjp gets everything.
         name: shown on the tape; by default the function's own.
+        formula: what it computes and the vjp of each argument, as equations, by the names of the arguments.
 
     Returns:
         A decorator.  The decorated function takes arrays (and then just computes) or Tensors.
 
     Raises:
-        ArgumentError: the vjps or saves do not fit the function, or the name is taken.
+        ArgumentError: the vjps, saves or formula do not fit the function, or the name is taken.
         GraphError: (in the backward pass) a vjp reads what it did not declare, or leaves the tape.
         ShapeRuntimeError: (in the backward pass) a vjp gives another shape than its argument's.
 
@@ -75,7 +77,7 @@ def primitive(
     def declare(forward: Callable[..., Any]) -> Callable[..., Any]:
         called = name or forward.__name__
         # before the old one goes: a wrong declaration leaves it in place
-        _check_declaration(called, forward, vjps, wanted)
+        _check_declaration(called, forward, vjps, wanted, formula)
         if called in _own:
             del REGISTRY[called]  # defined again, as in a notebook
         checked = tuple([None if vjp is None else _checked(called, k, vjp) for k, vjp in enumerate(vjps)])
@@ -83,7 +85,7 @@ def primitive(
         positional, any_number = _positional(forward)
         if positional > len(vjps) or any_number:  # arguments without gradients: one None stands for all of them
             checked, reads = (*checked, None), (*reads, "")
-        apply = engine.primitive(called, forward, checked, reads, binds=False, doc=forward.__doc__)
+        apply = engine.primitive(called, forward, checked, reads, formula=formula, binds=False, doc=forward.__doc__)
         _own.add(called)
 
         @functools.wraps(forward)
@@ -120,7 +122,11 @@ def _positional(forward: Callable[..., Any]) -> tuple[int, bool]:
 
 
 def _check_declaration(
-    name: str, forward: Callable[..., Any], vjps: tuple[Vjp | None, ...], saves: tuple[str, ...]
+    name: str,
+    forward: Callable[..., Any],
+    vjps: tuple[Vjp | None, ...],
+    saves: tuple[str, ...],
+    formula: Formula | None,
 ) -> None:
     if name in REGISTRY and name not in _own:
         raise ArgumentError(f"primitive(): there is an operation {name!r} already; choose another with name=")
@@ -140,6 +146,12 @@ def _check_declaration(
                 f"primitive(): saves[{position}] of {name} is {letters!r}; expected letters of {known!r}: y is the "
                 "output, a the first argument, b the second"
             )
+    arguments = tuple(inspect.signature(forward).parameters)[: len(vjps)]
+    if formula is not None and formula.arguments != arguments:
+        raise ArgumentError(
+            f"primitive(): the formula of {name} has equations of ({', '.join(formula.arguments)}), and the arguments "
+            f"with vjps are ({', '.join(arguments)}). Give one of each by its name, None where there is no gradient"
+        )
 
 
 def _checked(name: str, position: int, vjp: Vjp) -> Vjp:

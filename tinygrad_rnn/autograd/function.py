@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 from ..backend import array_module
 from ..errors import ArgumentTypeError, GraphError, ShapeRuntimeError, TinygradRnnError
 from ..ops import cast, sum_to
+from ..tape.formula import Formula
 from ..tape.inplace.writes import check_write, commit
 from ..tape.modes import state, within
 from ..tape.node import Node, VersionCounter
@@ -37,6 +38,8 @@ class Function:
     tensor).  Written in differentiable operations, it gives higher derivatives too.  Alternatively
     ``forward(*args)`` computes alone and ``setup_context(ctx, inputs, output)`` does what concerns ``ctx``.
 
+    A class may say in ``formula`` what it computes, as equations for whoever shows a backward pass.
+
     >>> import tinygrad_rnn as tg
     >>> class Cube(tg.autograd.Function):
     ...     @staticmethod
@@ -52,6 +55,8 @@ class Function:
     >>> slope.item(), tg.autograd.grad(slope, x)
     (12.0, (tensor(12.),))
     """
+
+    formula: ClassVar[Formula | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise GraphError(
@@ -241,6 +246,7 @@ def _primitive_of(cls: type[Function], saves_anything: bool) -> Primitive:
 
         p = Primitive(cls.__name__, cls.forward, (), (), vjp_all=vjp_all, residual=saves_anything, listed=False)
         p.backward_name = cls.__name__ + "Backward"
+        p.formula = cls.formula if isinstance(cls.formula, Formula) else None  # a user's attribute may have that name
         p.apply = cls.apply  # with which gradcheck replays the call
         made[saves_anything] = p
     return made[saves_anything]

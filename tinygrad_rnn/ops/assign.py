@@ -15,6 +15,7 @@ import numpy as np
 from ..backend import NUMBERS, array_module, class_name, is_array, on_gpu, tensor_type, to_device
 from ..errors import ArgumentTypeError, InplaceError, ShapeRuntimeError
 from ..tape.apply import primitive
+from ..tape.formula import Formula
 from ..tape.inplace.writes import check_memory, check_write, commit, stamped
 from ..tape.modes import state
 from ..tape.node import Leaf, Node
@@ -51,7 +52,17 @@ def written_vjp(at_place: V, shape: Shape, last: Array | None) -> V:
     return sum_to(at_place, shape) if missing <= 0 else sum_to(at_place, shape[missing:]).reshape(shape)
 
 
-assign = primitive("setitem", _replaced, vjp_all=_setitem_vjps, doc="``a`` with ``v`` in place of ``a[index]``.")
+assign = primitive(
+    "setitem",
+    _replaced,
+    vjp_all=_setitem_vjps,
+    formula=Formula(
+        r"y_{j} = \begin{cases} v_{i} & j = \iota(i) \\ a_{j} & \text{otherwise} \end{cases}",
+        a=r"\bar{a}_{j} = \begin{cases} 0 & j = \iota(i) \\ \bar{y}_{j} & \text{otherwise} \end{cases}",
+        v=r"\operatorname{sum}_{v}(\bar{y}_{\iota(i)})",
+    ),
+    doc="``a`` with ``v`` in place of ``a[index]``.",
+)
 SETITEM = REGISTRY["setitem"]
 SETITEM.backward_name = "IndexPutBackward0"
 

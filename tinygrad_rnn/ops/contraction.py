@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from ..errors import ArgumentTypeError, ShapeRuntimeError
 from ..tape.apply import Applied, primitive
+from ..tape.formula import Formula
 from ..typing import Array, V, Value
 from .diagonals import diagonal
 from .reduce import sum_over
@@ -74,6 +75,11 @@ _contract_primitive: Applied = primitive(
         lambda g, y, a, b, left, right, out: _contract_primitive(g, a, left=out, right=left, out=right),
     ),
     ("b", "a"),
+    formula=Formula(
+        r"y_{o} = \sum a_{\ell} b_{r}",
+        a=r"\bar{a}_{\ell} = \sum \bar{y}_{o} b_{r}",
+        b=r"\bar{b}_{r} = \sum \bar{y}_{o} a_{\ell}",
+    ),
     doc="The sum of products of two operands over the letters absent from the result.",
 )
 

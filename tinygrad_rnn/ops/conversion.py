@@ -23,6 +23,7 @@ from ..backend import (
 )
 from ..errors import ArgumentError, ArgumentRuntimeError, ArgumentTypeError, GraphError, ShapeRuntimeError
 from ..tape.apply import Applied, primitive
+from ..tape.formula import Formula
 from ..tape.modes import defaults
 from ..tape.tensor import Tensor, wrap
 from .dtypes import cast
@@ -35,6 +36,7 @@ _move: Applied = primitive(
     "move",
     lambda a, device, source: to_device(a, device),
     lambda g, y, a, device, source: _move(g, device=source, source=device),
+    formula=Formula("a", a=r"\bar{y}"),
 )
 
 
@@ -161,6 +163,7 @@ _in_row_order = primitive(
     # reshaped, because ascontiguousarray gives an array without axes one axis
     lambda a: array_module(a).ascontiguousarray(a).reshape(a.shape),
     lambda g, y, a: g,
+    formula=Formula("a", a=r"\bar{y}"),
 )
 
 

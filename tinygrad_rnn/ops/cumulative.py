@@ -18,6 +18,7 @@ import numpy as np
 from ..backend import array_module, as_dtype, not_implemented, to_numpy
 from ..errors import ShapeRuntimeError
 from ..tape.apply import Applied, primitive
+from ..tape.formula import Formula
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, V, Value
 from .dtypes import cast, in_single
@@ -52,6 +53,7 @@ _cumsum: Applied = primitive(
     "cumsum",
     in_single(lambda a, dim, reverse: _run(np.cumsum, a, dim, reverse)),
     lambda g, y, a, dim, reverse: _cumsum(g, dim=dim, reverse=not reverse),
+    formula=Formula(r"y_{ik} = \sum_{l \le k} a_{il}", a=r"\bar{a}_{ik} = \sum_{l \ge k} \bar{y}_{il}"),
 )
 
 
@@ -98,6 +100,11 @@ _linear_recurrence = primitive(
         lambda g, h, x, c, dim, reverse: _flow(g, c, dim, reverse) * _shifted(h, dim, -1 if reverse else 1),
     ),
     ("b", "yb"),
+    formula=Formula(
+        "y_{ik} = x_{ik} + c_{ik} y_{i,k-1}",
+        x=r"\bar{x}_{ik} = \bar{y}_{ik} + c_{i,k+1} \bar{x}_{i,k+1}",
+        c=r"\bar{c}_{ik} = \bar{x}_{ik} y_{i,k-1}",
+    ),
     doc="h[k] = x[k] + c[k] h[k-1] along an axis (h[k+1] if ``reverse``), starting from x.",
 )
 
@@ -120,7 +127,14 @@ def _cumprod_vjp(g: Value, y: Value, a: Value, dim: int, reverse: bool) -> Value
 
 
 _cumprod = primitive(
-    "cumprod", in_single(lambda a, dim, reverse: _run(np.cumprod, a, dim, reverse)), _cumprod_vjp, "ya"
+    "cumprod",
+    in_single(lambda a, dim, reverse: _run(np.cumprod, a, dim, reverse)),
+    _cumprod_vjp,
+    "ya",
+    formula=Formula(
+        r"y_{ik} = \prod_{l \le k} a_{il}",
+        a=r"\bar{a}_{ik} = \sum_{l \ge k} \bar{y}_{il} \prod_{m \le l, m \ne k} a_{im}",
+    ),
 )
 
 
@@ -138,7 +152,13 @@ def _prod_vjp(g: Value, y: Value, a: Value, dim: int, keepdims: bool) -> Value:
     return spread(constant_in(g, y), a.shape, (dim,)) * others
 
 
-_prod = primitive("prod", in_single(lambda a, dim, keepdims: a.prod(axis=dim, keepdims=keepdims)), _prod_vjp, "ya")
+_prod = primitive(
+    "prod",
+    in_single(lambda a, dim, keepdims: a.prod(axis=dim, keepdims=keepdims)),
+    _prod_vjp,
+    "ya",
+    formula=Formula(r"y_{i} = \prod_{k} a_{ik}", a=r"\bar{a}_{ik} = \bar{y}_{i} \prod_{l \ne k} a_{il}"),
+)
 
 
 def prod(a: V, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> V:

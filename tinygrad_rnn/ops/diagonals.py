@@ -9,6 +9,7 @@ import numpy as np
 from ..backend import array_module, as_dtype, not_implemented
 from ..errors import ShapeRuntimeError
 from ..tape.apply import Applied, primitive
+from ..tape.formula import Formula
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Shape, V, Value
 from .elementwise import clone, where
@@ -31,12 +32,20 @@ _diagonal: Applied = primitive(
     "diagonal",
     lambda a, offset, dim1, dim2: a.diagonal(offset, dim1, dim2),
     lambda g, y, a, offset, dim1, dim2: _embed(g, shape=tuple(a.shape), offset=offset, dim1=dim1, dim2=dim2),
+    formula=Formula(
+        r"y_{ik} = a_{i,k+\max(-o,0),k+\max(o,0)}",
+        a=r"\bar{a}_{ijl} = \sum_{k} \bar{y}_{ik} [j = k + \max(-o, 0) \land l = k + \max(o, 0)]",
+    ),
     view=True,
 )
 _embed: Applied = primitive(
     "diag_embed",
     _on_diagonal,
     lambda g, y, a, shape, offset, dim1, dim2: _diagonal(g, offset=offset, dim1=dim1, dim2=dim2),
+    formula=Formula(
+        r"y_{ijl} = \sum_{k} a_{ik} [j = k + \max(-o, 0) \land l = k + \max(o, 0)]",
+        a=r"\bar{a}_{ik} = \bar{y}_{i,k+\max(-o,0),k+\max(o,0)}",
+    ),
     doc="Zeros with ``a`` on a diagonal: the adjoint of ``diagonal``.",
 )
 

@@ -18,6 +18,7 @@ from ..backend import NUMBERS, as_dtype, check_numbers, dtype, is_array
 from ..backend.quiet import converted
 from ..errors import ArgumentTypeError, DtypeError, NumberTooLarge
 from ..tape.apply import Applied, primitive
+from ..tape.formula import Formula
 from ..tape.modes import defaults
 from ..tape.tensor import Tensor, wrap
 from ..typing import DType, Value
@@ -181,6 +182,7 @@ cast: Applied = primitive(
     # .real, because NumPy warns of the imaginary part that it drops
     lambda a, dtype: (a if a.dtype.kind != "c" or dtype.kind in "cb" else a.real).astype(dtype),
     _cast_vjp,
+    formula=Formula("a", a=r"\bar{y}"),
     doc="The same values in another dtype.",
 )
 

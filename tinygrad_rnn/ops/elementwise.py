@@ -15,6 +15,7 @@ from ..backend import array_module, scalar_name
 from ..backend.quiet import converted
 from ..errors import ArgumentTypeError, DtypeError, UnsupportedDtype
 from ..tape.apply import primitive
+from ..tape.formula import Formula
 from ..tape.modes import defaults
 from ..tape.tensor import Tensor
 from ..typing import Array, Number, Shape, V, Value
@@ -37,6 +38,7 @@ _constant_in = primitive(
     lambda g, a: g.copy(),
     (lambda h, y, g, a: constant_in(h, a), lambda h, y, g, a: zeros_of(h, a.shape)),
     ("b", ""),
+    formula=Formula("g", g=r"\bar{y}", a="0"),
     doc="g, which does not vary with a, recorded as a function of both.",
 )
 
@@ -86,27 +88,93 @@ def _square(a: Array) -> Array:
 
 # one argument ----------------------------------------------------------------------------------------------------
 
-neg = primitive("neg", np.negative, lambda g, y, a: -g, doc="-a")
-exp = primitive("exp", np.exp, lambda g, y, a: g * y, "y", floating=True, doc="e to the power a.")
-log = primitive("log", np.log, lambda g, y, a: g / a, "a", floating=True, doc="The natural logarithm.")
+neg = primitive("neg", np.negative, lambda g, y, a: -g, formula=Formula("-a", a=r"-\bar{y}"), doc="-a")
+exp = primitive(
+    "exp",
+    np.exp,
+    lambda g, y, a: g * y,
+    "y",
+    formula=Formula(r"\exp(a)", a=r"\bar{y} \odot y"),
+    floating=True,
+    doc="e to the power a.",
+)
+log = primitive(
+    "log",
+    np.log,
+    lambda g, y, a: g / a,
+    "a",
+    formula=Formula(r"\log(a)", a=r"\frac{\bar{y}}{a}"),
+    floating=True,
+    doc="The natural logarithm.",
+)
 tanh = primitive(
-    "tanh", np.tanh, in_single(lambda g, y, a: g * (1 - y * y)), "y", floating=True, doc="The hyperbolic tangent."
+    "tanh",
+    np.tanh,
+    in_single(lambda g, y, a: g * (1 - y * y)),
+    "y",
+    formula=Formula(r"\tanh(a)", a=r"\bar{y} \odot (1 - y^2)"),
+    floating=True,
+    doc="The hyperbolic tangent.",
 )
 sigmoid = primitive(
-    "sigmoid", _sigmoid, in_single(lambda g, y, a: g * (y * (1 - y))), "y", floating=True, doc="1 / (1 + exp(-a))"
+    "sigmoid",
+    _sigmoid,
+    in_single(lambda g, y, a: g * (y * (1 - y))),
+    "y",
+    formula=Formula(r"\frac{1}{1 + \exp(-a)}", a=r"\bar{y} \odot y \odot (1 - y)"),
+    floating=True,
+    doc="1 / (1 + exp(-a))",
 )
-sqrt = primitive("sqrt", np.sqrt, lambda g, y, a: g / (2 * y), "y", floating=True, doc="The square root.")
+sqrt = primitive(
+    "sqrt",
+    np.sqrt,
+    lambda g, y, a: g / (2 * y),
+    "y",
+    formula=Formula(r"\sqrt{a}", a=r"\frac{\bar{y}}{2 y}"),
+    floating=True,
+    doc="The square root.",
+)
 # a**1, not a: as in PyTorch, the second derivative still depends on a, so that the third is 0 and no error.
-square = primitive("square", _square, lambda g, y, a: g * (2 * a**1), "a", doc="a * a")
-sign = primitive("sign", _sign, lambda g, y, a: zeros_of(g), doc="-1, 0 or 1, and 0 for nan; its derivative is 0.")
-absolute = primitive("abs", np.abs, lambda g, y, a: g * _direction(a), "a", doc="|a|; its derivative at 0 is 0.")
-clone = primitive("clone", lambda a: a.copy("K"), lambda g, y, a: g, doc="A copy that gradients flow through.")
-reciprocal = primitive("reciprocal", np.reciprocal, lambda g, y, a: -g * (y * y), "y", floating=True, doc="1 / a")
+square = primitive(
+    "square", _square, lambda g, y, a: g * (2 * a**1), "a", formula=Formula("a^2", a=r"2 \bar{y} \odot a"), doc="a * a"
+)
+sign = primitive(
+    "sign",
+    _sign,
+    lambda g, y, a: zeros_of(g),
+    formula=Formula(r"\operatorname{sign}(a)", a="0"),
+    doc="-1, 0 or 1, and 0 for nan; its derivative is 0.",
+)
+absolute = primitive(
+    "abs",
+    np.abs,
+    lambda g, y, a: g * _direction(a),
+    "a",
+    formula=Formula("|a|", a=r"\bar{y} \odot \operatorname{sign}(a)"),
+    doc="|a|; its derivative at 0 is 0.",
+)
+clone = primitive(
+    "clone",
+    lambda a: a.copy("K"),
+    lambda g, y, a: g,
+    formula=Formula("a", a=r"\bar{y}"),
+    doc="A copy that gradients flow through.",
+)
+reciprocal = primitive(
+    "reciprocal",
+    np.reciprocal,
+    lambda g, y, a: -g * (y * y),
+    "y",
+    formula=Formula(r"\frac{1}{a}", a=r"-\bar{y} \odot y^2"),
+    floating=True,
+    doc="1 / a",
+)
 rsqrt = primitive(
     "rsqrt",
     in_single(lambda a: 1 / np.sqrt(a)),
     in_single(lambda g, y, a: g * (-0.5 * y**3)),
     "y",
+    formula=Formula(r"\frac{1}{\sqrt{a}}", a=r"-\frac{1}{2} \bar{y} \odot y^3"),
     floating=True,
     doc="1 / sqrt(a)",
 )
@@ -115,6 +183,7 @@ relu = primitive(
     _relu,
     lambda g, y, a: constant_in(where(y <= 0, 0, g), y),  # not y > 0: the gradient of a nan is passed on
     "y",
+    formula=Formula(r"\max(a, 0)", a=r"\bar{y} \odot [y > 0]"),
     doc="max(a, 0); its derivative at 0 is 0.",
 )
 
@@ -143,6 +212,7 @@ add = primitive(
     "add",
     np.add,
     (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(g, b.shape)),
+    formula=Formula("a + b", a=r"\operatorname{sum}_{a}(\bar{y})", b=r"\operatorname{sum}_{b}(\bar{y})"),
     promote=promote,
     doc="a + b",
 )
@@ -162,6 +232,7 @@ sub = primitive(
     "sub",
     np.subtract,
     (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g, b.shape)),
+    formula=Formula("a - b", a=r"\operatorname{sum}_{a}(\bar{y})", b=r"-\operatorname{sum}_{b}(\bar{y})"),
     promote=_promote_no_masks,
     mismatch=_not_two_masks,
     doc="a - b",
@@ -171,6 +242,9 @@ mul = primitive(
     np.multiply,
     (lambda g, y, a, b: sum_to(g * b, a.shape), lambda g, y, a, b: sum_to(g * a, b.shape)),
     ("b", "a"),
+    formula=Formula(
+        r"a \odot b", a=r"\operatorname{sum}_{a}(\bar{y} \odot b)", b=r"\operatorname{sum}_{b}(\bar{y} \odot a)"
+    ),
     promote=promote,
     scales=True,
     doc="a * b",
@@ -198,6 +272,11 @@ _true_divide = primitive(
     np.true_divide,
     (lambda g, y, a, b: sum_to(g / b, a.shape), lambda g, y, a, b: _to_divisor(g, y, a, b)),
     ("b", "ab"),  # not y, so that the quotient may be written to in place
+    formula=Formula(
+        r"\frac{a}{b}",
+        a=r"\operatorname{sum}_{a}(\frac{\bar{y}}{b})",
+        b=r"-\operatorname{sum}_{b}(\bar{y} \odot \frac{a}{b^2})",
+    ),
     promote=promote_floating,
     scales=True,
 )
@@ -238,7 +317,19 @@ def _whole_powers(a: Any, b: Any) -> Exception | None:
 
 
 _pow = primitive(
-    "pow", np.power, (_pow_vjp_base, _pow_vjp_exponent), ("ab", "yab"), promote=promote, mismatch=_whole_powers
+    "pow",
+    np.power,
+    (_pow_vjp_base, _pow_vjp_exponent),
+    ("ab", "yab"),
+    formula=Formula(
+        "a^{b}",
+        a=r"\operatorname{sum}_{a}(\bar{y} \odot "
+        r"\begin{cases} 0 & b = 0 \\ b \odot a^{b - 1} & \text{otherwise} \end{cases})",
+        b=r"\operatorname{sum}_{b}(\bar{y} \odot "
+        r"\begin{cases} 0 & a = 0 \land b \ge 0 \\ y \odot \log(a) & \text{otherwise} \end{cases})",
+    ),
+    promote=promote,
+    mismatch=_whole_powers,
 )
 
 
@@ -266,10 +357,16 @@ def _pow_number_vjp(g: Value, y: Any, a: Value, exponent: Any) -> Value:
     return zeros_of(g) if exponent == 0 else g * (exponent * a ** (exponent - 1))  # 0 * a**-1 is nan at 0
 
 
-_pow_number = primitive("pow_number", lambda a, exponent: a**exponent, _pow_number_vjp, "a")
+_pow_number = primitive(
+    "pow_number",
+    lambda a, exponent: a**exponent,
+    _pow_number_vjp,
+    "a",
+    formula=Formula("a^{n}", a=r"\begin{cases} 0 & n = 0 \\ n \bar{y} \odot a^{n - 1} & \text{otherwise} \end{cases}"),
+)
 
 
-def _extremum(name: str, ufunc: Any, worse: Any) -> Any:
+def _extremum(name: str, ufunc: Any, worse: Any, better: str) -> Any:
     def forward(a: Array, b: Array) -> Array:
         y: Array = ufunc(a, b)
         if y.dtype.kind == "c":
@@ -285,14 +382,19 @@ def _extremum(name: str, ufunc: Any, worse: Any) -> Any:
         forward,
         (lambda g, y, a, b: sum_to(to_first(g, a, b), a.shape), lambda g, y, a, b: sum_to(to_first(g, b, a), b.shape)),
         ("ab", "ab"),
+        formula=Formula(
+            rf"\{name[:3]}(a, b)",
+            a=rf"\operatorname{{sum}}_{{a}}(\bar{{y}} \odot ([a {better} b] + \frac{{1}}{{2}} [a = b]))",
+            b=rf"\operatorname{{sum}}_{{b}}(\bar{{y}} \odot ([b {better} a] + \frac{{1}}{{2}} [a = b]))",
+        ),
         promote=promote,
         binds=False,
         doc=f"The {name} of a and b, entry by entry; at a tie each gets half of the gradient.",
     )
 
 
-maximum = _extremum("maximum", np.maximum, lambda a, b: a < b)
-minimum = _extremum("minimum", np.minimum, lambda a, b: a > b)
+maximum = _extremum("maximum", np.maximum, lambda a, b: a < b, ">")
+minimum = _extremum("minimum", np.minimum, lambda a, b: a > b, "<")
 
 # choice ----------------------------------------------------------------------------------------------------------
 
@@ -306,6 +408,12 @@ _where = primitive(
         lambda g, y, condition, a, b: sum_to(where(condition, 0, g), b.shape),
     ),
     ("", "a", "a"),
+    formula=Formula(
+        r"\begin{cases} a & c \\ b & \text{otherwise} \end{cases}",
+        condition=None,
+        a=r"\operatorname{sum}_{a}(\bar{y} \odot [c])",
+        b=r"\operatorname{sum}_{b}(\bar{y} \odot [\lnot c])",
+    ),
 )
 
 

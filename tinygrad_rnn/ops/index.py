@@ -15,6 +15,7 @@ from ..errors import ArgumentTypeError, DtypeError, IndexOutOfRange, IndexRuntim
 from ..kernels.scatter_add import add_at
 from ..source_line import warn_user
 from ..tape.apply import primitive
+from ..tape.formula import Formula
 from ..tape.forward_errors import fail
 from ..tape.inplace.views import shown
 from ..tape.partial_gradient import Part
@@ -68,6 +69,7 @@ _place = primitive(
     "place",
     _zeros_with,
     lambda g, y, a, index, shape: g[index],
+    formula=Formula(r"y_{j} = \sum_{i} a_{i} [\iota(i) = j]", a=r"\bar{a}_{i} = \bar{y}_{\iota(i)}"),
     doc="Zeros of ``shape`` with ``a`` added at ``index``: the adjoint of reading there.",
 )
 
@@ -86,7 +88,13 @@ def _place_all_vjps(
 
 
 _place_all = primitive(
-    "place_all", _zeros_with_all, vjp_all=_place_all_vjps, doc="Zeros of ``shape`` with each part added at its index."
+    "place_all",
+    _zeros_with_all,
+    vjp_all=_place_all_vjps,
+    formula=Formula(
+        r"y_{j} = \sum_{m} \sum_{i} p_{mi} [\iota(m, i) = j]", parts=r"\bar{p}_{mi} = \bar{y}_{\iota(m, i)}"
+    ),
+    doc="Zeros of ``shape`` with each part added at its index.",
 )
 
 
@@ -95,7 +103,13 @@ def read_vjp(g: Any, y: Any, a: Any, index: Any) -> IndexPart:
     return IndexPart(g, index, tuple(a.shape), a.dtype)
 
 
-primitive("getitem", lambda a, index: a[index], read_vjp, view=True)
+primitive(
+    "getitem",
+    lambda a, index: a[index],
+    read_vjp,
+    formula=Formula(r"y_{i} = a_{\iota(i)}", a=r"\bar{a}_{j} = \sum_{i} \bar{y}_{i} [\iota(i) = j]"),
+    view=True,
+)
 GETITEM = REGISTRY["getitem"]
 
 
@@ -256,6 +270,7 @@ _gather = primitive(
     "gather",
     lambda a, index: a[index],
     read_vjp,
+    formula=Formula(r"y_{i} = a_{\iota(i)}", a=r"\bar{a}_{j} = \sum_{i} \bar{y}_{i} [\iota(i) = j]"),
 )
 
 
@@ -405,7 +420,14 @@ def _looked_up(weight: Array, index: Array, padding_idx: int | None) -> Array:
     return rows_of_table(weight, index)
 
 
-_embedding = primitive("embedding", _looked_up, _embedding_vjp)
+_embedding = primitive(
+    "embedding",
+    _looked_up,
+    _embedding_vjp,
+    formula=Formula(
+        r"y_{ik} = W_{\iota(i)k}", weight=r"\bar{W}_{jk} = \sum_{i} \bar{y}_{ik} [\iota(i) = j \land j \ne q]"
+    ),
+)
 
 
 def embedding(index: Value, weight: V, padding_idx: int | None = None) -> V:

@@ -11,6 +11,7 @@ import numpy as np
 from ..backend import is_array, not_implemented, on_gpu
 from ..errors import ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ..tape.apply import primitive
+from ..tape.formula import Formula
 from ..typing import Array, Number, Shape, V, Value
 from .contraction import tensordot
 from .dtypes import cast, in_single, mixed_type
@@ -127,6 +128,7 @@ matmul = primitive(
     matrix_product,
     (_vjp_left, _vjp_right),
     ("b", "a"),
+    formula=Formula("a b", a=r"\operatorname{sum}_{a}(\bar{y} b^\top)", b=r"\operatorname{sum}_{b}(a^\top \bar{y})"),
     promote=check_same_dtype,
     mismatch=_mismatch,
     doc="""The matrix product over the last two axes; vectors count as one row on the left, one column on the right.
@@ -165,6 +167,7 @@ _linear_primitive = primitive(
         lambda g, y, x, weight, bias: sum_over(rows_of(g), 0),  # (rows, O) to (O,)
     ),
     ("b", "a", ""),
+    formula=Formula(r"x W^\top + b", x=r"\bar{y} W", weight=r"\bar{y}^\top x", bias=r"\operatorname{sum}_{b}(\bar{y})"),
     gives_new=True,  # also of one row: see _linear_bias in fast_paths.py
 )
 
@@ -334,10 +337,13 @@ def _between(a: Array, b: Array, w: Any) -> Array:
 
 _lerp_number = primitive(
     "lerp_number",
-    lambda a, b, weight: _between(a, b, weight),
+    lambda a, b, w: _between(a, b, w),
     (
-        lambda g, y, a, b, weight: sum_to(g * (1 - weight), a.shape),
-        lambda g, y, a, b, weight: sum_to(g * weight, b.shape),
+        lambda g, y, a, b, w: sum_to(g * (1 - w), a.shape),
+        lambda g, y, a, b, w: sum_to(g * w, b.shape),
+    ),
+    formula=Formula(
+        "a + w (b - a)", a=r"\operatorname{sum}_{a}((1 - w) \bar{y})", b=r"\operatorname{sum}_{b}(w \bar{y})"
     ),
 )
 _lerp = primitive(
@@ -349,6 +355,12 @@ _lerp = primitive(
         lambda g, y, a, b, w: sum_to(g * (b - a), w.shape),
     ),
     ("c", "c", "ab"),
+    formula=Formula(
+        r"a + w \odot (b - a)",
+        a=r"\operatorname{sum}_{a}(\bar{y} \odot (1 - w))",
+        b=r"\operatorname{sum}_{b}(\bar{y} \odot w)",
+        w=r"\operatorname{sum}_{w}(\bar{y} \odot (b - a))",
+    ),
 )
 
 
@@ -361,7 +373,7 @@ def lerp(a: V, end: V, weight: V | Number) -> V:
     a, end = _typed(a, dtype, a), _typed(end, dtype, a)
     if isinstance(weight, (int, float, complex)):
         _typed(weight, dtype, a)  # refuses a number that the type cannot hold
-        return _lerp_number(a, end, weight=weight)
+        return _lerp_number(a, end, w=weight)
     between: V = _lerp(a, end, _typed(weight, dtype, a))
     return between
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..backend import array_module
 from ..errors import ShapeRuntimeError, UnsupportedDtype
 from ..tape.apply import Applied, primitive
+from ..tape.formula import Formula
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, Size, V, Value
 from .elementwise import clone
@@ -30,11 +31,13 @@ _roll: Applied = primitive(
     "roll",
     lambda a, shifts, dims: np.roll(a, shifts, dims),
     lambda g, y, a, shifts, dims: _roll(g, shifts=tuple([-n for n in shifts]), dims=dims),
+    formula=Formula(r"y_{ik} = a_{i,(k-s) \bmod n}", a=r"\bar{a}_{ik} = \bar{y}_{i,(k+s) \bmod n}"),
 )
 _flip: Applied = primitive(
     "flip",
     lambda a, dims: np.flip(a, dims).copy(),  # PyTorch's flip is no view, and has no negative strides
     lambda g, y, a, dims: _flip(g, dims=dims),
+    formula=Formula("y_{ik} = a_{i,n-1-k}", a=r"\bar{a}_{ik} = \bar{y}_{i,n-1-k}"),
 )
 
 
@@ -137,7 +140,12 @@ def _repeat_vjp(g: Value, y: Any, a: Any, repeats: Shape) -> Value:
     return reshape(sum_over(reshape(g, pairs), tuple(range(0, len(pairs), 2))), tuple(a.shape)) if pairs else g
 
 
-_repeat = primitive("repeat", lambda a, repeats: np.tile(a, repeats), _repeat_vjp)
+_repeat = primitive(
+    "repeat",
+    lambda a, repeats: np.tile(a, repeats),
+    _repeat_vjp,
+    formula=Formula(r"y_{i} = a_{i \bmod n}", a=r"\bar{a}_{j} = \sum_{i} \bar{y}_{i} [i \bmod n = j]"),
+)
 
 
 def repeat(a: V, *repeats: Any) -> V:
@@ -221,12 +229,14 @@ _unfold: Applied = primitive(
     "unfold",
     _windows,
     lambda g, y, a, dim, size, step: _fold(g, shape=tuple(a.shape), dim=dim, size=size, step=step),
+    formula=Formula("y_{imk} = a_{i,sm+k}", a=r"\bar{a}_{ij} = \sum_{m} \sum_{k} \bar{y}_{imk} [j = s m + k]"),
     view=True,
 )
 _fold: Applied = primitive(
     "fold",
     _laid_back,
     lambda g, y, a, shape, dim, size, step: _unfold(g, dim=dim, size=size, step=step),
+    formula=Formula(r"y_{ij} = \sum_{m} \sum_{k} a_{imk} [j = s m + k]", a=r"\bar{a}_{imk} = \bar{y}_{i,sm+k}"),
     doc="Windows added back into their places: the adjoint of ``unfold``.",
 )
 

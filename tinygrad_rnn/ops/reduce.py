@@ -10,6 +10,7 @@ import numpy as np
 from ..backend import array_module, as_dtype, not_implemented, scalar_name
 from ..errors import DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.apply import primitive
+from ..tape.formula import Formula
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, V, Value
 from .dtypes import cast, in_single
@@ -52,6 +53,7 @@ _sum = primitive(
     "sum",
     _sum_of,
     lambda g, y, a, axes, keepdims: spread(g, a.shape, axes),
+    formula=Formula(r"y_{i} = \sum_{k} a_{ik}", a=r"\bar{a}_{ik} = \bar{y}_{i}"),
 )
 
 
@@ -92,7 +94,12 @@ def _mean_of(a: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     return average
 
 
-_mean = primitive("mean", _mean_of, _mean_vjp)
+_mean = primitive(
+    "mean",
+    _mean_of,
+    _mean_vjp,
+    formula=Formula(r"y_{i} = \frac{1}{n} \sum_{k} a_{ik}", a=r"\bar{a}_{ik} = \frac{1}{n} \bar{y}_{i}"),
+)
 
 
 def mean(a: V, dim: Dim = None, keepdim: bool = False, *, dtype: Any = None) -> V:
@@ -140,6 +147,10 @@ def _extremum(name: str, method: str) -> Any:
         lambda a, axes, keepdims, nans=False: getattr(a, method)(axis=axes, keepdims=keepdims),
         _extremum_vjp,
         "ya",
+        formula=Formula(
+            rf"y_{{i}} = \{method}_{{k}} a_{{ik}}",
+            a=r"\bar{a}_{ik} = \bar{y}_{i} \frac{[a_{ik} = y_{i}]}{\sum_{l} [a_{il} = y_{i}]}",
+        ),
     )
 
     def reduce(a: Value, dim: Dim = None, keepdim: bool = False) -> Value:

@@ -9,6 +9,7 @@ import numpy as np
 from ..backend import not_implemented, only
 from ..errors import ArgumentRuntimeError, UnsupportedDtype
 from ..tape.apply import primitive
+from ..tape.formula import Formula
 from ..tape.tensor import Tensor
 from ..typing import Array, V, Value
 from .dtypes import cast, mixed_type, promote
@@ -25,7 +26,7 @@ def _unrounded(name: str, a: Array) -> UnsupportedDtype:
     return not_implemented(f"{name}_vml_cpu", a.dtype)
 
 
-def _whole(name: str, ufunc: Any, doc: str) -> Any:
+def _whole(name: str, ufunc: Any, formula: str, doc: str) -> Any:
     """A rounding function: whole numbers stay as they are, and the derivative is 0."""
 
     def forward(a: Array) -> Array:
@@ -36,19 +37,28 @@ def _whole(name: str, ufunc: Any, doc: str) -> Any:
             return a.copy()  # a result of its own, no view
         raise _unrounded(name, a)
 
-    return primitive(name, forward, lambda g, y, a: zeros_of(g), doc=f"{doc}  Its derivative is 0.")
+    return primitive(
+        name, forward, lambda g, y, a: zeros_of(g), formula=Formula(formula, a="0"), doc=f"{doc}  Its derivative is 0."
+    )
 
 
-floor = _whole("floor", np.floor, "The largest whole number not above a.")
-ceil = _whole("ceil", np.ceil, "The smallest whole number not below a.")
-trunc = _whole("trunc", np.trunc, "a without its fraction, rounded towards 0.")
+floor = _whole("floor", np.floor, r"\lfloor a \rfloor", "The largest whole number not above a.")
+ceil = _whole("ceil", np.ceil, r"\lceil a \rceil", "The smallest whole number not below a.")
+trunc = _whole("trunc", np.trunc, r"\operatorname{trunc}(a)", "a without its fraction, rounded towards 0.")
 fix = trunc
-frac = primitive("frac", only("f", "frac_cpu", lambda a: a - np.trunc(a)), lambda g, y, a: g, doc="a - trunc(a)")
+frac = primitive(
+    "frac",
+    only("f", "frac_cpu", lambda a: a - np.trunc(a)),
+    lambda g, y, a: g,
+    formula=Formula(r"a - \operatorname{trunc}(a)", a=r"\bar{y}"),
+    doc="a - trunc(a)",
+)
 
 _round = primitive(
     "round",
     only("fiu", "round_vml_cpu", lambda a, decimals: np.round(a, decimals) if a.dtype.kind == "f" else a.copy()),
     lambda g, y, a, decimals: zeros_of(g),
+    formula=Formula(r"10^{-d} \operatorname{round}(10^{d} a)", a="0"),
 )
 
 
@@ -81,6 +91,7 @@ floor_divide = primitive(
     "floor_divide",
     _checked(np.floor_divide),
     (lambda g, y, a, b: sum_to(zeros_of(g), a.shape), lambda g, y, a, b: sum_to(zeros_of(g), b.shape)),
+    formula=Formula(r"\lfloor \frac{a}{b} \rfloor", a="0", b="0"),
     promote=promote,
     scales=True,
     doc="The largest whole number not above a / b.  Its derivative is 0.",
@@ -90,6 +101,11 @@ remainder = primitive(
     _checked(np.remainder),
     (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g * floor_divide(a, b), b.shape)),
     ("", "ab"),
+    formula=Formula(
+        r"a - b \odot \lfloor \frac{a}{b} \rfloor",
+        a=r"\operatorname{sum}_{a}(\bar{y})",
+        b=r"-\operatorname{sum}_{b}(\bar{y} \odot \lfloor \frac{a}{b} \rfloor)",
+    ),
     promote=promote,
     doc="a - b * floor(a / b), of the sign of b.",
 )
@@ -97,6 +113,7 @@ _truncated_divide = primitive(
     "truncated_divide",
     _checked(_truncated),
     (lambda g, y, a, b: sum_to(zeros_of(g), a.shape), lambda g, y, a, b: sum_to(zeros_of(g), b.shape)),
+    formula=Formula(r"\operatorname{trunc}(\frac{a}{b})", a="0", b="0"),
     promote=promote,
     scales=True,
 )
@@ -105,6 +122,11 @@ fmod = primitive(
     _checked(np.fmod),
     (lambda g, y, a, b: sum_to(g, a.shape), lambda g, y, a, b: sum_to(-g * _truncated_divide(a, b), b.shape)),
     ("", "ab"),
+    formula=Formula(
+        r"a - b \odot \operatorname{trunc}(\frac{a}{b})",
+        a=r"\operatorname{sum}_{a}(\bar{y})",
+        b=r"-\operatorname{sum}_{b}(\bar{y} \odot \operatorname{trunc}(\frac{a}{b}))",
+    ),
     promote=promote,
     binds=False,
     doc="a - b * trunc(a / b), of the sign of a.",
@@ -131,7 +153,13 @@ def _inside(g: Value, y: Any, a: Value, low: Any, high: Any) -> Value:
     return where(inside, g, 0)  # and not g * inside, which is nan for an infinite g
 
 
-_clamp_number = primitive("clamp_number", lambda a, low, high: np.clip(a, low, high), _inside, "a")
+_clamp_number = primitive(
+    "clamp_number",
+    lambda a, low, high: np.clip(a, low, high),
+    _inside,
+    "a",
+    formula=Formula(r"\min(\max(a, l), u)", a=r"\bar{y} \odot [l \le a \le u]"),
+)
 
 
 def _below(g: Value, y: Any, a: Value, low: Value, high: Any) -> Value:
@@ -149,6 +177,12 @@ _clamp = primitive(
     lambda a, low, high: np.clip(a, low, high),
     (lambda g, y, a, low, high: sum_to(_inside(g, y, a, low, high), a.shape), _below, _above),
     ("abc", "abc", "abc"),
+    formula=Formula(
+        r"\min(\max(a, l), u)",
+        a=r"\operatorname{sum}_{a}(\bar{y} \odot [l \le a \le u])",
+        low=r"\operatorname{sum}_{l}(\bar{y} \odot [a < l < u])",
+        high=r"\operatorname{sum}_{u}(\bar{y} \odot [a > u \lor l > u])",
+    ),
     doc="a, kept between two tensors, one of which may be None; nan if one of the three is nan.",
 )
 

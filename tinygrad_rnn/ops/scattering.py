@@ -13,6 +13,7 @@ import numpy as np
 from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..kernels.scatter_add import add_at
 from ..tape.apply import primitive
+from ..tape.formula import Formula
 from ..tape.tensor import Tensor
 from ..typing import Array, V, Value
 from .assign import setitem
@@ -37,6 +38,9 @@ _add_at = primitive(
     _added,
     # g passes through: what was there before is a term of the sum
     (lambda g, y, a, source, index: g, lambda g, y, a, source, index: g[index]),
+    formula=Formula(
+        r"y_{j} = a_{j} + \sum_{i} s_{i} [\iota(i) = j]", a=r"\bar{y}", source=r"\bar{s}_{i} = \bar{y}_{\iota(i)}"
+    ),
 )
 
 

@@ -17,6 +17,7 @@ from ..backend import array_module
 from ..backend.gpu.device_copies import joined
 from ..errors import ArgumentError, ArgumentTypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.apply import primitive
+from ..tape.formula import Formula
 from ..tape.tensor import Tensor
 from ..typing import Array, Shape, V, Value
 from .dtypes import cast, in_single, mixed_type, whole
@@ -107,7 +108,11 @@ def _sum_to(a: Array, shape: Shape) -> Array:
 
 
 _sum_to_primitive = primitive(
-    "sum_to", _sum_to, lambda g, y, a, shape: broadcast_to(g, a.shape), doc="Sum over broadcast axes."
+    "sum_to",
+    _sum_to,
+    lambda g, y, a, shape: broadcast_to(g, a.shape),
+    formula=Formula(r"y_{i} = \sum_{k} a_{ik}", a=r"\bar{a}_{ik} = \bar{y}_{i}"),
+    doc="Sum over broadcast axes.",
 )
 
 
@@ -132,6 +137,7 @@ _broadcast_to = primitive(
     "broadcast_to",
     lambda a, shape: np.broadcast_to(a, shape),
     lambda g, y, a, shape: sum_to(g, a.shape),
+    formula=Formula("y_{ik} = a_{i}", a=r"\bar{a}_{i} = \sum_{k} \bar{y}_{ik}"),
     view=True,
 )
 
@@ -183,6 +189,7 @@ _reshape = primitive(
     "reshape",
     lambda a, shape: a.reshape(shape),
     lambda g, y, a, shape: g.reshape(a.shape),
+    formula=Formula("y_{j} = a_{j}", a=r"\bar{a}_{j} = \bar{y}_{j}"),
     view=True,
     reshapes_only=True,
 )
@@ -221,6 +228,7 @@ _transpose = primitive(
     "transpose",
     lambda a, axis1, axis2: a.swapaxes(axis1, axis2),
     lambda g, y, a, axis1, axis2: g.swapaxes(axis1, axis2),
+    formula=Formula("y_{ij} = a_{ji}", a=r"\bar{a}_{ji} = \bar{y}_{ij}"),
     view=True,
 )
 
@@ -260,6 +268,7 @@ _permute = primitive(
     "permute",
     lambda a, dims: a.transpose(dims),
     _permute_vjp,
+    formula=Formula(r"y_{\pi(i)} = a_{i}", a=r"\bar{a}_{i} = \bar{y}_{\pi(i)}"),
     view=True,
 )
 
@@ -341,8 +350,15 @@ def _joined(*parts: Array, dim: int, sizes: Shape = ()) -> Array:
     return joined(array_module(parts[0]), parts, dim)
 
 
-_cat = primitive("cat", _joined, vjp_all=_cat_vjp)
-_stack = primitive("stack", _stacked, vjp_all=_stack_vjp)
+_cat = primitive(
+    "cat",
+    _joined,
+    vjp_all=_cat_vjp,
+    formula=Formula("y_{i,j+o_{m}} = p_{mij}", parts=r"\bar{p}_{mij} = \bar{y}_{i,j+o_{m}}"),
+)
+_stack = primitive(
+    "stack", _stacked, vjp_all=_stack_vjp, formula=Formula("y_{im} = p_{mi}", parts=r"\bar{p}_{mi} = \bar{y}_{im}")
+)
 
 
 def cat(tensors: Sequence[V], dim: int = 0) -> V:

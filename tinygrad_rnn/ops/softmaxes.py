@@ -8,6 +8,7 @@ import numpy as np
 
 from ..backend import as_dtype, not_implemented
 from ..tape.apply import Applied, primitive
+from ..tape.formula import Formula
 from ..typing import Array, V, Value
 from .dtypes import cast, in_single
 from .elementwise import exp
@@ -44,12 +45,25 @@ def _softmax_vjp(g: Value, y: Value, a: Any, dim: int) -> Value:
     return weighted - y * sum_over(weighted, dim, keepdim=True)  # the Jacobian diag(y) - y y^T, without building it
 
 
-_softmax_primitive = primitive("softmax", _softmax, _softmax_vjp, "y")
+_softmax_primitive = primitive(
+    "softmax",
+    _softmax,
+    _softmax_vjp,
+    "y",
+    formula=Formula(
+        r"y_{ik} = \frac{\exp(a_{ik})}{\sum_{l} \exp(a_{il})}",
+        a=r"\bar{a}_{ik} = y_{ik} (\bar{y}_{ik} - \sum_{l} \bar{y}_{il} y_{il})",
+    ),
+)
 _log_softmax_primitive = primitive(
     "log_softmax",
     _log_softmax,
     in_single(lambda g, y, a, dim: g - exp(y) * sum_over(g, dim, keepdim=True)),
     "y",
+    formula=Formula(
+        r"y_{ik} = a_{ik} - \log(\sum_{l} \exp(a_{il}))",
+        a=r"\bar{a}_{ik} = \bar{y}_{ik} - \exp(y_{ik}) \sum_{l} \bar{y}_{il}",
+    ),
 )
 
 
@@ -90,7 +104,14 @@ def _logsumexp_vjp(g: Value, y: Value, a: Value, axes: tuple[int, ...], keepdims
     return reshape(g, kept) * exp(a - reshape(y, kept))  # g softmax(a), without overflow as a <= y
 
 
-_logsumexp_primitive = primitive("logsumexp", _logsumexp, _logsumexp_vjp, "ya", floating=True)
+_logsumexp_primitive = primitive(
+    "logsumexp",
+    _logsumexp,
+    _logsumexp_vjp,
+    "ya",
+    formula=Formula(r"y_{i} = \log(\sum_{k} \exp(a_{ik}))", a=r"\bar{a}_{ik} = \bar{y}_{i} \exp(a_{ik} - y_{i})"),
+    floating=True,
+)
 
 
 def logsumexp(a: V, dim: Any, keepdim: bool = False) -> V:

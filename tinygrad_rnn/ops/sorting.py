@@ -12,6 +12,7 @@ import numpy as np
 from ..backend import array_module, not_implemented, only
 from ..errors import DtypeError, IndexOutOfRange, ShapeRuntimeError
 from ..tape.apply import primitive
+from ..tape.formula import Formula
 from ..tape.tensor import Tensor, as_array, wrap
 from ..typing import Array, V, Value
 from .dtypes import cast
@@ -129,7 +130,15 @@ def _median(a: Array) -> Array:
     return found
 
 
-_median_of_all = primitive("median", only("fiu", "median_cpu", _median), _median_vjp, "ya")
+_median_of_all = primitive(
+    "median",
+    only("fiu", "median_cpu", _median),
+    _median_vjp,
+    "ya",
+    formula=Formula(
+        r"\operatorname{median}_{k}(a_{k})", a=r"\bar{a}_{k} = \bar{y} \frac{[a_{k} = y]}{\sum_{l} [a_{l} = y]}"
+    ),
+)
 
 
 def median(a: Value, dim: int | None = None, keepdim: bool = False) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 from ..backend import array_module
 from ..backend.gpu.device_copies import joined
 from ..errors import IndexOutOfRange, ShapeRuntimeError
+from ..tape.formula import Formula
 from ..tape.multi_output import fused
 from ..tape.tensor import Tensor
 from ..typing import Array, V, Value
@@ -142,7 +143,14 @@ def _entries_vjp(gs: Sequence[Array | None], _: None, a: Array, *, needs: Sequen
     return [joined(xp, parts, 0).reshape(a.shape)]
 
 
-_entries = fused("entries", lambda a: (tuple(a), None), _entries_vjp, unbind, gives_new=True)
+_entries = fused(
+    "entries",
+    lambda a: (tuple(a), None),
+    _entries_vjp,
+    unbind,
+    formula=Formula("y_{mi} = a_{mi}", a=r"\bar{a}_{mi} = \bar{y}_{mi}"),
+    gives_new=True,
+)
 
 
 def entries(a: Tensor) -> tuple[Tensor, ...]:

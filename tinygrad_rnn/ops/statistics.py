@@ -12,6 +12,7 @@ from ..backend import as_dtype, scalar_name
 from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
 from ..source_line import warn_user
 from ..tape.apply import primitive
+from ..tape.formula import Formula
 from ..typing import Array, DType, Shape, V, Value
 from .dtypes import cast, in_single, single
 from .elementwise import absolute, sign, where
@@ -28,6 +29,7 @@ root = primitive(
     np.sqrt,
     lambda g, y, a: where(y == 0, 0, g) / (2 * where(y == 0, 1, y)),
     "y",
+    formula=Formula(r"\sqrt{a}", a=r"\begin{cases} 0 & y = 0 \\ \frac{\bar{y}}{2 y} & \text{otherwise} \end{cases}"),
     doc="The square root of a sum of squares: its derivative at 0 is 0, as every square's is.",
 )
 
@@ -53,7 +55,16 @@ def _variance_vjp(g: Value, y: Any, a: Value, axes: tuple[int, ...], keepdims: b
     return spread(g * (2 * _inverse_freedom(a.shape, axes, correction)), a.shape, axes) * deviation
 
 
-_var = primitive("var", _variance, _variance_vjp, "a")
+_var = primitive(
+    "var",
+    _variance,
+    _variance_vjp,
+    "a",
+    formula=Formula(
+        r"y_{i} = \frac{1}{n - c} \sum_{k} (a_{ik} - \frac{1}{n} \sum_{l} a_{il})^2",
+        a=r"\bar{a}_{ik} = \frac{2}{n - c} \bar{y}_{i} (a_{ik} - \frac{1}{n} \sum_{l} a_{il})",
+    ),
+)
 
 
 def _narrowed(found: V, a: V) -> V:
@@ -153,7 +164,16 @@ def _norm_vjp(g: Value, y: Value, a: Value, p: float, axes: tuple[int, ...], kee
     return steep * where(nothing, 0, g / where(nothing, 1, y) ** (p - 1))
 
 
-_norm = primitive("norm", _norm_of, _norm_vjp, "ya")
+_norm = primitive(
+    "norm",
+    _norm_of,
+    _norm_vjp,
+    "ya",
+    formula=Formula(
+        r"y_{i} = (\sum_{k} |a_{ik}|^{p})^{\frac{1}{p}}",
+        a=r"\bar{a}_{ik} = \bar{y}_{i} \operatorname{sign}(a_{ik}) (\frac{|a_{ik}|}{y_{i}})^{p - 1}",
+    ),
+)
 
 
 def _wider(chosen: DType, dtype: DType) -> DType:

@@ -22,6 +22,7 @@ import numpy as np
 from ..backend import array_module, is_array, raw_array
 from ..typing import Array, Number, Params, V
 from . import forward_errors
+from .formula import Formula
 from .forward_errors import fail
 from .modes import defaults, nested, quietly, state, tell
 from .node import Node, VersionCounter, now
@@ -288,6 +289,7 @@ def primitive(
     saves: str | tuple[str, ...] = (),
     *,
     vjp_all: Vjps | None = None,
+    formula: Formula | None = None,
     floating: bool = False,
     promote: Promotion | None = None,
     mismatch: Mismatch | None = None,
@@ -307,6 +309,7 @@ def primitive(
         saves: for each vjp the values that it reads: "y" the output, "a", "b", "c" ... the arguments.
         vjp_all: instead of ``vjps``, for any number of arguments: one function that gives the cotangents of all,
             ``vjp_all(g, y, *args, needs, **params)``.  It reads no values, only shapes.
+        formula: forward and vjps as equations; every primitive of this package has one, and a test compares the two.
         floating: integer input is converted to the default float first.
         promote: of two arguments; where their dtypes differ, ``promote(a, b)`` brings both to the dtype of the result
             by recorded casts, so that forward and vjps see one dtype.
@@ -329,7 +332,7 @@ def primitive(
         saves = (saves,)
     arity = 2 if promote is not None else 1 if len(vjps) == 1 else 0  # the sweep unrolls 1 and 2; 0 is its general case
     p = Primitive(name, forward, vjps, saves or ("",) * len(vjps), view=view, vjp_all=vjp_all, arity=arity)
-    p.reshapes_only, p.gives_new = reshapes_only, gives_new
+    p.reshapes_only, p.gives_new, p.formula = reshapes_only, gives_new, formula
     if view:
         assert viewer is not None
         return named(p, viewer(p), doc)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..typing import Array, Params, Value
 from .apply import named, primitive
+from .formula import Formula
 from .grad import cotangents
 from .modes import quietly, state
 from .node import Leaf, Node
@@ -45,6 +46,7 @@ class OutputPart(Part):
 OUTPUT = Primitive(
     "output", lambda a: a, (lambda g, y, a, number, count: OutputPart(number, count, g),), ("",), arity=1
 )
+OUTPUT.formula = Formula(r"a_{m}", a=r"\bar{a}_{m} = \bar{y}")
 
 
 @functools.lru_cache(maxsize=1024)
@@ -59,6 +61,7 @@ alias = primitive(
     "alias",
     lambda a: a.view(),
     lambda g, y, a: g,
+    formula=Formula("a", a=r"\bar{y}"),
     view=True,
     doc="The same values, in the same memory, under a node of their own.",
 )
@@ -70,6 +73,7 @@ def fused(
     vjp: Callable[..., Sequence[Array | None]],
     reference: Callable[..., tuple[Any, ...]],
     *,
+    formula: Formula | None = None,
     gives_new: bool = False,
     kept: bool = True,
     listed: bool = True,
@@ -84,6 +88,7 @@ def fused(
             for an output that no gradient reached, ``needs`` says for each argument whether its cotangent is wanted.
         reference: the same computation in ordinary operations.  Its own vjp is used where the backward pass is
             itself recorded (``create_graph=True``), which gives every higher order.
+        formula: ``forward`` and ``vjp`` as equations.
         gives_new: the cotangents that ``vjp`` gives are new arrays, none of which shares memory with another or with an
             argument: a leaf keeps them as its gradient, without a copy.
         kept: the residual may share memory with the outputs, which then must not be written to before the backward
@@ -106,7 +111,7 @@ def fused(
 
     p = Primitive(name, forward, (), (), vjp_all=recorded_vjp, residual=True, listed=listed, gives_new=gives_new)
     p.add_raw_form(None, vjp)
-    p.reference = reference
+    p.reference, p.formula = reference, formula
 
     def apply(*args: Any, **params: Any) -> tuple[Any, ...]:
         values: list[Any] = []

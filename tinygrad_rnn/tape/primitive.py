@@ -16,6 +16,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
+from .formula import Formula
 from .partial_gradient import Contribution, Contributions
 
 __all__ = ["REGISTRY", "Primitive", "Vjp", "Vjps"]
@@ -45,12 +46,14 @@ class Primitive:
             if that may.
         view: the output may share memory with the first argument.
         apply: the function that users call, on arrays or Tensors.
+        formula: the value and the vjps as equations in LaTeX, or None.
         reference: of a fused operation, the same computation in ordinary ones; else None.
     """
 
     __slots__ = (
-        *("_keeps", "_raw_forms", "_vjp_all", "_vjps", "apply", "arity", "backward_name", "forward", "gives_new"),
-        *("name", "raw_vjp_all", "raw_vjps", "reference", "reshapes_only", "saves", "saves_anything", "view"),
+        *("_keeps", "_raw_forms", "_vjp_all", "_vjps", "apply", "arity", "backward_name", "forward", "formula"),
+        *("gives_new", "name", "raw_vjp_all", "raw_vjps", "reference", "reshapes_only"),
+        *("saves", "saves_anything", "view"),
     )
 
     apply: Callable[..., Any]
@@ -77,18 +80,15 @@ class Primitive:
         known = {"y", *map(chr, range(97, 97 + len(vjps)))}
         if not known.issuperset("".join(saves)):
             raise ValueError(f"primitive {name}: saves {saves}, but there are only {', '.join(sorted(known))}")
-        self.name = name
+        self.name, self.forward = name, forward
+        self.formula: Formula | None = None
         self.backward_name = "".join(word.capitalize() for word in name.split("_")) + "Backward0"
-        self.forward = forward
         self._raw_forms: dict[Callable[..., Any], Callable[..., Any]] = {}
         self.vjps, self.vjp_all = vjps, vjp_all
         self.saves = saves
         self.reference: Callable[..., tuple[Any, ...]] | None = None
         self.saves_anything = residual or any(saves)  # residual: what a fused kernel leaves, freed as saved values are
-        self.view = view
-        self.arity = arity
-        self.gives_new = gives_new
-        self.reshapes_only = reshapes_only
+        self.view, self.arity, self.gives_new, self.reshapes_only = view, arity, gives_new, reshapes_only
         self._keeps: dict[tuple[bool, ...], tuple[tuple[bool, ...], bool]] = {}
         if not listed:  # made from a user's class, or a border: no row of the table
             return

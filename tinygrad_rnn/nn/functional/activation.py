@@ -18,6 +18,7 @@ from ...ops.elementwise import constant_in, zeros_of
 from ...ops.inplace import applied
 from ...ops.shape import sum_to
 from ...tape.apply import primitive
+from ...tape.formula import Formula
 from ...tape.tensor import Tensor
 from ...typing import Array, Value
 
@@ -65,9 +66,19 @@ log_sigmoid = primitive(
     only("f", "log_sigmoid_cpu", _log_sigmoid),
     in_single(lambda g, y, a: g * sigmoid(-a)),
     "a",
+    formula=Formula(r"\log(\sigma(a))", a=r"\bar{y} \odot \sigma(-a)"),
     doc="log(sigmoid(a)), which is -softplus(-a) and never overflows.",
 )
-_elu_primitive = primitive("elu", only("f", "elu_cpu", _elu), _elu_vjp, "a")
+_elu_primitive = primitive(
+    "elu",
+    only("f", "elu_cpu", _elu),
+    _elu_vjp,
+    "a",
+    formula=Formula(
+        r"\begin{cases} \lambda a & a > 0 \\ \lambda \alpha (\exp(r a) - 1) & \text{otherwise} \end{cases}",
+        a=r"\bar{y} \odot \begin{cases} \lambda & a > 0 \\ \lambda \alpha r \exp(r a) & \text{otherwise} \end{cases}",
+    ),
+)
 _leaky_relu = primitive(
     "leaky_relu",
     only("f", "leaky_relu_cpu", in_single(lambda a, slope: np.where(a > 0, a, a * slope))),
@@ -75,6 +86,10 @@ _leaky_relu = primitive(
     # and not an input that was never used.
     in_single(lambda g, y, a, slope: constant_in(where(a > 0, g, g * slope), a)),
     "a",
+    formula=Formula(
+        r"\begin{cases} a & a > 0 \\ s a & \text{otherwise} \end{cases}",
+        a=r"\begin{cases} \bar{y} & a > 0 \\ s \bar{y} & \text{otherwise} \end{cases}",
+    ),
 )
 
 
@@ -90,18 +105,25 @@ _prelu = primitive(
         lambda g, y, a, slope: sum_to(where(a > 0, 0, g * a), slope.shape),
     ),
     ("ab", "a"),
+    formula=Formula(
+        r"\begin{cases} a & a > 0 \\ s \odot a & \text{otherwise} \end{cases}",
+        a=r"\begin{cases} \bar{y} & a > 0 \\ s \odot \bar{y} & \text{otherwise} \end{cases}",
+        slope=r"\operatorname{sum}_{s}(\bar{y} \odot a \odot [a \le 0])",
+    ),
 )
 _silu = primitive(
     "silu",
     only("fc", "silu_cpu", in_single(lambda a: a * sigmoid(a))),
     in_single(lambda g, y, a: g * (sigmoid(a) * (1 + a * (1 - sigmoid(a))))),
     "a",
+    formula=Formula(r"a \odot \sigma(a)", a=r"\bar{y} \odot \sigma(a) \odot (1 + a \odot (1 - \sigma(a)))"),
 )
 _clip = primitive(
     "clip_open",
     _hardtanh,
     lambda g, y, a, low, high: constant_in(where((a <= low) | (a >= high), 0, g), a),
     "a",
+    formula=Formula(r"\min(\max(a, l), u)", a=r"\bar{y} \odot [l < a < u]"),
     doc="a, kept within [low, high]; its derivative at the two bounds is 0.",
 )
 _threshold = primitive(
@@ -109,6 +131,9 @@ _threshold = primitive(
     only("fiu", "threshold_cpu", lambda a, bound, value: np.where(a <= bound, a.dtype.type(value), a)),
     lambda g, y, a, bound, value: constant_in(where(a <= bound, 0, g), a),
     "a",
+    formula=Formula(
+        r"\begin{cases} v & a \le \theta \\ a & \text{otherwise} \end{cases}", a=r"\bar{y} \odot [a > \theta]"
+    ),
 )
 
 
@@ -121,6 +146,7 @@ _hardshrink = primitive(
     only("f", "hardshrink_cpu", lambda a, width: np.where((a >= -width) & (a <= width), 0, a)),
     _shrink_vjp,
     "a",
+    formula=Formula(r"a \odot [|a| > w]", a=r"\bar{y} \odot [|a| > w]"),
 )
 _softshrink = primitive(
     "softshrink",
@@ -132,12 +158,14 @@ _softshrink = primitive(
     ),
     _shrink_vjp,
     "a",
+    formula=Formula(r"\operatorname{sign}(a) \odot \max(|a| - w, 0)", a=r"\bar{y} \odot [|a| > w]"),
 )
 _hardsigmoid = primitive(
     "hardsigmoid",
     only("f", "hardsigmoid_cpu", in_single(lambda a: np.clip(a + 3, 0, 6) / 6)),
     lambda g, y, a: constant_in(where((a > -3) & (a < 3), g * (1 / 6), 0), a),
     "a",
+    formula=Formula(r"\frac{1}{6} \min(\max(a + 3, 0), 6)", a=r"\frac{1}{6} \bar{y} \odot [-3 < a < 3]"),
 )
 _hardswish = primitive(
     "hardswish",
@@ -146,6 +174,11 @@ _hardswish = primitive(
     # The inner condition keeps infinities out of a product with 0, which would be nan one order up.
     in_single(lambda g, y, a: where(a <= -3, 0, where(a < 3, g * (where(abs(a) < 3, a, 0) / 3 + 0.5), g))),
     "a",
+    formula=Formula(
+        r"\frac{1}{6} a \odot \min(\max(a + 3, 0), 6)",
+        a=r"\bar{y} \odot "
+        r"\begin{cases} 0 & a \le -3 \\ \frac{1}{3} a + \frac{1}{2} & a < 3 \\ 1 & \text{otherwise} \end{cases}",
+    ),
 )
 
 

@@ -11,6 +11,7 @@ from ...ops import exp, log, maximum, where
 from ...ops.dtypes import in_single
 from ...source_line import warn_user
 from ...tape.apply import primitive
+from ...tape.formula import Formula
 from ...tape.tensor import Tensor
 from ...typing import Array
 from .activation import log_sigmoid
@@ -38,6 +39,11 @@ _bce = primitive(
         in_single(lambda g, y, p, t: g * (log(1 - p) - log(p))),
     ),
     ("ab", "a"),
+    formula=Formula(
+        r"-t \odot \max(\log(p), -100) - (1 - t) \odot \max(\log(1 - p), -100)",
+        p=r"\bar{y} \odot \frac{p - t}{\max(p \odot (1 - p), 10^{-12})}",
+        t=r"\bar{y} \odot (\log(1 - p) - \log(p))",
+    ),
 )
 
 

@@ -31,6 +31,7 @@ from ...ops import log_softmax, where
 from ...ops import sum as total
 from ...ops.dtypes import in_single, single
 from ...ops.index import picks
+from ...tape.formula import Formula
 from ...tape.multi_output import fused
 from ...tape.observe.leaks import note_loss
 from ...tape.tensor import Tensor, wrap
@@ -235,12 +236,26 @@ def _to_picked(gs: Any, residual: Any, log_p: Array, needs: Any, case: _Case, re
     return [grad]
 
 
-_cross_entropy = fused("cross_entropy", _forward, _backward, _reference, gives_new=True, kept=False)
+# j is a sample, t_j its class; q_j its coefficient: w_t for "sum" and "none", which has no sum over j, and w_t over the
+# sum of those of all samples for "mean".  w_t is 1 without weights, and 0 if the sample is ignored.
+_cross_entropy = fused(
+    "cross_entropy",
+    _forward,
+    _backward,
+    _reference,
+    formula=Formula(
+        r"\sum_{j} q_{j} (\log(\sum_{k} \exp(a_{jk})) - a_{j,t_{j}})",
+        a=r"\bar{a}_{jk} = \bar{y} q_{j} (\frac{\exp(a_{jk})}{\sum_{l} \exp(a_{jl})} - [k = t_{j}])",
+    ),
+    gives_new=True,
+    kept=False,
+)
 _nll = fused(
     "nll_loss",
     _picked,
     _to_picked,
     lambda a, case, reduction: (_likelihood(a**1, case, reduction),),  # a**1: then d/da is recorded as one of a
+    formula=Formula(r"-\sum_{j} q_{j} a_{j,t_{j}}", log_p=r"\bar{a}_{jk} = -\bar{y} q_{j} [k = t_{j}]"),
     gives_new=True,
     kept=False,
 )

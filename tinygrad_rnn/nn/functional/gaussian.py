@@ -19,6 +19,7 @@ from ...errors import ArgumentRuntimeError
 from ...ops import exp, tanh
 from ...ops.dtypes import in_single
 from ...tape.apply import primitive
+from ...tape.formula import Formula
 from ...typing import Array, Value
 
 __all__ = ["gelu"]
@@ -104,6 +105,7 @@ erf = primitive(
     _erf,
     in_single(lambda g, y, a: g * (2 / math.sqrt(math.pi) * exp(-(a * a)))),
     "a",
+    formula=Formula(r"\operatorname{erf}(a)", a=r"\frac{2}{\sqrt{\pi}} \bar{y} \odot \exp(-a^2)"),
     floating=True,
     doc="""The error function.
 
@@ -123,6 +125,11 @@ _gelu = primitive(
     only("f", "GeluKernelImpl", in_single(lambda a: a * _cdf(a))),
     in_single(lambda g, y, a: g * (_cdf(a) + a * exp(-0.5 * (a * a)) * (1 / math.sqrt(2 * math.pi)))),
     "a",
+    formula=Formula(
+        r"\frac{1}{2} a \odot (1 + \operatorname{erf}(\frac{a}{\sqrt{2}}))",
+        a=r"\bar{y} \odot (\frac{1}{2} (1 + \operatorname{erf}(\frac{a}{\sqrt{2}})) "
+        r"+ \frac{1}{\sqrt{2 \pi}} a \odot \exp(-\frac{1}{2} a^2))",
+    ),
 )
 
 

@@ -10,11 +10,17 @@ from ...backend.random.inplace import dropout_like
 from ...errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ...ops.inplace import applied
 from ...tape.apply import primitive
+from ...tape.formula import Formula
 from ...tape.tensor import Tensor
 
 __all__ = ["dropout", "dropout1d"]
 
-_masked = primitive("dropout", lambda a, mask: a * mask, lambda g, y, a, mask: g * mask)
+_masked = primitive(
+    "dropout",
+    lambda a, mask: a * mask,
+    lambda g, y, a, mask: g * mask,
+    formula=Formula(r"a \odot m", a=r"\bar{y} \odot m"),
+)
 
 
 def check_probability(p: Any) -> None:

@@ -11,6 +11,7 @@ from ...backend import not_implemented, only
 from ...errors import ShapeRuntimeError
 from ...ops import mean, rsqrt, square
 from ...ops.dtypes import in_single, single
+from ...tape.formula import Formula, aligned
 from ...tape.multi_output import fused
 from ...tape.tensor import Tensor
 from ...typing import Array, Shape, Value
@@ -81,7 +82,26 @@ def _composed(x: Value, weight: Value, bias: Value, count: int, eps: float) -> V
     return y if bias is None else y + bias
 
 
-_layer_norm = fused("layer_norm", only("f", "LayerNormKernelImpl", _forward), _backward, _reference, kept=False)
+_layer_norm = fused(
+    "layer_norm",
+    only("f", "LayerNormKernelImpl", _forward),
+    _backward,
+    _reference,
+    formula=Formula(
+        aligned(
+            r"\mu_{i} = \frac{1}{n} \sum_{k} x_{ik}",
+            r"r_{i} = \frac{1}{\sqrt{\frac{1}{n} \sum_{k} (x_{ik} - \mu_{i})^2 + \epsilon}}",
+            r"u_{ik} = r_{i} (x_{ik} - \mu_{i})",
+            r"y_{ik} = W_{k} u_{ik} + b_{k}",
+        ),
+        aligned(r"\bar{u}_{ik} = \bar{y}_{ik} W_{k}"),
+        x=r"\bar{x}_{ik} = r_{i} (\bar{u}_{ik} - \frac{1}{n} \sum_{l} \bar{u}_{il} "
+        r"- u_{ik} \frac{1}{n} \sum_{l} \bar{u}_{il} u_{il})",
+        weight=r"\bar{W}_{k} = \sum_{i} \bar{y}_{ik} u_{ik}",
+        bias=r"\bar{b}_{k} = \sum_{i} \bar{y}_{ik}",
+    ),
+    kept=False,
+)
 
 
 def _check(input: Tensor, normalized_shape: Shape, weight: Tensor | None, bias: Tensor | None) -> None:

@@ -16,6 +16,7 @@ from ...ops import absolute
 from ...ops.dtypes import in_single
 from ...ops.rounding import _clamp_number
 from ...tape.apply import primitive
+from ...tape.formula import Formula
 from ...tape.tensor import Tensor
 from ...typing import Array, Value
 from .reduction import reduced, reduction_name, same_size_warning
@@ -26,7 +27,12 @@ __all__ = ["huber_loss", "l1_loss", "mse_loss", "smooth_l1_loss"]
 # of the residual d = x - t; their second derivative does not depend on d, and is not recorded as if it did
 
 _squared = primitive(
-    "squared_error", only("f", "mse_cpu", np.square), in_single(lambda g, y, d: g * 2 * d), "a", doc="d * d"
+    "squared_error",
+    only("f", "mse_cpu", np.square),
+    in_single(lambda g, y, d: g * 2 * d),
+    "a",
+    formula=Formula("d^2", d=r"2 \bar{y} \odot d"),
+    doc="d * d",
 )
 
 
@@ -52,8 +58,28 @@ def _huber_vjp(g: Value, y: Any, d: Value, delta: float) -> Value:
     return g * _clamp_number(d, low=-delta, high=delta)
 
 
-_huber_of = primitive("huber", only("f", "huber_cpu", _huber), _huber_vjp, "a")
-_smooth_l1_of = primitive("smooth_l1", only("f", "smooth_l1_cpu", _smooth_l1), _smooth_l1_vjp, "a")
+_huber_of = primitive(
+    "huber",
+    only("f", "huber_cpu", _huber),
+    _huber_vjp,
+    "a",
+    formula=Formula(
+        r"\begin{cases} \frac{1}{2} d^2 & |d| \le \delta \\ "
+        r"\delta (|d| - \frac{1}{2} \delta) & \text{otherwise} \end{cases}",
+        d=r"\bar{y} \odot \min(\max(d, -\delta), \delta)",
+    ),
+)
+_smooth_l1_of = primitive(
+    "smooth_l1",
+    only("f", "smooth_l1_cpu", _smooth_l1),
+    _smooth_l1_vjp,
+    "a",
+    formula=Formula(
+        r"\begin{cases} \frac{1}{2 \beta} d^2 & |d| < \beta \\ "
+        r"|d| - \frac{1}{2} \beta & \text{otherwise} \end{cases}",
+        d=r"\bar{y} \odot \min(\max(\frac{1}{\beta} d, -1), 1)",
+    ),
+)
 
 
 @in_single

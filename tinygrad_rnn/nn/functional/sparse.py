@@ -16,6 +16,7 @@ from ...errors import (
     TinygradRnnError,
 )
 from ...tape.apply import primitive
+from ...tape.formula import Formula
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array
 
@@ -30,6 +31,7 @@ _gradient_scaled = primitive(
     "scale_gradient",
     lambda a, factor: a,
     lambda g, y, a, factor: g * factor,
+    formula=Formula("a", a=r"\bar{y} \odot f"),
     view=True,
     doc="a itself; its gradient is multiplied by ``factor``.",
 )

@@ -24,6 +24,7 @@ from ...tape.multi_output import fused
 from ...tape.tensor import Tensor
 from ...typing import Value
 from . import cells
+from .formulas import FORMULAS
 
 __all__ = ["gru_step", "lstm_step", "rnn_step"]
 
@@ -49,7 +50,8 @@ def _step(composed: Callable[..., Any], forward: Any, backward: Any, kept: bool)
         results = composed(*values, **params)
         return results if isinstance(results, tuple) else (results,)
 
-    in_one = fused(composed.__name__, forward, backward, reference, gives_new=True, kept=kept)
+    name = composed.__name__
+    in_one = fused(name, forward, backward, reference, formula=FORMULAS[name], gives_new=True, kept=kept)
 
     def step(*values: Value, **params: Any) -> Any:
         # one dtype of full precision on the host: half precision rounds after every operation, mixtures are promoted

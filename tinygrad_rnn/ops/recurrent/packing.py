@@ -12,6 +12,7 @@ import numpy as np
 
 from ...backend import array_module
 from ...tape.apply import primitive
+from ...tape.formula import Formula
 from ...typing import Array, Shape, V
 
 __all__ = ["gather_rows", "packed_places", "scatter_rows", "sizes_of_lengths"]
@@ -58,6 +59,7 @@ _gather_rows = primitive(
     lambda a, index: a[_index(a, index)],
     (lambda g, y, a, index: scatter_rows(g, index, a.shape),),
     ("",),
+    formula=Formula(r"y_{i} = a_{\iota(i)}", a=r"\bar{a}_{j} = \sum_{i} \bar{y}_{i} [\iota(i) = j]"),
     doc="``a[index]``, where no place is named twice.",
 )
 
@@ -66,6 +68,10 @@ _scatter_rows = primitive(
     _placed,
     (lambda g, y, a, index, shape, fill: gather_rows(g, index),),
     ("",),
+    formula=Formula(
+        r"y_{j} = \begin{cases} a_{i} & j = \iota(i) \\ f & \text{otherwise} \end{cases}",
+        a=r"\bar{a}_{i} = \bar{y}_{\iota(i)}",
+    ),
     doc="``out[index] = a`` and ``fill`` elsewhere: with fill 0 the adjoint of ``gather_rows``.",
 )
 

@@ -18,12 +18,14 @@ from typing import Any
 
 from ...kernels.recurrent import checkpointing, dispatch
 from ...kernels.recurrent.interface import Cell, Cotangents, Needs, Options, Weights
+from ...tape.formula import Formula
 from ...tape.modes import is_grad_enabled
 from ...tape.multi_output import fused
 from ...tape.tensor import Tensor
 from ...typing import Array, V
 from ..shape import unsqueeze
 from .cells import gru_cell, lstm_cell, rnn_cell
+from .formulas import FORMULAS
 from .unroll import unroll
 
 __all__ = ["Record", "Segments", "Sizes", "gru_sequence", "lstm_sequence", "rnn_sequence"]
@@ -41,6 +43,7 @@ class Record:
             gives ``(y, *states, *others)``, the other series of a run after the states.  From it come higher
             derivatives.
         weights: makes the group of weights of a kernel of them: ``Weights``; None: a tuple.
+        formula: its equations.
         listed: whether it is a row of the table of primitives.
     """
 
@@ -50,10 +53,13 @@ class Record:
         composed: Callable[..., tuple[Any, ...]],
         weights: Callable[..., tuple[Any, ...]] | None = None,
         *,
+        formula: Formula | None = None,
         listed: bool = False,
     ) -> None:
         self.cell, self.count, self.weights = cell, cell.states, weights or _in_a_tuple
-        self.fused = fused(cell.name, self.forward, self.backward, composed, gives_new=True, listed=listed)
+        self.fused = fused(
+            cell.name, self.forward, self.backward, composed, formula=formula, gives_new=True, listed=listed
+        )
 
     def __call__(
         self, args: tuple[V | None, ...], options: Options, segments: Segments, stacked: bool
@@ -131,7 +137,7 @@ class _Sequence:
 
     def __init__(self, cell: Cell, equations: Callable[..., Any]) -> None:
         self.cell, self.equations, self.count = cell, equations, cell.states
-        self.record = Record(cell, self.composed, Weights, listed=True)
+        self.record = Record(cell, self.composed, Weights, formula=FORMULAS[cell.name], listed=True)
 
     def __call__(
         self,

@@ -25,6 +25,7 @@ from ...errors import InplaceError
 from ...source_line import user_line
 from ...typing import Array, Params, Value
 from ..apply import primitive
+from ..formula import Formula
 from ..hooks.tensor_hooks import move_retained
 from ..modes import state
 from ..node import Leaf, Node
@@ -121,10 +122,22 @@ def _raw_write_vjps(
 
 
 write = primitive(
-    "view_write", _write, vjp_all=_write_vjps, doc="``a`` with ``value`` in place of the region that ``view`` shows."
+    "view_write",
+    _write,
+    vjp_all=_write_vjps,
+    formula=Formula(
+        r"y_{j} = \begin{cases} v_{i} & j = \iota(i) \\ a_{j} & \text{otherwise} \end{cases}",
+        a=r"\bar{a}_{j} = \begin{cases} 0 & j = \iota(i) \\ \bar{y}_{j} & \text{otherwise} \end{cases}",
+        value=r"\bar{v}_{i} = \bar{y}_{\iota(i)}",
+    ),
+    doc="``a`` with ``value`` in place of the region that ``view`` shows.",
 )
 forget = primitive(
-    "forget", lambda a: a.copy("K"), lambda g, y, a: _zeros(g), doc="A value that no longer depends on ``a``."
+    "forget",
+    lambda a: a.copy("K"),
+    lambda g, y, a: _zeros(g),
+    formula=Formula("a", a="0"),
+    doc="A value that no longer depends on ``a``.",
 )
 
 WRITE, FORGET = REGISTRY["view_write"], REGISTRY["forget"]

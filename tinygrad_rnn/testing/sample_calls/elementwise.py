@@ -72,7 +72,7 @@ add_samples("logaddexp")(pairs())
 @add_samples("lerp_number")
 @st.composite
 def _lerp_number(draw: Any, /) -> Call:
-    return Call(tuple(draw(broadcast_arrays(2))), {"weight": draw(st.sampled_from([-0.5, 0.25, 0.75, 1.0]))})
+    return Call(tuple(draw(broadcast_arrays(2))), {"w": draw(st.sampled_from([-0.5, 0.25, 0.75, 1.0]))})
 
 
 @add_samples("lerp")
