@@ -1,4 +1,4 @@
-"""Hooks on saved values, and Variable."""
+"""Hooks on saved values, Variable, and watchers of the user's."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.autograd.graph import save_on_cpu, saved_tensors_hooks
+from tinygrad_rnn.errors import ArgumentTypeError
 from tinygrad_rnn.tape.modes import state
 
 
@@ -164,3 +165,71 @@ def test_hooks_that_end_out_of_order_leave_others_in_place() -> None:
         assert state.watchers == (tape,)
         tg.tensor(1.0, requires_grad=True).exp()
     assert [record.name for record in tape] == ["exp"] and state.watchers == ()
+
+
+# watchers ------------------------------------------------------------------------------------------------------------
+
+
+class Heard(tg.autograd.graph.Watcher):
+    """Notes what it is told, as short texts."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def applied(self, operation: Any, inputs: Any, params: Any, output: Any) -> None:
+        self.told.append(f"applied {operation.name}")
+
+    def recorded(self, node: Any, output: Any) -> None:
+        self.told.append(f"recorded {node.primitive.name}")
+
+    def written(self, t: Any, op: str) -> None:
+        self.told.append(f"written {op}")
+
+    def sweep_begins(self, seeds: Any) -> None:
+        self.told.append(f"begins from {[(node.name(), g.tolist()) for node, g in seeds]}")
+
+    def reached(self, node: Any, cotangent: Any) -> None:
+        self.told.append(f"reached {node.name()}")
+
+    def contributed(self, node: Any, position: int, parent: Any, contribution: Any) -> None:
+        self.told.append(f"contributed {position}")
+
+    def sweep_ends(self, error: BaseException | None) -> None:
+        self.told.append(f"ends {error!r}")
+
+
+def test_a_watcher_of_the_users_is_told_everything_inside_with() -> None:
+    w = tg.tensor(3.0, requires_grad=True)
+    heard = Heard()
+    with tg.autograd.graph.watching(heard) as watcher:
+        assert watcher is heard
+        y = w * 2
+        y.add_(1)
+        tg.ones(1).fill_(2.0)
+        y.backward()
+    (w * 2).backward()
+    assert heard.told == [
+        *("recorded mul", "applied mul", "recorded add", "applied add", "written add_", "written fill_"),
+        *("begins from [('AddBackward0', 1.0)]", "reached AddBackward0", "contributed 0", "reached MulBackward0"),
+        *("contributed 0", "reached AccumulateGrad", "ends None"),
+    ]
+
+
+def test_a_watcher_that_is_left_out_of_turn_leaves_the_others() -> None:
+    first, second = Heard(), Heard()
+    outer, inner = tg.autograd.graph.watching(first), tg.autograd.graph.watching(second)
+    outer.__enter__()
+    inner.__enter__()
+    outer.__exit__()
+    assert state.watchers == (second,)
+    inner.__exit__()
+    inner.__exit__()  # once more is no error
+    assert state.watchers == ()
+
+
+def test_a_watcher_is_switched_off_by_an_error_and_only_a_watcher_is_one() -> None:
+    with pytest.raises(ZeroDivisionError), tg.autograd.graph.watching(Heard()):
+        _ = 1 / 0
+    assert state.watchers == ()
+    with pytest.raises(ArgumentTypeError, match=r"watching\(\): expected a Watcher, got str"):
+        tg.autograd.graph.watching("me")  # type: ignore[type-var]

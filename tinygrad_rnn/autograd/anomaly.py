@@ -75,7 +75,7 @@ class _Watcher(Watcher):
 
     # the sweep -----------------------------------------------------------------------------------------------------
 
-    def sweep_begins(self) -> None:
+    def sweep_begins(self, seeds: Any) -> None:
         if state.here.memo is None:  # no sweep within a sweep; what an interrupt left is over
             self.swept.clear()
             self.passes.clear()

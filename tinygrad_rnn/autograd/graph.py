@@ -1,4 +1,4 @@
-"""The graph's nodes, and hooks on the values that they save."""
+"""The graph's nodes, watching them as they are recorded and swept, and hooks on the values that they save."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 from ..backend import to_numpy
 from ..tape.hooks.node_hooks import stand_in
-from ..tape.modes import state
+from ..tape.modes import Watcher, state
 from ..tape.node import Leaf, Node
-from ..tape.observe.watcher import Watching
+from ..tape.observe.watcher import Watching, watching
 from ..tape.partial_gradient import Contributions
 from ..tape.primitive import Primitive
 from ..tape.sweep import contributions
@@ -17,7 +17,7 @@ from ..tape.tensor import Tensor, wrap
 from ..typing import Array, Cotangent
 from .context import FunctionCtx, Packed
 
-__all__ = ["Leaf", "Node", "save_on_cpu", "saved_tensors_hooks"]
+__all__ = ["Leaf", "Node", "Watcher", "save_on_cpu", "saved_tensors_hooks", "watching"]
 
 
 class saved_tensors_hooks(Watching):

@@ -84,8 +84,8 @@ class Watcher:
     def hooked(self, owner: str) -> None:
         """A hook was just put on ``owner``, a tensor or a node, or those of a module are about to run."""
 
-    def sweep_begins(self) -> None:
-        """A backward sweep starts."""
+    def sweep_begins(self, seeds: Sequence[tuple[Node | Leaf, Value]]) -> None:
+        """A backward sweep starts from these pairs of a node and its cotangent."""
 
     def reached(self, node: Node | Leaf, cotangent: Cotangent) -> None:
         """The sweep reached a node: ``cotangent`` is the complete sum of its uses' contributions."""
@@ -102,6 +102,7 @@ class Here:
 
     Attributes:
         recording: whether operations are recorded.
+        scope: in which module, layer and time step of a program it is, if something watches: see ``observe/scopes.py``.
         watchers: who is told of every record and sweep.
         spelled_out: whether fused operations are applied as the ordinary ones of their reference.
         memo: what vjps remember until the end of the sweep that runs them; None outside of one.
@@ -109,7 +110,7 @@ class Here:
             NumPy's.  It enters a context made once, which costs a twentieth of ``np.errstate``.
     """
 
-    __slots__ = ("memo", "quiet", "recording", "spelled_out", "watchers")
+    __slots__ = ("memo", "quiet", "recording", "scope", "spelled_out", "watchers")
 
     def __init__(self) -> None:
         context = contextvars.Context()
@@ -117,6 +118,7 @@ class Here:
         self.quiet = context.run
         self.memo: dict[Any, Any] | None = None
         self.recording = True
+        self.scope: Any = None
         self.spelled_out = False
         self.watchers: tuple[Watcher, ...] = ()
 

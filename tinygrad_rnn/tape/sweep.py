@@ -15,7 +15,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from heapq import heappop
 
 from ..backend.quiet import QUIET, numpy_errors
@@ -31,7 +31,7 @@ from .sums import Totals, adding_arrays
 __all__ = ["Seeds", "contributions", "sweep"]
 
 AnyNode = Leaf | Node
-Seeds = Iterable[tuple[AnyNode, Value]]
+Seeds = Sequence[tuple[AnyNode, Value]]
 OnResult = Callable[[AnyNode, Value, bool], None]
 Indices = set[int] | None
 Watchers = tuple[Watcher, ...]
@@ -63,7 +63,7 @@ def sweep(
     here = state.here
     watchers = here.watchers
     for watcher in watchers:
-        watcher.sweep_begins()
+        watcher.sweep_begins(seeds)
     before, errors, failure = (here.recording, here.memo), numpy_errors.get(), None
     try:
         numpy_errors.set(QUIET)  # an overflow in a vjp is a result, as in PyTorch, and no warning

@@ -267,7 +267,7 @@ class _Recorder(Watcher):
         if value is not None:
             self.line = value.line
 
-    def sweep_begins(self) -> None:
+    def sweep_begins(self, seeds: Any) -> None:
         self.sweeping = True
 
     def sweep_ends(self, error: BaseException | None) -> None:
