@@ -12,7 +12,7 @@ import warnings
 from types import FrameType
 from typing import NamedTuple
 
-__all__ = ["Line", "user_frame", "user_line", "warn_user"]
+__all__ = ["Line", "in_package", "user_frame", "user_line", "warn_user"]
 
 _PACKAGE = os.path.dirname(os.path.abspath(sys.modules[__name__.partition(".")[0]].__file__ or "")) + os.sep
 
@@ -35,10 +35,15 @@ class Line(NamedTuple):
         return f"{os.path.basename(self.file)}:{self.number}"
 
 
+def in_package(frame: FrameType) -> bool:
+    """Whether a frame runs code of this package."""
+    return frame.f_code.co_filename.startswith(_PACKAGE)
+
+
 def user_frame() -> FrameType | None:
     """The innermost frame that is not code of this package; None if there is none."""
     frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+    while frame is not None and in_package(frame):
         frame = frame.f_back
     return frame
 

@@ -23,6 +23,8 @@ from ...errors import TinygradRnnError
 from ...source_line import warn_user
 from ...tape.hooks.tensor_hooks import RemovableHandle, add_hook
 from ...tape.modes import state
+from ...tape.observe.module_paths import called
+from ...tape.observe.scopes import CALLS
 from .backward_hooks import Borders, hook_last_node
 
 __all__ = ["ANYWHERE", "HookTable", "MixedHooksError", "PreHookError", "registered"]
@@ -71,8 +73,8 @@ class _Everywhere:
 
 EVERYWHERE: Any = _Everywhere()
 
-ANYWHERE: HookTable = OrderedDict()
-"""All hooks of ``EVERYWHERE`` in one table, so that a call of a module checks a single one."""
+ANYWHERE: HookTable = CALLS
+"""All hooks of ``EVERYWHERE``, and the tapes that are open, in one table, so that a call of a module checks one."""
 
 REGISTRATION: dict[str, HookTable] = {"parameter": OrderedDict(), "buffer": OrderedDict(), "module": OrderedDict()}
 
@@ -102,13 +104,25 @@ def registered(kind: str, module: Any, name: str, value: Any) -> Any:
     return value
 
 
+CALLED = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""The tables whose hooks act when a module is called."""
+
+
 # calls ----------------------------------------------------------------------------------------------------------
 
 
 def call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """``module.forward(*args, **kwargs)``, with the hooks of all modules and those of this one before and after it."""
-    for watcher in state.here.watchers:
-        watcher.hooked(f"the module {type(module).__name__}")
+    watchers = state.here.watchers
+    if not watchers:
+        return _call_with_hooks(module, args, kwargs)
+    if any(getattr(owner, table) for owner in (module, EVERYWHERE) for table in CALLED):  # a tape comes here without
+        for watcher in watchers:
+            watcher.hooked(f"the module {type(module).__name__}")
+    return called(_call_with_hooks, module, args, kwargs)
+
+
+def _call_with_hooks(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     done: set[int] = set()
     result: Any = None
     try:

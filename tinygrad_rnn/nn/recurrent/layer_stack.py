@@ -20,6 +20,8 @@ from ...ops import cat, index_select, linear, sigmoid, stack, unsqueeze
 from ...ops.recurrent.packing import packed_places
 from ...ops.recurrent.unroll import unroll
 from ...ops.splitting import entries
+from ...tape.modes import state
+from ...tape.observe.scopes import inside
 from ...tape.tensor import Tensor, wrap
 from .. import functional as F
 from .. import init
@@ -188,10 +190,16 @@ class Stack(Module):
     def _layers(self, x: Tensor, initial: Sequence[States], sizes: Sizes) -> tuple[list[Tensor], States]:
         finals: list[States] = []
         collected: list[Tensor] = []
+        watched = state.here.watchers
         for layer in range(self.num_layers):
             runs = []
             for direction in range(self._directions):
-                emitted, final = self._direction(layer, direction, x, initial[len(finals)], sizes)
+                place = (layer, direction, x, initial[len(finals)], sizes)
+                if watched:
+                    scope = {"layer": layer, "direction": direction}
+                    emitted, final = inside(self._direction, *place, scope=scope)
+                else:
+                    emitted, final = self._direction(*place)
                 runs.append(emitted)
                 finals.append(final)
             collected = [ys[0] if len(ys) == 1 else cat(ys, -1) for ys in zip(*runs, strict=True)]

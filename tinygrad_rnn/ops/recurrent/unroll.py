@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from ...tape.observe.scopes import restored, timed
 from ...typing import V
 from ..shape import cat, stack
 
@@ -12,6 +13,7 @@ __all__ = ["unroll"]
 States = tuple[V, ...]
 
 
+@restored
 def unroll(
     step: Callable[..., States[V]],
     x: V,
@@ -47,7 +49,7 @@ def unroll(
     count = len(states)
     steps: list[States[V]] = []
     if sizes is None:
-        for t in _order(x.shape[0], reverse):
+        for t in timed(_order(x.shape[0], reverse)):
             values = step(x[t], states, *[mask[t] for mask in step_masks], *sequence_masks)
             states = values[:count]
             steps.append(tuple(values[k] for k in emit))
@@ -56,7 +58,7 @@ def unroll(
         ends = [0]
         for size in sizes:
             ends.append(ends[-1] + int(size))
-        for t in _order(len(sizes), reverse):
+        for t in timed(_order(len(sizes), reverse)):
             # at this step the first n sequences run; the states of the others stay as they are
             rows, n = slice(ends[t], ends[t + 1]), ends[t + 1] - ends[t]
             masks = [*[mask[rows] for mask in step_masks], *[mask[:n] for mask in sequence_masks]]
