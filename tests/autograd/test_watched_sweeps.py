@@ -32,7 +32,7 @@ def test_shares_are_still_the_uses_of_the_weight_and_sum_to_its_gradient() -> No
     for t in (x, layer.weight_hh_l0):
         shares = tape.shares(t)
         assert [share.record.name for share in shares] == ["lstm"]
-        np.testing.assert_array_equal(np.asarray(shares[0].value._data), t.grad.detach().numpy())
+        np.testing.assert_array_equal(shares[0].value, t.grad.detach().numpy())
 
 
 def test_anomaly_mode_names_the_operation_of_the_inner_sweep() -> None:

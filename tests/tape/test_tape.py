@@ -11,11 +11,12 @@ from hypothesis import given, settings
 
 import tinygrad_rnn as tg
 from tests.support.profiles import examples
+from tests.support.shares import is_rounded
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, GraphError
 from tinygrad_rnn.tape.modes import state
 from tinygrad_rnn.tape.multi_output import fused
-from tinygrad_rnn.tape.observe.tape import Share
 from tinygrad_rnn.tape.observe.text_table import table
+from tinygrad_rnn.tape.observe.watcher import Watching
 from tinygrad_rnn.tape.tensor import wrap
 from tinygrad_rnn.testing import Program, programs
 
@@ -83,19 +84,21 @@ def test_leaves_are_named_after_variables_modules_or_as_told() -> None:
 
 def test_nameless_leaves_get_numbers() -> None:
     with tg.Tape() as tape:
-        _ = (lambda pair: pair[0] * pair[1])([leaf(1.0), leaf(2.0)])
+        _ = leaf(1.0) * leaf(2.0)
     assert tape[0].inputs == ("leaf0", "leaf1")
 
 
 def test_the_table_has_a_line_for_each_record() -> None:
     tape, _, _ = recurrent()
     head, *lines = str(tape).splitlines()
-    assert head.split() == ["record", "operation", "result", "saved", "bytes", "line"]
+    assert head.split() == ["record", "operation", "name", "result", "saved", "bytes", "line"]
     assert len(lines) == 10 and lines[0].startswith("%0") and "mul(W, const)" in lines[0] and "float64[2]" in lines[0]
     assert "test_tape.py:" in lines[0] and "h = tg.tanh(W * h + x)" in lines[0]
     narrow = tape.table("operation", "value").splitlines()
     assert narrow[0].split() == ["operation", "value"] and narrow[1].endswith(" [ 0.5, -0.5]")
-    with pytest.raises(ArgumentError, match=r"Tape.table\(\): no column 'size'; there are record, operation, result"):
+    with pytest.raises(
+        ArgumentError, match=r"Tape.table\(\): no column 'size'; there are record, operation, name, result"
+    ):
         tape.table("size")
 
 
@@ -163,7 +166,7 @@ def test_the_last_sweep_is_shown() -> None:
 @settings(max_examples=examples(40, 2000))
 @given(programs(max_steps=15))
 def test_shares_add_up_to_the_gradient_bit_by_bit(program: Program) -> None:
-    """Same dtype, same order: ``((s0 + s1) + s2) + ...`` is ``.grad``, exactly, unless one use read an entry twice."""
+    """Same dtype, same order: ``((s0 + s1) + s2) + ...`` is ``.grad``, exactly, unless an entry was read twice."""
     leaves = program.tensors()
     with tg.Tape() as tape:
         outputs = program(*leaves)
@@ -180,23 +183,15 @@ def test_shares_add_up_to_the_gradient_bit_by_bit(program: Program) -> None:
                 tape.shares(t)
             continue
         shares = tape.shares(t)
-        total = shares[0].value
-        for share in shares[1:]:
-            total = total + share.value
+        total = shares.total()
         assert total.dtype == t.dtype
-        if any(reads_by_number(s) for s in shares):
+        if any(is_rounded(tape, s) for s in shares):
             rounding = 1e-14 * sum(np.abs(s.value).max() for s in shares)
             np.testing.assert_allclose(total, t.grad.numpy(), rtol=0, atol=rounding)
         else:
             np.testing.assert_array_equal(total, t.grad.numpy())
-        assert all(s.record is not None and s.record.node.parents[s.position] is t._node for s in shares)
-
-
-def reads_by_number(share: Share) -> bool:
-    """Whether the use may have read an entry twice: its parameters hold an array of numbers."""
-    params = share.record.node.params if share.record is not None else {}
-    found = [value for item in params.values() for value in (item if isinstance(item, tuple) else (item,))]
-    return any(isinstance(value, np.ndarray) and value.dtype.kind in "iu" for value in found)
+        uses = [s.record.node.parents[s.position] for s in shares if s.record is not None and not s.through]
+        assert len(shares) == sum(s.record is not None for s in shares) and all(used is t._node for used in uses)
 
 
 def test_shares_of_a_tied_weight_come_from_its_uses_latest_first() -> None:
@@ -247,8 +242,11 @@ def test_outputs_of_a_fused_primitive_are_places_in_its_record_and_none_where_no
     assert tape.record_of(total) is tape.record_of(difference) is tape[0] and tape.record_of(z) is tape[2]
     assert tape.table("value").splitlines() == ["value", "[4.], [2.]", "[40.]", "[4.]"]
     assert [repr(step).split("\n") for step in tape.backward(y)] == [
-        ["%1 = mul(%0.0, const) : float64[1]", "    cotangent [1.]", "    -> %0.0: [10.]"],
-        ["%0 = pair_of_tests(x, w) : float64[1]", "    cotangent [10.], None", "    -> x: [10.]", "    -> w: [10.]"],
+        ["%1 = mul(%0.0, const) : float64[1]  # y", "    cotangent [1.]", "    -> %0.0: [10.]"],
+        [
+            "%0 = pair_of_tests(x, w) : float64[1]  # total, difference",
+            *("    cotangent [10.], None", "    -> x: [10.]", "    -> w: [10.]"),
+        ],
         ["w (leaf)", "    cotangent [10.]"],
         ["x (leaf)", "    cotangent [10.]"],
     ]
@@ -313,11 +311,23 @@ def test_a_write_is_listed_with_what_it_makes_of_the_family() -> None:
 
 
 def test_of_equal_watchers_the_innermost_goes() -> None:
-    first, second, third = tg.Tape(), tg.Tape(), tg.Tape()
+    first, second, third = Watching(), Watching(), Watching()
     with first, second, third:
         with first:
             assert state.watchers == (first, second, third, first)
         assert state.watchers == (first, second, third)
+    assert state.watchers == ()
+
+
+def test_a_tape_that_is_opened_within_itself_sees_everything_once() -> None:
+    x = leaf(2.0)
+    with tg.Tape() as tape:
+        with tape:
+            y = x * x
+        z = y * 3
+        tape.backward(z)
+    assert state.watchers == ()
+    assert [r.name for r in tape] == ["mul", "mul"] and len(tape.sweeps) == 1 and len(tape.steps) == 3
 
 
 def test_the_record_of_a_tensor() -> None:
@@ -332,8 +342,8 @@ def test_questions_that_have_no_answer_are_errors() -> None:
     tape, W, _ = recurrent()
     with pytest.raises(GraphError, match="this tape has watched no backward pass yet"):
         tape.shares(W)
-    with pytest.raises(ArgumentTypeError, match=r"shares\(\): expected a Tensor, got str"):
-        tape.shares("W")  # type: ignore[arg-type]
+    with pytest.raises(ArgumentTypeError, match=r"shares\(\): expected a Tensor, or the name of a leaf, got int"):
+        tape.shares(3)  # type: ignore[arg-type]
 
 
 # memory ------------------------------------------------------------------------------------------------------------

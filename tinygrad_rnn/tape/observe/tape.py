@@ -1,143 +1,85 @@
-"""The tape as an object: every record in order, each step of the sweep, and what each use of a weight contributed.
+"""The tape as an object: every record in order, each step of each sweep, and what each use of a weight contributed.
 
 A Tape only watches.  It holds on to the nodes that were recorded while it was open, so they live as long as it
-does; the engine itself runs as always.
+does; the engine itself runs as always.  What it shows are copies: a value is what it was when it was recorded.
+
+    records.py      what it holds: records, leaves, steps, shares
+    values.py       copies of arrays, within a budget
+    names.py        what the program calls its tensors
+    scopes.py       in which module, layer, direction and time step an operation is applied
+    shares.py       the terms of a gradient, through views
+    expansion.py    the record of a fused layer, opened
+    tape_json.py    a tape as text, and back
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from types import ModuleType
+import itertools
+import operator
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
-import numpy as np
-
-from ...backend import dtype, is_array, to_numpy
+from ...backend import dtype
 from ...errors import ArgumentError, ArgumentTypeError, GraphError
-from ...source_line import Line, user_frame, user_line
-from ...typing import Array, Cotangent, Shape, Value
+from ...source_line import user_frame
+from ...typing import Array, Cotangent, Params, Value
 from ..backward import backward
-from ..modes import state, watched
+from ..modes import Operation, state, watched
 from ..node import Leaf, Node
 from ..partial_gradient import Part
 from ..tensor import Tensor
+from .expansion import expanded
+from .memory import MemoryReport, saved_arrays
+from .module_paths import parameter_name
+from .names import leaf_variable, named_tensors, place_of_leaf, stack_of_user
+from .records import (
+    CONSTANT,
+    Contribution,
+    Record,
+    Reference,
+    Share,
+    Step,
+    Sweep,
+    TapeLeaf,
+    argument_names,
+    kept_names,
+    kept_otherwise,
+)
+from .scopes import CALLS, NOWHERE, at
+from .shares import Shares, shares_in
+from .tape_json import loaded, written
 from .text_table import table
+from .values import Keeper, raw, short
 from .watcher import Watching
 
-__all__ = ["Contribution", "Record", "Share", "Step", "Tape"]
+__all__ = ["Contribution", "Record", "Reference", "Share", "Step", "Sweep", "Tape"]
+
+AnyNode = Node | Leaf
+_keys = itertools.count(-1, -1)
+"""Keys of open tapes in ``CALLS``; those of hooks are positive."""
 
 
-class Record:
-    """One line of the tape: an operation that was applied.
+class _UnderWay:
+    """A sweep that has not ended: its last step, and the sums that it has so far."""
 
-    Attributes:
-        number: its place on the tape, from 0.
-        name: the primitive.
-        inputs: what it was applied to: names of leaves, ``%3`` for the result of record 3, ``const`` for values
-            that no gradient goes to.
-        shape, dtype: of the result.
-        value: the result, as a raw array (a tuple of them for a fused layer).
-        saved_bytes: how much memory its vjps keep alive.
-        line: the line of the user's program.
-        node: the engine's own node.
-    """
-
-    __slots__ = ("inputs", "line", "node", "number", "saved_bytes", "value")
-
-    def __init__(
-        self, number: int, node: Node, inputs: tuple[str, ...], value: Array | tuple[Array, ...], line: Line | None
-    ) -> None:
-        self.number = number
-        self.node = node
-        self.inputs = inputs
-        self.value = value
-        self.line = line
-        self.saved_bytes = sum(array.nbytes for array in saved_arrays(node))
-
-    @property
-    def name(self) -> str:
-        """The name of the operation."""
-        return self.node.primitive.name
-
-    @property
-    def shape(self) -> Shape:
-        """The shape of the result."""
-        return self.node.shape
-
-    @property
-    def dtype(self) -> dtype:
-        """The type of the entries of the result."""
-        return dtype(self.node.dtype)
-
-    def __repr__(self) -> str:
-        return f"%{self.number} = {self.name}({', '.join(self.inputs)}) : {self.dtype.name}{list(self.shape)}"
-
-
-class Contribution:
-    """What one vjp gave to one parent.
-
-    Attributes:
-        to: the parent's name on the tape.
-        position: which argument of the operation it was.
-        value: the contribution, as a raw array.
-    """
-
-    __slots__ = ("node", "position", "to", "value")
-
-    def __init__(self, to: str, position: int, value: Array, node: Node | Leaf) -> None:
-        self.to, self.position, self.value, self.node = to, position, value, node
-
-    def __repr__(self) -> str:
-        return f"-> {self.to}: {_short(self.value)}"
-
-
-class Step:
-    """One step of a sweep: a record whose cotangent is complete, and what it passes on.
-
-    Attributes:
-        record: the record; None for a leaf, and for what was recorded before the tape was opened.
-        name: how it is called on the tape.
-        cotangent: the sum of all contributions that reached it.
-        contributions: what it gives to its parents, in order; empty for a leaf.
-    """
-
-    __slots__ = ("contributions", "cotangent", "name", "node", "record")
-
-    def __init__(self, name: str, record: Record | None, cotangent: Array, node: Node | Leaf) -> None:
-        self.name = name
-        self.record = record
-        self.cotangent = cotangent
-        self.node = node
-        self.contributions: list[Contribution] = []
-
-    def __repr__(self) -> str:
-        what = "leaf" if isinstance(self.node, Leaf) else "recorded before this tape"
-        head = repr(self.record) if self.record is not None else f"{self.name} ({what})"
-        lines = [head, f"    cotangent {_short(self.cotangent)}"]
-        return "\n".join(lines + [f"    {contribution!r}" for contribution in self.contributions])
-
-
-class Share:
-    """The contribution of one use of a tensor to its gradient.
-
-    Attributes:
-        record: the record that used it (None if that was recorded before the tape was opened).
-        position: which argument it was there.
-        value: the contribution, as a raw array.
-    """
-
-    __slots__ = ("position", "record", "value")
-
-    def __init__(self, record: Record | None, position: int, value: Array) -> None:
-        self.record, self.position, self.value = record, position, value
-
-    def __repr__(self) -> str:
-        source = "something recorded before this tape" if self.record is None else repr(self.record)
-        return f"{_short(self.value)} from {source}"
+    def __init__(self) -> None:
+        self.step: Step | None = None
+        self.totals: dict[int, Any] = {}
 
 
 class Tape(Watching):
-    """Everything recorded inside ``with``, in order; then the sweep, step by step.
+    """Everything recorded inside ``with``, in order; then each sweep, step by step.
+
+    Args:
+        values: what is kept of arrays: ``"all"``; a number, those of up to so many entries, and of larger ones a
+            summary (first entries, norm, least and greatest); or ``"shapes"``.
+        totals: keep at each contribution the sum of what had arrived there before it, and with it.
+
+    Attributes:
+        records: what was recorded.
+        leaves: the tensors that require grad and were used, with their values at that time.
+        sweeps: each backward sweep.
 
     >>> import tinygrad_rnn as tg
     >>> w = tg.tensor(3.0, requires_grad=True)
@@ -152,59 +94,250 @@ class Tape(Watching):
     7.0
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, values: str | int = "all", totals: bool = False) -> None:
+        self._keep = Keeper(values)
+        self._totals = totals
         self.records: list[Record] = []
-        self.steps: list[Step] = []
-        self._numbers: dict[int, int] = {}
-        self._leaf_names: dict[int, str] = {}
-        self._under_way: list[Step | None] = []  # the last step of each sweep that has not ended
+        self.leaves: list[TapeLeaf] = []
+        self.sweeps: list[Sweep] = []
+        self._numbers: dict[int, int] = {}  # by the index of a node, of records and of leaves
+        self._leaf_numbers: dict[int, int] = {}
+        self._given_names: dict[int, str] = {}  # of leaves
+        self._earlier: dict[int, tuple[str, bool]] = {}  # by index: the primitive, and whether it has several outputs
+        self._named: set[int] = set()  # the nodes whose variable is known
+        self._under_way: list[_UnderWay] = []  # one for each sweep that has not ended
+        self._keys: list[int] = []
+        self._bottom: int | None = None  # the id of the frame in which it was opened
+        self._read: dict[int, list[Share]] | None = None  # the shares of each leaf, on a tape that was read from text
+        self._sources: dict[str, str] = {}  # by file, likewise
+
+    @property
+    def values(self) -> str | int:
+        """What is kept of arrays."""
+        return self._keep.values
 
     # recording -----------------------------------------------------------------------------------------------
 
+    def __enter__(self) -> Tape:
+        self._must_be_live("be opened")
+        if _watches(self):  # opened within itself: it sees everything once
+            self._keys.append(0)
+            return self
+        frame = user_frame()
+        self._bottom = None if frame is None else id(frame)
+        self._keys.append(next(_keys))
+        CALLS[self._keys[-1]] = None
+        return super().__enter__()
+
+    def __exit__(self, *exc: Any) -> None:
+        key = self._keys.pop() if self._keys else None
+        if key == 0:
+            return
+        super().__exit__(*exc)
+        CALLS.pop(key, None)  # type: ignore[arg-type]
+        self._look_for_names()
+
+    def at(self, t: int | None = None, *, layer: int | None = None, direction: int | None = None) -> at:
+        """Inside ``with``, records are of time step ``t``, as those of a composed recurrent layer are by themselves.
+
+        Args:
+            t: the time step; whole numbers, from 0 on by custom.
+            layer, direction: for layers that are written by hand; direction 1 reads from the end.
+
+        >>> import tinygrad_rnn as tg
+        >>> W = tg.tensor(0.5, requires_grad=True)
+        >>> h = tg.tensor(1.0)
+        >>> with tg.Tape() as tape:
+        ...     for t, x in enumerate([1.0, -1.0]):
+        ...         with tape.at(t=t):
+        ...             h = tg.tanh(W * h + x)
+        >>> print(tape.table("record", "operation", "name", "time"))
+        record  operation      name  time
+        %0      mul(W, const)           0
+        %1      add(%0, const)          0
+        %2      tanh(%1)       h        0
+        %3      mul(W, %2)              1
+        %4      add(%3, const)          1
+        %5      tanh(%4)       h        1
+
+        Raises:
+            ArgumentTypeError: something that is no integer.
+            ArgumentError: a direction that is not 0 or 1.
+        """
+        return at(t, layer, direction)
+
     def name(self, module: Any = None, /, **tensors: Tensor) -> Tape:
-        """Give leaves the names under which the tape shows them: ``tape.name(model)`` or ``tape.name(W=W)``."""
+        """Give tensors the names under which the tape shows them: ``tape.name(model)`` or ``tape.name(W=W, h=h)``.
+
+        Without it a leaf has the name of the user's variable that holds it, or the way to it through containers,
+        attributes and modules, as ``P["f"]`` or ``model.rnn.weight_hh_l0``; a result that of the first variable that
+        held it.
+
+        Raises:
+            ArgumentTypeError: something that is no Tensor.
+        """
         named = dict(tensors)
         if module is not None:
             named.update(module.named_parameters())
         for name, t in named.items():
-            if isinstance(t._node, Leaf):
-                self._leaf_names[t._node.index] = name
+            if not isinstance(t, Tensor):
+                raise ArgumentTypeError(f"Tape.name(): {name} must be a Tensor, not {type(t).__name__}")
+            node = t._node
+            if isinstance(node, Leaf):
+                self._given_names[node.index] = name
+                if node.index in self._leaf_numbers:
+                    self.leaves[self._leaf_numbers[node.index]].name = name
+            elif node is not None:
+                self._call(node, name, again=True)
         self._rename()
         return self
 
     def _rename(self) -> None:
         for record in self.records:
-            record.inputs = self._input_names(record.node)
+            record.inputs = tuple([self._label(reference) for reference in record.references])
+        for sweep in self.sweeps:
+            for step in sweep.steps:
+                step.name = self._label(step.target, whole=True)
+                for contribution in step.contributions:
+                    contribution.to = self._label(contribution.target)
 
     def recorded(self, node: Node, output: Array | tuple[Array, ...]) -> None:
-        for parent in node.parents:
-            if isinstance(parent, Leaf) and parent.index not in self._leaf_names:
-                self._leaf_names[parent.index] = self._find_name(parent)
-        record = Record(len(self.records), node, self._input_names(node), output, user_line())
+        self._look_for_names()
+        references = tuple([self._reference(parent, used=True) for parent in node.parents])
+        scope = (state.here.scope or NOWHERE)._replace(owner=None, origin=0)
+        names = argument_names(node.primitive, len(references))
+        record = Record(
+            len(self.records),
+            node.primitive.name,
+            node.shape,
+            dtype(node.dtype),
+            self._keep(output),
+            references=references,
+            inputs=tuple([self._label(reference) for reference in references]),
+            arguments=tuple([self._known(reference) for reference in references]),
+            argument_names=names,
+            kept_names=kept_names(node, names),
+            more=kept_otherwise(node, self._keep),
+            params=node.params,
+            saved_bytes=sum(array.nbytes for array in saved_arrays(node)),
+            scope=scope,
+            stack=stack_of_user(self._bottom),
+            node=node,
+        )
         self._numbers[node.index] = record.number
         self.records.append(record)
 
-    def _find_name(self, leaf: Leaf) -> str:
-        """The user's variable that holds this leaf, or a number."""
-        frame = user_frame()
-        if frame is not None:
-            for name, value in [*frame.f_locals.items(), *frame.f_globals.items()]:  # a function's own names first
-                if isinstance(value, Tensor) and value._node is leaf:
-                    return name
-        return f"leaf{len(self._leaf_names)}"
+    def applied(self, operation: Operation, inputs: Sequence[Any], params: Params, output: Any) -> None:
+        """Note the values of the arguments, which only a part of the records saves."""
+        outputs = output if isinstance(output, tuple) else (output,)
+        node = next((t._node for t in outputs if isinstance(t, Tensor) and t._node is not None), None)
+        place = None if node is None else self._place(node)
+        if place is None:
+            return
+        record = self.records[place[0]]
+        if len(record.references) == len(inputs):
+            record.arguments = tuple(map(self._argument, inputs, record.references))
+        values = record.value if isinstance(record.value, tuple) else (record.value,)
+        for t, value in zip(outputs, values, strict=False):
+            if isinstance(t, Tensor):
+                self._keep.note(t, value)
 
-    def _input_names(self, node: Node) -> tuple[str, ...]:
-        return tuple("const" if parent is None else self._label(parent) for parent in node.parents)
+    def _argument(self, value: Any, reference: Reference) -> Any:
+        """What is kept of an argument as it is now."""
+        if reference.kind == "record" and isinstance(value, Tensor):  # which may have been written to under no_grad
+            return self._keep.version(value, self._known(reference))[1]
+        return self._known(reference) if reference.kind == "leaf" else self._keep.argument(value)
 
-    def _label(self, node: Node | Leaf) -> str:
+    def _known(self, reference: Reference) -> Any:
+        """The value of what a reference is to, as far as the tape has it."""
+        if reference.kind == "leaf":
+            values = self.leaves[reference.number].values
+            return values[reference.version] if values else None
+        if reference.kind != "record":
+            return None
+        value = self.records[reference.number].value
+        return value[reference.output] if isinstance(value, tuple) else value
+
+    # names and places ----------------------------------------------------------------------------------------
+
+    def _look_for_names(self) -> None:
+        """Find the variables that hold what was computed so far."""
+        for name, t in named_tensors(self._bottom):
+            node = t._node
+            if isinstance(node, Node) and node.index not in self._named:
+                self._call(node, name)
+
+    def _call(self, node: Node, name: str, again: bool = False) -> None:
+        self._named.add(node.index)
+        place = self._place(node)
+        if place is None:
+            return
+        variables = self.records[place[0]].variables
+        if again or variables[place[1]] is None:
+            variables[place[1]] = name
+
+    def _place(self, node: AnyNode) -> tuple[int, int] | None:
+        """The record of a node and the number of the output there; None if it is not of this tape."""
+        number, output = self._numbers.get(node.index), 0
+        if number is None and isinstance(node, Node) and node.primitive.name == "output":
+            # the outputs of a fused primitive are places in its record
+            number, output = self._numbers.get(node.parents[0].index), node.params["number"]  # type: ignore[union-attr]
+        return None if number is None else (number, output)
+
+    def _reference(self, node: AnyNode | None, used: bool = False) -> Reference:
+        """What a node is to this tape; ``used``: by an operation just now, so that a leaf's value is wanted."""
+        if node is None:
+            return CONSTANT
         if isinstance(node, Leaf):
-            return self._leaf_names.get(node.index, f"leaf#{node.index}")
-        number = self._numbers.get(node.index)
-        if number is None:  # the outputs of a fused primitive are places in its record
-            if node.primitive.name == "output" and isinstance(node.parents[0], Node):
-                return f"{self._label(node.parents[0])}.{node.params['number']}"
-            return f"{node.primitive.name}#{node.index}"
-        return f"%{number}"
+            leaf = self._leaf(node, used)
+            return Reference("leaf", leaf.number, 0, max(0, len(leaf.values) - 1))
+        place = self._place(node)
+        if place is not None:
+            return Reference("record", *place)
+        output, several = 0, node.primitive.name == "output"
+        if several and isinstance(node.parents[0], Node):
+            output, node = node.params["number"], node.parents[0]
+        self._earlier.setdefault(node.index, (node.primitive.name, several))
+        return Reference("earlier", node.index, output)
+
+    def _leaf(self, node: Leaf, used: bool) -> TapeLeaf:
+        number = self._leaf_numbers.get(node.index)
+        if number is None:
+            number = self._leaf_numbers[node.index] = len(self.leaves)
+            name = self._given_names.get(node.index) or (self._found_name(node) if used else f"leaf#{node.index}")
+            self.leaves.append(TapeLeaf(number, name, node.shape, dtype(node.dtype), node))
+        leaf = self.leaves[number]
+        t = node.tensor()
+        if used and t is not None:
+            kept = self._keep.version(t)[1]
+            if not leaf.values or leaf.values[-1] is not kept:
+                leaf.values.append(kept)
+        return leaf
+
+    def _found_name(self, node: Leaf) -> str:
+        """The user's variable that holds a leaf, its path in a module that runs, another way to it, or a number."""
+        found = leaf_variable(node) or parameter_name(node) or place_of_leaf(node)
+        if found is None:
+            return f"leaf{len(self.leaves)}"
+        taken = {leaf.name for leaf in self.leaves}
+        if found in taken:  # the variable held another leaf before, as in a loop
+            found = next(name for k in itertools.count(2) if (name := f"{found} ({k})") not in taken)
+        return found
+
+    def _label(self, reference: Reference, whole: bool = False) -> str:
+        """How a place is called; ``whole``: a record with all of its outputs."""
+        kind, number, output, _ = reference
+        if kind == "constant":
+            return "const"
+        if kind == "leaf":
+            return self.leaves[number].name
+        if kind == "record":
+            several = isinstance(self.records[number].value, tuple)
+            label = f"%{number}"
+        else:
+            name, several = self._earlier[number]
+            label = f"{name}#{number}"
+        return f"{label}.{output}" if several and not whole else label
 
     # looking ---------------------------------------------------------------------------------------------------
 
@@ -227,35 +360,42 @@ class Tape(Watching):
         Raises:
             GraphError: it was not recorded while this tape was open.
         """
-        number = self._numbers.get(t._node.index) if isinstance(t._node, Node) else None
-        if number is None and isinstance(t._node, Node) and isinstance(t._node.parents[0], Node):
-            # an output of a fused operation: the record is of its node
-            number = self._numbers.get(t._node.parents[0].index)
-        if number is None:
+        place = None if t._node is None else self._place(t._node)
+        if place is None:
             raise GraphError("this tensor was not computed by a record of this tape")
-        return self.records[number]
+        return self.records[place[0]]
 
     def table(self, *columns: str) -> str:
         """The records as text, one line each.
 
         Args:
-            columns: which of ``record``, ``operation``, ``result``, ``saved bytes``, ``value``, ``line``; by default
-                all but the value.
+            columns: which of ``record``, ``operation``, ``name``, ``result``, ``saved bytes``, ``value``, ``module``,
+                ``layer``, ``direction``, ``time``, ``where`` (these four in one) and ``line``; by default record,
+                operation, result, saved bytes and line, and name and where if a record has one.
         """
         cells: dict[str, Callable[[Record], str]] = {
             "record": lambda r: f"%{r.number}",
             "operation": lambda r: f"{r.name}({', '.join(r.inputs)})",
+            "name": lambda r: r.variable or "",
             "result": lambda r: f"{r.dtype.name}{list(r.shape)}",
             "saved bytes": lambda r: str(r.saved_bytes),
-            "value": lambda r: _short(r.value),
+            "value": lambda r: short(r.value),
+            "module": lambda r: r.module or "",
+            "layer": lambda r: "" if r.layer is None else str(r.layer),
+            "direction": lambda r: "" if r.direction is None else str(r.direction),
+            "time": lambda r: "" if r.time is None else str(r.time),
+            "where": lambda r: str(r.scope),
             "line": lambda r: f"{r.line}  {r.line.text}" if r.line else "",
         }
         for column in columns:
             if column not in cells:
                 raise ArgumentError(f"Tape.table(): no column {column!r}; there are {', '.join(cells)}")
-        chosen = columns or tuple(name for name in cells if name != "value")
-        right = [k for k, name in enumerate(chosen) if name == "saved bytes"]
-        return table(chosen, [[cells[name](r) for name in chosen] for r in self.records], right)
+        if not columns:
+            left_out = {"value", "module", "layer", "direction", "time"}
+            left_out |= {name for name in ("name", "where") if not any(map(cells[name], self.records))}
+            columns = tuple(name for name in cells if name not in left_out)
+        right = [k for k, name in enumerate(columns) if name in ("saved bytes", "layer", "direction", "time")]
+        return table(columns, [[cells[name](r) for name in columns] for r in self.records], right)
 
     def __str__(self) -> str:
         return self.table()
@@ -265,130 +405,225 @@ class Tape(Watching):
 
     def memory(self) -> MemoryReport:
         """What is held for the backward pass now, and by which record (nothing is, once a sweep has freed it)."""
-        return MemoryReport(self)
+        return MemoryReport(self.records)
 
-    # the sweep ---------------------------------------------------------------------------------------------------
+    # sweeps ------------------------------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> list[Step]:
+        """The steps of the last sweep, in order; those of a sweep that runs within it (``create_graph``) in between."""
+        return self.sweeps[-1].steps if self.sweeps else []
 
     def backward(self, tensors: Any, gradient: Any = None, **options: Any) -> list[Step]:
         """``tensors.backward(gradient)``, watched: fills ``.grad`` and returns the steps of the sweep, in order."""
-        watched(self, backward, tensors, gradient, **options)
+        self._must_be_live("run a backward pass")
+        if _watches(self):
+            backward(tensors, gradient, **options)
+        else:
+            watched(self, backward, tensors, gradient, **options)
         return self.steps
 
-    def sweep_begins(self) -> None:
-        if state.here.memo is None:  # else a vjp that is recorded sweeps, too: its steps come in between
-            self.steps = []
+    def sweep_begins(self, seeds: Sequence[tuple[AnyNode, Value]]) -> None:
+        self._look_for_names()
+        if state.here.memo is None or not self._under_way:  # else a vjp that is recorded sweeps, too
             self._under_way = []
-        self._under_way.append(None)
+            # what called sweep(), which called this
+            kind = "backward" if sys._getframe(2).f_code is backward.__code__ else "grad"
+            self.sweeps.append(Sweep(len(self.sweeps), kind))
+        now = _UnderWay()
+        self._under_way.append(now)
+        if self._totals:
+            for node, g in seeds:
+                _add(now.totals, node, g)
 
     def sweep_ends(self, error: BaseException | None) -> None:
         self._under_way.pop()
+        if error is not None and not self._under_way:
+            self.sweeps[-1].error = f"{type(error).__name__}: {error}"
 
-    def reached(self, node: Node | Leaf, cotangent: Cotangent) -> None:
+    def reached(self, node: AnyNode, cotangent: Cotangent) -> None:
         number = self._numbers.get(node.index)
         record = None if number is None else self.records[number]
         if record is None and isinstance(node, Node) and node.primitive.name == "output":
             return  # part of the fused record that follows
-        step = self._under_way[-1] = Step(self._label(node), record, _kept(cotangent), node)
-        self.steps.append(step)
+        target = self._reference(node)
+        step = Step(
+            self._label(target, whole=True), target, record, self._keep(cotangent), node, len(self._under_way) - 1
+        )
+        self._under_way[-1].step = step
+        self.sweeps[-1].steps.append(step)
 
-    def contributed(self, node: Node, position: int, parent: Node | Leaf, contribution: Value | Part) -> None:
-        step = self._under_way[-1]
-        if step is not None and node.primitive.name != "output":
-            step.contributions.append(Contribution(self._label(parent), position, _kept(contribution), parent))
+    def contributed(self, node: Node, position: int, parent: AnyNode, contribution: Value | Part) -> None:
+        now = self._under_way[-1]
+        if now.step is None or node.primitive.name == "output":
+            return
+        target = self._reference(parent)
+        sums: tuple[Any, ...] = ()
+        if self._totals:
+            before = now.totals.get(parent.index)
+            after = _add(now.totals, parent, contribution)
+            sums = (None if before is None else self._keep(before), self._keep(after))
+        value = self._keep(contribution)
+        now.step.contributions.append(Contribution(self._label(target), target, position, value, parent, *sums))
 
-    def shares(self, t: Tensor) -> list[Share]:
-        """What each use of ``t`` contributed to its gradient, in the order in which the sweep summed them.
+    def shares(self, t: Tensor | str, sweep: int | Sweep | None = None) -> Shares:
+        """What each use of ``t`` contributed to its gradient, in the order in which the sweeps summed them.
 
-        The gradient is ``((share0 + share1) + share2) + ...``, exactly, in this order and dtype; but where one use
-        read an entry of ``t`` twice (a token that occurs twice), to rounding: its parts are added one by one; and on
-        a GPU, where products are added to the sum as they are formed.
+        A use by way of views, such as ``x @ W.T``, is that of the record that computed with the view; ``share.through``
+        has the views.
+
+        Args:
+            t: a tensor, or the name of a leaf on this tape.
+            sweep: one of ``tape.sweeps`` or its number; by default all that add to ``.grad``, or, if ``t`` had a part
+                in none of these, those that return gradients (``autograd.grad``).
+
+        The gradient is their ``total()``, exactly: within a sweep ``((share0 + share1) + share2) + ...`` in this dtype,
+        where what came by way of one view is summed there first; and then sweep by sweep, if no gradient was there
+        before and none was set to None in between.  To rounding: where one use read an entry of ``t`` twice (a token
+        that occurs twice), whose parts are added one by one, or a view repeats entries (``expand``, ``unfold``); where
+        the sweep is itself recorded; and on a GPU, where products are added to the sum as they are formed.
 
         Raises:
             GraphError: no sweep was watched yet, or ``t`` had no part in it.
+
+        >>> import tinygrad_rnn as tg
+        >>> W = tg.tensor([[2.0, 1.0]], requires_grad=True)
+        >>> with tg.Tape() as tape:
+        ...     for x in ([1.0, 1.0], [5.0, 3.0]):
+        ...         (tg.tensor([x]) @ W.T).sum().backward()
+        >>> for share in tape.shares(W):
+        ...     print(share.sweep, share)
+        0 [[1., 1.]] from %1 = matmul(const, %0) : float32[1, 1]
+        1 [[5., 3.]] from %4 = matmul(const, %3) : float32[1, 1]
+        >>> bool((tape.shares(W).total() == W.grad.numpy()).all())
+        True
         """
-        if not isinstance(t, Tensor):
-            raise ArgumentTypeError(f"shares(): expected a Tensor, got {type(t).__name__}")
-        if not self.steps:
+        if not isinstance(t, (Tensor, str)):
+            raise ArgumentTypeError(f"shares(): expected a Tensor, or the name of a leaf, got {type(t).__name__}")
+        if not self.sweeps:
             raise GraphError(
                 "shares(): this tape has watched no backward pass yet. Call loss.backward() inside the with block, "
                 "or tape.backward(loss) after it"
             )
-        found = [
-            Share(step.record, contribution.position, contribution.value)
-            for step in self.steps
-            for contribution in step.contributions
-            if contribution.node is t._node
-        ]
+        of, what = self._shares_of(t)
+        if sweep is not None:
+            found = Shares(of(self._sweep(sweep)))
+        else:
+            found = Shares([share for s in self.sweeps if s.kind == "backward" for share in of(s)])
+            found = found or Shares([share for s in self.sweeps for share in of(s)])
         if not found:
-            raise GraphError(
-                f"shares(): the tensor of shape {t.shape} was not used by anything that the last sweep went through"
-            )
+            which = "the last sweep" if len(self.sweeps) == 1 else "any sweep" if sweep is None else "this sweep"
+            raise GraphError(f"shares(): {what} was not used by anything that {which} went through")
         return found
 
+    def _shares_of(self, t: Tensor | str) -> tuple[Callable[[Sweep], Iterator[Share]], str]:
+        """The function that gives the shares of a tensor in a sweep, and what to call the tensor in an error."""
+        if isinstance(t, Tensor):
+            self._must_be_live("find the shares of a tensor: give the name of a leaf")
+            node = t._node
+            return (lambda s: iter(()) if node is None else shares_in(s, node)), f"the tensor of shape {t.shape}"
+        leaves = [leaf for leaf in self.leaves if leaf.name == t]
+        if not leaves:
+            known = ", ".join(leaf.name for leaf in self.leaves)
+            raise ArgumentError(f"shares(): no leaf on this tape has the name {t!r}; there are {known}")
+        leaf = leaves[0]
+        if self._read is not None:
+            read = self._read.get(leaf.number, [])
+            return (lambda s: iter([share for share in read if share.sweep == s.number])), f"the leaf {t}"
+        assert leaf.node is not None
+        return (lambda s: shares_in(s, leaf.node)), f"the leaf {t}"
 
-class MemoryReport:
-    """Which record keeps how many bytes alive for the backward pass.
+    def _sweep(self, sweep: int | Sweep) -> Sweep:
+        if isinstance(sweep, Sweep):
+            return sweep
+        try:
+            return self.sweeps[operator.index(sweep)]
+        except IndexError:
+            raise ArgumentError(f"this tape has watched {len(self.sweeps)} sweeps, and no sweep {sweep}") from None
+        except TypeError:
+            raise ArgumentTypeError(f"sweep must be a Sweep or its number, not {type(sweep).__name__}") from None
 
-    Attributes:
-        total: bytes, each array counted once.
-        by_record: pairs of record and bytes, the largest first.
-    """
+    def expand(self, record: Record | int, sweep: int | Sweep | None = None) -> Tape:
+        """The record of a fused operation, opened: a tape of its reference composition, run on the same arguments.
 
-    def __init__(self, tape: Tape) -> None:
-        seen: set[int] = set()
-        self.by_record: list[tuple[Record, int]] = []
-        for record in tape.records:
-            size = 0
-            for array in saved_arrays(record.node):
-                owner = array if array.base is None else array.base
-                if id(owner) not in seen:
-                    seen.add(id(owner))
-                    size += array.nbytes
-            if size:
-                self.by_record.append((record, size))
-        self.by_record.sort(key=lambda pair: -pair[1])
-        self.total = sum(size for _, size in self.by_record)
+        If a sweep came to the record, the tape has a sweep, too, which starts from the cotangents that arrived there.
+        What it gives to its leaves is what the record contributed, to rounding.
 
-    def __str__(self) -> str:
-        rows = [(f"{size}", repr(record)) for record, size in self.by_record]
-        return table(("bytes", "held by"), [*rows, (f"{self.total}", "in all")], right=(0,))
+        Args:
+            record: the record or its number.
+            sweep: which sweep; by default the last that came to the record.
+
+        Raises:
+            GraphError: an operation that is not fused, or whose arguments this tape did not keep.
+
+        >>> import tinygrad_rnn as tg
+        >>> rnn = tg.nn.RNN(1, 1)
+        >>> with tg.Tape() as tape:
+        ...     rnn(tg.ones(3, 1, 1))[0].sum().backward()
+        >>> inner = tape.expand(0)
+        >>> [record.name for record in tape[:1]], [r.name for r in inner if r.time == 2]
+        (['rnn'], ['linear', 'linear', 'add', 'tanh'])
+        >>> [share.record.time for share in inner.shares("rnn.weight_hh_l0")]     # one for each step
+        [2, 1, 0]
+        """
+        self._must_be_live("expand a record")
+        chosen = self.records[record] if isinstance(record, int) else record
+        sweeps = self.sweeps[::-1] if sweep is None else [self._sweep(sweep)]
+        step = next((found for s in sweeps if (found := s.step_of(chosen)) is not None), None)
+        inner = Tape(values=self.values, totals=self._totals)
+        expanded(inner, chosen, step)
+        return inner
+
+    # as text -----------------------------------------------------------------------------------------------------
+
+    def to_json(self, *, version: int = 1, sources: bool = True) -> str:
+        """The tape as JSON: the one form that viewers, files and tests read.
+
+        Numbers are exact: arrays are the bytes of their entries in base64.  ``docs/tape-format.md`` describes it.
+
+        Args:
+            version: of the format; there is 1.
+            sources: with the text of the files whose lines the records name.
+
+        Raises:
+            ArgumentError: an unknown version.
+
+        >>> import tinygrad_rnn as tg
+        >>> w = tg.tensor(3.0, requires_grad=True)
+        >>> with tg.Tape() as tape:
+        ...     (w * w).backward()
+        >>> again = tg.Tape.from_json(tape.to_json())
+        >>> print(again.table("operation", "value"))
+        operation  value
+        mul(w, w)  9
+        >>> [float(share.value) for share in again.shares("w")]
+        [3.0, 3.0]
+        """
+        return written(self, version, sources)
+
+    @classmethod
+    def from_json(cls, text: str) -> Tape:
+        """A tape from its JSON, to be looked at: its records have no nodes, and nothing can be recorded on it.
+
+        Raises:
+            ArgumentError: text that is no tape, or one of another version.
+        """
+        tape = cls()
+        loaded(tape, text)
+        return tape
+
+    def _must_be_live(self, what: str) -> None:
+        if self._read is not None:
+            raise GraphError(f"a tape that was read from JSON is there to be looked at, and cannot {what}")
 
 
-def saved_arrays(node: Node) -> list[Array]:
-    """The raw arrays that a node keeps for its vjps."""
-    kept: list[Array] = []
-    met: set[int] = set()  # what a custom function keeps may refer to itself
-    pending: list[Any] = [node.ans, *(node.args or ())]
-    while pending:
-        value = pending.pop()
-        if isinstance(value, Tensor) or is_array(value):
-            kept.append(value._data if isinstance(value, Tensor) else value)
-        elif not isinstance(value, (Node, Leaf, ModuleType)) and not callable(value) and id(value) not in met:
-            met.add(id(value))
-            if isinstance(value, (tuple, list)):
-                pending.extend(value)
-            elif isinstance(value, dict) or hasattr(value, "__dict__"):
-                pending.extend((value if isinstance(value, dict) else vars(value)).values())
-    return kept
+def _watches(watcher: Tape) -> bool:
+    """Whether this thread tells it of what it records."""
+    return any(other is watcher for other in state.here.watchers)
 
 
-def _kept(value: Any) -> Any:
-    """A copy to look at later: totals are added to in place as the sweep goes on."""
-    if isinstance(value, Part):
-        value = value.start()
-    if isinstance(value, list):
-        return [None if item is None else _kept(item) for item in value]
-    return value.detach() if isinstance(value, Tensor) else np.array(value) if np.isscalar(value) else value.copy()
-
-
-def _short(value: Any) -> str:
-    """The numbers to 4 digits if they are few, else shape and norm."""
-    if isinstance(value, (list, tuple)):
-        return ", ".join("None" if item is None else _short(item) for item in value)
-    if isinstance(value, Tensor):
-        value = value._data
-    if value.ndim == 0:
-        return f"{value.item():.4g}"
-    if value.size <= 6:
-        return np.array2string(to_numpy(value), precision=4, separator=", ").replace("\n", "")
-    return f"{value.dtype}{list(value.shape)} of norm {float((value * value).sum()) ** 0.5:.4g}"
+def _add(totals: dict[int, Any], node: AnyNode, contribution: Any) -> Any:
+    """Add to the sum at a node as the sweep does, but into no array that is there already."""
+    before, value = totals.get(node.index), raw(contribution)
+    after = totals[node.index] = value.copy() if before is None else before + value
+    return after
