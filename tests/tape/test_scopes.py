@@ -191,3 +191,12 @@ def test_the_recorded_sweep_of_a_fused_layer_has_the_times_of_its_reference() ->
     with tg.Tape() as tape:
         layer(tg.ones(3, 1, 2))[0].sum().backward(create_graph=True)
     assert {r.time for r in tape if r.name == "tanh"} == {0, 1, 2}
+
+
+def test_a_tape_that_was_never_closed_marks_modules_no_longer_than_it_lives() -> None:
+    tape = tg.Tape()
+    tape.__enter__()
+    state.here.watchers = ()  # as after an interrupt
+    assert len(ANYWHERE) == 1
+    del tape
+    assert not ANYWHERE

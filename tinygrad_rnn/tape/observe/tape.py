@@ -17,6 +17,7 @@ from __future__ import annotations
 import itertools
 import operator
 import sys
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, overload
 
@@ -125,8 +126,10 @@ class Tape(Watching):
             return self
         frame = user_frame()
         self._bottom = None if frame is None else id(frame)
-        self._keys.append(next(_keys))
-        CALLS[self._keys[-1]] = None
+        key = next(_keys)
+        self._keys.append(key)
+        # weakly: a tape that a Ctrl-C left open slows modules down no longer than it lives
+        CALLS[key] = weakref.ref(self, lambda _: CALLS.pop(key, None) and None)
         return super().__enter__()
 
     def __exit__(self, *exc: Any) -> None:
