@@ -52,7 +52,7 @@ from .shares import Shares, shares_in
 from .tape_json import loaded, written
 from .text_table import table
 from .values import Keeper, raw, short
-from .watcher import Watching
+from .watcher import Watching, out_of_turn
 
 __all__ = ["Contribution", "Record", "Reference", "Share", "Step", "Sweep", "Tape"]
 
@@ -133,12 +133,16 @@ class Tape(Watching):
         return super().__enter__()
 
     def __exit__(self, *exc: Any) -> None:
-        key = self._keys.pop() if self._keys else None
-        if key == 0:
-            return
-        super().__exit__(*exc)
-        CALLS.pop(key, None)  # type: ignore[arg-type]
-        self._look_for_names()
+        here = state.here
+        if self._keys[-1:] != [0]:
+            if here.watchers and here.watchers[-1] is self:  # without a call, before which a signal could come
+                here.watchers = here.watchers[:-1]
+            else:
+                out_of_turn(here, self)
+        key = self._keys.pop() if self._keys else 0
+        if key:
+            CALLS.pop(key, None)
+            self._look_for_names()
 
     def at(self, t: int | None = None, *, layer: int | None = None, direction: int | None = None) -> at:
         """Inside ``with``, records are of time step ``t``, as those of a composed recurrent layer are by themselves.

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 from ...errors import ArgumentTypeError
 from ..modes import Here, Watcher, state
 
-__all__ = ["Watching", "watching"]
+__all__ = ["Watching", "out_of_turn", "watching"]
 
 W = TypeVar("W", bound=Watcher)
 Self = TypeVar("Self", bound="Watching")
@@ -26,7 +26,7 @@ class Watching(Watcher):
         if here.watchers and here.watchers[-1] is self:  # without a call, before which a signal could come
             here.watchers = here.watchers[:-1]
         else:
-            _out_of_turn(here, self)
+            out_of_turn(here, self)
 
 
 class watching(Generic[W]):
@@ -57,10 +57,10 @@ class watching(Generic[W]):
         if here.watchers and here.watchers[-1] is watcher:
             here.watchers = here.watchers[:-1]
         else:
-            _out_of_turn(here, watcher)
+            out_of_turn(here, watcher)
 
 
-def _out_of_turn(here: Here, watcher: Watcher) -> None:
+def out_of_turn(here: Here, watcher: Watcher) -> None:
     """Switch off a watcher that is left out of turn, or by another thread than the one that entered."""
     others = list(here.watchers)
     places = [k for k, other in enumerate(others) if other is watcher]
