@@ -20,8 +20,9 @@ from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Needs, Options
 from tinygrad_rnn.kernels.recurrent.numba import products, schedule
 from tinygrad_rnn.kernels.recurrent.numba.rows import row_max, row_sum
 from tinygrad_rnn.ops.compiler import generated_modules, numba_text
+from tinygrad_rnn.ops.compiler.numba_host import generate
 from tinygrad_rnn.ops.compiler.numba_kernel import CellKernel
-from tinygrad_rnn.ops.compiler.numba_text import generate
+from tinygrad_rnn.ops.compiler.numba_text import loops_of
 from tinygrad_rnn.ops.linalg import linear
 from tinygrad_rnn.tape.modes import within
 
@@ -152,13 +153,64 @@ def test_names_of_parameters_cannot_become_code() -> None:
 
 
 def test_an_lstm_replaces_its_slots_by_its_gates() -> None:
-    found = generate(compiled(CELLS["lstm"](5, 6), 5))
-    assert found.columns == found.slot_columns == 24
-    assert [(run.source, run.add) for run in found.runs] == [("x", False), ("s0", True)]
-    statements = [line for line in found.text.splitlines() if "#" not in line]
+    program = compiled(CELLS["lstm"](5, 6), 5)
+    layout, text = loops_of(program).layout, generate(program).text
+    assert layout.columns == layout.slot_columns == 24
+    assert [(run.source, run.add) for run in layout.runs] == [("x", False), ("s0", True)]
+    statements = [line for line in text.splitlines() if "#" not in line]
     assert sum("= tanh(v" in line for line in statements) == 2  # tanh(c') is h' / o on the way back
-    assert "s0_new[u] / (" in found.text
-    assert "# x @ weight_ih" in found.text and "# back through state 0 @ weight_hh" in found.text
+    assert "s0_new[u] / (" in text
+    assert "# x @ weight_ih" in text and "# back through state 0 @ weight_hh" in text
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "lstm_with_layer_norm", "lstm_with_projection"])
+def test_the_text_is_the_same_where_x_is_as_wide_as_a_state(name: str) -> None:
+    one, other = (generate(compiled(CELLS[name](size, 6), size)) for size in (5, 6))
+    assert one.text == other.text and one.widths != other.widths
+
+
+def test_host_and_loops_take_what_they_read_and_no_more() -> None:
+    text = generate(compiled(CELLS["rnn"](5, 6), 5)).text
+    takes = {line.split("(")[0]: line for line in text.splitlines() if line.startswith("def ")}
+    for absent in ("gates", "vectors", "numbers", "scratch", "initial"):
+        assert absent not in takes["def backward"]
+    host = text[text.index("def run_backward") :]
+    assert "np.zeros(matrix" not in host and "for " not in host and "gates" not in host
+
+
+# residuals that follow from the states --------------------------------------------------------------------------------
+
+RESTORABLE = ["rnn", "rnn_with_relu", "ind_rnn", "softmax_over_units", "leaky_integrator", "frozen_parameters"]
+RESTORABLE += ["constants", "a_function_with_a_gradient_of_its_own", "rnn_with_gates", "RNNCell"]
+
+
+def test_a_residual_follows_from_states_that_are_all_that_is_kept() -> None:
+    assert [name for name in CELLS if generate(compiled(CELLS[name](5, 6), 5)).restorable] == RESTORABLE
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["rnn", *[pytest.param(n, marks=pytest.mark.thorough) for n in RESTORABLE[1:]]])
+def test_a_restored_residual_gives_the_same_gradients(name: str, mode: str) -> None:
+    c, options = CELLS[name](5, 6), MODES[mode]
+    program = compiled(c, 5)
+    kernel = CellKernel(program)
+    weights = tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
+    random = np.random.default_rng(1)
+    rows = sum(options.sizes or (ROWS,) * STEPS)
+    x = random.normal(size=(rows, 5) if options.sizes else (STEPS, ROWS, 5))
+    states = (random.normal(size=(ROWS, *c.widths)),)
+    result = kernel.forward(x, states, weights, options)
+    again = kernel.restore(x, states, weights, options, result.series[0])
+    series = tuple([random.normal(size=y.shape) for y in result.series])
+    cotangents = Cotangents(series, (random.normal(size=states[0].shape),))
+    needs = Needs(True, (True,), (True,) * len(weights))
+    one, other = (
+        kernel.backward(x, states, weights, options, residual, cotangents, needs)
+        for residual in (result.residual, again)
+    )
+    for a, b in zip([one.x, *one.states, *one.weights], [other.x, *other.states, *other.weights], strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert one.x is not None and np.abs(one.x).max() > 1e-3
 
 
 def test_gradients_that_are_not_wanted_are_none() -> None:

@@ -132,7 +132,7 @@ def explain(name: str, program: Program, refusals: Mapping[str, str | None]) -> 
         passes=tuple(passes),
         operations=_columns([e for e in computed if e.op not in LEAVES]),
         kept=_columns(layout.held),
-        numbers=layout.columns + sum(program.widths) + operands,
+        numbers=layout.columns * bool(layout.held) + sum(program.widths) + operands,  # products are not kept alone
         refusals=dict(refusals),
     )
 

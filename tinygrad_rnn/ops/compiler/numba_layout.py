@@ -68,7 +68,10 @@ class Layout:
         quotients: of ``Program.quotients`` those that need not be kept.  Where the sigmoid is 0 the quotient is lost,
             and so it must be read for the new state alone, and be bounded.
         bias_before, vector_before: what is before the bias of slot j, and before a vector that is read by itself.
-        biases, vector_columns, columns, slot_columns: as those of ``Generated``.
+        columns, slot_columns, gate_widths: of a row of ``gates``; of these the slots, which ``dz`` has too; and the
+            widths that it consists of.
+        biases: (first column in ``vectors``, vector, its first entry, how many): what is added up there.
+        vector_widths: the widths that ``vectors`` consists of.
         x_table, state_tables, mask_tables, emitted_tables: the bounds of blocks of x, of each state, of each mask, and
             of each emitted value.
         runs: of the forward pass.
@@ -154,7 +157,7 @@ class Layout:
                 self.held_before[e.number], self.held_at[e.number] = list(widths), at
                 widths.append(width)
                 at += width
-        self.columns = at
+        self.columns, self.gate_widths = at, widths
 
     def _readers(self, e: Expr, held: set[int], roots: set[int]) -> set[int]:
         """The kept values that are computed of a value; -1 among them if something else is, too."""
@@ -196,7 +199,6 @@ class Layout:
             self.vector_widths.append(width)
             pieces.append((at, v, lo, width))
             at += width
-        self.vector_columns = at
         merged: list[tuple[int, int, int, int]] = []
         for at, v, lo, width in pieces:  # neighbours are one copy
             for k, (start, of, first, count) in enumerate(merged):

@@ -24,78 +24,66 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .numba_layout import Layout, Run, printable
+from .numba_layout import Layout, Run
 from .program import Program
 from .unit_loops import Function, Rows, Sizes, Table
 from .units import Expr, walk
 
-__all__ = ["Generated", "generate"]
+__all__ = ["Loops", "Total", "loops_of"]
 
 MOST_STREAMS = 16
 """Places in memory that one loop of the backward pass reads and writes, beyond which it is split."""
 
-HEAD = '''"""{title}
+CONSTANTS = {"zero": "kind(0)", "half": "kind(0.5)", "one": "kind(1)", "two": "kind(2)", "least": "kind(1e-38)"}
 
-Written by tinygrad_rnn.ops.compiler.numba_text; changes are lost.
-"""
 
-import math
+class Total(NamedTuple):
+    """Where the sum over all rows is that is the gradient of entries lo to hi of a vector."""
 
-import numpy as np
-
-from tinygrad_rnn.kernels.recurrent.numba.activations import sigmoid, tanh
-from tinygrad_rnn.kernels.recurrent.numba.jit import compiled
-from tinygrad_rnn.kernels.recurrent.numba.products import multiply
-from tinygrad_rnn.kernels.recurrent.numba.rows import row_max, row_sum
-from tinygrad_rnn.kernels.recurrent.numba.schedule import AFTER, BEFORE, COUNT, OLD, ROW
-'''
+    vector: int
+    lo: int
+    hi: int
+    before: list[int]  # the widths before it in a row of ``totals``
 
 
 @dataclass(frozen=True)
-class Generated:
-    """The text of a program's kernels, and what their driver has to prepare.
+class Loops:
+    """The text of a program's loops, and what has to be prepared for them.
 
     Attributes:
-        text: a module with the functions ``forward`` and ``backward``.
-        forward, backward: what the text leaves open.
-        runs: of the forward pass, in the order in which they are made.
+        layout: where values are.
+        sizes: what the text leaves open.
+        forward, backward: the lines of the functions of these names.
+        takes_forward, takes_backward: their arguments after ``low, high, number``: those that they read.
         x_runs, state_runs: runs of the backward pass that give the cotangent of x, and of each state.
         adjoint_runs: those that fill the table of a product's adjoint, by product.
-        columns, slot_columns: of a row of ``gates``; of these, the slots, which ``dz`` has too.
-        tables: by group whose operand is computed, the width of its table.
-        biases: (first column in ``vectors``, vector, its first entry, how many): what is added up there.
-        vector_columns: the length of ``vectors``.
-        totals: (vector, its first entry, how many, column of ``totals``): where the sums of vectors' gradients are.
-        total_columns: the length of a row of ``totals``.
-        scratch: the length of a row of ``scratch``; 0 where no sum over units needs one.
+        totals, total_widths: where the sums of vectors' gradients are, and the widths that a row of them consists of.
+        scratch: the length of a row of ``scratch``.
         writes_dx: the loop itself writes entries of the cotangent of x, unit by unit.
     """
 
-    text: str
-    forward: Sizes
-    backward: Sizes
-    runs: tuple[Run, ...]
-    x_runs: tuple[Run, ...]
-    state_runs: tuple[tuple[int, Run], ...]
-    adjoint_runs: tuple[tuple[int, Run], ...]
-    columns: int
-    slot_columns: int
-    tables: dict[int, int]
-    biases: tuple[tuple[int, int, int, int], ...]
-    vector_columns: int
-    totals: tuple[tuple[int, int, int, int], ...]
-    total_columns: int
+    layout: Layout
+    sizes: Sizes
+    forward: list[str]
+    backward: list[str]
+    takes_forward: list[str]
+    takes_backward: list[str]
+    x_runs: list[Run]
+    state_runs: list[tuple[int, Run]]
+    adjoint_runs: list[tuple[int, Run]]
+    totals: list[Total]
+    total_widths: list[int]
     scratch: int
     writes_dx: bool
 
 
-def generate(program: Program) -> Generated:
-    """The text of a program's kernels.
+def loops_of(program: Program) -> Loops:
+    """The loops of a program's kernels.
 
     Raises:
         Unknown: an operation that has no form in compiled code.
     """
-    return _Text(program).generated()
+    return _Text(program).loops()
 
 
 class _Store(NamedTuple):
@@ -111,7 +99,7 @@ class _Text:
     """Both functions of one program."""
 
     def __init__(self, program: Program) -> None:
-        self.program, self.layout = program, Layout(program)
+        self.program, self.layout, self.sizes = program, Layout(program), Sizes()
         self.widest = 0
 
     def _held_entry(self, f: Function, e: Expr) -> str:
@@ -131,8 +119,23 @@ class _Text:
             return f.entry("vectors", self.layout.vector_before[e.at], e.width)
         return None
 
-    def _forward(self) -> tuple[list[str], Sizes]:
-        p, layout, f = self.program, self.layout, Function()
+    def _function(
+        self, f: Function, name: str, doc: str, order: str, arguments: list[str], body: list[str]
+    ) -> tuple[list[str], list[str]]:
+        """The lines of a function over the visits, and which of the arguments it reads."""
+        names = set(re.findall(r"[a-z_]+[0-9]*", "\n".join([line.partition("#")[0] for line in [*VISIT, *body]])))
+        lines = ["    kind = s0.dtype.type"]
+        lines += [f"    {c} = {value}" for c, value in CONSTANTS.items() if c in names]
+        numbers = [k for k in range(len(self.sizes.numbers)) if f"c{k}" in names]
+        lines += [f"    c{k} = numbers[{k}]" for k in numbers]
+        lines += ["    total = totals[number]"] * ("total" in names)
+        needed = {"s0": True, "widths": bool(f.used), "numbers": bool(numbers), "totals": "total" in names}
+        read = [a for a in arguments if needed.get(a, a in names)]
+        head = ["@compiled", f"def {name}({', '.join(['low', 'high', 'number', *read])}):", f'    """{doc}"""']
+        return [*head, *f.preamble(), *lines, f"    for k in {order}:", *VISIT, *body], read
+
+    def _forward(self) -> tuple[list[str], list[str]]:
+        p, layout, f = self.program, self.layout, Function(self.sizes)
         stage = layout.stage
         done: set[int] = set()
 
@@ -203,13 +206,12 @@ class _Text:
                         rows.lines.append(f"{self._held_entry(f, e)} = r{e.number}")
                         done.add(e.number)
             body += self._for_rows(rows)
-        arguments = ["low", "high", "number", "gemm", "visits", "initial", "x", *self._masks()]
+        arguments = ["gemm", "visits", "initial", "x", *self._masks()]
         arguments += [*[f"m{i}" for i in range(len(layout.runs))], "vectors", "gates", "scratch"]
         arguments += [f"e{k}" for k in layout.operand_widths()] + [f"y{k}" for k in range(len(p.emitted))]
         arguments += [*[f"s{k}" for k in range(len(p.widths))], "widths", "numbers"]
-        doc = '    """Take the sequences ``low`` to ``high`` through the time."""'
-        head = ["@compiled", f"def forward({', '.join(arguments)}):", doc, *f.preamble(), *VISIT_FORWARD]
-        return head + body, f.sizes()
+        doc = "Take the sequences ``low`` to ``high`` through the time."
+        return self._function(f, "forward", doc, "range(len(visits))", arguments, body)
 
     def _masks(self) -> list[str]:
         return [f"mask{k}" for k in range(len(self.layout.mask_tables))]
@@ -308,7 +310,7 @@ class _Text:
         """What is summed over the rows for vectors; sums of dz are those of whole rows."""
         layout, slots = self.layout, self.program.slots
         sums: list[_Store] = []
-        totals: list[tuple[int, int, int, int]] = []
+        self.totals: list[Total] = []
         widths = [s.width for s in slots]
         self.sums_dz = False
         for v, vector in enumerate(self.program.vectors):
@@ -317,17 +319,17 @@ class _Text:
             for e, (lo, hi) in zip(vector.gradient, vector.blocks, strict=True):
                 j = dz_of.get(e.number, -1)
                 if j >= 0 and slots[j].width == hi - lo:
-                    totals.append((v, lo, hi - lo, layout.slot_at[j]))
+                    self.totals.append(Total(v, lo, hi, layout.slot_before(j)))
                     self.sums_dz = True
                     continue
                 sums.append(_Store((e,), "+=", f.entry("total", widths, hi - lo), hi - lo))
-                totals.append((v, lo, hi - lo, sum(widths)))
+                self.totals.append(Total(v, lo, hi, list(widths)))
                 widths.append(hi - lo)
-        self.totals, self.total_columns = tuple(totals), sum(widths)
+        self.total_widths = widths
         return sums
 
-    def _backward(self) -> tuple[list[str], Sizes]:
-        program, layout, f = self.program, self.layout, Function()
+    def _backward(self) -> tuple[list[str], list[str]]:
+        program, layout, f = self.program, self.layout, Function(self.sizes)
         self.stage_back: dict[int, tuple[int, int]] = {}
         stage = self._backward_stage
         carry, dx = self._cotangents_of_states(f), self._cotangent_of_x(f)
@@ -404,23 +406,22 @@ class _Text:
             body += self._for_rows(rows, adjoints)
             for i, (n, run) in enumerate(self.adjoint_runs):
                 if ready[n] == segment:
-                    body += self._multiply_backward(f, run, f"a{i}", f"b{n}", "low", layout.operand_width(n))
+                    body += self._multiply_backward(f, run, f"a{i}", f"b{n}", "low", f.width(layout.operand_width(n)))
         for i, (k, run) in enumerate(self.state_runs):
-            body += self._multiply_backward(f, run, f"m{i}", f"ds{k}", "low", program.widths[k])
+            body += self._multiply_backward(f, run, f"m{i}", f"ds{k}", "low", f.width(program.widths[k]))
         for i, run in enumerate(self.x_runs):
-            body += self._multiply_backward(f, run, f"x{i}", "dx", "row + low", program.input_size, f"len(x{i}) and ")
+            width = f.width(program.input_size, of_x=True)
+            body += self._multiply_backward(f, run, f"x{i}", "dx", "row + low", width, f"len(x{i}) and ")
         states = range(len(program.widths))
-        arguments = ["low", "high", "number", "gemm", "visits", "initial", "x", *self._masks()]
+        arguments = ["gemm", "visits", "initial", "x", *self._masks()]
         arguments += ["vectors", "gates", "scratch"]
         arguments += [f"x{i}" for i in range(len(self.x_runs))] + [f"m{i}" for i in range(len(self.state_runs))]
         arguments += [f"a{i}" for i in range(len(self.adjoint_runs))] + [f"dy{k}" for k in states]
         arguments += [f"dy_of{k}" for k in range(len(program.emitted))]
         arguments += ["dz", "totals", "dx", *[f"b{n}" for n in adjoints]]
         arguments += [*[f"s{k}" for k in states], *[f"ds{k}" for k in states], "widths", "numbers"]
-        doc = '    """Take the gradients of the sequences ``low`` to ``high`` back through the time."""'
-        head = ["@compiled", f"def backward({', '.join(arguments)}):", doc, *f.preamble()]
-        head += ["    least = kind(1e-38)", "    total = totals[number]", *VISIT_BACKWARD]
-        return head + body, f.sizes()
+        doc = "Take the gradients of the sequences ``low`` to ``high`` back through the time."
+        return self._function(f, "backward", doc, "range(len(visits) - 1, -1, -1)", arguments, body)
 
     def _add_series(self, rows: Rows) -> None:
         """Statements that add the cotangents of this step's states to those that came from the step after it."""
@@ -503,38 +504,32 @@ class _Text:
         return ["        for n in range(low, stop):", *["            " + line for line in lines + rows.lines]]
 
     def _multiply_backward(
-        self, f: Function, run: Run, weight: str, target: str, top: str, width: int, asked: str = ""
+        self, f: Function, run: Run, weight: str, target: str, top: str, width: str, asked: str = ""
     ) -> list[str]:
         column = f.offset(self.layout.columns_before(run.start))
         return [
             f"        # back through {self.layout.named(run)}",
             f"        if {asked}low < stop:",
-            f"            multiply(gemm, dz, row + low, {column}, stop - low, {weight}, {f.width(width)}, "
+            f"            multiply(gemm, dz, row + low, {column}, stop - low, {weight}, {width}, "
             f"{target}, {top}, 0, {run.add})",
         ]
 
-    def generated(self) -> Generated:
+    def loops(self) -> Loops:
         """All of it."""
-        forward, of_forward = self._forward()
-        backward, of_backward = self._backward()
-        names = ", ".join([name for name in self.program.prelude.parameters if printable(name)]) or "no parameters"
-        head = HEAD.format(title=f"Kernels of a cell with {names}.")
-        text = "\n".join([head, "", *forward, "", "", *backward, ""])
-        return Generated(
-            text=text,
-            forward=of_forward,
-            backward=of_backward,
-            runs=tuple(self.layout.runs),
-            x_runs=tuple(self.x_runs),
-            state_runs=tuple(self.state_runs),
-            adjoint_runs=tuple(self.adjoint_runs),
-            columns=self.layout.columns,
-            slot_columns=self.layout.slot_columns,
-            tables=self.layout.operand_widths(),
-            biases=self.layout.biases,
-            vector_columns=self.layout.vector_columns,
+        forward, takes_forward = self._forward()
+        backward, takes_backward = self._backward()
+        return Loops(
+            layout=self.layout,
+            sizes=self.sizes,
+            forward=forward,
+            backward=backward,
+            takes_forward=takes_forward,
+            takes_backward=takes_backward,
+            x_runs=self.x_runs,
+            state_runs=self.state_runs,
+            adjoint_runs=self.adjoint_runs,
             totals=self.totals,
-            total_columns=self.total_columns,
+            total_widths=self.total_widths,
             scratch=self.widest,
             writes_dx=self.writes_dx,
         )
@@ -551,11 +546,9 @@ def _equation(e: Expr) -> str:
     return f"{name(e)} = {e.op}({', '.join(map(name, e.args))})" if e.args else f"{name(e)} as it is"
 
 
-VISIT_FORWARD = [
-    "    for k in range(len(visits)):",
+VISIT = [
     "        row, after, before = visits[k, ROW], visits[k, AFTER], visits[k, BEFORE]",
     "        # of these sequences low:old ran at the visit before, old:stop start from their initial states",
     "        stop = min(high, visits[k, COUNT])",
     "        old = max(min(stop, visits[k, OLD]), low)",
 ]
-VISIT_BACKWARD = ["    for k in range(len(visits) - 1, -1, -1):", *VISIT_FORWARD[1:]]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 
 from .units import Expr, Unknown
 
@@ -50,29 +50,41 @@ FORMS = {
 """Each operation of a unit in Python as Numba compiles it."""
 
 
-@dataclass(frozen=True)
 class Sizes:
-    """What the text of one function leaves open: the widths w0, w1, ... and the numbers c0, c1, ..., in this order."""
+    """What a text leaves open: the widths w0, w1, ... and the numbers c0, c1, ..., in this order.
 
-    widths: tuple[int, ...]
-    numbers: tuple[float, ...]
+    The width of x has a name of its own wherever x stands as a whole, so that the text is the same whether or not it
+    is as wide as a state.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[tuple[int, bool]] = []
+        self.numbers: list[float] = []
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """In the order of their names."""
+        return tuple([n for n, _ in self.names])
 
 
 class Function:
-    """The names of the sizes of one function, and of its offsets and numbers."""
+    """The names of sizes in one function, and of its offsets and numbers."""
 
-    def __init__(self) -> None:
-        self.widths: list[int] = []
-        self.numbers: list[float] = []
+    def __init__(self, sizes: Sizes) -> None:
+        self.sizes = sizes
+        self.used: set[int] = set()
         self.offsets: dict[str, str] = {}
 
-    def width(self, n: int) -> str:
+    def width(self, n: int, of_x: bool = False) -> str:
         """The name of a width."""
-        if n == 1:
+        if n == 1 and not of_x:
             return "1"
-        if n not in self.widths:
-            self.widths.append(n)
-        return f"w{self.widths.index(n)}"
+        names = self.sizes.names
+        if (n, of_x) not in names:
+            names.append((n, of_x))
+        k = names.index((n, of_x))
+        self.used.add(k)
+        return f"w{k}"
 
     def total(self, widths: Iterable[int]) -> str:
         """The sum of widths, spelled out."""
@@ -101,24 +113,23 @@ class Function:
             return str(value)
         if value in LITERALS and not (value == 0 and math.copysign(1, value) < 0):
             return LITERALS[value]
-        for k, known in enumerate(self.numbers):
+        numbers = self.sizes.numbers
+        for k, known in enumerate(numbers):
             if repr(known) == repr(value):
                 return f"c{k}"
-        self.numbers.append(value)
-        return f"c{len(self.numbers) - 1}"
+        numbers.append(value)
+        return f"c{len(numbers) - 1}"
 
     def preamble(self) -> list[str]:
-        """Statements that give the names their values."""
+        """Statements of a compiled function that give the names their values."""
         # none is below 1, and LLVM has to know that no offset is negative.  Not by an early return: after one Numba
         # counts references to the views of every row, which takes a third of the time of a loop over 32 units
-        lines = [f"    w{k} = max(widths[{k}], 1)" for k in range(len(self.widths))]
-        lines += [f"    {name} = {text}" for text, name in self.offsets.items()]
-        lines += ["    kind = gates.dtype.type", "    zero, half, one, two = kind(0), kind(0.5), kind(1), kind(2)"]
-        return lines + [f"    c{k} = numbers[{k}]" for k in range(len(self.numbers))]
+        lines = [f"    w{k} = max(widths[{k}], 1)" for k in sorted(self.used)]
+        return [*lines, *self.named_offsets()]
 
-    def sizes(self) -> Sizes:
-        """What the function has to be given."""
-        return Sizes(tuple(self.widths), tuple(self.numbers))
+    def named_offsets(self) -> list[str]:
+        """Statements that give the names of sums their values."""
+        return [f"    {name} = {text}" for text, name in self.offsets.items()]
 
 
 class Table:
@@ -129,8 +140,12 @@ class Table:
 
     def before(self, lo: int) -> list[int]:
         """The widths whose sum is ``lo``."""
-        at = self.bounds.index(lo)
-        return [b - a for a, b in zip(self.bounds[:at], self.bounds[1 : at + 1], strict=True)]
+        return self.between(0, lo)
+
+    def between(self, lo: int, hi: int) -> list[int]:
+        """The widths whose sum is ``hi - lo``."""
+        first, last = self.bounds.index(lo), self.bounds.index(hi)
+        return [b - a for a, b in itertools.pairwise(self.bounds[first : last + 1])]
 
 
 class Rows:
