@@ -22,10 +22,12 @@ class FlatKernel:
 
     def __init__(self, kernel: Any, mode: str) -> None:
         self.kernel, self.mode, self.split = kernel, mode, 1 + dispatch.CELLS[mode].states
+        self.options = Options()
 
     def forward(self, *arrays: Any, **options: Any) -> tuple[tuple[Any, ...], Any]:
         """``(y, *states, *others), residual``."""
-        run = self.kernel.forward(*grouped(self.mode, arrays), Options(**options))
+        self.options = Options(**options)  # which a backward run is to be given again
+        run = self.kernel.forward(*grouped(self.mode, arrays), self.options)
         return (run.series[0], *run.states, *run.series[1:]), run.residual
 
     def backward(self, gs: Sequence[Any], residual: Any, *arrays: Any, needs: Sequence[bool]) -> list[Any]:
@@ -34,7 +36,7 @@ class FlatKernel:
         wanted = [*needs, False, False]
         found = self.kernel.backward(
             *grouped(self.mode, arrays),
-            Options(),
+            self.options,
             residual,
             Cotangents((gs[0], *more), finals),
             Needs(wanted[0], tuple(wanted[1 : self.split]), tuple(wanted[self.split : self.split + 5])),

@@ -29,7 +29,7 @@ def arguments(dtype: str = "float32", steps: int = 20) -> list[Any]:
 
 
 def refused(mode: str, *arrays: Any, **options: Any) -> str | None:
-    return dispatch.reasons(mode, *arrays, **options)["numba"]
+    return tg.backends.recurrent.reasons(mode, *arrays, **options)["numba"]
 
 
 # reasons, without Numba too ------------------------------------------------------------------------------------------
@@ -46,11 +46,14 @@ def test_what_they_do_not_compute_they_refuse(monkeypatch: pytest.MonkeyPatch) -
     assert "float16" in str(refused("lstm", *arguments("float16")))
     mixed = [*arguments()[:3], *arguments("float64")[3:]]
     assert "several dtypes" in str(refused("lstm", *mixed))
-    assert "project" in str(refused("lstm", *arguments(), np.ones((2, 5), np.float32)))
     assert refused("lstm", *arguments(), None) is None
-    projected = grouped("lstm", [*arguments(), np.ones((2, 5), np.float32)])
-    with dispatch.only("numba"), pytest.raises(KernelUnavailable, match="by name, but they do not project"):
-        dispatch.forward(dispatch.LSTM, *projected, Options())
+    mixed = grouped("lstm", mixed)
+    with dispatch.only("numba"), pytest.raises(KernelUnavailable, match="by name, but the arrays are of several"):
+        dispatch.forward(dispatch.LSTM, *mixed, Options())
+    projected = [*arguments(), np.ones((2, 5), np.float32)]
+    assert refused("lstm", *projected) is None
+    monkeypatch.setattr(dispatch.LSTM, "completed", {})
+    assert "project" in str(refused("lstm", *projected))
 
 
 @pytest.mark.parametrize("mode", ["lstm", "gru"])

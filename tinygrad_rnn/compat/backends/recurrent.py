@@ -11,6 +11,7 @@ NumPy's otherwise.  ``only`` chooses others for a test or a comparison, and so d
 
 from __future__ import annotations
 
-from ...kernels.recurrent.dispatch import KERNELS, only, reasons
+from ...kernels.recurrent.dispatch import KERNELS, only
+from ...ops.recurrent.sequence import reasons
 
 __all__ = ["KERNELS", "only", "reasons"]

@@ -15,7 +15,7 @@ import importlib
 import importlib.util
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -103,17 +103,25 @@ class HandWritten:
     Args:
         name: that of the modules of its kernels.
         states: how many it has.
+
+    Attributes:
+        completed: by backend, what makes a kernel that computes everything of one that is written by hand.  The layer
+            of operations, which this one cannot import, puts it here: it has the equations.
     """
 
     def __init__(self, name: str, states: int) -> None:
         self.name, self.states = name, states
+        self.completed: dict[str, Callable[[Kernel[Weights]], Kernel[Weights]]] = {}
         self._kernels: dict[str, Kernel[Weights]] = {}
 
     def kernel(self, backend: str) -> Kernel[Weights]:
         """That of a package, which is imported when it is first chosen."""
         found = self._kernels.get(backend)
         if found is None:
-            found = self._kernels[backend] = self._imported(backend)
+            found = self._imported(backend)
+            if backend in self.completed:
+                found = self.completed[backend](found)
+            self._kernels[backend] = found
         return found
 
     def _imported(self, backend: str) -> Any:
@@ -131,7 +139,7 @@ class HandWritten:
             if weights.w_hr is not None:
                 return "there is no kernel for projected states"
             return "there is no kernel that gives the cell states of all steps" if options.cells else None
-        if weights.w_hr is not None:
+        if weights.w_hr is not None and backend not in self.completed:
             return "they do not project the output"
         if not options.save and weights.w_hh.nbytes > LARGE and x.size < FEW_ROWS * x.shape[-1]:
             return "a large weight is not worth rearranging for so few steps"
