@@ -6,6 +6,7 @@ import collections
 import dataclasses
 from typing import Any, NamedTuple
 
+import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
@@ -194,8 +195,35 @@ def test_gates_and_states_of_composed_layers_have_the_names_of_their_equations()
         layer = getattr(tg.nn, kind)(2, 3, impl="composed")
         with tg.Tape() as tape:
             layer(tg.ones(3, 1, 2))
-        for t in range(2):
-            assert names <= {r.variable for r in tape if r.time == t}, (kind, t)
+        for t in range(3):
+            named = collections.Counter(r.variable for r in tape if r.time == t)
+            assert all(named[name] == 1 for name in names), (kind, t, named)
+        for name in names - {"x"}:
+            (last,) = {r.number for r in tape if r.time == 2 and r.variable == name}
+            assert tape[last].name in ("tanh", "sigmoid", "add", "mul"), tape[last]
+
+
+def test_rows_of_a_state_are_not_called_by_the_name_of_the_state() -> None:
+    """Of packed sequences a step gets the first rows of h, which is that of the step before."""
+    layer = tg.nn.GRU(2, 3, impl="composed")
+    with tg.Tape() as tape:
+        layer(tg.nn.utils.rnn.pack_padded_sequence(tg.ones(3, 2, 2), tg.tensor([3, 1])))
+    assert [(r.time, r.name, r.shape) for r in tape if r.variable == "h"] == [
+        *((0, "add", (2, 3)), (1, "add", (1, 3)), (2, "add", (1, 3)))
+    ]
+
+
+def test_names_in_equations_are_those_of_what_is_assigned() -> None:
+    cell = tg.ops.recurrent.cells.lstm_cell
+    W = {"weight_ih": leaf(*[0.5] * 8).reshape(4, 2), "weight_hh": leaf(*[0.25] * 4).reshape(4, 1)}
+    with tg.Tape() as tape:
+        cell(tg.ones(1, 2), tg.ones(1, 1), tg.ones(1, 1), **W)
+        cell(tg.ones(1, 2), tg.ones(1, 1), tg.ones(1, 1), **W, weight_hr=leaf(2.0).reshape(1, 1))
+    first = {r.variable: r for r in tape[: len(tape) // 2]}
+    value = {name: first[name].value for name in "ifgoch"}
+    np.testing.assert_allclose(value["h"], value["o"] * np.tanh(value["c"]), rtol=1e-6)
+    np.testing.assert_allclose(value["c"], value["f"] * 1 + value["i"] * value["g"], rtol=1e-6)
+    assert tape[-1].name == "linear" and tape[-1].variable == "h"  # the projected one
 
 
 def test_the_lines_that_were_running_are_known_down_to_the_tape() -> None:

@@ -339,6 +339,14 @@ def test_a_tape_that_the_user_keeps_does_not_show_probes() -> None:
     assert [record.name for record in tape if "tanh" in record.name] == [] != [record.name for record in tape]
 
 
+def test_modules_without_hooks_are_traced_while_a_tape_is_open() -> None:
+    """An open tape has every call of a module go the way of hooks, which a step must not have."""
+    layer = tg.nn.Linear(H, H, dtype=tg.float64)
+    with tg.Tape():
+        t, _ = trace(lambda x, s: tg.tanh(layer(s[0])), INPUT, (H,), {"W": layer.weight, "b": layer.bias})
+    assert "linear" in operations(t)
+
+
 def test_a_step_of_positive_numbers_is_probed_with_such() -> None:
     one, other = trace(lambda x, s: tg.log(s[0]) * 0.1, INPUT, (H,), {})
     assert one.states[0].array.min() > 0 and other.states[0].array.min() > 0

@@ -2,11 +2,17 @@
 
 A Tape shows ``W`` rather than a number.  Python does not say which variable an object will be bound to, so the names of
 results are looked for a little later, when the next operation is recorded: ``h = tanh(a)`` is found then in the frame
-of the user's function.  What is looked at is read and never called, but for attributes of modules.
+of the user's function.  What is looked at is read and never called.
+
+The equations of this package's cells have names, too, those of the field.  Their last result is returned at once, so
+that no later look would find it; there the instruction that follows the operation says which variable is assigned.
 """
 
 from __future__ import annotations
 
+import dis
+import functools
+import itertools
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +24,7 @@ from ...source_line import Line, in_package, user_frame
 from ..modes import Watcher
 from ..tensor import Tensor
 
-__all__ = ["leaf_variable", "named_tensors", "place_of_leaf", "stack_of_user", "user_frames", "variable_of"]
+__all__ = ["assigned", "leaf_variable", "named_tensors", "place_of_leaf", "stack_of_user", "user_frames", "variable_of"]
 
 DEPTH = 4
 """So many containers and objects inside each other are searched."""
@@ -63,10 +69,12 @@ def named_tensors(bottom: int | None) -> Iterator[tuple[str, Tensor]]:
     count = 0
     spaces = []
     while frame is not None and count < FRAMES:
-        kind = _kinds.get(frame.f_code)
-        if kind is None:
-            kind = _kind_of(frame)
-        if kind != "ours":
+        kind = _kinds.get(frame.f_code) or _kind_of(frame)
+        if kind == "equations":
+            parameters = frame.f_code.co_varnames[: frame.f_code.co_argcount + frame.f_code.co_kwonlyargcount]
+            # h and c come from the step before, or are rows of it
+            spaces.append({k: v for k, v in frame.f_locals.items() if k == "x" or k not in parameters})
+        elif kind == "user":
             spaces.append(frame.f_locals)
         if kind == "user":
             count += 1
@@ -80,6 +88,41 @@ def named_tensors(bottom: int | None) -> Iterator[tuple[str, Tensor]]:
                     yield name, value
             elif type(value) in (list, tuple, dict) and value:
                 yield from _entries(name, value)
+
+
+def assigned() -> tuple[tuple[int, int], str] | None:
+    """The variable of a cell's equations that the result of the running operation is assigned to.
+
+    Returns:
+        A key of the call and the instruction there, and the name: of several operations with one key, as those of a
+        function that is composed of some, the last gives the result.  None outside of equations, or in a larger term.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        kind = _kinds.get(frame.f_code) or _kind_of(frame)
+        if kind == "user":
+            return None
+        if kind == "equations":
+            name = _targets(frame.f_code).get(frame.f_lasti)
+            return None if name is None else ((id(frame), frame.f_lasti), name)
+        frame = frame.f_back
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def _targets(code: CodeType) -> dict[int, str]:
+    """The instructions of a function whose result goes into a variable at once, by offset, with that variable."""
+    instructions = list(dis.get_instructions(code))
+    by_offset = {instruction.offset: instruction for instruction in instructions}
+    found = {}
+    for instruction, following in itertools.pairwise(instructions):
+        offsets = range(instruction.offset, following.offset)  # a call stands at the cache behind its instruction
+        while following.opname == "JUMP_FORWARD":  # of a choice, ``h = f(a) if p else g(a)``
+            following = by_offset[following.argval]
+        if following.opname.startswith("STORE_FAST"):  # of which newer Pythons have forms for two variables
+            name = following.argval
+            found.update(dict.fromkeys(offsets, name if isinstance(name, str) else name[0]))
+    return found
 
 
 _kinds: dict[CodeType, str] = {}

@@ -33,7 +33,7 @@ from ..tensor import Tensor
 from .expansion import expanded
 from .memory import MemoryReport, saved_arrays
 from .module_paths import parameter_name
-from .names import leaf_variable, named_tensors, place_of_leaf, stack_of_user
+from .names import assigned, leaf_variable, named_tensors, place_of_leaf, stack_of_user
 from .records import (
     CONSTANT,
     Contribution,
@@ -107,6 +107,7 @@ class Tape(Watching):
         self._earlier: dict[int, tuple[str, bool]] = {}  # by index: the primitive, and whether it has several outputs
         self._named: set[int] = set()  # the nodes whose variable is known
         self._under_way: list[_UnderWay] = []  # one for each sweep that has not ended
+        self._assigned: tuple[tuple[int, int], str, Record] | None = None  # to be named when a statement is over
         self._keys: list[int] = []
         self._bottom: int | None = None  # the id of the frame in which it was opened
         self._read: dict[int, list[Share]] | None = None  # the shares of each leaf, on a tape that was read from text
@@ -142,6 +143,7 @@ class Tape(Watching):
         key = self._keys.pop() if self._keys else 0
         if key:
             CALLS.pop(key, None)
+            self._settle()
             self._look_for_names()
 
     def at(self, t: int | None = None, *, layer: int | None = None, direction: int | None = None) -> at:
@@ -233,6 +235,18 @@ class Tape(Watching):
         )
         self._numbers[node.index] = record.number
         self.records.append(record)
+        found = assigned()
+        if found is None or self._assigned is None or found[0] != self._assigned[0]:
+            self._settle()
+        self._assigned = None if found is None else (*found, record)
+
+    def _settle(self) -> None:
+        """Name the last result that a cell's equations assigned to a variable."""
+        if self._assigned is not None:
+            _, name, record = self._assigned
+            if record.variables[0] is None:
+                record.variables[0] = name
+            self._assigned = None
 
     def applied(self, operation: Operation, inputs: Sequence[Any], params: Params, output: Any) -> None:
         """Note the values of the arguments, which only a part of the records saves."""
@@ -431,6 +445,7 @@ class Tape(Watching):
         return self.steps
 
     def sweep_begins(self, seeds: Sequence[tuple[AnyNode, Value]]) -> None:
+        self._settle()
         self._look_for_names()
         if state.here.memo is None or not self._under_way:  # else a vjp that is recorded sweeps, too
             self._under_way = []
