@@ -75,6 +75,10 @@ def test_functional(x: Any) -> None:
     assert same(tg.autograd.functional.hvp(f, x, v)[1], 6 * V)
     assert same(tg.autograd.functional.jvp(lambda x: x**3, x, v)[1], 3 * V**2)
     assert same(tg.autograd.functional.jacobian(lambda x: x**3, x, strategy="forward-mode"), np.diag(3 * V**2))
+    y = x**3
+    assert same(tg.autograd.functional.jacobian_of(y, x), np.diag(3 * V**2))
+    assert same(tg.autograd.functional.jacobian_of(y, x, batched=True), 3 * V**2)
+    assert same(tg.autograd.functional.jacobian_of(y, x, create_graph=True), np.diag(3 * V**2))
 
 
 def test_checkpoint(x: Any) -> None:

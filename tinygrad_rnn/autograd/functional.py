@@ -4,6 +4,7 @@ Everything is made of one operation, the reverse sweep ``vjp: v -> v J``:
 
     jvp(v)   = J v        the sweep is linear in its cotangent u, so J v is the vjp of u -> u J
     jacobian              row i is the vjp of the i-th unit vector (or column j the jvp of the j-th)
+    jacobian_of           the same between tensors that are there already
     hessian               the Jacobian of the gradient
     hvp(v)   = H v        the vjp of the gradient, H being symmetric
 
@@ -12,18 +13,22 @@ Inputs and outputs are a tensor or a tuple of tensors; a result has the structur
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from ..backend import array_module
 from ..errors import ArgumentError, ArgumentTypeError, GraphError, ShapeRuntimeError
-from ..ops import reshape, stack
+from ..ops import movedim, reshape, stack
+from ..ops.shape import axis_of
 from ..tape.grad import grad
 from ..tape.modes import enable_grad
 from ..tape.multi_output import alias
 from ..tape.tensor import Tensor, wrap
+from ..typing import Array
 
-__all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
+__all__ = ["hessian", "hvp", "jacobian", "jacobian_of", "jvp", "vhp", "vjp"]
 
 Tensors = tuple[Tensor, ...]
 LINEAR = (
@@ -140,6 +145,69 @@ def jacobian(
         for row in table:
             _must_depend(row, CONSTANT)
     return _given([_given(row, single, create_graph) for row in table], single_output, True)
+
+
+def jacobian_of(
+    y: Tensor,
+    x: Any,
+    *,
+    batched: bool | tuple[int, int] = False,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> Any:
+    """The Jacobian between two tensors that are there already: ``J[p, q] = dy[p] / dx[q]``.
+
+    ``x`` is whatever ``y`` was computed from, a leaf or not.  A row is a sweep from ``y`` to ``x``; the graph is kept.
+
+    In a batch, sample n of ``y`` depends on sample n of ``x`` alone.  Then a sweep gives one row for every sample, and
+    the zeros between samples are neither computed nor stored.
+
+    Args:
+        x: a tensor, or a tuple of tensors, for which the same sweeps do.
+        batched: the first axis of both counts the samples; or which axis of ``y`` and which of ``x`` does, as in
+            ``batched=(0, 1)`` for a state (N, H) and the input (T, N, I) of a layer.
+        create_graph: record the sweeps, so that the result can be differentiated.
+        allow_unused: zeros for an ``x`` that ``y`` does not depend on, instead of an error.
+
+    Returns:
+        A tensor of the dtype of ``x``, or a tuple of them if ``x`` was one.
+
+    Shapes:
+        ``y.shape + x.shape``, by ``y.numel()`` sweeps.  In a batch ``(N, ...)``, then the other axes of ``y``, then
+        those of ``x``, by ``y.numel() / N`` sweeps, and one that checks.
+
+    Raises:
+        GraphError: one of the two does not require grad, or ``y`` does not depend on ``x``.
+        ShapeRuntimeError: in a batch, the numbers of samples differ, or a tensor has no axes.
+        ArgumentError: in a batch, samples depend on each other, as after a normalisation over them.  One sweep with
+            random cotangents of all rows shows it, unless the influence is less than the square root of the machine
+            epsilon times the largest derivative.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    >>> h = 2 * x
+    >>> y = (h * h).sum(1)
+    >>> jacobian_of(y, h, batched=True)
+    tensor([[ 4.,  8.],
+            [12., 16.]])
+    >>> jacobian_of(y, h).shape
+    torch.Size([2, 2, 2])
+    """
+    _, single_output = _tensors(y, "y", "jacobian_of")
+    if not single_output:
+        raise ArgumentTypeError("jacobian_of(): y must be one tensor. Call it for each, or cat() them")
+    inputs, single = _tensors(x, "x", "jacobian_of")
+    unused: dict[str, bool] = {"allow_unused": True, "materialize_grads": True} if allow_unused else {}
+
+    def pull(seed: Array, record: bool) -> Sequence[Any]:
+        return grad(y, inputs, wrap(seed), retain_graph=True, create_graph=record, **unused)
+
+    axes = None if batched is False else _sample_axes(y, inputs, (0, 0) if batched is True else batched)
+    seeds = _row_seeds(y, axes)
+    found = _recorded_rows(y, inputs, axes, seeds, pull) if create_graph else _rows_of(y, inputs, axes, seeds, pull)
+    if axes is not None:
+        _check_samples(y, found, axes, pull)
+    return found[0] if single else tuple(found)
 
 
 def hessian(
@@ -312,6 +380,106 @@ def _rows(outputs: Tensors, inputs: Tensors, record: bool, strict: bool) -> list
         ]
         table.append(tuple(blocks))
     return table
+
+
+Axes = tuple[int, tuple[int, ...]]
+"""Which axis counts the samples: of y, and of each x."""
+Pull = Callable[[Array, bool], Sequence[Any]]
+
+
+def _sample_axes(y: Tensor, inputs: Tensors, given: tuple[int, int]) -> Axes:
+    """The axes of the samples, counted from the front."""
+    of_y, of_x = given
+    for t in (y, *inputs):
+        if t.ndim == 0:
+            raise ShapeRuntimeError("jacobian_of(): a tensor without axes is no batch. Leave out batched=")
+    axes = axis_of(of_y, y.ndim), tuple([axis_of(of_x, x.ndim) for x in inputs])
+    for x, axis in zip(inputs, axes[1], strict=True):
+        if x.shape[axis] != y.shape[axes[0]]:
+            raise ShapeRuntimeError(
+                f"jacobian_of(): y has {y.shape[axes[0]]} samples along axis {axes[0]} of {list(y.shape)}, and x "
+                f"{x.shape[axis]} along axis {axis} of {list(x.shape)}. Say which axes count them: batched=(0, 1)"
+            )
+    return axes
+
+
+def _row_seeds(y: Tensor, axes: Axes | None) -> Iterator[Array]:
+    """The cotangent of each row in turn: a unit vector, or one for every sample."""
+    xp = array_module(y._data)
+    before = () if axes is None else (slice(None),)
+    rest = y._data.shape if axes is None else tuple(np.delete(y._data.shape, axes[0]).tolist())
+    for index in np.ndindex(*rest):
+        # new each time: hooks and records may hold on to it
+        seed = xp.zeros(y._data.shape, y._data.dtype)
+        (seed if axes is None else xp.moveaxis(seed, axes[0], 0))[(*before, *index)] = 1
+        yield seed
+
+
+def _full_shape(y: Tensor, x: Tensor, axes: Axes | None, position: int) -> tuple[int, ...]:
+    """The shape of a Jacobian: that of y and that of x, after the samples if they are in a batch."""
+    if axes is None:
+        return (*y._data.shape, *x._data.shape)
+    of_y, of_x = np.delete(y._data.shape, axes[0]), np.delete(x._data.shape, axes[1][position])
+    return (y._data.shape[axes[0]], *of_y.tolist(), *of_x.tolist())
+
+
+def _rows_of(y: Tensor, inputs: Tensors, axes: Axes | None, seeds: Iterator[Array], pull: Pull) -> list[Tensor]:
+    """The Jacobians, each written row by row into one array."""
+    tables, by_row = [], []
+    for k, x in enumerate(inputs):
+        table = array_module(x._data).zeros(_full_shape(y, x, axes, k), x._data.dtype)
+        rest = x.ndim if axes is None else x.ndim - 1
+        first = () if axes is None else table.shape[:1]
+        tables.append(table)
+        # a view, without a copy of what is contiguous
+        by_row.append(table.reshape(*first, -1, *table.shape[table.ndim - rest :]) if table.size else None)
+    for number, seed in enumerate(seeds):
+        for k, row in enumerate(pull(seed, False)):
+            rows = by_row[k]
+            if rows is not None and axes is None:
+                rows[number] = row._data
+            elif rows is not None and axes is not None:
+                rows[:, number] = array_module(rows).moveaxis(row._data, axes[1][k], 0)
+    return [wrap(table) for table in tables]
+
+
+def _recorded_rows(y: Tensor, inputs: Tensors, axes: Axes | None, seeds: Iterator[Array], pull: Pull) -> list[Tensor]:
+    """The Jacobians, as functions of what they were computed from."""
+    rows = [pull(seed, True) for seed in seeds]
+    if not rows:
+        return _rows_of(y, inputs, axes, iter(()), pull)
+    found = []
+    for k, x in enumerate(inputs):
+        column = [row[k] for row in rows]
+        if axes is not None:
+            column = [movedim(row, axes[1][k], 0) for row in column]
+        found.append(reshape(stack(column, 0 if axes is None else 1), _full_shape(y, x, axes, k)))
+    return found
+
+
+def _check_samples(y: Tensor, found: Sequence[Tensor], axes: Axes, pull: Pull) -> None:
+    """Compare ``v J`` for random v with the vjp of v, in which samples that depend on each other meet.
+
+    Raises:
+        ArgumentError: they differ.
+    """
+    if y._data.size == 0 or y._data.shape[axes[0]] == 1:
+        return
+    xp = array_module(y._data)
+    v = xp.asarray(np.random.default_rng(0).standard_normal(y._data.shape), y._data.dtype)
+    samples = xp.moveaxis(v, axes[0], 0).reshape(y._data.shape[axes[0]], -1)
+    for k, (jacobian_, pulled) in enumerate(zip(found, pull(v, False), strict=True)):
+        if pulled._data.size == 0:
+            continue
+        together = xp.moveaxis(pulled._data, axes[1][k], 0)
+        rows = jacobian_._data.reshape(*samples.shape, *together.shape[1:])
+        apart = xp.einsum("nm,nm...->n...", samples, rows)
+        bound = np.finfo(rows.dtype).eps ** 0.5 * float(xp.einsum("nm,nm...->n...", abs(samples), abs(rows)).max())
+        if float(abs(together - apart).max()) > bound:
+            raise ArgumentError(
+                f"jacobian_of(): batched={axes[0], axes[1][k]}, but samples of y depend on other samples of x, as "
+                "after a normalisation over the batch. Leave out batched=, for all derivatives between samples"
+            )
 
 
 def _columns(outputs: Tensors, inputs: Tensors, record: bool, strict: bool) -> list[Tensors]:
