@@ -348,10 +348,10 @@ class Evaluator:
             inner = {n[1] for part in (value, condition) for n in names_in(part)} & set(self.shapes) - self.free
             axes = tuple(k for k, (letter, _) in enumerate(self.space) if letter in inner)
             if axes:
+                whole = np.broadcast_shapes(np.shape(found), np.shape(holds), self.extent(axes))
+                holds = np.broadcast_to(holds, whole)
                 found = np.sum(np.where(holds, found, 0), axis=axes, keepdims=True).view(Entries)
-                holds = np.any(
-                    np.broadcast_to(holds, np.broadcast_shapes(holds.shape, found.shape)), axes, keepdims=True
-                )
+                holds = holds.any(axes, keepdims=True)
             values.append(found)
             conditions.append(holds)
         arrays = [x for x in (*conditions, *values) if isinstance(x, np.ndarray)]
@@ -361,20 +361,21 @@ class Evaluator:
 
     # over letters
 
+    def extent(self, axes: tuple[int, ...]) -> tuple[int, ...]:
+        """The lengths of some axes of the letters, and 1 for the others."""
+        return tuple(self.shapes[letter][n] if k in axes else 1 for k, (letter, n) in enumerate(self.space))
+
     def _over(self, operator: str, letters: str, conditions: tuple[Node, ...], body: Node) -> Any:
         value = np.asarray(self.single(body))
         bound = [x for x in self.shapes if x not in self.free] if not letters else [letters]
         if letters and letters not in self.shapes:
             raise Unreadable(f"no range of {letters}")
         axes = tuple(k for k, (letter, _) in enumerate(self.space) if letter in bound)
-        shape = list(np.broadcast_shapes(value.shape, (1,) * len(self.space)))
-        for k in axes:
-            letter, n = self.space[k]
-            shape[k] = self.shapes[letter][n]
+        shape = np.broadcast_shapes(value.shape, self.extent(axes))
         holds: Any = np.array(True)
         for condition in conditions:
             holds = np.logical_and(holds, self.value(condition))
-        shape = list(np.broadcast_shapes(tuple(shape), holds.shape))
+        shape = np.broadcast_shapes(shape, holds.shape)
         value = np.broadcast_to(value, shape)
         if operator == "median":
             lines = np.moveaxis(np.asarray(value), axes, range(-len(axes), 0)) if axes else np.asarray(value)[..., None]
@@ -397,12 +398,9 @@ class Evaluator:
         order = [self.space.index(axis) for axis in kept]
         rest = [k for k in range(len(self.space)) if k not in order]
         shape = [self.shapes[letter][k] for letter, k in kept]
-        full = np.broadcast_to(found, np.broadcast_shapes(np.shape(found), self.grid_shape(kept)))
+        full = np.broadcast_to(found, np.broadcast_shapes(np.shape(found), self.extent(tuple(order))))
         self.case.values[key] = np.asarray(full).transpose(order + rest).reshape(shape)
         self.case.letters[unbarred(key)] = letters, tuple((letters.index(letter), k) for letter, k in kept)
-
-    def grid_shape(self, kept: list[tuple[str, int]]) -> tuple[int, ...]:
-        return tuple(self.shapes[axis[0]][axis[1]] if axis in kept else 1 for axis in self.space)
 
     def sides(self, of: Node, what: Node) -> tuple[Array, Array]:
         """Both sides of an equation, of one shape."""
