@@ -248,3 +248,16 @@ def test_what_is_no_tape_is_refused() -> None:
     for key in set(good) - {"sources"}:
         with pytest.raises(ArgumentError):
             tg.Tape.from_json(json.dumps({k: v for k, v in good.items() if k != key}))
+
+
+def test_records_that_were_read_have_their_formulas() -> None:
+    x = leaf(1.0, 2.0)
+    with tg.Tape() as tape:
+        (x.tanh() * x).sum().backward()
+    again = tg.Tape.from_json(tape.to_json())
+    assert [record.formula for record in again] == [record.formula for record in tape]
+    assert [record.formula.value for record in again if record.formula] == [
+        r"y = \tanh(a)",
+        r"y = a \odot b",
+        r"y_{i} = \sum_{k} a_{ik}",
+    ]

@@ -14,8 +14,9 @@ from typing import Any, NamedTuple
 from ...backend import dtype, is_array
 from ...source_line import Line
 from ...typing import Params, Shape
+from ..formula import Formula
 from ..node import Leaf, Node
-from ..primitive import Primitive
+from ..primitive import REGISTRY, Primitive
 from .scopes import NOWHERE, Scope
 from .values import Keeper, Kept, short
 
@@ -152,6 +153,20 @@ class Record:
     def time(self) -> int | None:
         """The time step, where the loop is a layer's or the user said so (:meth:`Tape.at`)."""
         return self.scope.time
+
+    @property
+    def formula(self) -> Formula | None:
+        r"""Its value and its vjps as equations; None if it is an operation of the user's that gives none.
+
+        >>> import tinygrad_rnn as tg
+        >>> x = tg.ones(1, requires_grad=True)
+        >>> with tg.Tape() as tape:
+        ...     y = x.tanh()
+        >>> print(tape[0].formula.vjps["a"])
+        \bar{a} = \bar{y} \odot (1 - y^2)
+        """
+        primitive = REGISTRY.get(self.name) if self.node is None else self.node.primitive
+        return None if primitive is None else primitive.formula
 
     @property
     def saved(self) -> dict[str, Kept]:
