@@ -206,9 +206,10 @@ class CompiledCell:
         cell: x of 5 columns, 1 state of 5 columns
           in the loop, at every step
             state 0 @ w: 5 -> 5 columns
-            1 pass over the units: add 5, tanh 5
+            1 pass over the units
+            columns computed: add 5, tanh 5
           kept for the backward pass, for each step of each sequence
-            columns: nothing but states
+            columns kept: nothing but states
         """
         return str(self.explanation())
 

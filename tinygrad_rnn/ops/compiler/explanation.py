@@ -14,6 +14,7 @@ from .units import LEAVES, Expr, walk
 
 __all__ = ["Explanation", "ProductUse", "explain"]
 
+INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "matmul": "@"}
 BYTES = {"float32": 4, "float64": 8}
 
 
@@ -72,16 +73,19 @@ class Explanation:
         if self.emitted:
             lines[0] += f", {_count(self.emitted, 'emitted value')}"
         early = [use for use in self.products if use.before_loop]
-        late = [use for use in self.products if not use.before_loop]
         lines += _section("before the loop, from parameters alone", self.prelude)
         lines += _section("before the loop, for all steps at once (or in the loop, where rows are few)", _uses(early))
-        segments = [f"products of {_count(len(self.passes), 'segment')}, one after the other:"] * (len(self.passes) > 1)
-        lines += _section("in the loop, at every step", [*segments, *_uses(late), f"{self._passes()}: {self._units()}"])
+        steps = []
+        for segment, passes in enumerate(self.passes):
+            here = [use for use in self.products if use.segment == segment and not use.before_loop]
+            steps += [*_uses(here), f"{_count(passes, 'pass', 'passes')} over the units"]
+        columns = ", ".join(f"{op} {count}" for op, count in self.operations.items()) or "nothing"
+        lines += _section("in the loop, at every step", [*steps, f"columns computed: {columns}"])
         sizes = ", ".join(f"{self.numbers * size:,} bytes in {dtype}" for dtype, size in BYTES.items())
         kept = ", ".join(f"{op} {count}" for op, count in self.kept.items()) or "nothing but states"
         lines += _section(
             "kept for the backward pass, for each step of each sequence",
-            [f"columns: {kept}", f"with products and states {_count(self.numbers, 'number')}: {sizes}"],
+            [f"columns kept: {kept}", f"with products and states {_count(self.numbers, 'number')}: {sizes}"],
         )
         backends = [f"{name}: {'yes' if reason is None else f'no, {reason}'}" for name, reason in self.refusals.items()]
         return "\n".join(lines + _section("kernels", backends))
@@ -89,14 +93,6 @@ class Explanation:
     def _states(self) -> str:
         of = " and ".join(map(str, self.widths))
         return f"{_count(len(self.widths), 'state')} of {of} column{'s' if self.widths != (1,) else ''}"
-
-    def _passes(self) -> str:
-        if len(self.passes) == 1:
-            return f"{_count(self.passes[0], 'pass', 'passes')} over the units"
-        return f"passes over the units, by segment: {', '.join(map(str, self.passes))}"
-
-    def _units(self) -> str:
-        return ", ".join(f"{op} {count}" for op, count in self.operations.items()) or "nothing is computed"
 
 
 def explain(name: str, program: Program, refusals: Mapping[str, str | None]) -> Explanation:
@@ -151,12 +147,14 @@ def _called(v: Any) -> str:
         return repr(v)
     if not v.args:
         return v.name or "a constant"
+    if v.operation in INFIX:
+        return f" {INFIX[v.operation]} ".join(f"({text})" if " " in text else text for text in map(_called, v.args))
     of = _called(v.args[0])
     if v.operation == "getitem":
         index = v.params["index"]
         index = index if isinstance(index, tuple) else (index,)
         return f"{of}[{', '.join(map(_sliced, index))}]"
-    if v.operation == "transpose":
+    if v.operation in ("transpose", "permute") and len(v.shape) == 2:
         return f"{of}.T"
     return f"{v.operation.strip('_')}({', '.join(map(_called, v.args))})"
 
