@@ -234,10 +234,12 @@ def test_kernels_asked_for_by_name_are_those_that_run() -> None:
         same(work.compiled(cell), work.composed())
     with dispatch.only("cuda"), pytest.raises(KernelUnavailable, match="the arrays are on the CPU"):
         work.compiled(cell)
-    single = [t.detach().float() for t in (work.x, *work.states)]
-    parameters = {k: p.detach().float() for k, p in work.c.parameters.items()}
+    x, *states = [t.detach().float() for t in (work.x, *work.states)]
+    with pytest.raises(KernelUnavailable, match="several dtypes"):
+        cell.sequence(x, states, work.c.parameters)
+    bare = compile_step(lambda x, s: 0.5 * s[0] + tg.tanh(x[:, :1]), 5, (6,), {}, dtype=np.float64)
     with pytest.raises(KernelUnavailable, match="compiled for float64, not for float32"):
-        cell.sequence(single[0], single[1:], parameters)
+        bare.sequence(x, states[:1], {})
 
 
 def test_an_operation_without_a_form_in_a_backend_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,12 +260,39 @@ def test_the_text_of_a_backend_is_asked_for_by_its_name() -> None:
         cell.text("torch")
 
 
-@pytest.mark.parametrize("widths", [(6,), (6, 5)])
-def test_states_of_other_widths_are_refused(widths: tuple[int, ...]) -> None:
+SHAPES: list[Any] = [
+    ((4, 2, 5), [(2, 6)], None),
+    ((4, 2, 5), [(2, 6), (2, 5)], None),
+    ((4, 2, 5), [(2, 6), (3, 6)], None),
+    ((4, 2, 5), [(3, 6), (3, 6)], None),
+    ((4, 2, 4), [(2, 6), (2, 6)], None),
+    ((4, 5), [(2, 6), (2, 6)], None),
+    ((4, 2, 5), [(2, 6), (2, 6)], (2, 2)),
+    ((4, 5), [(2, 6), (2, 6)], (2, 1)),
+    ((4, 5), [(2, 6), (2, 6)], (1, 2, 1)),
+    ((4, 5), [(2, 6), (2, 6)], (3, 1)),
+    ((2, 5), [(2, 6), (2, 6)], (2, 0)),
+    ((), [(2, 6), (2, 6)], None),
+]
+
+
+@pytest.mark.parametrize(("x", "states", "sizes"), SHAPES)
+def test_other_shapes_never_reach_a_kernel(x: Any, states: Any, sizes: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    c = CELLS["lstm"](5, 6)
+    cell = made(c, 5, "mine")
+    monkeypatch.setattr(dispatch, "_start", None)
+    with pytest.raises(ArgumentError, match=r"mine: expected x \(.*5\).* and states \(N, 6\), \(N, 6\); got x"):
+        given = [tg.zeros(*s, dtype=tg.float64) for s in states]
+        cell.sequence(tg.zeros(x, dtype=tg.float64), given, c.parameters, sizes=sizes)
+
+
+def test_other_parameters_never_reach_a_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     work = Work("lstm")
     cell = made(work.c, work.size, "mine")
-    with pytest.raises(ArgumentError, match=r"mine: expected an input of 5 columns and states of \(6, 6\)"):
-        cell.sequence(work.x, [tg.zeros(ROWS, w, dtype=tg.float64) for w in widths], work.c.parameters)
+    monkeypatch.setattr(dispatch, "_start", None)
+    smaller = dict(work.c.parameters, bias_hh=tg.zeros(23, dtype=tg.float64))
+    with pytest.raises(ArgumentError, match="mine was compiled with parameters of other .* It has weight_ih, weight_h"):
+        cell.sequence(work.x, work.states, smaller)
 
 
 # compiling ------------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ Shapes: x (T, N, I) or packed (S, I), states (N, H_k), series (T, N, K) or (S, K
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -52,14 +53,10 @@ class CompiledCell:
     def __init__(self, name: str, compiled: Compiled, parameters: Mapping[str, Tensor], dtype: Any) -> None:
         self.name, self.states = name, len(compiled.program.widths)
         self.dtype = np.dtype(dtype)
+        self.program: Program = compiled.program
         self._compiled = compiled
         self._parameters = {name: (p._data.shape, p.requires_grad) for name, p in parameters.items()}
         self._record = Record(self, self._composed)
-
-    @property
-    def program(self) -> Program:
-        """The step over units."""
-        return self._compiled.program
 
     def __repr__(self) -> str:
         program = self.program
@@ -77,7 +74,8 @@ class CompiledCell:
         """Why it cannot run on a backend, or on this work."""
         if x.dtype != self.dtype:
             return f"the cell was compiled for {self.dtype}, not for {x.dtype}"
-        return self._compiled.refusal(backend)
+        refusals = self._compiled.refusals
+        return refusals[backend] if backend in refusals else self._compiled.refusal(backend)
 
     def compiled_already(self, backend: str, dtype: Any) -> bool:
         """Whether its kernel would run at once, because this process or another has compiled it.
@@ -137,22 +135,41 @@ class CompiledCell:
             the states after the last step of each sequence.
 
         Raises:
-            ArgumentError: the number of states or a width is wrong.
+            ArgumentError: a shape is wrong, or the parameters are not those that the step was compiled with.
             KernelUnavailable: no kernel does this work.
         """
-        widths = tuple([s._data.shape[-1] for s in states])
-        if widths != self.program.widths or x._data.shape[-1] != self.program.input_size:
+        # compiled loops do not look whether an index is within an array
+        if not self.fits(parameters):
             raise ArgumentError(
-                f"{self.name}: expected an input of {self.program.input_size} columns and states of "
-                f"{self.program.widths}, got {x._data.shape[-1]} and {widths}"
+                f"{self.name} was compiled with parameters of other names, shapes or dtypes, or for which no gradient "
+                f"was wanted: compile the step again. It has {', '.join(self._parameters) or 'none'}"
             )
+        self._check(x._data.shape, [s._data.shape for s in states], sizes)
         matrices, vectors = self.program.prelude.run(parameters)
-        masks = [tuple([getattr(m, "_data", m) for m in given]) for given in (step_masks, sequence_masks)]
         sizes = None if sizes is None else tuple([int(n) for n in sizes])
-        options = Options(sizes, reverse, True, cells, "tanh", *masks)
+        options = Options(sizes, reverse, True, cells)
+        if step_masks or sequence_masks:
+            masks = [tuple([getattr(m, "_data", m) for m in given]) for given in (step_masks, sequence_masks)]
+            options = options._replace(step_masks=masks[0], sequence_masks=masks[1])
         results = self._record((x, *states, *matrices, *vectors), options, segments, stacked)
         split = 1 + self.states
         return (results[0], *results[split:]), tuple(results[1:split])
+
+    def _check(self, x: tuple[int, ...], states: list[tuple[int, ...]], sizes: Sizes) -> None:
+        """That input and states have the shapes that the program and they themselves ask for."""
+        size, widths = self.program.input_size, self.program.widths
+        if sizes is None:
+            rows = x[1] if len(x) == 3 else -1
+            expected = f"(T, N, {size})"
+        else:
+            fits = len(x) == 2 and sum(sizes) == x[0] and all(a >= b > 0 for a, b in pairwise([*sizes, 1]))
+            rows = states[0][0] if fits and sizes and states and sizes[0] <= states[0][0] else -1
+            expected = f"({sum(sizes)}, {size}) for the sizes {tuple(sizes)}, which must not grow"
+        if x[-1:] != (size,) or states != [(rows, w) for w in widths]:
+            raise ArgumentError(
+                f"{self.name}: expected x {expected} and states {', '.join(f'(N, {w})' for w in widths)}; got x {x} "
+                f"and states {', '.join(map(str, states)) or 'none'}"
+            )
 
     def _composed(
         self, x: Any, *others: Any, options: Options, segments: Segments = None, stacked: bool = False

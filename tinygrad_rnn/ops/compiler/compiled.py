@@ -45,10 +45,16 @@ _known: WeakValueDictionary[bytes, Compiled] = WeakValueDictionary()
 
 
 class Compiled:
-    """What follows from the program of a step: texts and kernels."""
+    """What follows from the program of a step: texts and kernels.
+
+    Attributes:
+        program: the step over units.
+        refusals: by backend that was asked for, why there is no kernel; None if there is one.
+    """
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.refusals: dict[str, str | None] = {}
         self._generated: dict[str, Any] = {}
         self._kernels: dict[str, Kernel[Any]] = {}
 
@@ -64,12 +70,15 @@ class Compiled:
                         self._generated[backend] = str(error)
                 else:
                     self._generated[backend] = f"kernels of cells are not generated for {backend}"
-            return self._generated[backend]
+            found = self._generated[backend]
+            self.refusals[backend] = found if isinstance(found, str) else None
+            return found
 
     def refusal(self, backend: str) -> str | None:
         """Why there is no kernel of a backend; None if there is one."""
-        found = self._of(backend)
-        return found if isinstance(found, str) else None
+        if backend not in self.refusals:
+            self._of(backend)
+        return self.refusals[backend]
 
     def text(self, backend: str) -> str:
         """The generated text of the kernel of a backend.

@@ -160,8 +160,9 @@ class FromEquations:
         self, x: Array, states: tuple[Array, ...], weights: Weights, options: Options
     ) -> tuple[Kernel[Any], tuple[int, ...]]:
         """The kernel, and the places in ``Weights`` of its weights."""
-        of_weights = tuple([None if w is None else w.shape for w in weights])
-        key = x.shape[-1], states[0].shape[1], of_weights, options.nonlinearity
+        # all shapes: compiled loops do not look whether an index is within an array
+        shapes = [None if w is None else w.shape for w in weights]
+        key = x.shape[-1], states[0].shape[1], states[-1].shape[1], options.nonlinearity, *shapes
         found = self._known.get(key)
         if found is None:
             found = self._made(x.shape[-1], [s.shape[1] for s in states], weights, options)
@@ -194,7 +195,8 @@ class FromEquations:
         if self.instead is not None and weights.w_hr is None:
             return self.instead.forward(x, states, weights, options)
         kernel, order = self._of(x, states, weights, options)
-        return kernel.forward(x, states, tuple([weights[k] for k in order]), options)
+        series, finals, left = kernel.forward(x, states, tuple([weights[k] for k in order]), options)
+        return Run(series, finals, None if left is None else (kernel, order, left))
 
     def backward(
         self,
@@ -209,11 +211,11 @@ class FromEquations:
         """Its gradients."""
         if self.instead is not None and weights.w_hr is None:
             return self.instead.backward(x, states, weights, options, residual, cotangents, needs)
-        kernel, order = self._of(x, states, weights, options)
+        kernel, order, left = residual
         of_weights = needs.weights
-        inner = needs._replace(weights=tuple([of_weights[k] for k in order]))
+        inner = Needs(needs.x, needs.states, tuple([of_weights[k] for k in order]))
         ordered = tuple([weights[k] for k in order])
-        dx, d_states, found = kernel.backward(x, states, ordered, options, residual, cotangents, inner)
+        dx, d_states, found = kernel.backward(x, states, ordered, options, left, cotangents, inner)
         gradients: list[Array | None] = [None] * len(of_weights)
         for k, g in zip(order, found, strict=True):
             gradients[k] = g
