@@ -34,7 +34,7 @@ from .primitive import Primitive
 from .tensor import Tensor
 
 __all__ = ["Watcher", "defaults", "enable_grad", "inference_mode", "is_grad_enabled", "nested", "no_grad", "quietly"]
-__all__ += ["set_grad_enabled", "spelled_out", "state", "tell", "watched", "within"]
+__all__ += ["set_grad_enabled", "spelled_out", "state", "tell", "unwatched", "watched", "within"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 Operation = Primitive | Callable[..., Any]
@@ -197,6 +197,18 @@ def watched(watcher: Watcher, function: Callable[..., Any], /, *args: Any, **kwa
     try:
         # a new tuple: a sweep under way goes on with the watchers that it began with
         here.watchers = (*before, watcher)
+        result = function(*args, **kwargs)
+    finally:
+        here.watchers = before
+    return result
+
+
+def unwatched(function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    """``function(...)`` while nobody sees what this thread records and sweeps."""
+    here = state.here
+    before = here.watchers
+    try:
+        here.watchers = ()
         result = function(*args, **kwargs)
     finally:
         here.watchers = before

@@ -164,6 +164,13 @@ def test_the_tape_shows_one_record_with_the_name_of_the_cell() -> None:
     assert "my_lstm" not in REGISTRY
 
 
+def test_a_tape_that_the_user_keeps_does_not_show_how_a_step_is_compiled_and_checked() -> None:
+    work = Work("lstm")
+    with tg.Tape() as tape:
+        made(work.c, work.size, "unseen")
+    assert [record.name for record in tape] == [] and not tape.sweeps
+
+
 @numba
 def test_what_depends_on_parameters_alone_is_computed_once_for_a_call() -> None:
     work = Work("states_of_two_widths")

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from ...tape.grad import grad
-from ...tape.modes import quietly, within
+from ...tape.modes import quietly, unwatched, within
 from ...tape.tensor import Tensor, wrap
 from ...typing import Array
 from .arrangement import Block, Group, Product
@@ -275,7 +275,7 @@ def check(program: Program, t: Trace) -> None:
     Raises:
         Refused: it gives other values, or other gradients.
     """
-    quietly(_check, program, t)
+    unwatched(quietly, _check, program, t)  # a Tape that the user keeps does not show it
 
 
 def _check(program: Program, t: Trace) -> None:
