@@ -11,7 +11,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.autograd.checkpoint import checkpoint as ours
-from tinygrad_rnn.autograd.checkpoint import checkpoint_sequential
+from tinygrad_rnn.autograd.checkpoint import checkpoint_sequential, decided
 from tinygrad_rnn.tape.observe.tape import saved_arrays
 
 
@@ -401,3 +401,24 @@ def test_what_is_in_containers_is_compared_and_watched_too() -> None:
     parts["w"].add_(1.0)
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         y.backward()
+
+
+def test_a_second_run_decides_as_the_first_did_in_nested_checkpoints_too() -> None:
+    answers = iter(range(100))
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+
+    def inner(x: tg.Tensor) -> tg.Tensor:
+        return x.exp() if decided(lambda: next(answers)) % 2 == 0 else x.tanh() * 2
+
+    def outer(x: tg.Tensor) -> tg.Tensor:
+        y = inner(x)  # 0, 3
+        return (ours(inner, y) + inner(y)).sum()  # 1 and 2, 4 and 5
+
+    losses = [ours(outer, x), ours(outer, x)]
+    assert next(answers) == 6
+    found = tg.autograd.grad(sum(losses), [x])[0].numpy()
+    assert next(answers) == 7  # nothing was decided again
+    e, t = np.exp(x.detach().numpy()), np.tanh(x.detach().numpy())
+    first = (2 * (1 - np.tanh(e) ** 2) + np.exp(e)) * e
+    second = (np.exp(2 * t) + 2 * (1 - np.tanh(2 * t) ** 2)) * 2 * (1 - t**2)
+    np.testing.assert_allclose(found, first + second, rtol=1e-5)  # float32

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from ..backend.quiet import unreported
 from ..backend.random.draws import default_generator
@@ -29,7 +29,9 @@ from ..tape.sweep import contributions
 from ..typing import Array, Cotangent, Params
 from .nested import tensors_in
 
-__all__ = ["checkpoint", "checkpoint_sequential"]
+__all__ = ["checkpoint", "checkpoint_sequential", "decided"]
+
+T = TypeVar("T")
 
 NOTHING: Params = {}
 
@@ -48,6 +50,7 @@ class Segment(Watcher):
         self.names: list[str] = []
         self.leaves: dict[int, Leaf] = {}  # weights that the function finds by itself: they must not change either
         self.kinds: list[Any] = []
+        self.decisions: list[Any] = []
         self.result: Any = None
 
     # the first run -----------------------------------------------------------------------------------------------
@@ -74,7 +77,7 @@ class Segment(Watcher):
         if function is None:
             raise GraphError("checkpoint: this segment was recomputed already, and gave this node no values")
         self._check_inputs()
-        run = Rerun()
+        run = Rerun(self.decisions)
         # afterwards the stream goes on as if there had been no second run
         before = default_generator.get_state() if self.random is not None else None
         here = state.here
@@ -130,10 +133,11 @@ class Segment(Watcher):
 
 
 class Rerun(Watcher):
-    """Collects the nodes of the second run, with everything that they save."""
+    """Collects the nodes of the second run, with everything that they save; knows what the first run decided."""
 
-    def __init__(self) -> None:
+    def __init__(self, decisions: Sequence[Any]) -> None:
         self.nodes: list[Node] = []
+        self.decisions = iter(decisions)
 
     def recorded(self, node: Node, output: Array | tuple[Array, ...]) -> None:
         self.nodes.append(node)
@@ -222,6 +226,29 @@ def checkpoint(
     segment = Segment(function, args, kwargs, preserve_rng_state, determinism_check == "default")
     result = watched(segment, function, *args, **kwargs)
     segment.result = fingerprint(result)
+    return result
+
+
+def decided(decide: Callable[[], T]) -> T:
+    """``decide()``; in the second run of a checkpointed function what the same call gave in the first.
+
+    For what is chosen by the time that something took, or by what is known by now: the second run must do the same.
+
+    >>> import tinygrad_rnn as tg
+    >>> numbers = iter(range(9))
+    >>> x = tg.ones(2, requires_grad=True)
+    >>> checkpoint(lambda x: (x.exp() if decided(lambda: next(numbers)) == 0 else x).sum(), x).backward()
+    >>> next(numbers)
+    1
+    """
+    watchers = state.here.watchers
+    for watcher in watchers:
+        if isinstance(watcher, Rerun):
+            return next(watcher.decisions)  # type: ignore[no-any-return]
+    result = decide()
+    for watcher in watchers:
+        if isinstance(watcher, Segment):
+            watcher.decisions.append(result)
     return result
 
 
