@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -49,6 +50,19 @@ def double() -> Iterator[Any]:
     """The strict double of cupy: refuses what cupy refuses, and counts transfers to the host."""
     with arrays.module("double") as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def cache_of_tests(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The cache of compiled cells: not the user's, and one for all workers of a run."""
+    base = tmp_path_factory.getbasetemp()
+    return str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache")
+
+
+@pytest.fixture(autouse=True)
+def no_users_cache(cache_of_tests: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Kernels that tests generate go to a folder of their own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", cache_of_tests)
 
 
 @pytest.fixture(autouse=True)
