@@ -9,6 +9,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tinygrad_rnn.backend import to_numpy
+from tinygrad_rnn.ops.compiler.compiled import GENERATORS
 from tinygrad_rnn.tape.tensor import wrap
 
 TOLERANCES = {"float64": 1e-12, "float32": 1e-5}
@@ -34,6 +35,7 @@ def run(layer: Any, x: Any, states: list[Any], packed: Any) -> list[Any]:
     return [t.detach()._data for t in (output, *finals, *gradients)]
 
 
+@pytest.mark.filterwarnings("ignore::tinygrad_rnn.nn.recurrent.NotCompiled")  # while there is no text for NumPy
 @pytest.mark.parametrize("packed", [None, [2, 4, 3]])
 @pytest.mark.parametrize(
     ("kind", "options"),
@@ -93,3 +95,41 @@ def test_input_and_weights_on_two_devices_are_refused(double: Any) -> None:
     x = wrap(double.asarray(np.ones((4, 3, 2), "float32")))
     with pytest.raises(RuntimeError, match="Input and hidden tensors are not at the same device"):
         on_device(x, tg.zeros(1, 3, 3))
+
+
+class Gated(tg.nn.Module):
+    """A user's cell with a buffer and a constant."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.input_size, self.hidden_size = 2, 3
+        self.read, self.back = tg.nn.Linear(2, 3), tg.nn.Linear(3, 3)
+        self.register_buffer("scale", tg.tensor([0.5, 1.0, 2.0]))
+
+    def forward(self, x: tg.Tensor, h: tg.Tensor) -> tg.Tensor:
+        z = tg.sigmoid(self.read(x) * self.scale)
+        return z * h + (1 - z) * tg.tanh(self.back(h))
+
+
+@pytest.mark.skipif("numpy" not in GENERATORS, reason="there is no text for NumPy yet")
+@pytest.mark.parametrize("packed", [None, [2, 4, 3]])
+@pytest.mark.parametrize("ours", [True, False])
+def test_a_compiled_layer_gives_the_same_on_every_array_module(ours: bool, packed: Any, xp: Any) -> None:
+    rng = np.random.default_rng(0)
+    values = [rng.standard_normal(s).astype("float32") for s in ((4, 3, 2), (1, 3, 3), (1, 3, 3))]
+    values = values if ours else values[:2]
+    results = []
+    for module, impl in ((np, "composed"), (xp, "compiled")):
+        tg.manual_seed(0)
+        if ours:
+            layer: Any = tg.nn.LSTM(2, 3, peepholes=True, zoneout=0.3, recurrent_dropout=0.3, impl=impl)
+        else:
+            layer = tg.nn.RNNLayer(Gated(), zoneout=0.3, impl=impl)
+        layer = moved(layer, module)
+        for buffer in layer.buffers():
+            buffer._data = module.asarray(buffer._data)
+        x, *states = [wrap(module.asarray(v)).requires_grad_() for v in values]
+        tg.manual_seed(1)
+        results.append([to_numpy(a) for a in run(layer, x, states, packed)])
+    for a, b in zip(*results, strict=True):
+        np.testing.assert_allclose(b, a, rtol=0, atol=TOLERANCES["float32"] * max(1.0, float(np.abs(a).max())))

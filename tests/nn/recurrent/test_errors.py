@@ -239,7 +239,7 @@ OURS: list[tuple[str, type[Exception], str, Attempt]] = [
     ),
     ("cell states", TypeError, "hx must be a pair of Tensors (h_0, c_0)", call("LSTMCell", (2, 4), (2, 5))),
     ("states of two dtypes", RuntimeError, "Double and Float", lambda lib: _double_state(lib)),
-    ("impl", ValueError, "impl must be one of auto, fused, composed", layer("LSTM", impl="fast")),
+    ("impl", ValueError, "impl must be one of auto, compiled, composed, fused", layer("LSTM", impl="fast")),
     ("layers type", TypeError, "num_layers should be of type int, got: str", layer("LSTM", num_layers="2")),
     ("forget bias", ValueError, "forget_bias needs biases", layer("LSTM", bias=False, forget_bias=1.0)),
     (

@@ -47,8 +47,8 @@ def test_drawn_masks_are_those_of_the_composed_form(data: st.DataObject) -> None
     masking = Masking(zoneouts, dropout, True)
     of_steps, of_sequences = drawn_masks(masking, x, states, given, reverse)
     assert default_generator.words(1) == next_number
-    assert all(m.shape[:-1] == x.shape[:-1] and m.dtype == x.dtype for m in of_steps)
-    assert all(m.shape == states[0].shape for m in of_sequences)
+    assert all(m.shape[:-1] == x.shape[:-1] and m.dtype == bool for m in of_steps)
+    assert all(m.shape == states[0].shape and m.dtype == x.dtype for m in of_sequences)
     masked = with_masks(step, masking)
     bounds = np.cumsum([0, *([rows] * steps if given is None else given)])
 
@@ -85,7 +85,7 @@ def test_a_value_that_is_not_kept_may_be_nan() -> None:
         return (states[0] * float("nan"),)
 
     h = tg.ones(1, 2)
-    (found,) = with_masks(broken, Masking((0.5,), 0.0, True))(h, (h,), tg.tensor([[2.0, 0.0]]))
+    (found,) = with_masks(broken, Masking((0.5,), 0.0, True))(h, (h,), tg.tensor([[True, False]]))
     assert found[0, 0] == 1 and np.isnan(found[0, 1].item())
 
 
@@ -112,3 +112,10 @@ def test_draws_of_this_thread_are_undone() -> None:
         pass
     assert not default_generator.before_draws
     np.testing.assert_array_equal(default_generator.words(3), expected[1:])
+
+
+@pytest.mark.parametrize("zoneouts", [(0.5, 0.5), (0.5, 0.1)])
+def test_without_sequences_masks_are_empty(zoneouts: Any) -> None:
+    x, states = tg.ones(4, 0, 3), (tg.ones(0, 3), tg.ones(0, 2))
+    of_steps, of_sequences = drawn_masks(Masking(zoneouts, 0.5, True), x, states, None, True)
+    assert [m.shape for m in (*of_steps, *of_sequences)] == [(4, 0, 3), (4, 0, 2), (0, 3)]

@@ -353,7 +353,6 @@ def test_gradients_of_order_one_and_two_agree_with_differences(kind: str, option
         ({"zoneout": (0.1,)}, "zoneout needs one probability for each of 2 states"),
         ({"recurrent_dropout": -0.1}, "recurrent_dropout is a probability"),
         ({"weight_dropout": 2}, "weight_dropout is a probability"),
-        ({"impl": "fused", "peepholes": True}, "impl='fused' cannot run these options"),
     ],
 )
 def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:

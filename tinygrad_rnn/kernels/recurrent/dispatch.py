@@ -31,7 +31,7 @@ from .interface import DTYPES, Cell, Cotangents, Gradients, Kernel, KernelUnavai
 from .threads import SplitBatch
 
 __all__ = ["CELLS", "GRU", "KERNELS", "LSTM", "RNN", "HandWritten", "backward", "forward", "only", "reasons", "refusal"]
-__all__ += ["restorable", "restore"]
+__all__ += ["preferred", "restorable", "restore"]
 
 KERNELS = ("cuda", "numba", "numpy")
 """From the one that is preferred to the one that computes everything."""
@@ -166,6 +166,17 @@ def reasons(mode: str, *arrays: Array, **params: Any) -> dict[str, str | None]:
     return {kernel: refusal(kernel, cell, arrays[0], states, weights, Options(**params)) for kernel in KERNELS}
 
 
+def _fastest(x: Array) -> str:
+    """Each array module has one kernel that is preferred to NumPy's."""
+    return "numba" if type(x) is np.ndarray or array_module(x) is np else "cuda"
+
+
+def preferred(x: Array) -> str:
+    """The kernel that runs work with the input ``x`` unless it refuses: the one that was asked for by name, or else."""
+    kernel = _asked.kernel or _fastest(x)
+    return "numpy" if kernel == "numba" and not numba_installed() else kernel
+
+
 def refusal(
     kernel: str, cell: Cell, x: Array, states: tuple[Array, ...], weights: tuple[Any, ...], options: Options
 ) -> str | None:
@@ -231,8 +242,7 @@ def forward(cell: Cell, x: Array, states: tuple[Array, ...], weights: tuple[Any,
         if reason is not None:
             raise KernelUnavailable(f"the {asked} kernels were asked for by name, but {reason} ({cell.name})")
         return _start(asked, cell, x, states, weights, options)
-    preferred = "numba" if type(x) is np.ndarray or array_module(x) is np else "cuda"
-    # each array module has one kernel that is preferred to NumPy's
+    preferred = _fastest(x)
     refused = refusal(preferred, cell, x, states, weights, options)
     if refused is None:
         try:

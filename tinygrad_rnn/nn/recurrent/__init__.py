@@ -1,6 +1,7 @@
 """Recurrent layers and cells: RNN, LSTM, GRU, as in PyTorch, with composed and fused forms, and more options."""
 
 from .cells import GRUCell, LSTMCell, RNNCell, RNNCellBase
+from .compiled_steps import NotCompiled
 from .gate_layout import gate_view, layout
 from .initialisation import init_gate_, irnn_, orthogonal_gates_
 from .layers import GRU, LSTM, RNN, RNNBase
@@ -14,6 +15,7 @@ __all__ = [
     "RNN",
     "GRUCell",
     "LSTMCell",
+    "NotCompiled",
     "RNNBase",
     "RNNCell",
     "RNNCellBase",

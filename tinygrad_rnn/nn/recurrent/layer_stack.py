@@ -14,7 +14,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ...autograd.checkpoint import decided
 from ...backend import array_module
+from ...backend.random.generator import draws_undone
 from ...errors import ArgumentTypeError, ShapeError
 from ...ops import cat, index_select, linear, sigmoid, stack, unsqueeze
 from ...ops.recurrent.packing import packed_places
@@ -29,7 +31,17 @@ from ..module import Module
 from ..parameter import Parameter, empty
 from ..utils.rnn import PackedSequence
 from .checks import check_states, check_states_ndim
-from .options import Sizes, StackOptions, States, Step, locked_mask, with_recurrent_dropout, with_zoneout
+from .compiled_steps import Work, steps_of
+from .options import (
+    Masking,
+    Sizes,
+    StackOptions,
+    States,
+    drawn_masks,
+    locked_mask,
+    with_recurrent_dropout,
+    with_zoneout,
+)
 from .segments import in_segments
 
 __all__ = ["Stack"]
@@ -44,6 +56,7 @@ class Stack(Module):
     Attributes:
         input_size, num_layers, batch_first, dropout, bidirectional: as in PyTorch; may be reassigned.
         options: see :class:`StackOptions`.
+        impl: which form runs; see :mod:`.compiled_steps`.
     """
 
     input_size: int
@@ -52,6 +65,7 @@ class Stack(Module):
     dropout: float
     bidirectional: bool
     options: StackOptions
+    impl: str = "auto"
 
     # given by subclasses -----------------------------------------------------------------------------------------
 
@@ -74,6 +88,54 @@ class Stack(Module):
     ) -> tuple[tuple[Tensor, ...], States]:
         """Run one layer in one direction: (output, whatever else is collected), final states."""
         raise NotImplementedError(f"{type(self).__name__} does not say how a layer runs")
+
+    def _work(self, layer: int, direction: int) -> Work:
+        """The step of one layer and direction."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what its steps are")
+
+    def _has_kernels(self) -> bool:
+        """Whether it runs by kernels of its own, and not by those of its steps."""
+        return False
+
+    def _place(self, layer: int, direction: int) -> str:
+        """What messages call one layer and direction."""
+        of_two = ("", ", reverse")[direction] if self.bidirectional else ""
+        return f"layer {layer}{of_two}"
+
+    def explain(self, backend: str | None = None) -> str:
+        """What the steps of this layer compute, and how they run.
+
+        Products with the names of weights, what is done before the loop, passes over the units, what is kept for the
+        backward pass and its bytes, for all layers and directions that differ; of what cannot be compiled, the reason
+        and the line.  The layer need not have run.
+
+        Args:
+            backend: ``"numba"``, ``"numpy"`` or ``"cuda"``: the text of the kernels that is generated for it.
+
+        Raises:
+            ArgumentError: there is no such backend.
+
+        >>> import tinygrad_rnn as tg
+        >>> layer = tg.nn.GRU(3, 5, num_layers=2, reset_after=False, impl="compiled")
+        >>> for line in layer.explain().splitlines():
+        ...     if "@" in line or line.startswith(("GRU", "layer")):
+        ...         print(line.strip())
+        GRU: compiled
+        layer 0
+        x @ weight_ih.T: 3 -> 15 columns
+        state 0 @ weight_hh[:10].T: 5 -> 10 columns
+        computed values @ weight_hh[10:].T: 5 -> 5 columns
+        layer 1
+        x @ weight_ih.T: 5 -> 15 columns
+        state 0 @ weight_hh[:10].T: 5 -> 10 columns
+        computed values @ weight_hh[10:].T: 5 -> 5 columns
+        """
+        with draws_undone():  # as of weight dropout
+            works = [self._work(layer, d) for layer in range(self.num_layers) for d in range(self._directions)]
+        sizes = self._state_sizes()
+        masking = Masking.of(self.options, len(sizes), self.training).kind
+        name, fused = self._described(works[0]), self._has_kernels()
+        return steps_of(self).explain(name, self.impl, fused, works, sizes, masking, backend)
 
     # sizes and parameters --------------------------------------------------------------------------------------------
 
@@ -232,21 +294,52 @@ class Stack(Module):
             joined = t * y + (1 - t) * below
         return joined
 
-    def _unrolled(
-        self, step: Step, x: Tensor, states: States, sizes: Sizes, reverse: bool, emit: Sequence[int]
+    def _over_steps(
+        self, work: Work, x: Tensor, states: States, sizes: Sizes, reverse: bool, cells: bool = False
     ) -> tuple[tuple[Tensor, ...], States]:
-        """``step`` over the sequence, with recurrent dropout and zoneout as the options say."""
+        """A step over the sequence, with recurrent dropout and zoneout as the options say, compiled or one by one.
+
+        Returns:
+            (the first state after every step, with ``cells`` the others, what the step emits), final states.
+        """
+        options, impl, count = self.options, self.impl, len(states)
+        masking, segments = Masking.of(options, count, self.training), options.checkpoint_segments
+        known = steps_of(self)
+        if impl != "composed":
+            found = decided(lambda: known.choose(self._described(work), impl, work, masking.kind, x, states))
+            if found is not None:
+                of_steps, of_sequences = drawn_masks(masking, x, states, sizes, reverse)
+                return found.sequence(
+                    x,
+                    states,
+                    work.parameters,
+                    sizes=sizes,
+                    reverse=reverse,
+                    segments=segments,
+                    stacked=self.num_layers * self._directions == 1,
+                    cells=cells,
+                    step_masks=of_steps,
+                    sequence_masks=of_sequences,
+                )
+        step = work.step
         # innermost: zoneout mixes with the old state, which is not the masked one
-        if self.training and self.options.recurrent_dropout > 0:
-            step = with_recurrent_dropout(step, states[0], self.options.recurrent_dropout)
-        probabilities = self.options.zoneouts(len(states))
-        if any(probabilities):
-            step = with_zoneout(step, probabilities, self.training)
+        if masking.recurrent_dropout > 0:
+            step = with_recurrent_dropout(step, states[0], masking.recurrent_dropout)
+        if any(masking.zoneouts):
+            step = with_zoneout(step, masking.zoneouts, self.training)
+        emit = (*range(count if cells else 1), *range(count, count + work.emitted))
 
         def run(x: Tensor, states: States, sizes: Sizes) -> tuple[tuple[Tensor, ...], States]:
             return unroll(step, x, states, sizes=sizes, reverse=reverse, emit=emit)
 
-        return in_segments(run, x, states, sizes, reverse, self.options.checkpoint_segments)
+        def composed() -> tuple[tuple[Tensor, ...], States]:
+            return in_segments(run, x, states, sizes, reverse, segments)
+
+        return known.timed(composed, work, masking.kind, x) if impl == "auto" else composed()
+
+    def _described(self, work: Work) -> str:
+        """What messages about a step call this layer."""
+        return self._kind_name() if work.cell is None else f"{self._kind_name()} of {type(work.cell).__name__}"
 
 
 def _stacked(states: Sequence[Tensor]) -> Tensor:

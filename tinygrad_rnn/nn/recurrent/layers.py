@@ -35,6 +35,7 @@ from .. import init
 from ..module import Module
 from ..parameter import Parameter, empty
 from .checks import check_constructor, check_input
+from .compiled_steps import IMPLEMENTATIONS, Equations, Work
 from .layer_stack import Stack
 from .options import Sizes, StackOptions, States
 from .segments import in_segments
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from .options import LayerKeywords, StackKeywords
 
 __all__ = ["GRU", "LSTM", "RNN", "RNNBase", "reset_norms", "set_forget_bias"]
-
-IMPLEMENTATIONS = ("auto", "fused", "composed")
 
 SEQUENCES: dict[str, Callable[..., tuple[Tensor, ...]]] = {
     "RNN_TANH": partial(rnn_sequence, nonlinearity="tanh"),
@@ -78,8 +77,10 @@ class RNNBase(Stack):
         dropout: probability of zeroing each output of every layer but the last, while training.
         bidirectional: a second set of weights reads from the end; outputs are joined, forward first.
         proj_size: P (LSTM alone); 0 for none.
-        impl: ``"fused"``: one record for each layer and direction, with a hand-written backward pass;
-            ``"composed"``: every step on the tape; ``"auto"``: fused wherever the options permit.
+        impl: ``"compiled"``: one record for each layer and direction, by kernels made of the equations;
+            ``"composed"``: every step on the tape; ``"auto"``: plain layers by kernels that are part of the package,
+            others compiled as soon as that pays (:mod:`~tinygrad_rnn.nn.recurrent.compiled_steps`);
+            ``"fused"``: as "auto" where there are such kernels, else "compiled".
         weight_dropout: probability of zeroing each entry of weight_hh, once per call, while training
             (S. Merity et al. 2018).
         layer_norm: normalise the products and the cell state (J. L. Ba et al. 2016).
@@ -116,8 +117,8 @@ class RNNBase(Stack):
         check_constructor(input_size, hidden_size, num_layers, bias, batch_first, dropout, proj_size)
         if mode not in CELLS:
             raise ArgumentError(f"Unrecognized RNN mode: {mode}. Expected one of {', '.join(CELLS)}")
-        if impl not in IMPLEMENTATIONS:
-            raise ArgumentError(f"impl must be one of {', '.join(IMPLEMENTATIONS)}, got {impl!r}")
+        if impl not in (known := (*IMPLEMENTATIONS, "fused")):
+            raise ArgumentError(f"impl must be one of {', '.join(known)}, got {impl!r}")
         if not 0 <= weight_dropout <= 1:
             raise ArgumentError(f"weight_dropout is a probability and must lie in [0, 1], got {weight_dropout}")
         self.mode = mode
@@ -136,8 +137,6 @@ class RNNBase(Stack):
         self.options = StackOptions(**options)
         # For its check: a tuple must have one probability for each state.
         self.options.zoneouts(len(self._kind.states))
-        if impl == "fused" and self._steps_differ:
-            raise ArgumentError("impl='fused' cannot run these options: use impl='auto' (every step on the tape)")
         self._flat_weights_names: list[str] = []
         self._all_weights: list[list[str]] = []
         for layer in range(num_layers):
@@ -182,9 +181,12 @@ class RNNBase(Stack):
 
     @property
     def _steps_differ(self) -> bool:
-        """Whether an option asks for something that only the composed form can do."""
+        """Whether an option asks for something that the kernels of plain layers do not do."""
         other_cell = self.layer_norm or self.peepholes or not self.reset_after
         return other_cell or self.return_gates or self.options.changes_steps
+
+    def _has_kernels(self) -> bool:
+        return not self._steps_differ and self.impl != "compiled"
 
     def reset_parameters(self) -> None:
         """Draw all parameters again, in the order of their registration; gains are 1, other options as they say."""
@@ -266,7 +268,7 @@ class RNNBase(Stack):
     ) -> tuple[tuple[Tensor, ...], States]:
         reverse, count = bool(direction), len(states)
         # no option changes a step: the layer is one operation, fused or composed
-        if not self._steps_differ:
+        if self._has_kernels():
             used = self._used(layer, direction)
             if not self.bias:
                 used[2:2] = [None, None]  # before weight_hr, if there is one
@@ -287,14 +289,27 @@ class RNNBase(Stack):
                 return (y, *rest[count:]), tuple(rest[:count])
 
             return in_segments(run, x, states, sizes, reverse, segments)
-        # an option changes the step: every one is on the tape, so that it can be anything
-        weights = self._weights(layer, direction)
-        cell = partial(STEPS[self.mode], **weights, gates=True)
+        # an option changes the step: compiled, or one by one
+        return self._over_steps(self._work(layer, direction), x, states, sizes, reverse, self.return_cells)
+
+    def _work(self, layer: int, direction: int) -> Work:
+        """The step of one layer and direction, without zoneout and recurrent dropout."""
+        options: list[tuple[str, Any]] = []
+        if self.return_gates:
+            options.append(("gates", True))
         if not self.reset_after:
-            cell = partial(cell, reset_after=False)
-        gates = range(count, count + len(self._kind.gates)) if self.return_gates else ()
-        emit = (0, *([1] if self.return_cells else []), *gates)
-        return self._unrolled(lambda x, s: cell(x, *s), x, states, sizes, reverse, emit)
+            options.append(("reset_after", False))
+        equations = Equations(STEPS[self.mode], tuple(options))
+        parameters = self._weights(layer, direction)
+        return Work(
+            self._kind_name(),
+            self._place(layer, direction),
+            self._layer_input_size(layer),
+            equations.step(parameters),
+            parameters,
+            len(self._kind.gates) if self.return_gates else 0,
+            equations,
+        )
 
     def _results(self, outputs: list[Any], final: Any) -> tuple[Any, ...]:
         """What ``forward`` returns: output, final states, and what else was asked for."""

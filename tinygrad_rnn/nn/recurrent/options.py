@@ -38,7 +38,7 @@ __all__ += ["with_recurrent_dropout", "with_zoneout"]
 
 Sizes = tuple[int, ...] | None
 States = tuple[Tensor, ...]
-Step = Callable[[Tensor, States], States]
+Step = Callable[..., States]
 SKIPS = ("residual", "highway", "dense")
 
 
@@ -122,6 +122,18 @@ class Masking(NamedTuple):
     recurrent_dropout: float
     training: bool
 
+    @classmethod
+    def of(cls, options: StackOptions, states: int, training: bool) -> Masking:
+        """That of a layer of so many states; the same in training and evaluation, where it does nothing."""
+        zoneouts = options.zoneouts(states)
+        return cls(zoneouts, options.recurrent_dropout if training else 0.0, training and any(zoneouts))
+
+    @property
+    def kind(self) -> Masking:
+        """The same without probabilities that are drawn by: what a step with masks depends on."""
+        zoneouts = tuple([float(p > 0) for p in self.zoneouts]) if self.training else self.zoneouts
+        return Masking(zoneouts, float(self.recurrent_dropout > 0), self.training)
+
     @property
     def drawn(self) -> int:
         """How many states have a mask of zoneout at every step."""
@@ -181,7 +193,7 @@ def with_recurrent_dropout(step: Step, h: Tensor, p: float) -> Step:
 # masks that are drawn before a sequence -------------------------------------------------------------------------------
 
 
-def with_masks(step: Step, options: Masking) -> Callable[..., States]:
+def with_masks(step: Step, options: Masking) -> Step:
     """``step`` with zoneout and recurrent dropout, as a function of its masks: ``masked(x, states, *masks)``.
 
     Args:
@@ -194,8 +206,7 @@ def with_masks(step: Step, options: Masking) -> Callable[..., States]:
         new = step(x, given)
         if not any(options.zoneouts):
             return new
-        keeps = [mask != 0 for mask in masks[: options.drawn]]
-        return _mixed(states, new, options.zoneouts, keeps)
+        return _mixed(states, new, options.zoneouts, masks[: options.drawn])
 
     return masked
 
@@ -206,29 +217,37 @@ def drawn_masks(
     """The masks of a whole sequence: the numbers that the composed form would draw step by step, in its order.
 
     Returns:
-        Those of zoneout, arranged as x, (T, N, K) or (S, K), for each state that has one; that of recurrent dropout,
-        (N, R), if there is one.
+        Those of zoneout, bools arranged as x, (T, N, K) or (S, K), for each state that has one; that of recurrent
+        dropout, numbers (N, R), if there is one.
     """
     h = states[0]
     dropped = (locked_mask(h, h.shape[0], options.recurrent_dropout)._data,) if options.recurrent_dropout else ()
     if not options.drawn:
         return (), dropped
-    ones = array_module(h._data).ones
-    pairs = _zoned(states, options.zoneouts, True)
+    xp, pairs = array_module(h._data), _zoned(states, options.zoneouts, True)
     rows = (h.shape[0],) * x.shape[0] if sizes is None else sizes
     widths, starts = [a.shape[-1] for a, _ in pairs], [0, *accumulate(rows)]
     order = range(len(rows))[:: -1 if reverse else 1]
-    tables = [ones((starts[-1], width), h.dtype) for width in widths]
-    if len({p for _, p in pairs}) == 1:  # all numbers at once
-        drawn = dropout_like(ones((starts[-1] * sum(widths),), h.dtype), 1 - pairs[0][1])
-        at = 0
-        for t in order:
-            for table, width in zip(tables, widths, strict=True):
-                table[starts[t] : starts[t + 1]] = drawn[at : at + rows[t] * width].reshape(rows[t], width)
-                at += rows[t] * width
-    else:
-        for t in order:
-            for table, (_, p) in zip(tables, pairs, strict=True):
-                place = table[starts[t] : starts[t + 1]]
-                place[...] = dropout_like(place, 1 - p)
-    return tuple([t if sizes is not None else t.reshape(*x.shape[:2], -1) for t in tables]), dropped
+
+    def drawn(count: int, p: float) -> Array:
+        kept: Array = dropout_like(xp.ones(count, h.dtype), 1 - p) != 0
+        return kept
+
+    at_once = len({p for _, p in pairs}) == 1  # all numbers in one draw
+    every = drawn(starts[-1] * sum(widths), pairs[0][1]) if at_once else None
+    if every is not None and sizes is None:
+        steps = every.reshape(x.shape[0], h.shape[0] * sum(widths))[:: -1 if reverse else 1]
+        ends = [h.shape[0] * n for n in accumulate(widths)]
+        found = [
+            xp.ascontiguousarray(steps[:, end - h.shape[0] * n : end]) for end, n in zip(ends, widths, strict=True)
+        ]
+        return tuple([a.reshape(*x.shape[:2], n) for a, n in zip(found, widths, strict=True)]), dropped
+    tables, at = [xp.empty((starts[-1], width), bool) for width in widths], 0
+    for t in order:
+        for table, width, (_, p) in zip(tables, widths, pairs, strict=True):
+            count = rows[t] * width
+            mask = drawn(count, p) if every is None else every[at : at + count]
+            table[starts[t] : starts[t + 1]] = mask.reshape(rows[t], width)
+            at += count
+    shape = x.shape[:-1]
+    return tuple([t.reshape(*shape, n) for t, n in zip(tables, widths, strict=True)]), dropped

@@ -9,8 +9,9 @@ from ...errors import ArgumentError, ArgumentTypeError, ShapeRuntimeError
 from ...tape.tensor import Tensor
 from ..module import Module
 from .cells import LSTMCell
+from .compiled_steps import IMPLEMENTATIONS, Work, tensors_of
 from .layer_stack import Stack
-from .options import Sizes, StackOptions, States
+from .options import Sizes, StackOptions, States, Step
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -31,6 +32,10 @@ class RNNLayer(Stack):
         cell: one cell; or, for several layers or two directions, a function that makes one for a given input size.
         input_size: I; None: the cell's ``input_size``.
         num_layers, batch_first, dropout, bidirectional: as in :class:`RNNBase`.
+        impl: ``"composed"``: every step on the tape; ``"compiled"``: one record for each layer and direction, by
+            kernels made of what the cell does; ``"auto"``: compiled as soon as that pays, composed if it is impossible
+            (:mod:`~tinygrad_rnn.nn.recurrent.compiled_steps`).  Compiled, the cell itself is called once for each call
+            of the layer, on two rows, to see that it has not changed.
         states: how many states a cell of int ``hidden_size`` has, all of that width (2 for ``LSTMCell``); None: 2
             for an LSTMCell, else 1.
         options: ``skip``, ``zoneout``, ``recurrent_dropout``, ``locked_dropout``, ``learn_state``,
@@ -42,6 +47,7 @@ class RNNLayer(Stack):
 
     Raises:
         ArgumentError, ArgumentTypeError: impossible options, or a cell that does not say its width.
+        Refused: (when called) ``impl`` is "compiled", and the cell cannot be compiled: the reason, and its line.
 
     >>> import tinygrad_rnn as tg
     >>> class Leaky(tg.nn.Module):                                      # h' = 0.9 h + 0.1 W x
@@ -67,6 +73,7 @@ class RNNLayer(Stack):
         bidirectional: bool = False,
         *,
         states: int | None = None,
+        impl: str = "auto",
         **options: Unpack[StackKeywords],
     ) -> None:
         super().__init__()
@@ -82,6 +89,9 @@ class RNNLayer(Stack):
         self.batch_first = batch_first
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
+        if impl not in IMPLEMENTATIONS:
+            raise ArgumentError(f"impl must be one of {', '.join(IMPLEMENTATIONS)}, got {impl!r}")
+        self.impl = impl
         self.options = StackOptions(**options)
         if isinstance(cell, Module):
             if num_layers * self._directions != 1:
@@ -113,7 +123,7 @@ class RNNLayer(Stack):
 
     def extra_repr(self) -> str:
         """What differs from the defaults."""
-        defaults = {"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False}
+        defaults = {"num_layers": 1, "batch_first": False, "dropout": 0.0, "bidirectional": False, "impl": "auto"}
         changed = [f"{name}={getattr(self, name)}" for name, value in defaults.items() if getattr(self, name) != value]
         return ", ".join([f"input_size={self.input_size}", *changed, *self.options.changed()])
 
@@ -128,17 +138,24 @@ class RNNLayer(Stack):
         if not packed and input.shape[0] == 0:
             raise ShapeRuntimeError("Expected sequence length to be larger than 0 in RNN")
 
-    def _direction(
-        self, layer: int, direction: int, x: Tensor, states: States, sizes: Sizes
-    ) -> tuple[tuple[Tensor, ...], States]:
+    def _work(self, layer: int, direction: int) -> Work:
         cell = getattr(self, f"cell_l{layer}" + ("_reverse" if direction else ""))
         single = len(self._sizes) == 1
 
-        def step(x_t: Tensor, before: States) -> States:
-            after = cell(x_t, before[0] if single else before)
-            return (after,) if isinstance(after, Tensor) else tuple(after)
+        def step_of(cell: Module) -> Step:
+            def step(x: Tensor, before: States) -> States:
+                after = cell(x, before[0] if single else before)
+                return (after,) if isinstance(after, Tensor) else tuple(after)
 
-        return self._unrolled(step, x, states, sizes, bool(direction), (0,))
+            return step
+
+        name, place, size = type(cell).__name__, self._place(layer, direction), self._layer_input_size(layer)
+        return Work(name, place, size, step_of(cell), tensors_of(cell), cell=cell, step_of=step_of)
+
+    def _direction(
+        self, layer: int, direction: int, x: Tensor, states: States, sizes: Sizes
+    ) -> tuple[tuple[Tensor, ...], States]:
+        return self._over_steps(self._work(layer, direction), x, states, sizes, bool(direction))
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """``output, state`` for an input and, if not zeros or learned, the initial state."""
