@@ -1,0 +1,113 @@
+"""Sequences of compiled cells, compared with their steps run one by one: for the kernels of every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import tinygrad_rnn as tg
+from tests.ops.compiler.cells import CELLS, Cell
+from tests.ops.compiler.test_program import compiled
+from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Kernel, Needs, Options
+from tinygrad_rnn.ops.compiler.program import Program
+from tinygrad_rnn.tape.modes import within
+
+__all__ = ["MODES", "RESTORABLE", "ROWS", "SOME", "STEPS", "check", "composed", "differences", "given"]
+
+STEPS, ROWS = 5, 4
+SOME = ["lstm", "gru_with_the_reset_before_the_product", "lstm_with_peepholes", "states_of_two_widths", "LayerNorm"]
+SOME += ["lstm with zoneout", "gru with recurrent dropout", "lstm_with_gates", "lstm_that_emits_its_cells"]
+SOME += ["lstm_with_projection_that_emits", "masks_in_products_and_sums"]
+RESTORABLE = ["rnn", "rnn_with_relu", "ind_rnn", "softmax_over_units", "leaky_integrator", "frozen_parameters"]
+RESTORABLE += ["constants", "a_function_with_a_gradient_of_its_own", "rnn_with_gates", "RNNCell"]
+"""Cells whose one state is all that the way back reads of the forward run."""
+MODES = {
+    "forward": Options(cells=True),
+    "reverse": Options(cells=True, reverse=True),
+    "packed": Options(cells=True, sizes=(4, 4, 3, 1)),
+    "packed, reverse": Options(cells=True, sizes=(4, 2, 2, 1), reverse=True),
+}
+
+
+def composed(c: Cell, x: Any, states: Any, options: Options, gs: Any, ends: Any) -> tuple[list[Any], ...]:
+    """The series (each state, then what is emitted) and the final states of a sequence run step by step, and gradients.
+
+    Args:
+        gs, ends: cotangents of the series (S, K), and of the final states.
+    """
+    x = tg.tensor(x, requires_grad=True)
+    first = [tg.tensor(s, requires_grad=True) for s in states]
+    sizes = options.sizes or (ROWS,) * len(x)
+    starts = np.cumsum([0, *sizes])
+    rows = x if options.sizes else x.reshape(-1, x.shape[-1])
+    order = range(len(sizes))[:: -1 if options.reverse else 1]
+    now = list(first)
+    after: dict[int, Any] = {}
+    for t in order:
+        n, here = sizes[t], slice(int(starts[t]), int(starts[t + 1]))
+        masks = [m.reshape(-1, m.shape[-1])[here] for m in options.step_masks] + [m[:n] for m in options.sequence_masks]
+        new = c.step(rows[here], tuple([s[:n] for s in now]), *map(tg.tensor, masks))
+        after[t] = new = (new,) if isinstance(new, tg.Tensor) else tuple(new)
+        now = [a if n == len(s) else tg.cat([a, s[n:]], 0) for a, s in zip(new, now, strict=False)]
+    series = [tg.cat([after[t][k] for t in range(len(sizes))], 0) for k in range(len(gs))]
+    loss = sum((a * tg.tensor(g)).sum() for a, g in zip([*series, *now], [*gs, *ends], strict=True))
+    leaves = [x, *first, *[p for p in c.parameters.values() if p.requires_grad]]
+    found = tg.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=False)
+    return [a.detach().numpy() for a in [*series, *now]], [None if g is None else g.numpy() for g in found]
+
+
+def differences(make: Callable[[Program], Kernel[Any]], name: str, size: int, hidden: int, options: Options) -> None:
+    """The same for a cell of the list."""
+    check(make, CELLS[name](size, hidden), size, options)
+
+
+def given(c: Cell, program: Program) -> tuple[Any, ...]:
+    """The weights of a call: what the prelude makes of the parameters."""
+    return tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
+
+
+def check(make: Callable[[Program], Kernel[Any]], c: Cell, size: int, options: Options) -> None:
+    """Compare the kernel of a cell's program with the step, run one by one: values and all gradients."""
+    program = compiled(c, size)
+    kernel = make(program)
+    random = np.random.default_rng(1)
+    rows = sum(options.sizes or (ROWS,) * STEPS)
+    x = random.normal(size=(rows, size) if options.sizes else (STEPS, ROWS, size))
+    states = tuple([random.normal(size=(ROWS, w)) for w in c.widths])
+    gs = [random.normal(size=(rows, w)) for w in (*c.widths, *c.emitted)]
+    of_steps, of_sequences = c.masks(random, rows, ROWS)
+    of_steps = [m.reshape(*x.shape[:-1], m.shape[1]) for m in of_steps]
+    options = options._replace(step_masks=tuple(of_steps), sequence_masks=tuple(of_sequences))
+    ends = [random.normal(size=(ROWS, w)) for w in c.widths]
+    expected, gradients = composed(c, x, states, options, gs, ends)
+
+    def run() -> tuple[Any, Any, dict[str, Any]]:
+        matrices, vectors = program.prelude.run(c.parameters)
+        weights = tuple([t._data for t in (*matrices, *vectors)])
+        result = kernel.forward(x, states, weights, options)
+        dys = tuple([g.reshape(y.shape) for g, y in zip(gs, result.series, strict=True)])
+        needs = Needs(True, (True,) * len(states), (True,) * len(weights))
+        found = kernel.backward(x, states, weights, options, result.residual, Cotangents(dys, tuple(ends)), needs)
+        outputs = [*matrices, *vectors]
+        pairs = [(t, tg.tensor(g)) for t, g in zip(outputs, found.weights, strict=True) if t.requires_grad]
+        names = [k for k, p in c.parameters.items() if p.requires_grad]
+        of: list[Any] = [None] * len(names)
+        if pairs:
+            ts, ds = zip(*pairs, strict=True)
+            of = list(tg.autograd.grad(ts, [c.parameters[k] for k in names], ds, allow_unused=True))
+        return result, found, dict(zip(names, of, strict=True))
+
+    result, found, of_parameters = within(True, run)
+    for one, other in zip([*result.series, *result.states], expected, strict=True):
+        np.testing.assert_allclose(one.reshape(other.shape), other, rtol=1e-12, atol=1e-12)
+    ours = [found.x, *found.states, *[None if g is None else g.numpy() for g in of_parameters.values()]]
+    names = ["x", *[f"state {k}" for k in range(len(states))], *of_parameters]
+    for what, one, other in zip(names, ours, gradients, strict=True):
+        if other is None:
+            assert one is None or not one.any(), what
+        else:
+            scale = max(1.0, np.abs(other).max())
+            one = np.zeros_like(other) if one is None else one
+            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12 * scale, err_msg=what)
