@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ import tinygrad_rnn as tg
 from tests.support.flat_kernels import FlatKernel
 from tinygrad_rnn.backend.cpu.threads import get_num_threads, set_num_threads
 from tinygrad_rnn.kernels.recurrent import threads
+from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Gradients, Needs, Options, Run
 from tinygrad_rnn.kernels.recurrent.numpy import gru, lstm
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
@@ -118,3 +119,38 @@ def test_errors_and_silence_are_those_of_the_caller(worthwhile: None) -> None:
         kernel.forward(*arrays)
     with np.errstate(over="raise"), pytest.raises(FloatingPointError):
         kernel.forward(*arrays)
+
+
+class Left(NamedTuple):
+    options: Options
+
+
+class Scaled:
+    """A kernel without weights: ``y = x * mask of the step * mask of the sequence``, and these back."""
+
+    def forward(self, x: Any, states: Any, weights: Any, options: Options) -> Run:
+        y = x * options.step_masks[0] * options.sequence_masks[0]
+        return Run((y,), (states[0] * options.sequence_masks[0],), Left(options))
+
+    def backward(self, x: Any, states: Any, weights: Any, options: Options, left: Any, gs: Any, needs: Any) -> Any:
+        for mine, theirs in zip(options.step_masks + options.sequence_masks, left[0][-2] + left[0][-1], strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+        (dy,), (dh,) = gs
+        dx = dy * options.step_masks[0] * options.sequence_masks[0]
+        return Gradients(dx, (dh * options.sequence_masks[0],), ())
+
+
+def test_each_half_has_its_own_masks(worthwhile: None, split: list[int]) -> None:
+    rng = np.random.default_rng(0)
+    x, h, of_steps, of_sequences = (rng.random(s) for s in ((3, 5, 2), (5, 2), (3, 5, 2), (5, 2)))
+    options = Options(step_masks=(of_steps,), sequence_masks=(of_sequences,))
+    whole, halves = Scaled(), threads.SplitBatch(Scaled())
+    gs = Cotangents((x + 1,), (h + 1,))
+    found = []
+    for kernel in (whole, halves):
+        run = kernel.forward(x, (h,), (), options)
+        back = kernel.backward(x, (h,), (), options, run.residual, gs, Needs(True, (True,), ()))
+        found.append([*run.series, *run.states, back.x, *back.states])
+    assert split == [5, 5]
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -162,7 +162,7 @@ class CompiledCell:
             rows = x[1] if len(x) == 3 else -1
             expected = f"(T, N, {size})"
         else:
-            fits = len(x) == 2 and sum(sizes) == x[0] and all(a >= b > 0 for a, b in pairwise([*sizes, 1]))
+            fits = len(x) == 2 and sum(sizes) == x[0] and all(a >= b for a, b in pairwise([*sizes, 1]))
             rows = states[0][0] if fits and sizes and states and sizes[0] <= states[0][0] else -1
             expected = f"({sum(sizes)}, {size}) for the sizes {tuple(sizes)}, which must not grow"
         if x[-1:] != (size,) or states != [(rows, w) for w in widths]:
