@@ -228,3 +228,39 @@ def test_every_mistake_planted_in_a_formula_is_found(name: str) -> None:
             continue
         missed.append(mistake)
     assert missed == []
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "text"),
+    [
+        ("tanh", "a", r"\bar{y} \odot (1 - a^2)"),  # a for y
+        ("tanh", "a", r"1 - y^2"),  # no cotangent
+        ("mul", "a", r"\bar{y} \odot b"),  # not summed over the axes that were broadcast
+        ("mul", "a", r"\operatorname{sum}_{a}(\bar{y} b)"),  # a product of matrices
+        ("sub", "b", r"\operatorname{sum}_{b}(\bar{y})"),
+        ("matmul", "a", r"\operatorname{sum}_{a}(b^\top \bar{y})"),  # the order
+        ("linear", "weight", r"x^\top \bar{y}"),  # transposed
+        ("mean", "a", r"\bar{a}_{ik} = \bar{y}_{i}"),  # 1/n missing
+        ("softmax", "a", r"\bar{a}_{ik} = y_{ik} \bar{y}_{ik}"),  # the diagonal alone
+        ("cumsum", "a", r"\bar{a}_{ik} = \sum_{l \le k} \bar{y}_{il}"),  # the direction
+        ("getitem", "a", r"\bar{a}_{\iota(i)} = \bar{y}_{i}"),  # a place named twice counts once
+        ("lstm", "weight_hh", r"\sum_{t} \bar{a}_{t}^\top h_{t}"),  # h_t for h_{t-1}
+        ("lstm", "c0", r"\bar{c}_{1}"),  # the forget gate
+        ("exp", "a", r"\bar{a}"),  # says nothing
+        ("add", "a", r"\bar{b}"),  # what is not known either
+    ],
+)
+def test_mistakes_that_people_make_are_found(name: str, argument: str, text: str) -> None:
+    right = parsed(formula_of(name))
+    wrong = parsed(Formula("0", **{argument: text})).vjps[argument]
+    with pytest.raises((Disagreement, Unreadable, ValueError)):
+        for made in runs_of(name):
+            agreement(right._replace(vjps={**right.vjps, argument: wrong}), made)
+
+
+@pytest.mark.parametrize(
+    "text", [r"\frac{a}", r"a \odot", "(a", "a_{i", r"\mathrm{f}(a)", r"\operatorname{f}(a)", "a $ b", "a)", "|a"]
+)
+def test_what_is_no_formula_is_refused(text: str) -> None:
+    with pytest.raises(Unreadable):
+        parsed(Formula(text, a="0"))

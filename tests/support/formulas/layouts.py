@@ -17,7 +17,7 @@ from tinygrad_rnn.testing.gradients import application
 
 from .evaluate import Array, Case, Places, sigmoid
 
-__all__ = ["LAYOUTS", "Run", "cases", "run"]
+__all__ = ["Run", "cases", "run"]
 
 
 @dataclass
