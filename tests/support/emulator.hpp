@@ -48,7 +48,7 @@ struct Mbarrier {
     void check() { if (!pending && !bytes) { phase ^= 1; pending = 1; } }
 };
 struct Block { std::vector<float> shared; Barrier barrier; Mbarrier arrivals[2]; };
-struct Warp { Barrier barrier; float slots[32]; };
+struct Warp { Barrier barrier; double slots[32]; };
 struct Message { unsigned block, place, which; float values[4]; int count; };
 struct Fiber {
     ucontext_t context;
@@ -107,12 +107,12 @@ static void deliver_one()
     b.check();
 }
 
-static float shuffle(float v, int lane)
+template <class T> static T shuffle(T v, int lane)
 {
     Warp& w = warps[(running->block * blockDim.x + running->thread) / 32];
     w.slots[running->thread % 32] = v;
     meet(w.barrier);
-    const float found = w.slots[lane];
+    const T found = (T)w.slots[lane];
     meet(w.barrier);
     return found;
 }
@@ -124,7 +124,7 @@ static float shuffle(float v, int lane)
 static void __syncthreads() { emu::meet(emu::blocks[emu::running->block].barrier); }
 static void __threadfence() {}
 template <class T> static T __ldcg(const T* p) { return *p; }
-static float swap_lanes(float v, int mask) { return emu::shuffle(v, (emu::running->thread % 32) ^ mask); }
+template <class T> static T swap_lanes(T v, int mask) { return emu::shuffle(v, (emu::running->thread % 32) ^ mask); }
 static float from_lane(float v, int lane) { return emu::shuffle(v, lane); }
 static unsigned load_acquire(const unsigned* p) { return *(volatile const unsigned*)p; }
 static void add_release(unsigned* p) { ++*p; }
@@ -207,7 +207,7 @@ static void prepare(int grid, int threads, int cluster, long shared_bytes, unsig
         f.started = f.done = false;
         f.barrier = nullptr;
         f.arrivals = nullptr;
-        f.stack.resize(32768);
+        f.stack.resize(65536);
         getcontext(&f.context);
         f.context.uc_stack.ss_sp = f.stack.data();
         f.context.uc_stack.ss_size = f.stack.size();

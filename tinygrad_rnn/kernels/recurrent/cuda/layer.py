@@ -24,7 +24,7 @@ from .rows import Rows
 from .tables import Saved
 from .tilings import Tiling, choose
 
-__all__ = ["KERNELS", "Layer", "Residual", "plan"]
+__all__ = ["KERNELS", "Layer", "Residual", "best", "or_unavailable", "plan"]
 
 Found = TypeVar("Found")
 BEFORE_CLUSTERS = 89
@@ -57,7 +57,18 @@ def plan(cell: Cell, size: int, batch: int, dtype: object) -> Tiling | str:
     return reason
 
 
-def _best(cell: Cell, shape: tuple[int, int], dtype: Any, persistently: Callable[[Tiling], Found], steps: Any) -> Found:
+def best(
+    cell: Cell,
+    shape: tuple[int, int],
+    dtype: Any,
+    persistently: Callable[[Tiling], Found],
+    steps: Callable[[], Found],
+) -> Found:
+    """Run with the best tiling that can be compiled and launched, or else step by step; ``shape`` is (N, H).
+
+    Raises:
+        KernelUnavailable: not even the kernels of one step can be compiled.
+    """
     while isinstance(tiling := plan(cell, shape[1], shape[0], dtype), Tiling):
         try:
             return persistently(tiling)
@@ -68,11 +79,19 @@ def _best(cell: Cell, shape: tuple[int, int], dtype: Any, persistently: Callable
             how = "step by step" if isinstance(now, str) else "with blocks that meet through global memory"
             text = f"recurrent layers ({cell.name}) run {how} on this GPU from now on: {reason}"
             warn_user(text, RuntimeWarning)
+    return or_unavailable(steps)
+
+
+def or_unavailable(steps: Callable[[], Found]) -> Found:
+    """Run step by step.
+
+    Raises:
+        KernelUnavailable: not even the kernels of one step can be compiled.
+    """
     try:
-        found: Found = steps()
+        return steps()
     except KernelError as error:
         raise KernelUnavailable(str(error)) from error
-    return found
 
 
 class Layer:
@@ -113,7 +132,7 @@ class Layer:
         def by_steps() -> tuple[Array, ...]:
             return stepwise.forward(xp, cell, rows, projected, begin, w, (b_ih, b_hh), saved, y)
 
-        finals = _best(cell, (batch, size), x.dtype, persistently, by_steps)
+        finals = best(cell, (batch, size), x.dtype, persistently, by_steps)
         return Run((y,), finals, None if saved is None else Residual(cell, rows, saved))
 
     def backward(
@@ -140,7 +159,7 @@ class Layer:
         def by_steps() -> tuple[Array, Array, tuple[Array, ...]]:
             return stepwise.backward(xp, cell, rows, saved, w, dy, tuple(finals), shape)
 
-        dz, dz_input, starts = _best(cell, shape, dtype, persistently, by_steps)
+        dz, dz_input, starts = best(cell, shape, dtype, persistently, by_steps)
         need_w_ih, need_w_hh, need_b_ih, need_b_hh, *_ = needs.weights
         dx = d_w_ih = d_w_hh = None
         if needs.x:

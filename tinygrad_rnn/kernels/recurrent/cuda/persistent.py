@@ -17,7 +17,7 @@ from .rows import Rows
 from .tables import Saved
 from .tilings import Tiling
 
-__all__ = ["backward", "compiled", "forward"]
+__all__ = ["backward", "compiled", "forward", "launch_groups"]
 
 FLOATS_APART = 32  # counters of groups: a cache line
 
@@ -42,7 +42,9 @@ def _numbers(*numbers: int) -> tuple[np.int32, ...]:
     return tuple(map(np.int32, numbers))
 
 
-def _run(xp: Any, run: Kernel, tiling: Tiling, rows: Rows, size: int, arguments: tuple[Any, ...], floats: int) -> None:
+def launch_groups(
+    xp: Any, run: Kernel, tiling: Tiling, rows: Rows, size: int, arguments: tuple[Any, ...], floats: int
+) -> None:
     """Launch all groups; where they must run at the same time, as many at once as fit.
 
     Args:
@@ -88,9 +90,12 @@ def forward(
     run = compiled(cell, tiling, "persistent_forward")
     h0, c0 = states if len(states) == 2 else (states[0], None)
     h_n, c_n = xp.empty(h0.shape, y.dtype), None if c0 is None else xp.empty(h0.shape, y.dtype)
-    tables = saved.pointers() if saved is not None else (None, None, None)
-    arguments = (projected, w_hh, *biases, h0, c0, y, h_n, c_n, *tables)
-    _run(xp, run, tiling, rows, y.shape[-1], arguments, 2 * tiling.samples * tiling.hidden)
+    earlier, earlier_c, gates = saved.pointers() if saved is not None else (None, None, None)
+    if c0 is None:
+        arguments: tuple[Any, ...] = (projected, w_hh, *biases, h0, y, h_n, earlier, gates)
+    else:
+        arguments = (projected, w_hh, *biases, h0, c0, y, h_n, c_n, earlier, earlier_c, gates)
+    launch_groups(xp, run, tiling, rows, y.shape[-1], arguments, 2 * tiling.samples * tiling.hidden)
     return (h_n,) if c_n is None else (h_n, c_n)
 
 
@@ -111,10 +116,9 @@ def backward(
         KernelError: these kernels cannot run here.
     """
     run = compiled(cell, tiling, "persistent_backward")
-    dh_n, dc_n = (*finals, None)[:2]
     starts = tuple(xp.empty(shape, w_hh.dtype) for _ in finals)
     dz = xp.empty((rows.total, cell.rows * shape[1]), w_hh.dtype)
     dz_input = xp.empty(dz.shape, dz.dtype) if cell.separate_input else None
-    arguments = (w_hh, saved.gates, saved.kept, dy, dh_n, dc_n, dz, dz_input, *(*starts, None)[:2])
-    _run(xp, run, tiling, rows, shape[1], arguments, 2 * tiling.samples * tiling.hidden * tiling.ctas)
+    arguments = (w_hh, saved.gates, None, None, saved.kept, dy, *finals, *starts, dz, dz_input, None)
+    launch_groups(xp, run, tiling, rows, shape[1], arguments, 2 * tiling.samples * tiling.hidden * tiling.ctas)
     return dz, dz if dz_input is None else dz_input, starts

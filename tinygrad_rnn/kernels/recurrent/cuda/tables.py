@@ -32,9 +32,9 @@ class Saved(NamedTuple):
     def room(cls, xp: Any, cell: Cell, y: Array, shape: tuple[int, int]) -> Saved:
         """Tables to be filled by a run that gives ``y``, of ``shape`` = (S, H)."""
         earlier = xp.empty(shape, y.dtype)
-        kept = xp.empty(shape, y.dtype) if cell.has_c else earlier if cell.slots > 1 else y
+        kept = xp.empty(shape, y.dtype) if cell.states > 1 else earlier if cell.slots > 1 else y
         gates = xp.empty((shape[0], cell.slots * shape[1]), y.dtype) if cell.slots > 1 else None
-        return cls(earlier, kept, gates, cell.has_c)
+        return cls(earlier, kept, gates, cell.states > 1)
 
     def pointers(self) -> tuple[Array, Array | None, Array | None]:
         """As a forward kernel takes them: ``earlier``, ``earlier_c``, ``gates``."""

@@ -142,13 +142,20 @@ class _Shape(NamedTuple):
 CLUSTERS: dict[int, dict[int, _Shape]] = {
     4: {32: _Shape(1), 64: _Shape(1), 128: _Shape(4), 256: _Shape(8), 512: _Shape(16, held=0.5)},
     3: {32: _Shape(1), 64: _Shape(1), 128: _Shape(4), 256: _Shape(8), 512: _Shape(16, held=0.67)},
+    2: {32: _Shape(1), 64: _Shape(1), 128: _Shape(2), 256: _Shape(4), 512: _Shape(16)},
     1: {32: _Shape(1), 64: _Shape(1), 128: _Shape(1), 256: _Shape(4), 512: _Shape(8)},
 }
 COUNTERS: dict[int, dict[int, _Shape]] = {
     4: {**CLUSTERS[4], 512: _Shape(32)},
     3: {**CLUSTERS[3], 512: _Shape(32)},
+    2: CLUSTERS[2],
     1: CLUSTERS[1],
 }
+
+
+def _shapes(table: dict[int, dict[int, _Shape]], cell: Cell) -> dict[int, _Shape]:
+    """Those for a cell: four slots take four lanes for each unit, even of a product with one row per unit."""
+    return table[max(cell.rows, 2) if cell.slots > 1 else cell.rows]
 
 
 def candidates(cell: Cell, size: int, gpu: Gpu, ctas: int | None = None) -> list[Tiling]:
@@ -160,8 +167,8 @@ def candidates(cell: Cell, size: int, gpu: Gpu, ctas: int | None = None) -> list
     hidden = _padded(size)
     if hidden is None or gpu.capability < 70:
         return []
-    clusters = gpu.capability >= 90 and (CLUSTERS[cell.rows][hidden].ctas <= 8 or gpu.capability < 120)
-    shape = (CLUSTERS if clusters else COUNTERS)[cell.rows][hidden]
+    clusters = gpu.capability >= 90 and (_shapes(CLUSTERS, cell)[hidden].ctas <= 8 or gpu.capability < 120)
+    shape = _shapes(CLUSTERS if clusters else COUNTERS, cell)[hidden]
     if ctas is not None and ctas != shape.ctas:
         shape = _Shape(ctas)
     sync = MESSAGES if clusters and shape.ctas > 1 else COUNTER
@@ -180,7 +187,7 @@ def block_counts(cell: Cell, size: int) -> list[int]:
     hidden = _padded(size)
     if hidden is None:
         return []
-    found = {CLUSTERS[cell.rows][hidden].ctas}
+    found = {_shapes(CLUSTERS, cell)[hidden].ctas}
     for ctas in (1, 2, 4, 8, 16):
         tiling = Tiling(cell.rows, hidden, ctas, 256, 0, 0, COUNTER)
         lanes, team = 256 // tiling.units, 8 if cell.rows * tiling.units % 32 == 0 else 4

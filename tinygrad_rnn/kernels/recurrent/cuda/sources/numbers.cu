@@ -6,6 +6,10 @@
 #define DEVICE __device__ __forceinline__
 #define PAUSE()  // the emulator lets a thread fall behind here
 #define ALIGNED(p)  // the emulator checks that four floats may be read at once
+#define SHARED(name) extern __shared__ float4 shared_memory[]; float* const name = (float*)shared_memory
+DEVICE float swap_lanes(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+DEVICE double swap_lanes(double v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
+DEVICE float from_lane(float v, int lane) { return __shfl_sync(0xffffffffu, v, lane); }
 #endif
 #define UNROLL _Pragma("unroll")
 

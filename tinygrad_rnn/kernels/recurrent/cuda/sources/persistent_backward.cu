@@ -5,8 +5,9 @@
 // sends each output to the block that owns the unit, which adds the parts in a fixed order.  So every step passes on
 // one number per unit, sample and block, instead of four to everybody.
 //
-// The gradient that reaches h before a step is the sum of these parts and of `past`: what does not go through the
-// product (the GRU's z * dh), or everything, where the sample does not run at that step: its dz is zero then.
+// The gradient that reaches the state that is multiplied, before a step, is the sum of these parts and of `d`: what
+// does not go through the product (the GRU's z * dh), or everything, where the sample does not run at that step: its
+// dz is zero then.
 
 constexpr int TOGETHER = OUTPUTS < 4 ? 1 : 4;  // weights of a row that are read at once
 
@@ -25,21 +26,23 @@ UNROLL
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) CLUSTER
 persistent_backward(const float* __restrict__ w_hh,   // (ROWS * H, H)
-                    const float* __restrict__ gates,  // (S, SLOTS * H), if there are gates
-                    const float* __restrict__ kept,   // (S, H): see the cells
-                    const float* __restrict__ dy,     // (S, H) or null
-                    const float* __restrict__ dh_n,   // (N, H) or null
-                    const float* __restrict__ dc_n,   // (N, H) or null
+                    const float* __restrict__ kept,   // (S, KEPT * H)
+                    VECTOR_ARGUMENTS                  // vectors
+                    MASK_ARGUMENTS                    // masks, of steps (S, H), then of sequences (N, H)
+                    WAS_ARGUMENTS                     // (S, H) each: states before or after the steps; see the cells
+                    SERIES_COTANGENTS                 // (S, H) each or null: of the series of the way forward
+                    FINAL_COTANGENTS                  // (N, H) each or null
+                    INITIAL_COTANGENTS                // (N, H) each: results
                     float* __restrict__ dz,           // (S, ROWS * H), for the product with h
-                    float* __restrict__ dz_input,     // (S, ROWS * H), for that with x, where it differs
-                    float* __restrict__ dh0,          // (N, H)
-                    float* __restrict__ dc0,          // (N, H), LSTM only
+                    float* __restrict__ dz_input,     // (S, X_ROWS * H), for that with x, where it differs
+                    float* __restrict__ totals,       // (N, TOTALS * H): sums over the steps for vectors
                     float* exchange,                  // SYNC 0: (2, groups, CTAS to, CTAS from, UNITS, SAMPLES)
                     unsigned* counters,               // SYNC 0: (groups, 32), zero
                     const int* __restrict__ starts,   // (T + 1) or null: see Visits
                     const int* __restrict__ lengths,  // (N) or null
                     int T, int N, int H, int reverse, int first_group, int groups)
 {
+    LIST_VECTORS; LIST_MASKS; LIST_WAS; LIST_D_SERIES; LIST_D_FINAL; LIST_D_INITIAL;
     SHARED(base);
     float* const parts = base + HEADER;                      // (2, CTAS from, UNITS, SAMPLES)
     float* const dz_lines = parts + 2 * SAMPLES * HIDDEN;    // (2, SAMPLES, LINE)
@@ -82,25 +85,34 @@ UNROLL
 
     // An item is one unit of one sample; a thread has ITEMS of them, or none.  Of the step to come it holds what was
     // saved of it, of all others together what goes past the products.
-    constexpr int BLOCKS = SLOTS > 1 ? SLOTS : 1;
-    float past[ITEMS], dc[ITEMS], v[ITEMS][BLOCKS], was[ITEMS], dy_now[ITEMS];
+    float d[ITEMS][STATES], v[ITEMS][KEPT + 1], before_it[ITEMS][WAS + 1], dy[ITEMS][SERIES];
+    float parameters[ITEMS][PARAMETERS + 1], masks_now[ITEMS][MASKS + 1], sums_of[ITEMS][TOTALS + 1];
     auto load_saved = [&](int i, Visit visit) {
         const int item = tid + i * THREADS, n = n0 + item % SAMPLES, j = rank * UNITS + item / SAMPLES;
         const bool runs = item < SAMPLES * UNITS && n < visit.count && j < H;
         const size_t place = (size_t)(visit.first + n) * H + j;
-        was[i] = runs ? kept[place] : 0.f;
-        dy_now[i] = runs && dy ? dy[place] : 0.f;
 UNROLL
-        for (int g = 0; g < BLOCKS; g++)  // (row * SLOTS + g) * H + j
-            v[i][g] = runs && SLOTS > 1 ? gates[place * SLOTS + (g * H - (SLOTS - 1) * j)] : 0.f;
+        for (int g = 0; g < WAS; g++) before_it[i][g] = runs ? was[g][place] : 0.f;
+UNROLL
+        for (int g = 0; g < SERIES; g++) dy[i][g] = runs && d_series[g] ? d_series[g][place] : 0.f;
+UNROLL
+        for (int g = 0; g < STEP_MASKS; g++) masks_now[i][g] = runs ? masks[g][place] : 0.f;
+UNROLL
+        for (int g = 0; g < KEPT; g++)  // (row * KEPT + g) * H + j
+            v[i][g] = runs ? kept[place * KEPT + (g * H - (KEPT - 1) * j)] : 0.f;
     };
     Visit now = visits.at(steps - 1), before = visits.at(steps - 2);
 UNROLL
     for (int i = 0; i < ITEMS; i++) {
         const int item = tid + i * THREADS, n = n0 + item % SAMPLES, j = rank * UNITS + item / SAMPLES;
         const bool given = item < SAMPLES * UNITS && n < N && j < H;
-        past[i] = given && dh_n ? dh_n[(size_t)n * H + j] : 0.f;
-        dc[i] = HAS_C && given && dc_n ? dc_n[(size_t)n * H + j] : 0.f;
+UNROLL
+        for (int g = 0; g < STATES; g++) d[i][g] = given && d_final[g] ? d_final[g][(size_t)n * H + j] : 0.f;
+UNROLL
+        for (int g = STEP_MASKS; g < MASKS; g++) masks_now[i][g] = given ? masks[g][(size_t)n * H + j] : 0.f;
+UNROLL
+        for (int g = 0; g < TOTALS; g++) sums_of[i][g] = 0.f;
+        if (given) load_parameters(vectors, j, H, parameters[i]);
         load_saved(i, now);
     }
     const unsigned remote = SYNC >= 1 && CTAS > 1 ? remote_base(base, owner) : 0;
@@ -133,7 +145,8 @@ UNROLL
         float slopes[ITEMS][SLOPES];
 UNROLL
         for (int i = 0; i < ITEMS; i++)                      // before the parts arrive
-            if (tid + i * THREADS < SAMPLES * UNITS) unit_slopes(v[i], was[i], slopes[i]);
+            if (tid + i * THREADS < SAMPLES * UNITS)
+                unit_slopes(v[i], before_it[i], parameters[i], masks_now[i], slopes[i]);
         if (ASYNC && k > 0) {
             await(base, k & 1, (k - 1) >> 1 & 1);
             if (tid == 0) expect(base, k & 1, BYTES);
@@ -144,22 +157,31 @@ UNROLL
             const int item = tid + i * THREADS;
             if (item >= SAMPLES * UNITS) continue;
             const int n = item % SAMPLES, u = item / SAMPLES, j = rank * UNITS + u;
-            const bool runs = n0 + n < now.count;
+            const bool runs = j < H && n0 + n < now.count;
             PAUSE();
-            const float dh = past[i] + dy_now[i] + (k > 0 ? arrived(k, n, u) : 0.f);
-            float da[ROWS], dn = 0.f, beside = 0.f, dc_before = dc[i];
-            unit_backward(slopes[i], dh, dc_before, da, dn, beside);
-            past[i] = runs ? beside : dh;
-            dc[i] = runs ? dc_before : dc[i];
+            const float from_parts = k > 0 ? arrived(k, n, u) : 0.f;
+            float da[ROWS + 1], dx[X_ROWS + 1], after[STATES], beside[STATES];
+UNROLL
+            for (int g = 0; g < STATES; g++) {
+                after[g] = d[i][g];
+                if (g < SERIES) after[g] += dy[i][min(g, SERIES - 1)];
+                if (g == SENT) after[g] += from_parts;
+                beside[g] = after[g];
+            }
+            unit_backward(slopes[i], parameters[i], masks_now[i], runs, beside, da, dx, sums_of[i]);
+UNROLL
+            for (int g = 0; g < STATES; g++) d[i][g] = runs ? beside[g] : after[g];
 UNROLL
             for (int g = 0; g < ROWS; g++) line[n * LINE + g * UNITS + u] = runs ? da[g] : 0.f;
-            if (runs && j < H) {
-                const size_t place = ((size_t)(now.first + n0 + n) * H + j) * ROWS - (ROWS - 1) * j;
+            if (runs) {
+                const size_t place = (size_t)(now.first + n0 + n) * H + j;
 UNROLL
-                for (int g = 0; g < ROWS; g++) {             // (row * ROWS + g) * H + j
-                    dz[place + g * H] = da[g];
-                    if (SEPARATE_INPUT) dz_input[place + g * H] = g == ROWS - 1 ? dn : da[g];
-                }
+                for (int g = 0; g < ROWS; g++)               // (row * ROWS + g) * H + j
+                    dz[place * ROWS + (g * H - (ROWS - 1) * j)] = da[g];
+                if (SEPARATE_INPUT)
+UNROLL
+                    for (int g = 0; g < X_ROWS; g++)
+                        dz_input[place * X_ROWS + (g * H - (X_ROWS - 1) * j)] = dx[g];
             }
             load_saved(i, before);                           // on its way while the products are computed
         }
@@ -232,10 +254,14 @@ UNROLL
         const int item = tid + i * THREADS;
         if (item < SAMPLES * UNITS) {
             const int n = item % SAMPLES, u = item / SAMPLES, j = rank * UNITS + u;
-            const float dh = past[i] + (steps > 0 ? arrived(steps, n, u) : 0.f);
+            const float from_parts = steps > 0 ? arrived(steps, n, u) : 0.f;
             if (n0 + n < N && j < H) {
-                dh0[(size_t)(n0 + n) * H + j] = dh;
-                if (HAS_C) dc0[(size_t)(n0 + n) * H + j] = dc[i];
+                const size_t place = (size_t)(n0 + n) * H + j;
+UNROLL
+                for (int g = 0; g < STATES; g++) d_initial[g][place] = d[i][g] + (g == SENT ? from_parts : 0.f);
+UNROLL
+                for (int g = 0; g < TOTALS; g++)             // ((n0 + n) * TOTALS + g) * H + j
+                    totals[place * TOTALS + (g * H - (TOTALS - 1) * j)] = sums_of[i][g];
             }
         }
     }

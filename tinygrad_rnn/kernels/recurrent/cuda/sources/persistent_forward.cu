@@ -26,24 +26,22 @@ DEVICE float4 weights_at(const float* w_hh, int g, int j, int k, int H)
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1) CLUSTER
-persistent_forward(const float* __restrict__ projected,  // (S, ROWS * H): x @ w_ih^T
+persistent_forward(const float* __restrict__ projected,  // (S, X_ROWS * H): x times its weights
                    const float* __restrict__ w_hh,       // (ROWS * H, H)
-                   const float* __restrict__ b_ih,       // (ROWS * H) or null
-                   const float* __restrict__ b_hh,       // (ROWS * H) or null
-                   const float* __restrict__ h0,         // (N, H)
-                   const float* __restrict__ c0,         // (N, H), LSTM only
-                   float* __restrict__ y,                // (S, H)
-                   float* __restrict__ h_n,              // (N, H)
-                   float* __restrict__ c_n,              // (N, H), LSTM only
-                   float* __restrict__ earlier,          // (S, H): h before each step; null: save nothing
-                   float* __restrict__ earlier_c,        // (S, H): c before each step, LSTM only
-                   float* __restrict__ gates,            // (S, SLOTS * H), if there are gates
+                   VECTOR_ARGUMENTS                      // vectors
+                   MASK_ARGUMENTS                        // masks, of steps (S, H), then of sequences (N, H)
+                   INITIAL_ARGUMENTS                     // (N, H) each: the states at first
+                   SERIES_ARGUMENTS                      // (S, H) each: state 0 after each step, or all of them
+                   FINAL_ARGUMENTS                       // (N, H) each: the states in the end
+                   EARLIER_ARGUMENTS                     // (S, H) each or null: the states before each step
+                   float* __restrict__ kept,             // (S, KEPT * H); null: save nothing
                    float* exchange,                      // SYNC 0: (2, groups, SAMPLES, HIDDEN)
                    unsigned* counters,                   // SYNC 0: (groups, 32), zero
                    const int* __restrict__ starts,       // (T + 1) or null: see Visits
                    const int* __restrict__ lengths,      // (N) or null
                    int T, int N, int H, int reverse, int first_group, int groups)
 {
+    LIST_VECTORS; LIST_MASKS; LIST_INITIAL; LIST_SERIES; LIST_FINAL; LIST_EARLIER;
     SHARED(base);
     float* const hidden = base + HEADER;                          // (2, SAMPLES, HIDDEN)
     float4* const rest = (float4*)(hidden + 2 * SAMPLES * HIDDEN);  // weights that registers do not hold
@@ -65,33 +63,46 @@ UNROLL
         }
     for (int i = tid; i < SAMPLES * HIDDEN; i += THREADS) {
         const int n = n0 + i / HIDDEN, k = i % HIDDEN;
-        hidden[i] = n < N && k < H ? h0[(size_t)n * H + k] : 0.f;
+        hidden[i] = n < N && k < H ? initial[SENT][(size_t)n * H + k] : 0.f;
     }
 
     // What this lane has after the sums: one slot of unit j, for MINE samples from `sample` on.
     const int slot = SLOTS == 4 ? (q & 1) * 2 + (q >> 1 & 1) : 0;
-    const int bx = block_of_x(slot), bh = block_of_h(slot);
+    const int bx = block_of_x(slot);
     int sample = 0;
     bool primary = true;
     scatter_place<SAMPLES, SLOTS, LANES>(q, sample, primary);
-    float bias = 0.f;
-    if (inside && b_ih && bx >= 0) bias += b_ih[bx * H + j];
-    if (inside && b_hh && bh >= 0) bias += b_hh[bh * H + j];
+    const float bias = inside ? slot_bias(slot, vectors, j, H) : 0.f;
+    float parameters[PARAMETERS + 1];
+    if (inside) load_parameters(vectors, j, H, parameters);
 
-    float* const table = slot == 0 ? y : slot == 1 ? earlier : slot == 2 ? earlier_c : nullptr;  // this lane's to fill
+    // This lane's tables to fill, and which of the kept values; every SLOTS-th is its own.
+    constexpr int TABLES = STATES + SERIES, ROUNDS = (TABLES + SLOTS - 1) / SLOTS;
+    constexpr int KEPT_ROUNDS = (KEPT + SLOTS - 1) / SLOTS;
+    float* tables[ROUNDS];
+UNROLL
+    for (int r = 0; r < ROUNDS; r++) {
+        tables[r] = nullptr;
+UNROLL
+        for (int i = 0; i < TABLES; i++)  // state 0 after the step, all states before it, the others after it
+            if (i == r * SLOTS + slot)
+                tables[r] = i == 0 ? series[0] : i <= STATES ? earlier[i - 1] : series[i - STATES];
+    }
     // (row * BLOCKS + block) * H + j is (row * H + j) * BLOCKS and something that does not change.
-    const int x_shift = bx * H - (ROWS - 1) * j, gates_shift = slot * H - (SLOTS - 1) * j;
+    const int x_shift = bx * H - (X_ROWS - 1) * j, kept_shift = slot * H - (KEPT - 1) * j;
 
     Visit now = visits.at(0), next = visits.at(1);
-    float h[MINE], c[MINE], x[MINE], x_next[MINE];
+    float state[STATES][MINE], x[MINE], x_next[MINE], masks_now[MINE][MASKS + 1];
 UNROLL
     for (int s = 0; s < MINE; s++) {
         const int n = n0 + sample + s;
         const bool real_one = inside && n < N;
-        h[s] = real_one ? h0[(size_t)n * H + j] : 0.f;
-        c[s] = HAS_C && real_one ? c0[(size_t)n * H + j] : 0.f;
+UNROLL
+        for (int i = 0; i < STATES; i++) state[i][s] = real_one ? initial[i][(size_t)n * H + j] : 0.f;
+UNROLL
+        for (int i = STEP_MASKS; i < MASKS; i++) masks_now[s][i] = real_one ? masks[i][(size_t)n * H + j] : 0.f;
         const bool there = inside && bx >= 0 && n < now.count;
-        x[s] = bias + (there ? projected[((size_t)(now.first + n) * H + j) * ROWS + x_shift] : 0.f);
+        x[s] = bias + (there ? projected[((size_t)(now.first + n) * H + j) * X_ROWS + x_shift] : 0.f);
     }
 
     // To which blocks this lane sends: from number `turn` on, every SENDERS-th.
@@ -127,7 +138,11 @@ UNROLL
         for (int s = 0; s < MINE; s++) {                          // on its way while the products are computed
             const int n = n0 + sample + s;
             const bool there = inside && bx >= 0 && n < next.count;
-            x_next[s] = there ? projected[((size_t)(next.first + n) * H + j) * ROWS + x_shift] : 0.f;
+            x_next[s] = there ? projected[((size_t)(next.first + n) * H + j) * X_ROWS + x_shift] : 0.f;
+            const bool runs = inside && n < now.count;
+UNROLL
+            for (int i = 0; i < STEP_MASKS; i++)
+                masks_now[s][i] = runs ? masks[i][(size_t)(now.first + n) * H + j] : 0.f;
         }
 
         float sums[SAMPLES][SLOTS];
@@ -166,25 +181,28 @@ UNROLL
 UNROLL
         for (int s = 0; s < MINE; s++) {
             const int n = sample + s;
-            const bool runs = n0 + n < now.count;
+            const bool runs = inside && n0 + n < now.count;       // what is padded stays zero
             const float value = slot_value(slot, mine[s] + x[s]);
             float v[SLOTS];
 UNROLL
             for (int i = 0; i < SLOTS; i++)
                 v[i] = SLOTS == 4 ? from_lane(value, (lane & ~3) + (i & 1) * 2 + (i >> 1)) : value;
-            const float h_before = h[s], c_before = c[s];
-            float h_after = h_before, c_after = c_before;
-            unit_forward(v, h_after, c_after);
-            h[s] = runs ? h_after : h_before;                     // a sample that does not run keeps its state
-            c[s] = runs ? c_after : c_before;
+            float before[STATES], after[STATES], keep[KEPT + 1];
+UNROLL
+            for (int i = 0; i < STATES; i++) before[i] = after[i] = state[i][s];
+            unit_forward(v, parameters, masks_now[s], after, keep);
+UNROLL
+            for (int i = 0; i < STATES; i++)
+                state[i][s] = runs ? after[i] : before[i];        // a sample that does not run keeps its state
+            const float sent = state[SENT][s];
 
             if (CTAS == 1) {
-                if (primary && slot == 0) hidden[upcoming + n * HIDDEN + j] = h[s];
+                if (primary && slot == 0) hidden[upcoming + n * HIDDEN + j] = sent;
             } else if (ASYNC) {
                 float line[VECTOR];                               // the same sample of neighbouring units
 UNROLL
                 for (int i = 0; i < VECTOR; i++)
-                    line[i] = VECTOR > 1 ? from_lane(h[s], (first_unit + i) * LANES + q) : h[s];
+                    line[i] = VECTOR > 1 ? from_lane(sent, (first_unit + i) * LANES + q) : sent;
                 const int place = HEADER + upcoming + n * HIDDEN + j - (lane / LANES - first_unit);
                 if (k + 1 < visits.steps)                         // the last step has no readers
 UNROLL
@@ -192,20 +210,29 @@ UNROLL
                         if (turn + m * SENDERS < CTAS) send(remote[m], place, (k + 1) & 1, line, VECTOR);
             } else if (SYNC == 1) {
                 for (int to = replica; to < CTAS; to += REPLICAS)
-                    store_remote(remote_base(base, to), HEADER + upcoming + n * HIDDEN + j, h[s]);
+                    store_remote(remote_base(base, to), HEADER + upcoming + n * HIDDEN + j, sent);
             } else if (primary && slot == 0) {
-                exchange[((size_t)((k + 1) & 1) * groups + group) * SAMPLES * HIDDEN + n * HIDDEN + j] = h[s];
+                exchange[((size_t)((k + 1) & 1) * groups + group) * SAMPLES * HIDDEN + n * HIDDEN + j] = sent;
             }
 
-            if (runs && inside && primary) {                      // the lanes of a unit share out the arrays
+            if (runs && primary) {                                // the lanes of a unit share out the arrays
                 const size_t place = (size_t)(now.first + n0 + n) * H + j;
-                if (SLOTS == 4) {
-                    if (table) table[place] = slot == 0 ? h_after : slot == 1 ? h_before : c_before;
-                    if (gates) gates[place * SLOTS + gates_shift] = slot == SLOTS - 1 ? v[SLOTS - 1] : value;
-                } else {
-                    y[place] = h_after;
-                    if (earlier) earlier[place] = h_before;
+UNROLL
+                for (int r = 0; r < ROUNDS; r++) {
+                    float own = 0.f;
+UNROLL
+                    for (int i = r * SLOTS; i < min(r * SLOTS + SLOTS, TABLES); i++)
+                        if (SLOTS == 1 || i % SLOTS == slot)
+                            own = i == 0 ? after[0] : i <= STATES ? before[i - 1] : after[i - STATES];
+                    if (tables[r]) tables[r][place] = own;
                 }
+                if (KEPT > 0 && kept)
+UNROLL
+                    for (int r = 0; r < KEPT_ROUNDS; r++) {
+                        const float own = kept_value(r, slot, value, keep);
+                        if (KEPT % SLOTS == 0 || r * SLOTS + slot < KEPT)
+                            kept[place * KEPT + (kept_shift + r * SLOTS * H)] = own;
+                    }
             }
             x[s] = x_next[s] + bias;
         }
@@ -217,9 +244,9 @@ UNROLL
 UNROLL
     for (int s = 0; s < MINE; s++) {
         const int n = n0 + sample + s;
-        if (primary && inside && n < N) {
-            if (slot == 0) h_n[(size_t)n * H + j] = h[s];
-            if (HAS_C && slot == 1 % SLOTS) c_n[(size_t)n * H + j] = c[s];
-        }
+        if (primary && inside && n < N)
+UNROLL
+            for (int i = 0; i < STATES; i++)
+                if (slot == i % SLOTS) final[i][(size_t)n * H + j] = state[i][s];
     }
 }

@@ -11,7 +11,6 @@
 // such a barrier ends when its one arrival has been made and all announced bytes have come.
 #define HEADER 4  // floats that the two mbarriers take
 #ifndef EMULATED
-#define SHARED(name) extern __shared__ float4 shared_memory[]; float* const name = (float*)shared_memory
 #define SPIN()
 #if SYNC >= 1 && CTAS > 1
 #define CLUSTER __cluster_dims__(CTAS, 1, 1)
@@ -104,9 +103,6 @@ DEVICE void add_release(unsigned* p)
 {
     asm volatile("red.release.gpu.global.add.u32 [%0], 1;" :: "l"(p) : "memory");
 }
-
-DEVICE float swap_lanes(float v, int mask) { return __shfl_xor_sync(0xffffffffu, v, mask); }
-DEVICE float from_lane(float v, int lane) { return __shfl_sync(0xffffffffu, v, lane); }
 #endif
 
 // A meeting of the CTAS blocks of one group through a counter in global memory (SYNC 0).

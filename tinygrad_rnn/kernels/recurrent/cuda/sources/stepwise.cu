@@ -29,18 +29,20 @@ UNROLL
         if (bh >= 0) sum += product[((size_t)n * ROWS + bh) * H + j] + (b_hh ? b_hh[bh * H + j] : real(0));
         v[s] = slot_value(s, sum);
     }
-    real h_now = h[place], c_now = HAS_C ? c[place] : real(0);
+    real states[STATES], keep[KEPT + 1];
+    states[0] = h[place];
+    if (STATES > 1) states[STATES - 1] = c[place];
     if (earlier) {
-        earlier[row * H + j] = h_now;
-        if (HAS_C) earlier_c[row * H + j] = c_now;
+        earlier[row * H + j] = states[0];
+        if (STATES > 1) earlier_c[row * H + j] = states[STATES - 1];
     }
-    unit_forward(v, h_now, c_now);
-    h[place] = h_now;
-    if (HAS_C) c[place] = c_now;
-    y[row * H + j] = h_now;
-    if (earlier && SLOTS > 1)
+    unit_forward(v, nullptr, nullptr, states, keep);
+    h[place] = states[0];
+    if (STATES > 1) c[place] = states[STATES - 1];
+    y[row * H + j] = states[0];
+    if (earlier)
 UNROLL
-        for (int s = 0; s < SLOTS; s++) gates[(row * SLOTS + s) * H + j] = v[s];
+        for (int s = 0; s < KEPT; s++) gates[(row * KEPT + s) * H + j] = keep[s];
 }
 
 // Before product = dz @ w_hh: the cotangents dz of this step's sums.  What comes back to h is `product` of the step
@@ -60,18 +62,18 @@ extern "C" __global__ void step_backward(const real* __restrict__ gates,    // (
     if (place >= count * H) return;
     const int n = place / H, j = place % H;
     const size_t row = (size_t)first + n;
-    real v[SLOTS], slopes[SLOPES], da[ROWS], dn = 0, beside = 0, dc_now = HAS_C ? dc[place] : real(0);
-    if (SLOTS > 1)
+    real v[KEPT + 1], slopes[SLOPES], da[ROWS + 1], dx[X_ROWS + 1], states[STATES];
 UNROLL
-        for (int s = 0; s < SLOTS; s++) v[s] = gates[(row * SLOTS + s) * H + j];
-    const real dh = past[place] + product[place] + (dy ? dy[row * H + j] : real(0));
-    unit_slopes(v, kept[row * H + j], slopes);
-    unit_backward(slopes, dh, dc_now, da, dn, beside);
-    past[place] = beside;
-    if (HAS_C) dc[place] = dc_now;
+    for (int s = 0; s < KEPT; s++) v[s] = gates[(row * KEPT + s) * H + j];
+    states[0] = past[place] + product[place] + (dy ? dy[row * H + j] : real(0));
+    if (STATES > 1) states[STATES - 1] = dc[place];
+    unit_slopes(v, kept + row * H + j, nullptr, nullptr, slopes);
+    unit_backward(slopes, nullptr, nullptr, true, states, da, dx, nullptr);
+    past[place] = states[0];
+    if (STATES > 1) dc[place] = states[STATES - 1];
 UNROLL
     for (int g = 0; g < ROWS; g++) {
         dz[(row * ROWS + g) * H + j] = da[g];
-        if (SEPARATE_INPUT) dz_input[(row * ROWS + g) * H + j] = g == ROWS - 1 ? dn : da[g];
+        if (SEPARATE_INPUT) dz_input[(row * ROWS + g) * H + j] = dx[g];
     }
 }
