@@ -1,4 +1,4 @@
-"""Sequences of compiled cells, compared with their steps run one by one: for the kernels of every backend."""
+"""Sequences by the kernel of a compiled cell and by its step, on the same numbers."""
 
 from __future__ import annotations
 
@@ -8,21 +8,12 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
-from tests.ops.compiler.cells import CELLS, Cell
-from tests.ops.compiler.test_program import compiled
-from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Kernel, Needs, Options
+from tests.ops.compiler.cells import Cell
+from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Needs, Options
 from tinygrad_rnn.ops.compiler.program import Program
 from tinygrad_rnn.tape.modes import within
 
-__all__ = ["MODES", "RESTORABLE", "ROWS", "SOME", "STEPS", "check", "composed", "differences", "given"]
-
 STEPS, ROWS = 5, 4
-SOME = ["lstm", "gru_with_the_reset_before_the_product", "lstm_with_peepholes", "states_of_two_widths", "LayerNorm"]
-SOME += ["lstm with zoneout", "gru with recurrent dropout", "lstm_with_gates", "lstm_that_emits_its_cells"]
-SOME += ["lstm_with_projection_that_emits", "masks_in_products_and_sums"]
-RESTORABLE = ["rnn", "rnn_with_relu", "ind_rnn", "softmax_over_units", "leaky_integrator", "frozen_parameters"]
-RESTORABLE += ["constants", "a_function_with_a_gradient_of_its_own", "rnn_with_gates", "RNNCell"]
-"""Cells whose one state is all that the way back reads of the forward run."""
 MODES = {
     "forward": Options(cells=True),
     "reverse": Options(cells=True, reverse=True),
@@ -58,40 +49,51 @@ def composed(c: Cell, x: Any, states: Any, options: Options, gs: Any, ends: Any)
     return [a.detach().numpy() for a in [*series, *now]], [None if g is None else g.numpy() for g in found]
 
 
-def differences(make: Callable[[Program], Kernel[Any]], name: str, size: int, hidden: int, options: Options) -> None:
-    """The same for a cell of the list."""
-    check(make, CELLS[name](size, hidden), size, options)
+def compare(
+    c: Cell,
+    program: Program,
+    kernel: Any,
+    size: int,
+    options: Options,
+    *,
+    to: Callable[[Any], Any] = lambda a: a,
+    back: Callable[[Any], Any] = lambda a: a,
+    tolerance: float = 1e-12,
+) -> None:
+    """Outputs and all gradients of a kernel against those of the step, in float64.
 
-
-def given(c: Cell, program: Program) -> tuple[Any, ...]:
-    """The weights of a call: what the prelude makes of the parameters."""
-    return tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
-
-
-def check(make: Callable[[Program], Kernel[Any]], c: Cell, size: int, options: Options) -> None:
-    """Compare the kernel of a cell's program with the step, run one by one: values and all gradients."""
-    program = compiled(c, size)
-    kernel = make(program)
+    Args:
+        to, back: from host arrays to those of the kernel, and back.
+    """
     random = np.random.default_rng(1)
     rows = sum(options.sizes or (ROWS,) * STEPS)
     x = random.normal(size=(rows, size) if options.sizes else (STEPS, ROWS, size))
     states = tuple([random.normal(size=(ROWS, w)) for w in c.widths])
     gs = [random.normal(size=(rows, w)) for w in (*c.widths, *c.emitted)]
+    # of series that are not asked for the gradient is nought
+    count = len(c.widths)
+    asked = [k for k in range(len(gs)) if options.cells or k == 0 or k >= count]
+    gs = [g if k in asked else np.zeros_like(g) for k, g in enumerate(gs)]
     of_steps, of_sequences = c.masks(random, rows, ROWS)
     of_steps = [m.reshape(*x.shape[:-1], m.shape[1]) for m in of_steps]
     options = options._replace(step_masks=tuple(of_steps), sequence_masks=tuple(of_sequences))
     ends = [random.normal(size=(ROWS, w)) for w in c.widths]
+    masks = [tuple(map(to, some)) for some in (options.step_masks, options.sequence_masks)]
+    given = options._replace(step_masks=masks[0], sequence_masks=masks[1])
     expected, gradients = composed(c, x, states, options, gs, ends)
 
     def run() -> tuple[Any, Any, dict[str, Any]]:
         matrices, vectors = program.prelude.run(c.parameters)
-        weights = tuple([t._data for t in (*matrices, *vectors)])
-        result = kernel.forward(x, states, weights, options)
-        dys = tuple([g.reshape(y.shape) for g, y in zip(gs, result.series, strict=True)])
+        weights = tuple([to(t._data) for t in (*matrices, *vectors)])
+        arguments = to(x), tuple(map(to, states)), weights, given
+        result = kernel.forward(*arguments)
+        dys = tuple([to(g.reshape(y.shape)) for g, y in zip([gs[k] for k in asked], result.series, strict=True)])
         needs = Needs(True, (True,) * len(states), (True,) * len(weights))
-        found = kernel.backward(x, states, weights, options, result.residual, Cotangents(dys, tuple(ends)), needs)
+        cotangents = Cotangents(dys, tuple(map(to, ends)))
+        found = kernel.backward(*arguments, result.residual, cotangents, needs)
         outputs = [*matrices, *vectors]
-        pairs = [(t, tg.tensor(g)) for t, g in zip(outputs, found.weights, strict=True) if t.requires_grad]
+        of_weights = [tg.tensor(back(g)) for g in found.weights]
+        pairs = [(t, g) for t, g in zip(outputs, of_weights, strict=True) if t.requires_grad]
         names = [k for k, p in c.parameters.items() if p.requires_grad]
         of: list[Any] = [None] * len(names)
         if pairs:
@@ -100,9 +102,11 @@ def check(make: Callable[[Program], Kernel[Any]], c: Cell, size: int, options: O
         return result, found, dict(zip(names, of, strict=True))
 
     result, found, of_parameters = within(True, run)
+    expected = [*[expected[k] for k in asked], *expected[len(gs) :]]
     for one, other in zip([*result.series, *result.states], expected, strict=True):
-        np.testing.assert_allclose(one.reshape(other.shape), other, rtol=1e-12, atol=1e-12)
-    ours = [found.x, *found.states, *[None if g is None else g.numpy() for g in of_parameters.values()]]
+        np.testing.assert_allclose(back(one).reshape(other.shape), other, rtol=tolerance, atol=tolerance)
+    ours = [back(g) for g in (found.x, *found.states)]
+    ours += [None if g is None else g.numpy() for g in of_parameters.values()]
     names = ["x", *[f"state {k}" for k in range(len(states))], *of_parameters]
     for what, one, other in zip(names, ours, gradients, strict=True):
         if other is None:
@@ -110,4 +114,4 @@ def check(make: Callable[[Program], Kernel[Any]], c: Cell, size: int, options: O
         else:
             scale = max(1.0, np.abs(other).max())
             one = np.zeros_like(other) if one is None else one
-            np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12 * scale, err_msg=what)
+            np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * scale, err_msg=what)
