@@ -131,7 +131,28 @@ class Layout:
         self.emitted_tables = [
             Table([*spans("emitted", k), *blocks]) for k, blocks in enumerate(program.emitted_blocks)
         ]
+        self._back: dict[int, tuple[int, int]] = {}
         self.runs = self._forward_runs()
+
+    def backward_stage(self, e: Expr) -> tuple[int, int]:
+        """The segment and the pass of the backward pass in which an expression can be computed first.
+
+        A segment begins when the adjoints are there that the ones before it made possible, a pass when the sums over
+        rows are known that the pass before ended with.
+        """
+        found = self._back.get(e.number)
+        if found is None:
+            if e.op == "adjoint":
+                gradient = self.program.products[e.at[0]].gradient
+                assert gradient is not None
+                found = max(self.backward_stage(a) for a in gradient)[0] + 1, 0
+            elif e.depends < 3:
+                found = 0, 0
+            else:
+                segment, step = max([self.backward_stage(a) for a in e.args], default=(0, 0))
+                found = segment, step + (e.op in ("rowsum", "rowmax"))
+            self._back[e.number] = found
+        return found
 
     def _is_tanh(self, number: int) -> bool:
         return any(e.number == number and e.op == "tanh" for e in self.program.kept)

@@ -254,21 +254,6 @@ class _Text:
                 rows.lines += [f"top = {found}", f"{name} = {name} if {name} >= top or {name} != {name} else top"]
         rows.of_row[e.number] = name
 
-    def _backward_stage(self, e: Expr) -> tuple[int, int]:
-        found = self.stage_back.get(e.number)
-        if found is None:
-            if e.op == "adjoint":
-                gradient = self.program.products[e.at[0]].gradient
-                assert gradient is not None
-                found = max(self._backward_stage(a) for a in gradient)[0] + 1, 0
-            elif e.depends < 3:
-                found = 0, 0
-            else:
-                segment, step = max([self._backward_stage(a) for a in e.args], default=(0, 0))
-                found = segment, step + (e.op in ("rowsum", "rowmax"))
-            self.stage_back[e.number] = found
-        return found
-
     def _cotangents_of_states(self, f: Function) -> list[_Store]:
         """The runs that give them, and what is stored beside."""
         program, layout = self.program, self.layout
@@ -330,8 +315,7 @@ class _Text:
 
     def _backward(self) -> tuple[list[str], list[str]]:
         program, layout, f = self.program, self.layout, Function(self.sizes)
-        self.stage_back: dict[int, tuple[int, int]] = {}
-        stage = self._backward_stage
+        stage = layout.backward_stage
         carry, dx = self._cotangents_of_states(f), self._cotangent_of_x(f)
         dz: list[_Store] = []
         dz_of: dict[int, int] = {}  # by number of an expression, the slot whose dz it is
