@@ -22,10 +22,7 @@ from tinygrad_rnn.kernels.recurrent import dispatch
 from tinygrad_rnn.nn.recurrent import compiled_steps
 from tinygrad_rnn.nn.recurrent.compiled_steps import NotCompiled, steps_of
 from tinygrad_rnn.ops.compiler.cell import CompiledCell
-from tinygrad_rnn.ops.compiler.compiled import GENERATORS
 from tinygrad_rnn.ops.compiler.trace import Refused
-
-pytestmark = pytest.mark.skipif("numpy" not in GENERATORS, reason="there is no text for NumPy yet")
 
 T, N, I, H = 5, 3, 2, 4  # noqa: E741
 

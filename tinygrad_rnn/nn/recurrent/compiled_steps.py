@@ -143,15 +143,10 @@ def _compiled(
     zoned = [Mask(w, boolean=True) for w, p in zip(widths, masking.zoneouts, strict=True) if p > 0 and masking.training]
     dropped = [Mask(widths[0])] if masking.recurrent_dropout else []
     masks: dict[str, Any] = {"step_masks": zoned, "sequence_masks": dropped}
-    here = state.here
-    watchers = here.watchers
     try:
-        here.watchers = ()  # a Tape that the user keeps does not show what compiling tries
         return compile_step(with_masks(step, masking), input_size, widths, parameters, **masks, **more)
     except Refused as error:
         return error.with_traceback(None)  # which would keep every frame on the way
-    finally:
-        here.watchers = watchers
 
 
 @functools.lru_cache(maxsize=128)
