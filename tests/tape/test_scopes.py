@@ -97,6 +97,15 @@ def test_packed_steps_have_the_time_of_their_sequences() -> None:
     assert rows == {(d, t): n for d in range(2) for t, n in enumerate([3, 3, 2, 1, 1])}
 
 
+def test_the_time_of_a_grid_is_its_diagonal() -> None:
+    layer = tg.nn.MDLSTM(2, 3)
+    with tg.Tape() as tape:
+        layer(tg.ones(3, 2, 1, 2))
+    cells = {r.time: r.shape[0] for r in tape if r.name == "tanh"}
+    assert cells == {0: 1, 1: 2, 2: 2, 3: 1} and {r.module for r in tape} == {"layer"}
+    assert tape[-1].time is None
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("packed", [False, True])
 def test_segments_of_a_checkpointed_layer_go_on_counting(reverse: bool, packed: bool) -> None:

@@ -103,6 +103,27 @@ def test_a_sweep_within_a_sweep_is_deeper() -> None:
     assert all(step.depth == 1 for step in tape.sweeps[0].steps if step.name.startswith("alias#"))
 
 
+def test_what_a_sweep_recorded_is_told_from_what_the_program_computed() -> None:
+    x = leaf(2.0)
+    with tg.Tape() as tape:
+        y = (x * x * x).sum()
+        tg.autograd.grad(y, x, retain_graph=True)
+        (g,) = tg.autograd.grad(y, x, create_graph=True)
+        (g * g).sum().backward()
+    before = [r.sweep for r in tape]
+    assert before[:3] == [None] * 3 and before[-2:] == [None] * 2 and set(before[3:-2]) == {1}
+
+
+def test_shares_asked_for_while_a_sweep_is_under_way_are_those_so_far() -> None:
+    w, v = leaf(2.0), leaf(3.0)
+    found: list[int] = []
+    tape = tg.Tape()
+    v.register_hook(lambda g: found.append(len(tape.sweeps[0].uses().get(id(v._node), []))))
+    with tape:
+        (w * v + v).backward()
+    assert found == [2] and len(tape.shares(w)) == 1 and len(tape.shares(v)) == 2
+
+
 def test_questions_about_sweeps_that_are_not_there() -> None:
     w = leaf(3.0)
     with tg.Tape() as tape:

@@ -20,6 +20,7 @@ from typing import Any
 from ...backend import array_module
 from ...errors import ArgumentError, ShapeError, ShapeRuntimeError
 from ...ops import cat, linear, sigmoid, stack, tanh
+from ...tape.observe.scopes import restored, timed
 from ...tape.tensor import Tensor, wrap
 from .. import init
 from ..module import Module
@@ -125,13 +126,14 @@ class MDLSTM(Module):
         y: Tensor = stack([stack([grid[r, c] for c in range(width)]) for r in range(height)])
         return y.permute(2, 0, 1, 3) if self.batch_first else y
 
+    @restored
     def _diagonals(self, a: Tensor, rows: list[int], columns: list[int]) -> dict[tuple[int, int], Tensor]:
         """h by place, anti-diagonal by anti-diagonal; ``rows`` and ``columns`` in the order in which they are read."""
         batch, size = a.shape[2], self.hidden_size
         zeros = wrap(array_module(a._data).zeros((batch, size), a.dtype))
         h: dict[tuple[int, int], Tensor] = {}
         c: dict[tuple[int, int], Tensor] = {}
-        for diagonal in range(len(rows) + len(columns) - 1):
+        for diagonal in timed(range(len(rows) + len(columns) - 1)):
             # Places (p, q) with p + q = diagonal, inside the grid.
             first = max(0, diagonal - len(columns) + 1)
             here = [(p, diagonal - p) for p in range(first, min(len(rows), diagonal + 1))]

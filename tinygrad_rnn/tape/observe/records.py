@@ -84,6 +84,7 @@ class Record:
         variables: for each output, the first variable of the program that held it; None if none did.
         saved_bytes: how much memory its vjps keep alive.
         scope: module, layer, direction and time step, which are attributes of the record, too.
+        sweep: the number of the sweep that recorded it (``create_graph=True``); None for what the program computed.
         line: the line of the user's program.
         stack: the lines that were running there: that line, the line that called its function, and so on.
         node: the engine's own node; None on a tape that was read from a file.
@@ -91,7 +92,7 @@ class Record:
 
     __slots__ = (
         *("_kept_names", "argument_names", "arguments", "dtype", "inputs", "line", "name", "node", "number"),
-        *("_more", "params", "references", "saved_bytes", "scope", "shape", "stack", "value", "variables"),
+        *("_more", "params", "references", "saved_bytes", "scope", "shape", "stack", "sweep", "value", "variables"),
     )
 
     def __init__(
@@ -112,6 +113,7 @@ class Record:
         variables: Sequence[str | None] = (),
         saved_bytes: int = 0,
         scope: Scope = NOWHERE,
+        sweep: int | None = None,
         stack: tuple[Line, ...] = (),
         node: Node | None = None,
     ) -> None:
@@ -125,7 +127,7 @@ class Record:
         self._kept_names, self._more, self.params = kept_names, more or {}, params or {}
         count = len(value) if isinstance(value, tuple) else 1
         self.variables: list[str | None] = list(variables) or [None] * count
-        self.saved_bytes, self.scope, self.stack, self.node = saved_bytes, scope, stack, node
+        self.saved_bytes, self.scope, self.sweep, self.stack, self.node = saved_bytes, scope, sweep, stack, node
         self.line: Line | None = stack[0] if stack else None
 
     @property
@@ -269,12 +271,25 @@ class Sweep:
         error: the type and the sentence of the exception that ended it; None if it ran to its end.
     """
 
-    __slots__ = ("error", "kind", "number", "steps")
+    __slots__ = ("_uses", "error", "kind", "number", "steps")
 
     def __init__(self, number: int, kind: str) -> None:
         self.number, self.kind = number, kind
         self.steps: list[Step] = []
         self.error: str | None = None
+        self._uses: tuple[Any, dict[int, list[tuple[Step, Contribution]]]] = (None, {})
+
+    def uses(self) -> dict[int, list[tuple[Step, Contribution]]]:
+        """The contributions to each node, in order, by the id of that node."""
+        seen, found = self._uses
+        size = len(self.steps), self.steps and len(self.steps[-1].contributions)
+        if seen != size:  # a sweep under way goes on
+            found = {}
+            for step in self.steps:
+                for contribution in step.contributions:
+                    found.setdefault(id(contribution.node), []).append((step, contribution))
+            self._uses = size, found
+        return found
 
     def step_of(self, record: Record) -> Step | None:
         """The step at which the sweep came to a record; None if it did not."""

@@ -76,11 +76,7 @@ def shares_in(sweep: Sweep, node: Node | Leaf) -> Iterator[Share]:
     """The shares of a node's tensor in one sweep; none if the sweep did not come to it."""
     if not any(step.node is node for step in sweep.steps):
         return  # it failed before: what had arrived was added to no gradient
-    uses: Uses = {}
-    for step in sweep.steps:
-        for contribution in step.contributions:
-            uses.setdefault(id(contribution.node), []).append((step, contribution))
-    for record, position, value, through in _uses_of(node, uses):
+    for record, position, value, through in _uses_of(node, sweep.uses()):
         yield Share(record, position, value, sweep.number, through)
 
 

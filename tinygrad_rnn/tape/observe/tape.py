@@ -230,6 +230,7 @@ class Tape(Watching):
             params=node.params,
             saved_bytes=sum(array.nbytes for array in saved_arrays(node)),
             scope=scope,
+            sweep=len(self.sweeps) - 1 if self._under_way else None,
             stack=stack_of_user(self._bottom),
             node=node,
         )
@@ -325,7 +326,7 @@ class Tape(Watching):
         number = self._leaf_numbers.get(node.index)
         if number is None:
             number = self._leaf_numbers[node.index] = len(self.leaves)
-            name = self._given_names.get(node.index) or (self._found_name(node) if used else f"leaf#{node.index}")
+            name = self._given_names.get(node.index) or self._found_name(node)
             self.leaves.append(TapeLeaf(number, name, node.shape, dtype(node.dtype), node))
         leaf = self.leaves[number]
         t = node.tensor()

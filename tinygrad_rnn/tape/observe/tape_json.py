@@ -153,6 +153,7 @@ class Writer:
             "layer": record.scope.layer,
             "direction": record.scope.direction,
             "time": record.scope.time,
+            "sweep": record.sweep,
             "line": None if record.line is None else self.line(record.line),
             "stack": [self.line(line) for line in record.stack],
         }
@@ -296,6 +297,7 @@ class Reader:
             variables=plain.get("variables", ()),
             saved_bytes=plain["saved_bytes"],
             scope=Scope(plain.get("module"), plain.get("layer"), plain.get("direction"), plain.get("time")),
+            sweep=plain.get("sweep"),
             stack=tuple([self.lines[k] for k in plain.get("stack", ())]),
         )
         record.line = None if line is None else self.lines[line]
