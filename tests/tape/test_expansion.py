@@ -11,6 +11,8 @@ import tinygrad_rnn as tg
 from tinygrad_rnn.errors import GraphError
 from tinygrad_rnn.nn.utils.rnn import pack_padded_sequence
 from tinygrad_rnn.tape.modes import state
+from tinygrad_rnn.tape.multi_output import fused
+from tinygrad_rnn.tape.primitive import REGISTRY
 
 FORMS: dict[str, dict[str, Any]] = {
     "RNN": {},
@@ -98,6 +100,23 @@ def test_cells_and_layers_that_were_not_swept_are_opened_without_a_sweep() -> No
     assert inner.sweeps == [] and "tanh" in [r.name for r in inner]
     h = next(r for r in reversed(inner.records) if r.shape == (1, 3) and r.name == "mul")
     np.testing.assert_allclose(h.value, fused.value[0], rtol=1e-6)
+
+
+def test_a_fused_operation_within_a_reference_is_opened_too() -> None:
+    twice = fused("twice_of_tests", lambda a: ((a * 2,), None), lambda gs, r, a, needs: [gs[0] * 2], lambda a: (a + a,))
+    four = fused(
+        *("four_of_tests", lambda a: ((a * 4,), None), lambda gs, r, a, needs: [gs[0] * 4]),
+        lambda a: twice(twice(a)[0]),
+    )
+    x = tg.tensor([3.0], requires_grad=True)
+    try:
+        with tg.Tape() as tape:
+            four(x)[0].backward()
+        inner = tape.expand(0)
+        assert [r.name for r in tape] == ["four_of_tests"] and [r.name for r in inner] == ["add", "add"]
+        assert inner.shares("x").total().tolist() == [4.0]
+    finally:
+        del REGISTRY["twice_of_tests"], REGISTRY["four_of_tests"]
 
 
 def test_an_open_tape_and_no_grad_do_not_see_what_is_run_again() -> None:

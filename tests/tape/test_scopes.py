@@ -70,6 +70,20 @@ def test_an_error_in_a_step_of_a_composed_layer_ends_the_scope_while_it_is_handl
     assert tape[-1].name == "mul" and str(tape[-1].scope) == "" and state.here.scope is None
 
 
+def test_an_error_in_a_loop_over_time_ends_its_scope() -> None:
+    w = tg.tensor([1.0], requires_grad=True)
+
+    def step(x: Any, states: Any) -> Any:
+        raise ZeroDivisionError
+
+    with tg.Tape() as tape, tape.at(layer=3):
+        try:
+            tg.ops.recurrent.unroll.unroll(step, tg.ones(2, 1, 2), (w,))
+        except ZeroDivisionError:
+            _ = w * 2
+    assert (tape[-1].layer, tape[-1].time) == (3, None)
+
+
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 def test_composed_layers_say_layer_direction_and_time(kind: str) -> None:
     model = getattr(tg.nn, kind)(2, 3, num_layers=2, bidirectional=True, impl="composed")
@@ -79,6 +93,8 @@ def test_composed_layers_say_layer_direction_and_time(kind: str) -> None:
     steps = {(r.layer, r.direction, r.time) for r in tape if r.name in ("linear", "tanh")}
     assert steps == {(layer, direction, t) for layer in range(2) for direction in range(2) for t in range(4)}
     assert {r.module for r in tape if r.layer is not None} == {"model"}
+    after = [(r.layer, r.time) for r in tape if r.name == "stack" and r.layer is not None]
+    assert after == [(0, None), (0, None), (1, None), (1, None)]  # the loop over time is over
     order = [r.time for r in tape if r.layer == 1 and r.direction == 1 and r.name == "linear"]
     assert order == sorted(order, reverse=True) and tape[-1].module is None
     # the shares of a weight are at these steps, latest visited first

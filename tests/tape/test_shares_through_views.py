@@ -113,6 +113,18 @@ def test_of_a_view_whose_cotangent_a_hook_replaced_the_view_itself_is_the_use() 
     assert share.record is tape[0] and share.value.tolist() == [[20.0, 20.0]] * 2
 
 
+def test_hooks_of_a_view_are_not_run_again() -> None:
+    W = weight(2, 2)
+    calls = []
+    with tg.Tape() as tape:
+        T = W.T
+        T.grad_fn.register_hook(lambda inputs, outputs: calls.append(1))  # type: ignore[union-attr]
+        (T * 2).sum().backward()
+        assert len(calls) == 1
+        (share,) = tape.shares(W)
+    assert len(calls) == 1 and share.record is tape[0] and share.value.tolist() == [[2.0, 2.0]] * 2
+
+
 def test_an_expanded_bias_is_used_where_it_is_added() -> None:
     b = weight(2)
     with tg.Tape() as tape:

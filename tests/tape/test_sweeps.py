@@ -220,6 +220,16 @@ def test_each_contribution_leads_from_one_sum_to_the_next_and_the_last_is_the_co
     assert not sums
 
 
+def test_what_a_sweep_starts_from_is_in_the_sums() -> None:
+    w = leaf(2.0)
+    with tg.Tape(totals=True) as tape:
+        h = w * 2
+        y = h * 3
+        tg.autograd.backward([y, h], [leaf(1.0), leaf(5.0)])
+    (c,) = tape.steps[0].contributions
+    assert (c.before, c.value, c.after) == ([5.0], [3.0], [8.0]) and tape.steps[1].cotangent == [8.0]
+
+
 def test_sums_are_kept_only_where_they_are_asked_for() -> None:
     w = leaf(3.0)
     with tg.Tape() as tape:

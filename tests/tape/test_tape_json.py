@@ -138,6 +138,7 @@ def test_numbers_of_every_type_are_exact() -> None:
     again = check_round_trip(tape)
     assert same(again[len(kinds) + len(whole)].arguments[:3], (float("nan"), -np.inf, 2**70))
     assert again[-2].arguments[1] == 0 and np.signbit(again[-2].arguments[1])
+    assert f'{{"int":"{2**70}"}}' in tape.to_json()  # which JavaScript would round
     json.loads(tape.to_json(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
 
 

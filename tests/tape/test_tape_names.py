@@ -107,6 +107,11 @@ def test_a_large_container_does_not_hold_the_program_up() -> None:
     data = [[float(k)] * 3 for k in range(100_000)]
     late = [*data, leaf(1.0)]
     assert name_of(lambda: late[-1] * 2) == "leaf0"  # not found, and not looked for without end
+    many = [[float(k)] * 100 for k in range(100)]
+    many[1][50] = leaf(1.0)  # type: ignore[call-overload]
+    many[99][50] = leaf(1.0)  # type: ignore[call-overload]
+    assert name_of(lambda: many[1][50] * 2) == "many[1][50]"
+    assert name_of(lambda: many[99][50] * 2) == "leaf0"
 
 
 def test_objects_are_read_and_not_called() -> None:
@@ -224,6 +229,16 @@ def test_names_in_equations_are_those_of_what_is_assigned() -> None:
     np.testing.assert_allclose(value["h"], value["o"] * np.tanh(value["c"]), rtol=1e-6)
     np.testing.assert_allclose(value["c"], value["f"] * 1 + value["i"] * value["g"], rtol=1e-6)
     assert tape[-1].name == "linear" and tape[-1].variable == "h"  # the projected one
+
+
+def test_of_a_term_that_is_composed_the_last_operation_is_what_is_assigned() -> None:
+    given = {"weight_ih": tg.ones(3, 2), "weight_hh": tg.ones(3, 1), "norm_ih": leaf(1.0, 1.0, 1.0)}
+    given["norm_hh"] = leaf(1.0, 1.0, 1.0)
+    with tg.Tape() as tape:
+        tg.ops.recurrent.cells.gru_cell(tg.ones(1, 2), tg.ones(1, 1), **given, reset_after=False)
+    (inner,) = [r.number for r in tape if r.variable == "inner"]
+    (n,) = [r.number for r in tape if r.variable == "n"]
+    assert tape[n].inputs == (f"%{n - 1}",) and f"%{inner}" in tape[n - 1].inputs  # n = tanh(a["n"] + inner)
 
 
 def test_the_lines_that_were_running_are_known_down_to_the_tape() -> None:

@@ -259,10 +259,6 @@ class Tape(Watching):
         record = self.records[place[0]]
         if len(record.references) == len(inputs):
             record.arguments = tuple(map(self._argument, inputs, record.references))
-        values = record.value if isinstance(record.value, tuple) else (record.value,)
-        for t, value in zip(outputs, values, strict=False):
-            if isinstance(t, Tensor):
-                self._keep.note(t, value)
 
     def _argument(self, value: Any, reference: Reference) -> Any:
         """What is kept of an argument as it is now."""

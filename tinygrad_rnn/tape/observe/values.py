@@ -144,12 +144,6 @@ class Keeper:
         self._copies[id(t)] = weakref.ref(t), weakref.ref(data), versions, count, kept
         return True, kept
 
-    def note(self, t: Tensor, kept: Any) -> None:
-        """``kept`` is what is kept of this version of ``t``."""
-        versions = t._versions
-        count = 0 if versions is None else versions.count
-        self._copies[id(t)] = weakref.ref(t), weakref.ref(t._data), versions, count, kept
-
 
 def _equal(kept: Any, data: Array) -> bool:
     """Whether a copy is the same as an array, bit for bit."""
