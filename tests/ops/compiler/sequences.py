@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tg
-from tests.ops.compiler.cells import Cell
+from tests.ops.compiler.cells import CELLS, Cell
+from tests.ops.compiler.test_program import compiled
+from tinygrad_rnn.backend import to_numpy
+from tinygrad_rnn.kernels.recurrent.cuda.cell_layer import CellLayer
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Needs, Options
+from tinygrad_rnn.ops.compiler.cuda_kernel import CellKernel, generate
 from tinygrad_rnn.ops.compiler.program import Program
 from tinygrad_rnn.tape.modes import within
 
@@ -30,7 +34,7 @@ def composed(c: Cell, x: Any, states: Any, options: Options, gs: Any, ends: Any)
     """
     x = tg.tensor(x, requires_grad=True)
     first = [tg.tensor(s, requires_grad=True) for s in states]
-    sizes = options.sizes or (ROWS,) * len(x)
+    sizes = options.sizes or (len(first[0]),) * len(x)
     starts = np.cumsum([0, *sizes])
     rows = x if options.sizes else x.reshape(-1, x.shape[-1])
     order = range(len(sizes))[:: -1 if options.reverse else 1]
@@ -59,6 +63,8 @@ def compare(
     to: Callable[[Any], Any] = lambda a: a,
     back: Callable[[Any], Any] = lambda a: a,
     tolerance: float = 1e-12,
+    steps: int = STEPS,
+    batch: int = ROWS,
 ) -> None:
     """Outputs and all gradients of a kernel against those of the step, in float64.
 
@@ -66,18 +72,18 @@ def compare(
         to, back: from host arrays to those of the kernel, and back.
     """
     random = np.random.default_rng(1)
-    rows = sum(options.sizes or (ROWS,) * STEPS)
-    x = random.normal(size=(rows, size) if options.sizes else (STEPS, ROWS, size))
-    states = tuple([random.normal(size=(ROWS, w)) for w in c.widths])
+    rows = sum(options.sizes or (batch,) * steps)
+    x = random.normal(size=(rows, size) if options.sizes else (steps, batch, size))
+    states = tuple([random.normal(size=(batch, w)) for w in c.widths])
     gs = [random.normal(size=(rows, w)) for w in (*c.widths, *c.emitted)]
     # of series that are not asked for the gradient is nought
     count = len(c.widths)
     asked = [k for k in range(len(gs)) if options.cells or k == 0 or k >= count]
     gs = [g if k in asked else np.zeros_like(g) for k, g in enumerate(gs)]
-    of_steps, of_sequences = c.masks(random, rows, ROWS)
+    of_steps, of_sequences = c.masks(random, rows, batch)
     of_steps = [m.reshape(*x.shape[:-1], m.shape[1]) for m in of_steps]
     options = options._replace(step_masks=tuple(of_steps), sequence_masks=tuple(of_sequences))
-    ends = [random.normal(size=(ROWS, w)) for w in c.widths]
+    ends = [random.normal(size=(batch, w)) for w in c.widths]
     masks = [tuple(map(to, some)) for some in (options.step_masks, options.sequence_masks)]
     given = options._replace(step_masks=masks[0], sequence_masks=masks[1])
     expected, gradients = composed(c, x, states, options, gs, ends)
@@ -115,3 +121,38 @@ def compare(
             scale = max(1.0, np.abs(other).max())
             one = np.zeros_like(other) if one is None else one
             np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance * scale, err_msg=what)
+
+
+def compare_on(
+    xp: Any,
+    name: str,
+    options: Options,
+    dtype: str,
+    sizes: tuple[int, int],
+    tolerance: float,
+    *,
+    by_steps: bool = False,
+    steps: int = STEPS,
+    batch: int = ROWS,
+) -> None:
+    """The CUDA kernels of a cell against its step, with arrays of CuPy or of its double.
+
+    Args:
+        sizes: I and H.
+        by_steps: not by kernels of whole sequences, where there are any.
+    """
+    c = CELLS[name](*sizes)
+    for p in c.parameters.values():  # many large weights would make every rounding grow from step to step
+        p._data[...] *= min(1.0, 2 / sizes[1] ** 0.5)
+    program = compiled(c, sizes[0])
+    found = generate(program)
+    kernel = CellLayer(found.steps, "asked for") if by_steps else CellKernel(program, found)
+
+    def to(a: Any) -> Any:
+        return xp.asarray(np.array(a, "bool" if a.dtype == bool else dtype))
+
+    def back(a: Any) -> Any:
+        assert str(a.dtype) == dtype
+        return to_numpy(a).astype("float64")
+
+    compare(c, program, kernel, sizes[0], options, to=to, back=back, tolerance=tolerance, steps=steps, batch=batch)

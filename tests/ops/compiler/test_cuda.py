@@ -14,7 +14,7 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.ops.compiler.cells import CELLS
-from tests.ops.compiler.sequences import MODES, compare
+from tests.ops.compiler.sequences import MODES, compare_on
 from tests.ops.compiler.test_program import compiled
 from tests.support import arrays, fakecupy
 from tests.support.emulator import Emulator, needs_compiler
@@ -23,7 +23,6 @@ from tinygrad_rnn.backend import to_numpy
 from tinygrad_rnn.backend.gpu.kernels import Gpu
 from tinygrad_rnn.kernels.recurrent import dispatch
 from tinygrad_rnn.kernels.recurrent.cuda import layer, whole_sequences
-from tinygrad_rnn.kernels.recurrent.cuda.cell_layer import CellLayer
 from tinygrad_rnn.kernels.recurrent.cuda.cells import CELLS as BY_HAND
 from tinygrad_rnn.kernels.recurrent.cuda.cells import persistent_source, scan_source
 from tinygrad_rnn.kernels.recurrent.cuda.step_loops import source
@@ -72,20 +71,8 @@ def emulated(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
 def check(
     name: str, options: Options, dtype: str, *, by_steps: bool = False, size: int = SIZE, hidden: int = HIDDEN
 ) -> None:
-    c = CELLS[name](size, hidden)
-    program = compiled(c, size)
-    found = generate(program)
-    kernel = CellLayer(found.steps, "asked for") if by_steps else CellKernel(program, found)
-
-    def to(a: Any) -> Any:
-        return fakecupy.asarray(np.array(a, "bool" if a.dtype == bool else dtype))
-
-    def back(a: Any) -> Any:
-        assert str(a.dtype) == dtype
-        return to_numpy(a).astype("float64")
-
     tolerance = 1e-11 if dtype == "float64" else SINGLE
-    compare(c, program, kernel, size, options, to=to, back=back, tolerance=tolerance)
+    compare_on(fakecupy, name, options, dtype, (size, hidden), tolerance, by_steps=by_steps)
 
 
 def kinds(emulator: Emulator) -> set[str]:
@@ -284,6 +271,28 @@ def test_a_compiled_cell_runs_on_device_arrays(emulated: Emulator) -> None:
     for a, b in zip(run(fakecupy.asarray), expected, strict=True):
         np.testing.assert_allclose(to_numpy(a.detach()._data), b.detach().numpy(), rtol=1e-4, atol=1e-5)
     assert kinds(emulated) == {"persistent"}
+
+
+@needs_compiler
+def test_a_step_is_compiled_on_the_device_of_its_parameters(emulated: Emulator) -> None:
+    host = CELLS["antisymmetric"](SIZE, HIDDEN).parameters
+    there = {k: wrap(fakecupy.asarray(p.detach().numpy())).requires_grad_() for k, p in host.items()}
+    decay = wrap(fakecupy.asarray(np.linspace(0.1, 0.9, HIDDEN)))
+
+    def cell(p: Any, decay: Any) -> Any:
+        def step(x: Any, s: Any) -> Any:
+            return s[0] * decay + tg.tanh(s[0] @ (p["W"] - p["W"].T) + x @ p["V"].T + p["b"])
+
+        return compile_step(step, SIZE, (HIDDEN,), p, dtype="float64")
+
+    ours, expected = cell(there, decay), cell(host, tg.tensor(np.linspace(0.1, 0.9, HIDDEN)))
+    assert ours.text("cuda") == expected.text("cuda")
+    x, h = np.random.default_rng(0).normal(size=(3, 2, SIZE)), np.zeros((2, HIDDEN))
+    (y,), _ = ours.sequence(wrap(fakecupy.asarray(x)), (wrap(fakecupy.asarray(h)),), there)
+    with dispatch.only("numba" if dispatch.numba_installed() else "auto"):
+        (other,), _ = expected.sequence(wrap(x), (wrap(h),), host)
+    np.testing.assert_allclose(to_numpy(y.detach()._data), other.detach().numpy(), rtol=1e-12, atol=1e-12)
+    assert kinds(emulated) == {"forward"}
 
 
 # planted errors: each must be seen, or these tests prove nothing ------------------------------------------------------

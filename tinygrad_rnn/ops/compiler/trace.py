@@ -33,6 +33,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ...backend import array_module, is_array, to_numpy
 from ...backend.random.generator import fork_rng
 from ...errors import TinygradRnnError
 from ...source_line import Line, user_line
@@ -177,7 +178,9 @@ class _Recorder(Watcher):
     ) -> Traced:
         line = None if operation == "input" else self.line if self.sweeping else user_line()
         # a copy of an input: what the step writes to its memory behind the engine's back must not become the input
-        array = t._data.copy() if operation == "input" else t._data
+        array = to_numpy(t._data)
+        if operation == "input" and array is t._data:
+            array = array.copy()
         value = Traced(len(self.values), operation, args, params, array, name, line, function)
         self.values.append(value)
         self.alive.append(t._data)
@@ -198,7 +201,7 @@ class _Recorder(Watcher):
         known = self.of_array.get(id(a._data if isinstance(a, Tensor) else a))
         if known is not None:
             return known if self.sweeping else self._with_history(known, a)
-        t = a if isinstance(a, Tensor) else wrap(np.asarray(a))
+        t = a if isinstance(a, Tensor) else wrap(a if is_array(a) else np.asarray(a))
         if isinstance(t._node, Leaf):
             raise self.refuse("it reads a tensor that requires grad and is not among the parameters")
         if t._node is not None:
@@ -359,12 +362,16 @@ class _Asked(NamedTuple):
 def _probe(asked: _Asked, rows: int, seed: int, low: float) -> Trace:
     """The step and its derivatives, run and watched once, on ``rows`` sequences."""
     random = np.random.default_rng(seed)
+    # on the device of the parameters, which the step reads; what is noted of values is on the host
+    xp = array_module(next((p._data for p in asked.parameters.values()), None))
 
     def draw(width: int) -> Tensor:
-        return wrap(random.uniform(low, 0.9, (rows, width)).astype(asked.dtype))
+        return wrap(xp.asarray(random.uniform(low, 0.9, (rows, width)).astype(asked.dtype)))
 
     def draw_mask(mask: Mask) -> Tensor:
-        return wrap(random.random((rows, mask.width)) < 0.5) if mask.boolean else draw(mask.width)
+        if mask.boolean:
+            return wrap(xp.asarray(random.random((rows, mask.width)) < 0.5))
+        return draw(mask.width)
 
     r = _Recorder()
     x = draw(asked.input_size).requires_grad_()
