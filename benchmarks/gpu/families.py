@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+from .cells import cells
 from .check import check
 from .host import host
 from .job import job
@@ -45,6 +46,7 @@ FAMILIES = {
     "lstm": Family(partial(layers, kind="LSTM"), 60),
     "gru": Family(partial(layers, kind="GRU"), 50),
     "rnn": Family(partial(layers, kind="RNN"), 45),
+    "cells": Family(cells, 90),
     "job": Family(job, 60),
     "loops": Family(loops, 25),
     "optimisers": Family(optimisers, 25),

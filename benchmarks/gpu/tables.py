@@ -24,7 +24,7 @@ def markdown(found: Found, notes: Mapping[str, str]) -> str:
     parts += ["## How the families ended", _table(("family", "end"), notes.items())]
     checks = {key: row for name, rows in found.items() if name.startswith("check") for key, row in rows.items()}
     parts += [_checks(checks), _layers(found), _steps(found)]
-    for family in ("loops", "job", "optimisers", "host", "micro", "latency", "tilings"):
+    for family in ("cells", "loops", "job", "optimisers", "host", "micro", "latency", "tilings"):
         if found.get(family):
             parts += [f"## {family.capitalize()}", _plain(found[family])]
     return "\n\n".join(part for part in parts if part) + "\n"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
-from benchmarks.gpu import bounds, check, clock, families, latency, program, reference, sanitize, tables, tilings
+from benchmarks.gpu import bounds, cells, check, clock, families, latency, program, reference, sanitize, tables, tilings
 from benchmarks.gpu.places import Places
 from benchmarks.gpu.rows import Rows
 from tests.support import arrays, emulated, emulator, nvrtc
@@ -30,7 +30,7 @@ def torch() -> Iterator[Any]:
         yield found
 
 
-@pytest.mark.parametrize("name", [name for name in families.FAMILIES if name != "tilings"])
+@pytest.mark.parametrize("name", [name for name in families.FAMILIES if name not in ("tilings", "cells")])
 def test_every_family_runs_on_device_arrays(name: str, torch: Any) -> None:
     rows = Rows()
     if name == "micro" and emulated.COMPILER is None:
@@ -68,6 +68,19 @@ def test_tilings_are_measured(double: Any, monkeypatch: pytest.MonkeyPatch, torc
     tilings._attempt(rows, places, work, numbers, reference.reference(places, work, numbers), found[0])
     (row,) = rows.found.values()
     assert row["error"] < 1e-6 and row["us per step"] > 0 and "failed" not in row
+
+
+@pytest.mark.skipif(emulator.COMPILER is None, reason="g++ is not installed")
+def test_compiled_cells_are_measured(double: Any, monkeypatch: pytest.MonkeyPatch, torch: Any) -> None:
+    emulator.Emulator().install(monkeypatch)
+    rows = Rows()
+    cells.cells(rows, ON_DOUBLE)
+    assert len(rows.found) == 3 + len(cells.CELLS)
+    for key, row in rows.found.items():
+        assert "failed" not in row and row["error"] < 1e-5 and row["ratio"] > 0, (key, row)
+    ways = {key.partition(" H=")[0]: row["way"] for key, row in rows.found.items() if "way" in row}
+    assert ways["SRU"] == "scan" and ways["peephole LSTM"] == ways["coupled LSTM"] == "persistent"
+    assert ways["layer-norm LSTM"] == ways["GRU, reset before"] == ways["highway RNN"] == "stepwise"
 
 
 @nvrtc.needs_nvrtc
