@@ -95,7 +95,7 @@ def test_modules_of_numpys_kernels_are_named_after_their_modes() -> None:
 # cells ----------------------------------------------------------------------------------------------------------------
 
 
-class Somewhere(dispatch.HandWritten):
+class Somewhere(dispatch.Standard):
     """A plain RNN that some backends refuse, and of which some kernels cannot be made."""
 
     def __init__(self, refused: str, unavailable: str) -> None:
@@ -111,7 +111,7 @@ class Somewhere(dispatch.HandWritten):
         return f"{backend} lacks an operation" if backend in self.refused else super().refusal(backend, *work)
 
 
-def ran(cell: dispatch.HandWritten) -> str:
+def ran(cell: dispatch.Standard) -> str:
     arrays = [np.ones(shape) for shape in ((4, 2, 3), (2, 5), (5, 3), (5, 5))]
     kernel: str = dispatch.forward(cell, *grouped("rnn", arrays), Options()).residual[0]
     return kernel

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import tinygrad_rnn.ops.recurrent.sequence  # noqa: F401 - which gives the cells their equations
 from tinygrad_rnn.kernels.recurrent import dispatch
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Needs, Options, Weights
 

@@ -1,6 +1,6 @@
-"""Kernels of RNN, GRU and LSTM that are generated from the equations: projections, and what is kept of programs.
+"""Kernels of RNN, GRU and LSTM, generated from the equations: projections, and forms that are made once for all sizes.
 
-That they equal the kernels that are written by hand, in everything that these do, is tested in ``test_kernels.py``.
+That they equal NumPy's kernels in everything else is tested in ``test_kernels.py``.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ pytest.importorskip("numba")
 
 from tests.kernels.numba.test_kernels import PACKED, arrays_of, assert_same, run
 from tests.support.flat_kernels import FlatKernel, flat
+from tinygrad_rnn.errors import ArgumentError
 from tinygrad_rnn.kernels.recurrent import dispatch
 from tinygrad_rnn.kernels.recurrent.numpy import lstm
-from tinygrad_rnn.ops.recurrent import sequence
-from tinygrad_rnn.ops.recurrent.cells import rnn_cell
-from tinygrad_rnn.ops.recurrent.sequence import FromEquations
+from tinygrad_rnn.ops.compiler import numba_kernel
+from tinygrad_rnn.ops.recurrent.cells import lstm_cell, rnn_cell
 
 
 def projected(shape: Sequence[int], dtype: str, small: int, *, sizes: Any = None, bias: bool = True) -> list[Any]:
@@ -57,17 +57,42 @@ def test_gradients_of_a_projection_that_are_not_wanted_are_none() -> None:
         np.testing.assert_array_equal(alone[position], whole[position])
 
 
-def test_a_program_is_made_once_for_each_set_of_shapes_and_the_oldest_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(FromEquations, "MOST", 2)
+def test_a_form_is_made_once_for_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    original = sequence.compile_program
+    original = numba_kernel.compile_program
 
-    def spy(*args: Any, **options: Any) -> Any:
-        made.append(args[1:3])
-        return original(*args, **options)
+    def spy(step: Any, size: int, widths: Any, parameters: Any, **options: Any) -> Any:
+        made.append(list(parameters))
+        return original(step, size, widths, parameters, **options)
 
-    monkeypatch.setattr(sequence, "compile_program", spy)
-    kernel = FlatKernel(FromEquations("numba", rnn_cell), "rnn")
-    for hidden in (3, 4, 3, 5, 4, 3):
+    monkeypatch.setattr(numba_kernel, "compile_program", spy)
+    kernel = FlatKernel(numba_kernel.StandardKernel(rnn_cell, 1, 1), "rnn")
+    for hidden in (3, 4, 2, 3):
         kernel.forward(*arrays_of("rnn", (2, 2, 2, hidden), "float64"))
-    assert [widths for _, (widths,) in made] == [3, 4, 5, 3]
+    assert made == [["weight_ih", "weight_hh", "bias_ih", "bias_hh"]]
+    kernel.forward(*arrays_of("rnn", (2, 2, 2, 3), "float64", bias=False))
+    kernel.forward(*arrays_of("rnn", (2, 2, 2, 3), "float64"), nonlinearity="relu")
+    assert made[1:] == [["weight_ih", "weight_hh"], ["weight_ih", "weight_hh", "bias_ih", "bias_hh"]]
+
+
+@pytest.mark.parametrize("absent", [5, 6])
+def test_one_bias_may_be_absent(absent: int) -> None:
+    kernel = FlatKernel(numba_kernel.StandardKernel(lstm_cell, 2, 4), "lstm")
+    arrays = arrays_of("lstm", (4, 2, 3, 5), "float64")
+    arrays[absent] = None
+    zero = [np.zeros(20) if a is None else a for a in arrays]
+    (ours, found), (theirs, wanted) = run(kernel, arrays), run(flat(lstm), zero)
+    assert_same(ours, theirs, "float64")
+    assert found[absent] is None
+    wanted[absent] = None
+    assert_same(found[:7], wanted[:7], "float64")
+
+
+def test_a_weight_of_another_shape_is_refused() -> None:
+    kernel = FlatKernel(dispatch.LSTM.kernel("numba"), "lstm")
+    for position in range(3, 7):
+        arrays = arrays_of("lstm", (4, 2, 3, 5), "float64")
+        kernel.forward(*arrays)
+        arrays[position] = arrays[position][:-1].copy()
+        with pytest.raises(ArgumentError, match="must be .* for an input of 3 columns and states of 5"):
+            kernel.forward(*arrays)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from importlib import import_module
 from itertools import combinations, product
@@ -14,9 +13,8 @@ import pytest
 pytest.importorskip("numba")
 
 from tests.support.flat_kernels import FlatKernel, flat
+from tinygrad_rnn.kernels.recurrent import dispatch
 from tinygrad_rnn.kernels.recurrent.numba import products, schedule
-from tinygrad_rnn.ops.recurrent.cells import gru_cell, lstm_cell, rnn_cell
-from tinygrad_rnn.ops.recurrent.sequence import FromEquations
 
 TOLERANCE = {"float32": 4e-6, "float64": 1e-13}
 """Some tens of roundings (6e-8 and 1e-16) of numbers of order 1, or of the largest entry if it is larger."""
@@ -33,30 +31,10 @@ PACKED = {(7, 3): (3, 3, 2, 2, 1, 1, 1), (6, 9): (9, 9, 7, 7, 2, 1)}
 SHAPES = [(1, 1, 1, 1), (7, 3, 2, 5), (6, 9, 70, 65), (3, 2, 4, 130)]  # T, N, I, H: more than a strip, and no multiple
 
 
-EQUATIONS = {"lstm": lstm_cell, "gru": gru_cell, "rnn": rnn_cell}
-
-
-class Source:
-    """Where compiled kernels come from in a test: they are written by hand, or generated from the equations."""
-
-    name = "written"
-
-
-@pytest.fixture(params=["written", "generated"], autouse=True)
-def source(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Source, "name", request.param)
-
-
-@functools.cache
-def generated(mode: str) -> FlatKernel:
-    return FlatKernel(FromEquations("numba", EQUATIONS[mode]), mode)
-
-
 def kernels(mode: str) -> tuple[Any, Any]:
     """The compiled one, and NumPy's."""
-    kernels = "tinygrad_rnn.kernels.recurrent"
-    written = flat(import_module(f"{kernels}.numba.{mode}"))
-    return written if Source.name == "written" else generated(mode), flat(import_module(f"{kernels}.numpy.{mode}"))
+    numpy = import_module(f"tinygrad_rnn.kernels.recurrent.numpy.{mode}")
+    return FlatKernel(dispatch.CELLS[mode].kernel("numba"), mode), flat(numpy)
 
 
 def arrays_of(mode: str, shape: Sequence[int], dtype: str, *, sizes: Any = None, bias: bool = True) -> list[Any]:
@@ -148,8 +126,6 @@ def test_one_thread_multiplies_as_suits_the_blas(mode: str, unpacked: bool, monk
 
 @pytest.mark.parametrize("mode", GATES)
 def test_without_openblas_plain_loops_do_the_work(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    kernel, _ = kernels(mode)
-    monkeypatch.setattr(kernel.kernel, "gemm_address", lambda dtype: 0, raising=False)
     monkeypatch.setattr(products, "gemm_address", lambda dtype: 0)
     check(mode, (6, 9, 70, 65), "float64")
     check(mode, (6, 9, 70, 65), "float32", packed=True, reverse=True)

@@ -2,8 +2,8 @@
 
 A cell has up to three, with one interface (``interface.py``): NumPy's (any array module, any dtype), one compiled by
 Numba for arrays on the CPU (extra ``fast``), and CUDA kernels for arrays on a GPU.  The rules by which one is chosen
-are here, those that hold for every cell and those of RNN, GRU and LSTM, whose kernels are written by hand; a compiled
-cell has its own beside them.  A package of kernels is imported when it is first chosen.
+are here, those that hold for every cell and those of RNN, GRU and LSTM; a compiled cell has its own beside them.  A
+package of kernels is imported when it is first chosen.
 
 The choice is made once per forward run.  Backward follows it: the residual remembers its kernel.
 """
@@ -30,7 +30,7 @@ from . import threads
 from .interface import DTYPES, Cell, Cotangents, Gradients, Kernel, KernelUnavailable, Needs, Options, Run, Weights
 from .threads import SplitBatch
 
-__all__ = ["CELLS", "GRU", "KERNELS", "LSTM", "RNN", "HandWritten", "backward", "forward", "only", "reasons", "refusal"]
+__all__ = ["CELLS", "GRU", "KERNELS", "LSTM", "RNN", "Standard", "backward", "forward", "only", "reasons", "refusal"]
 __all__ += ["preferred", "restorable", "restore"]
 
 KERNELS = ("cuda", "numba", "numpy")
@@ -94,40 +94,40 @@ def _known(kernel: str) -> str:
     return kernel
 
 
-# the cells that are written by hand -----------------------------------------------------------------------------------
+# the three cells -----------------------------------------------------------------------------------------------------
 
 
-class HandWritten:
-    """RNN, GRU or LSTM, whose kernels are written by hand, and take :class:`Weights`.
+class Standard:
+    """RNN, GRU or LSTM, whose kernels take :class:`Weights`.  NumPy's and those for CUDA are written by hand.
 
     Args:
         name: that of the modules of its kernels.
         states: how many it has.
 
     Attributes:
-        completed: by backend, what makes a kernel that computes everything of one that is written by hand.  The layer
-            of operations, which this one cannot import, puts it here: it has the equations.
+        numba: makes Numba's kernel, which is generated from the equations.  The layer of operations, which this one
+            cannot import, puts it here: it has the equations.
     """
 
     def __init__(self, name: str, states: int) -> None:
         self.name, self.states = name, states
-        self.completed: dict[str, Callable[[Kernel[Weights]], Kernel[Weights]]] = {}
+        self.numba: Callable[[], Kernel[Weights]] = self._not_there
         self._kernels: dict[str, Kernel[Weights]] = {}
 
     def kernel(self, backend: str) -> Kernel[Weights]:
         """That of a package, which is imported when it is first chosen."""
         found = self._kernels.get(backend)
         if found is None:
-            found = self._imported(backend)
-            if backend in self.completed:
-                found = self.completed[backend](found)
-            self._kernels[backend] = found
+            found = self._kernels[backend] = self._imported(backend)
         return found
+
+    def _not_there(self) -> Kernel[Weights]:
+        raise KernelUnavailable(f"the equations of {self.name} are in ops/recurrent/sequence.py, which is not imported")
 
     def _imported(self, backend: str) -> Any:
         if backend == "cuda":
             return importlib.import_module(".cuda.layer", __package__).KERNELS[self.name]
-        return importlib.import_module(f".{backend}.{self.name}", __package__)
+        return self.numba() if backend == "numba" else importlib.import_module(f".numpy.{self.name}", __package__)
 
     def refusal(
         self, backend: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options
@@ -139,14 +139,14 @@ class HandWritten:
             if weights.w_hr is not None:
                 return "there is no kernel for projected states"
             return "there is no kernel that gives the cell states of all steps" if options.cells else None
-        if weights.w_hr is not None and backend not in self.completed:
-            return "they do not project the output"
+        if weights.w_ih.size == 0:
+            return "there are no columns to compute"
         if not options.save and weights.w_hh.nbytes > LARGE and x.size < FEW_ROWS * x.shape[-1]:
             return "a large weight is not worth rearranging for so few steps"
         return None
 
 
-RNN, GRU, LSTM = HandWritten("rnn", 1), HandWritten("gru", 1), HandWritten("lstm", 2)
+RNN, GRU, LSTM = Standard("rnn", 1), Standard("gru", 1), Standard("lstm", 2)
 CELLS = {cell.name: cell for cell in (RNN, GRU, LSTM)}
 
 # rules ---------------------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Text of the compiled kernels of a program: one loop over the visits of a sequence forward, and one back.
 
-The text is Python for Numba, in the form of the kernels that are written by hand (``kernels/recurrent/numba/lstm.py``):
-a visit multiplies the rows of x and of the states by their weights, then walks over the rows and the units of a row.
+The text is Python for Numba: a visit multiplies the rows of x and of the states by their weights, then walks over the
+rows and the units of a row.
 
 **Tables.**  What a step leaves to the backward pass is in one row of ``gates`` for each row of the sequence: first the
 slots, which the products fill, then what is kept.  A kept value takes the place of the slot that is read for it

@@ -1,6 +1,6 @@
 """Recurrent layers as operations: one layer, one direction, the whole sequence.
 
-Each exists twice: *fused*, one record on the tape with a hand-written kernel forward and back through time, and
+Each exists twice: *fused*, one record on the tape with one kernel forward and one back through time, and
 *composed*, every step on the tape.  The two give the same numbers.  The composed form is also what defines the
 fused one: its vjp is used where a backward pass is itself recorded (``create_graph=True``), so that fused layers
 have every order.
@@ -13,29 +13,25 @@ Shapes: x (T, N, I) or packed (S, I), states (N, R) and (N, H), weights in PyTor
 
 from __future__ import annotations
 
+import functools
+import importlib
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
-import numpy as np
-
 from ...kernels.recurrent import checkpointing, dispatch
-from ...kernels.recurrent.interface import Cell, Cotangents, Gradients, Kernel, Needs, Options, Run, Weights
+from ...kernels.recurrent.interface import Cell, Cotangents, Needs, Options, Weights
 from ...tape.formula import Formula
 from ...tape.modes import is_grad_enabled
 from ...tape.multi_output import fused
-from ...tape.tensor import Tensor, wrap
+from ...tape.tensor import Tensor
 from ...typing import Array, V
-from ..compiler.compiled import compile_program
 from ..shape import unsqueeze
+from . import conventions
 from .cells import gru_cell, lstm_cell, rnn_cell
 from .formulas import FORMULAS
 from .unroll import unroll
 
 __all__ = ["Record", "Segments", "Sizes", "gru_sequence", "lstm_sequence", "reasons", "rnn_sequence"]
-
-NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-"""Those of the fields of ``Weights`` in the equations."""
 
 Sizes = Sequence[int] | None
 Segments = int | str | None
@@ -134,104 +130,18 @@ def _in_a_tuple(*weights: Any) -> tuple[Any, ...]:
     return weights
 
 
-class FromEquations:
-    """A kernel of RNN, GRU or LSTM that is generated from the equations: a program for each set of shapes.
-
-    It takes :class:`Weights`, as the kernels do that are written by hand; the program has them in an order of its own.
-
-    Time of generated kernels over that of NumPy's, of an LSTM that projects H to H / 2 (one thread, float32, forward
-    and backward), for T, N, H:
-
-        32, 8, 32: 0.28      64, 32, 64: 0.62      64, 32, 256: 0.86      1000, 1, 32: 0.09
-
-    Args:
-        backend: whose kernels.
-        equations: those of a step.
-        instead: what computes layers without projection, if not generated kernels.
-    """
-
-    MOST = 64  # programs, of which the oldest go
-
-    def __init__(self, backend: str, equations: Callable[..., Any], instead: Kernel[Weights] | None = None) -> None:
-        self.backend, self.equations, self.instead = backend, equations, instead
-        self._known: dict[Any, tuple[Kernel[Any], tuple[int, ...]]] = {}
-
-    def _of(
-        self, x: Array, states: tuple[Array, ...], weights: Weights, options: Options
-    ) -> tuple[Kernel[Any], tuple[int, ...]]:
-        """The kernel, and the places in ``Weights`` of its weights."""
-        # all shapes: compiled loops do not look whether an index is within an array
-        shapes = [None if w is None else w.shape for w in weights]
-        key = x.shape[-1], states[0].shape[1], states[-1].shape[1], options.nonlinearity, *shapes
-        found = self._known.get(key)
-        if found is None:
-            found = self._made(x.shape[-1], [s.shape[1] for s in states], weights, options)
-            if len(self._known) >= self.MOST:
-                self._known.pop(next(iter(self._known)), None)
-            self._known[key] = found
-        return found
-
-    def _made(
-        self, size: int, widths: Sequence[int], weights: Weights, options: Options
-    ) -> tuple[Kernel[Any], tuple[int, ...]]:
-        random = np.random.default_rng(0)
-        params = {} if options.nonlinearity == "tanh" else {"nonlinearity": options.nonlinearity}
-        given = {
-            name: wrap(np.asarray(random.uniform(-0.5, 0.5, w.shape))).requires_grad_()
-            for name, w in zip(NAMES, weights, strict=True)
-            if w is not None
-        }
-
-        def step(x: Tensor, states: tuple[Tensor, ...]) -> Any:
-            return self.equations(x, *states, **given, **params)
-
-        compiled = compile_program(step, size, widths, given, dtype=np.float64)
-        prelude = compiled.program.prelude
-        order = tuple([NAMES.index(v.name) for v in (*prelude.matrices, *prelude.vectors)])
-        return compiled.kernel(self.backend), order
-
-    def forward(self, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
-        """One direction; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
-        if self.instead is not None and weights.w_hr is None:
-            return self.instead.forward(x, states, weights, options)
-        kernel, order = self._of(x, states, weights, options)
-        series, finals, left = kernel.forward(x, states, tuple([weights[k] for k in order]), options)
-        return Run(series, finals, None if left is None else (kernel, order, left))
-
-    def backward(
-        self,
-        x: Array,
-        states: tuple[Array, ...],
-        weights: Weights,
-        options: Options,
-        residual: Any,
-        cotangents: Cotangents,
-        needs: Needs,
-    ) -> Gradients:
-        """Its gradients."""
-        if self.instead is not None and weights.w_hr is None:
-            return self.instead.backward(x, states, weights, options, residual, cotangents, needs)
-        kernel, order, left = residual
-        of_weights = needs.weights
-        inner = Needs(needs.x, needs.states, tuple([of_weights[k] for k in order]))
-        ordered = tuple([weights[k] for k in order])
-        dx, d_states, found = kernel.backward(x, states, ordered, options, left, cotangents, inner)
-        gradients: list[Array | None] = [None] * len(of_weights)
-        for k, g in zip(order, found, strict=True):
-            gradients[k] = g
-        return Gradients(dx, d_states, tuple(gradients))
-
-
 class _Sequence:
     """A cell over a sequence, fused and composed.
 
     Args:
         cell: its kernels.
         equations: those of a step.
+        kind: their gates and states.
     """
 
-    def __init__(self, cell: Cell, equations: Callable[..., Any]) -> None:
+    def __init__(self, cell: dispatch.Standard, equations: Callable[..., Any], kind: conventions.CellKind) -> None:
         self.cell, self.equations, self.count = cell, equations, cell.states
+        cell.numba = functools.partial(_numba, equations, kind)
         self.record = Record(cell, self.composed, Weights, formula=FORMULAS[cell.name], listed=True)
 
     def __call__(
@@ -271,10 +181,15 @@ class _Sequence:
         return (series[0], *finals, *series[1:])
 
 
-_rnn = _Sequence(dispatch.RNN, rnn_cell)
-_lstm = _Sequence(dispatch.LSTM, lstm_cell)
-_gru = _Sequence(dispatch.GRU, gru_cell)
-dispatch.LSTM.completed["numba"] = partial(FromEquations, "numba", lstm_cell)
+def _numba(equations: Callable[..., Any], kind: conventions.CellKind) -> Any:
+    """Numba's kernel of a cell, generated from the equations; the compiler is imported when the first is asked for."""
+    module = importlib.import_module("..compiler.numba_kernel", __package__)
+    return module.StandardKernel(equations, len(kind.states), len(kind.gates))
+
+
+_rnn = _Sequence(dispatch.RNN, rnn_cell, conventions.RNN_TANH)
+_lstm = _Sequence(dispatch.LSTM, lstm_cell, conventions.LSTM)
+_gru = _Sequence(dispatch.GRU, gru_cell, conventions.GRU)
 reasons = dispatch.reasons  # of the cells as they are now
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ....backend.gpu import cupy_access
 from ....backend.gpu.kernels import gpu
 from ....typing import Array
-from ..dispatch import OLDEST, HandWritten, refusal
+from ..dispatch import OLDEST, Standard, refusal
 from ..interface import Options, Weights
 from .layer import KERNELS, plan
 
@@ -18,7 +18,7 @@ __all__ = ["describe", "explain"]
 
 
 def explain(
-    cell: HandWritten, x: Array, states: tuple[Array, ...], weights: Weights, options: Options | None = None
+    cell: Standard, x: Array, states: tuple[Array, ...], weights: Weights, options: Options | None = None
 ) -> str:
     """How the recurrence of this work would be computed, in one line; arguments as for the kernels."""
     options = options or Options()

@@ -25,7 +25,7 @@ from ....typing import Array
 from .. import threads
 from ..threads import share, threads_for
 
-__all__ = ["AFTER", "BEFORE", "COUNT", "NEAR", "OLD", "ROW", "Division", "Visits", "given", "plain", "room", "summed"]
+__all__ = ["AFTER", "BEFORE", "COUNT", "NEAR", "OLD", "ROW", "Division", "Visits", "given", "plain", "room"]
 
 # arrays as compiled code wants them -----------------------------------------------------------------------------------
 
@@ -44,15 +44,6 @@ def given(a: Array | None, dimensions: int, dtype: Any) -> Array:
 @functools.cache
 def _nothing(dimensions: int, dtype: Any) -> Array:
     return np.empty((0,) * dimensions, dtype)
-
-
-def summed(b_ih: Array | None, b_hh: Array | None, size: int, dtype: Any) -> Array:
-    """The sum of two biases; zero where there are none."""
-    if b_ih is None or b_hh is None:
-        bias = b_hh if b_ih is None else b_ih
-        return np.zeros(size, dtype) if bias is None else plain(bias)
-    total: Array = b_ih + b_hh
-    return total
 
 
 def room(rows: int, width: int, like: Array) -> Array:
