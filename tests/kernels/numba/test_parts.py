@@ -141,6 +141,41 @@ def test_activations_are_right_to_three_units_in_the_last_place(dtype: str) -> N
     np.testing.assert_array_equal(s, np.array([np.nan, 1, 0, 1, 0, 0.5], dtype))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_exponentials_are_right_to_four_units_in_the_last_place(dtype: str) -> None:
+    numba = pytest.importorskip("numba")
+    from tinygrad_rnn.kernels.recurrent.numba.activations import exp, expm1
+
+    @numba.njit
+    def both(x: Any, e: Any, m: Any) -> None:
+        for k in range(len(x)):
+            e[k], m[k] = exp(x[k]), expm1(x[k])
+
+    most = np.log(np.finfo(dtype).max) - 1e-3
+    least = np.log(np.finfo(dtype).tiny) + 1e-3
+    tiny = 10.0 ** np.linspace(-35, 0, 20_001)
+    x = np.concatenate([np.linspace(least, most, 40_001), np.linspace(-45, 45, 20_001), tiny, -tiny]).astype(dtype)
+    e, m = np.empty_like(x), np.empty_like(x)
+    both(x, e, m)
+    wide = x.astype(np.longdouble)
+    for got, want in ((e, np.exp(wide)), (m, np.expm1(wide))):
+        there = want != 0
+        assert float(np.max(np.abs(got - want)[there] / np.abs(want[there]))) <= 4 * np.finfo(dtype).eps
+    # beyond, and where results have fewer digits
+    edges = np.array([np.nan, np.inf, -np.inf, 800, -800, 0, -0.0, 89, -104], dtype)
+    e, m = np.empty_like(edges), np.empty_like(edges)
+    both(edges, e, m)
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(e, np.exp(edges), rtol=4 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(m, np.expm1(edges), rtol=4 * np.finfo(dtype).eps)
+        subnormal = np.linspace(least - 15, least, 1001).astype(dtype)
+        e, m = np.empty_like(subnormal), np.empty_like(subnormal)
+        both(subnormal, e, m)
+        np.testing.assert_allclose(
+            e, np.exp(subnormal), rtol=4 * np.finfo(dtype).eps, atol=np.finfo(dtype).smallest_subnormal
+        )
+
+
 # threads -------------------------------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""Random cells: equations drawn from elementwise operations, products, slices and joins; programs equal the steps."""
+"""Random cells: equations drawn from the primitives, with masks and emitted values; compiled, they are the steps."""
 
 from __future__ import annotations
 
@@ -6,24 +6,44 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+import pytest
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tests.ops.compiler.cells import Cell, weights
+from tests.ops.compiler.sequences import MODES, check
 from tests.ops.compiler.test_program import ROWS, compiled, composed
+from tests.ops.compiler.test_reference import of_program, second_order
 from tests.support.profiles import examples
+from tinygrad_rnn.kernels.recurrent import dispatch
+from tinygrad_rnn.ops.compiler.numpy_kernel import CellKernel as NumpyKernel
 from tinygrad_rnn.ops.compiler.replay import backward, forward
+from tinygrad_rnn.ops.compiler.trace import Mask
 from tinygrad_rnn.ops.linalg import linear
+from tinygrad_rnn.tape.primitive import REGISTRY
 
-SIZE, HIDDEN = 3, 4
+SIZE, HIDDEN, STEPS = 3, 4, 3
+
+
+def inner(a: Any) -> Any:
+    """Between 0.15 and 0.95, where every function of ``FUNCTIONS`` is smooth."""
+    return 0.55 + 0.4 * tg.tanh(a)
+
+
+FUNCTIONS = list("sigmoid tanh exp exp2 expm1 log log10 log1p log2 sqrt rsqrt reciprocal square".split())
+FUNCTIONS += "sin cos tan sinh cosh asin acos atan asinh atanh abs neg relu sign floor ceil trunc frac clone".split()
+PAIRS = ["add", "sub", "mul", "div", "pow", "maximum", "minimum", "atan2", "hypot", "logaddexp"]
+
+
+def _of(name: str) -> Callable[..., Any]:
+    return lambda *args: REGISTRY[name].apply(*[inner(a) for a in args])
+
+
 ONE: dict[str, Callable[[Any], Any]] = {
-    "tanh": tg.tanh,
-    "sigmoid": tg.sigmoid,
+    **{name: _of(name) for name in FUNCTIONS},
     "complement": lambda a: 1 - a,
     "scaled": lambda a: 0.5 * a,
-    "negated": lambda a: -a,
-    "squared": lambda a: a * a,
     "swish": lambda a: a * tg.sigmoid(a),
     "bounded": lambda a: a / (1 + a * a),
     "bell": lambda a: tg.exp(-a * a),
@@ -35,8 +55,10 @@ ONE: dict[str, Callable[[Any], Any]] = {
     "shifted": lambda a: tg.cat([a[:, 1:], a[:, :1]], 1),
     "rectified": tg.relu,
     "halves exchanged": lambda a: tg.cat([a[:, HIDDEN // 2 :], a[:, : HIDDEN // 2]], 1),
+    "without history": lambda a: 0.5 * a.detach() * a,
 }
 TWO: dict[str, Callable[[Any, Any], Any]] = {
+    **{name: _of(name) for name in PAIRS},
     "sum": lambda a, b: a + b,
     "difference": lambda a, b: a - b,
     "product": lambda a, b: a * b,
@@ -44,7 +66,7 @@ TWO: dict[str, Callable[[Any, Any], Any]] = {
     "quotient": lambda a, b: a / (1 + b * b),
     "joined halves": lambda a, b: tg.cat([a[:, : HIDDEN // 2], b[:, HIDDEN // 2 :]], -1),
 }
-WITH = {
+WITH: dict[str, Callable[[Any, Any], Any]] = {
     "vector": lambda a, p: a * p["v"],
     "function of a vector": lambda a, p: a + tg.tanh(p["v"]),
     "gate of a row": lambda a, p: a * tg.sigmoid(a @ p["v"])[:, None],
@@ -53,33 +75,88 @@ WITH = {
     "two gates": lambda a, p: (lambda both: both[:, :HIDDEN].sigmoid() * both[:, HIDDEN:])(linear(a, p["two"])),
     "joined product": lambda a, p: linear(tg.cat([a, tg.tanh(a)], 1), p["wide"]),
 }
-MOVES = st.tuples(st.sampled_from([*ONE, *TWO, *WITH]), st.integers(0, 99), st.integers(0, 99))
+MASKED: dict[str, Callable[..., Any]] = {
+    "dropped": lambda a, b, drop, keep, noise, row: a * drop,
+    "kept": lambda a, b, drop, keep, noise, row: tg.where(keep, a, b),
+    "noise of a sequence": lambda a, b, drop, keep, noise, row: a * noise,
+    "a number of a sequence": lambda a, b, drop, keep, noise, row: a + 0.3 * row * b,
+}
+MASKS: dict[str, Any] = {
+    "step_masks": (Mask(HIDDEN), Mask(HIDDEN, True)),
+    "sequence_masks": (Mask(HIDDEN), Mask(1)),
+}
+Move = tuple[str, int, int]
+MOVES = st.tuples(st.sampled_from([*ONE, *TWO, *[*WITH, *MASKED] * 3]), st.integers(0, 99), st.integers(0, 99))
 
 
-@settings(max_examples=examples(40, 2000), deadline=None)
-@given(moves=st.lists(MOVES, min_size=1, max_size=12), ends=st.tuples(st.integers(0, 99), st.integers(0, 99)))
-def test_a_program_of_a_random_step_is_that_step(moves: list[tuple[str, int, int]], ends: tuple[int, int]) -> None:
+@st.composite
+def cells(draw: st.DrawFn, most: int = 12) -> Cell:
+    """A cell of two states that emits up to two values."""
+    moves: list[Move] = draw(st.lists(MOVES, min_size=1, max_size=most))
+    ends = draw(st.tuples(st.integers(0, 99), st.integers(0, 99)))
+    emitted = draw(st.lists(st.integers(0, 99), max_size=2))
     p = weights(V=(HIDDEN, SIZE), W=(HIDDEN, HIDDEN), v=(HIDDEN,), two=(2 * HIDDEN, HIDDEN), wide=(HIDDEN, 2 * HIDDEN))
+    for name in draw(st.lists(st.sampled_from(sorted(p)), max_size=2)):
+        p[name].requires_grad = False
 
-    def step(x: Any, s: Any) -> Any:
+    def step(x: Any, s: Any, *masks: Any) -> Any:
         known = [linear(x, p["V"]), *s]
         for name, i, j in moves:
             a, b = known[-1 - i % len(known)], known[-1 - j % len(known)]
-            known.append(ONE[name](a) if name in ONE else TWO[name](a, b) if name in TWO else WITH[name](a, p))
-        return tuple([tg.tanh(known[-1 - k % len(known)]) for k in ends])
+            if name in MASKED:
+                known.append(MASKED[name](a, b, *masks))
+            else:
+                known.append(ONE[name](a) if name in ONE else TWO[name](a, b) if name in TWO else WITH[name](a, p))
+        return (*[tg.tanh(known[-1 - k % len(known)]) for k in ends], *[known[-1 - k % len(known)] for k in emitted])
 
-    c = Cell(p, step, (HIDDEN, HIDDEN))
-    program = compiled(c, SIZE)
-    random = np.random.default_rng(1)
-    x = random.normal(size=(3, ROWS, SIZE))
-    states = [random.normal(size=(ROWS, HIDDEN)) for _ in range(2)]
-    gs = [random.normal(size=(3, ROWS, HIDDEN)) for _ in range(2)]
-    expected, gradients = composed(c, x, states, gs)
-    after, kept = forward(program, x, states, p)
-    dx, of_states, of_parameters = backward(program, kept, gs, p)
-    for one, other in zip([*after, dx, *of_states, *map(of_parameters.get, p)], [*expected, *gradients], strict=True):
+    return Cell(p, step, (HIDDEN, HIDDEN), (HIDDEN,) * len(emitted), **MASKS)
+
+
+def agree(found: list[Any], expected: list[Any], rtol: float = 1e-11, atol: float = 1e-12) -> None:
+    for one, other in zip(found, expected, strict=True):
         if other is None or one is None:
             assert one is None or not one.any()
             assert other is None or not other.any()
         else:
-            np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-12 * max(1.0, np.abs(other).max()))
+            np.testing.assert_allclose(one, other, rtol=rtol, atol=atol * max(1.0, np.abs(other).max()))
+
+
+@settings(max_examples=examples(40, 2000), deadline=None)
+@given(c=cells())
+def test_a_program_of_a_random_step_is_that_step(c: Cell) -> None:
+    program = compiled(c, SIZE)
+    random = np.random.default_rng(1)
+    x = random.normal(size=(STEPS, ROWS, SIZE))
+    states = [random.normal(size=(ROWS, HIDDEN)) for _ in range(2)]
+    gs = [random.normal(size=(STEPS, ROWS, w)) for w in (*c.widths, *c.emitted)]
+    of_steps, of_sequences = c.masks(random, STEPS * ROWS, ROWS)
+    masks = {"step_masks": [m.reshape(STEPS, ROWS, -1) for m in of_steps], "sequence_masks": of_sequences}
+    expected, gradients = composed(c, x, states, gs, **masks)
+    assume(all(np.abs(a).max() < 1e3 for a in [*expected, *[g for g in gradients if g is not None]]))
+    after, kept = forward(program, x, states, c.parameters, **masks)
+    dx, of_states, of_parameters = backward(program, kept, gs, c.parameters)
+    wanted = [of_parameters.get(name) for name, p in c.parameters.items() if p.requires_grad]
+    agree([*after, dx, *of_states, *wanted], [*expected, *gradients])
+
+
+@settings(max_examples=examples(20, 2000), deadline=None)
+@given(c=cells(), rows=st.integers(1, 3))
+def test_the_reference_of_a_random_step_is_that_step_at_two_orders(c: Cell, rows: int) -> None:
+    expected = second_order(c, c.step, rows, SIZE)
+    assume(all(np.abs(a).max() < 1e3 for a in expected if a is not None))
+    agree(second_order(c, of_program(c, compiled(c, SIZE)), rows, SIZE), expected, 1e-12)
+
+
+@settings(max_examples=examples(20, 2000), deadline=None)
+@given(c=cells(), mode=st.sampled_from(sorted(MODES)))
+def test_the_kernel_of_a_random_step_in_calls_of_numpy_is_that_step(c: Cell, mode: str) -> None:
+    check(NumpyKernel, c, SIZE, MODES[mode])
+
+
+@pytest.mark.skipif(not dispatch.numba_installed(), reason="Numba is not installed")
+@settings(max_examples=examples(2, 60), deadline=None)
+@given(c=cells(most=8), mode=st.sampled_from(sorted(MODES)))
+def test_the_compiled_kernel_of_a_random_step_is_that_step(c: Cell, mode: str) -> None:
+    from tinygrad_rnn.ops.compiler.numba_kernel import CellKernel
+
+    check(CellKernel, c, SIZE, MODES[mode])

@@ -39,7 +39,7 @@ import numpy as np
 from tinygrad_rnn.backend import aligned_empty
 from tinygrad_rnn.kernels.recurrent.interface import Gradients, Run
 from tinygrad_rnn.kernels.recurrent.numba import products
-from tinygrad_rnn.kernels.recurrent.numba.activations import sigmoid, tanh
+from tinygrad_rnn.kernels.recurrent.numba.activations import exp, expm1, sigmoid, tanh
 from tinygrad_rnn.kernels.recurrent.numba.jit import compiled
 from tinygrad_rnn.kernels.recurrent.numba.products import multiply, strips, times_weight, weight_gradients
 from tinygrad_rnn.kernels.recurrent.numba.rows import row_max, row_sum
@@ -241,9 +241,9 @@ class _Host:
         return [*lines, f"division.run({name}, division.numbered, {', '.join([given.get(a, a) for a in takes])})"]
 
     def _scratch(self, f: Function, takes: Sequence[str]) -> list[str]:
-        if "scratch" not in takes:
-            return []
-        return [f"scratch = np.empty((len(division.batch), {f.width(self.loops.scratch)}), dtype)"]
+        widths = {"scratch": [self.loops.scratch], "several": self.loops.several}
+        wanted = [name for name in widths if name in takes]
+        return [f"{name} = np.empty((len(division.batch), {f.offset(widths[name])}), dtype)" for name in wanted]
 
     def _masks(self) -> list[str]:
         masks = [f"mask{k}" for k in range(len(self.program.step_masks) + len(self.program.sequence_masks))]

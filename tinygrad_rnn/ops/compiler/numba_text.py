@@ -20,7 +20,8 @@ there would be more than ``MOST_STREAMS``.  Sums over the units of a row go thro
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -33,6 +34,9 @@ __all__ = ["Loops", "Total", "loops_of"]
 
 MOST_STREAMS = 16
 """Places in memory that one loop of the backward pass reads and writes, beyond which it is split."""
+
+LEAST_SHARED = 3
+"""Operations of a value that the backward pass of a cell with sums over rows computes once for several loops."""
 
 CONSTANTS = {"zero": "kind(0)", "half": "kind(0.5)", "one": "kind(1)", "two": "kind(2)", "least": "kind(1e-38)"}
 
@@ -59,6 +63,7 @@ class Loops:
         adjoint_runs: those that fill the table of a product's adjoint, by product.
         totals, total_widths: where the sums of vectors' gradients are, and the widths that a row of them consists of.
         scratch: the length of a row of ``scratch``.
+        several: the widths that a row of ``several`` consists of: values of the backward pass that several loops read.
         writes_dx: the loop itself writes entries of the cotangent of x, unit by unit.
     """
 
@@ -74,6 +79,7 @@ class Loops:
     totals: list[Total]
     total_widths: list[int]
     scratch: int
+    several: list[int]
     writes_dx: bool
 
 
@@ -86,6 +92,38 @@ def loops_of(program: Program) -> Loops:
     return _Text(program).loops()
 
 
+def _shared(loops: Sequence[Sequence[Expr]], there: Callable[[Expr], bool]) -> list[Expr]:
+    """Values of the backward pass that several loops compute, and that cost more than to be read again.
+
+    Args:
+        loops: what each stores.
+        there: what is stored anyway.
+    """
+    counts: Counter[int] = Counter()
+    users: dict[int, list[int]] = {}
+    every: dict[int, Expr] = {}
+    for roots in loops:
+        for e in walk(roots, there):
+            counts[e.number] += 1
+            every[e.number] = e
+    for e in every.values():
+        for a in e.args:
+            users.setdefault(a.number, []).append(e.number)
+    found = []
+    costs: dict[int, int] = {}
+    for number in sorted(every):  # arguments first
+        e = every[number]
+        # numbers of a row are computed once, whatever reads them
+        free = not e.args or e.width <= 1 or there(e)
+        cost = 0 if free else 1 + sum([costs[a.number] for a in e.args])
+        diverges = number not in users or any(counts[u] < counts[number] for u in users[number])
+        if e.depends == 3 and cost >= LEAST_SHARED and counts[number] > 1 and diverges:
+            found.append(e)
+            cost = 0
+        costs[number] = cost
+    return found
+
+
 class _Store(NamedTuple):
     """What is stored for each unit: the sum of the terms."""
 
@@ -93,6 +131,21 @@ class _Store(NamedTuple):
     operator: str
     place: str
     width: int
+
+
+def _parts(stores: Sequence[_Store], stored: Callable[[Expr], bool] | None) -> list[list[_Store]]:
+    """Stores in as few loops as have few streams of memory; all in one if nothing tells what is ``stored``."""
+    parts: list[list[_Store]] = []
+    for store in stores:
+        joined = [*parts[-1], store] if parts else [store]
+        if stored is not None:
+            below = walk([e for one in joined for e in one.terms], stored)
+            streams = len(joined) + sum(e.op != "number" and (not e.args or stored(e)) for e in below)
+            if len(joined) > 1 and streams > MOST_STREAMS:
+                joined = [store]
+                parts.append([])
+        parts[-1:] = [joined]
+    return parts
 
 
 class _Text:
@@ -153,6 +206,9 @@ class _Text:
                 return text
             return self._leaf(f, e)
 
+        def stored(e: Expr) -> bool:
+            return e.number in done or e.number in layout.slot_of
+
         # what is to be stored: (stage, expression, place, width)
         roots: list[tuple[tuple[int, int], Expr, str, int]] = []
         for k, g in enumerate(p.groups):
@@ -202,7 +258,7 @@ class _Text:
                 done |= {e.number for _, e, _, _ in here if e.number in layout.state_at}
                 for e in reductions:
                     if (stage[e.number][0], stage[e.number][1] - 1) == at:
-                        self._reduce(rows, e)
+                        self._reduce(rows, e, stored)
                         rows.lines.append(f"{self._held_entry(f, e)} = r{e.number}")
                         done.add(e.number)
             body += self._for_rows(rows)
@@ -235,17 +291,30 @@ class _Text:
         asked = f"len(m{i}) and low < stop" if run.source == "x" else "low < stop"
         return [*lines, f"        if {asked}:", call(run.source, "row + low", "low", "stop - low")]
 
-    def _reduce(self, rows: Rows, e: Expr) -> None:
-        """A sum or a maximum over the units of a row, block by block, through scratch."""
+    def _reduce(self, rows: Rows, e: Expr, stored: Callable[[Expr], bool]) -> None:
+        """A sum or a maximum over the units of a row, through scratch.
+
+        Of a sum the blocks of a width are added first, unit by unit: one loop and one sum for as many as have few
+        streams of memory; ``stored`` tells what is one.
+        """
         name, function = f"r{e.number}", "row_sum" if e.op == "rowsum" else "row_max"
         rows.lines.append(f"# {_equation(e)}")
-        for k, a in enumerate(e.args):
-            if a.width <= 1:
-                found = rows.value(a)
+        chunks: list[list[Expr]] = []
+        for a in sorted(e.args, key=lambda a: a.width):
+            joined = [*chunks[-1], a] if chunks and e.op == "rowsum" and chunks[-1][0].width == a.width else [a]
+            streams = [b for b in walk(joined, stored) if b.op != "number" and (not b.args or stored(b))]
+            if len(joined) > 1 and a.width > 1 and len(streams) < MOST_STREAMS:
+                chunks[-1] = joined
             else:
-                self.widest = max(self.widest, a.width)
-                rows.loop(a.width, [([a], "=", "scratch[number, u]")])
-                found = f"{function}(scratch[number], {rows.f.width(a.width)})"
+                chunks.append([a])
+        for k, chunk in enumerate(chunks):
+            width = chunk[0].width
+            if width <= 1:
+                found = rows.value(chunk[0])
+            else:
+                self.widest = max(self.widest, width)
+                rows.loop(width, [(chunk, "=", "scratch[number, u]")])
+                found = f"{function}(scratch[number], {rows.f.width(width)})"
             if k == 0:
                 rows.lines.append(f"{name} = {found}")
             elif e.op == "rowsum":
@@ -298,6 +367,7 @@ class _Text:
         self.totals: list[Total] = []
         widths = [s.width for s in slots]
         self.sums_dz = False
+        known: dict[tuple[int, int], list[int]] = {}  # sums that another vector has too, as of two biases
         for v, vector in enumerate(self.program.vectors):
             if vector.gradient is None:
                 continue
@@ -307,6 +377,10 @@ class _Text:
                     self.totals.append(Total(v, lo, hi, layout.slot_before(j)))
                     self.sums_dz = True
                     continue
+                if (e.number, hi - lo) in known:
+                    self.totals.append(Total(v, lo, hi, known[e.number, hi - lo]))
+                    continue
+                known[e.number, hi - lo] = list(widths)
                 sums.append(_Store((e,), "+=", f.entry("total", widths, hi - lo), hi - lo))
                 self.totals.append(Total(v, lo, hi, list(widths)))
                 widths.append(hi - lo)
@@ -328,6 +402,18 @@ class _Text:
         sums = self._sums_of_vectors(f, dz_of)
         roots = [e for store in (*dz, *sums, *carry, *dx) for e in store.terms]
         below = list(walk(roots, lambda e: e.depends < 3))
+        reductions = [e for e in below if e.op in ("rowsum", "rowmax") and e.depends == 3]
+        shared: list[Expr] = []
+        if reductions:
+            together: dict[tuple[int, int], list[Expr]] = {}  # of one loop, or nearly so
+            for store in (*dz, *carry, *dx):
+                for e in store.terms:
+                    together.setdefault(stage(e), []).append(e)
+            alone = [*[store.terms for store in sums], *[[a] for e in reductions for a in e.args]]
+            shared = _shared([*together.values(), *alone], lambda e: layout.is_there(e) or e.number in dz_of)
+        self.several = [e.width for e in shared]
+        several_before = {e.number: self.several[:k] for k, e in enumerate(shared)}
+        in_several: set[int] = set()  # of this segment
         # adjoints that expressions read
         asked: dict[int, list[tuple[int, int]]] = {}
         for e in below:
@@ -346,6 +432,8 @@ class _Text:
         def load(e: Expr, rows: Rows) -> str | None:
             if e.number in done:
                 return f.entry("d", layout.slot_before(dz_of[e.number]), e.width)
+            if e.number in in_several:
+                return f.entry("t", several_before[e.number], e.width)
             if e.op == "cotangent":
                 k, lo = e.at
                 return f.entry(f"d{k}", layout.state_tables[k].before(lo), e.width)
@@ -366,24 +454,31 @@ class _Text:
                 return f.entry(f"s{k}_new", layout.state_tables[k].before(lo), e.width)
             return self._leaf(f, e)
 
-        reductions = [e for e in below if e.op in ("rowsum", "rowmax") and e.depends == 3]
+        def stored(e: Expr) -> bool:
+            return layout.is_there(e) or e.number in done or e.number in in_several
+
         ends = [(stage(e)[0], stage(e)[1] - 1) for e in reductions]
         last = max([(0, 0), *[stage(e) for e in roots], *[(segment + 1, 0) for segment in ready.values()]])
-        stages = sorted({*[stage(store.terms[0]) for store in (*dz, *sums)], *ends, last})
+        stages = sorted({*[stage(store.terms[0]) for store in (*dz, *sums)], *[stage(e) for e in shared], *ends, last})
         body: list[str] = []
         for segment in sorted({s for s, _ in stages}):
             rows = Rows(f, load)
+            in_several.clear()
             if segment == stages[0][0]:
                 self._add_series(rows)
             for here in [s for s in stages if s[0] == segment]:
                 mine = [store for store in dz if stage(store.terms[0]) == here]
                 summed = [store for store in sums if stage(store.terms[0]) == here]
+                for e in [e for e in shared if stage(e) == here]:
+                    rows.lines.append(f"# for several loops: {_equation(e)}")
+                    rows.loop(e.width, [([e], "=", f.entry("t", several_before[e.number], e.width))])
+                    in_several.add(e.number)
                 if here == last and dx:
                     self._store_dx(rows, dx)
-                self._stores(rows, mine, summed, carry if here == last else [], done, dz_of)
+                self._stores(rows, mine, summed, carry if here == last else [], done, dz_of, in_several)
                 for e, at in zip(reductions, ends, strict=True):
                     if at == here:
-                        self._reduce(rows, e)
+                        self._reduce(rows, e, stored)
             if segment == last[0] and self.sums_dz:
                 rows.lines.append(f"for u in range({f.offset([s.width for s in program.slots])}):")
                 rows.lines.append("    total[u] += d[u]")
@@ -398,7 +493,7 @@ class _Text:
             body += self._multiply_backward(f, run, f"x{i}", "dx", "row + low", width, f"len(x{i}) and ")
         states = range(len(program.widths))
         arguments = ["gemm", "visits", "initial", "x", *self._masks()]
-        arguments += ["vectors", "gates", "scratch"]
+        arguments += ["vectors", "gates", "scratch", "several"]
         arguments += [f"x{i}" for i in range(len(self.x_runs))] + [f"m{i}" for i in range(len(self.state_runs))]
         arguments += [f"a{i}" for i in range(len(self.adjoint_runs))] + [f"dy{k}" for k in states]
         arguments += [f"dy_of{k}" for k in range(len(program.emitted))]
@@ -434,13 +529,17 @@ class _Text:
         carry: list[_Store],
         done: set[int],
         dz_of: dict[int, int],
+        in_several: set[int],
     ) -> None:
         """The loops of one stage; afterwards what ``dz`` was made of is read from there."""
-        there = self.layout.is_there
+
+        def there(e: Expr) -> bool:
+            return self.layout.is_there(e) or e.number in in_several
+
         after = done | {e.number for store in dz for e in store.terms if e.number in dz_of}
 
         def reads_cotangents(store: _Store) -> bool:
-            below = walk(store.terms, lambda e: e.depends < 3 or e.number in after)
+            below = walk(store.terms, lambda e: e.depends < 3 or e.number in after or e.number in in_several)
             return any(e.op in ("cotangent", "adjoint") and e.number not in after for e in below)
 
         every = [*dz, *sums, *carry]
@@ -456,12 +555,14 @@ class _Text:
             rows.loop(store.width, [store[:3]])
         now = [*dz, *([] if split else sums)]
         widths = dict.fromkeys(store.width for store in [*now, *carry])
-        if len(widths) == 1 and 1 not in widths:  # all in one loop
+        apart = split and bool(in_several)  # what they have in common is there
+        if len(widths) == 1 and 1 not in widths and not apart:  # all in one loop
             (width,) = widths
             rows.loop(width, [store[:3] for store in [*now, *carry]])
         else:  # loops of other widths may read the cotangents too: these change last
             for width in sorted(widths, key=lambda w: w != 1):
-                rows.loop(width, [store[:3] for store in now if store.width == width])
+                for part in _parts([store for store in now if store.width == width], stop if apart else None):
+                    rows.loop(width, [store[:3] for store in part])
             done |= after
             for width in sorted(widths, key=lambda w: w == 1):
                 rows.loop(width, [store[:3] for store in carry if store.width == width])
@@ -472,7 +573,7 @@ class _Text:
     def _for_rows(self, rows: Rows, buffers: Sequence[int] = ()) -> list[str]:
         """The loop over the rows of a visit, with a name for each row of a table that it reads or writes."""
         text = "\n".join(rows.lines)
-        views = {"z": "gates[row + n]", "d": "dz[row + n]", "x_n": "x[row + n]"}
+        views = {"t": "several[number]", "z": "gates[row + n]", "d": "dz[row + n]", "x_n": "x[row + n]"}
         views |= {f"e{k}_n": f"e{k}[row + n]" for k in range(len(self.program.groups))}
         views |= {f"b{n}_n": f"b{n}[n]" for n in buffers}
         per_step = len(self.program.step_masks)
@@ -515,6 +616,7 @@ class _Text:
             totals=self.totals,
             total_widths=self.total_widths,
             scratch=self.widest,
+            several=self.several,
             writes_dx=self.writes_dx,
         )
 

@@ -49,7 +49,7 @@ __all__ = ["Group", "Prelude", "Product", "Program", "Vector", "lower"]
 MOST_BLOCKS = 64
 JOINED = ("cat", "stack", "place", "place_all")
 REDUCTIONS = ("sum", "mean", "amax", "amin", "norm", "var", "logsumexp", "softmax", "log_softmax", "sum_to")
-SAME = ("detach", "clone", "alias", "constant_in", "reshape", "broadcast_to", "positive")
+SAME = ("detach", "clone", "alias", "contiguous", "constant_in", "reshape", "broadcast_to", "positive")
 
 
 @dataclass(frozen=True, eq=False)
@@ -694,6 +694,10 @@ def _uniform(v: Traced) -> bool:
 EQUATIONS: dict[str, Callable[..., Any]] = {
     "silu": lambda a: a * a.call("sigmoid"),
     "gelu": lambda a: a * (0.5 * (1 + (a * math.sqrt(0.5)).call("erf"))),
+    # equal infinities have no difference
+    "logaddexp": lambda a, b: np.where(
+        np.equal(a, b), a + math.log(2), np.maximum(a, b) + np.log1p(np.exp(-np.abs(a - b)))
+    ),
     "log_sigmoid": lambda a: np.minimum(a, 0) - np.log1p(np.exp(-np.abs(a))),
 }
 """By name of a primitive: the same in functions of NumPy alone."""

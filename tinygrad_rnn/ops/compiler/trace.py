@@ -590,6 +590,8 @@ def trace(
     )
     sizes = {n for p in parameters.values() for n in p._data.shape} | {input_size, *widths}
     sizes |= {mask.width for mask in (*asked.step_masks, *asked.sequence_masks)}
+    if 0 in sizes:
+        raise Refused("an input, a state, a mask or a parameter without entries")
     rows = [p for p in PRIMES if all(n % p for n in sizes)]
     low = -0.9
     with _alone(), _without_hooks(parameters):

@@ -1,10 +1,11 @@
-"""Activations: tanh and the logistic function as arithmetic that a compiler turns into vector instructions.
+"""Activations: tanh, the logistic function and exp as arithmetic that a compiler turns into vector instructions.
 
-Both are made of ``exp(u) = 2^k exp(r)`` with u = k log 2 + r and |r| <= log(2) / 2, where exp(r) - 1 is its Taylor
+All are made of ``exp(u) = 2^k exp(r)`` with u = k log 2 + r and |r| <= log(2) / 2, where exp(r) - 1 is its Taylor
 polynomial, cut where the rest is less than half a unit in the last place:
 
     tanh(x) = e / (e + 2)   with e = exp(2x) - 1 = 2^k (exp(r) - 1) + (2^k - 1), which loses nothing near 0
     sigmoid(x) = E / (E + 1)   with E = exp(x)
+    exp(x) = exp(x / 2)^2, as 2^k has no exponent for the largest and the smallest results
 
 ``u / log 2 + MAGIC`` is too large to have a fraction, so it rounds to a whole number, k, and k stands in its lowest
 bits: shifted to where a number has its exponent, and added to those of 1, they are 2^k.  Arguments beyond which the
@@ -19,7 +20,7 @@ import numpy as np
 
 from .jit import compiled, overload, types
 
-__all__ = ["sigmoid", "tanh"]
+__all__ = ["exp", "expm1", "sigmoid", "tanh"]
 
 
 def _split_32(u: Any) -> Any:
@@ -69,6 +70,24 @@ def _choose_split(u: Any) -> Any:
     return _split_32 if u == types.float32 else _split_64
 
 
+def _beyond_32(u: Any) -> Any:
+    """A number of the type of u whose exp has an infinite square, and that of its negative one that is 0."""
+    return np.float32(60)
+
+
+def _beyond_64(u: Any) -> Any:
+    return 400.0
+
+
+def _beyond(u: Any) -> Any:
+    raise NotImplementedError("only in compiled code")
+
+
+@overload(_beyond)
+def _choose_beyond(u: Any) -> Any:
+    return _beyond_32 if u == types.float32 else _beyond_64
+
+
 @compiled
 def tanh(x: Any) -> Any:
     """tanh(x), within 3 units in the last place."""
@@ -94,3 +113,32 @@ def sigmoid(x: Any) -> Any:
     power = power * p + power
     y = power / (power + kind(1))
     return kind(0) if x < kind(-87) else y
+
+
+@compiled
+def exp(x: Any) -> Any:
+    """exp(x), within 4 units in the last place; infinite and 0 where NumPy's is, subnormal where it is."""
+    kind = type(x)
+    u = x * kind(0.5)
+    most = _beyond(x)
+    if u > most:
+        u = most
+    if u < -most:
+        u = -most
+    power, p = _split(u)
+    root = power * p + power
+    return root * root
+
+
+@compiled
+def expm1(x: Any) -> Any:
+    """exp(x) - 1, within 4 units in the last place, near 0 too."""
+    kind = type(x)
+    u = x
+    if u > kind(40):
+        u = kind(40)
+    if u < kind(-40):
+        u = kind(-40)
+    power, p = _split(u)
+    near = power * p + (power - kind(1))
+    return exp(x) if x > kind(40) else near

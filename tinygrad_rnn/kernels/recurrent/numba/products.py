@@ -227,24 +227,30 @@ def strips(division: Division, *weights: Array | None, transposed: bool = False)
     for weight in weights:
         if weight is None:
             results.append(weight)
+            continue
+        # a view of a weight the other way round is read where it is
+        flags = weight.flags
+        turned = transposed
+        if flags.f_contiguous and not flags.c_contiguous:
+            weight, turned = weight.T, not transposed
         # nothing to rearrange
-        elif not transposed and weight.shape[1] <= WIDTH:
+        if not turned and weight.shape[1] <= WIDTH:
             results.append(plain(weight).reshape(-1))  # it is its only strip
         else:
             result = aligned_empty((weight.size,), weight)
-            work.append((plain(weight), result))
+            work.append((plain(weight), turned, result))
             results.append(result)
     # waking a thread takes longer than copying what fits into a cache
-    if division.threads == 1 or sum([weight.nbytes for weight, _ in work]) <= NEAR:
-        for weight, result in work:
-            fill_strips(0, weight.size, weight, transposed, result)  # as many as there are
+    if division.threads == 1 or sum([weight.nbytes for weight, _, _ in work]) <= NEAR:
+        for weight, turned, result in work:
+            fill_strips(0, weight.size, weight, turned, result)  # as many as there are
     else:
-        share(_strips, [(k, k + 1) for k in range(division.threads)], division.threads, work, transposed)
+        share(_strips, [(k, k + 1) for k in range(division.threads)], division.threads, work)
     return results
 
 
-def _strips(part: int, after: int, parts: int, work: list[tuple[Array, Array]], transposed: bool) -> None:
-    for weight, result in work:
+def _strips(part: int, after: int, parts: int, work: list[tuple[Array, bool, Array]]) -> None:
+    for weight, transposed, result in work:
         count = -(-weight.shape[0 if transposed else 1] // WIDTH)
         fill_strips(count * part // parts, count * after // parts, weight, transposed, result)
 
