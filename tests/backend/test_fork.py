@@ -21,6 +21,9 @@ work, forks = sys.argv[1], int(sys.argv[2])
 tg.set_num_threads(2)
 layer, x = tg.nn.LSTM(64, 64), tg.ones(12, 64, 64)
 mine = tg.Generator().manual_seed(1)
+w = tg.ones(8, 8, requires_grad=True)
+if work == "cells":
+    from tinygrad_rnn.ops.compiler.cell import compile_step
 if work == "compiler":
     from numba.core.compiler_lock import global_compiler_lock as compiling
     layer(x)                              # has Numba's part of this package loaded
@@ -31,6 +34,9 @@ def run():
     elif work == "lock":
         with one_blas_thread:
             pass
+    elif work == "cells":
+        cell = compile_step(lambda x, s: tg.tanh(x @ w + s[0]), 8, (8,), {"w": w}, dtype="float32")
+        cell.explain()
     elif work == "compiler":
         with compiling:                   # what compiles holds this, for seconds
             time.sleep(0.01)
@@ -77,7 +83,7 @@ print(*ends)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-@pytest.mark.parametrize("work", ["layer", "lock", "draws", "compiler"])
+@pytest.mark.parametrize("work", ["layer", "lock", "draws", "compiler", "cells"])
 def test_a_child_of_a_process_whose_threads_compute_is_whole(work: str) -> None:
     if work == "compiler":
         pytest.importorskip("numba")

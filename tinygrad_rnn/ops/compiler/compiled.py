@@ -40,7 +40,9 @@ GENERATORS = {"numba": ("numba_host", "numba_kernel"), "cuda": ("cuda_kernel", "
 """By backend, the module whose ``generate(program)`` gives the text, as ``.text`` of its result, and the module whose
 ``CellKernel(program, generated)`` is the kernel.  They are imported when they are first asked for."""
 
-_lock = threading.RLock()
+_lock = threading.RLock()  # reentrant: a signal handler may fork while its thread holds it
+if hasattr(os, "register_at_fork"):  # a child of a process that compiles in another thread would wait for ever
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _known: WeakValueDictionary[bytes, Compiled] = WeakValueDictionary()
 
 
