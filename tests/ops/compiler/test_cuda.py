@@ -157,6 +157,19 @@ def test_a_cell_that_is_done_step_by_step_says_why(name: str, reason: str) -> No
     assert isinstance(unit, str) and reason in unit
 
 
+def test_an_explanation_tells_how_a_gpu_runs_a_cell() -> None:
+    def told(name: str) -> str:
+        c = CELLS[name](SIZE, HIDDEN)
+        text = compile_step(c.step, SIZE, c.widths, c.parameters, dtype="float64").explain()
+        return next(line for line in text.splitlines() if line.lstrip().startswith("cuda: "))
+
+    assert told("lstm").endswith("(one launch for each sequence, in float32 and up to 512 units)")
+    assert told("ind_rnn").endswith("(one launch for each sequence)")
+    assert told("LayerNorm").endswith(
+        "(a launch for each product and segment of a step: it sums over the units of a row)"
+    )
+
+
 @needs_compiler
 def test_the_way_is_explained(emulated: Emulator) -> None:
     def how(name: str, hidden: int = HIDDEN, dtype: str = "float32") -> str:

@@ -202,7 +202,9 @@ class CompiledCell:
 
     def explanation(self) -> Explanation:
         """What became of the step, as data."""
-        return explain(self.name, self.program, {backend: self._unavailable(backend) for backend in dispatch.KERNELS})
+        refusals = {backend: self._unavailable(backend) for backend in dispatch.KERNELS}
+        remarks = {backend: self._compiled.remark(backend) for backend in dispatch.KERNELS}
+        return explain(self.name, self.program, refusals, remarks)
 
     def _unavailable(self, backend: str) -> str | None:
         """Why it cannot run on a backend, on this machine."""

@@ -82,6 +82,10 @@ class Compiled:
             self._of(backend)
         return self.refusals[backend]
 
+    def remark(self, backend: str) -> str:
+        """What is to be said of how a backend runs it; nothing if there is nothing to choose from."""
+        return str(getattr(self._of(backend), "remark", ""))
+
     def text(self, backend: str) -> str:
         """The generated text of the kernel of a backend.
 

@@ -42,6 +42,14 @@ class Generated:
         unit = self.unit
         return self.steps.text if isinstance(unit, str) else f"{unit.text}\n{self.steps.text}"
 
+    @property
+    def remark(self) -> str:
+        """How a GPU runs it, in a few words."""
+        unit = self.unit
+        if isinstance(unit, str):
+            return f"a launch for each product and segment of a step: {unit}"
+        return "one launch for each sequence" + (", in float32 and up to 512 units" if unit.rows else "")
+
 
 def generate(program: Program) -> Generated:
     """The text of a program's kernels, and what their drivers must know.

@@ -51,6 +51,7 @@ class Explanation:
         numbers: how many numbers are in memory between forward and backward, for each row (one step of one sequence):
             products and what replaces them, what is kept, states, operands that are computed.
         refusals: by backend, why it cannot run there; None where it can.
+        remarks: by backend, how it runs there, where there are several ways.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Explanation:
     kept: Mapping[str, int]
     numbers: int
     refusals: Mapping[str, str | None]
+    remarks: Mapping[str, str]
 
     def __str__(self) -> str:
         lines = [f"{self.name}: x of {_count(self.input_size, 'column')}, {self._states()}"]
@@ -87,7 +89,11 @@ class Explanation:
             "kept for the backward pass, for each step of each sequence",
             [f"columns kept: {kept}", f"with products and states {_count(self.numbers, 'number')}: {sizes}"],
         )
-        backends = [f"{name}: {'yes' if reason is None else f'no, {reason}'}" for name, reason in self.refusals.items()]
+        backends = []
+        for name, reason in self.refusals.items():
+            backends.append(f"{name}: {'yes' if reason is None else f'no, {reason}'}")
+            if self.remarks[name]:
+                backends[-1] += f" ({self.remarks[name]})"
         return "\n".join(lines + _section("kernels", backends))
 
     def _states(self) -> str:
@@ -95,7 +101,7 @@ class Explanation:
         return f"{_count(len(self.widths), 'state')} of {of} column{'s' if self.widths != (1,) else ''}"
 
 
-def explain(name: str, program: Program, refusals: Mapping[str, str | None]) -> Explanation:
+def explain(name: str, program: Program, refusals: Mapping[str, str | None], remarks: Mapping[str, str]) -> Explanation:
     """What a program does."""
     layout = Layout(program)
     uses = []
@@ -130,6 +136,7 @@ def explain(name: str, program: Program, refusals: Mapping[str, str | None]) -> 
         kept=_columns(layout.held),
         numbers=layout.columns * bool(layout.held) + sum(program.widths) + operands,  # products are not kept alone
         refusals=dict(refusals),
+        remarks=dict(remarks),
     )
 
 
