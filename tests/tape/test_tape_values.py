@@ -216,3 +216,32 @@ def test_empty_arrays_and_numbers_of_any_type_have_a_text(dtype: Any, shape: tup
     assert str(tape) and all(short(r.value) for r in tape)
     summary = Summary.of(tape[-1].value)
     assert summary.size == y.numel() and str(summary)
+
+
+# arrays of a device --------------------------------------------------------------------------------------------------
+
+
+def test_arrays_of_a_device_stay_there_until_they_are_shown_or_written(xp: Any) -> None:
+    W = tg.as_tensor(xp.asarray(np.array([[0.5, -0.25], [1.0, 2.0]]))).requires_grad_()
+    h = tg.as_tensor(xp.asarray(np.array([[1.0, 2.0]])))
+    with tg.Tape(totals=True) as tape:
+        for t in range(2):
+            with tape.at(t=t):
+                h = tg.tanh(h @ W.T)
+        h.sum().backward()
+        with tg.no_grad():
+            W -= 1
+        _ = W * 2
+    assert {type(r.value) for r in tape} == {xp.ndarray}
+    assert all(type(c.after) is xp.ndarray for s in tape.steps for c in s.contributions)
+    assert [len(leaf.values) for leaf in tape.leaves] == [2] and tape.leaves[0].name == "W"
+    shares = tape.shares(W)
+    assert [s.record.time for s in shares if s.record is not None] == [1, 0]
+    total = tg.as_tensor(shares.total())
+    assert (total - W.grad).abs().max().item() < 1e-12
+    assert str(tape) and tape.table("value") and all(map(repr, tape.steps))
+    again = tg.Tape.from_json(tape.to_json())
+    assert again.table("value") == tape.table("value")
+    with tg.Tape(values=2) as small:
+        (W * 2).sum().backward()
+    assert isinstance(small[0].value, Summary) and isinstance(small[0].value.norm, float)
