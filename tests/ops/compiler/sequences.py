@@ -12,12 +12,20 @@ from tests.ops.compiler.cells import CELLS, Cell
 from tests.ops.compiler.test_program import compiled
 from tinygrad_rnn.backend import to_numpy
 from tinygrad_rnn.kernels.recurrent.cuda.cell_layer import CellLayer
-from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Needs, Options
+from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Kernel, Needs, Options
 from tinygrad_rnn.ops.compiler.cuda_kernel import CellKernel, generate
 from tinygrad_rnn.ops.compiler.program import Program
 from tinygrad_rnn.tape.modes import within
 
+__all__ = ["MODES", "RESTORABLE", "ROWS", "SOME", "STEPS", "check", "compare", "composed", "differences", "given"]
+
 STEPS, ROWS = 5, 4
+SOME = ["lstm", "gru_with_the_reset_before_the_product", "lstm_with_peepholes", "states_of_two_widths", "LayerNorm"]
+SOME += ["lstm with zoneout", "gru with recurrent dropout", "lstm_with_gates", "lstm_that_emits_its_cells"]
+SOME += ["lstm_with_projection_that_emits", "masks_in_products_and_sums"]
+RESTORABLE = ["rnn", "rnn_with_relu", "ind_rnn", "softmax_over_units", "leaky_integrator", "frozen_parameters"]
+RESTORABLE += ["constants", "a_function_with_a_gradient_of_its_own", "rnn_with_gates", "RNNCell"]
+"""Cells whose one state is all that the way back reads of the forward run."""
 MODES = {
     "forward": Options(cells=True),
     "reverse": Options(cells=True, reverse=True),
@@ -51,6 +59,22 @@ def composed(c: Cell, x: Any, states: Any, options: Options, gs: Any, ends: Any)
     leaves = [x, *first, *[p for p in c.parameters.values() if p.requires_grad]]
     found = tg.autograd.grad(loss, leaves, allow_unused=True, materialize_grads=False)
     return [a.detach().numpy() for a in [*series, *now]], [None if g is None else g.numpy() for g in found]
+
+
+def differences(make: Callable[[Program], Kernel[Any]], name: str, size: int, hidden: int, options: Options) -> None:
+    """The same for a cell of the list."""
+    check(make, CELLS[name](size, hidden), size, options)
+
+
+def given(c: Cell, program: Program) -> tuple[Any, ...]:
+    """The weights of a call: what the prelude makes of the parameters."""
+    return tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
+
+
+def check(make: Callable[[Program], Kernel[Any]], c: Cell, size: int, options: Options) -> None:
+    """Compare the kernel of a cell's program with the step, run one by one: values and all gradients."""
+    program = compiled(c, size)
+    compare(c, program, make(program), size, options)
 
 
 def compare(

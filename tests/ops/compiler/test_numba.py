@@ -12,12 +12,10 @@ pytest.importorskip("numba")
 
 import tinygrad_rnn as tg
 from tests.ops.compiler.cells import CELLS, Cell, weights
-from tests.ops.compiler.sequences import MODES, ROWS, STEPS, compare
+from tests.ops.compiler.sequences import MODES, RESTORABLE, differences
 from tests.ops.compiler.test_program import compiled
 from tinygrad_rnn.backend.cpu.threads import get_num_threads, set_num_threads
-from tinygrad_rnn.errors import ArgumentError
 from tinygrad_rnn.kernels.recurrent import threads
-from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Needs, Options
 from tinygrad_rnn.kernels.recurrent.numba import products, schedule
 from tinygrad_rnn.kernels.recurrent.numba.rows import row_max, row_sum
 from tinygrad_rnn.ops.compiler import generated_modules, numba_text
@@ -25,35 +23,6 @@ from tinygrad_rnn.ops.compiler.numba_host import generate
 from tinygrad_rnn.ops.compiler.numba_kernel import CellKernel
 from tinygrad_rnn.ops.compiler.numba_text import loops_of
 from tinygrad_rnn.ops.linalg import linear
-from tinygrad_rnn.tape.modes import within
-
-SOME = ["lstm", "gru_with_the_reset_before_the_product", "lstm_with_peepholes", "states_of_two_widths", "LayerNorm"]
-SOME += ["lstm with zoneout", "gru with recurrent dropout", "lstm_with_gates", "lstm_that_emits_its_cells"]
-SOME += ["lstm_with_projection_that_emits", "masks_in_products_and_sums"]
-
-
-def differences(name: str, size: int, hidden: int, options: Options) -> None:
-    check(CELLS[name](size, hidden), size, options)
-
-
-def check(c: Cell, size: int, options: Options) -> None:
-    program = compiled(c, size)
-    compare(c, program, CellKernel(program), size, options)
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", SOME)
-def test_a_compiled_cell_is_its_step_over_a_sequence(name: str, mode: str) -> None:
-    differences(name, 5, 6, MODES[mode])
-
-
-@pytest.mark.thorough
-@pytest.mark.parametrize("size, hidden", [(5, 6), (3, 1), (4, 4)])
-@pytest.mark.parametrize("name", CELLS)
-def test_every_compiled_cell_is_its_step_over_a_sequence(name: str, size: int, hidden: int) -> None:
-    for options in MODES.values():
-        differences(name, size, hidden, options)
-
 
 # the text ------------------------------------------------------------------------------------------------------------
 
@@ -108,108 +77,9 @@ def test_host_and_loops_take_what_they_read_and_no_more() -> None:
 
 # residuals that follow from the states --------------------------------------------------------------------------------
 
-RESTORABLE = ["rnn", "rnn_with_relu", "ind_rnn", "softmax_over_units", "leaky_integrator", "frozen_parameters"]
-RESTORABLE += ["constants", "a_function_with_a_gradient_of_its_own", "rnn_with_gates", "RNNCell"]
-
 
 def test_a_residual_follows_from_states_that_are_all_that_is_kept() -> None:
     assert [name for name in CELLS if generate(compiled(CELLS[name](5, 6), 5)).restorable] == RESTORABLE
-
-
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", ["rnn", *[pytest.param(n, marks=pytest.mark.thorough) for n in RESTORABLE[1:]]])
-def test_a_restored_residual_gives_the_same_gradients(name: str, mode: str) -> None:
-    c, options = CELLS[name](5, 6), MODES[mode]
-    program = compiled(c, 5)
-    kernel = CellKernel(program)
-    weights = tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
-    random = np.random.default_rng(1)
-    rows = sum(options.sizes or (ROWS,) * STEPS)
-    x = random.normal(size=(rows, 5) if options.sizes else (STEPS, ROWS, 5))
-    states = (random.normal(size=(ROWS, *c.widths)),)
-    result = kernel.forward(x, states, weights, options)
-    again = kernel.restore(x, states, weights, options, result.series[0])
-    series = tuple([random.normal(size=y.shape) for y in result.series])
-    cotangents = Cotangents(series, (random.normal(size=states[0].shape),))
-    needs = Needs(True, (True,), (True,) * len(weights))
-    one, other = (
-        kernel.backward(x, states, weights, options, residual, cotangents, needs)
-        for residual in (result.residual, again)
-    )
-    for a, b in zip([one.x, *one.states, *one.weights], [other.x, *other.states, *other.weights], strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert one.x is not None and np.abs(one.x).max() > 1e-3
-
-
-def test_gradients_that_are_not_wanted_are_none() -> None:
-    c = CELLS["lstm"](5, 6)
-    program = compiled(c, 5)
-    kernel = CellKernel(program)
-    weights = tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
-    x, states = np.ones((STEPS, ROWS, 5)), (np.zeros((ROWS, 6)), np.zeros((ROWS, 6)))
-    result = kernel.forward(x, states, weights, Options())
-    assert len(result.series) == 1
-    cotangents = Cotangents((np.ones_like(result.series[0]),), (None, None))
-    every = kernel.backward(
-        x, states, weights, Options(), result.residual, cotangents, Needs(True, (True, True), (True,) * 4)
-    )
-    for needs in (Needs(False, (True, False), (True, False, False, True)), Needs(True, (False, True), (False,) * 4)):
-        found = kernel.backward(x, states, weights, Options(), result.residual, cotangents, needs)
-        for one, other, wanted in zip(
-            [found.x, *found.states, *found.weights],
-            [every.x, *every.states, *every.weights],
-            [needs.x, *needs.states, *needs.weights],
-            strict=True,
-        ):
-            if wanted:
-                np.testing.assert_array_equal(one, other)
-            else:
-                assert one is None
-    assert kernel.forward(x, states, weights, Options(save=False)).residual is None
-
-
-def test_cotangents_of_emitted_values_that_do_not_arrive_are_nought() -> None:
-    c = CELLS["lstm_with_gates"](5, 6)
-    program = compiled(c, 5)
-    kernel = CellKernel(program)
-    weights = tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
-    x, states = np.ones((STEPS, ROWS, 5)), (np.zeros((ROWS, 6)), np.zeros((ROWS, 6)))
-    needs = Needs(True, (True, True), (True,) * 4)
-    for options, count in ((Options(), 1), (Options(cells=True), 2)):
-        result = kernel.forward(x, states, weights, options)
-        assert len(result.series) == count + 4
-        g = np.random.default_rng(0).normal(size=result.series[0].shape)
-        found = []
-        for nothing in (None, np.zeros_like(g)):
-            cotangents = Cotangents((g, *[nothing] * (count - 1), nothing, nothing, g, nothing), (None, None))
-            found.append(kernel.backward(x, states, weights, options, result.residual, cotangents, needs))
-        np.testing.assert_array_equal(found[0].x, found[1].x)
-        for one, other in zip(found[0].weights, found[1].weights, strict=True):
-            assert np.abs(one).max() > 1e-2
-            np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize(
-    "step_masks, sequence_masks, message",
-    [
-        ((), (np.ones((ROWS, 4)),), "2 masks of a step and 1 of a sequence, got 0 and 1"),
-        ((np.ones((STEPS, ROWS, 4), bool), np.ones((STEPS, ROWS, 5))), (np.ones((ROWS, 3)),), "4 rows of 4 columns"),
-        (
-            (np.ones((STEPS, ROWS, 4), bool), np.ones((ROWS, 5))),
-            (np.ones((ROWS, 4)),),
-            r"mask 1 must .* got float64 \(",
-        ),
-        ((np.ones((STEPS, ROWS, 4)), np.ones((STEPS, ROWS, 5))), (np.ones((ROWS, 4)),), "mask 0 must .* and be bool"),
-    ],
-)
-def test_masks_that_do_not_fit_are_refused(step_masks: Any, sequence_masks: Any, message: str) -> None:
-    c = CELLS["lstm_with_projection_that_emits"](5, 6)
-    program = compiled(c, 5)
-    weights = tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
-    states = tuple([np.ones((ROWS, w)) for w in c.widths])
-    options = Options(step_masks=step_masks, sequence_masks=sequence_masks)
-    with pytest.raises(ArgumentError, match=message):
-        CellKernel(program).forward(np.ones((STEPS, ROWS, 5)), states, weights, options)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -236,8 +106,8 @@ def test_two_threads_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(threads, "WORTHWHILE", 1)
     set_num_threads(2)
     try:
-        differences(name, 5, 6, MODES["forward"])
-        differences(name, 5, 6, MODES["packed, reverse"])
+        differences(CellKernel, name, 5, 6, MODES["forward"])
+        differences(CellKernel, name, 5, 6, MODES["packed, reverse"])
     finally:
         set_num_threads(before)
 
@@ -245,18 +115,18 @@ def test_two_threads_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("name", [*WAYS, "states_of_two_widths"])
 def test_products_with_x_before_and_after_the_loop_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "ROWS_OF_A_STEP", 100)
-    differences(name, 5, 6, MODES["forward"])
-    differences(name, 5, 6, MODES["packed"])
+    differences(CellKernel, name, 5, 6, MODES["forward"])
+    differences(CellKernel, name, 5, 6, MODES["packed"])
 
 
 @pytest.mark.parametrize("name", WAYS)
 def test_without_openblas_plain_loops_do_the_work(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "gemm_address", lambda dtype: 0)
-    differences(name, 5, 6, MODES["reverse"])
+    differences(CellKernel, name, 5, 6, MODES["reverse"])
 
 
 def test_weights_of_more_than_a_strip_give_the_same() -> None:
-    differences("lstm_with_peepholes", 70, 65, MODES["packed"])
+    differences(CellKernel, "lstm_with_peepholes", 70, 65, MODES["packed"])
 
 
 @pytest.mark.thorough
@@ -264,36 +134,7 @@ def test_weights_of_more_than_a_strip_give_the_same() -> None:
 @pytest.mark.parametrize("name", ["lstm_with_peepholes", "states_of_two_widths", "LayerNorm", "maxima_and_norms"])
 def test_loops_that_are_split_give_the_same(name: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba_text, "MOST_STREAMS", most)
-    differences(name, 5, 6, MODES["packed"])
-
-
-@pytest.mark.parametrize("steps, rows", [(0, 2), (3, 0), (0, 0)])
-def test_there_may_be_no_steps_and_no_sequences(steps: int, rows: int) -> None:
-    c = CELLS["lstm_with_peepholes"](5, 6)
-    program = compiled(c, 5)
-    kernel = CellKernel(program)
-    weights = tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
-    x, states = np.ones((steps, rows, 5)), (np.full((rows, 6), 0.5), np.full((rows, 6), 0.25))
-    result = kernel.forward(x, states, weights, Options(cells=True))
-    assert [y.shape for y in result.series] == [(steps, rows, 6)] * 2
-    ends = tuple([np.full((rows, 6), 2.0) for _ in states])
-    needs = Needs(True, (True, True), (True,) * len(weights))
-    cotangents = Cotangents(tuple([np.ones_like(y) for y in result.series]), ends)
-    found = kernel.backward(x, states, weights, Options(cells=True), result.residual, cotangents, needs)
-    for one, other in zip([*result.states, *found.states], [*states, *ends], strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert found.x is not None and found.x.shape == x.shape
-    for one, w in zip(found.weights, weights, strict=True):
-        np.testing.assert_array_equal(one, np.zeros_like(w))
-
-
-def test_columns_that_nothing_reads_have_no_gradient() -> None:
-    p = weights(W=(12, 5), U=(12, 6), a=(12,), b=(12,))
-
-    def step(x: Any, s: Any) -> Any:
-        return tg.tanh(linear(x, p["W"], p["a"])[:, :6] + linear(s[0], p["U"], p["b"])[:, 6:])
-
-    check(Cell(p, step, (6,)), 5, MODES["packed"])
+    differences(CellKernel, name, 5, 6, MODES["packed"])
 
 
 # files ---------------------------------------------------------------------------------------------------------------
@@ -336,4 +177,4 @@ def test_a_folder_that_others_can_write_to_is_not_used(cache: Any) -> None:
 def test_a_cell_runs_where_there_is_no_cache(monkeypatch: pytest.MonkeyPatch, cache: Any) -> None:
     cache.parent.mkdir(parents=True)
     cache.write_text("not a folder")
-    differences("ind_rnn", 2, 3, MODES["forward"])
+    differences(CellKernel, "ind_rnn", 2, 3, MODES["forward"])

@@ -36,7 +36,11 @@ from .units import Unknown
 
 __all__ = ["Compiled", "compile_program"]
 
-GENERATORS = {"numba": ("numba_host", "numba_kernel"), "cuda": ("cuda_kernel", "cuda_kernel")}
+GENERATORS = {
+    "numba": ("numba_host", "numba_kernel"),
+    "numpy": ("numpy_text", "numpy_kernel"),
+    "cuda": ("cuda_kernel", "cuda_kernel"),
+}
 """By backend, the module whose ``generate(program)`` gives the text, as ``.text`` of its result, and the module whose
 ``CellKernel(program, generated)`` is the kernel.  They are imported when they are first asked for."""
 

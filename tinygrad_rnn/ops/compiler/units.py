@@ -158,18 +158,28 @@ def walk(roots: Iterable[Expr], stop: Callable[[Expr], bool] = lambda e: False) 
                 stack.extend((a, False) for a in reversed(e.args))
 
 
-class Units:
-    """Makes the expressions of one program."""
+def _key(op: str, args: tuple[Expr, ...], at: tuple[Any, ...], width: int) -> Any:
+    # by repr, which tells 0.0 from -0.0, and 1 from True
+    return op, tuple([a.number for a in args]), repr(at), width
 
-    def __init__(self) -> None:
-        self._table: dict[Any, Expr] = {}
+
+class Units:
+    """Makes the expressions of one program.
+
+    Args:
+        known: expressions that were made before, which new ones may be made of.
+    """
+
+    def __init__(self, known: Iterable[Expr] = ()) -> None:
+        self._table = {_key(e.op, e.args, e.at, e.width): e for e in known}
+        self._next = max([e.number for e in self._table.values()], default=-1) + 1
 
     def _make(self, op: str, args: tuple[Expr, ...], at: tuple[Any, ...], width: int, depends: int) -> Expr:
-        # by repr, which tells 0.0 from -0.0, and 1 from True
-        key = op, tuple([a.number for a in args]), repr(at), width
+        key = _key(op, args, at, width)
         found = self._table.get(key)
         if found is None:
-            found = self._table[key] = Expr(len(self._table), op, args, at, width, depends)
+            found = self._table[key] = Expr(self._next, op, args, at, width, depends)
+            self._next += 1
         return found
 
     def leaf(self, op: str, at: tuple[Any, ...], width: int, depends: int) -> Expr:

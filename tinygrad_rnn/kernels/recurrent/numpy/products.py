@@ -31,6 +31,7 @@ from ....backend import aligned_empty, array_module
 from ....backend.cpu.blas import blas_threads, multiplies_unpacked
 from ....backend.cpu.threads import one_blas_thread
 from ....typing import Array
+from ..interface import DTYPES
 from ..threads import Helper, Task
 from .schedule import Blocks, Part, Plan
 
@@ -320,7 +321,12 @@ def weight_gradient(dz: Array, x: Array) -> Array:
 
 def bias_gradient(dz: Array) -> Array:
     """``sum_s dz[s, :]``: (S, G*H) -> (G*H)."""
-    total: Array = dz.sum(axis=0)
+    total: Array
+    if type(dz) is np.ndarray and dz.dtype in DTYPES:  # by BLAS in a third of the time, and with smaller errors
+        with one_blas_thread:
+            total = np.ones(len(dz), dz.dtype) @ dz
+    else:
+        total = dz.sum(axis=0)
     return total
 
 

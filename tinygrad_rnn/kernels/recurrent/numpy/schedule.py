@@ -94,6 +94,10 @@ class Plan:
         first, last = part.first, part.last
         return slice(self.steps - last, self.steps - first) if self.reverse else slice(first, last)
 
+    def sizes_of(self, part: Part) -> list[int]:
+        """How many sequences run at each visit of ``part``."""
+        return self.sizes[part.first : part.last]
+
     def by_step(self, a: Array, part: Part) -> Array:
         """``a`` (..., rows of the part, K) as (..., steps, N, K), a view; packed rows stay as they are."""
         if self.packed:
@@ -281,6 +285,10 @@ class Blocks:
             return self._plan.split_part(self._memory[block, part.rows], part)
         views = list(self._memory[self._plan.steps_of(part), block])
         return views[::-1] if self._plan.reverse else views
+
+    def of(self, n: int) -> Array:
+        """Without ``keep``: the blocks (G, n, H) that all visits of n sequences share."""
+        return self._shared[n]
 
     def table(self, part: Part) -> Array:
         """All blocks of the rows of ``part``, arranged as ``Plan.by_step`` arranges tables: (G, steps, N, H)."""

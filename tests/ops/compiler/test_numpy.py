@@ -1,0 +1,276 @@
+"""Kernels of programs in calls of NumPy: their text, what is in the loop, and the ways that only they have."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tests.ops.compiler import sequences
+from tests.ops.compiler.cells import CELLS, Cell, weights
+from tests.ops.compiler.sequences import MODES, ROWS, STEPS, check, differences, given
+from tests.ops.compiler.test_program import compiled
+from tinygrad_rnn.kernels.recurrent import threads
+from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Gradients, Needs, Options
+from tinygrad_rnn.kernels.recurrent.numpy import products
+from tinygrad_rnn.kernels.recurrent.threads import SplitBatch
+from tinygrad_rnn.ops.compiler import numpy_workspace
+from tinygrad_rnn.ops.compiler.numpy_kernel import CellKernel
+from tinygrad_rnn.ops.compiler.numpy_text import Generated, generate
+from tinygrad_rnn.ops.linalg import linear
+
+SOME = ["rnn", "lstm_with_peepholes", "states_of_two_widths", "LayerNorm", "lstm_with_projection_that_emits"]
+SOME += ["masks_in_products_and_sums"]
+
+
+def of(name: str, size: int = 5, hidden: int = 6) -> Generated:
+    return generate(compiled(CELLS[name](size, hidden), size))
+
+
+def loop(text: Generated, name: str) -> list[str]:
+    """The calls that each step makes."""
+    return [line for line in text.functions[name].lines if not re.match("#|else|if w", line)]
+
+
+# the text ------------------------------------------------------------------------------------------------------------
+
+WITH_SIZES = {
+    "maxima_and_norms": "a sum over a row of one number, times its length",
+    "rnn with variance": "the same",
+    "rnn with columns": "slices of a fixed width",
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_the_text_is_python_and_has_no_sizes(name: str) -> None:
+    small, again, large = (of(name, i, h).text for i, h in [(5, 6), (5, 6), (7, 10)])
+    assert small == again
+    assert small == large or name in WITH_SIZES
+    compile(small, name, "exec")
+
+
+def test_names_of_parameters_cannot_become_code() -> None:
+    name = 'W"""\nraise SystemExit\n"""'
+    p = {name: weights(W=(6, 5))["W"]}
+    text = generate(compiled(Cell(p, lambda x, s: tg.tanh(linear(x, p[name])) * s[0], (6,)), 5)).text
+    assert "SystemExit" not in text and "# x @ a computed weight" in text
+
+
+def test_an_lstm_has_one_tanh_for_its_gates_and_one_product_for_three_cotangents() -> None:
+    text = of("lstm")
+    assert "tanh(p0_0to4, out=z0_0to4)" in text.text and "# state 0 @ weight_hh" in text.text
+    assert len(loop(text, "steps")) == 10
+    assert len([line for line in loop(text, "steps_back") if line.startswith("multiply(b0_0to3")]) == 1
+    assert len(loop(text, "steps_back")) == 11 and "sums" not in text.functions
+
+
+@pytest.mark.parametrize("name", ["eight Linears", "lstm_with_peepholes"])
+def test_what_depends_on_no_cotangent_costs_no_call_on_the_way_back(name: str) -> None:
+    assert len(loop(of(name), "steps_back")) == len(loop(of("lstm"), "steps_back"))
+
+
+def test_a_cell_without_products_of_its_state_has_little_in_its_loop() -> None:
+    text = of("min_gru")
+    assert len(loop(text, "steps")) == 2 and len(loop(text, "steps_back")) == 2
+    assert not any("dot" in line or "matmul" in line for line in text.functions["steps"].lines)
+
+
+def test_a_sigmoid_that_is_divided_by_has_the_relative_error_of_a_rounding() -> None:
+    p = weights(W=(6, 5))
+    p["W"]._data[:] = 8.0
+    c = Cell(p, lambda x, s: tg.log(tg.sigmoid(linear(x, p["W"]) - s[0])) * 0.01, (6,))
+    program = compiled(c, 5)
+    x = np.full((1, 1, 5), -1.5)
+    result = CellKernel(program).forward(x, (np.zeros((1, 6)),), given(c, program), Options())
+    np.testing.assert_allclose(result.series[0], -0.6, rtol=1e-12)  # 0.01 log(sigmoid(-60))
+
+
+def planted(text: str) -> list[str]:
+    """The text, with one mistake in each."""
+    changes = {"add(": "subtract(", "subtract(": "add(", "multiply(": "add(", "tanh(": "negative(", "dot": None}
+    found = []
+    lines = text.splitlines()
+    for i, line in enumerate(lines):
+        if line.lstrip().startswith(("#", "def", '"')) or " = f." in line or " in visits" in line or "_rest" in line:
+            continue
+        for old, new in changes.items():
+            if old in line and not line.lstrip().startswith("else"):
+                changed = line.replace(old, f"f.{new}") if new else line[: len(line) - len(line.lstrip())] + "pass"
+                found.append("\n".join([*lines[:i], changed, *lines[i + 1 :]]) + "\n")
+    return found
+
+
+@pytest.mark.parametrize(
+    "name", ["lstm_with_peepholes", pytest.param("lstm_with_layer_norm", marks=pytest.mark.thorough)]
+)
+def test_a_mistake_in_any_line_of_the_text_is_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = compiled(CELLS[name](5, 6), 5)
+    monkeypatch.setattr(sequences, "compiled", lambda c, size: program)  # once
+    right = generate(program)
+    mistakes = planted(right.text)
+    assert len(mistakes) > 30
+    for text in mistakes:
+        kernel = CellKernel(program, dataclasses.replace(right, text=text))
+        with np.errstate(all="ignore"), pytest.raises(AssertionError):
+            differences(lambda program, kernel=kernel: kernel, name, 5, 6, MODES["forward"])  # type: ignore[misc]
+
+
+# other ways to the same numbers ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_halves_of_a_batch_in_two_threads_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "_worthwhile", lambda x, states, options: options.sizes is None)
+    for mode in ("forward", "reverse", "packed"):
+        differences(lambda program: SplitBatch(CellKernel(program)), name, 5, 6, MODES[mode])
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_weights_that_are_cut_into_blocks_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "multiplies_unpacked", lambda: True)
+    monkeypatch.setattr(products, "UNPACKED", 9000)
+    shapes = set()
+    made = numpy_workspace.Workspace.weights
+
+    def seen(self: Any, number: int, packed: Any, several: bool) -> None:
+        shapes.add((packed.main.ndim, packed.rest is None))
+        made(self, number, packed, several)
+
+    monkeypatch.setattr(numpy_workspace.Workspace, "weights", seen)
+    for mode in ("forward", "packed"):
+        differences(CellKernel, name, 65, 70, MODES[mode])
+    assert (4, False) in shapes
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_a_sequence_in_parts_gives_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "ELEMENTS_IN_CACHE", 48)
+    monkeypatch.setattr(products, "ROWS_OF_A_PRODUCT", 8)
+    parts = []
+    begin = numpy_workspace.Workspace.begin
+    monkeypatch.setattr(
+        numpy_workspace.Workspace, "begin", lambda self, part: (parts.append(part.size), begin(self, part))
+    )
+    for options in MODES.values():
+        differences(CellKernel, name, 5, 6, options)
+    assert len(parts) > 2 * len(MODES)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_a_few_steps_use_weights_as_they_are(name: str) -> None:
+    differences(CellKernel, name, 5, 6, Options(cells=True, sizes=(4, 3)))
+    differences(CellKernel, name, 5, 6, Options(cells=True, sizes=(4,), reverse=True))
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_sequences_of_all_lengths_and_none(name: str) -> None:
+    for sizes in ((4, 3, 2, 1), (3, 1, 1), (1, 1)):
+        differences(CellKernel, name, 5, 6, Options(cells=True, sizes=sizes))
+
+
+# workspaces ----------------------------------------------------------------------------------------------------------
+
+
+class Runs:
+    """Runs of one cell, each with numbers of its own."""
+
+    def __init__(self, name: str, dtype: Any = np.float64) -> None:
+        self.cell = CELLS[name](5, 6)
+        program = compiled(self.cell, 5)
+        self.kernel = CellKernel(program)
+        self.weights = tuple([w.astype(dtype) for w in given(self.cell, program)])
+        self.dtype = dtype
+
+    def forward(self, seed: int, rows: int = ROWS) -> tuple[Any, ...]:
+        random = np.random.default_rng(seed)
+        x = random.normal(size=(STEPS, rows, 5)).astype(self.dtype)
+        states = tuple([random.normal(size=(rows, w)).astype(self.dtype) for w in self.cell.widths])
+        return x, states, self.kernel.forward(x, states, self.weights, Options(cells=True))
+
+    def backward(self, x: Any, states: Any, result: Any) -> Gradients:
+        needs = Needs(True, (True,) * len(states), (True,) * len(self.weights))
+        cotangents = Cotangents(tuple([np.cos(y) for y in result.series]), (None,) * len(states))
+        return self.kernel.backward(x, states, self.weights, Options(cells=True), result.residual, cotangents, needs)
+
+
+def arrays(found: Gradients) -> list[Any]:
+    return [found.x, *found.states, *found.weights]
+
+
+@pytest.mark.parametrize("name", ["lstm_with_peepholes", "rnn", "LayerNorm"])
+def test_runs_that_share_scratch_memory_do_not_disturb_each_other(name: str) -> None:
+    runs = Runs(name)
+    alone = [arrays(runs.backward(*runs.forward(seed))) for seed in range(3)]
+    begun = [runs.forward(seed) for seed in range(3)]
+    other = runs.forward(9, rows=2)
+    for run, expected in zip(begun, alone, strict=True):
+        for _ in range(2):  # a residual serves any number of backward runs
+            for one, two in zip(arrays(runs.backward(*run)), expected, strict=True):
+                np.testing.assert_array_equal(one, two)
+    assert runs.backward(*other).x.shape == (STEPS, 2, 5)  # type: ignore[union-attr]
+
+
+def test_a_kernel_runs_in_several_threads_at_once() -> None:
+    runs = Runs("lstm_with_peepholes")
+    expected = {seed: arrays(runs.backward(*runs.forward(seed))) for seed in range(4)}
+    wrong: list[int] = []
+
+    def work(seed: int) -> None:
+        for _ in range(30):
+            found = arrays(runs.backward(*runs.forward(seed)))
+            if not all(np.array_equal(a, b) for a, b in zip(found, expected[seed], strict=True)):
+                wrong.append(seed)
+
+    workers = [threading.Thread(target=work, args=(seed,)) for seed in expected]
+    for w in workers:
+        w.start()
+    for w in workers:
+        w.join()
+    assert not wrong
+
+
+def test_no_result_is_scratch_memory_and_nothing_of_a_run_stays() -> None:
+    runs = Runs("lstm_with_peepholes")
+    x, states, result = runs.forward(0)
+    found = arrays(runs.backward(x, states, result))
+    spaces = runs.kernel._idle
+    assert len(spaces) == 2
+    for space in spaces:
+        assert not space.rows and not space.given and not space.kept and not space.states
+        for scratch in space.of_part.values():
+            assert not any(np.may_share_memory(scratch, a) for a in (*found, *result.series, *result.states))
+
+
+@pytest.mark.parametrize("dtype, tolerance", [(np.float32, 2e-5), (np.float16, 5e-2)])
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "lstm_with_peepholes", "LayerNorm", "rnn with softplus"])
+def test_numbers_of_fewer_bits(name: str, dtype: Any, tolerance: float) -> None:
+    """A few hundred roundings of 6e-8 and of 5e-4."""
+    exact, rough = Runs(name), Runs(name, dtype)
+    x, states, expected = exact.forward(0)
+    low = x.astype(dtype), tuple([s.astype(dtype) for s in states])
+    found = rough.kernel.forward(*low, rough.weights, Options(cells=True))
+    for one, two in zip([*found.series, *found.states], [*expected.series, *expected.states], strict=True):
+        assert one.dtype == dtype
+        np.testing.assert_allclose(one, two, rtol=tolerance, atol=tolerance)
+    for one, two in zip(arrays(rough.backward(*low, found)), arrays(exact.backward(x, states, expected)), strict=True):
+        assert one.dtype == dtype
+        np.testing.assert_allclose(one, two, rtol=tolerance, atol=tolerance * np.abs(two).max())
+
+
+def test_the_text_names_each_kind_of_table_once() -> None:
+    """Letters of names are those that numpy_layout.py explains."""
+    text = "".join([of(name).text for name in SOME])
+    letters = set(re.findall(r"\b([a-z])\d+(?:_\w+)?\b", text))
+    assert letters <= set("apzsqonxmeytuvkcdglbfhrijw")
+
+
+def test_columns_that_nothing_reads_have_no_gradient_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(products, "ELEMENTS_IN_CACHE", 48)
+    p = weights(W=(12, 5), U=(12, 6))
+    c = Cell(p, lambda x, s: tg.tanh(linear(x, p["W"])[:, :6] + linear(s[0], p["U"])[:, 6:]), (6,))
+    check(CellKernel, c, 5, MODES["forward"])
