@@ -123,7 +123,7 @@ class Function:
             # unrecorded: its derivative is the user's backward
             result = within(False, cls.forward, ctx, *args, **kwargs)
         outputs = result if isinstance(result, tuple) else (result,)
-        given = _record(cls, ctx, args, parents, outputs)
+        given = _record(cls, ctx, args, kwargs, parents, outputs)
         return given if isinstance(result, tuple) else given[0]
 
 
@@ -147,7 +147,12 @@ def _among(t: Any, items: Sequence[Any]) -> int | None:
 
 
 def _record(
-    cls: type[Function], ctx: FunctionCtx, args: tuple[Any, ...], parents: tuple[Any, ...], outputs: tuple[Any, ...]
+    cls: type[Function],
+    ctx: FunctionCtx,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    parents: tuple[Any, ...],
+    outputs: tuple[Any, ...],
 ) -> tuple[Any, ...]:
     """The tensors that ``apply`` returns, with a node where the call is recorded."""
     name = cls.__name__ + "Backward"
@@ -183,7 +188,7 @@ def _record(
         _keep(ctx, args, outputs, given, name)
         values = tuple([t._data if isinstance(t, Tensor) else t for t in given])
         if state.watchers:
-            node.constants = args  # type: ignore[attr-defined]  # with which the call can be replayed
+            node.constants, node.keywords = args, kwargs  # type: ignore[attr-defined]  # to replay the call with
         for watcher in state.watchers:
             watcher.recorded(node, values if ctx._several else values[0])
     return tuple(given)

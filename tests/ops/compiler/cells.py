@@ -98,6 +98,13 @@ def lstm_with_zoneout(size: int, hidden: int) -> Cell:
 
 
 @cell
+def lstm_of_a_function_of_x(size: int, hidden: int) -> Cell:
+    """A computed operand whose cotangent nothing but that of x reads."""
+    p = gates(4, size, hidden)
+    return Cell(p, lambda x, s: lstm_cell(tg.tanh(x), *s, **p), (hidden, hidden))
+
+
+@cell
 def gru(size: int, hidden: int) -> Cell:
     p = gates(3, size, hidden)
     return Cell(p, lambda x, s: gru_cell(x, *s, **p), (hidden,))

@@ -157,3 +157,18 @@ def test_there_may_be_nothing_to_do(steps: int, rows: int) -> None:
         for g, t in zip(gradients, [work.x, *work.states, *work.parameters], strict=True):
             assert g is None or g.shape == t.shape
         assert not any(g is not None and g.numpy().any() for g in gradients[1 + len(work.states) :])
+
+
+def test_what_the_cotangent_of_x_alone_needs_is_left_out_where_x_needs_none() -> None:
+    work = Work("lstm_of_a_function_of_x")
+    cell = made(work.c, 5)
+    assert "if len(dx) and low < stop:" in cell._compiled.text("numba")
+    found = []
+    for wanted in (True, False):
+        work.x.requires_grad = wanted
+        loss = sum((y * y).sum() for y in work.compiled(cell))
+        leaves = [*([work.x] if wanted else []), *work.states, *work.parameters]
+        found.append([g.numpy() for g in tg.autograd.grad(loss, leaves)])
+    assert np.abs(found[0][0]).max() > 1e-3
+    for one, other in zip(found[0][1:], found[1], strict=True):
+        np.testing.assert_array_equal(one, other)

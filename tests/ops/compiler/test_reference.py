@@ -84,6 +84,19 @@ class Doubled(tg.autograd.Function):
         return g * tg.sin(a)
 
 
+class Scaled(tg.autograd.Function):
+    """With an argument that is given by name."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Any, *, by: Any) -> Any:
+        ctx.by = by
+        return a * by
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g * (ctx.by + 0.5)
+
+
 def without_history(x: Any, s: Any) -> Any:
     with tg.no_grad():
         gate = tg.sigmoid(linear(x, P["W"]))
@@ -101,6 +114,7 @@ HISTORIES: dict[str, Any] = {
     "detach": lambda x, s: tg.tanh(linear(x, P["W"]).detach() * s[0] + s[0].detach() * linear(s[0], P["U"]).data),
     "a custom Function": lambda x, s: Doubled.apply(tg.tanh(linear(x, P["W"]) + s[0])) * s[0],
     "a custom Function of a custom Function": lambda x, s: Doubled.apply(Doubled.apply(tg.tanh(x @ P["W"].T)) * s[0]),
+    "a custom Function with a keyword": lambda x, s: Scaled.apply(tg.tanh(linear(x, P["W"]) + s[0]), by=0.3) * s[0],
     "a custom Function at the end": lambda x, s: Doubled.apply(s[0] * tg.tanh(linear(x, P["W"]))),
     "a weight without history": lambda x, s: tg.tanh(linear(x, P["W"])) + linear(s[0], P["U"].detach()),
     "custom Functions of weights": lambda x, s: linear(x, Doubled.apply(P["W"])) + s[0] * Doubled.apply(P["U"][0]),
@@ -165,6 +179,11 @@ def test_a_value_that_gets_a_history_of_its_own_is_refused() -> None:
 
     with pytest.raises(Refused, match="it gives a value a history of its own"):
         compiled(Cell({}, step, (6,)), 5)
+
+
+def test_a_custom_function_that_is_given_a_value_of_the_step_by_name_is_refused() -> None:
+    with pytest.raises(Refused, match="reference differs|cannot be applied again"):
+        compiled(Cell({}, lambda x, s: Scaled.apply(s[0], by=x[:, :1].detach()), (6,)), 5)
 
 
 def test_the_number_of_sequences_as_a_number_is_refused() -> None:

@@ -420,6 +420,8 @@ class _Text:
             if e.op == "adjoint":
                 asked.setdefault(e.at[0], []).append((e.at[1], e.at[1] + max(e.width, 1)))
         adjoints = sorted(asked)
+        others = walk([e for store in (*dz, *sums, *carry) for e in store.terms], lambda e: e.depends < 3)
+        always = {e.at[0] for e in others if e.op == "adjoint"}  # the rest is for the cotangent of x alone
         self.adjoint_runs: list[tuple[int, Run]] = []
         for n in adjoints:
             for i, run in enumerate(layout.backward_runs([n], layout.group_of[n])):
@@ -485,7 +487,8 @@ class _Text:
             body += self._for_rows(rows, adjoints)
             for i, (n, run) in enumerate(self.adjoint_runs):
                 if ready[n] == segment:
-                    body += self._multiply_backward(f, run, f"a{i}", f"b{n}", "low", f.width(layout.operand_width(n)))
+                    width, wanted = f.width(layout.operand_width(n)), "" if n in always else "len(dx) and "
+                    body += self._multiply_backward(f, run, f"a{i}", f"b{n}", "low", width, wanted)
         for i, (k, run) in enumerate(self.state_runs):
             body += self._multiply_backward(f, run, f"m{i}", f"ds{k}", "low", f.width(program.widths[k]))
         for i, run in enumerate(self.x_runs):

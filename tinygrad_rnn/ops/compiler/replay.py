@@ -294,7 +294,12 @@ def _check(program: Program, t: Trace) -> None:
     seeds = [g.array[None] for g in (*t.seeds, *t.emitted_seeds)]
     dx, of_states, of_parameters = backward(program, kept, seeds, parameters)
     _compare(t, "the compiled step", [a[0] for a in after], [dx[0], *of_states], of_parameters)
-    within(True, _check_reference, program, t, parameters)
+    try:
+        within(True, _check_reference, program, t, parameters)
+    except Refused:
+        raise
+    except Exception as error:  # of a custom Function, say, that is given what is no argument of it
+        raise Refused(f"its operations cannot be applied again: {type(error).__name__}: {error}") from error
 
 
 def _check_reference(program: Program, t: Trace, parameters: Mapping[str, Tensor]) -> None:

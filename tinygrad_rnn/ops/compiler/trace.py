@@ -252,7 +252,9 @@ class _Recorder(Watcher):
         value = self.of_array.get(id(output))
         if value is None:
             return  # reading it is refused
-        self.functions[value.number] = node.primitive.apply, tuple([self.of(a) for a in args])
+        apply, keywords = node.primitive.apply, node.keywords  # type: ignore[attr-defined]
+        apply = functools.partial(apply, **keywords) if keywords else apply
+        self.functions[value.number] = apply, tuple([self.of(a) for a in args])
         self.nodes[value.number] = node
         self.of_node[node.index] = value
 
