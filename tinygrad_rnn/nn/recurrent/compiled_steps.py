@@ -24,7 +24,6 @@ What is known of a layer is kept beside it, not in it: copies and checkpoints of
 
 from __future__ import annotations
 
-import copy
 import functools
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -106,7 +105,7 @@ class Work(NamedTuple):
         parameters: all tensors that it reads and that may change, by name.
         emitted: how many values it gives beside the states.
         equations: of a step of ours.
-        cell: a user's; ``step_of(cell)`` is the step.
+        cell: a user's.
     """
 
     name: str
@@ -117,7 +116,6 @@ class Work(NamedTuple):
     emitted: int = 0
     equations: Equations | None = None
     cell: Module | None = None
-    step_of: Callable[[Module], Step] | None = None
 
 
 class Asked(NamedTuple):
@@ -377,7 +375,9 @@ def _known(kept: Kept, work: Work, masking: Masking, x: Tensor, states: States, 
     if now is None:
         return Known(now, Refused("it raises for two sequences"))
     kept.traces += 1
-    found = Known(now, _of_cell(work, [s._data.shape[-1] for s in states], masking, x._data))
+    widths = [s._data.shape[-1] for s in states]
+    more = {"dtype": x._data.dtype, "emitted": work.emitted, "name": work.name}
+    found = Known(now, _compiled(work.step, work.input_size, widths, work.parameters, masking, **more))
     if isinstance(found.outcome, CompiledCell):
         kept.steps = [*kept.steps, found][-STRUCTURES:]
     return found
@@ -387,19 +387,6 @@ def _group(work: Work, masking: Masking, x: Tensor) -> tuple[Hashable, ...]:
     """What decides whether a step is compiled yet: dtype, options, and the modes of a user's modules."""
     modes = () if work.cell is None else tuple([m.training for m in work.cell.modules()])
     return x._data.dtype.char, masking, modes
-
-
-def _of_cell(work: Work, widths: Sequence[int], masking: Masking, x: Any) -> Outcome:
-    """The compiled form of a user's cell.  Traces are of arrays on the host: of a cell on a GPU, a copy is traced."""
-    step, parameters = work.step, work.parameters
-    if array_module(x) is not np and work.cell is not None and work.step_of is not None:
-        try:
-            twin = copy.deepcopy(work.cell).to("cpu")
-        except Exception as error:
-            return Refused(f"its copy on the CPU, which would be traced, cannot be made: {error}")
-        step, parameters = work.step_of(twin), tensors_of(twin)
-    more = {"dtype": x.dtype, "emitted": work.emitted, "name": work.name}
-    return _compiled(step, work.input_size, widths, parameters, masking, **more)
 
 
 def _kernel(cell: CompiledCell, x: Tensor, states: States) -> str | Refused:

@@ -11,7 +11,7 @@ from ..module import Module
 from .cells import LSTMCell
 from .compiled_steps import IMPLEMENTATIONS, Work, tensors_of
 from .layer_stack import Stack
-from .options import Sizes, StackOptions, States, Step
+from .options import Sizes, StackOptions, States
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -142,15 +142,12 @@ class RNNLayer(Stack):
         cell = getattr(self, f"cell_l{layer}" + ("_reverse" if direction else ""))
         single = len(self._sizes) == 1
 
-        def step_of(cell: Module) -> Step:
-            def step(x: Tensor, before: States) -> States:
-                after = cell(x, before[0] if single else before)
-                return (after,) if isinstance(after, Tensor) else tuple(after)
-
-            return step
+        def step(x: Tensor, before: States) -> States:
+            after = cell(x, before[0] if single else before)
+            return (after,) if isinstance(after, Tensor) else tuple(after)
 
         name, place, size = type(cell).__name__, self._place(layer, direction), self._layer_input_size(layer)
-        return Work(name, place, size, step_of(cell), tensors_of(cell), cell=cell, step_of=step_of)
+        return Work(name, place, size, step, tensors_of(cell), cell=cell)
 
     def _direction(
         self, layer: int, direction: int, x: Tensor, states: States, sizes: Sizes
