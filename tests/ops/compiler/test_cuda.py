@@ -25,7 +25,6 @@ from tinygrad_rnn.kernels.recurrent import dispatch
 from tinygrad_rnn.kernels.recurrent.cuda import layer, whole_sequences
 from tinygrad_rnn.kernels.recurrent.cuda.cells import CELLS as BY_HAND
 from tinygrad_rnn.kernels.recurrent.cuda.cells import persistent_source, scan_source
-from tinygrad_rnn.kernels.recurrent.cuda.step_loops import source
 from tinygrad_rnn.kernels.recurrent.cuda.tilings import BARRIER, COUNTER, MESSAGES, Tiling, candidates, using
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Needs, Options
 from tinygrad_rnn.ops.compiler.cell import compile_step
@@ -374,7 +373,7 @@ MORE = 6
 )
 def test_steps_compile_and_spill_nothing(name: str, capability: int) -> None:
     for real in ("float", "double"):
-        kernels = compile_cuda(source(generated(name).steps), (f"-DREAL={real}",), capability)
+        kernels = compile_cuda(generated(name).steps.source, (f"-DREAL={real}",), capability)
         assert all(kernel.spilled == kernel.stack == 0 for kernel in kernels.values())
 
 

@@ -143,31 +143,31 @@ class Call:
             return Run(series, finals, None)
         read = {name for k in steps.backward if k is not None for name in k.pointers}
         read |= {p.source for p in steps.products} | {f"vector{k}" for k in range(len(self.vectors))}
-        read |= {name for name in arrays if name[:4] == "mask"}
+        read |= {name for name in arrays if name.startswith("mask")}
         return Run(series, finals, Residual(self.rows, {name: a for name, a in arrays.items() if name in read}))
 
     def _constants(self) -> tuple[Array | None, ...]:
         """Vectors and masks."""
-        names = [f"vector{k}" for k in range(len(self.vectors))]
-        return tuple([self.arrays[name] for name in [*names, *sorted(a for a in self.arrays if a[:4] == "mask")]])
+        masks = sum(name.startswith("mask") for name in self.arrays)
+        return (*self._numbered("vector", len(self.vectors)), *self._numbered("mask", masks))
 
-    def _of_states(self, name: str, count: int) -> tuple[Array | None, ...]:
+    def _numbered(self, name: str, count: int) -> tuple[Array | None, ...]:
         return tuple([self.arrays[f"{name}{k}"] for k in range(count)])
 
     def whole_forward(self, cell: Cell) -> tuple[Array | None, ...]:
         """The arguments of a kernel of whole sequences, after the products."""
         count = len(self.steps.widths)
-        given = self._of_states("y", count if "-DALL_SERIES=1" in cell.options else 1)
+        given = self._numbered("y", count if "-DALL_SERIES=1" in cell.options else 1)
         states = tuple([dense(self.xp, s) for s in self.states])
-        tables = (*self._of_states("f", count), *self._of_states("s", count), self.arrays["kept"])
+        tables = (*self._numbered("f", count), *self._numbered("s", count), self.arrays["kept"])
         return (*self._constants(), *states, *given, *tables)
 
     def whole_backward(self, cell: Cell) -> tuple[Array | None, ...]:
         """The same of the way back; the last three are cotangents of both products, and sums for vectors."""
         count, steps = len(self.steps.widths), self.steps
         was = tuple([self.arrays[f"{kind}{k}"] for kind, k in cell.was])
-        given = self._of_states("dy", count if "-DALL_SERIES=1" in cell.options else 1)
-        ends = (*self._of_states("df", count), *self._of_states("di", count))
+        given = self._numbered("dy", count if "-DALL_SERIES=1" in cell.options else 1)
+        ends = (*self._numbered("df", count), *self._numbered("di", count))
         of = [None if k is None else steps.products[k].table for k in (cell.of_state, cell.of_x)]
         dz = None if of[0] is None else self.array(f"z{of[0]}")
         dz_input = self.array(f"z{of[1]}") if cell.separate_input and of[1] is not None else None

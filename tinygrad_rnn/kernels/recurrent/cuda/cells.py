@@ -73,6 +73,7 @@ def _unit(cell: Cell) -> str:
     return joined("numbers", f"cell_{cell.name}", "unit_arguments")
 
 
+@functools.cache
 def scan_source(cell: Cell) -> str:
     """The kernels ``scan_forward`` and ``scan_backward`` of a cell without products with states; option ``-DREAL=``."""
     return _unit(cell) + joined("visits", "scan")

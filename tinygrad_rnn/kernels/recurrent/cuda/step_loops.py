@@ -13,15 +13,9 @@ import numpy as np
 from ....backend.gpu.kernels import Kernel, kernel
 from ....typing import Array
 from .calls import Call, backward_product, forward_product
-from .cells import joined
 from .steps import StepKernel, Steps
 
-__all__ = ["backward", "forward", "source"]
-
-
-def source(steps: Steps) -> str:
-    """The source of the kernels of a cell; option ``-DREAL=``."""
-    return joined("numbers", "functions", "row_sums") + steps.text
+__all__ = ["backward", "forward"]
 
 
 class _Launcher:
@@ -32,7 +26,7 @@ class _Launcher:
         real = {"f": "float", "d": "double"}[dtype.char]
         self.kinds = kernels
         self.compiled: list[Kernel | None] = [
-            None if k is None else kernel(source(steps), k.name, (f"-DREAL={real}",), k.launch(dtype)) for k in kernels
+            None if k is None else kernel(steps.source, k.name, (f"-DREAL={real}",), k.launch(dtype)) for k in kernels
         ]
         self.sizes = [
             () if k is None else (*map(np.int32, k.widths), *[dtype.type(c) for c in k.numbers]) for k in kernels

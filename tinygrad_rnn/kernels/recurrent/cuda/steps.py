@@ -32,11 +32,13 @@ written to those of the next.  So a unit may read any other one.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ....backend.gpu.kernels import Launch
 from ....typing import Array
+from .cells import joined
 
 __all__ = ["BACKWARD", "FORWARD", "Carry", "Part", "Product", "StepKernel", "Steps", "Summed"]
 
@@ -189,3 +191,8 @@ class Steps:
     sum_columns: int
     summed: tuple[Summed, ...]
     matrices: int
+
+    @functools.cached_property
+    def source(self) -> str:
+        """What is compiled; option ``-DREAL=``.  One object, by which compiled kernels are looked up at every call."""
+        return joined("numbers", "functions", "row_sums") + self.text
