@@ -58,6 +58,37 @@ def test_layers_of_either_device_agree(kind: str, lengths: list[int] | None, emu
         np.testing.assert_allclose(to_numpy(a.detach()._data), b.detach().numpy(), rtol=0, atol=TOLERANCE * scale)
 
 
+COMPILED: dict[str, tuple[str, dict[str, Any], set[str]]] = {
+    "peepholes": ("LSTM", {"peepholes": True}, {"persistent"}),
+    "zoneout": ("LSTM", {"zoneout": (0.1, 0.2)}, {"persistent"}),
+    "layer norm": ("LSTM", {"layer_norm": True}, {"forward", "backward"}),
+    "recurrent dropout": ("GRU", {"recurrent_dropout": 0.3}, {"forward", "backward"}),
+    "reset before": ("GRU", {"reset_after": False}, {"forward", "backward"}),
+}
+
+
+@pytest.mark.parametrize("what", COMPILED)
+def test_layers_with_other_equations_are_compiled_for_either_device(what: str, emulated: Emulator) -> None:
+    kind, options, kernels = COMPILED[what]
+    values = np.random.default_rng(0).standard_normal((4, 3, 5)).astype("float32")
+    tg.manual_seed(0)
+    layer = getattr(tg.nn, kind)(5, 30, num_layers=2, bidirectional=True, impl="composed", **options)
+    tg.manual_seed(1)
+    expected = outputs_and_gradients(layer, tg.tensor(values).requires_grad_(), None)
+    layer.impl = "compiled"
+    x = wrap(fakecupy.asarray(values)).requires_grad_()
+    on_device(layer)
+    tg.manual_seed(1)
+    got = outputs_and_gradients(layer, x, None)
+    assert {name.partition("_")[0] for name, _ in emulated.launches} == kernels
+    before = fakecupy.syncs  # once everything is compiled, nothing waits for the device
+    outputs_and_gradients(layer, x, None)
+    assert fakecupy.syncs == before
+    for a, b in zip(got, expected, strict=True):
+        scale = max(1.0, float(np.abs(b.detach().numpy()).max()))
+        np.testing.assert_allclose(to_numpy(a.detach()._data), b.detach().numpy(), rtol=0, atol=TOLERANCE * scale)
+
+
 @pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
 @pytest.mark.parametrize("size", [30, 600])
 def test_a_training_step_does_not_wait_for_the_device(kind: str, size: int, emulated: Emulator) -> None:

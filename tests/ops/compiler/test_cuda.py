@@ -38,6 +38,9 @@ EVERY_MODE = {**MODES, "without steps": WITHOUT_STEPS, "first states alone": Opt
 SINGLE = 3e-6
 """float32: errors of 6e-8 in each step of a few; the worst seen is 6e-7."""
 
+GROWING = ["rnn with powers"]
+"""Cells whose states grow to thousands within five steps, by third powers, and roundings of float32 with them."""
+
 STEPWISE = [
     "lstm",
     "lstm_with_layer_norm",
@@ -133,7 +136,8 @@ def test_every_cell_is_its_step_in_every_way(name: str, size: int, hidden: int, 
     for options in EVERY_MODE.values():
         check(name, options, "float64", by_steps=True, size=size, hidden=hidden)
         check(name, options, "float64", size=size, hidden=hidden)
-        check(name, options, "float32", size=size, hidden=hidden)
+        if name not in GROWING:
+            check(name, options, "float32", size=size, hidden=hidden)
 
 
 # what runs where -----------------------------------------------------------------------------------------------------
