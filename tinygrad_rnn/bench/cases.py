@@ -11,7 +11,7 @@ import numpy as np
 
 import tinygrad_rnn as tg
 
-from . import gpu
+from . import gpu, user_cells
 from .cells import cell_jobs
 from .layers import GRID, layer_goals, layer_jobs, products_alone, two_of_ours
 from .loops import loop_jobs
@@ -73,7 +73,12 @@ def loops(session: Session) -> Iterator[Result]:
 
 
 def cells(session: Session) -> Iterator[Result]:
-    """Hand-written loops over RNNCell, GRUCell and LSTMCell, against torch.nn's."""
+    """Layers of any cell, compiled, against step by step and PyTorch's loop; loops over RNNCell, GRUCell, LSTMCell."""
+    for T, N, H in user_cells.GRID[: 1 if session.quick else 3]:
+        for name in user_cells.USER_CELLS:
+            jobs = user_cells.user_cell_jobs(name, T, N, H, torch="torch" in present("torch"))
+            goals = user_cells.user_cell_goals(T, N, H)
+            yield session.measure(f"{name} T={T} N={N} H={H}", jobs, goals=goals)
     for kind in KINDS:
         for T, N, H in ((64, 8, 32), (64, 32, 128))[: 1 if session.quick else 2]:
             work = f"loop of {kind}Cell T={T} N={N} H={H}"

@@ -24,12 +24,15 @@ from typing import Any
 
 from ..tape.observe.text_table import table
 
-__all__ = ["NUMPY_KERNELS", "OURS", "PRODUCTS", "Goals", "Job", "Result", "describe", "measure", "summary"]
-__all__ += ["write_json"]
+__all__ = ["COMPOSED", "NUMPY_KERNELS", "OURS", "PRODUCTS", "Goals", "Job", "Result", "describe", "measure"]
+__all__ += ["summary", "write_json"]
 
 OURS = "tinygrad_rnn"
 NUMPY_KERNELS = "numpy kernels"
 """This package again, its recurrent layers computed by NumPy alone, as without the extra ``fast``."""
+
+COMPOSED = "composed"
+"""This package again, every step on the tape: a peer of what is compiled."""
 
 PRODUCTS = "products alone"
 """Not a competitor but the work that all of them share: its ratio to a peer is about the lowest that is possible."""
