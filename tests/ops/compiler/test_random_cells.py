@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tests.ops.compiler.cells import Cell, weights
-from tests.ops.compiler.sequences import compare
+from tests.ops.compiler.sequences import MODES, check
 from tests.ops.compiler.test_program import ROWS, compiled, composed
 from tests.ops.compiler.test_reference import of_program, second_order
 from tests.support.profiles import examples
 from tinygrad_rnn.kernels.recurrent import dispatch
-from tinygrad_rnn.kernels.recurrent.interface import Options
+from tinygrad_rnn.ops.compiler.numpy_kernel import CellKernel as NumpyKernel
 from tinygrad_rnn.ops.compiler.replay import backward, forward
 from tinygrad_rnn.ops.compiler.trace import Mask
 from tinygrad_rnn.ops.linalg import linear
@@ -85,12 +85,6 @@ MASKS: dict[str, Any] = {
     "step_masks": (Mask(HIDDEN), Mask(HIDDEN, True)),
     "sequence_masks": (Mask(HIDDEN), Mask(1)),
 }
-MODES = {
-    "forward": Options(cells=True),
-    "reverse": Options(cells=True, reverse=True),
-    "packed": Options(cells=True, sizes=(4, 4, 3, 1)),
-    "packed, reverse": Options(cells=True, sizes=(4, 2, 2, 1), reverse=True),
-}
 Move = tuple[str, int, int]
 MOVES = st.tuples(st.sampled_from([*ONE, *TWO, *[*WITH, *MASKED] * 3]), st.integers(0, 99), st.integers(0, 99))
 
@@ -153,11 +147,16 @@ def test_the_reference_of_a_random_step_is_that_step_at_two_orders(c: Cell, rows
     agree(second_order(c, of_program(c, compiled(c, SIZE)), rows, SIZE), expected, 1e-12)
 
 
+@settings(max_examples=examples(20, 2000), deadline=None)
+@given(c=cells(), mode=st.sampled_from(sorted(MODES)))
+def test_the_kernel_of_a_random_step_in_calls_of_numpy_is_that_step(c: Cell, mode: str) -> None:
+    check(NumpyKernel, c, SIZE, MODES[mode])
+
+
 @pytest.mark.skipif(not dispatch.numba_installed(), reason="Numba is not installed")
 @settings(max_examples=examples(2, 60), deadline=None)
 @given(c=cells(most=8), mode=st.sampled_from(sorted(MODES)))
 def test_the_compiled_kernel_of_a_random_step_is_that_step(c: Cell, mode: str) -> None:
     from tinygrad_rnn.ops.compiler.numba_kernel import CellKernel
 
-    program = compiled(c, SIZE)
-    compare(c, program, CellKernel(program), SIZE, MODES[mode])
+    check(CellKernel, c, SIZE, MODES[mode])
