@@ -409,6 +409,13 @@ def test_machine_code_on_the_disk_is_noticed(tmp_path: Any, monkeypatch: pytest.
     assert not cell.compiled_already("numba", np.float64)
 
 
+def test_a_cuda_kernel_counts_as_compiled_once_this_process_has_it() -> None:
+    cell = made(CELLS["lstm"](4, 7), 4)
+    assert not cell.compiled_already("cuda", np.float32)
+    cell.kernel("cuda")
+    assert cell.compiled_already("cuda", np.float32)
+
+
 # explaining -----------------------------------------------------------------------------------------------------------
 
 

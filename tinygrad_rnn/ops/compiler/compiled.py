@@ -121,12 +121,12 @@ class Compiled:
 
         What Numba keeps on the disk is looked for by the name of its file, the version of Python, the sources of this
         package and the dtype.  That it is of this processor, too, and of this version of Numba, shows when it is
-        loaded.
+        loaded.  Of CUDA's kernels only those of this process are known; NumPy's are text, which is not compiled.
         """
-        if backend != "numba":  # the others compile nothing that takes seconds
-            return self.refusal(backend) is None
         if self.refusal(backend) is not None:
             return False
+        if backend != "numba":
+            return backend == "numpy" or backend in self._kernels
         where = generated_modules.file_of(self.text(backend))
         if where is None or os.environ.get("NUMBA_CACHE_DIR"):
             return False
