@@ -146,12 +146,14 @@ class CompiledCell:
             )
         self._check(x._data.shape, [s._data.shape for s in states], sizes)
         matrices, vectors = self.program.prelude.run(parameters)
-        sizes = None if sizes is None else tuple([int(n) for n in sizes])
-        options = Options(sizes, reverse, True, cells)
+        masks: list[Any] = []
         if step_masks or sequence_masks:
-            masks = [tuple([getattr(m, "_data", m) for m in given]) for given in (step_masks, sequence_masks)]
-            options = options._replace(step_masks=masks[0], sequence_masks=masks[1])
-        results = self._record((x, *states, *matrices, *vectors), options, segments, stacked)
+            masks = [
+                "tanh",
+                *[tuple([getattr(m, "_data", m) for m in given]) for given in (step_masks, sequence_masks)],
+            ]
+        args = (x, *states, *matrices, *vectors)
+        results = self._record(args, sizes, reverse, segments, stacked, cells, *masks)
         split = 1 + self.states
         return (results[0], *results[split:]), tuple(results[1:split])
 

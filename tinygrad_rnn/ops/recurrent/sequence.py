@@ -65,12 +65,25 @@ class Record:
         )
 
     def __call__(
-        self, args: tuple[V | None, ...], options: Options, segments: Segments, stacked: bool
+        self, args: tuple[V | None, ...], sizes: Sizes, reverse: bool, segments: Segments, stacked: bool, *more: Any
     ) -> tuple[Any, ...]:
-        """``(y, *states, *others)``; ``stacked``: the final states as (1, N, H_k), a stack of one layer."""
+        """``(y, *states, *others)``.
+
+        Args:
+            args: ``x, *states, *weights``.
+            stacked: give the final states as (1, N, H_k), a stack of one layer.
+            more: of ``Options``, what comes after ``save``.
+        """
+        if sizes is not None:
+            sizes = tuple([int(n) for n in sizes])
+        save = False
         # what backward would read is kept only if something will be recorded
-        if options.save and not _recorded(args):
-            options = options._replace(save=False)
+        if is_grad_enabled():
+            for a in args:
+                if isinstance(a, Tensor) and a._node is not None:
+                    save = True
+                    break
+        options = Options(sizes, reverse, save, *more)
         return self.fused(*args, options=options, segments=segments, stacked=stacked)
 
     def forward(
@@ -117,15 +130,6 @@ class Record:
         return [dx, *d_states, *d_weights]
 
 
-def _recorded(args: tuple[Any, ...]) -> bool:
-    """Whether an operation on ``args`` will be recorded."""
-    if is_grad_enabled():
-        for a in args:
-            if isinstance(a, Tensor) and a._node is not None:
-                return True
-    return False
-
-
 def _in_a_tuple(*weights: Any) -> tuple[Any, ...]:
     return weights
 
@@ -155,13 +159,11 @@ class _Sequence:
         cells: bool = False,
         nonlinearity: str = "tanh",
     ) -> Any:
-        if sizes is not None:
-            sizes = tuple([int(n) for n in sizes])
-        options = Options(sizes, reverse, True, cells, nonlinearity)
+        if impl != "composed":
+            return self.record(args, sizes, reverse, segments, stacked, cells, nonlinearity)
         # every step on the tape, for looking at it, or as the reference of the fused form
-        if impl == "composed":
-            return self.composed(*args, options=options, stacked=stacked)
-        return self.record(args, options, segments, stacked)
+        sizes = None if sizes is None else tuple([int(n) for n in sizes])
+        return self.composed(*args, options=Options(sizes, reverse, True, cells, nonlinearity), stacked=stacked)
 
     def composed(
         self, x: V, *others: V, options: Options, segments: Segments = None, stacked: bool = False
