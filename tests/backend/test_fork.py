@@ -37,6 +37,9 @@ def run():
     elif work == "cells":
         cell = compile_step(lambda x, s: tg.tanh(x @ w + s[0]), 8, (8,), {"w": w}, dtype="float32")
         cell.explain()
+        with tg.backends.recurrent.only("numpy"):
+            for _ in range(5):
+                cell.sequence(tg.ones(2, 1, 8), (tg.zeros(1, 8),), {"w": w})
     elif work == "compiler":
         with compiling:                   # what compiles holds this, for seconds
             time.sleep(0.01)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import math
+import os
 import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -38,6 +39,10 @@ __all__ = ["CellKernel", "Residual"]
 SPACES, MOST_IDLE = 4, 1 << 23
 """How many workspaces a kernel keeps for its next runs, and the bytes of the largest: in one of long parts, a run takes
 so long that new views of it do not matter."""
+
+_lock = threading.RLock()  # of the idle workspaces; no child of a fork finds it locked
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 
 class Residual(NamedTuple):
@@ -70,7 +75,6 @@ class CellKernel:
         self.text = text = generated or generate(program)
         self.layout = layout = text.layout
         self.module = load(text.text)
-        self._lock = threading.Lock()
         self._idle: list[Workspace] = []
         self._before_loop = [
             (run, layout.source(run.group), self._scales(run), None if run.adds else Biases(layout, run.slots))
@@ -232,7 +236,7 @@ class CellKernel:
         key = None
         if options.sizes is None:  # other lengths are other views
             key = back, most, options.reverse, x.shape, state.shape, x.dtype.char, array_module(x)
-            with self._lock:
+            with _lock:
                 for i, space in enumerate(self._idle):
                     if space.key == key:
                         return self._idle.pop(i)
@@ -245,7 +249,7 @@ class CellKernel:
         """A run is over; the next one may use its workspace."""
         space.begin_run()
         if space.key is not None and space.nbytes <= MOST_IDLE:
-            with self._lock:
+            with _lock:
                 self._idle.append(space)
                 if len(self._idle) > SPACES:
                     del self._idle[0]
