@@ -136,7 +136,8 @@ def test_every_cell_is_its_step_in_every_way(name: str, size: int, hidden: int, 
     for options in EVERY_MODE.values():
         check(name, options, "float64", by_steps=True, size=size, hidden=hidden)
         check(name, options, "float64", size=size, hidden=hidden)
-        if name not in GROWING:
+        # norms over the three numbers of one unit make roundings of float32 a hundred times larger
+        if name not in GROWING and hidden > 1:
             check(name, options, "float32", size=size, hidden=hidden)
 
 
