@@ -61,22 +61,6 @@ def composed(c: Cell, x: Any, states: Any, options: Options, gs: Any, ends: Any)
     return [a.detach().numpy() for a in [*series, *now]], [None if g is None else g.numpy() for g in found]
 
 
-def differences(make: Callable[[Program], Kernel[Any]], name: str, size: int, hidden: int, options: Options) -> None:
-    """The same for a cell of the list."""
-    check(make, CELLS[name](size, hidden), size, options)
-
-
-def given(c: Cell, program: Program) -> tuple[Any, ...]:
-    """The weights of a call: what the prelude makes of the parameters."""
-    return tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
-
-
-def check(make: Callable[[Program], Kernel[Any]], c: Cell, size: int, options: Options) -> None:
-    """Compare the kernel of a cell's program with the step, run one by one: values and all gradients."""
-    program = compiled(c, size)
-    compare(c, program, make(program), size, options)
-
-
 def compare(
     c: Cell,
     program: Program,
@@ -180,3 +164,21 @@ def compare_on(
         return to_numpy(a).astype("float64")
 
     compare(c, program, kernel, sizes[0], options, to=to, back=back, tolerance=tolerance, steps=steps, batch=batch)
+
+
+def given(c: Cell, program: Program) -> tuple[Any, ...]:
+    """The weights of a call: what the prelude makes of the parameters."""
+    return tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
+
+
+def check(make: Callable[[Program], Kernel[Any]], c: Cell, size: int, options: Options, *, batch: int = ROWS) -> None:
+    """Compare the kernel of a cell's program with the step."""
+    program = compiled(c, size)
+    compare(c, program, make(program), size, options, batch=batch)
+
+
+def differences(
+    make: Callable[[Program], Kernel[Any]], name: str, size: int, hidden: int, options: Options, *, batch: int = ROWS
+) -> None:
+    """The same for a cell of the list."""
+    check(make, CELLS[name](size, hidden), size, options, batch=batch)

@@ -15,6 +15,7 @@ from tests.ops.compiler import sequences
 from tests.ops.compiler.cells import CELLS, Cell, weights
 from tests.ops.compiler.sequences import MODES, ROWS, STEPS, check, differences, given
 from tests.ops.compiler.test_program import compiled
+from tests.support.arrays import module as arrays_of
 from tinygrad_rnn.kernels.recurrent import threads
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Gradients, Needs, Options
 from tinygrad_rnn.kernels.recurrent.numpy import products
@@ -90,18 +91,20 @@ def test_a_sigmoid_that_is_divided_by_has_the_relative_error_of_a_rounding() -> 
     np.testing.assert_allclose(result.series[0], -0.6, rtol=1e-12)  # 0.01 log(sigmoid(-60))
 
 
-def planted(text: str) -> list[str]:
-    """The text, with one mistake in each."""
+def planted(text: str) -> list[tuple[str, str]]:
+    """The text, with one mistake in each, and the function that has it."""
     changes = {"add(": "subtract(", "subtract(": "add(", "multiply(": "add(", "tanh(": "negative(", "dot": None}
-    found = []
+    found, function = [], ""
     lines = text.splitlines()
     for i, line in enumerate(lines):
+        if line.startswith("def "):
+            function = line[4:].partition("(")[0]
         if line.lstrip().startswith(("#", "def", '"')) or " = f." in line or " in visits" in line or "_rest" in line:
             continue
         for old, new in changes.items():
             if old in line and not line.lstrip().startswith("else"):
                 changed = line.replace(old, f"f.{new}") if new else line[: len(line) - len(line.lstrip())] + "pass"
-                found.append("\n".join([*lines[:i], changed, *lines[i + 1 :]]) + "\n")
+                found.append((function, "\n".join([*lines[:i], changed, *lines[i + 1 :]]) + "\n"))
     return found
 
 
@@ -114,10 +117,11 @@ def test_a_mistake_in_any_line_of_the_text_is_found(name: str, monkeypatch: pyte
     right = generate(program)
     mistakes = planted(right.text)
     assert len(mistakes) > 30
-    for text in mistakes:
+    for function, text in mistakes:
+        batch = 1 if function == "steps_back_of_one" else ROWS
         kernel = CellKernel(program, dataclasses.replace(right, text=text))
         with np.errstate(all="ignore"), pytest.raises(AssertionError):
-            differences(lambda program, kernel=kernel: kernel, name, 5, 6, MODES["forward"])  # type: ignore[misc]
+            differences(lambda program, kernel=kernel: kernel, name, 5, 6, MODES["forward"], batch=batch)  # type: ignore[misc]
 
 
 # other ways to the same numbers ---------------------------------------------------------------------------------------
@@ -161,6 +165,19 @@ def test_a_sequence_in_parts_gives_the_same(name: str, monkeypatch: pytest.Monke
     assert len(parts) > 2 * len(MODES)
 
 
+@pytest.mark.parametrize("name", [*SOME, "lstm", "gru", "eight Linears"])
+def test_one_sequence_gives_the_same(name: str) -> None:
+    """Its blocks are one operand on the way back, and one result of a product."""
+    for options in (Options(cells=True), Options(cells=True, reverse=True), Options(cells=True, sizes=(1, 1, 1, 1))):
+        differences(CellKernel, name, 5, 6, options, batch=1)
+
+
+def test_one_sequence_has_one_product_and_no_sums_on_its_way_back() -> None:
+    text = of("lstm")
+    assert len(loop(text, "steps_back_of_one")) == len(loop(text, "steps_back")) - 3
+    assert "steps_back_of_one" not in of("rnn").functions
+
+
 @pytest.mark.parametrize("name", SOME)
 def test_a_few_steps_use_weights_as_they_are(name: str) -> None:
     differences(CellKernel, name, 5, 6, Options(cells=True, sizes=(4, 3)))
@@ -171,6 +188,49 @@ def test_a_few_steps_use_weights_as_they_are(name: str) -> None:
 def test_sequences_of_all_lengths_and_none(name: str) -> None:
     for sizes in ((4, 3, 2, 1), (3, 1, 1), (1, 1)):
         differences(CellKernel, name, 5, 6, Options(cells=True, sizes=sizes))
+
+
+def states_of_x_alone(p: Any, x: Any, s: Any) -> Any:
+    """Packed, they stayed as they were."""
+    a = linear(x, p["V"])
+    return tg.tanh(tg.relu(a)), tg.tanh(a)
+
+
+def a_cotangent_overwritten_before_its_blocks_are_read(p: Any, x: Any, s: Any) -> Any:
+    m = s[1]
+    return tg.tanh(tg.relu(tg.cat([m[:, 2:], m[:, :2]], 1))), tg.tanh(linear(tg.cat([m, tg.tanh(m)], 1), p["wide"]))
+
+
+def blocks_of_a_new_state_that_the_old_one_has_not(p: Any, x: Any, s: Any) -> Any:
+    a = linear(x, p["V"])
+    return tg.tanh(a * a[:, 1][:, None]), tg.softmax(s[0], 1)
+
+
+def the_adjoint_of_two_products_read_twice(p: Any, x: Any, s: Any) -> Any:
+    a = s[0] * p["v"]
+    return tg.tanh(linear(a, p["W"])) * tg.sigmoid(linear(a, p["U"])), s[0]
+
+
+def a_row_of_one_number_without_any_vector(p: Any, x: Any, s: Any) -> Any:
+    a = linear(x, p["V"])
+    a = a - a.amax(1, keepdim=True)
+    return tg.tanh(s[1]), tg.tanh(tg.cat([(s[0] + s[1])[:, :2], a[:, 2:]], 1))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "step",
+    [
+        states_of_x_alone,
+        a_cotangent_overwritten_before_its_blocks_are_read,
+        blocks_of_a_new_state_that_the_old_one_has_not,
+        the_adjoint_of_two_products_read_twice,
+        a_row_of_one_number_without_any_vector,
+    ],
+)
+def test_what_random_cells_found(step: Any, mode: str) -> None:
+    p = weights(V=(4, 3), W=(4, 4), U=(4, 4), v=(4,), wide=(4, 8))
+    check(CellKernel, Cell(p, lambda x, s: step(p, x, s), (4, 4)), 3, MODES[mode])
 
 
 # workspaces ----------------------------------------------------------------------------------------------------------
@@ -274,3 +334,36 @@ def test_columns_that_nothing_reads_have_no_gradient_in_parts(monkeypatch: pytes
     p = weights(W=(12, 5), U=(12, 6))
     c = Cell(p, lambda x, s: tg.tanh(linear(x, p["W"])[:, :6] + linear(s[0], p["U"])[:, 6:]), (6,))
     check(CellKernel, c, 5, MODES["forward"])
+
+
+# arrays of a GPU -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*SOME, "lstm", "gru", "lstm with zoneout", "centred_in_part", "rnn with softplus"])
+def test_arrays_of_another_module_stay_there_and_give_the_same(name: str) -> None:
+    """The stand-in for CuPy refuses arrays of the host, and what CuPy lacks."""
+    c = CELLS[name](5, 6)
+    program = compiled(c, 5)
+    random = np.random.default_rng(3)
+    x, states = random.normal(size=(STEPS, ROWS, 5)), [random.normal(size=(ROWS, w)) for w in c.widths]
+    of_steps, of_sequences = c.masks(random, STEPS * ROWS, ROWS)
+    of_steps = [m.reshape(STEPS, ROWS, -1) for m in of_steps]
+    needs = Needs(True, (True,) * len(states), (True,) * len(given(c, program)))
+
+    def run(xp: Any) -> list[Any]:
+        def masks(given: list[Any]) -> tuple[Any, ...]:
+            return tuple([xp.asarray(m) for m in given])
+
+        options = Options(step_masks=masks(of_steps), sequence_masks=masks(of_sequences))
+        arguments = xp.asarray(x), masks(states), masks(given(c, program)), options
+        kernel = CellKernel(program)
+        result = kernel.forward(*arguments)
+        cotangents = Cotangents(tuple([xp.cos(y) for y in result.series]), (None,) * len(states))
+        found = kernel.backward(*arguments, result.residual, cotangents, needs)
+        return [*result.series, *result.states, found.x, *found.states, *found.weights]
+
+    expected = run(np)
+    with arrays_of("double") as xp:
+        for one, other in zip(run(xp), expected, strict=True):
+            assert isinstance(one, xp.ndarray)
+            np.testing.assert_allclose(one.get(), other, rtol=1e-12, atol=1e-12)

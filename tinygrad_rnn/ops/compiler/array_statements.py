@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from .units import BOOLEAN, Expr, Unknown, walk
 
-__all__ = ["MASKS", "Operand", "Place", "Statements", "Temporary"]
+__all__ = ["MASKS", "Operand", "Place", "Statements", "Temporary", "overlap"]
 
 
 class Place(NamedTuple):
@@ -78,7 +78,8 @@ UNSHARED = "nzbfisey"
 """Tables whose places are written and read under their names alone."""
 
 
-def _overlap(place: Place, other: Operand | None) -> bool:
+def overlap(place: Place, other: Operand | None) -> bool:
+    """Whether two places share memory."""
     if not isinstance(other, Place):
         return False
     if place.table == "b" and other.table in ("left", "b rows"):
@@ -223,7 +224,7 @@ class Statements:
                 continue
             between = [a for a in self.lines[span[0] : span[-1]] if isinstance(a, Statement)]
             used = [q for a in (*between, line) for q in a.args] + [a.out for a in between]
-            if self.width(place) != t.width or any(_overlap(place, q) for q in used):
+            if self.width(place) != t.width or any(overlap(place, q) for q in used):
                 continue
             for i in span:
                 other = self.lines[i]

@@ -130,12 +130,12 @@ class LinearForms:
         u = self.units
         adjoints: dict[tuple[int, int], list[int]] = {}
         for core, factor in form.values():
-            if core.op == "adjoint" and factor is None:
+            if self._is_single(core) and factor is None:
                 adjoints.setdefault((self.group_of[core.at[0]], core.at[1]), []).append(core.at[0])
         found = []
         joined: set[tuple[int, int]] = set()
         for core, factor in form.values():
-            if core.op == "adjoint":
+            if self._is_single(core):
                 at = (self.group_of[core.at[0]], core.at[1])
                 together = factor is None and tuple(sorted(adjoints[at])) == self.reached[at[0]]
                 if together and at in joined:
@@ -144,6 +144,10 @@ class LinearForms:
                 core = self._adjoint(self.reached[at[0]] if together else (core.at[0],), core)
             found.append(core if factor is None else u.apply("mul", core, factor))
         return found
+
+    def _is_single(self, e: Expr) -> bool:
+        """Whether it is the adjoint of one product, as the program has it."""
+        return e.op == "adjoint" and not isinstance(e.at[0], tuple)
 
     def _adjoint(self, products: Iterable[int], e: Expr) -> Expr:
         """That of several products of one operand; its place begins with their numbers."""

@@ -30,13 +30,13 @@ from ...typing import Array
 from .generated_modules import load
 from .numpy_layout import Run
 from .numpy_text import Generated, generate
-from .numpy_weights import Biases, ParameterGradients, rows_of, side_by_side, weight_of
+from .numpy_weights import Biases, ParameterGradients, joined_weight, weight_of
 from .numpy_workspace import Workspace
 from .program import Program
 
 __all__ = ["CellKernel", "Residual"]
 
-SPACES, MOST_IDLE = 4, 1 << 23
+SPACES, MOST_IDLE = 4, 1 << 22
 """How many workspaces a kernel keeps for its next runs, and the bytes of the largest: in one of long parts, a run takes
 so long that new views of it do not matter."""
 
@@ -87,7 +87,6 @@ class CellKernel:
             )
             for kind in layout.blocks_c
         }
-        self._x_runs = [(run, side_by_side(run)) for run in text.x_runs]
         self._operands = [
             (k, layout.operand_width(k))
             for k, g in enumerate(program.groups)
@@ -193,7 +192,10 @@ class CellKernel:
             xp.zeros(s.shape, x.dtype) if g is None else g.copy()
             for s, g in zip(states, cotangents.states, strict=True)
         ]
-        for run in text.back_runs:
+        for run in space.back_runs:
+            if space.one:
+                space.given["w", run.number] = joined_weight(run, matrices, xp)
+                continue
             blocks = [weight_of(parts, matrices) for parts in run.weights]
             space.weights(run.number, PackedWeights(blocks, plan.batch, products=plan.steps), len(blocks) > 1)
         for run in text.late_runs:
@@ -212,13 +214,13 @@ class CellKernel:
         for part in reversed(space.parts):
             space.begin(part)
             for kind, whole in gate_major.items():
-                if len(whole) == 1:
+                if len(whole) == 1 or space.one:
                     space.given["b", kind] = whole[:, part.rows]
             space.call("slopes")
             space.loop("steps_back")
             space.call("sums")
             for kind, whole in gate_major.items():
-                if len(whole) > 1:
+                if len(whole) > 1 and not space.one:
                     whole[:, part.rows] = space.of_part["b", kind][:, : part.size]
         found = Gradients(
             self._of_x(x, dz, matrices, dx) if needs.x else None,
@@ -259,13 +261,10 @@ class CellKernel:
         xp, added = array_module(x), self.text.writes_dx
         if not added and not self.text.x_runs:
             dx[:] = 0
-        for run, side in self._x_runs:
+        for run in self.text.x_runs:
             width = self.layout.classes[run.kind]
             columns = dz[run.kind][:, run.first * width : (run.first + len(run.slots)) * width]
-            if side is None:
-                w = xp.concatenate([weight_of(parts, matrices) for parts in run.weights])
-            else:
-                w = rows_of(side, matrices)
+            w = joined_weight(run, matrices, xp)
             if added:
                 dx += columns @ w
             else:

@@ -26,6 +26,7 @@ i     cotangents that are read after the loop;  j: the cotangent of x
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -99,6 +100,18 @@ class BackRun:
     weights: list[list[Part]]
     width: int
     into: Place | None = None
+
+    @functools.cached_property
+    def side(self) -> Part | None:
+        """Its weights, if they are neighbours in one matrix."""
+        first = self.weights[0][0]
+        at = first.first
+        for parts in self.weights:
+            part = parts[0]
+            if len(parts) > 1 or part.first != at or part._replace(first=0, last=0) != first._replace(first=0, last=0):
+                return None
+            at = part.last
+        return first._replace(last=at)
 
 
 def merged(rows: Iterable[tuple[Place, ...]]) -> list[tuple[Place, ...]]:

@@ -10,7 +10,7 @@ loop over time.  Forward:
 and back, where a cotangent is a sum of factors times cores (:mod:`.linear_forms`):
 
     slopes      the factors: all that depends on no cotangent
-    steps_back  the loop: what the step before needs
+    steps_back  the loop: what the step before needs; another one for one sequence, with one product for all blocks
     sums        what it does not need: gradients of vectors, of x unit by unit, and of products before the loop
 
 Each is a function; one that has nothing to do is left out.  Products over all rows, such as gradients of weights, are
@@ -55,7 +55,7 @@ class Generated:
         constants: by which the names ``k`` count: expressions of vectors alone.
         blocks: by letter and class, how many blocks a table of some steps has.
         rooms: of each function that has temporaries: by width and kind, how many.
-        back_runs: of the loop.
+        back_runs: of the loop, and ``joined_runs`` of that over one sequence; none if that is the same.
         late_runs: of ``sums``.
         totals: what the gradient of a vector sums: (vector, lo, hi, dZ), or None for one of ``sums``.
         x_runs: of dZ with the weights of x, for the gradient of x.
@@ -72,6 +72,7 @@ class Generated:
     blocks: dict[tuple[str, int], int]
     rooms: dict[str, dict[tuple[int, bool], int]]
     back_runs: list[BackRun]
+    joined_runs: list[BackRun]
     late_runs: list[BackRun]
     totals: list[tuple[int, int, int, Place | None]]
     x_runs: list[BackRun]
@@ -91,7 +92,7 @@ def generate(program: Program) -> Generated:
     forward = _Forward(writer)
     back = BackwardText(writer, layout.forms)
     functions = writer.functions
-    order = ["inputs", "steps", "outputs", "slopes", "steps_back", "sums"]
+    order = ["inputs", "steps", "outputs", "slopes", "steps_back", "steps_back_of_one", "sums"]
     parts = [functions[name].text(name) for name in order if name in functions]
     names = ", ".join([name for name in program.prelude.parameters if printable(name)]) or "no parameters"
     text = "\n\n\n".join([HEAD.format(title=f"Kernels of a cell with {names}.").rstrip(), *parts]) + "\n"
@@ -106,6 +107,7 @@ def generate(program: Program) -> Generated:
         blocks=writer.blocks,
         rooms=writer.rooms,
         back_runs=back.back_runs,
+        joined_runs=back.joined_runs,
         late_runs=back.late_runs,
         totals=back.totals,
         x_runs=back.x_runs,

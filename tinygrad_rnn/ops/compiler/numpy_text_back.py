@@ -7,7 +7,7 @@ nothing.
 
 from __future__ import annotations
 
-from .array_statements import MASKS, Operand, Place, Statements
+from .array_statements import MASKS, Operand, Place, Statements, overlap
 from .linear_forms import LinearForms
 from .numpy_layout import BackRun, merged
 from .numpy_writer import PRODUCT, Writer
@@ -21,6 +21,7 @@ class BackwardText:
 
     Attributes:
         back_runs: products of the loop.
+        joined_runs: the same of a loop over one sequence, where dZ of all blocks side by side is one operand.
         late_runs: products of ``sums``.
         totals: what the gradient of a vector sums: (vector, lo, hi, dZ), or None for one of ``sums``.
         x_runs: of dZ with the weights of x, for the gradient of x.
@@ -31,7 +32,12 @@ class BackwardText:
         self.writer, self.forms = writer, forms
         self._plan_back()
         self._plan_late()
-        self._steps_back()
+        self.factors: dict[int, Place] = {}
+        self.of_factors: list[Expr] = []
+        self.back_runs = self._steps_back("steps_back", joined=False)
+        self.joined_runs: list[BackRun] = []
+        if any(len(run.slots) > 1 for run in self.back_runs):
+            self.joined_runs = self._steps_back("steps_back_of_one", joined=True)
         self._slopes()
         self._late()
 
@@ -200,12 +206,13 @@ class BackwardText:
         products, lo = e.at
         runs = self.runs_of.get(products)
         if runs is None:
-            runs = self.runs_of[products] = self.writer.layout.back_runs(products, len(self.back_runs))
-            self.back_runs += runs
+            runs = self.runs_of[products] = self.writer.layout.back_runs(products, len(self.runs))
+            self.runs += runs
             for run in runs:
                 for j in run.slots:
                     self._dz(j)
-            alone = len(runs) == 1 and len(runs[0].slots) == 1
+            alone = len(runs) == 1 and (lo, e.width) == (0, runs[0].width)
+            alone = alone and (self.joined or len(runs[0].slots) == 1)
             for run in runs:
                 run.into = into if alone else None
                 i = run.number
@@ -217,7 +224,11 @@ class BackwardText:
                 self.code.add("if {1} is not None: matmul({0}, {1}, out={2})", [left, rest, to_rest], elementwise=False)
         width = runs[0].width
         columns = None if (lo, e.width) == (0, width) else (lo, lo + max(e.width, 1))
-        return [run.into or Place("r", run.number, g, g + 1, columns) for run in runs for g in range(len(run.slots))]
+        return [
+            run.into or Place("r", run.number, g, g + 1, columns)
+            for run in runs
+            for g in range(1 if self.joined else len(run.slots))
+        ]
 
     def _dz(self, j: int) -> None:
         """Have the dZ of a slot in its place."""
@@ -254,11 +265,11 @@ class BackwardText:
         code.store(e, b)
         self.done.add(j)
 
-    def _steps_back(self) -> None:
+    def _steps_back(self, name: str, joined: bool) -> list[BackRun]:
+        """The loop, of any number of sequences, or of one."""
         layout = self.writer.layout
-        self.factors: dict[int, Place] = {}
-        self.of_factors: list[Expr] = []
-        self.back_runs: list[BackRun] = []
+        self.joined = joined
+        self.runs: list[BackRun] = []
         self.runs_of: dict[tuple[int, ...], list[BackRun]] = {}
         self.done: set[int] = set()
         self.factor_of: dict[int, Expr] = {}
@@ -281,30 +292,47 @@ class BackwardText:
         for e in self.stored_exprs.values():
             code.value(e)
         self._carry(code)
-        self.writer.add("steps_back", code, True, "Take the cotangents back through the time.")
+        of = " of one sequence" if joined else ""
+        self.writer.add(name, code, True, f"Take the cotangents{of} back through the time.")
+        return self.runs
 
     def _receive(self, code: Statements) -> None:
         """What reaches the states of a step."""
-        p = self.writer.program
-        for k, width in enumerate(p.widths):
-            blocks = p.new_state_blocks[k] if p.state_gradients[k] is None else p.state_gradient_blocks[k]
-            kept = {e.at[1]: place for e in self.stored_exprs.values() if e.op == "cotangent" and e.at[0] == k
-                    for place in [self.stored[e.number]]}  # fmt: skip
-            for lo, hi in blocks if kept else [(0, width)]:
-                d, g = Place("d", k, lo, hi), Place("g", k, lo, hi)
-                if lo in kept:
-                    code.add("if {1} is None: copyto({out}, {0})", [d, g], kept[lo])
-                    code.add("else: add({0}, {1}, out={out})", [d, g], kept[lo])
-                else:
+        leaves = [e for e in self._leaves() if e.op == "cotangent"]
+        for k, width in enumerate(self.writer.program.widths):
+            mine = sorted({(e.at[1], e.at[1] + max(e.width, 1)): e for e in leaves if e.at[0] == k}.items())
+            mine = [(span, e) for span, e in mine if e.number in self.stored]
+            spans = [span for span, _ in mine]
+            every = {(e.at[1], e.at[1] + max(e.width, 1)) for e in leaves if e.at[0] == k}
+            apart = all(a == b or a[1] <= b[0] or b[1] <= a[0] for a in spans for b in every)
+            at = 0
+            for lo, hi in [*spans, (width, width)] if apart else [(width, width)]:
+                if at < lo:  # between what is stored
+                    d, g = Place("d", k, at, lo), Place("g", k, at, lo)
                     code.add("if {1} is not None: add({0}, {1}, out={out})", [d, g], d)
+                at = hi
+            for (lo, hi), e in mine:
+                d, g, to = Place("d", k, lo, hi), Place("g", k, lo, hi), self.stored[e.number]
+                if apart:
+                    code.add("if {1} is None: copyto({out}, {0})", [d, g], to)
+                    code.add("else: add({0}, {1}, out={out})", [d, g], to)
+                else:
+                    code.copy(d, to)
+
+    def _leaves(self) -> list[Expr]:
+        """The leaves of all that is computed on the way back."""
+        roots = [*self.dz.values(), *self.stored_exprs.values()]
+        roots += [e for _, rest, _ in self.carries for e in ([] if rest is None else [rest])]
+        roots += [e for e, _ in (*self.late, *self.late_totals, *self.late_x)]
+        return [e for e in walk(roots) if not e.args]
 
     def _carry(self, code: Statements) -> None:
         """The cotangents of the states before the step."""
-        forms = self.forms
         pending = list(self.carries)
         direct: dict[int, list[Operand]] = {}
         for i, (place, rest, adjoints) in enumerate(pending):
-            if rest is None and len(adjoints) == 1 and not self._reads(pending, place, but=i):
+            others = [other for k, (_, other, _) in enumerate(pending) if other is not None and k != i]
+            if rest is None and len(adjoints) == 1 and not any(self._reads(other, place) for other in others):
                 direct[i] = self._terms_of(adjoints[0], into=place)
             else:
                 direct[i] = [t for e in adjoints for t in self._terms_of(e)]
@@ -312,13 +340,12 @@ class BackwardText:
             i = len(self.carries) - len(pending)
             place, rest, _ = pending.pop(0)
             terms = direct[i]
-            if self._reads(pending, place):  # read by others, which go first
-                for _, later, _ in pending:
-                    if later is not None and forms.moves(later) and later.op != "cotangent":
-                        code.value(later)
-                    elif later is not None and later.op == "cotangent" and code.operand(later) == place:
+            for _, later, _ in pending:  # what is yet to be computed of what this overwrites goes first
+                if later is not None and self._reads(later, place, rest):
+                    there = code.value(later)
+                    if overlap(place, there):
                         held = code.temporary(later.width)
-                        code.copy(place, held)
+                        code.copy(there, held)
                         code.known[later.number] = held
             if rest is not None:
                 code.store(rest, place)
@@ -331,13 +358,13 @@ class BackwardText:
                 for term in terms:
                     code.add("add({0}, {1}, out={out})", [place, term], place)
 
-    def _reads(self, pending: list[tuple[Place, Expr | None, list[Expr]]], place: Place, but: int = -1) -> bool:
-        """Whether what is yet to be computed reads a cotangent of a state from its place."""
-        for i, (_, rest, _) in enumerate(pending):
-            if rest is not None and i != but:
-                for e in walk([rest], lambda e: e.number in self.code.known):
-                    if e.op == "cotangent" and self.code.operand(e) == place:
-                        return True
+    def _reads(self, root: Expr, place: Place, shared: Expr | None = None) -> bool:
+        """Whether a value yet to be computed is made of what is in a place of ``d``, or of a value to be put there."""
+        for e in walk([root], lambda e: e.number in self.code.known):
+            if shared is not None and shared.args and e is shared:
+                return True
+            if e.op == "cotangent" and overlap(place, self.code.operand(e)):
+                return True
         return False
 
     def _slopes(self) -> None:

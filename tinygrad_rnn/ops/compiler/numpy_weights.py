@@ -17,7 +17,7 @@ from .numpy_text import Generated
 from .numpy_workspace import Workspace
 from .program import Program
 
-__all__ = ["Biases", "ParameterGradients", "rows_of", "side_by_side", "weight_of"]
+__all__ = ["Biases", "ParameterGradients", "joined_weight", "rows_of", "weight_of"]
 
 
 def rows_of(part: Part, matrices: Sequence[Array | None]) -> Array:
@@ -36,16 +36,12 @@ def weight_of(parts: Sequence[Part], matrices: Sequence[Array]) -> Array:
     return total
 
 
-def side_by_side(run: BackRun) -> Part | None:
-    """The weights of a run, if they are neighbours in one matrix."""
-    first = run.weights[0][0]
-    at = first.first
-    for parts in run.weights:
-        part = parts[0]
-        if len(parts) > 1 or part.first != at or part._replace(first=0, last=0) != first._replace(first=0, last=0):
-            return None
-        at = part.last
-    return first._replace(last=at)
+def joined_weight(run: BackRun, matrices: Sequence[Array], xp: Any) -> Array:
+    """The weights of a run one below the other, (G * W, K): a view, if they are so in one matrix."""
+    if run.side is None:
+        joined: Array = xp.concatenate([weight_of(parts, matrices) for parts in run.weights])
+        return joined
+    return rows_of(run.side, matrices)
 
 
 class Biases:

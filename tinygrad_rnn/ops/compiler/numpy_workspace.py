@@ -18,7 +18,7 @@ import numpy as np
 from ...backend import array_module
 from ...errors import ArgumentError
 from ...kernels.recurrent.interface import Options
-from ...kernels.recurrent.numpy.products import PackedWeights, scratch_for
+from ...kernels.recurrent.numpy.products import FEW, PackedWeights, scratch_for
 from ...kernels.recurrent.numpy.schedule import Blocks, Part, Plan, Trajectory
 from ...typing import Array
 from .array_statements import Place
@@ -28,8 +28,8 @@ from .units import OPERATIONS, Expr, walk
 
 __all__ = ["Workspace"]
 
-SCRATCH = "asqfhib"
-"""Tables of the steps of a part; of ``b`` only those that are not part of dZ itself."""
+SMALL = 1 << 16
+"""Elements of a weight up to which one product for all blocks is worth another copy of it."""
 
 
 class _Functions:
@@ -92,10 +92,16 @@ class Workspace:
             self.xp.full((), number, bool if isinstance(number, bool) else self.dtype) for number in text.numbers
         ]
         self._prepared: dict[tuple[str, int], _Prepared] = {}
+        every = [q for f in text.functions.values() for q in (*f.arguments.values(), *(f.visits or {}).values())]
+        self._reads_vectors = any(q.table in "vk" for q in every)
         layout = text.layout
+        # one sequence: its blocks are side by side in memory, and so one operand
+        single = plan.batch == 1 and not plan.packed
+        self.one = single and bool(text.joined_runs) if back else single and plan.steps >= FEW
+        self.back_runs = text.joined_runs if back and self.one else text.back_runs
         blocks = {**text.blocks, **{("a", kind): n for kind, n in layout.blocks_a.items()}}
         if back:
-            blocks |= {("b", kind): n for kind, n in layout.blocks_b.items() if n > 1}
+            blocks |= {("b", kind): n for kind, n in layout.blocks_b.items() if n > 1 and not self.one}
         for (table, kind), count in blocks.items():
             if (table in "asq") != back:
                 self.of_part[table, kind] = self._scratch(count, layout.classes[kind], table in "hq", like)
@@ -104,11 +110,11 @@ class Workspace:
         for name in ("slopes", "sums") if back else ("inputs",):
             for (width, boolean), count in text.rooms.get(name, {}).items():
                 self.of_part[f"{name} {'tu'[boolean]}", layout.kind(width)] = self._scratch(count, width, boolean, like)
-        for (width, boolean), count in text.rooms.get("steps_back" if back else "steps", {}).items():
+        for (width, boolean), count in text.rooms.get(self._loop_name() if back else "steps", {}).items():
             self._share("tu"[boolean], layout.kind(width), count, width, boolean)
-        for run in text.back_runs if back else ():
+        for run in self.back_runs if back else ():
             if run.into is None:
-                self._share("r", run.number, len(run.slots), run.width)
+                self._share("r", run.number, 1 if self.one else len(run.slots), run.width)
         for product in () if back else layout.runs:
             self._share("p", product.number, len(product.slots), layout.classes[product.kind])
         self.columns: dict[int, PackedWeights] = {}
@@ -154,9 +160,10 @@ class Workspace:
         self.rows["x", 0] = x.reshape(self.plan.rows, x.shape[-1])
         if options.step_masks or options.sequence_masks or self.program.step_masks or self.program.sequence_masks:
             self._give_masks(options)
-        self.vectors = [v.reshape(1, -1) for v in vectors]
+        if self._reads_vectors:
+            self.vectors = [v.reshape(1, -1) for v in vectors]
         for k, e in enumerate(self.text.constants):
-            self.given["k", k] = _evaluated(e, self.vectors)
+            self.given["k", k] = _evaluated(e, self.vectors, self.xp, self.dtype)
 
     def _give_masks(self, options: Options) -> None:
         program, plan = self.program, self.plan
@@ -184,7 +191,9 @@ class Workspace:
             self._prepared.clear()  # of which some are views shaped like those
         self.columns[number] = packed
         main, rest = packed.main, packed.rest
-        if not several:
+        if several and self.one and main.ndim == 3 and main.size <= SMALL:
+            main = self.xp.ascontiguousarray(main.swapaxes(0, 1)).reshape(main.shape[1], -1)
+        elif not several:
             main, rest = main[0], None if rest is None else rest[0]
         elif self.back and rest is not None:  # beside the left operand of ``main``, which has an axis of blocks
             rest = rest[:, None]
@@ -201,9 +210,9 @@ class Workspace:
     def _lasting(self, table: str, which: int) -> bool:
         """Whether the views of a table are the same in every run."""
         if table == "left":
-            return ("b", self.text.back_runs[which].kind) in self.of_part
+            return ("b", self.back_runs[which].kind) in self.of_part
         if table in ("w into", "w into rest"):
-            return not self.back or self.text.back_runs[which].into is None
+            return not self.back or self.back_runs[which].into is None
         if table in ("b", "b rows"):
             return ("b", which) in self.of_part
         return table in "asqfhiptur#" or table == "a rows"
@@ -276,11 +285,15 @@ class Workspace:
                 known = self._of_b[place] = plan.split_part(b[block], part)
             return known
         if table == "left":
-            run = self.text.back_runs[which]
+            run = self.back_runs[which]
             b = self.of_part.get(("b", run.kind))
             b = self.given["b", run.kind] if b is None else b[:, : part.size]
-            count, columns = len(run.slots), self.columns[which]
-            if count == 1:
+            count = len(run.slots)
+            if count > 1 and self.one:
+                flat = b[run.first : run.first + count].swapaxes(0, 1)
+                return plan.split_part(flat.reshape(part.size, -1), part)
+            columns = self.columns.get(which)
+            if count == 1 or columns is None:
                 return self._views(Place("b", run.kind, run.first, run.first + 1))
             views = plan.split_part(b[run.first : run.first + count], part)
             return [columns.left(v) for v in views] if columns.main.ndim == 4 else views
@@ -308,10 +321,14 @@ class Workspace:
             return self.rows["m", which][:n, lo:hi]
         if table == "dot":  # which takes two thirds of the time of ``matmul`` for small matrices
             into = self._unchanging(Place("w into", which, 0, 0), n)
-            plain = into.ndim == 2 and into.flags.c_contiguous and self.given["w", which].ndim == 2
-            return self.xp.dot if plain else self.xp.matmul
+            plain = self.xp is np and into.ndim == 2 and into.flags.c_contiguous and self.given["w", which].ndim == 2
+            return np.dot if plain else self.xp.matmul
         if table in ("w into", "w into rest"):
-            into, packed = self._product(which, n), self.columns[which]
+            into, packed = self._product(which, n), self.columns.get(which)
+            if packed is None:  # of one sequence
+                return into if table == "w into" else None
+            if not self.back and into.ndim == 3 and self.given["w", which].ndim == 2:
+                return into.reshape(1, -1) if table == "w into" else None
             if table == "w into":
                 return packed.seen(into)
             rest = packed.rest_of(into)
@@ -329,7 +346,7 @@ class Workspace:
     def _product(self, which: int, n: int) -> Array:
         """Where the product of a run goes."""
         if self.back:
-            into = self.text.back_runs[which].into
+            into = self.back_runs[which].into
             if into is not None:
                 return self._unchanging(into, n)  # type: ignore[no-any-return]
         room = self._room("r" if self.back else "p", which, n)
@@ -355,10 +372,17 @@ class Workspace:
             arguments[i] = self._whole(name, place)
         getattr(self.module, name)(self.functions, *arguments)
 
+    def _loop_name(self) -> str:
+        return "steps_back_of_one" if self.one else "steps_back"
+
     def loop(self, name: str) -> None:
         """Run a loop over the visits of the part, if there is one."""
+        name = self._loop_name() if self.back else name
         function = self.text.functions.get(name)
         if function is None or function.visits is None:
+            moving = [] if self.back else [s for s in self.states if s.running is not None]
+            for _ in _moving(range(self.part.last - self.part.first), self.part.first, moving):
+                pass  # states that ``inputs`` computed
             return
         if self.plan.packed:
             self._loop_packed(name, list(function.arguments.values()), list(function.visits.values()))
@@ -433,7 +457,7 @@ def _moving(visits: Any, first: int, states: Sequence[Trajectory]) -> Iterator[A
             s.leave(k)
 
 
-def _evaluated(root: Expr, vectors: Sequence[Array]) -> Array:
+def _evaluated(root: Expr, vectors: Sequence[Array], xp: Any, dtype: Any) -> Array:
     """An expression of vectors alone, (1, W)."""
     values: dict[int, Any] = {}
     for e in walk([root]):
@@ -443,7 +467,8 @@ def _evaluated(root: Expr, vectors: Sequence[Array]) -> Array:
         elif e.op == "vector":
             values[e.number] = vectors[e.at[0]][:, e.at[1] : e.at[1] + max(e.width, 1)]
         elif e.op == "spread":
-            values[e.number] = args[0] + 0 * np.zeros((1, e.width), vectors[0].dtype)
+            values[e.number] = xp.empty((1, e.width), dtype)
+            values[e.number][...] = args[0]
         elif e.op == "rowsum":
             values[e.number] = sum([a.sum(-1, keepdims=True) for a in args])
         elif e.op == "rowmax":
