@@ -309,7 +309,7 @@ class _Host:
             body += self._strips(names, weights, ", transposed=True")
         body += [*self._masks(), *self._scratch(f, takes), *self._call("forward", takes)]
         after = [f"visits.after(s{k}).reshape(*x.shape[:-1], initial{k}.shape[1])" for k in self.states]
-        emitted = [f"y{k}.reshape(*x.shape[:-1], -1)" for k in range(len(program.emitted))]
+        emitted = [f"y{k}.reshape(*x.shape[:-1], y{k}.shape[1])" for k in range(len(program.emitted))]
         body.append(f"series = {_tuple([after[0], *emitted])}")
         if after[1:]:
             body += ["if options.cells:", f"    series = (series[0], {', '.join(after[1:])}, *series[1:])"]
