@@ -421,7 +421,15 @@ def _like(work: Work, widths: Sequence[int]) -> tuple[Tensor, States]:
 
 def tensors_of(cell: Module) -> dict[str, Tensor]:
     """Parameters and buffers of a cell, by name."""
-    return {**dict(cell.named_parameters()), **dict(cell.named_buffers())}
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for place, module in cell.named_modules():  # once for both kinds: it is done at every call of a layer
+        for members in (module._parameters, module._buffers):
+            for name, t in members.items():
+                if t is not None and id(t) not in seen:
+                    seen.add(id(t))
+                    found[f"{place}.{name}" if place else name] = t
+    return found
 
 
 _layers: WeakKeyDictionary[Module, CompiledSteps] = WeakKeyDictionary()

@@ -68,11 +68,19 @@ class Signature(Watcher):
         return number if history else -number
 
     def applied(self, operation: Any, inputs: Sequence[Any], params: Params, output: Any) -> None:
-        noted = [self._noted(a) for a in inputs]
+        numbers, noted = self._numbers, []
+        for a in inputs:
+            # nearly all arguments are values that are known
+            number = numbers.get(id(a._data)) if isinstance(a, Tensor) else None
+            if number is None:
+                noted.append(self._noted(a))
+            else:
+                noted.append(number if a._node is not None else -number)
         keywords = [(key, _plain(value)) for key, value in params.items()] if params else ()
         if isinstance(output, Tensor):
             data = output._data
-            self._number(data)
+            self._alive.append(data)
+            numbers[id(data)] = len(self._alive)
             self.entries.append((operation, noted, keywords, data.shape, data.dtype.char))
             return
         for t in output:
