@@ -292,7 +292,7 @@ def a_state_that_stays(size: int, hidden: int) -> Cell:
 @cell
 def nothing_of_x(size: int, hidden: int) -> Cell:
     p = weights(U=(hidden, hidden))
-    return Cell(p, lambda x, s: tg.tanh(s[0] @ p["U"]) * s[0].detach(), (hidden,))
+    return Cell(p, lambda x, s: (1 + tg.tanh(s[0] @ p["U"])) * s[0].detach(), (hidden,))  # 1: it must not die out
 
 
 class Rounded(tg.autograd.Function):
