@@ -15,15 +15,17 @@ from tests.ops.compiler.sequences import MODES, RESTORABLE, ROWS, SOME, STEPS, c
 from tests.ops.compiler.test_program import compiled
 from tinygrad_rnn.errors import ArgumentError
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Kernel, Needs, Options
-from tinygrad_rnn.ops.compiler import numpy_kernel
+from tinygrad_rnn.ops.compiler import numpy_kernel, numpy_text
 from tinygrad_rnn.ops.compiler.program import Program
 from tinygrad_rnn.ops.linalg import linear
 
 KERNELS: dict[str, Callable[[Program], Kernel[Any]]] = {"numpy": numpy_kernel.CellKernel}
+TEXTS: dict[str, Callable[[Program], Any]] = {"numpy": numpy_text.generate}
 if importlib.util.find_spec("numba") is not None:
-    from tinygrad_rnn.ops.compiler import numba_kernel
+    from tinygrad_rnn.ops.compiler import numba_host, numba_kernel
 
     KERNELS["numba"] = numba_kernel.CellKernel
+    TEXTS["numba"] = numba_host.generate
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -200,3 +202,31 @@ def test_a_restored_residual_gives_the_same_gradients(backend: str, name: str, m
     for a, b in zip([one.x, *one.states, *one.weights], [other.x, *other.states, *other.weights], strict=True):
         np.testing.assert_array_equal(a, b)
     assert one.x is not None and np.abs(one.x).max() > 1e-3
+
+
+# the text ------------------------------------------------------------------------------------------------------------
+
+WITH_SIZES = {
+    "maxima_and_norms": "a sum over a row of one number, times its length",
+    "rnn with variance": "the same",
+    "rnn with columns": "slices of a fixed width",
+}
+
+
+@pytest.mark.parametrize("name", CELLS)
+@pytest.mark.parametrize("backend", TEXTS)
+def test_the_text_is_python_and_has_no_sizes(backend: str, name: str) -> None:
+    programs = [compiled(CELLS[name](i, h), i) for i, h in [(5, 6), (5, 6), (7, 10)]]
+    small, again, large = (TEXTS[backend](program).text for program in programs)
+    assert small == again
+    assert small == large or name in WITH_SIZES
+    compile(small, name, "exec")
+
+
+@pytest.mark.parametrize("backend", TEXTS)
+def test_names_of_parameters_cannot_become_code(backend: str) -> None:
+    name = 'W"""\nraise SystemExit\n"""'
+    p = {name: weights(W=(6, 5))["W"]}
+    program = compiled(Cell(p, lambda x, s: tg.tanh(linear(x, p[name])) * s[0], (6,)), 5)
+    text = TEXTS[backend](program).text
+    assert "SystemExit" not in text and "# x @ a computed weight" in text

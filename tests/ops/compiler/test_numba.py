@@ -10,8 +10,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-import tinygrad_rnn as tg
-from tests.ops.compiler.cells import CELLS, Cell, weights
+from tests.ops.compiler.cells import CELLS
 from tests.ops.compiler.sequences import MODES, RESTORABLE, differences
 from tests.ops.compiler.test_program import compiled
 from tinygrad_rnn.backend.cpu.threads import get_num_threads, set_num_threads
@@ -22,31 +21,8 @@ from tinygrad_rnn.ops.compiler import generated_modules, numba_text
 from tinygrad_rnn.ops.compiler.numba_host import generate
 from tinygrad_rnn.ops.compiler.numba_kernel import CellKernel
 from tinygrad_rnn.ops.compiler.numba_text import loops_of
-from tinygrad_rnn.ops.linalg import linear
 
 # the text ------------------------------------------------------------------------------------------------------------
-
-
-WITH_SIZES = {
-    "maxima_and_norms": "a number of the cell is a size in one of them",
-    "rnn with variance": "the same",
-    "rnn with columns": "slices of a fixed width",
-}
-
-
-@pytest.mark.parametrize("name", CELLS)
-def test_the_text_is_python_and_has_no_sizes(name: str) -> None:
-    small, again, large = (generate(compiled(CELLS[name](i, h), i)).text for i, h in [(5, 6), (5, 6), (7, 10)])
-    assert small == again
-    assert small == large or name in WITH_SIZES
-    compile(small, name, "exec")
-
-
-def test_names_of_parameters_cannot_become_code() -> None:
-    name = 'W"""\nraise SystemExit\n"""'
-    p = {name: weights(W=(6, 5))["W"]}
-    text = generate(compiled(Cell(p, lambda x, s: tg.tanh(linear(x, p[name])) * s[0], (6,)), 5)).text
-    assert "SystemExit" not in text and "# x @ a computed weight" in text
 
 
 def test_an_lstm_replaces_its_slots_by_its_gates() -> None:

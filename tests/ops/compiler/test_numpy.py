@@ -40,27 +40,6 @@ def loop(text: Generated, name: str) -> list[str]:
 
 # the text ------------------------------------------------------------------------------------------------------------
 
-WITH_SIZES = {
-    "maxima_and_norms": "a sum over a row of one number, times its length",
-    "rnn with variance": "the same",
-    "rnn with columns": "slices of a fixed width",
-}
-
-
-@pytest.mark.parametrize("name", CELLS)
-def test_the_text_is_python_and_has_no_sizes(name: str) -> None:
-    small, again, large = (of(name, i, h).text for i, h in [(5, 6), (5, 6), (7, 10)])
-    assert small == again
-    assert small == large or name in WITH_SIZES
-    compile(small, name, "exec")
-
-
-def test_names_of_parameters_cannot_become_code() -> None:
-    name = 'W"""\nraise SystemExit\n"""'
-    p = {name: weights(W=(6, 5))["W"]}
-    text = generate(compiled(Cell(p, lambda x, s: tg.tanh(linear(x, p[name])) * s[0], (6,)), 5)).text
-    assert "SystemExit" not in text and "# x @ a computed weight" in text
-
 
 def test_an_lstm_has_one_tanh_for_its_gates_and_one_product_for_three_cotangents() -> None:
     text = of("lstm")
