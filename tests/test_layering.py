@@ -26,6 +26,7 @@ LAYERS = {
     "tape": 2,
     "kernels": 2,
     "ops": 3,
+    "viz": 3,
     "autograd": 4,
     "nn": 5,
     "optim": 5,
@@ -43,6 +44,7 @@ LAYERS = {
 
 NARROWER = {
     "kernels": {"errors", "source_line", "typing", "backend", "kernels"},
+    "viz": {"errors", "source_line", "terminal", "typing", "backend", "tape", "viz"},
 }
 """Packages that are allowed less than their layer."""
 
@@ -51,6 +53,7 @@ OPTIONAL = {
     "cupy",
     "cupyx",
     "cupy_backends",
+    "latex2mathml",
     "numba",
     "matplotlib",
     "hypothesis",
@@ -62,6 +65,7 @@ ONLY_IN = {
     "cupy": "backend",
     "cupyx": "backend",
     "cupy_backends": "backend",
+    "latex2mathml": "viz",
     "hypothesis": "testing",
     "pytest": "testing/plugin.py",
     "safetensors": "serialization/safetensors_file.py",

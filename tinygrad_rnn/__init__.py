@@ -30,11 +30,12 @@ from .backend.determinism import *  # noqa: F403
 from .ops import *  # noqa: F403
 from .ops import arguments
 from .tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from .tape.observe import pictures
 from .tape.tensor import Tensor
 from .typing import Size
 
 if TYPE_CHECKING:
-    from . import autograd, cuda, nn, optim, serialization, testing, utils
+    from . import autograd, cuda, nn, optim, serialization, testing, utils, viz
     from .backend.cpu.threads import get_num_threads, set_num_threads
     from .backend.random.generator import (
         Generator,
@@ -66,7 +67,7 @@ __version__ = "0.1.0"
 __all__ = ["Generator", "Size", "Tape", "Tensor", "autograd", "default_generator", "device", "enable_grad", "errors"]
 __all__ += ["get_default_device", "set_default_device"]
 __all__ += ["get_rng_state", "inference_mode", "initial_seed", "is_grad_enabled", "manual_seed", "nn", "no_grad"]
-__all__ += ["optim", "seed", "serialization", "set_grad_enabled", "set_rng_state", "testing", "utils"]
+__all__ += ["optim", "seed", "serialization", "set_grad_enabled", "set_rng_state", "testing", "utils", "viz"]
 __all__ += ["bool", "cdouble", "cfloat", "complex64", "complex128", "double", "float", "float16", "float32", "float64"]
 __all__ += ["half", "int", "int8", "int16", "int32", "int64", "long", "short", "uint8", "uint16", "uint32", "uint64"]
 __all__ += ["e", "inf", "nan", "pi"]
@@ -92,7 +93,7 @@ bool = dtype("bool")
 inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 
 _SUBPACKAGES: tuple[str, ...] = ("autograd", "backend", "cuda", "nn", "optim", "serialization", "testing", "train")
-_SUBPACKAGES += ("utils", *[name for name in compat.ALIASES if "." not in name])
+_SUBPACKAGES += ("utils", "viz", *[name for name in compat.ALIASES if "." not in name])
 _LAZY = {"Tape": "tape.observe.tape", "load": "serialization", "save": "serialization"}
 _LAZY |= {"set_printoptions": "ops.tensor_text"}
 _LAZY |= {"get_num_threads": "backend.cpu.threads", "set_num_threads": "backend.cpu.threads"}
@@ -100,6 +101,9 @@ _LAZY |= dict.fromkeys(["Generator", "default_generator", "initial_seed", "manua
 _LAZY |= dict.fromkeys(["get_rng_state", "seed", "set_rng_state"], "backend.random.generator")
 _LAZY |= dict.fromkeys(["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor"], "compat.legacy")
 _LAZY |= dict.fromkeys(["HalfTensor", "IntTensor", "LongTensor", "ShortTensor"], "compat.legacy")
+
+
+pictures.draw_with(lambda name: importlib.import_module(f"{__name__}.viz.{name}"))
 
 
 def __getattr__(name: str) -> Any:

@@ -10,12 +10,15 @@ does; the engine itself runs as always.  What it shows are copies: a value is wh
     shares.py       the terms of a gradient, through views
     expansion.py    the record of a fused layer, opened
     tape_json.py    a tape as text, and back
+    pictures.py     the way to what draws a tape, which stands above the engine
 """
 
 from __future__ import annotations
 
 import itertools
+import linecache
 import operator
+import os
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -34,6 +37,7 @@ from .expansion import expanded
 from .memory import MemoryReport, saved_arrays
 from .module_paths import parameter_name
 from .names import assigned, leaf_variable, named_tensors, place_of_leaf, stack_of_user
+from .pictures import drawn_by
 from .records import (
     CONSTANT,
     Contribution,
@@ -421,6 +425,13 @@ class Tape(Watching):
     def __repr__(self) -> str:
         return f"<Tape of {len(self.records)} records>"
 
+    def source(self, file: str) -> str:
+        """The text of a file whose lines the records name; empty if it cannot be read.
+
+        On a tape that was read from JSON it is the text that was written with it.
+        """
+        return self._sources.get(file, "") if self._read is not None else "".join(linecache.getlines(file))
+
     def memory(self) -> MemoryReport:
         """What is held for the backward pass now, and by which record (nothing is, once a sweep has freed it)."""
         return MemoryReport(self.records)
@@ -630,6 +641,20 @@ class Tape(Watching):
         tape = cls()
         loaded(tape, text)
         return tape
+
+    # as pictures -------------------------------------------------------------------------------------------------
+
+    def show(self, path: str | os.PathLike[str] | None = None, *, open: bool = True) -> Any:
+        """The tape as a page to step through, forwards and backwards: one HTML file that asks for nothing else.
+
+        Args:
+            path: where to write it; by default a temporary file.
+            open: show it in the browser.
+
+        Returns:
+            The page, a ``tg.viz.Page``.
+        """
+        return drawn_by("debugger").show(self, path, open)
 
     def _must_be_live(self, what: str) -> None:
         if self._read is not None:

@@ -1,0 +1,12 @@
+"""Tapes as pictures: the page that steps through a backward pass, still pictures, text.
+
+It reads tapes and asks the engine for nothing; ``import tinygrad_rnn`` does not load it.
+
+    layout.py       where each record stands, for all pictures
+"""
+
+from __future__ import annotations
+
+from .layout import Band, Layout, Row, layout
+
+__all__ = ["Band", "Layout", "Row", "layout"]
