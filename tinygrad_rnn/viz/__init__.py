@@ -3,6 +3,7 @@
 It reads tapes and asks the engine for nothing; ``import tinygrad_rnn`` does not load it.
 
     layout.py       where each record stands, for all pictures
+    heat.py         arrays as tables of numbers on colours
 """
 
 from __future__ import annotations
