@@ -75,6 +75,7 @@ CHANGES: dict[str, Callable[[Changing], Any]] = {
     "a module more": lambda c: setattr(c, "normed", True),
     "another slice": lambda c: setattr(c, "columns", slice(1, 3)),
     "a frozen parameter": lambda c: c.back.weight.requires_grad_(False),
+    "a parameter of another shape": lambda c: setattr(c.back.bias, "data", tg.ones(1)),
     "a module replaced": replaced,
     "a hook on a module": lambda c: c.read.register_forward_hook(lambda *_: None),
     "an option of a module": lambda c: (setattr(c.norm, "eps", 0.1), setattr(c, "normed", True)),

@@ -17,7 +17,9 @@ run, and its results then differ by roundings from what they would have been.
 **Steps of ours**, options of RNN, LSTM and GRU, are known by their options; layers of equal sizes share a program.
 **A user's cell** may do anything at the next call.  So once per call it is run on the first rows of the input, and
 compared with what was traced (:mod:`tinygrad_rnn.ops.compiler.signature`); another step is traced anew.  Programs are
-kept by what the step does, so that training and evaluation in turn compile each once.
+kept by what the step does, so that training and evaluation in turn compile each once.  Most cells read nothing that
+can change unnoticed; for these a comparison of identities is enough, which takes a tenth of the time
+(:mod:`tinygrad_rnn.nn.recurrent.guard`).
 
 What is known of a layer is kept beside it, not in it: copies and checkpoints of a layer have none of it.
 """
@@ -44,9 +46,10 @@ from ...source_line import warn_user
 from ...tape.modes import defaults, state
 from ...tape.tensor import Tensor, wrap
 from ..module import Module
+from .guard import Guard, guard_of
 from .options import Masking, States, Step, with_masks
 
-__all__ = ["IMPLEMENTATIONS", "CompiledSteps", "Equations", "NotCompiled", "Work", "steps_of", "tensors_of"]
+__all__ = ["IMPLEMENTATIONS", "CompiledSteps", "Equations", "NotCompiled", "Ready", "Work", "steps_of", "tensors_of"]
 
 IMPLEMENTATIONS = ("auto", "compiled", "composed")
 
@@ -183,6 +186,20 @@ class Kept:
     def __init__(self) -> None:
         self.steps: list[Known] = []
         self.calls = self.traces = 0
+        self.guards = self.held = 0  # how many were made, and how often one held
+        self.unguarded = -1  # the number of traces at which the step had no guard
+
+    def guard(self, work: Work) -> Guard | None:
+        """A guard of the step; None where there is none, or where guards do not hold for long."""
+        assert work.cell is not None
+        # to make one takes longer than to run the step
+        if self.unguarded == self.traces or self.guards > STRUCTURES + self.held // OFTEN:
+            return None
+        self.guards += 1
+        found = guard_of(work.cell, work.parameters)
+        if found is None:
+            self.unguarded = self.traces
+        return found
 
     @property
     def changes(self) -> bool:
@@ -190,10 +207,29 @@ class Kept:
         return self.traces >= STRUCTURES + self.calls // OFTEN
 
 
+class Ready(NamedTuple):
+    """What runs at the next call, without another look at it.
+
+    Attributes:
+        cell: the user's.
+        compiled: its step.
+        parameters: what it reads, by name.
+        guard: says whether the step is still the same.
+        kept: what is known of the cell.
+    """
+
+    cell: Module | None
+    compiled: CompiledCell
+    parameters: Mapping[str, Tensor]
+    guard: Guard
+    kept: Kept
+
+
 class CompiledSteps:
     """What is known of the steps of one layer: compiled forms, the time spent without them, what was said."""
 
     def __init__(self) -> None:
+        self.guarded: dict[Hashable, Ready] = {}  # by place, impl, options and dtype
         self.current: dict[Hashable, Known] = {}  # by place, options and modes
         self.kept: dict[Hashable, Kept] = {}  # by place and options
         self.spent: dict[Hashable, float] = {}  # seconds, by options and modes
@@ -203,12 +239,22 @@ class CompiledSteps:
 
     # at every call -----------------------------------------------------------------------------------------------
 
+    def again(self, key: Hashable, cell: Module | None) -> Ready | None:
+        """What ran at the last call of a user's cell, if nothing has changed; ``key`` as for :meth:`choose`."""
+        found = self.guarded.get(key)
+        if found is None or found.cell is not cell or not found.guard.holds():
+            return None
+        found.kept.calls += 1
+        found.kept.held += 1
+        return found
+
     def choose(
-        self, name: str, impl: str, work: Work, masking: Masking, x: Tensor, states: States
+        self, key: Hashable, name: str, impl: str, work: Work, masking: Masking, x: Tensor, states: States
     ) -> CompiledCell | None:
         """The compiled form of a step, if it is to run compiled now; None: step by step.
 
         Args:
+            key: under which it is to be found again: all that the choice depends on, but for the step itself.
             name: of the layer, for messages.
             impl: of the layer.
             work, masking: the step, and what the options do to it.
@@ -221,7 +267,7 @@ class CompiledSteps:
         if work.equations is not None:
             outcome = self._of_ours(impl, work, masking, x, states)
         else:
-            outcome = self._of_user(impl, work, masking, x, states)
+            outcome = self._of_user(key, impl, work, masking, x, states)
         if not isinstance(outcome, Refused):
             return outcome
         if impl != "auto":
@@ -235,7 +281,9 @@ class CompiledSteps:
             return None
         return self._in_time(impl, group, _ours(_asked(work, masking, x, states)), x, states)
 
-    def _of_user(self, impl: str, work: Work, masking: Masking, x: Tensor, states: States) -> Outcome | None:
+    def _of_user(
+        self, key_of_call: Hashable, impl: str, work: Work, masking: Masking, x: Tensor, states: States
+    ) -> Outcome | None:
         assert work.cell is not None
         group = _group(work, masking, x)
         if impl == "auto" and group not in self.ready and self._too_early(group, x):
@@ -253,6 +301,9 @@ class CompiledSteps:
                 changing = f"it was {kept.traces} different steps in {kept.calls} calls"
                 found = Known(now, Refused(f"{changing}. Numbers that change belong in a buffer"))
             self.current[key], outcome = found, found.outcome
+        self.guarded.pop(key_of_call, None)
+        if isinstance(outcome, CompiledCell) and (guard := kept.guard(work)) is not None:
+            self.guarded[key_of_call] = Ready(work.cell, outcome, work.parameters, guard, kept)
         return outcome
 
     def _too_early(self, group: Hashable, x: Tensor) -> bool:

@@ -19,6 +19,7 @@ from ...backend import array_module
 from ...backend.random.generator import draws_undone
 from ...errors import ArgumentTypeError, ShapeError
 from ...ops import cat, index_select, linear, sigmoid, stack, unsqueeze
+from ...ops.compiler.cell import CompiledCell
 from ...ops.recurrent.packing import packed_places
 from ...ops.recurrent.unroll import unroll
 from ...ops.splitting import entries
@@ -31,7 +32,7 @@ from ..module import Module
 from ..parameter import Parameter, empty
 from ..utils.rnn import PackedSequence
 from .checks import check_states, check_states_ndim
-from .compiled_steps import Work, steps_of
+from .compiled_steps import Ready, Work, steps_of
 from .options import (
     Masking,
     Sizes,
@@ -39,6 +40,7 @@ from .options import (
     States,
     drawn_masks,
     locked_mask,
+    unmasked,
     with_recurrent_dropout,
     with_zoneout,
 )
@@ -88,6 +90,10 @@ class Stack(Module):
     ) -> tuple[tuple[Tensor, ...], States]:
         """Run one layer in one direction: (output, whatever else is collected), final states."""
         raise NotImplementedError(f"{type(self).__name__} does not say how a layer runs")
+
+    def _cell(self, layer: int, direction: int) -> Module | None:
+        """The user's cell of one layer and direction, if its step is one."""
+        return None
 
     def _work(self, layer: int, direction: int) -> Work:
         """The step of one layer and direction."""
@@ -295,24 +301,42 @@ class Stack(Module):
         return joined
 
     def _over_steps(
-        self, work: Work, x: Tensor, states: States, sizes: Sizes, reverse: bool, cells: bool = False
+        self, layer: int, direction: int, x: Tensor, states: States, sizes: Sizes, cells: bool = False
     ) -> tuple[tuple[Tensor, ...], States]:
         """A step over the sequence, with recurrent dropout and zoneout as the options say, compiled or one by one.
 
         Returns:
             (the first state after every step, with ``cells`` the others, what the step emits), final states.
         """
-        options, impl, count = self.options, self.impl, len(states)
-        masking, segments = Masking.of(options, count, self.training), options.checkpoint_segments
-        known = steps_of(self)
+        options, impl, count, reverse = self.options, self.impl, len(states), bool(direction)
+        masking = Masking.of(options, count, self.training) if options.changes_steps else unmasked(count)
+        segments, known = options.checkpoint_segments, steps_of(self)
+        work: Work | None = None
+        again: Ready | None = None
         if impl != "composed":
-            found = decided(lambda: known.choose(self._described(work), impl, work, masking.kind, x, states))
+            kind, data = masking.kind if options.changes_steps else masking, x._data
+            key = layer, direction, impl, kind, self.training, data.dtype.char, type(data)
+
+            def choose() -> CompiledCell | None:
+                nonlocal again, work
+                again = known.again(key, self._cell(layer, direction))
+                if again is not None:
+                    return again.compiled
+                work = self._work(layer, direction)
+                return known.choose(key, self._described(work), impl, work, kind, x, states)
+
+            found = decided(choose)
             if found is not None:
+                if again is not None:
+                    parameters = again.parameters
+                else:
+                    work = work or self._work(layer, direction)  # it was decided before
+                    parameters = work.parameters
                 of_steps, of_sequences = drawn_masks(masking, x, states, sizes, reverse)
                 return found.sequence(
                     x,
                     states,
-                    work.parameters,
+                    parameters,
                     sizes=sizes,
                     reverse=reverse,
                     segments=segments,
@@ -321,6 +345,7 @@ class Stack(Module):
                     step_masks=of_steps,
                     sequence_masks=of_sequences,
                 )
+        work = work or self._work(layer, direction)
         step = work.step
         # innermost: zoneout mixes with the old state, which is not the masked one
         if masking.recurrent_dropout > 0:

@@ -290,7 +290,7 @@ class RNNBase(Stack):
 
             return in_segments(run, x, states, sizes, reverse, segments)
         # an option changes the step: compiled, or one by one
-        return self._over_steps(self._work(layer, direction), x, states, sizes, reverse, self.return_cells)
+        return self._over_steps(layer, direction, x, states, sizes, self.return_cells)
 
     def _work(self, layer: int, direction: int) -> Work:
         """The step of one layer and direction, without zoneout and recurrent dropout."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import NamedTuple, TypedDict
 
@@ -138,6 +138,12 @@ class Masking(NamedTuple):
     def drawn(self) -> int:
         """How many states have a mask of zoneout at every step."""
         return sum(p > 0 for p in self.zoneouts) if self.training else 0
+
+
+@lru_cache(maxsize=16)
+def unmasked(states: int) -> Masking:
+    """That of a layer of so many states that has none of these options."""
+    return Masking.of(StackOptions(), states, False)
 
 
 def locked_mask(like: Tensor, rows: int, p: float) -> Tensor:

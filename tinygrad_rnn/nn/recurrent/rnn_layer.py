@@ -34,8 +34,8 @@ class RNNLayer(Stack):
         num_layers, batch_first, dropout, bidirectional: as in :class:`RNNBase`.
         impl: ``"composed"``: every step on the tape; ``"compiled"``: one record for each layer and direction, by
             kernels made of what the cell does; ``"auto"``: compiled as soon as that pays, composed if it is impossible
-            (:mod:`~tinygrad_rnn.nn.recurrent.compiled_steps`).  Compiled, the cell itself is called once for each call
-            of the layer, on two rows, to see that it has not changed.
+            (:mod:`~tinygrad_rnn.nn.recurrent.compiled_steps`).  Compiled, a cell that may read what changes unnoticed,
+            or does more than to compute, is called once for each call of the layer, on two rows; others seldom.
         states: how many states a cell of int ``hidden_size`` has, all of that width (2 for ``LSTMCell``); None: 2
             for an LSTMCell, else 1.
         options: ``skip``, ``zoneout``, ``recurrent_dropout``, ``locked_dropout``, ``learn_state``,
@@ -138,8 +138,13 @@ class RNNLayer(Stack):
         if not packed and input.shape[0] == 0:
             raise ShapeRuntimeError("Expected sequence length to be larger than 0 in RNN")
 
+    def _cell(self, layer: int, direction: int) -> Module:
+        found = self._modules[f"cell_l{layer}_reverse" if direction else f"cell_l{layer}"]
+        assert found is not None
+        return found
+
     def _work(self, layer: int, direction: int) -> Work:
-        cell = getattr(self, f"cell_l{layer}" + ("_reverse" if direction else ""))
+        cell = self._cell(layer, direction)
         single = len(self._sizes) == 1
 
         def step(x: Tensor, before: States) -> States:
@@ -152,7 +157,7 @@ class RNNLayer(Stack):
     def _direction(
         self, layer: int, direction: int, x: Tensor, states: States, sizes: Sizes
     ) -> tuple[tuple[Tensor, ...], States]:
-        return self._over_steps(self._work(layer, direction), x, states, sizes, bool(direction))
+        return self._over_steps(layer, direction, x, states, sizes)
 
     def forward(self, input: Any, hx: Any = None) -> tuple[Any, Any]:
         """``output, state`` for an input and, if not zeros or learned, the initial state."""

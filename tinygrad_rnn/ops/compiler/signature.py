@@ -34,12 +34,14 @@ class Signature(Watcher):
         entries: for each operation: itself, its arguments, its keywords, and the shapes and dtypes of its results.
         constants: the arrays that no operation made.
         results: which values the step gave.
+        shapes: of what it was given: the result of an operation need not tell, as with broadcasting.
     """
 
     def __init__(self, given: Sequence[Tensor]) -> None:
         self.entries: list[tuple[Any, ...]] = []
         self.constants: list[Array] = []
         self.results: tuple[Any, ...] = ()
+        self.shapes = [t._data.shape for t in given]
         self._alive: list[Array] = []
         self._numbers: dict[int, int] = {}
         for t in given:
@@ -106,6 +108,7 @@ class Signature(Watcher):
         return (
             isinstance(other, Signature)
             and self.results == other.results
+            and self.shapes == other.shapes
             and self.entries == other.entries
             and len(self.constants) == len(other.constants)
             and all(map(_same, self.constants, other.constants))
