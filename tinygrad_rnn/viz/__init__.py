@@ -4,10 +4,12 @@ It reads tapes and asks the engine for nothing; ``import tinygrad_rnn`` does not
 
     layout.py       where each record stands, for all pictures
     heat.py         arrays as tables of numbers on colours
+    debugger.py     the page that steps through a tape
 """
 
 from __future__ import annotations
 
+from .debugger import Page, debugger
 from .layout import Band, Layout, Row, layout
 
-__all__ = ["Band", "Layout", "Row", "layout"]
+__all__ = ["Band", "Layout", "Page", "Row", "debugger", "layout"]

@@ -25,7 +25,7 @@ from .scopes import Scope
 from .shares import shares_in
 from .values import Keeper, Summary
 
-__all__ = ["FORMAT", "loaded", "written"]
+__all__ = ["FORMAT", "Writer", "loaded", "reference", "shares_of_leaf", "written"]
 
 FORMAT = "tinygrad_rnn tape"
 VERSION = 1
@@ -197,7 +197,7 @@ def written(tape: Any, version: int, sources: bool) -> str:
     if version != VERSION:
         raise ArgumentError(f"Tape.to_json(): there is version {VERSION} of the format, and no version {version!r}")
     w = Writer()
-    shares = {leaf.number: _shares_of(tape, leaf) for leaf in tape.leaves}
+    shares = {leaf.number: shares_of_leaf(tape, leaf) for leaf in tape.leaves}
     plain: dict[str, Any] = {
         "format": FORMAT,
         "version": version,
@@ -225,7 +225,8 @@ def written(tape: Any, version: int, sources: bool) -> str:
     return json.dumps(plain, separators=(",", ":"), allow_nan=False)
 
 
-def _shares_of(tape: Any, leaf: TapeLeaf) -> list[Share]:
+def shares_of_leaf(tape: Any, leaf: TapeLeaf) -> list[Share]:
+    """The shares of a leaf in all sweeps, of a live tape or of one that was read."""
     if tape._read is not None:
         return list(tape._read.get(leaf.number, []))
     assert leaf.node is not None

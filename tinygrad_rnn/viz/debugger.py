@@ -1,0 +1,177 @@
+"""The debugger of the backward pass: one HTML file, which asks nobody for anything.
+
+    page/page.html      the frame: what is shown without scripts, and the deflated rest
+    page/loader.js      unpacks it
+    page/body.html, page/style.css
+    page/*.js           in the order of SCRIPTS, all inside one function
+    payload.py          the tape
+
+Deflated, a page of 30 time steps has 60 KiB; as text the scripts alone would have three times as much.
+
+The page works from a file, a mail, or the ``srcdoc`` of an iframe in a notebook.  Without scripts it shows the records
+and the steps as text.
+"""
+
+from __future__ import annotations
+
+import functools
+import html
+import json
+import os
+import pathlib
+import re
+import struct
+import tempfile
+import webbrowser
+from collections.abc import Iterable
+
+from ..tape.observe.tape import Tape
+from .layout import layout
+from .payload import Failure, encoded, packed
+
+__all__ = ["Page", "debugger"]
+
+FOLDER = pathlib.Path(__file__).parent / "page"
+SCRIPTS = ("data", "numbers", "moment", "view", "panel", "replay", "sliders", "quiz", "controls")
+"""The order of the scripts: what a file uses at once stands before it."""
+SHOWN = 60
+"""Without scripts, so many records and steps are shown."""
+
+
+class Page:
+    """A page for the browser.
+
+    Attributes:
+        html: the whole of it.
+
+    >>> import tinygrad_rnn as tg
+    >>> w = tg.tensor(3.0, requires_grad=True)
+    >>> with tg.Tape() as tape:
+    ...     (w * w).backward()
+    >>> page = tg.viz.debugger(tape)
+    >>> page
+    <Page 'backward pass of 1 record', ... KiB>
+    >>> "http" in page.html.replace("http://www.w3.org/", "")          # nothing outside of the file
+    False
+    """
+
+    def __init__(self, title: str, text: str) -> None:
+        self.title, self.html = title, text
+
+    def save(self, path: str | os.PathLike[str]) -> str:
+        """Write the page to a file, and return its path."""
+        pathlib.Path(path).write_text(self.html, encoding="utf-8", newline="\n")
+        return os.fspath(path)
+
+    def open(self, path: str | os.PathLike[str] | None = None) -> str:
+        """Show the page in the browser; without ``path`` from a file in the folder for temporary files."""
+        if path is None:
+            handle, path = tempfile.mkstemp(prefix="tinygrad_rnn-", suffix=".html")
+            os.close(handle)
+        saved = os.path.abspath(self.save(path))
+        webbrowser.open(pathlib.Path(saved).as_uri())
+        return saved
+
+    def _repr_html_(self) -> str:
+        """In a notebook: an iframe that holds the page."""
+        style = "width:100%;height:720px;border:1px solid #8884;border-radius:6px"
+        title = html.escape(self.title, quote=True)
+        return f'<iframe title="{title}" srcdoc="{html.escape(self.html, quote=True)}" style="{style}"></iframe>'
+
+    def __repr__(self) -> str:
+        return f"<Page {self.title!r}, {len(self.html.encode()) / 1024:.0f} KiB>"
+
+
+def debugger(
+    tape: Tape, *, title: str | None = None, error: BaseException | str | None = None, expand: bool = True
+) -> Page:
+    """The page that steps through what a tape saw, forward and backward.
+
+    Args:
+        tape: open or closed, or one that was read from JSON.  ``Tape(values=64)`` makes small pages of large models.
+        title: what stands above; by default what it is.
+        error: the exception that ended the program, which the page names at its line.
+        expand: with fused records opened (:meth:`Tape.expand`), where the tape kept what it takes.
+
+    >>> import tinygrad_rnn as tg
+    >>> rnn = tg.nn.RNN(2, 3)
+    >>> with tg.Tape() as tape:
+    ...     rnn(tg.ones(5, 1, 2))[0].sum().backward()
+    >>> tg.viz.debugger(tape, title="a layer").title
+    'a layer'
+    """
+    if title is None:
+        what = "backward pass" if tape.sweeps else "forward pass"
+        title = f"{what} of {len(tape)} record{'s' if len(tape) != 1 else ''}"
+    failure = None if error is None else Failure.of(error, _files(tape))
+    payload = packed(tape, layout, title=title, failure=failure, expand=expand)
+    parts = {
+        "title": html.escape(title),
+        "content": encoded(code() + payload),
+        "text": html.escape(as_text(tape, failure)),
+        "loader": stripped(_read("loader.js")),
+    }
+    return Page(title, re.sub(r"@@(\w+)@@", lambda found: parts[found[1]], _read("page.html")))
+
+
+def show(tape: Tape, path: str | os.PathLike[str] | None = None, open: bool = True) -> Page:
+    """The page of ``tape.show()``."""
+    page = debugger(tape)
+    if open:
+        page.open(path)
+    elif path is not None:
+        page.save(path)
+    return page
+
+
+def _files(tape: Tape) -> Iterable[str]:
+    """The files of the program."""
+    return {line.file for record in tape.records for line in record.stack}
+
+
+def _read(name: str) -> str:
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+@functools.cache
+def code() -> bytes:
+    """Style, body and scripts, and before them how long they are."""
+    parts = {"style": stripped(_read("style.css")), "body": stripped(_read("body.html")), "script": script()}
+    text = json.dumps(parts, ensure_ascii=False).encode()
+    return struct.pack("<I", len(text)) + text
+
+
+def script() -> str:
+    """All scripts in one function, without comments and indentation."""
+    files = "\n".join(stripped(_read(f"{name}.js")) for name in SCRIPTS if (FOLDER / f"{name}.js").exists())
+    return f'(async () => {{\n"use strict";\n{files}\n}})();'
+
+
+def stripped(code: str) -> str:
+    r"""A script, style or body without indentation, and without comments that have lines of their own.
+
+    So a script has no string over several lines; a test sees to it.
+
+    >>> stripped("if (a) {\n  // why\n  b('// no comment');\n}").splitlines()
+    ['if (a) {', "b('// no comment');", '}']
+    """
+    code = re.sub(r"^\s*/\*.*?\*/\s*$", "", code, flags=re.DOTALL | re.MULTILINE)
+    lines = [line.strip() for line in code.splitlines()]
+    return "\n".join(line for line in lines if line and not line.startswith("//"))
+
+
+def as_text(tape: Tape, failure: Failure | None) -> str:
+    """What the page shows without scripts: records and steps."""
+    lines = []
+    if failure is not None:
+        lines += [f"Stopped by {failure.text}" + (f" at {failure.line}" if failure.line else ""), ""]
+    lines += [repr(record)[:200] for record in tape.records[:SHOWN]]
+    if len(tape) > SHOWN:
+        lines.append(f"... and {len(tape) - SHOWN} more records")
+    for sweep in tape.sweeps:
+        lines += ["", f"sweep {sweep.number} ({sweep.kind})" + (f", ended by {sweep.error}" if sweep.error else "")]
+        for step in sweep.steps[:SHOWN]:
+            lines += [line[:200] for line in repr(step).splitlines()]
+        if len(sweep.steps) > SHOWN:
+            lines.append(f"... and {len(sweep.steps) - SHOWN} more steps")
+    return "\n".join(lines)
