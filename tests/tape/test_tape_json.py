@@ -181,6 +181,19 @@ def test_parameters_come_back_as_far_as_they_are_data() -> None:
     assert "getitem" in repr(again[-2].params) + repr(again[-1].params)
 
 
+def test_named_tuples_among_the_parameters_are_data_by_name() -> None:
+    scores = leaf([1.0, 2.0, 0.5], [0.0, 1.0, 4.0])
+    packed = tg.nn.utils.rnn.pack_padded_sequence(tg.randn(3, 2, 1), [3, 1])
+    with tg.Tape() as tape:
+        tg.nn.functional.cross_entropy(scores, tg.tensor([2, 0])).backward()
+        tg.nn.LSTM(1, 2, bidirectional=True)(packed)
+    again = check_round_trip(tape)
+    case, options = again[0].params["case"], again[2].params["options"]
+    np.testing.assert_array_equal(case["classes"], [2, 0])
+    assert (case["divisor"], case["scale"]) == (2, None)
+    assert options["sizes"] == (2, 1, 1) and options["reverse"] is True and options["step_masks"] == ()
+
+
 def test_arrays_are_stored_once_and_can_be_read_by_others() -> None:
     w = leaf(0.5, -0.25)
     with tg.Tape() as tape:

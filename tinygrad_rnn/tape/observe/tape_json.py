@@ -102,8 +102,11 @@ class Writer:
             return value
         if isinstance(value, (int, float, complex)) and not isinstance(value, np.generic):
             return number(value)
-        if isinstance(value, tuple) and type(value) is tuple:
-            return {"tuple": [self.parameter(item) for item in value]}
+        if isinstance(value, tuple):
+            if type(value) is tuple:
+                return {"tuple": [self.parameter(item) for item in value]}
+            if hasattr(value, "_asdict"):  # a named tuple: the options of a layer, the classes of a loss
+                return self.parameter(value._asdict())
         if isinstance(value, list):
             return [self.parameter(item) for item in value]
         if isinstance(value, slice):
