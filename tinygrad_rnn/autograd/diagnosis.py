@@ -18,6 +18,7 @@ import numpy as np
 
 from ..backend.quiet import unreported
 from ..errors import TinygradRnnError
+from ..tape.observe.pictures import html_of
 from ..tape.tensor import Tensor, wrap
 from .localise import TOLERANCE, Suspect, input_names, search
 from .numeric import Problem
@@ -46,6 +47,7 @@ class Mismatch:
         analytical_jacobian, numerical_jacobian, wrong_entries: all of it, ``(input entries, output entries)``.
         coarse: the type of the input where it is too coarse for differences, or None.
         unchecked: names of the operations that could not be checked by themselves.
+        output_shape, input_shape: of the output and the input.
     """
 
     output: int
@@ -69,6 +71,8 @@ class Mismatch:
     wrong_entries: Any
     coarse: str | None = None
     unchecked: tuple[str, ...] = ()
+    output_shape: tuple[int, ...] = ()
+    input_shape: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         name = f" '{self.input_name}'" if self.input_name else ""
@@ -92,6 +96,9 @@ class Mismatch:
         else:
             lines.append(CLEAN)
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str | None:
+        return html_of("jacobians", "mismatch", str(self), self)
 
 
 COARSE = (
@@ -118,6 +125,9 @@ class GradcheckError(TinygradRnnError, RuntimeError):
     def __init__(self, message: str, mismatch: Mismatch | None = None) -> None:
         super().__init__(message)
         self.mismatch = mismatch
+
+    def _repr_html_(self) -> str | None:
+        return html_of("jacobians", "mismatch", str(self), self.mismatch)
 
 
 class Jacobians:
@@ -206,6 +216,8 @@ def explain(table: Jacobians, output: int, order: int, eps: float, tolerance: fl
         wrong_entries=bad,
         coarse=dtype.name if (dtype := problem.inputs[position].dtype).itemsize < 8 else None,
         unchecked=tuple(unchecked),
+        output_shape=table.shapes[output],
+        input_shape=shape,
     )
     first = (
         f"Jacobian mismatch for {mismatch.output_name} with respect to {mismatch.place},\n"

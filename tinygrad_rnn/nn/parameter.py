@@ -103,6 +103,10 @@ class UninitializedParameter(Parameter):
     def __repr__(self) -> str:
         return "<UninitializedParameter>"
 
+    def _repr_html_(self) -> None:
+        """In a notebook the text."""
+        return None
+
 
 def is_lazy(parameter: object) -> bool:
     """Whether the shape of a parameter is still unknown."""

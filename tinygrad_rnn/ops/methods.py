@@ -112,6 +112,13 @@ def _repr(self: Tensor) -> str:
     return tensor_repr(self)
 
 
+def _repr_html(self: Tensor) -> str | None:
+    """What a notebook shows: the entries on colours, or a histogram; None with ``set_printoptions(html=False)``."""
+    from .tensor_text import tensor_html
+
+    return tensor_html(self)
+
+
 def _format(self: Tensor, spec: str) -> str:
     """A 0-d tensor formatted as its number, any other as its text."""
     from .tensor_text import format_tensor
@@ -208,6 +215,7 @@ METHODS: dict[str, Any] = {
     "__dlpack__": dlpack.dlpack,
     "__dlpack_device__": dlpack.dlpack_device,
     "__repr__": _repr,
+    "_repr_html_": _repr_html,
     "__format__": _format,
     "backward": tensor_backward,
     **tensor_hooks.METHODS,

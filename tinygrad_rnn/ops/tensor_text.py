@@ -17,10 +17,11 @@ from ..backend import array_module, to_numpy
 from ..errors import ArgumentTypeError
 from ..tape.modes import defaults
 from ..tape.node import Leaf
+from ..tape.observe.pictures import html_of, notebooks
 from ..tape.tensor import Tensor
 from ..typing import Array
 
-__all__ = ["PrintOptions", "format_tensor", "set_printoptions", "tensor_repr"]
+__all__ = ["PrintOptions", "format_tensor", "set_printoptions", "tensor_html", "tensor_repr"]
 
 
 class PrintOptions(NamedTuple):
@@ -48,8 +49,19 @@ def set_printoptions(
     linewidth: int | None = None,
     profile: str | None = None,
     sci_mode: bool | None = None,
+    *,
+    html: bool | None = None,
 ) -> None:
     """Choose how tensors are printed; what is None stays, except that ``sci_mode=None`` means "as fits".
+
+    Args:
+        precision: digits after the point.
+        threshold: the number of entries above which the middle is left out.
+        edgeitems: how many entries are left at each end then.
+        linewidth: columns of a line.
+        profile: ``"default"``, ``"short"`` or ``"full"``: the options from which these start.
+        sci_mode: always or never with an exponent.
+        html: False: notebooks show the text of tensors, modules, tapes and what is on them; True: pictures again.
 
     >>> import tinygrad_rnn as tg
     >>> tg.set_printoptions(precision=2)
@@ -61,6 +73,8 @@ def set_printoptions(
     given = {"precision": precision, "threshold": threshold, "edgeitems": edgeitems, "linewidth": linewidth}
     chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     options = (options if profile is None else PROFILES[profile])._replace(**chosen, sci_mode=sci_mode)
+    if html is not None:
+        notebooks.html = html
 
 
 def tensor_repr(t: Tensor) -> str:
@@ -85,6 +99,16 @@ def tensor_repr(t: Tensor) -> str:
             text += f", {suffix}"
             width += len(suffix) + 2
     return text + ")"
+
+
+def tensor_html(t: Tensor) -> str | None:
+    """What a notebook shows of a tensor: its numbers as its text has them, on colours, or their distribution."""
+    graph = [suffix for suffix in _suffixes(t) if not suffix.startswith(("size=", "dtype="))]
+    return html_of("heat", "tensor", t._data, type(t).__name__, graph, _speller)
+
+
+def _speller(data: Array) -> Spell:
+    return _number_format(data)[0]
 
 
 def format_tensor(t: Tensor, spec: str) -> str:

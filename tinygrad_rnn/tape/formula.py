@@ -147,6 +147,13 @@ class Formula:
     def __repr__(self) -> str:
         return f"<formula {self.value}>"
 
+    def _repr_latex_(self) -> str:
+        """In a notebook: all of it, typeset."""
+        lines = str(self).split("\n")
+        if any(line.startswith(r"\begin{aligned}") for line in lines):
+            return r"$$\begin{gathered} " + r" \\ ".join(lines) + r" \end{gathered}$$"
+        return f"$${aligned(*lines)}$$"
+
 
 def _completed(text: str, of: str) -> str:
     """An equation, from one that may lack its left side."""

@@ -24,10 +24,10 @@ import numpy as np
 from ..backend import array_module, is_array, to_numpy
 from ..tape.observe.values import Summary, raw
 from ..typing import Array
-from .markup import BORDER, EDGE, Html, grid, joined, picture, tag
+from .markup import BORDER, EDGE, Html, box, code, grid, joined, note, picture, tag
 
 __all__ = ["Figures", "figures", "heat", "histogram", "number", "overview", "raster", "shade", "show", "shown_whole"]
-__all__ += ["spelled"]
+__all__ += ["spelled", "tensor"]
 
 ROWS = COLUMNS = 20
 """The largest table."""
@@ -238,10 +238,10 @@ def raster(matrix: Array, alt: str, *, ringed: Collection[tuple[int, int]] = (),
             parts.append(ring)
     frame = f'width="{width + 20}" height="{height + 20}" viewBox="-10 -10 {width + 20} {height + 20}"'
     svg = f'<svg xmlns="http://www.w3.org/2000/svg" {frame}>{"".join(parts)}</svg>'
-    note = None
+    blocks = None
     if down * across > 1:
-        note = tag("div", f"a square is the largest of {down} by {across} entries", style="font-size:11px;opacity:.8")
-    return tag("div", picture(svg, alt), note, style="display:inline-block;vertical-align:top")
+        blocks = tag("div", f"a square is the largest of {down} by {across} entries", style="font-size:11px;opacity:.8")
+    return tag("div", picture(svg, alt), blocks, style="display:inline-block;vertical-align:top")
 
 
 def _blocks(values: Array) -> tuple[Array, tuple[int, int]]:
@@ -371,12 +371,12 @@ def histogram(data: Array, found: Figures | None = None) -> Html | None:
         ),
         style="width:260px;border:none;border-collapse:collapse;margin:0;font-size:11px;font-family:monospace",
     )
-    note = tag("div", f"at most {most} in a bin{sample}", style="font-size:11px;opacity:.8")
+    most_in_one = tag("div", f"at most {most} in a bin{sample}", style="font-size:11px;opacity:.8")
     return tag(
         "div",
         picture(_bars(counts, edges), alt, 260, 64),
         ends,
-        note,
+        most_in_one,
         style="margin:2px 12px 2px 0;width:260px;display:inline-block;vertical-align:top",
     )
 
@@ -457,3 +457,22 @@ def _of_summary(value: Summary) -> Html:
     first = heat(value.head)
     begins = None if first is None else joined("first entries: ", first)
     return joined(head, tag("div", ", ".join(parts)), begins)
+
+
+def tensor(data: Array, title: str, notes: Sequence[str], speller: Callable[[Array], Spell]) -> Html:
+    """A tensor: its entries, or figures and histogram, under what its text says of type, device and graph.
+
+    Args:
+        data: the array.
+        title: the kind of tensor.
+        notes: what its text says after the entries, as ``requires_grad=True``.
+        speller: gives for a NumPy array what gives the text of an entry.
+    """
+    head = joined(title, " ", code(f"{data.dtype.name}{list(data.shape)}"))
+    said = note(", ".join(notes)) if notes else None
+    if not data.size:
+        return box(head, said, tag("i", "no entries"))
+    if shown_whole(data.shape):
+        values = to_numpy(data)
+        return box(head, said, heat(values, spell=speller(values)))
+    return box(head, said, overview(data))

@@ -16,11 +16,29 @@ import html
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-__all__ = ["BORDER", "EDGE", "FAINT", "Html", "clipped", "fold", "grid", "joined", "picture", "tag", "visible"]
+__all__ = [
+    "BORDER",
+    "EDGE",
+    "FAINT",
+    "ROWS",
+    "Html",
+    "box",
+    "clipped",
+    "code",
+    "fold",
+    "grid",
+    "in_bytes",
+    "joined",
+    "more",
+    "note",
+]
+__all__ += ["picture", "table", "tag", "visible"]
 
 BORDER = "rgba(128,128,128,.45)"
 FAINT = "rgba(128,128,128,.14)"
 EDGE = f"border:1px solid {BORDER}"
+ROWS = 50
+"""Of a longer list, so many lines are shown."""
 LONGEST = 200
 """Of a name or a line of source, so many characters are shown."""
 
@@ -129,3 +147,47 @@ def grid(
     head = None if columns is None else tag("thead", line("th", columns))
     title = None if caption is None else tag("caption", caption, style="text-align:left;caption-side:top;padding:2px 0")
     return tag("table", title, head, body, style=f"border-collapse:collapse;margin:2px 0;{EDGE};font-size:inherit")
+
+
+def table(columns: Sequence[str] | None, rows: Sequence[Sequence[Any]], right: Sequence[int] = ()) -> Html:
+    """A table without the columns in which there is nothing."""
+    count = len(rows[0]) if rows else len(columns or ())
+    kept = [k for k in range(count) if any(row[k] for row in rows)]
+    heads = None if columns is None else [columns[k] for k in kept]
+    return grid(heads, [[row[k] for k in kept] for row in rows], [kept.index(k) for k in right if k in kept])
+
+
+# parts ---------------------------------------------------------------------------------------------------------------
+
+
+def box(title: Any, *content: Any) -> Html:
+    """What is shown of one object: a title, and content below it."""
+    head = tag("div", title, style="font-weight:bold")
+    return tag("div", head, *content, style="font-size:13px;line-height:1.4")
+
+
+def code(text: Any) -> Html:
+    """A name or a line of the program."""
+    return tag("code", text, style="background:none;padding:0;color:inherit")
+
+
+def note(*text: Any) -> Html:
+    """A line in smaller letters."""
+    return tag("div", *text, style="font-size:12px;opacity:.8")
+
+
+def more(count: int, what: str) -> Html | None:
+    """How many are not shown, if there are any."""
+    return note(f"and {count} more {what}") if count > 0 else None
+
+
+def in_bytes(size: int) -> str:
+    """A number of bytes for people.
+
+    >>> in_bytes(512), in_bytes(4096)
+    ('512 bytes', '4.0 KiB')
+    """
+    if size < 1024:
+        return f"{size} bytes"
+    unit = next(k for k in (1, 2, 3, 4) if size < 1024 ** (k + 1) or k == 4)
+    return f"{size / 1024**unit:.1f} {' KMGT'[unit]}iB"

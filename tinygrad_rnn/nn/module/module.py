@@ -21,6 +21,7 @@ from ...backend.random.inplace import put
 from ...errors import ArgumentError, ArgumentTypeError, CheckpointError, TinygradRnnError
 from ...tape.hooks.tensor_hooks import RemovableHandle, add_hook
 from ...tape.modes import no_grad
+from ...tape.observe.pictures import html_of
 from ...tape.tensor import Tensor, wrap
 from ...typing import Size
 from ..parameter import Parameter, UninitializedParameter
@@ -833,6 +834,10 @@ class Module:
             return f"{self._get_name()}({lines[0]})"
         inside = "".join(f"\n  {line}" for line in lines + below)
         return f"{self._get_name()}({inside}\n)" if inside else f"{self._get_name()}()"
+
+    def _repr_html_(self) -> str | None:
+        """In a notebook: a tree that folds, with the numbers of parameters, and what is shared."""
+        return html_of("model_tree", "module", self)
 
 
 def typename(value: object) -> str:

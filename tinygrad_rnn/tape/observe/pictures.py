@@ -9,9 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["draw_with", "drawn_by"]
+__all__ = ["draw_with", "drawn_by", "html_of", "notebooks"]
 
 _loader: list[Callable[[str], Any]] = []
+
+
+class _Notebooks:
+    """What notebooks are given.
+
+    Attributes:
+        html: whether it is HTML, or text alone: see ``set_printoptions``.
+    """
+
+    html = True
+
+
+notebooks = _Notebooks()
 
 
 def draw_with(load: Callable[[str], Any]) -> None:
@@ -26,3 +39,11 @@ def drawn_by(name: str) -> Any:
     'tinygrad_rnn.viz.layout'
     """
     return _loader[0](name)
+
+
+def html_of(module: str, function: str, *given: Any) -> str | None:
+    """What a notebook shows of something, by a function of a module of ``viz``; None if it is to show text."""
+    if not notebooks.html:
+        return None
+    text: str = getattr(drawn_by(module), function)(*given)
+    return text
