@@ -79,6 +79,14 @@ def test_a_cell_of_ones_own_with_states_of_two_widths() -> None:
     np.testing.assert_allclose(layer(x, start)[0].detach().numpy(), output.detach().numpy() + 1, rtol=0, atol=1e-15)
 
 
+@pytest.mark.parametrize("skip", ["dense", "residual", "highway"])
+def test_a_cell_that_says_its_width_only_when_made_can_be_skipped(skip: str) -> None:
+    layer = RNNLayer(lambda size: nn.GRUCell(size, 4), 3, num_layers=3, bidirectional=True, skip=skip)
+    output, _ = layer(tg.ones(2, 1, 3))
+    assert output.shape == (2, 1, 8)
+    assert layer.cell_l2.input_size == (3 + 2 * 8 if skip == "dense" else 8)
+
+
 def test_options_of_stacks_apply_to_any_cell() -> None:
     layer = RNNLayer(
         lambda size: nn.GRUCell(size, 3), 2, num_layers=3, skip="highway", learn_state=True, zoneout=0.5, dropout=0.5

@@ -156,9 +156,9 @@ class Stack(Module):
 
     def _layer_input_size(self, layer: int) -> int:
         """How many features layer ``layer`` reads."""
-        if self.options.skip == "dense":
-            return self.input_size + layer * self._width
-        return self._width if layer else self.input_size
+        if layer == 0:  # not asked of a user's cell, which may have to be made first to know how wide its states are
+            return self.input_size
+        return self.input_size + layer * self._width if self.options.skip == "dense" else self._width
 
     def _add_skip(self, layer: int, **factory: Any) -> None:
         """Register the gate of a highway around ``layer``, if there is one."""
