@@ -43,6 +43,22 @@ def test_numbers_are_among_the_inputs_on_either_side() -> None:
     assert watcher.seen[2][1][0] is watcher.seen[1][3] and watcher.seen[2][1][1] is z
 
 
+def test_it_is_told_of_loops_over_time_before_they_run_and_finds_their_results() -> None:
+    class Loops(Applied):
+        def unrolls(self, loop: Any) -> None:
+            assert loop.series == ()
+            self.loop, self.before = loop, len(self.seen)
+
+    layer = tg.nn.RNN(2, 3, impl="composed")
+    watcher = Loops()
+    output, last = watched(watcher, layer, tg.ones(4, 1, 2))
+    loop = watcher.loop
+    assert watcher.before < len(watcher.seen) and loop.x.shape == (4, 1, 2) and not loop.reverse
+    assert tg.equal(loop.series[0], output) and tg.equal(loop.finals[0][None], last)
+    assert loop.finals[0]._node.index < loop.ended < last._node.index
+    assert tg.allclose(loop.step(loop.x[0], loop.states)[0], output[0])
+
+
 def test_it_is_told_of_what_is_not_recorded_too() -> None:
     c = tg.tensor([1.0, 2.0])
     with tg.no_grad():

@@ -84,6 +84,9 @@ class Watcher:
     def hooked(self, owner: str) -> None:
         """A hook was just put on ``owner``, a tensor or a node, or those of a module are about to run."""
 
+    def unrolls(self, loop: Any) -> None:
+        """A step is about to run over a sequence, one by one: a ``Loop`` of ``ops/recurrent/unroll.py``."""
+
     def sweep_begins(self, seeds: Sequence[tuple[Node | Leaf, Value]]) -> None:
         """A backward sweep starts from these pairs of a node and its cotangent."""
 

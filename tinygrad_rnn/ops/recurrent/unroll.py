@@ -3,14 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from ...tape.modes import state
+from ...tape.node import now
 from ...tape.observe.scopes import restored, timed
 from ...typing import V
 from ..shape import cat, stack
 
-__all__ = ["unroll"]
+__all__ = ["Loop", "unroll"]
 
 States = tuple[V, ...]
+
+
+@dataclass(eq=False)
+class Loop:
+    """A step that runs over a sequence, as those see it who watch (``Watcher.unrolls``).
+
+    Attributes:
+        step, x, states, sizes, reverse, step_masks, sequence_masks: as of :func:`unroll`.
+        series, finals: what it gives, as soon as it is there.
+        ended: the number of the last node that it recorded.
+    """
+
+    step: Callable[..., Any]
+    x: Any
+    states: tuple[Any, ...]
+    sizes: Sequence[int] | None
+    reverse: bool
+    step_masks: Sequence[Any]
+    sequence_masks: Sequence[Any]
+    series: tuple[Any, ...] = ()
+    finals: tuple[Any, ...] = ()
+    ended: int = 0
 
 
 @restored
@@ -48,6 +74,11 @@ def unroll(
     """
     count = len(states)
     steps: list[States[V]] = []
+    watchers, loop = state.here.watchers, None
+    if watchers:
+        loop = Loop(step, x, states, sizes, reverse, step_masks, sequence_masks)
+        for watcher in watchers:
+            watcher.unrolls(loop)
     if sizes is None:
         for t in timed(_order(x.shape[0], reverse)):
             values = step(x[t], states, *[mask[t] for mask in step_masks], *sequence_masks)
@@ -71,7 +102,10 @@ def unroll(
     # collected in the order of the visits, given in the order of the steps
     if reverse:
         steps.reverse()
-    return tuple(join(series) for series in zip(*steps, strict=True)), states
+    collected = tuple(join(series) for series in zip(*steps, strict=True))
+    if loop is not None:
+        loop.series, loop.finals, loop.ended = collected, states, now()
+    return collected, states
 
 
 def _order(steps: int, reverse: bool) -> range:
