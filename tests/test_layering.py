@@ -30,6 +30,7 @@ LAYERS = {
     "autograd": 4,
     "nn": 5,
     "optim": 5,
+    "diagnostics": 6,
     "utils": 6,
     "testing": 6,
     "serialization": 6,

@@ -35,7 +35,7 @@ from .tape.tensor import Tensor
 from .typing import Size
 
 if TYPE_CHECKING:
-    from . import autograd, cuda, nn, optim, serialization, testing, utils, viz
+    from . import autograd, cuda, diagnostics, nn, optim, serialization, testing, utils, viz
     from .backend.cpu.threads import get_num_threads, set_num_threads
     from .backend.random.generator import (
         Generator,
@@ -64,7 +64,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["Generator", "Size", "Tape", "Tensor", "autograd", "default_generator", "device", "enable_grad", "errors"]
+__all__ = ["Generator", "Size", "Tape", "Tensor", "autograd", "default_generator", "device", "diagnostics"]
+__all__ += ["enable_grad", "errors"]
 __all__ += ["get_default_device", "set_default_device"]
 __all__ += ["get_rng_state", "inference_mode", "initial_seed", "is_grad_enabled", "manual_seed", "nn", "no_grad"]
 __all__ += ["optim", "seed", "serialization", "set_grad_enabled", "set_rng_state", "testing", "utils", "viz"]
@@ -92,8 +93,8 @@ int64 = long = dtype("int64")
 bool = dtype("bool")
 inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 
-_SUBPACKAGES: tuple[str, ...] = ("autograd", "backend", "cuda", "nn", "optim", "serialization", "testing", "train")
-_SUBPACKAGES += ("utils", "viz", *[name for name in compat.ALIASES if "." not in name])
+_SUBPACKAGES: tuple[str, ...] = ("autograd", "backend", "cuda", "diagnostics", "nn", "optim", "serialization")
+_SUBPACKAGES += ("testing", "train", "utils", "viz", *[name for name in compat.ALIASES if "." not in name])
 _LAZY = {"Tape": "tape.observe.tape", "load": "serialization", "save": "serialization"}
 _LAZY |= {"set_printoptions": "ops.tensor_text"}
 _LAZY |= {"get_num_threads": "backend.cpu.threads", "set_num_threads": "backend.cpu.threads"}
