@@ -20,6 +20,25 @@ def leaf(*values: Any) -> tg.Tensor:
     return tg.tensor(np.array(values), dtype=tg.float64, requires_grad=True)
 
 
+def test_a_sweep_says_what_it_started_from() -> None:
+    w = leaf(0.5, 2.0)
+    with tg.Tape() as tape:
+        a = w * 2
+        b = tg.tanh(a)
+        c, d = tg.stack([a, b]).unbind()
+        g = tg.tensor([3.0, -1.0], dtype=tg.float64)
+        tg.autograd.backward([a, b, d, w], [g, g * 2, g * 3, g * 4], retain_graph=True)
+        tg.autograd.grad(c.sum(), w, create_graph=True)
+    first, second = tape.sweeps
+    assert [target.kind for target, _ in first.seeds] == ["record"] * 3 + ["leaf"]
+    assert [tape.record_of(t).number for t in (a, b, d)] == [target.number for target, _ in first.seeds[:3]]
+    assert [value.tolist() for _, value in first.seeds] == [[3.0, -1.0], [6.0, -2.0], [9.0, -3.0], [12.0, -4.0]]
+    assert [(target.kind, value.tolist()) for target, value in second.seeds] == [("record", 1.0)]
+    with tg.Tape() as tape:
+        (a * 1).sum().backward()
+    assert tape.sweeps[0].seeds[0][0] == Reference("record", 1)
+
+
 def test_shares_of_two_backward_passes_add_up_to_the_gradient() -> None:
     w = leaf(0.1, 0.7)
     with tg.Tape() as tape:

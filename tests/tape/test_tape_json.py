@@ -56,6 +56,8 @@ def check_round_trip(tape: tg.Tape) -> tg.Tape:
     assert all(same(a.values, b.values) for a, b in zip(tape.leaves, again.leaves, strict=True))
     assert [(s.kind, s.error, s.number) for s in tape.sweeps] == [(s.kind, s.error, s.number) for s in again.sweeps]
     for one, other in zip(tape.sweeps, again.sweeps, strict=True):
+        assert [target for target, _ in one.seeds] == [target for target, _ in other.seeds]
+        assert same([value for _, value in one.seeds], [value for _, value in other.seeds])
         assert [repr(step) for step in one.steps] == [repr(step) for step in other.steps]
         for a, b in zip(one.steps, other.steps, strict=True):
             assert same(a.cotangent, b.cotangent) and (a.target, a.depth, a.is_leaf) == (b.target, b.depth, b.is_leaf)

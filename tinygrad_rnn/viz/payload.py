@@ -215,6 +215,7 @@ class Packer(Writer):
             "count": len(tape.records),
             "sweeps": [
                 {"kind": sweep.kind, "error": sweep.error, "count": len(sweep.steps), "steps": self.steps(sweep.steps)}
+                | {"seeds": [[reference(target), self.value(cotangent)] for target, cotangent in sweep.seeds]}
                 for sweep in tape.sweeps
             ],
         }

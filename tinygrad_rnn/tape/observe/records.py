@@ -267,14 +267,16 @@ class Sweep:
     Attributes:
         number: its place among ``tape.sweeps``.
         kind: ``"backward"``, which adds to ``.grad``, or ``"grad"``, which returns gradients.
+        seeds: what it started from: pairs of a target and the cotangent that was given to it.
         steps: in order, those of sweeps within this one (of ``create_graph=True``) in between.
         error: the type and the sentence of the exception that ended it; None if it ran to its end.
     """
 
-    __slots__ = ("_uses", "error", "kind", "number", "steps")
+    __slots__ = ("_uses", "error", "kind", "number", "seeds", "steps")
 
     def __init__(self, number: int, kind: str) -> None:
         self.number, self.kind = number, kind
+        self.seeds: list[tuple[Reference, Any]] = []
         self.steps: list[Step] = []
         self.error: str | None = None
         self._uses: tuple[Any, dict[int, list[tuple[Step, Contribution]]]] = (None, {})

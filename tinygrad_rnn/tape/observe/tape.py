@@ -460,6 +460,7 @@ class Tape(Watching):
             # what called sweep(), which called this
             kind = "backward" if sys._getframe(2).f_code is backward.__code__ else "grad"
             self.sweeps.append(Sweep(len(self.sweeps), kind))
+            self.sweeps[-1].seeds = [(self._reference(node), self._keep(g)) for node, g in seeds]
         now = _UnderWay()
         self._under_way.append(now)
         if self._totals:

@@ -213,6 +213,7 @@ def written(tape: Any, version: int, sources: bool) -> str:
         "records": [w.record(record) for record in tape.records],
         "sweeps": [
             {"kind": sweep.kind, "error": sweep.error, "steps": [w.step(step) for step in sweep.steps]}
+            | {"seeds": [[reference(target), w.value(cotangent)] for target, cotangent in sweep.seeds]}
             for sweep in tape.sweeps
         ],
         "shares": {str(number): [w.share(share) for share in found] for number, found in shares.items() if found},
@@ -381,6 +382,7 @@ def _fill(tape: Any, plain: dict[str, Any]) -> None:
     for entry in plain["sweeps"]:
         sweep = Sweep(len(tape.sweeps), entry["kind"])
         sweep.error = entry["error"]
+        sweep.seeds = [(reference_from(target), reader.value(value)) for target, value in entry.get("seeds", ())]
         for part in entry["steps"]:
             target = reference_from(part["target"])
             record = records[target.number] if target.kind == "record" else None

@@ -8,7 +8,8 @@
 //                       module, layer, direction, time, sweep, line, stack, column (its time by the layout), formula}
 //   an input            null, or {kind: "record" | "leaf" | "earlier", number, output, version}
 //   an argument         value, or {number: 0.5}
-//   tape.sweeps[i]      {number, kind, error, steps: [{number, target, cotangent, depth, contributions}]}
+//   tape.sweeps[i]      {number, kind, error, seeds: [{target, value}],
+//                        steps: [{number, target, cotangent, depth, contributions}]}
 //   a contribution      {target, position, value, before, after}: the sums are undefined unless the tape kept them
 //   tape.shares[leaf]   [{sweep, record, position, value, through}]
 //   tape.lines[i]       {file, number, function, text}
@@ -191,6 +192,7 @@ function unpacked(plain, all, arrays, next) {
       });
       sweep.steps.push({number: k, target, cotangent, depth: at("depth") ?? 0, contributions});
     }
+    sweep.seeds = given.seeds.map(([target, seed]) => ({target: referenceFrom(target), value: value(seed)}));
     return sweep;
   });
   tape.shares = Object.fromEntries(Object.entries(plain.shares).map(([leaf, shares]) => [leaf, shares.map(

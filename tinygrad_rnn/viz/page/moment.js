@@ -31,6 +31,10 @@ class Path {
     this.waiting = new Map();
     this.frames = [[0, Infinity]];
     let frames = 0, depth = 0;
+    for (const {target, value} of sweep.seeds) {  // which may be several of one target
+      const entry = this.entry(target, 0), seed = tape.array(value);
+      entry.seed = entry.seed === undefined ? seed : added(entry.seed, seed);
+    }
     for (const step of sweep.steps) {
       // a sweep within a sweep has a table of its own; one that begins again at a later record is another
       const number = step.target.kind === "record" ? step.target.number : -1;
@@ -73,8 +77,10 @@ class Path {
       if (entry.visit < Infinity) return;
       entry.visit = step.number;
       entry.cotangent = cotangent;
-      if (!entry.list.length) entry.seed = cotangent;  // the sweep started here
-      else if (entry.list[0].before !== undefined && entry.list[0].before !== null) entry.seed = entry.list[0].before;
+      if (step.depth || !this.sweep.seeds.length) {  // a sweep within a sweep, or an old tape, does not say otherwise
+        if (!entry.list.length) entry.seed = cotangent;
+        else if (entry.list[0].before !== undefined && entry.list[0].before !== null) entry.seed = entry.list[0].before;
+      }
       ended.push(entry);
     });
     this.visited[step.number] = ended;

@@ -124,7 +124,7 @@ function mountPanel(app) {
       const given = plain.args[k], name = plain.argNames[k] ?? `argument ${k}`;
       if (given === null || given === undefined) return "";
       const kept = plain.saved.includes(name);
-      const content = given.number !== undefined ? numberHTML(held(given.number), `argument:${name}`) : array(given, `${kept ? "saved" : "argument"}:${name}`);
+      const content = given.number !== undefined ? numberHTML(held(given.number), `${kept ? "saved" : "argument"}:${name}`) : array(given, `${kept ? "saved" : "argument"}:${name}`);
       const called = ref ? link(ref) : `<span class="dim">constant ${escaped(name)}</span>`;
       return line(`${called}${kept ? '<span class="kept">kept</span>' : ""}`, content);
     }).join("");
