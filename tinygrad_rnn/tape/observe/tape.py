@@ -22,6 +22,7 @@ import os
 import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import Any, overload
 
 from ...backend import dtype
@@ -32,6 +33,7 @@ from ..backward import backward
 from ..modes import Operation, state, watched
 from ..node import Leaf, Node
 from ..partial_gradient import Part
+from ..sweep import sweep as run_sweep
 from ..tensor import Tensor
 from .expansion import expanded
 from .memory import MemoryReport, saved_arrays
@@ -130,12 +132,16 @@ class Tape(Watching):
             self._keys.append(0)
             return self
         frame = user_frame()
-        self._bottom = None if frame is None else id(frame)
+        self._open(None if frame is None else id(frame))
+        return super().__enter__()
+
+    def _open(self, bottom: int | None) -> None:
+        """Be ready to be told of records; ``bottom`` is the id of the outermost frame that is looked at."""
+        self._bottom = bottom
         key = next(_keys)
         self._keys.append(key)
         # weakly: a tape that a Ctrl-C left open slows modules down no longer than it lives
         CALLS[key] = weakref.ref(self, lambda _: CALLS.pop(key, None) and None)
-        return super().__enter__()
 
     def __exit__(self, *exc: Any) -> None:
         here = state.here
@@ -144,6 +150,9 @@ class Tape(Watching):
                 here.watchers = here.watchers[:-1]
             else:
                 out_of_turn(here, self)
+        self._close()
+
+    def _close(self) -> None:
         key = self._keys.pop() if self._keys else 0
         if key:
             CALLS.pop(key, None)
@@ -457,8 +466,11 @@ class Tape(Watching):
         self._look_for_names()
         if state.here.memo is None or not self._under_way:  # else a vjp that is recorded sweeps, too
             self._under_way = []
-            # what called sweep(), which called this
-            kind = "backward" if sys._getframe(2).f_code is backward.__code__ else "grad"
+            caller: FrameType | None = sys._getframe(1)
+            while caller is not None and caller.f_code is not run_sweep.__code__:  # a watcher may have handed it on
+                caller = caller.f_back
+            caller = None if caller is None else caller.f_back  # what called sweep()
+            kind = "backward" if caller is not None and caller.f_code is backward.__code__ else "grad"
             self.sweeps.append(Sweep(len(self.sweeps), kind))
             self.sweeps[-1].seeds = [(self._reference(node), self._keep(g)) for node, g in seeds]
         now = _UnderWay()
