@@ -10,6 +10,8 @@
 #
 # make dist       a wheel in dist/, tried in an environment of its own
 #
+# make test-browser  the pages for the browser, in Chromium, which it installs where it can (root, apt)
+#
 # make gpu        tests and measures everything that needs a GPU, in eight minutes; tables in OUT=DIR.  Installs nothing:
 #                 $(PYTHON) must have cupy, numpy, pytest, hypothesis, and torch to compare with
 #
@@ -27,7 +29,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Tests start some two hundred interpreters: they read bytecode, also where containers say that none is to be written.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
-.PHONY: train test lint doctest dev thorough mutants coverage bench dist gpu clean
+.PHONY: train test test-browser lint doctest dev thorough mutants coverage bench dist gpu clean
 
 train: .venv/.installed-plot
 	$(BIN)/tinygrad-rnn train $(ARGS)
@@ -39,6 +41,10 @@ test: .venv/.installed-test
 
 doctest: .venv/.installed-test
 	$(TEST_ENV) $(BIN)/pytest -q --doctest-modules tinygrad_rnn
+
+test-browser: .venv/.installed-test
+	$(BIN)/python -m tests.browser.install
+	$(TEST_ENV) $(BIN)/pytest -m browser $(ARGS) tests/browser
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .

@@ -38,6 +38,7 @@ LAYERS = {
     "compat": 7,
     "__init__": 8,
     "bench": 9,
+    "explain": 9,
     "train": 10,
     "__main__": 11,
 }

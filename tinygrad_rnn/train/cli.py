@@ -1,7 +1,7 @@
-"""The command line: ``tinygrad-rnn train``, ``sample``, ``doctor`` and ``bench``.
+"""The command line: ``tinygrad-rnn train``, ``sample``, ``explain``, ``doctor`` and ``bench``.
 
 Exit status: 0 for success; 1 if training diverged; 2 for a user's mistake, reported in one line, with nothing
-overwritten; 130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP (a closed terminal).
+overwritten; 130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP (a closed terminal); of ``explain`` that of the script.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from typing import Any, NoReturn
 from ..bench.program import add_arguments as add_bench_arguments
 from ..bench.program import run as bench
 from ..errors import CheckpointError, DeviceError, UsageError
+from ..explain.program import add_arguments as add_explain_arguments
+from ..explain.program import divided
+from ..explain.program import run as explain
 from ..terminal import ctrl_c_raises, describe_error, flush_or_silence, has_output, open_missing_streams, say
 from .commands import sample, train
 from .config import CELLS, DEFAULT_LR, OPTIMIZERS, Config
@@ -35,8 +38,8 @@ class _Parser(argparse.ArgumentParser):
 def entry() -> int:
     """The entry point of the installed program: ``main``, with the settings that OpenBLAS reads when it is loaded."""
     open_missing_streams()
-    # doctor reports the settings of the user, bench makes others for itself.
-    if sys.argv[1:2] not in (["doctor"], ["bench"]):
+    # doctor reports the settings of the user, bench makes others for itself, explain runs a program of the user's.
+    if sys.argv[1:2] not in (["doctor"], ["bench"], ["explain"]):
         restart_with_settings()
     with ctrl_c_raises():
         return main()
@@ -44,12 +47,17 @@ def entry() -> int:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with ``arguments`` (those of the process by default) and return its exit status."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    own = argparse.Namespace()
+    if given[:1] == ["explain"]:
+        words, own.words = divided(given[1:])
+        given = ["explain", *words]
     try:
         for stream in (sys.stdout, sys.stderr):
-            if hasattr(stream, "reconfigure"):
+            if hasattr(stream, "reconfigure") and given[:1] != ["explain"]:
                 # A sample may contain characters that the terminal cannot show.
                 stream.reconfigure(errors="backslashreplace")
-        options = vars(_parser().parse_args(arguments))
+        options = vars(_parser().parse_args(given, own))
         command = options.pop("command")
         del options["name"]
         status: int | None = command(**options)
@@ -89,9 +97,10 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, help="show the version and leave")
-    commands = parser.add_subparsers(dest="name", required=True, metavar="train|sample|doctor|bench")
+    commands = parser.add_subparsers(dest="name", required=True, metavar="train|sample|explain|doctor|bench")
     _train_options(commands)
     _sample_options(commands)
+    _explain_options(commands)
     _doctor_options(commands)
     _bench_options(commands)
     return parser
@@ -161,6 +170,20 @@ def _sample_options(commands: Any) -> None:
     likely = "1: as probable as the model thinks; lower: more conservative, down to 0 (default 0.8)"
     parser.add_argument("--temperature", type=float, metavar="T", default=0.8, help=likely)
     parser.add_argument("--seed", type=int, metavar="N", help="of the random draws (default 0)", default=0)
+
+
+def _explain_options(commands: Any) -> None:
+    parser = commands.add_parser(
+        "explain",
+        help="run a script, and step through its backward pass in the browser",
+        usage="tinygrad-rnn explain [options] (script.py | -m module) [arguments of the script]",
+        description="Run a script as Python would, and make a page that shows a backward pass of it, step by step.",
+        epilog="These options may also stand after the script. Those of the script that are called the same need a -- "
+        "before it: tinygrad-rnn explain --call 3 -- script.py --out weights.",
+        allow_abbrev=False,
+    )
+    add_explain_arguments(parser)
+    parser.set_defaults(command=explain)
 
 
 def _doctor_options(commands: Any) -> None:
