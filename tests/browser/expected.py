@@ -99,7 +99,9 @@ class Sums:
         """Pairs of the step that gives a share, and its norm."""
         place = {id(step.record): k for k, step in enumerate(self.sweep.steps) if step.record is not None}
         try:
-            found = [(place[id(share.record)], size_of_norm(share.value)) for share in self.tape.shares(name, self.sweep)]
+            found = [
+                (place[id(share.record)], size_of_norm(share.value)) for share in self.tape.shares(name, self.sweep)
+            ]
         except GraphError:  # the sweep has not come to it
             return []
         return sorted(found, key=lambda share: share[0])

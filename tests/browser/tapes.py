@@ -154,7 +154,5 @@ def odd() -> None:
 
 TAPES = {
     program.__name__: program
-    for program in (
-        *(rnn, diamond, twice, fused, accumulating, differentiated_twice, packed, written, stopping, odd),
-    )
+    for program in (*(rnn, diamond, twice, fused, accumulating, differentiated_twice, packed, written, stopping, odd),)
 }

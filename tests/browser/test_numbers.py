@@ -36,7 +36,7 @@ READ = """
     for (const element of document.querySelectorAll("#right [data-of]")) {
       const of = element.dataset.of, numbers = [...element.querySelectorAll("[data-value]")].map(e => e.dataset.value);
       if (element.dataset.value !== undefined) numbers.unshift(element.dataset.value);
-      if (of in arrays && String(arrays[of]) !== String(numbers)) throw new Error(`${of} is there twice: ${arrays[of]}, ${numbers}`);
+      if (of in arrays && String(arrays[of]) !== String(numbers)) throw new Error(`${of} says two things`);
       arrays[of] = numbers;
     }
     moments.push({at: app.at, arrays, waiting: Number(document.getElementById("waitcount").textContent)});

@@ -35,7 +35,7 @@ def start(command: list[str], folder: pathlib.Path, **more: Any) -> subprocess.P
     """Start Python in a folder, with this package on its path."""
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "PYTHONHASHSEED": "0"}
     env |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONUTF8": "1", **more.pop("env", {})}
-    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")} | more
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE) | more
     return subprocess.Popen([sys.executable, *command], cwd=folder, env=env, text=True, **pipes)
 
 
