@@ -22,7 +22,7 @@ from ..typing import Array
 from .cotangents import Cotangents, log_sum, logarithm
 from .recurrence import Recurrence, chosen, ran
 from .resolution import shade, zones
-from .result import COLOURS, MARKERS, Result
+from .result import COLOURS, MARKERS, Result, colour_bar
 from .steps import RNNSteps, Steps, host
 
 __all__ = ["Flow", "Jacobian", "SingularValues", "flow", "flow_of", "local", "singular_values", "slope_of"]
@@ -376,7 +376,7 @@ class Jacobian(Result):
     def draw(self, ax: Any) -> None:
         most = float(abs(self.matrix).max(initial=0)) or 1.0
         image = ax.imshow(self.matrix, cmap="PuOr", vmin=-most, vmax=most, interpolation="nearest")
-        ax.figure.colorbar(image, ax=ax, label="derivative")
+        colour_bar(ax, image, "derivative")
         ax.set_xlabel("unit before the step: " + ", ".join(self.names))
         ax.set_ylabel("unit after the step: " + ", ".join(self.names))
         ax.set_title(f"{self.place}, step {self.time}")

@@ -14,7 +14,7 @@ from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .cotangents import log_sum, logarithm
 from .recurrence import External, Recorded, chosen, run_model
-from .result import Result
+from .result import Result, colour_bar
 
 __all__ = ["LagMatrix", "lag_matrix"]
 
@@ -56,9 +56,7 @@ class LagMatrix(Result):
     def draw(self, ax: Any) -> None:
         shown = np.ma.masked_invalid(self.log_norm)
         image = ax.imshow(shown, cmap="cividis", interpolation="nearest", aspect="auto", origin="lower")
-        bar = ax.figure.colorbar(image, ax=ax, label="log norm (nats)")
-        bar.ax.tick_params(colors="#808080")
-        bar.ax.yaxis.label.set_color("#808080")
+        colour_bar(ax, image, "log norm (nats)")
         ax.set_xlabel("state h_j: step j")
         ax.set_ylabel("loss E_i: number i")
         ax.set_title(f"{self.place}: |dE_i / dh_j|")

@@ -15,7 +15,8 @@ import numpy as np
 from ..backend import array_module
 from ..backend.random.generator import draws_undone
 from ..tape.grad import grad
-from ..tape.modes import unwatched, within
+from ..tape.modes import spelled_out, unwatched, within
+from ..tape.node import Node
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .cotangents import Cotangents
@@ -116,8 +117,41 @@ class RecordedSteps(Steps):
         n = self.all.sizes[visit]
         rows = self.all.rows[visit, :n]
         x = wrap(self.x[self.xp.asarray(rows if chosen is None else rows[chosen])])
-        results = unwatched(within, True, self.run, visit, x, leaves, chosen)
+        # spelled out: so that what is inside of the package's own cells is there to be looked at
+        results = unwatched(spelled_out, within, True, self.run, visit, x, leaves, chosen)
         return tuple(results[: len(leaves)])
+
+    def activated(self, names: Sequence[str]) -> list[tuple[str, Array]]:
+        """The values of operations of these names, in the order in which a step applies them (L, M, W).
+
+        Those whose number or width changes from step to step are left out.
+        """
+        every = [self._activations(visit, names) for visit in range(self.first, len(self.ran))]
+        found = []
+        for group in zip(*every, strict=False):
+            if len({(name, a.shape[-1]) for name, a in group}) == 1 and len({len(e) for e in every}) == 1:
+                found.append((group[0][0], self.xp.stack([a for _, a in group])))
+        return found
+
+    def _activations(self, at: int, names: Sequence[str]) -> list[tuple[str, Array]]:
+        nodes: dict[int, Node] = {}
+        waiting: list[Any] = [y._node for y in self.ran[at].results]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, Node) and node.index not in nodes:
+                nodes[node.index] = node
+                waiting.extend(node.parents)
+        n, m = self.all.sizes[at], len(self.sequence_numbers)
+        numbers = self.xp.asarray(np.asarray(self.sequence_numbers))
+        found = []
+        for index in sorted(nodes):
+            node = nodes[index]
+            if node.primitive.name in names and node.ans is not None and node.ans.ndim == 2 and len(node.ans) == n:
+                rows = self.xp.zeros((m, node.ans.shape[1]))
+                runs = numbers < n
+                rows[runs] = node.ans[numbers[runs]]
+                found.append((node.primitive.name, rows))
+        return found
 
     def pull(self, visit: int, g: Cotangents, weights: bool = False) -> list[Any]:
         n, at = self.visits.sizes[visit], self.first + visit

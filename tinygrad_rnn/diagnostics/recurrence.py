@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -245,6 +245,7 @@ class ComposedRecurrence(Recurrence):
                 self.weights,
                 chosen=None if sequences is None else self.visits(sequences),
                 sequences=sequences,
+                given={0: self.y},
             )
         finally:
             default_generator.set_state(now)
@@ -392,11 +393,11 @@ def run_model(model: Any, x: Any, hx: Any = None) -> Any:
     return model(*arguments) if hx is None else model(*arguments, hx)
 
 
-def seen(model: Any, run: Any) -> tuple[Any, Seen]:
+def seen(model: Any, run: Callable[[], Any], watcher: S) -> tuple[Any, S]:
     """What ``run()`` gives, while a watcher looks on."""
     if not callable(model):
         raise ArgumentTypeError(f"expected a model, got {type(model).__name__}")
-    watcher, key = Seen(model), -id(model)
+    key = -id(model)
     CALLS[key] = None  # so that calls of modules say which they are
     try:
         result = watched(watcher, run)
@@ -412,9 +413,11 @@ def ran(model: Any, x: Any, hx: Any = None) -> list[Recurrence]:
         ArgumentError: there are none.
     """
     with draws_undone():
-        _, watcher = seen(model, lambda: within(False, run_model, model, x, hx))
+        _, watcher = seen(model, lambda: within(False, run_model, model, x, hx), Seen(model))
     return _some(watcher.recurrences(), model)
 
+
+S = TypeVar("S", bound=Seen)
 
 External = list[tuple[Array | None, Array | None]]
 """For each state of a layer the cotangents of its series (S, W) and of its final value (N, W)."""
@@ -430,7 +433,7 @@ class Recorded:
 
     def __init__(self, model: Any, run: Callable[[], Any]) -> None:
         with draws_undone():
-            self.result, self.watcher = seen(model, lambda: within(True, run))
+            self.result, self.watcher = seen(model, lambda: within(True, run), Seen(model))
         self.layers = _some(self.watcher.recurrences(), model)
         self.watcher.look_for(self.layers)
         named = model.named_parameters() if isinstance(model, Module) else ()

@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import TinygradRnnError
 from ..tape.observe.text_table import table
 
-__all__ = ["COLOURS", "MARKERS", "Result", "axes_for", "number"]
+__all__ = ["COLOURS", "GREY", "MARKERS", "Result", "axes_for", "colour_bar", "number"]
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#B8A800")
 """Okabe and Ito's, with a darker yellow and a grey for black, which are seen on white and on black alike."""
@@ -148,10 +148,19 @@ def axes_for(width: float, height: float) -> Any:
     return figure.subplots()
 
 
+def colour_bar(ax: Any, image: Any, label: str) -> None:
+    """The scale of colours of an image."""
+    bar = ax.figure.colorbar(image, ax=ax, label=label)
+    bar.ax.tick_params(colors=GREY)
+    bar.ax.yaxis.label.set_color(GREY)
+    bar.outline.set_edgecolor(GREY)
+
+
 def finished(ax: Any) -> None:
     """Axes whose text and lines are seen on white and on black."""
     ax.patch.set_alpha(0)
-    ax.grid(color=GREY, alpha=0.25, linewidth=0.6)
+    if not ax.images:
+        ax.grid(color=GREY, alpha=0.25, linewidth=0.6)
     ax.tick_params(colors=GREY, which="both")
     for spine in ax.spines.values():
         spine.set_color(GREY)

@@ -104,7 +104,8 @@ class Steps:
         visits: which rows are read, in what order.
         names, widths: of the states.
         before: for each state, what it was before each visit (L, M, W).
-        gates: by name, the activated gates (L, M, H); those that scale a state element by element are in ``keeps``.
+        gates: by name, the activated gates (L, M, H), of steps whose equations are known.
+        slopes: by name, the derivatives of all activations of a step (L, M, H), likewise.
     """
 
     xp: Any
@@ -112,6 +113,8 @@ class Steps:
     names: tuple[str, ...]
     widths: tuple[int, ...]
     before: list[Array]
+    gates: dict[str, Array]
+    slopes: dict[str, Array]
 
     @property
     def length(self) -> int:
@@ -152,8 +155,6 @@ class Frozen(Steps):
         states: the initial ones, (M, W) each.
         weights: W_ih, W_hh, b_ih, b_hh (and W_hr), as the layer has them, or None.
     """
-
-    gate_names: tuple[str, ...] = ()
 
     def __init__(
         self, visits: Visits, x: Array, y: Array, states: Sequence[Array], weights: Sequence[Array | None]
@@ -243,6 +244,7 @@ class RNNSteps(Frozen):
         h = self.after
         factor = 1 - h * h if self.nonlinearity == "tanh" else (h > 0).astype(np.float64)
         self.factor = factor[:, :, None]
+        self.gates, self.slopes = {}, {self.nonlinearity: factor}
 
     def pull(self, visit: int, g: Cotangents, weights: bool = False) -> list[Any]:
         n = self.visits.sizes[visit]
@@ -258,7 +260,6 @@ class LSTMSteps(Frozen):
     """Those of an LSTM, with or without a projection."""
 
     names = ("h", "c")
-    gate_names = ("i", "f", "g", "o")
 
     def _freeze(self, states: Sequence[Array]) -> None:
         xp = self.xp
@@ -280,6 +281,7 @@ class LSTMSteps(Frozen):
         self.gates = {"i": i, "f": f, "g": g, "o": o}
         self.inner = o * t  # of which a projection is made
         self.of_h = (o * (1 - t * t))[:, :, None]
+        self.slopes = {"i": i * (1 - i), "f": f * (1 - f), "g": 1 - g * g, "o": o * (1 - o), "tanh(c)": 1 - t * t}
         factors = (g * i * (1 - i), before * f * (1 - f), i * (1 - g * g), t * o * (1 - o))
         self.factors = [factor[:, :, None] for factor in factors]
         self.forget = f[:, :, None]
@@ -314,7 +316,6 @@ class GRUSteps(Frozen):
     """Those of a GRU whose reset gate acts after the product, as in PyTorch."""
 
     names = ("h",)
-    gate_names = ("r", "z", "n")
 
     def _freeze(self, states: Sequence[Array]) -> None:
         xp, (h,) = self.xp, self.before
@@ -324,6 +325,7 @@ class GRUSteps(Frozen):
         q = of_h[..., 2 * size :]
         n = xp.tanh(of_x[..., 2 * size :] + r * q)
         self.gates = {"r": r, "z": z, "n": n}
+        self.slopes = {"r": r * (1 - r), "z": z * (1 - z), "n": 1 - n * n}
         factors = ((1 - z) * (1 - n * n), (h - n) * z * (1 - z), q * r * (1 - r), r, z)
         self.factors = [factor[:, :, None] for factor in factors]
 
