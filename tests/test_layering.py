@@ -352,7 +352,7 @@ def test_packages_of_kernels_do_not_import_each_other() -> None:
 
 
 def test_an_import_between_packages_of_kernels_is_found() -> None:
-    path = "kernels/recurrent/numpy/lstm.py"
+    path = "kernels/recurrent/numpy/products.py"
     targets = [f"{KERNELS}.numba.schedule", f"{KERNELS}.dispatch", f"{KERNELS}.interface", f"{KERNELS}.numpy.schedule"]
     imports = [Import(path, 1, target, False, target.endswith("dispatch")) for target in [*targets, "numpy"]]
     assert foreign_to_kernels(imports) == {(path, target) for target in targets[:2]}

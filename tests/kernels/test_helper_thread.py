@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.flat_kernels import flat
 from tinygrad_rnn.backend.cpu.threads import one_blas_thread, set_num_threads
-from tinygrad_rnn.kernels.recurrent.numpy import lstm, products
+from tinygrad_rnn.kernels.recurrent.numpy import products
 from tinygrad_rnn.kernels.recurrent.threads import Helper, helper_for
 
 
@@ -68,39 +68,47 @@ def test_an_error_of_the_loop_leaves_what_is_not_begun(two_threads: None) -> Non
 
 
 @pytest.mark.parametrize("sizes", [None, [5, 5, 4, 4, 3, 3, 2, 1]])
-@pytest.mark.parametrize("wanted", [range(8), [0], [3], [6], [1, 2]])
-def test_an_lstm_is_the_same_with_a_second_thread(
-    monkeypatch: pytest.MonkeyPatch, two_threads: None, wanted: Any, sizes: Any
+@pytest.mark.parametrize("wanted", [["x", "h", "w_ih", "w_hh", "b_ih", "b_hh"], ["x"], ["w_ih"], ["b_hh"], ["h"]])
+@pytest.mark.parametrize(("mode", "gates", "states"), [("lstm", 4, 2), ("gru", 3, 1), ("rnn", 1, 1)])
+def test_a_layer_is_the_same_with_a_second_thread(
+    monkeypatch: pytest.MonkeyPatch, two_threads: None, mode: str, gates: int, states: int, wanted: Any, sizes: Any
 ) -> None:
-    monkeypatch.setattr(lstm, "most_rows", lambda size, least=1: 10)  # several parts
+    monkeypatch.setattr(products, "ELEMENTS_IN_CACHE", 40)  # several parts
+    monkeypatch.setattr(products, "ROWS_OF_A_PRODUCT", 10)
     rng = np.random.default_rng(0)
     rows = (8, 5) if sizes is None else (sum(sizes),)
-    shapes = [(*rows, 3), (5, 4), (5, 4), (16, 3), (16, 4), (16,), (16,)]
+    names = ["x", *["h"] * states, "w_ih", "w_hh", "b_ih", "b_hh"]
+    shapes = [(*rows, 3), *[(5, 4)] * states, (4 * gates, 3), (4 * gates, 4), (4 * gates,), (4 * gates,)]
     args = [rng.standard_normal(shape) for shape in shapes]
-    gs = [rng.standard_normal(shape) for shape in ((*rows, 4), (5, 4), (5, 4))]
-    needs = [k in wanted and k < 7 for k in range(8)]
-    helped: list[bool] = []
+    gs = [rng.standard_normal(shape) for shape in ((*rows, 4), *[(5, 4)] * states)]
+    needs = [name in wanted for name in names]
+    given: list[str] = []
+    give = Helper.give
 
-    def asked(work: int, like: Any) -> Helper | None:
-        found = helper_for(work, like)
-        helped.append(found is not None)
-        return found
+    def asked(self: Helper, function: Any, *arguments: Any) -> Any:
+        given.append(getattr(function, "__name__", "project"))
+        return give(self, function, *arguments)
 
-    monkeypatch.setattr(lstm, "helper_for", asked)
+    monkeypatch.setattr(Helper, "give", asked)
+    kernel = flat(mode)
 
     def run() -> list[Any]:
-        outputs, residual = flat(lstm).forward(*args, sizes=sizes)
+        outputs, residual = kernel.forward(*args, sizes=sizes)
         assert residual is not None
-        return [*outputs, *flat(lstm).backward(gs, residual, *args, needs=needs)]
+        return [*outputs, *kernel.backward(gs, residual, *args, needs=needs)]
 
     both = [run() for _ in range(5)]
-    assert helped[:2] == [True, True]
-    helped.clear()
+    expected_work = ["project"] * (mode != "rnn") + ["_to_x"] * needs[0]
+    expected_work += ["_add"] * any(name[0] == "w" for name in wanted)  # that of a bias alone is no work
+    assert sorted(set(given)) == sorted(expected_work)  # a plain RNN projects into the place of its states
+    assert all(given.count(name) >= 15 for name in expected_work)  # several parts, five times
+    given.clear()
     set_num_threads(1)
     alone = run()
-    assert helped == [False, False]
+    assert not given
     for k, expected in enumerate(alone):
-        assert all((found[k] is None) == (expected is None) == (k >= 3 and not needs[k - 3]) for found in both)
+        wanted_here = k <= states or [*needs, False][k - 1 - states]  # w_hr is not there
+        assert all((found[k] is None) == (expected is None) == (not wanted_here) for found in both)
         if expected is not None:
             assert np.abs(expected).max() > 0.01
             np.testing.assert_allclose(both[0][k], expected, rtol=0, atol=1e-13 * np.abs(expected).max() * 40)
@@ -111,7 +119,7 @@ def test_an_lstm_is_the_same_with_a_second_thread(
 def test_gradients_of_weights_that_are_not_wanted_cost_no_product(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "weight_gradient", lambda *_: pytest.fail("computed all the same"))
     args = [np.ones(shape) for shape in ((6, 3, 5), (3, 4), (3, 4), (16, 5), (16, 4), (16,), (16,))]
-    outputs, residual = flat(lstm).forward(*args)
+    outputs, residual = flat("lstm").forward(*args)
     assert residual is not None
-    found = flat(lstm).backward([np.ones_like(y) for y in outputs], residual, *args, needs=[True] * 3 + [False] * 5)
+    found = flat("lstm").backward([np.ones_like(y) for y in outputs], residual, *args, needs=[True] * 3 + [False] * 5)
     assert [g is not None for g in found] == [True] * 3 + [False] * 5

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support.flat_kernels import flat
-from tinygrad_rnn.kernels.recurrent.numpy import gru, lstm, products, rnn
-from tinygrad_rnn.kernels.recurrent.numpy.products import PackedWeights, Projection, gate_blocks
+from tinygrad_rnn.kernels.recurrent.numpy import products
+from tinygrad_rnn.kernels.recurrent.numpy.products import PackedWeights, Projection
 
 TOLERANCE = 1e-12
 """Sums of at most 300 products of numbers of order 1, in float64, in another order."""
@@ -41,11 +40,13 @@ def test_blocks_and_rest_give_the_product_of_the_whole(blas: bool, size: int, he
     width = right.main.shape[-1] if blas and products > 1 else size
     assert width == (expected_width if blas and products > 1 else size)
     one, many = random(5, height), random(3, 5, height)
-    for left, operand, rest_operand in ((one, one, one), (many, right.left(many), many)):
+    for left, each in ((one, False), (many, True)):
         out = np.full((3, 5, size), np.nan)
-        np.matmul(operand, right.main, out=right.seen(out))
-        if right.rest is not None:
-            np.matmul(rest_operand, right.rest, out=right.rest_of(out))
+        multiply, main, into, rest, into_rest = right.operands(out, each)
+        (operand,) = right.lefts([left]) if each else [left]
+        multiply(operand, main, out=into)
+        if rest is not None:
+            np.matmul(operand, rest, out=into_rest)
         expected = np.matmul(left, w.swapaxes(1, 2)) * np.array(scales)[:, None, None]
         assert np.abs(expected).max() > 0.1
         np.testing.assert_allclose(out, expected, rtol=0, atol=TOLERANCE * height)
@@ -57,20 +58,20 @@ def test_blocks_and_rest_give_the_product_of_the_whole(blas: bool, size: int, he
 def test_projection_of_any_number_of_rows(blas: bool, rows: int, inputs: int, size: int, with_bias: bool) -> None:
     x, w, bias = random(rows, inputs), random(2 * size, inputs), random(2, 1, size) if with_bias else None
     scales = (0.5, 1.0)
-    project = Projection(x, gate_blocks(w, (1, 0)), scales, bias)
+    project = Projection(x, [w[size:], w[:size]], scales, bias)
     out = np.full((2, rows + 1, size), np.nan)[:, :rows]
     project(x, out)
     expected = np.stack([0.5 * x @ w[size:].T, x @ w[:size].T]) + (0 if bias is None else bias)
     np.testing.assert_allclose(out, expected, rtol=0, atol=TOLERANCE * inputs)
 
 
-@pytest.mark.parametrize("kernel", [lstm, gru, rnn])
+@pytest.mark.parametrize("kernel", ["lstm", "gru", "rnn"])
 @pytest.mark.parametrize("size", [19, 24])  # with and without columns that fill no block
 @pytest.mark.parametrize("sizes", [None, (5, 5, 4, 4, 2, 1)])
 def test_a_layer_whose_weight_is_cut_is_the_layer_whose_weight_is_not(
-    monkeypatch: pytest.MonkeyPatch, kernel: ModuleType, size: int, sizes: tuple[int, ...] | None
+    monkeypatch: pytest.MonkeyPatch, kernel: str, size: int, sizes: tuple[int, ...] | None
 ) -> None:
-    gates, states = {lstm: (4, 2), gru: (3, 1), rnn: (1, 1)}[kernel]
+    gates, states = {"lstm": (4, 2), "gru": (3, 1), "rnn": (1, 1)}[kernel]
     arrays = [random(6, 5, 3) if sizes is None else random(sum(sizes), 3), *(random(5, size) for _ in range(states))]
     arrays += [random(*shape) / 3 for shape in ((gates * size, 3), (gates * size, size), (gates * size,))]
     arrays.append(arrays[-1] + 1)

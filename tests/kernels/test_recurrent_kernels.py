@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 
 from tests.support.flat_kernels import FlatKernel, flat
-from tinygrad_rnn.kernels.recurrent.numpy import gru as gru_module
-from tinygrad_rnn.kernels.recurrent.numpy import lstm as lstm_module
-from tinygrad_rnn.kernels.recurrent.numpy import rnn as rnn_module
 
 torch = pytest.importorskip("torch")
 
-gru, lstm, rnn = map(flat, (gru_module, lstm_module, rnn_module))
+gru, lstm, rnn = map(flat, ("gru", "lstm", "rnn"))
 
 TOLERANCE = 1e-12
 """A few thousand roundings of float64 on values of order 1 to 10."""

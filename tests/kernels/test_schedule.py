@@ -60,8 +60,10 @@ def test_a_trail_carries_each_sequence_through_its_own_steps(plan: Plan, keep: s
     initial = 100.0 * np.arange(plan.batch)[:, None]
     trajectory = Trajectory(plan, initial, keep)
     for part in plan.parts(most_rows):
-        for before, after in plan.walk(part, (trajectory,), ()):
-            np.add(before, 1, out=after)
+        for n, visits in plan.runs(part, trajectory.views(part), (trajectory,)):
+            for before, after in visits:
+                assert len(before) == len(after) == n
+                np.add(before, 1, out=after)
     lengths = np.array([sum(size > n for size in plan.sizes) for n in range(plan.batch)], dtype=float)
     np.testing.assert_array_equal(trajectory.final(), initial + lengths[:, None])
     assert not np.shares_memory(trajectory.final(), initial)
@@ -70,9 +72,50 @@ def test_a_trail_carries_each_sequence_through_its_own_steps(plan: Plan, keep: s
 
 
 @given(plans(), st.integers(1, 9))
+def test_runs_backwards_are_runs_from_the_last_visit(plan: Plan, most_rows: int) -> None:
+    rows = np.arange(2.0 * plan.rows).reshape(plan.rows, 2)
+    for part in plan.parts(most_rows):
+        views = plan.split_part(rows[part.rows], part)
+        there, back = (
+            [(n, *visit) for n, visits in plan.runs(part, [views], back=way) for visit in visits]
+            for way in (False, True)
+        )
+        assert [n for n, _ in there] == plan.sizes_of(part)
+        for (n, a), (m, b) in zip(there, reversed(back), strict=True):
+            assert n == m == len(a) and a is b
+        assert [len(list(visits)) for _, visits in plan.runs(part, [])] == [
+            len(list(visits)) for _, visits in plan.runs(part, [views])
+        ]
+
+
+@given(plans(), st.integers(1, 9))
+def test_a_trajectory_is_filled_with_what_a_run_gave(plan: Plan, most_rows: int) -> None:
+    initial = np.arange(2.0 * plan.batch).reshape(plan.batch, 2)
+    run, filled = Trajectory(plan, initial), Trajectory(plan, initial)
+    for part in plan.parts(most_rows):
+        for _, visits in plan.runs(part, run.views(part), (run,)):
+            for before, after in visits:
+                np.multiply(before, 3, out=after)
+    filled.fill(run.values)
+    for one, other in ((run.earlier, filled.earlier), (run.final(), filled.final())):
+        np.testing.assert_array_equal(one, other)
+
+
+@given(plans(), st.integers(1, 9))
+def test_what_is_the_same_at_every_step_meets_the_rows_of_a_part(plan: Plan, most_rows: int) -> None:
+    mask = np.arange(2.0 * plan.batch).reshape(plan.batch, 2)
+    rows = np.zeros((plan.rows, 2))
+    for view, n in zip(plan.split(rows), plan.sizes, strict=True):
+        view[...] = mask[:n]
+    for part in plan.parts(most_rows):
+        table = plan.by_step(rows[part.rows], part)
+        np.testing.assert_array_equal(np.broadcast_to(plan.of_sequences(mask, part), table.shape), table)
+
+
+@given(plans(), st.integers(1, 9))
 def test_blocks_written_visit_by_visit_are_read_as_a_table_of_rows(plan: Plan, most_rows: int) -> None:
     state = np.zeros((plan.batch, 2))
-    blocks = Blocks(plan, 3, state)
+    blocks = Blocks(plan, 3, 2, state)
     rows = np.arange(2.0 * plan.rows).reshape(plan.rows, 2)
     for part in plan.parts(most_rows):
         sources = plan.split_part(rows[part.rows], part)
@@ -87,7 +130,7 @@ def test_blocks_written_visit_by_visit_are_read_as_a_table_of_rows(plan: Plan, m
 
 @given(plans())
 def test_blocks_that_are_not_kept_share_one_visits_memory(plan: Plan) -> None:
-    room = Blocks(plan, 3, np.zeros((plan.batch, 2)), keep=False)
+    room = Blocks(plan, 3, 2, np.zeros(0), keep=False)
     views = room.views(Part(0, plan.steps, slice(0, plan.rows)))
     assert [view.shape for view in views] == [(3, size, 2) for size in plan.sizes]
     assert all(view.flags.c_contiguous for view in views)

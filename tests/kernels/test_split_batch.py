@@ -12,9 +12,8 @@ import pytest
 import tinygrad_rnn as tg
 from tests.support.flat_kernels import FlatKernel
 from tinygrad_rnn.backend.cpu.threads import get_num_threads, set_num_threads
-from tinygrad_rnn.kernels.recurrent import threads
+from tinygrad_rnn.kernels.recurrent import dispatch, threads
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Gradients, Needs, Options, Run
-from tinygrad_rnn.kernels.recurrent.numpy import gru, lstm
 
 KINDS: list[tuple[str, dict[str, Any]]] = [
     ("RNN", {}),
@@ -102,7 +101,7 @@ def test_packed_sequences_stay_whole(worthwhile: None, split: list[int]) -> None
 
 
 def test_gradients_that_are_not_wanted_are_not_computed(worthwhile: None) -> None:
-    kernel = FlatKernel(threads.SplitBatch(lstm), "lstm")
+    kernel = FlatKernel(threads.SplitBatch(dispatch.LSTM.kernel("numpy")), "lstm")
     arrays = [np.ones(s) for s in ((3, 2, 4), (2, 5), (2, 5), (20, 4), (20, 5), (20,), (20,))]
     outputs, residual = kernel.forward(*arrays)
     assert kernel.forward(*arrays, save=False)[1] is None
@@ -112,7 +111,7 @@ def test_gradients_that_are_not_wanted_are_not_computed(worthwhile: None) -> Non
 
 
 def test_errors_and_silence_are_those_of_the_caller(worthwhile: None) -> None:
-    kernel = FlatKernel(threads.SplitBatch(gru), "gru")
+    kernel = FlatKernel(threads.SplitBatch(dispatch.GRU.kernel("numpy")), "gru")
     arrays = [np.full(s, 1e300) for s in ((3, 2, 4), (2, 5), (15, 4), (15, 5))]
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -194,9 +194,9 @@ import pytest
 from tools.mutation import trial
 from tools.mutation.mutate import mutations
 
-file = "kernels/recurrent/numpy/gru.py"
+file = "kernels/recurrent/numpy/products.py"
 source = pathlib.Path("tinygrad_rnn", file).read_text(encoding="utf-8")
-found = [m for m in mutations(source) if "SCALES = " in source.splitlines()[m.line - 1]]
+found = [m for m in mutations(source) if "WIDTHS = " in source.splitlines()[m.line - 1]]
 trial.load(file, found[0].build())
 sys.exit(pytest.main([sys.argv[1], *trial.QUIET]))
 """
@@ -204,8 +204,8 @@ sys.exit(pytest.main([sys.argv[1], *trial.QUIET]))
 
 def test_a_mutant_of_what_runs_at_import_is_what_the_tests_see(tmp_path: pathlib.Path) -> None:
     test = tmp_path / "test_it.py"
-    test_it = "def test_it():\n    assert gru.SCALES == (0.5, 0.5, 1.0)"
-    lines = ["from tinygrad_rnn.kernels.recurrent.numpy import gru", test_it]
+    test_it = "def test_it():\n    assert products.WIDTHS == (64, 32)"
+    lines = ["from tinygrad_rnn.kernels.recurrent.numpy import products", test_it]
     test.write_text("\n".join(lines))
     run = subprocess.run([sys.executable, "-c", TRIED, str(test)], cwd=ROOT, capture_output=True, text=True)
     assert run.returncode == 1 and "1 failed" in run.stdout, run.stdout + run.stderr

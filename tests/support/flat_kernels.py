@@ -46,6 +46,6 @@ class FlatKernel:
         return flat + [None] * (len(needs) - len(flat))
 
 
-def flat(module: Any) -> FlatKernel:
-    """A module of NumPy's or Numba's kernels, which has the name of its mode."""
-    return FlatKernel(module, module.__name__.rpartition(".")[2])
+def flat(mode: str, backend: str = "numpy") -> FlatKernel:
+    """The kernel of RNN, GRU or LSTM."""
+    return FlatKernel(dispatch.CELLS[mode].kernel(backend), mode)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -88,10 +87,7 @@ def _leave_kinks(case: Case, arrays: list[Any], draw: Callable[[], Any]) -> None
 
 def run(package: str, case: Case, arrays: list[Any], gs: list[Any]) -> list[Any]:
     """Outputs and gradients by the kernels of a package, as float64 on the host."""
-    if package == ".cuda":
-        module = FlatKernel(KERNELS[case.mode], case.mode)
-    else:
-        module = flat(importlib.import_module(f"tinygrad_rnn.kernels.recurrent{package}.{case.mode}"))
+    module = FlatKernel(KERNELS[case.mode], case.mode) if package == "cuda" else flat(case.mode, package)
     outputs, residual = module.forward(*arrays, **case.params())
     found = list(outputs)
     if case.save:
@@ -104,8 +100,8 @@ def run(package: str, case: Case, arrays: list[Any], gs: list[Any]) -> list[Any]
 def worst_error(case: Case, xp: Any, dtype: str = "float32", seed: int = 0) -> float:
     """Over outputs and gradients: the distance of the drivers' from float64 NumPy's, relative to its norm."""
     arrays, gs = numbers(case, dtype, seed)
-    expected = run(".numpy", case, [_wide(a) for a in arrays], [_wide(g) for g in gs])
-    got = run(".cuda", case, [_moved(a, xp) for a in arrays], [_moved(g, xp) for g in gs])
+    expected = run("numpy", case, [_wide(a) for a in arrays], [_wide(g) for g in gs])
+    got = run("cuda", case, [_moved(a, xp) for a in arrays], [_moved(g, xp) for g in gs])
     assert [a is None for a in got] == [a is None for a in expected]
     found = [_relative(a, b) for a, b in zip(got, expected, strict=True) if b is not None]
     return float(np.max(found))  # Python's max would pass over a nan

@@ -122,12 +122,12 @@ def test_weights_may_begin_anywhere_in_memory(emulated: Emulator) -> None:
     """As views of a flat buffer of parameters do."""
     case = Case("lstm", 2, 2, 32)
     arrays, gs = ([fakecupy.asarray(a) for a in some] for some in numbers(case, "float32"))
-    expected = run(".cuda", case, arrays, gs)
+    expected = run("cuda", case, arrays, gs)
     for k, a in enumerate(arrays):
         flat = fakecupy.zeros(a.size + 1, "float32")
         flat[1:] = a.reshape(-1)
         arrays[k] = flat[1:].reshape(a.shape)
-    for got, wanted in zip(run(".cuda", case, arrays, gs), expected, strict=True):
+    for got, wanted in zip(run("cuda", case, arrays, gs), expected, strict=True):
         np.testing.assert_allclose(got, wanted, rtol=0, atol=1e-5)
 
 
@@ -221,6 +221,6 @@ def test_arguments_may_be_views_of_any_layout(emulated: Emulator) -> None:
     arrays, gs = numbers(case, "float32")
     strange = [fakecupy.asarray(np.stack([a, a], -1))[..., 0] for a in arrays]
     seeds = [fakecupy.asarray(np.stack([g, g], -1))[..., 0] for g in gs]
-    plain = run(".cuda", case, [fakecupy.asarray(a) for a in arrays], [fakecupy.asarray(g) for g in gs])
-    for a, b in zip(run(".cuda", case, strange, seeds), plain, strict=True):
+    plain = run("cuda", case, [fakecupy.asarray(a) for a in arrays], [fakecupy.asarray(g) for g in gs])
+    for a, b in zip(run("cuda", case, strange, seeds), plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)  # BLAS may sum in another order

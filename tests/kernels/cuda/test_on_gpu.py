@@ -119,9 +119,9 @@ def test_repeated_runs_agree_to_the_bit(mode: str, size: int) -> None:
     cupy = module()
     case = Case(mode, 300, 16, size, lengths=packed(16, 300))
     arrays, gs = ([None if a is None else cupy.asarray(a) for a in some] for some in numbers(case, "float32"))
-    first = run(".cuda", case, arrays, gs)
+    first = run("cuda", case, arrays, gs)
     for _ in range(20):
-        for a, b in zip(first, run(".cuda", case, arrays, gs), strict=True):
+        for a, b in zip(first, run("cuda", case, arrays, gs), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
@@ -131,12 +131,12 @@ def test_the_two_kinds_of_kernels_continue_each_other(mode: str, monkeypatch: py
     cupy = module()
     case = Case(mode, 50, 8, 128)
     arrays, gs = ([None if a is None else cupy.asarray(a) for a in some] for some in numbers(case, "float32"))
-    expected = run(".cuda", case, arrays, gs)
+    expected = run("cuda", case, arrays, gs)
     calls = iter(range(100))
 
     def in_turns(*args: Any) -> Any:
         return "asked for" if next(calls) % 2 else choose(*args)
 
     monkeypatch.setattr("tinygrad_rnn.kernels.recurrent.cuda.layer.choose", in_turns)
-    for a, b in zip(run(".cuda", case, arrays, gs), expected, strict=True):
+    for a, b in zip(run("cuda", case, arrays, gs), expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5 * max(1.0, float(np.abs(b).max())))

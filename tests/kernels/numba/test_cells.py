@@ -15,11 +15,12 @@ import pytest
 pytest.importorskip("numba")
 
 from tests.ops.compiler.cells import CELLS
+from tests.ops.compiler.sequences import numba_kernel
 from tests.ops.compiler.test_program import compiled
 from tinygrad_rnn.backend.cpu.threads import set_num_threads
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Gradients, Needs, Options, Run
 from tinygrad_rnn.ops.compiler import replay
-from tinygrad_rnn.ops.compiler.numba_kernel import CellKernel
+from tinygrad_rnn.ops.compiler.text_kernel import CellKernel
 from tinygrad_rnn.tape.modes import within
 
 STEPS, ROWS, SIZE, HIDDEN = 5, 3, 4, 6
@@ -76,7 +77,7 @@ def made(name: str) -> tuple[CellKernel, Any, tuple[Any, ...]]:
     c = CELLS[name](SIZE, HIDDEN)
     program = compiled(c, SIZE)
     weights = tuple([t._data for ts in within(False, program.prelude.run, c.parameters) for t in ts])
-    return CellKernel(program), c.parameters, weights
+    return numba_kernel(program), c.parameters, weights
 
 
 def work(name: str, sizes: Any = None, steps: int = STEPS, rows: int = ROWS) -> Work:

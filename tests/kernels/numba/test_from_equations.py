@@ -17,8 +17,7 @@ from tests.kernels.numba.test_kernels import PACKED, arrays_of, assert_same, run
 from tests.support.flat_kernels import FlatKernel, flat
 from tinygrad_rnn.errors import ArgumentError
 from tinygrad_rnn.kernels.recurrent import dispatch
-from tinygrad_rnn.kernels.recurrent.numpy import lstm
-from tinygrad_rnn.ops.compiler import numba_kernel
+from tinygrad_rnn.ops.compiler import text_kernel
 from tinygrad_rnn.ops.recurrent.cells import lstm_cell, rnn_cell
 
 
@@ -38,7 +37,7 @@ def test_a_projection_equals_that_of_the_numpy_kernel(shape: Any, small: int, pa
         arrays = projected(shape, dtype, small, sizes=sizes, bias=bias)
         for cells in (False, True):
             ours, theirs = (
-                run(kernel, arrays, sizes=sizes, reverse=reverse, cells=cells) for kernel in (found, flat(lstm))
+                run(kernel, arrays, sizes=sizes, reverse=reverse, cells=cells) for kernel in (found, flat("lstm"))
             )
             assert_same(ours[0], theirs[0], dtype)
             assert_same(ours[1], theirs[1], dtype)
@@ -59,14 +58,14 @@ def test_gradients_of_a_projection_that_are_not_wanted_are_none() -> None:
 
 def test_a_form_is_made_once_for_all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
-    original = numba_kernel.compile_program
+    original = text_kernel.compile_program
 
     def spy(step: Any, size: int, widths: Any, parameters: Any, **options: Any) -> Any:
         made.append(list(parameters))
         return original(step, size, widths, parameters, **options)
 
-    monkeypatch.setattr(numba_kernel, "compile_program", spy)
-    kernel = FlatKernel(numba_kernel.StandardKernel(rnn_cell, 1, 1), "rnn")
+    monkeypatch.setattr(text_kernel, "compile_program", spy)
+    kernel = FlatKernel(text_kernel.StandardKernel(rnn_cell, 1, 1, "numba"), "rnn")
     for hidden in (3, 4, 2, 3):
         kernel.forward(*arrays_of("rnn", (2, 2, 2, hidden), "float64"))
     assert made == [["weight_ih", "weight_hh", "bias_ih", "bias_hh"]]
@@ -77,11 +76,11 @@ def test_a_form_is_made_once_for_all_sizes(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("absent", [5, 6])
 def test_one_bias_may_be_absent(absent: int) -> None:
-    kernel = FlatKernel(numba_kernel.StandardKernel(lstm_cell, 2, 4), "lstm")
+    kernel = FlatKernel(text_kernel.StandardKernel(lstm_cell, 2, 4, "numba"), "lstm")
     arrays = arrays_of("lstm", (4, 2, 3, 5), "float64")
     arrays[absent] = None
     zero = [np.zeros(20) if a is None else a for a in arrays]
-    (ours, found), (theirs, wanted) = run(kernel, arrays), run(flat(lstm), zero)
+    (ours, found), (theirs, wanted) = run(kernel, arrays), run(flat("lstm"), zero)
     assert_same(ours, theirs, "float64")
     assert found[absent] is None
     wanted[absent] = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
 from itertools import combinations, product
 from typing import Any
 
@@ -12,8 +11,7 @@ import pytest
 
 pytest.importorskip("numba")
 
-from tests.support.flat_kernels import FlatKernel, flat
-from tinygrad_rnn.kernels.recurrent import dispatch
+from tests.support.flat_kernels import flat
 from tinygrad_rnn.kernels.recurrent.numba import products, schedule
 
 TOLERANCE = {"float32": 4e-6, "float64": 1e-13}
@@ -33,8 +31,7 @@ SHAPES = [(1, 1, 1, 1), (7, 3, 2, 5), (6, 9, 70, 65), (3, 2, 4, 130)]  # T, N, I
 
 def kernels(mode: str) -> tuple[Any, Any]:
     """The compiled one, and NumPy's."""
-    numpy = import_module(f"tinygrad_rnn.kernels.recurrent.numpy.{mode}")
-    return FlatKernel(dispatch.CELLS[mode].kernel("numba"), mode), flat(numpy)
+    return flat(mode, "numba"), flat(mode)
 
 
 def arrays_of(mode: str, shape: Sequence[int], dtype: str, *, sizes: Any = None, bias: bool = True) -> list[Any]:

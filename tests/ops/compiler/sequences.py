@@ -13,11 +13,14 @@ from tests.ops.compiler.test_program import compiled
 from tinygrad_rnn.backend import to_numpy
 from tinygrad_rnn.kernels.recurrent.cuda.cell_layer import CellLayer
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Kernel, Needs, Options
+from tinygrad_rnn.ops.compiler import numba_host, numpy_host
 from tinygrad_rnn.ops.compiler.cuda_kernel import CellKernel, generate
 from tinygrad_rnn.ops.compiler.program import Program
+from tinygrad_rnn.ops.compiler.text_kernel import CellKernel as TextKernel
 from tinygrad_rnn.tape.modes import within
 
 __all__ = ["MODES", "RESTORABLE", "ROWS", "SOME", "STEPS", "check", "compare", "composed", "differences", "given"]
+__all__ += ["numba_kernel", "numpy_kernel"]
 
 STEPS, ROWS = 5, 4
 SOME = ["lstm", "gru_with_the_reset_before_the_product", "lstm_with_peepholes", "states_of_two_widths", "LayerNorm"]
@@ -32,6 +35,16 @@ MODES = {
     "packed": Options(cells=True, sizes=(4, 4, 3, 1)),
     "packed, reverse": Options(cells=True, sizes=(4, 2, 2, 1), reverse=True),
 }
+
+
+def numba_kernel(program: Program, generated: Any = None) -> TextKernel:
+    """The kernel that Numba compiles, of the text that is generated or of another."""
+    return TextKernel(program, generated or numba_host.generate(program))
+
+
+def numpy_kernel(program: Program, generated: Any = None) -> TextKernel:
+    """The kernel in NumPy's calls."""
+    return TextKernel(program, generated or numpy_host.generate(program))
 
 
 def composed(c: Cell, x: Any, states: Any, options: Options, gs: Any, ends: Any) -> tuple[list[Any], ...]:

@@ -15,12 +15,11 @@ pytest.importorskip("numba")
 from llvmlite import binding
 
 from tests.ops.compiler.cells import CELLS
-from tests.ops.compiler.sequences import compare
+from tests.ops.compiler.sequences import compare, numba_kernel
 from tests.ops.compiler.test_program import compiled
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Needs, Options
 from tinygrad_rnn.ops.compiler import generated_modules
 from tinygrad_rnn.ops.compiler.numba_host import generate
-from tinygrad_rnn.ops.compiler.numba_kernel import CellKernel
 from tinygrad_rnn.tape.modes import within
 
 # mistakes ------------------------------------------------------------------------------------------------------------
@@ -62,7 +61,7 @@ def test_a_mistake_in_generated_code_is_found(mistake: str, monkeypatch: pytest.
     assert wrong != generated.text
     changed = dataclasses.replace(generated, text=wrong)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
-        compare(c, program, CellKernel(program, changed), 5, PACKED)
+        compare(c, program, numba_kernel(program, changed), 5, PACKED)
 
 
 # vectors -------------------------------------------------------------------------------------------------------------
@@ -97,7 +96,7 @@ def divisions(name: str, monkeypatch: pytest.MonkeyPatch, change: Callable[[str]
     c = CELLS[name](5, 6)
     program = compiled(c, 5)
     generated = generate(program)
-    kernel = CellKernel(program, dataclasses.replace(generated, text=change(generated.text)))
+    kernel = numba_kernel(program, dataclasses.replace(generated, text=change(generated.text)))
     weights = tuple([t._data.astype("f") for ts in within(False, program.prelude.run, c.parameters) for t in ts])
     x, states = np.ones((2, 3, 5), "f"), tuple([np.zeros((3, w), "f") for w in c.widths])
     masks = [[m if m.dtype == bool else m.astype("f") for m in ms] for ms in c.masks(np.random.default_rng(0), 6, 3)]

@@ -11,20 +11,30 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.ops.compiler.cells import CELLS, Cell, weights
-from tests.ops.compiler.sequences import MODES, RESTORABLE, ROWS, SOME, STEPS, check, composed, differences, given
+from tests.ops.compiler.sequences import (
+    MODES,
+    RESTORABLE,
+    ROWS,
+    SOME,
+    STEPS,
+    check,
+    composed,
+    differences,
+    given,
+    numba_kernel,
+    numpy_kernel,
+)
 from tests.ops.compiler.test_program import compiled
 from tinygrad_rnn.errors import ArgumentError
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Kernel, Needs, Options
-from tinygrad_rnn.ops.compiler import numpy_kernel, numpy_text
+from tinygrad_rnn.ops.compiler import numba_host, numpy_host
 from tinygrad_rnn.ops.compiler.program import Program
 from tinygrad_rnn.ops.linalg import linear
 
-KERNELS: dict[str, Callable[[Program], Kernel[Any]]] = {"numpy": numpy_kernel.CellKernel}
-TEXTS: dict[str, Callable[[Program], Any]] = {"numpy": numpy_text.generate}
+KERNELS: dict[str, Callable[[Program], Kernel[Any]]] = {"numpy": numpy_kernel}
+TEXTS: dict[str, Callable[[Program], Any]] = {"numpy": numpy_host.generate}
 if importlib.util.find_spec("numba") is not None:
-    from tinygrad_rnn.ops.compiler import numba_host, numba_kernel
-
-    KERNELS["numba"] = numba_kernel.CellKernel
+    KERNELS["numba"] = numba_kernel
     TEXTS["numba"] = numba_host.generate
 
 

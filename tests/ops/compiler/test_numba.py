@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("numba")
 
 from tests.ops.compiler.cells import CELLS
-from tests.ops.compiler.sequences import MODES, RESTORABLE, differences
+from tests.ops.compiler.sequences import MODES, RESTORABLE, differences, numba_kernel
 from tests.ops.compiler.test_program import compiled
 from tinygrad_rnn.backend.cpu.threads import get_num_threads, set_num_threads
 from tinygrad_rnn.kernels.recurrent import threads
@@ -19,7 +19,6 @@ from tinygrad_rnn.kernels.recurrent.numba import products, schedule
 from tinygrad_rnn.kernels.recurrent.numba.rows import row_max, row_sum
 from tinygrad_rnn.ops.compiler import generated_modules, numba_text
 from tinygrad_rnn.ops.compiler.numba_host import generate
-from tinygrad_rnn.ops.compiler.numba_kernel import CellKernel
 from tinygrad_rnn.ops.compiler.numba_text import loops_of
 
 # the text ------------------------------------------------------------------------------------------------------------
@@ -82,8 +81,8 @@ def test_two_threads_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(threads, "WORTHWHILE", 1)
     set_num_threads(2)
     try:
-        differences(CellKernel, name, 5, 6, MODES["forward"])
-        differences(CellKernel, name, 5, 6, MODES["packed, reverse"])
+        differences(numba_kernel, name, 5, 6, MODES["forward"])
+        differences(numba_kernel, name, 5, 6, MODES["packed, reverse"])
     finally:
         set_num_threads(before)
 
@@ -91,18 +90,18 @@ def test_two_threads_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("name", [*WAYS, "states_of_two_widths"])
 def test_products_with_x_before_and_after_the_loop_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "ROWS_OF_A_STEP", 100)
-    differences(CellKernel, name, 5, 6, MODES["forward"])
-    differences(CellKernel, name, 5, 6, MODES["packed"])
+    differences(numba_kernel, name, 5, 6, MODES["forward"])
+    differences(numba_kernel, name, 5, 6, MODES["packed"])
 
 
 @pytest.mark.parametrize("name", WAYS)
 def test_without_openblas_plain_loops_do_the_work(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(products, "gemm_address", lambda dtype: 0)
-    differences(CellKernel, name, 5, 6, MODES["reverse"])
+    differences(numba_kernel, name, 5, 6, MODES["reverse"])
 
 
 def test_weights_of_more_than_a_strip_give_the_same() -> None:
-    differences(CellKernel, "lstm_with_peepholes", 70, 65, MODES["packed"])
+    differences(numba_kernel, "lstm_with_peepholes", 70, 65, MODES["packed"])
 
 
 @pytest.mark.thorough
@@ -110,7 +109,7 @@ def test_weights_of_more_than_a_strip_give_the_same() -> None:
 @pytest.mark.parametrize("name", ["lstm_with_peepholes", "states_of_two_widths", "LayerNorm", "maxima_and_norms"])
 def test_loops_that_are_split_give_the_same(name: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(numba_text, "MOST_STREAMS", most)
-    differences(CellKernel, name, 5, 6, MODES["packed"])
+    differences(numba_kernel, name, 5, 6, MODES["packed"])
 
 
 # files ---------------------------------------------------------------------------------------------------------------
@@ -153,4 +152,4 @@ def test_a_folder_that_others_can_write_to_is_not_used(cache: Any) -> None:
 def test_a_cell_runs_where_there_is_no_cache(monkeypatch: pytest.MonkeyPatch, cache: Any) -> None:
     cache.parent.mkdir(parents=True)
     cache.write_text("not a folder")
-    differences(CellKernel, "ind_rnn", 2, 3, MODES["forward"])
+    differences(numba_kernel, "ind_rnn", 2, 3, MODES["forward"])

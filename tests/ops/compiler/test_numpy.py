@@ -13,16 +13,14 @@ import pytest
 import tinygrad_rnn as tg
 from tests.ops.compiler import sequences
 from tests.ops.compiler.cells import CELLS, Cell, weights
-from tests.ops.compiler.sequences import MODES, ROWS, STEPS, check, differences, given
+from tests.ops.compiler.sequences import MODES, ROWS, STEPS, check, differences, given, numpy_kernel
 from tests.ops.compiler.test_program import compiled
 from tests.support.arrays import module as arrays_of
 from tinygrad_rnn.kernels.recurrent import threads
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Gradients, Needs, Options
-from tinygrad_rnn.kernels.recurrent.numpy import products
+from tinygrad_rnn.kernels.recurrent.numpy import products, schedule
 from tinygrad_rnn.kernels.recurrent.threads import SplitBatch
-from tinygrad_rnn.ops.compiler import numpy_workspace
-from tinygrad_rnn.ops.compiler.numpy_kernel import CellKernel
-from tinygrad_rnn.ops.compiler.numpy_text import Generated, generate
+from tinygrad_rnn.ops.compiler.numpy_host import Generated, generate
 from tinygrad_rnn.ops.linalg import linear
 
 SOME = ["rnn", "lstm_with_peepholes", "states_of_two_widths", "LayerNorm", "lstm_with_projection_that_emits"]
@@ -35,7 +33,7 @@ def of(name: str, size: int = 5, hidden: int = 6) -> Generated:
 
 def loop(text: Generated, name: str) -> list[str]:
     """The calls that each step makes."""
-    return [line for line in text.functions[name].lines if not re.match("#|else|if w", line)]
+    return [line for line in text.functions[name].lines if not re.match("#|else|if rest", line)]
 
 
 # the text ------------------------------------------------------------------------------------------------------------
@@ -43,7 +41,8 @@ def loop(text: Generated, name: str) -> list[str]:
 
 def test_an_lstm_has_one_tanh_for_its_gates_and_one_product_for_three_cotangents() -> None:
     text = of("lstm")
-    assert "tanh(p0_0to4, out=z0_0to4)" in text.text and "# state 0 @ weight_hh" in text.text
+    assert "tanh(p0_0to4, out=z0_0to4)" in text.text
+    assert "# state 0 @ weight_hh" in text.text and "# x @ weight_ih, before the loop" in text.text
     assert len(loop(text, "steps")) == 10
     assert len([line for line in loop(text, "steps_back") if line.startswith("multiply(b0_0to3")]) == 1
     assert len(loop(text, "steps_back")) == 11 and "sums" not in text.functions
@@ -66,7 +65,7 @@ def test_a_sigmoid_that_is_divided_by_has_the_relative_error_of_a_rounding() -> 
     c = Cell(p, lambda x, s: tg.log(tg.sigmoid(linear(x, p["W"]) - s[0])) * 0.01, (6,))
     program = compiled(c, 5)
     x = np.full((1, 1, 5), -1.5)
-    result = CellKernel(program).forward(x, (np.zeros((1, 6)),), given(c, program), Options())
+    result = numpy_kernel(program).forward(x, (np.zeros((1, 6)),), given(c, program), Options())
     np.testing.assert_allclose(result.series[0], -0.6, rtol=1e-12)  # 0.01 log(sigmoid(-60))
 
 
@@ -78,7 +77,7 @@ def planted(text: str) -> list[tuple[str, str]]:
     for i, line in enumerate(lines):
         if line.startswith("def "):
             function = line[4:].partition("(")[0]
-        if line.lstrip().startswith(("#", "def", '"')) or " = f." in line or " in visits" in line or "_rest" in line:
+        if line.lstrip().startswith(("#", "def", '"')) or " = f." in line or " in visits" in line or "rest" in line:
             continue
         for old, new in changes.items():
             if old in line and not line.lstrip().startswith("else"):
@@ -96,11 +95,10 @@ def test_a_mistake_in_any_line_of_the_text_is_found(name: str, monkeypatch: pyte
     right = generate(program)
     mistakes = planted(right.text)
     assert len(mistakes) > 30
-    for function, text in mistakes:
-        batch = 1 if function == "steps_back_of_one" else ROWS
-        kernel = CellKernel(program, dataclasses.replace(right, text=text))
+    for _, text in mistakes:
+        kernel = numpy_kernel(program, dataclasses.replace(right, text=text))
         with np.errstate(all="ignore"), pytest.raises(AssertionError):
-            differences(lambda program, kernel=kernel: kernel, name, 5, 6, MODES["forward"], batch=batch)  # type: ignore[misc]
+            differences(lambda program, kernel=kernel: kernel, name, 5, 6, MODES["forward"])  # type: ignore[misc]
 
 
 # other ways to the same numbers ---------------------------------------------------------------------------------------
@@ -110,7 +108,7 @@ def test_a_mistake_in_any_line_of_the_text_is_found(name: str, monkeypatch: pyte
 def test_halves_of_a_batch_in_two_threads_give_the_same(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "_worthwhile", lambda x, states, options: options.sizes is None)
     for mode in ("forward", "reverse", "packed"):
-        differences(lambda program: SplitBatch(CellKernel(program)), name, 5, 6, MODES[mode])
+        differences(lambda program: SplitBatch(numpy_kernel(program)), name, 5, 6, MODES[mode])
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -118,15 +116,15 @@ def test_weights_that_are_cut_into_blocks_give_the_same(name: str, monkeypatch: 
     monkeypatch.setattr(products, "multiplies_unpacked", lambda: True)
     monkeypatch.setattr(products, "UNPACKED", 9000)
     shapes = set()
-    made = numpy_workspace.Workspace.weights
+    operands = products.PackedWeights.operands
 
-    def seen(self: Any, number: int, packed: Any, several: bool) -> None:
-        shapes.add((packed.main.ndim, packed.rest is None))
-        made(self, number, packed, several)
+    def seen(self: Any, *given: Any, **how: Any) -> Any:
+        shapes.add((self.main.ndim, self.rest is None))
+        return operands(self, *given, **how)
 
-    monkeypatch.setattr(numpy_workspace.Workspace, "weights", seen)
+    monkeypatch.setattr(products.PackedWeights, "operands", seen)
     for mode in ("forward", "packed"):
-        differences(CellKernel, name, 65, 70, MODES[mode])
+        differences(numpy_kernel, name, 65, 70, MODES[mode])
     assert (4, False) in shapes
 
 
@@ -135,38 +133,36 @@ def test_a_sequence_in_parts_gives_the_same(name: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(products, "ELEMENTS_IN_CACHE", 48)
     monkeypatch.setattr(products, "ROWS_OF_A_PRODUCT", 8)
     parts = []
-    begin = numpy_workspace.Workspace.begin
-    monkeypatch.setattr(
-        numpy_workspace.Workspace, "begin", lambda self, part: (parts.append(part.size), begin(self, part))
-    )
+    cut = schedule.Plan.parts
+
+    def seen(self: Any, most_rows: int) -> Any:
+        found = cut(self, most_rows)
+        parts.append(len(found))
+        return found
+
+    monkeypatch.setattr(schedule.Plan, "parts", seen)
     for options in MODES.values():
-        differences(CellKernel, name, 5, 6, options)
-    assert len(parts) > 2 * len(MODES)
+        differences(numpy_kernel, name, 5, 6, options)
+    assert len(parts) == 2 * len(MODES) and min(parts[1::2]) > 1
 
 
 @pytest.mark.parametrize("name", [*SOME, "lstm", "gru", "eight Linears"])
 def test_one_sequence_gives_the_same(name: str) -> None:
-    """Its blocks are one operand on the way back, and one result of a product."""
+    """The weights of its blocks are one weight."""
     for options in (Options(cells=True), Options(cells=True, reverse=True), Options(cells=True, sizes=(1, 1, 1, 1))):
-        differences(CellKernel, name, 5, 6, options, batch=1)
-
-
-def test_one_sequence_has_one_product_and_no_sums_on_its_way_back() -> None:
-    text = of("lstm")
-    assert len(loop(text, "steps_back_of_one")) == len(loop(text, "steps_back")) - 3
-    assert "steps_back_of_one" not in of("rnn").functions
+        differences(numpy_kernel, name, 5, 6, options, batch=1)
 
 
 @pytest.mark.parametrize("name", SOME)
 def test_a_few_steps_use_weights_as_they_are(name: str) -> None:
-    differences(CellKernel, name, 5, 6, Options(cells=True, sizes=(4, 3)))
-    differences(CellKernel, name, 5, 6, Options(cells=True, sizes=(4,), reverse=True))
+    differences(numpy_kernel, name, 5, 6, Options(cells=True, sizes=(4, 3)))
+    differences(numpy_kernel, name, 5, 6, Options(cells=True, sizes=(4,), reverse=True))
 
 
 @pytest.mark.parametrize("name", SOME)
 def test_sequences_of_all_lengths_and_none(name: str) -> None:
     for sizes in ((4, 3, 2, 1), (3, 1, 1), (1, 1)):
-        differences(CellKernel, name, 5, 6, Options(cells=True, sizes=sizes))
+        differences(numpy_kernel, name, 5, 6, Options(cells=True, sizes=sizes))
 
 
 def states_of_x_alone(p: Any, x: Any, s: Any) -> Any:
@@ -209,10 +205,10 @@ def a_row_of_one_number_without_any_vector(p: Any, x: Any, s: Any) -> Any:
 )
 def test_what_random_cells_found(step: Any, mode: str) -> None:
     p = weights(V=(4, 3), W=(4, 4), U=(4, 4), v=(4,), wide=(4, 8))
-    check(CellKernel, Cell(p, lambda x, s: step(p, x, s), (4, 4)), 3, MODES[mode])
+    check(numpy_kernel, Cell(p, lambda x, s: step(p, x, s), (4, 4)), 3, MODES[mode])
 
 
-# workspaces ----------------------------------------------------------------------------------------------------------
+# runs ----------------------------------------------------------------------------------------------------------------
 
 
 class Runs:
@@ -221,7 +217,7 @@ class Runs:
     def __init__(self, name: str, dtype: Any = np.float64) -> None:
         self.cell = CELLS[name](5, 6)
         program = compiled(self.cell, 5)
-        self.kernel = CellKernel(program)
+        self.kernel = numpy_kernel(program)
         self.weights = tuple([w.astype(dtype) for w in given(self.cell, program)])
         self.dtype = dtype
 
@@ -242,7 +238,7 @@ def arrays(found: Gradients) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", ["lstm_with_peepholes", "rnn", "LayerNorm"])
-def test_runs_that_share_scratch_memory_do_not_disturb_each_other(name: str) -> None:
+def test_runs_do_not_disturb_each_other(name: str) -> None:
     runs = Runs(name)
     alone = [arrays(runs.backward(*runs.forward(seed))) for seed in range(3)]
     begun = [runs.forward(seed) for seed in range(3)]
@@ -273,18 +269,6 @@ def test_a_kernel_runs_in_several_threads_at_once() -> None:
     assert not wrong
 
 
-def test_no_result_is_scratch_memory_and_nothing_of_a_run_stays() -> None:
-    runs = Runs("lstm_with_peepholes")
-    x, states, result = runs.forward(0)
-    found = arrays(runs.backward(x, states, result))
-    spaces = runs.kernel._idle
-    assert len(spaces) == 2
-    for space in spaces:
-        assert not space.rows and not space.given and not space.kept and not space.states
-        for scratch in space.of_part.values():
-            assert not any(np.may_share_memory(scratch, a) for a in (*found, *result.series, *result.states))
-
-
 @pytest.mark.parametrize("dtype, tolerance", [(np.float32, 2e-5), (np.float16, 5e-2)])
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "lstm_with_peepholes", "LayerNorm", "rnn with softplus"])
 def test_numbers_of_fewer_bits(name: str, dtype: Any, tolerance: float) -> None:
@@ -312,7 +296,7 @@ def test_columns_that_nothing_reads_have_no_gradient_in_parts(monkeypatch: pytes
     monkeypatch.setattr(products, "ELEMENTS_IN_CACHE", 48)
     p = weights(W=(12, 5), U=(12, 6))
     c = Cell(p, lambda x, s: tg.tanh(linear(x, p["W"])[:, :6] + linear(s[0], p["U"])[:, 6:]), (6,))
-    check(CellKernel, c, 5, MODES["forward"])
+    check(numpy_kernel, c, 5, MODES["forward"])
 
 
 # arrays of a GPU -----------------------------------------------------------------------------------------------------
@@ -335,7 +319,7 @@ def test_arrays_of_another_module_stay_there_and_give_the_same(name: str) -> Non
 
         options = Options(step_masks=masks(of_steps), sequence_masks=masks(of_sequences))
         arguments = xp.asarray(x), masks(states), masks(given(c, program)), options
-        kernel = CellKernel(program)
+        kernel = numpy_kernel(program)
         result = kernel.forward(*arguments)
         cotangents = Cotangents(tuple([xp.cos(y) for y in result.series]), (None,) * len(states))
         found = kernel.backward(*arguments, result.residual, cotangents, needs)

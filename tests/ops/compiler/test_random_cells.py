@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 import tinygrad_rnn as tg
 from tests.ops.compiler.cells import Cell, weights
-from tests.ops.compiler.sequences import MODES, check
+from tests.ops.compiler.sequences import MODES, check, numba_kernel, numpy_kernel
 from tests.ops.compiler.test_program import ROWS, compiled, composed
 from tests.ops.compiler.test_reference import of_program, second_order
 from tests.support.profiles import examples
 from tinygrad_rnn.kernels.recurrent import dispatch
-from tinygrad_rnn.ops.compiler.numpy_kernel import CellKernel as NumpyKernel
 from tinygrad_rnn.ops.compiler.replay import backward, forward
 from tinygrad_rnn.ops.compiler.trace import Mask
 from tinygrad_rnn.ops.linalg import linear
@@ -150,13 +149,11 @@ def test_the_reference_of_a_random_step_is_that_step_at_two_orders(c: Cell, rows
 @settings(max_examples=examples(20, 2000), deadline=None)
 @given(c=cells(), mode=st.sampled_from(sorted(MODES)))
 def test_the_kernel_of_a_random_step_in_calls_of_numpy_is_that_step(c: Cell, mode: str) -> None:
-    check(NumpyKernel, c, SIZE, MODES[mode])
+    check(numpy_kernel, c, SIZE, MODES[mode])
 
 
 @pytest.mark.skipif(not dispatch.numba_installed(), reason="Numba is not installed")
 @settings(max_examples=examples(2, 60), deadline=None)
 @given(c=cells(most=8), mode=st.sampled_from(sorted(MODES)))
 def test_the_compiled_kernel_of_a_random_step_is_that_step(c: Cell, mode: str) -> None:
-    from tinygrad_rnn.ops.compiler.numba_kernel import CellKernel
-
-    check(CellKernel, c, SIZE, MODES[mode])
+    check(numba_kernel, c, SIZE, MODES[mode])

@@ -98,36 +98,36 @@ def _known(kernel: str) -> str:
 
 
 class Standard:
-    """RNN, GRU or LSTM, whose kernels take :class:`Weights`.  NumPy's and those for CUDA are written by hand.
+    """RNN, GRU or LSTM, whose kernels take :class:`Weights`.  Those for CUDA are written by hand.
 
     Args:
-        name: that of the modules of its kernels.
+        name: on the tape.
         states: how many it has.
 
     Attributes:
-        numba: makes Numba's kernel, which is generated from the equations.  The layer of operations, which this one
-            cannot import, puts it here: it has the equations.
+        generated: makes the kernel of Numba or of NumPy, which is generated from the equations.  The layer of
+            operations, which this one cannot import, puts it here: it has the equations.
     """
 
     def __init__(self, name: str, states: int) -> None:
         self.name, self.states = name, states
-        self.numba: Callable[[], Kernel[Weights]] = self._not_there
+        self.generated: Callable[[str], Kernel[Weights]] = self._not_there
         self._kernels: dict[str, Kernel[Weights]] = {}
 
     def kernel(self, backend: str) -> Kernel[Weights]:
         """That of a package, which is imported when it is first chosen."""
         found = self._kernels.get(backend)
         if found is None:
-            found = self._kernels[backend] = self._imported(backend)
+            found = self._imported() if backend == "cuda" else self.generated(backend)
+            self._kernels[backend] = found
         return found
 
-    def _not_there(self) -> Kernel[Weights]:
+    def _not_there(self, backend: str) -> Kernel[Weights]:
         raise KernelUnavailable(f"the equations of {self.name} are in ops/recurrent/sequence.py, which is not imported")
 
-    def _imported(self, backend: str) -> Any:
-        if backend == "cuda":
-            return importlib.import_module(".cuda.layer", __package__).KERNELS[self.name]
-        return self.numba() if backend == "numba" else importlib.import_module(f".numpy.{self.name}", __package__)
+    def _imported(self) -> Kernel[Weights]:
+        found: Kernel[Weights] = importlib.import_module(".cuda.layer", __package__).KERNELS[self.name]
+        return found
 
     def refusal(
         self, backend: str, x: Array, states: tuple[Array, ...], weights: Weights, options: Options

@@ -1,6 +1,6 @@
 """Interface of the recurrent kernels: one layer, one direction, a whole sequence, forward and backward through time.
 
-A kernel is a module, or an object, with the two functions of :class:`Kernel`.  NumPy's, Numba's and CUDA's have the
+A kernel is an object with the two functions of :class:`Kernel`.  NumPy's, Numba's and CUDA's have the
 same arguments and the same results; who calls one need not know which it is, nor whether it was written by hand or
 generated.
 
@@ -151,7 +151,7 @@ class Restoring(Kernel[W_contra], Protocol[W_contra]):
 class Cell(Protocol):
     """The equations of a layer, as those see them who choose kernels and run them: a source of kernels.
 
-    RNN, GRU and LSTM have kernels that are written by hand (``dispatch.py``); those of a compiled cell are generated.
+    RNN, GRU and LSTM have CUDA kernels that are written by hand (``dispatch.py``); all others are generated.
     """
 
     @property

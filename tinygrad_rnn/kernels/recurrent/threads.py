@@ -331,14 +331,6 @@ def _of(half: slice, options: Options) -> Options:
     return options._replace(step_masks=of_steps, sequence_masks=of_sequences)
 
 
-def _half(options: Options, half: slice) -> Options:
-    """With the masks of half of the sequences."""
-    if not options.step_masks and not options.sequence_masks:
-        return options
-    of_steps = tuple([mask[:, half] for mask in options.step_masks])
-    return options._replace(step_masks=of_steps, sequence_masks=tuple([mask[half] for mask in options.sequence_masks]))
-
-
 def _whole(first: tuple[Any, ...], second: tuple[Any, ...], axis: int) -> tuple[Any, ...]:
     """What the two halves gave, as arrays of the whole batch; None where they gave None."""
     pairs = zip(first, second, strict=True)

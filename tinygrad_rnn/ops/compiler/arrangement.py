@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from .units import CHEAP, LEAVES, Expr, walk
 
-__all__ = ["Block", "Group", "Product", "Slot", "kept_of", "quotients_of", "slots_of", "stages_of"]
+__all__ = ["Block", "Group", "Part", "Product", "Slot", "kept_of", "quotients_of", "slots_of", "stages_of"]
 
 Block = tuple[int, int]
 
@@ -55,6 +56,17 @@ class Product:
     gradient: tuple[Expr, ...] | None
     source: str
     hoisted: bool
+
+
+class Part(NamedTuple):
+    """Rows of the weight of a product, those that meet one operand: the same of a matrix or of its transpose."""
+
+    matrix: int  # its place in ``Prelude.matrices``
+    transposed: bool  # as in ``linear``: the rows are those of the matrix itself
+    first: int
+    last: int
+    lo: int
+    hi: int
 
 
 @dataclass(frozen=True)

@@ -205,6 +205,21 @@ class Statements:
             if k:
                 self.add(f"{join}({{0}}, {{1}}, out={{out}})", [out, to], out)
 
+    def overwritten(self) -> frozenset[int]:
+        """States of which the value before the step is read after one is written that comes after it."""
+        self._use_destinations()
+        written: set[int] = set()
+        found: set[int] = set()
+        for line in self.lines:
+            if isinstance(line, Statement):
+                new = {line.out.which} if isinstance(line.out, Place) and line.out.table == "n" else set()
+                # an elementwise call may write where it reads
+                found |= {a.which for a in line.args if isinstance(a, Place) and a.table == "o"} & (
+                    written if line.elementwise else written | new
+                )
+                written |= new
+        return frozenset(found)
+
     def _mentions(self) -> dict[Temporary, list[int]]:
         """The statements that write or read a temporary."""
         found: dict[Temporary, list[int]] = {}

@@ -37,8 +37,8 @@ from .units import Unknown
 __all__ = ["Compiled", "compile_program"]
 
 GENERATORS = {
-    "numba": ("numba_host", "numba_kernel"),
-    "numpy": ("numpy_text", "numpy_kernel"),
+    "numba": ("numba_host", "text_kernel"),
+    "numpy": ("numpy_host", "text_kernel"),
     "cuda": ("cuda_kernel", "cuda_kernel"),
 }
 """By backend, the module whose ``generate(program)`` gives the text, as ``.text`` of its result, and the module whose

@@ -8,8 +8,8 @@ its loops, and as straight as if it were written by hand.  What it does is the s
 * backward: the same weights the other way, and afterwards the gradients of the weights, each one product over all
   steps, ``dW = sum over steps of dZ^T A = dz^T table``.
 
-Names: ``matrix0`` and ``vector0`` are weights, ``initial0`` states before the sequence, ``s0`` their tables; others are
-those of the loops, which :mod:`.numba_text` explains.
+Names: those of :mod:`.host_text`; ``s0`` are tables of states; others are those of the loops, which :mod:`.numba_text`
+explains.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .arrangement import Block
+from .arrangement import Block, Part
+from .host_text import HostText, Sum, in_tuple, names_of
 from .numba_layout import Piece, Run, printable
-from .numba_text import Loops, Total, loops_of
+from .numba_text import Loops, loops_of
 from .program import Program
 from .unit_loops import Function, Table
 from .units import Unknown
@@ -55,9 +56,8 @@ class Generated:
 
     Attributes:
         text: a module with the functions ``run_forward`` and ``run_backward``, which take what those of a
-            :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel` take, after an object with the attribute
-            ``widths``, and the methods ``arrays`` and ``masks`` of :class:`.numba_kernel.CellKernel`; and
-            ``run_restore`` if ``restorable``.
+            :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel` take, after a :class:`.text_kernel.CellKernel`;
+            and ``run_restore`` if ``restorable``.
         widths, numbers: what the text leaves open.
         restorable: the residual follows from the states, and there is one.
     """
@@ -87,43 +87,25 @@ def generate(program: Program) -> Generated:
     return Generated(text, loops.sizes.widths, tuple(loops.sizes.numbers), host.restorable)
 
 
-class _Part(NamedTuple):
-    """Rows of the weight of a run: those of a matrix or of its transpose, and of these the columns lo to hi."""
-
-    matrix: int
-    transposed: bool  # as in ``linear``: the rows are those of the matrix itself
-    first: int
-    last: int
-    lo: int
-    hi: int
-
-
 class _Job(NamedTuple):
     """A product that gives gradients of weights: of columns of dz with a table."""
 
     source: str
     start: int
-    parts: list[_Part]
+    parts: list[Part]
 
 
-def _tuple(values: Iterable[str]) -> str:
-    found = list(values)
-    return f"({found[0]},)" if len(found) == 1 else f"({', '.join(found)})"
-
-
-def _names(names: Iterable[str]) -> str:
-    """Names that a tuple is unpacked to."""
-    found = list(names)
-    return f"({found[0]},)" if len(found) == 1 else ", ".join(found)
-
-
-class _Host:
+class _Host(HostText):
     """The functions of the host side of one program."""
 
     def __init__(self, program: Program, loops: Loops) -> None:
-        self.program, self.loops, self.layout = program, loops, loops.layout
-        self.states = range(len(program.widths))
-        self.matrices, self.vectors = range(len(program.prelude.matrices)), range(len(program.vectors))
+        self.loops, self.layout = loops, loops.layout
+        spans: dict[int, list[Block]] = {}
+        for _, v, lo, count in self.layout.biases:
+            spans.setdefault(v, []).append((lo, lo + count))
+        for total in loops.totals:
+            spans.setdefault(total.vector, []).append((total.lo, total.hi))
+        super().__init__(program, loops.sizes, spans, "np")
         self.jobs = self._jobs()
         self.operands = self.layout.operand_widths()
         tables = {job.source for job in self.jobs}
@@ -131,58 +113,24 @@ class _Host:
         kept += [f"e{k}" for k in self.operands if f"e{k}" in tables]
         self.residual = ["visits", "division", *kept, *[f"s{k}" for k in self.states]]
         self.restorable = len(program.widths) == 1 and kept in ([], ["vectors"])
-        self.cuts = [self._cuts_of_vector(v) for v in self.vectors]
-        self.axes = [self._axes_of_matrix(m) for m in self.matrices]
 
     # weights -----------------------------------------------------------------------------------------------------
 
-    def _cuts_of_vector(self, v: int) -> Table:
-        """The bounds of its entries that have places of their own."""
-        spans = [(lo, lo + count) for _, of, lo, count in self.layout.biases if of == v]
-        spans += [(total.lo, total.hi) for total in self.loops.totals if total.vector == v]
-        return Table([(0, self.program.vectors[v].width), *spans])
-
-    def _axes_of_matrix(self, m: int) -> tuple[Table, Table]:
-        """The same of the axes of a matrix."""
-        height, width = (*self.program.prelude.matrices[m].shape, 1)[:2]
-        rows, columns = [(0, height)], [(0, width)]
-        for p in self.program.products:
-            if p.weight == m:
-                (rows if p.transposed else columns).extend(p.blocks)
-                (columns if p.transposed else rows).append(p.part)
-        return Table(rows), Table(columns)
-
-    def _parts(self, pieces: Iterable[Piece]) -> list[_Part]:
+    def _parts(self, pieces: Iterable[Piece]) -> list[Part]:
         """The rows of the weight of a run: neighbours in one matrix are one part."""
-        found: list[_Part] = []
+        found: list[Part] = []
         for number, first, last in pieces:
             p = self.program.products[number]
-            part = _Part(p.weight, p.transposed, first, last, *p.part)
+            part = Part(p.weight, p.transposed, first, last, *p.part)
             if found and found[-1]._replace(first=0, last=0) == part._replace(first=0, last=0):
                 if found[-1].last == first:
                     part = found.pop()._replace(last=last)
             found.append(part)
         return found
 
-    def _range(self, f: Function, table: Table, lo: int, hi: int) -> str:
-        """``lo:hi``, shorter where it begins or ends with the table."""
-        first = "" if lo == 0 else f.offset(table.before(lo))
-        last = "" if hi == table.bounds[-1] else f.offset(table.before(hi))
-        return f"{first}:{last}"
-
-    def _of(self, f: Function, part: _Part, array: str) -> str:
-        """The rows of ``array``, a matrix or a gradient of it, that are a part (M, K)."""
-        rows, columns = self.axes[part.matrix]
-        m, k = (part.first, part.last), (part.lo, part.hi)
-        above, beside = (m, k) if part.transposed else (k, m)
-        cuts = [self._range(f, rows, *above), self._range(f, columns, *beside)]
-        if cuts[1] == ":":
-            cuts = cuts[:1] if cuts[0] != ":" else []
-        return f"{array}[{', '.join(cuts)}]"[: None if cuts else -2] + ("" if part.transposed else ".T")
-
     def _weight(self, f: Function, run: Run) -> str:
         """The weight of a run (M, K)."""
-        parts = [self._of(f, part, f"matrix{part.matrix}") for part in self._parts(run.pieces)]
+        parts = [self.rows_of(f, part, f"matrix{part.matrix}") for part in self._parts(run.pieces)]
         return parts[0] if len(parts) == 1 else f"np.concatenate([{', '.join(parts)}])"
 
     def _jobs(self) -> list[_Job]:
@@ -212,18 +160,6 @@ class _Host:
 
     # both functions ----------------------------------------------------------------------------------------------
 
-    def _function(self, f: Function, name: str, arguments: str, doc: str, body: list[str]) -> list[str]:
-        """The lines of a function, which begins with names for sizes and weights."""
-        lines = [f'"""{doc}"""']
-        if f.used:
-            lines.append(f"{_names([f'w{k}' for k in range(len(self.loops.sizes.names))])} = cell.widths")
-        lines += [line.strip() for line in f.named_offsets()]
-        weights = [*[f"matrix{k}" for k in self.matrices], *[f"vector{k}" for k in self.vectors]]
-        if weights:
-            lines.append(f"{_names(weights)} = weights")
-        lines += [f"{_names([f'initial{k}' for k in self.states])} = states", "dtype = x.dtype"]
-        return [f"def {name}({arguments}):", *["    " + line for line in [*lines, *body]]]
-
     def _schedule(self, f: Function) -> list[str]:
         """The visits, and the division among threads."""
         lines = ["visits = Visits.of(x, len(initial0), options.sizes, options.reverse)"]
@@ -247,10 +183,10 @@ class _Host:
 
     def _masks(self) -> list[str]:
         masks = [f"mask{k}" for k in range(len(self.program.step_masks) + len(self.program.sequence_masks))]
-        return [f"{_names(masks)} = cell.masks(visits, options, dtype)"] if masks else []
+        return [f"{names_of(masks)} = map(plain, cell.masks(visits, options, dtype))"] if masks else []
 
     def _strips(self, names: Sequence[str], weights: Sequence[str], how: str = "") -> list[str]:
-        return [f"{_names(names)} = strips(division, {', '.join(weights)}{how})"] if names else []
+        return [f"{names_of(names)} = strips(division, {', '.join(weights)}{how})"] if names else []
 
     def _summed(self, f: Function) -> list[str]:
         """The sums of biases, and vectors that are read by themselves, side by side."""
@@ -263,8 +199,8 @@ class _Host:
         lines = [f"vectors = np.empty({f.total(widths)}, dtype)"]
         filled: set[int] = set()
         for at, v, lo, count in biases:
-            to = f"vectors[{self._range(f, table, at, at + count)}]"
-            entries = f"vector{v}[{self._range(f, self.cuts[v], lo, lo + count)}]".removesuffix("[:]")
+            to = f"vectors[{self.range_of(f, table, at, at + count)}]"
+            entries = self.entries_of(f, v, lo, lo + count)
             here = set(range(at, at + count))
             if not here & filled:
                 lines.append(f"{to} = {entries}")
@@ -308,14 +244,10 @@ class _Host:
         else:
             body += self._strips(names, weights, ", transposed=True")
         body += [*self._masks(), *self._scratch(f, takes), *self._call("forward", takes)]
-        after = [f"visits.after(s{k}).reshape(*x.shape[:-1], initial{k}.shape[1])" for k in self.states]
-        emitted = [f"y{k}.reshape(*x.shape[:-1], y{k}.shape[1])" for k in range(len(program.emitted))]
-        body.append(f"series = {_tuple([after[0], *emitted])}")
-        if after[1:]:
-            body += ["if options.cells:", f"    series = (series[0], {', '.join(after[1:])}, *series[1:])"]
-        body.append(f"residual = {_tuple(self.residual)} if options.save else None")
-        body.append(f"return Run(series, {_tuple([f'visits.final(s{k})' for k in self.states])}, residual)")
-        return self._function(f, "run_forward", "cell, x, states, weights, options", "One direction.", body)
+        body += self.series([f"visits.after(s{k}).reshape(*x.shape[:-1], initial{k}.shape[1])" for k in self.states])
+        body.append(f"residual = {in_tuple(self.residual)} if options.save else None")
+        body.append(f"return Run(series, {in_tuple([f'visits.final(s{k})' for k in self.states])}, residual)")
+        return self.function(f, "run_forward", "cell, x, states, weights, options", "One direction.", body)
 
     def restore(self) -> list[str]:
         """The lines of ``run_restore``."""
@@ -323,39 +255,22 @@ class _Host:
         body = [*self._schedule(f), "s0 = visits.room(initial0)", "visits.after(s0)[:] = y.reshape(visits.rows, -1)"]
         if "vectors" in self.residual:
             body += self._summed(f)
-        body.append(f"return {_tuple(self.residual)}")
+        body.append(f"return {in_tuple(self.residual)}")
         doc = "The residual of a run that gave ``y``: its states are all that there is to it."
-        return self._function(f, "run_restore", "cell, x, states, weights, options, y", doc, body)
+        return self.function(f, "run_restore", "cell, x, states, weights, options, y", doc, body)
 
     # backward ----------------------------------------------------------------------------------------------------
-
-    def _cotangents(self, f: Function) -> list[str]:
-        """Those of the series and of the final states, as compiled code wants them."""
-        series, emitted = [f"dy{k}" for k in self.states], [f"dy_of{k}" for k in range(len(self.program.emitted))]
-        if emitted and len(series) > 1:
-            more = ", ".join(["None"] * (len(series) - 1))
-            given = f"cotangents.series if options.cells else (cotangents.series[0], {more}, *cotangents.series[1:])"
-        elif len(series) > 1:
-            given = f"(*cotangents.series, {', '.join(['None'] * (len(series) - 1))})[:{len(series)}]"
-        else:
-            given = "cotangents.series"
-        lines = [f"{_names([*series, *emitted])} = {given}"]
-        lines += [f"{dy} = given(None, 2, dtype) if {dy} is None else visits.in_rows_or_one({dy})" for dy in series]
-        for dy, blocks in zip(emitted, self.program.emitted_blocks, strict=True):
-            nothing = f"np.zeros((1, {f.width(blocks[-1][1])}), dtype)"
-            lines.append(f"{dy} = {nothing} if {dy} is None else visits.in_rows_or_one({dy})")
-        lines.append(f"{_names([f'end{k}' for k in self.states])} = cotangents.states")
-        for k in self.states:
-            lines.append(f"ds{k} = np.zeros(initial{k}.shape, dtype) if end{k} is None else end{k}.copy()")
-        return lines
 
     def backward(self) -> list[str]:
         """The lines of ``run_backward``."""
         loops, layout = self.loops, self.layout
         f, takes = Function(loops.sizes), loops.takes_backward
-        wanted = [*[f"wants_matrix{k}" for k in self.matrices], *[f"wants_vector{k}" for k in self.vectors]]
-        body = [f"{_names(wanted)} = needs.weights"] if wanted else []
-        body += [f"{_names(self.residual)} = residual", *self._cotangents(f)]
+        body = [*self.wants(), f"{names_of(self.residual)} = residual", *self.cotangents()]
+        for k in self.states:
+            body.append(f"dy{k} = given(None, 2, dtype) if dy{k} is None else visits.in_rows_or_one(dy{k})")
+        for k, blocks in enumerate(self.program.emitted_blocks):
+            nothing = f"np.zeros((1, {f.width(blocks[-1][1])}), dtype)"
+            body.append(f"dy_of{k} = {nothing} if dy_of{k} is None else visits.in_rows_or_one(dy_of{k})")
         if "x" in takes or any(job.source == "x" for job in self.jobs):
             body.append("rows = visits.in_rows(x)")
         if "dz" in takes:
@@ -385,13 +300,16 @@ class _Host:
             body.append("if needs.x and not division.step_by_step:")
             at = f.offset(layout.columns_before(loops.x_runs[0].start))
             body.append(f"    times_weight(division, dz, {at}, {of_x_weights[0]}, dx, 0)")
-        body += [*self._gradients_of_matrices(f), *self._gradients_of_vectors(f)]
-        states = [f"ds{k} if needs.states[{k}] else None" for k in self.states]
-        weights = [*[f"dmatrix{k}" for k in self.matrices], *[f"dvector{k}" for k in self.vectors]]
-        body.append("dx = dx.reshape(x.shape) if needs.x else None")
-        body.append(f"return Gradients(dx, {_tuple(states)}, {_tuple(weights) if weights else '()'})")
+        body += self._gradients_of_matrices(f)
+        if loops.totals:
+            body.append("total = totals[0] if len(totals) == 1 else totals.sum(axis=0)")
+        sums: dict[int, list[Sum]] = {}
+        for total in loops.totals:
+            sums.setdefault(total.vector, []).append(Sum(total.lo, total.hi, "total", total.before))
+        body += self.gradients_of_vectors(f, sums, {"total": sum(loops.total_widths)})
+        body += ["dx = dx.reshape(x.shape) if needs.x else None", self.gradients()]
         arguments = "cell, x, states, weights, options, residual, cotangents, needs"
-        return self._function(f, "run_backward", arguments, "Its gradients.", body)
+        return self.function(f, "run_backward", arguments, "Its gradients.", body)
 
     def _pieces(self, m: int) -> list[Block] | None:
         """The rows of a matrix that are results of products as they are, if these are all of its rows."""
@@ -417,14 +335,17 @@ class _Host:
             sources[source] = list(dict.fromkeys([*sources.get(source, []), *wanted]))
             result = f"dmatrix{parts[0].matrix}"
             if parts[0].matrix in direct:
-                rows = self._of(f, parts[0], result)
+                rows = self.rows_of(f, parts[0], result)
                 result = rows if rows == result else f"{rows} if {wanted[0]} else None"
             else:
                 asked = " or ".join(wanted)
-                columns, depth = f.offset(self._heights(parts)), self._depth(f, source)
+                columns, depth = f.offset(self.heights(parts)), self._depth(f, source)
                 lines.append(f"product{k} = aligned_empty(({columns}, {depth}), s0) if {asked} else None")
                 result = f"product{k}"
-                later += self._added(f, k, parts)
+                for i, part in enumerate(parts):
+                    first, last = (f.offset(self.heights(parts[:j])) for j in (i, i + 1))
+                    rows = f"product{k}" if len(parts) == 1 else f"product{k}[{first if i else ''}:{last}]"
+                    later += self.added(f, part, rows)
             table = f"before_{source}" if source[0] == "s" else "rows" if source == "x" else source
             work.append(f"(dz, {f.offset(self.layout.columns_before(start))}, {table}, {result})")
         for source, wanted in sources.items():
@@ -434,70 +355,8 @@ class _Host:
             lines.append(f"weight_gradients(division, {', '.join(work)})")
         return lines + later
 
-    def _heights(self, parts: Sequence[_Part]) -> list[int]:
-        """The widths that the rows of several parts consist of."""
-        found = []
-        for part in parts:
-            rows, columns = self.axes[part.matrix]
-            found += (rows if part.transposed else columns).between(part.first, part.last)
-        return found
-
     def _depth(self, f: Function, source: str) -> str:
         """The columns of a table."""
         if source == "x":
             return "x.shape[-1]"
         return f"initial{source[1:]}.shape[1]" if source[0] == "s" else f.width(self.operands[int(source[1:])])
-
-    def _added(self, f: Function, k: int, parts: Sequence[_Part]) -> list[str]:
-        """Statements that add the rows of a product to the gradients that they belong to."""
-        lines = []
-        for i, part in enumerate(parts):
-            before, here = self._heights(parts[:i]), self._heights(parts[: i + 1])
-            first, last = f.offset(before), f.offset(here)
-            rows = f"product{k}" if len(parts) == 1 else f"product{k}[{first if i else ''}:{last}]"
-            to = self._of(f, part._replace(transposed=True), f"dmatrix{part.matrix}") if part.transposed else ""
-            if not part.transposed:
-                to, rows = self._of(f, part, f"dmatrix{part.matrix}").removesuffix(".T"), f"{rows}.T"
-            lines += [f"if wants_matrix{part.matrix}:", f"    {to} += {rows}"]
-        return lines
-
-    def _gradients_of_vectors(self, f: Function) -> list[str]:
-        """From the sums over all rows."""
-        totals, widths = self.loops.totals, self.loops.total_widths
-        lines = ["total = totals[0] if len(totals) == 1 else totals.sum(axis=0)"] if totals else []
-        given_away = False
-        for v, vector in enumerate(self.program.vectors):
-            pieces = self._joined([t for t in totals if t.vector == v])
-            ends = [0, *[t.hi for t in pieces]]
-            whole = bool(pieces) and [t.lo for t in pieces] == ends[:-1] and ends[-1] == vector.width
-            entries = [self._entries(f, v, t) for t in pieces]
-            if whole and len(pieces) == 1:
-                if sum(widths) == vector.width and not given_away:
-                    given_away, how = True, "total"
-                else:
-                    how = f"{entries[0]}.copy()"
-            elif whole:
-                how = f"np.concatenate([{', '.join(entries)}])"
-            else:
-                how = f"np.zeros(vector{v}.shape, dtype)"
-            lines.append(f"dvector{v} = {how} if wants_vector{v} else None")
-            if not whole and pieces:
-                lines.append(f"if wants_vector{v}:")
-                for t, of in zip(pieces, entries, strict=True):
-                    lines.append(f"    dvector{v}[{self._range(f, self.cuts[v], t.lo, t.hi)}] += {of}")
-        return lines
-
-    def _joined(self, totals: Sequence[Total]) -> list[Total]:
-        """Neighbours in a vector that are neighbours in the sums as well are one."""
-        found: list[Total] = []
-        for t in sorted(totals, key=lambda t: t.lo):
-            if found and found[-1].hi == t.lo and sum(found[-1].before) + found[-1].hi - found[-1].lo == sum(t.before):
-                t = found.pop()._replace(hi=t.hi)
-            found.append(t)
-        return found
-
-    def _entries(self, f: Function, v: int, t: Total) -> str:
-        """Where a sum is."""
-        first = f.offset(t.before) if t.before else ""
-        last = f.offset([*t.before, *self.cuts[v].between(t.lo, t.hi)])
-        return f"total[{first}:{last}]" if t.before or t.hi - t.lo < sum(self.loops.total_widths) else "total"

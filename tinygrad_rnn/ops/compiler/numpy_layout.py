@@ -29,30 +29,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
-from .arrangement import Slot
+from .arrangement import Part, Slot
 from .array_statements import Place
 from .linear_forms import LinearForms
 from .numba_layout import printable
 from .program import Program
 from .units import Expr, walk
 
-__all__ = ["BackRun", "NumpyLayout", "Part", "Run", "merged"]
+__all__ = ["BackRun", "NumpyLayout", "Run", "merged"]
 
 SAFE = frozenset(["mul", "add", "sub", "neg", "spread", "rowsum"])
 """What may read a sigmoid that has an absolute error of a rounding: 0.5 tanh(0.5 a) + 0.5."""
-
-
-class Part(NamedTuple):
-    """Rows of the weight of a product, those that meet one operand: the same of a matrix or of its transpose."""
-
-    matrix: int
-    transposed: bool  # as in ``linear``: the rows are those of the matrix itself
-    first: int
-    last: int
-    lo: int
-    hi: int
 
 
 @dataclass
@@ -68,6 +56,7 @@ class Run:
         first: of those before the loop, its first block in ``a``.
         adds: to what an earlier one left.
         segment: of the step; products of computed values wait for these.
+        early: its operand is x, and it adds to nothing: the host has it done, perhaps by a second thread.
     """
 
     number: int
@@ -78,6 +67,7 @@ class Run:
     first: int = 0
     adds: bool = False
     segment: int = 0
+    early: bool = False
 
 
 @dataclass
@@ -304,7 +294,7 @@ class NumpyLayout:
         # what adds comes after what it adds to
         runs.sort(key=lambda r: (r.segment, r.adds))
         for i, run in enumerate(runs):
-            run.number = i
+            run.number, run.early = i, not run.adds and self.source(run.group).table == "x"
         return runs
 
     def _runs_inside(self) -> list[Run]:

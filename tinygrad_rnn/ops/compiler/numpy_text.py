@@ -3,18 +3,18 @@
 What waits for no step before it is done for many steps at once, by one call for all of them; only the rest is in the
 loop over time.  Forward:
 
-    inputs      what depends on x and masks alone; the products with x
+    inputs      what depends on x and masks alone
     steps       the loop: products with states, and what depends on these
     outputs     copies of what is emitted
 
 and back, where a cotangent is a sum of factors times cores (:mod:`.linear_forms`):
 
     slopes      the factors: all that depends on no cotangent
-    steps_back  the loop: what the step before needs; another one for one sequence, with one product for all blocks
+    steps_back  the loop: what the step before needs
     sums        what it does not need: gradients of vectors, of x unit by unit, and of products before the loop
 
-Each is a function; one that has nothing to do is left out.  Products over all rows, such as gradients of weights, are
-the business of the kernel (:mod:`.numpy_kernel`).
+Each is a function; one that has nothing to do is left out.  Products of all rows, with x and for the gradients of
+weights, are the business of the host (:mod:`.numpy_host`).
 
 **Ranges.**  Calls that do the same to neighbouring blocks are one call: one tanh for the four gates of an LSTM.  There
 sigmoid(a) is ``0.5 tanh(0.5 a) + 0.5``, whose inner factor is folded into the weights.  That has an absolute error of a
@@ -23,66 +23,59 @@ rounding, so a sigmoid that is divided by, or of which a logarithm is taken, is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .array_statements import MASKS, Operand, Place, Statements
-from .numba_layout import printable
 from .numpy_layout import BackRun, NumpyLayout, Slotted, merged
 from .numpy_text_back import BackwardText
 from .numpy_writer import PRODUCT, Function, Writer
 from .program import Program
 from .units import Expr
 
-__all__ = ["Generated", "generate"]
-
-HEAD = '''"""{title}
-
-Written by tinygrad_rnn.ops.compiler.numpy_text; changes are lost.  The letters of names: numpy_layout.py.
-"""
-'''
+__all__ = ["Steps", "steps_of"]
 
 
 @dataclass(frozen=True)
-class Generated:
-    """The text of a program's kernels, and what their driver has to prepare.
+class Steps:
+    """The phases of a program's kernels, and what their host has to prepare.
 
     Attributes:
-        text: a module.
         layout: where everything is.
-        functions: those of the text, by name.
+        functions: the phases, by name.
+        width_of: the columns of a table of rows, by letter and number.
         numbers: by which the names ``#`` count.
         constants: by which the names ``k`` count: expressions of vectors alone.
         blocks: by letter and class, how many blocks a table of some steps has.
         rooms: of each function that has temporaries: by width and kind, how many.
-        back_runs: of the loop, and ``joined_runs`` of that over one sequence; none if that is the same.
-        late_runs: of ``sums``.
+        back_runs: products of the loop back, and ``late_runs`` of ``sums``.
         totals: what the gradient of a vector sums: (vector, lo, hi, dZ), or None for one of ``sums``.
         x_runs: of dZ with the weights of x, for the gradient of x.
         writes_dx: ``sums`` writes terms of the gradient of x.
         reads_before: the states whose value before a step is read on the way back.
+        in_place: the states that may be where the ones before them are.
         keeps: ``z`` is needed for all steps even if nothing is saved.
     """
 
-    text: str
     layout: NumpyLayout
     functions: dict[str, Function]
+    width_of: Callable[[str, int], int]
     numbers: list[float]
     constants: list[Expr]
     blocks: dict[tuple[str, int], int]
     rooms: dict[str, dict[tuple[int, bool], int]]
     back_runs: list[BackRun]
-    joined_runs: list[BackRun]
     late_runs: list[BackRun]
     totals: list[tuple[int, int, int, Place | None]]
     x_runs: list[BackRun]
     writes_dx: bool
     reads_before: set[int]
+    in_place: set[int]
     keeps: bool
 
 
-def generate(program: Program) -> Generated:
-    """The text of a program's kernels.
+def steps_of(program: Program) -> Steps:
+    """The phases of a program's kernels.
 
     Raises:
         Unknown: an operation that has no form in calls of NumPy.
@@ -91,28 +84,32 @@ def generate(program: Program) -> Generated:
     writer = Writer(program, layout)
     forward = _Forward(writer)
     back = BackwardText(writer, layout.forms)
-    functions = writer.functions
-    order = ["inputs", "steps", "outputs", "slopes", "steps_back", "steps_back_of_one", "sums"]
-    parts = [functions[name].text(name) for name in order if name in functions]
-    names = ", ".join([name for name in program.prelude.parameters if printable(name)]) or "no parameters"
-    text = "\n\n\n".join([HEAD.format(title=f"Kernels of a cell with {names}.").rstrip(), *parts]) + "\n"
-    of_back = [functions[name] for name in ("slopes", "sums", "steps_back") if name in functions]
-    read = {q.which for f in of_back for q in [*f.arguments.values(), *(f.visits or {}).values()] if q.table == "o"}
-    return Generated(
-        text=text,
+    order = ["inputs", "steps", "outputs", "slopes", "steps_back", "sums"]
+    functions = {name: writer.functions[name] for name in order if name in writer.functions}
+
+    def states(letters: str, *names: str) -> set[int]:
+        chosen = [functions[name] for name in names if name in functions]
+        places = [q for f in chosen for q in [*f.arguments.values(), *(f.visits or {}).values()]]
+        return {q.which for q in places if q.table[0] in letters and q.table in ("o", "n", "n rows")}
+
+    in_place = set(range(1, len(program.widths))) - states("on", "inputs", "outputs")
+    in_place -= set(functions["steps"].overwritten if "steps" in functions else in_place)
+    in_place -= {q.which for s in layout.slots if (q := s.a) is not None and q.table == "n"}
+    return Steps(
         layout=layout,
         functions=functions,
+        width_of=writer.width_of,
         numbers=writer.numbers,
         constants=writer.constants,
         blocks=writer.blocks,
         rooms=writer.rooms,
         back_runs=back.back_runs,
-        joined_runs=back.joined_runs,
         late_runs=back.late_runs,
         totals=back.totals,
         x_runs=back.x_runs,
         writes_dx=bool(back.late_x),
-        reads_before=read,
+        reads_before=states("o", "slopes", "steps_back", "sums"),
+        in_place=in_place,
         keeps=forward.keeps,
     )
 
@@ -291,8 +288,9 @@ class _Forward:
             if a is not None and a.table == "n":
                 to = Place("n rows", a.which, 0, 1)
             rows = Place(f"{source.table} rows", source.which, 0, 0)
-            code.note(f"# {layout.named(run.weights, run.group)}")
-            code.add("{0}({1}, {2})", [Place("project", run.number, 0, 0), rows, to], elementwise=False)
+            if not run.early:
+                code.note(f"# {layout.named(run.weights, run.group)}")
+                code.add("{0}({1}, {2})", [Place("project", run.number, 0, 0), rows, to], elementwise=False)
             done = [layout.slots[j] for j in run.slots if last[j] == run.number and not layout.slots[j].inside]
             for s in done:
                 assert s.a is not None

@@ -21,7 +21,6 @@ class BackwardText:
 
     Attributes:
         back_runs: products of the loop.
-        joined_runs: the same of a loop over one sequence, where dZ of all blocks side by side is one operand.
         late_runs: products of ``sums``.
         totals: what the gradient of a vector sums: (vector, lo, hi, dZ), or None for one of ``sums``.
         x_runs: of dZ with the weights of x, for the gradient of x.
@@ -34,10 +33,7 @@ class BackwardText:
         self._plan_late()
         self.factors: dict[int, Place] = {}
         self.of_factors: list[Expr] = []
-        self.back_runs = self._steps_back("steps_back", joined=False)
-        self.joined_runs: list[BackRun] = []
-        if any(len(run.slots) > 1 for run in self.back_runs):
-            self.joined_runs = self._steps_back("steps_back_of_one", joined=True)
+        self.back_runs = self._steps_back()
         self._slopes()
         self._late()
 
@@ -212,7 +208,7 @@ class BackwardText:
                 for j in run.slots:
                     self._dz(j)
             alone = len(runs) == 1 and (lo, e.width) == (0, runs[0].width)
-            alone = alone and (self.joined or len(runs[0].slots) == 1)
+            alone = alone and len(runs[0].slots) == 1
             for run in runs:
                 run.into = into if alone else None
                 i = run.number
@@ -224,11 +220,7 @@ class BackwardText:
                 self.code.add("if {1} is not None: matmul({0}, {1}, out={2})", [left, rest, to_rest], elementwise=False)
         width = runs[0].width
         columns = None if (lo, e.width) == (0, width) else (lo, lo + max(e.width, 1))
-        return [
-            run.into or Place("r", run.number, g, g + 1, columns)
-            for run in runs
-            for g in range(1 if self.joined else len(run.slots))
-        ]
+        return [run.into or Place("r", run.number, g, g + 1, columns) for run in runs for g in range(len(run.slots))]
 
     def _dz(self, j: int) -> None:
         """Have the dZ of a slot in its place."""
@@ -265,10 +257,9 @@ class BackwardText:
         code.store(e, b)
         self.done.add(j)
 
-    def _steps_back(self, name: str, joined: bool) -> list[BackRun]:
-        """The loop, of any number of sequences, or of one."""
+    def _steps_back(self) -> list[BackRun]:
+        """The loop."""
         layout = self.writer.layout
-        self.joined = joined
         self.runs: list[BackRun] = []
         self.runs_of: dict[tuple[int, ...], list[BackRun]] = {}
         self.done: set[int] = set()
@@ -292,8 +283,7 @@ class BackwardText:
         for e in self.stored_exprs.values():
             code.value(e)
         self._carry(code)
-        of = " of one sequence" if joined else ""
-        self.writer.add(name, code, True, f"Take the cotangents{of} back through the time.")
+        self.writer.add("steps_back", code, True, "Take the cotangents back through the time.")
         return self.runs
 
     def _receive(self, code: Statements) -> None:

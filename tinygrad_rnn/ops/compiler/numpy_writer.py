@@ -14,24 +14,20 @@ from .numpy_layout import NumpyLayout
 from .program import Program
 from .units import Expr
 
-__all__ = ["PRODUCT", "Function", "Writer"]
+__all__ = ["COLUMNS", "NAMES", "PRODUCT", "Function", "Writer"]
 
 COLUMNS = "onxmeydgljvk"
 """Tables of rows; all others are of blocks."""
 
-PRODUCT = ("dot", "w", "w rest", "w into", "w into rest")
+PRODUCT = ("dot", "weight", "rest", "into", "into_rest")
 """What a product of every step has: its function, its weight, where its results go; and the same for what is left over
 of a weight that is cut into blocks."""
 
 FIXED = ("p", "t", "u", "v", "c", "k", "d", "r", "#", *PRODUCT)
 """What is the same at every visit of as many sequences."""
 
-HEAD = '''"""{title}
-
-Written by tinygrad_rnn.ops.compiler.numpy_text; changes are lost.  The letters of names: numpy_layout.py.
-"""
-'''
-NUMBERS = {0.0: "zero", 0.5: "half", 1.0: "one"}
+NAMES = {"0.0": "zero", "0.5": "half", "1.0": "one", "-1.0": "minus_one", "2.0": "two"}
+"""Names of numbers that stand in the text; others are given to it, for they may be sizes, as of a mean."""
 
 
 @dataclass
@@ -43,25 +39,22 @@ class Function:
         lines: its statements.
         arguments: by name; of a function with a loop, those that do not change within.
         visits: by name, what each visit has of its own; None of a function without loop.
+        overwritten: states of which the value before the step is read after one is written that comes after it.
     """
 
     doc: str
     lines: list[str]
     arguments: dict[str, Place] = field(default_factory=dict)
     visits: dict[str, Place] | None = None
+    overwritten: frozenset[int] = frozenset()
 
     def text(self, name: str) -> str:
         """As it stands in the module."""
         loop = self.visits is not None
         calls = sorted({line.split("(", 1)[0].split()[-1] for line in self.lines if "(" in line and line[0] != "#"})
         calls = [c for c in calls if not c.startswith(("project", "back", "dot"))]
-        inner = {
-            c
-            for c in ("isnan", "erf", "logical_not", "row_sum", "row_max", "column_sum")
-            for x in self.lines
-            if f"{c}(" in x
-        }
-        calls = sorted({*calls, *inner} - {"if"})
+        inner = ("isnan", "logical_not", "row_sum", "row_max", "column_sum")
+        calls = sorted({*calls, *[c for c in inner if any(f"{c}(" in line for line in self.lines)]} - {"if"})
         head = f"def {name}({', '.join(['f', *(['visits'] if loop else []), *self.arguments])}):"
         lines = [head, f'    """{self.doc}"""']
         if calls:
@@ -103,21 +96,20 @@ class Writer:
         self.numbers.append(value)
         return f"#{len(self.numbers) - 1}"
 
-    def width_of(self, place: Place) -> int:
+    def width_of(self, table: str, which: int) -> int:
         """All columns of a table of rows."""
-        p, k = self.program, place.which
-        masks = [*p.step_masks, *p.sequence_masks]
-        if place.table in "ondg":
-            return p.widths[k]
-        if place.table in "xj":
+        p = self.program
+        if table in "ondg":
+            return p.widths[which]
+        if table in "xj":
             return p.input_size
-        if place.table in "yl":
-            return p.emitted_blocks[k][-1][1]
-        if place.table == "v":
-            return p.vectors[k].width
-        if place.table == "m":
-            return masks[k].width
-        return self.layout.operand_width(k) if place.table == "e" else place.hi
+        if table in "yl":
+            return p.emitted_blocks[which][-1][1]
+        if table == "v":
+            return p.vectors[which].width
+        if table == "m":
+            return [*p.step_masks, *p.sequence_masks][which].width
+        return self.layout.operand_width(which)
 
     def block_width(self, place: Place) -> int:
         """The columns of a place; -1 of several blocks and of parts of one."""
@@ -134,20 +126,16 @@ class Writer:
     def _name(self, place: Place, whole: bool) -> tuple[str, Place]:
         """A name and what has it; of ``whole`` tables of blocks this is the table, and blocks are its entries."""
         table, which, lo, hi, columns = place
-        if table in ("left", "total", "project", "back", "dot"):
+        if table in ("left", "total", "project", "back", *PRODUCT):
             return f"{table}{which}" + (f"_{self._index(place, (lo, hi))}" if table == "total" else ""), place
         if table in ("t", "u"):  # whose number is a width
             which = self.layout.kind(which)
             place = place._replace(which=which)
         start = f"{table[0]}{'' if table[0] in 'xj' else which}{table[1:].replace(' ', '_')}"
         if table == "#":
-            value = self.numbers[which]
-            literal = None if isinstance(value, bool) or repr(value) == "-0.0" else NUMBERS.get(value)
-            return literal or f"number{which}", place
-        if table[0] == "w":
-            return start, place
+            return NAMES.get(repr(self.numbers[which]), f"number{which}"), place
         if table in COLUMNS:
-            every = table == "k" or (lo, hi) == (0, self.width_of(place))
+            every = table == "k" or (lo, hi) == (0, self.width_of(table, which))
             return start if every else f"{start}_{self._index(place, (lo, hi))}", place
         if columns is not None:
             return f"{start}_{lo}_{self._index(place, columns)}", place
@@ -182,6 +170,7 @@ class Writer:
                 for k in range(len(self.numbers), -1, -1):  # in a form
                     if f"#{k}" in line.form:
                         line.form = line.form.replace(f"#{k}", shown(Place("#", k, 0, 0)))
+        function.overwritten = code.overwritten()
         function.lines = code.text(shown, rooms)
         if function.lines:
             self.functions[name] = function

@@ -145,7 +145,7 @@ class _Sequence:
 
     def __init__(self, cell: dispatch.Standard, equations: Callable[..., Any], kind: conventions.CellKind) -> None:
         self.cell, self.equations, self.count = cell, equations, cell.states
-        cell.numba = functools.partial(_numba, equations, kind)
+        cell.generated = functools.partial(_generated, equations, kind)
         self.record = Record(cell, self.composed, Weights, formula=FORMULAS[cell.name], listed=True)
 
     def __call__(
@@ -183,10 +183,10 @@ class _Sequence:
         return (series[0], *finals, *series[1:])
 
 
-def _numba(equations: Callable[..., Any], kind: conventions.CellKind) -> Any:
-    """Numba's kernel of a cell, generated from the equations; the compiler is imported when the first is asked for."""
-    module = importlib.import_module("..compiler.numba_kernel", __package__)
-    return module.StandardKernel(equations, len(kind.states), len(kind.gates))
+def _generated(equations: Callable[..., Any], kind: conventions.CellKind, backend: str) -> Any:
+    """A kernel of a cell, generated from the equations; the compiler is imported when the first is asked for."""
+    module = importlib.import_module("..compiler.text_kernel", __package__)
+    return module.StandardKernel(equations, len(kind.states), len(kind.gates), backend)
 
 
 _rnn = _Sequence(dispatch.RNN, rnn_cell, conventions.RNN_TANH)

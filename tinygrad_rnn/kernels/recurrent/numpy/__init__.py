@@ -1,1 +1,1 @@
-"""Recurrent layers on NumPy alone: the kernels that run everywhere, and that the others are held against."""
+"""What kernels in calls of NumPy consist of, which run everywhere; their loops are generated (``ops/compiler/``)."""

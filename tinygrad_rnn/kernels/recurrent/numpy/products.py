@@ -22,7 +22,9 @@ K rows and H columns of a weight, G gates, n rows of the left operand.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -31,24 +33,20 @@ from ....backend import aligned_empty, array_module
 from ....backend.cpu.blas import blas_threads, multiplies_unpacked
 from ....backend.cpu.threads import one_blas_thread
 from ....typing import Array
+from .. import threads
 from ..interface import DTYPES
-from ..threads import Helper, Task
-from .schedule import Blocks, Part, Plan
+from ..threads import Helper, Task, helper_for
+from .schedule import Part
 
-__all__ = [
-    "PackedWeights",
-    "Projection",
-    "RowGradients",
-    "StateGradient",
-    "bias_gradient",
-    "gate_blocks",
-    "half",
+__all__ = ["Functions", "PackedWeights", "Projection", "RowGradients", "added", "bias_gradient", "functions"]
+__all__ += [
     "input_gradient",
     "most_rows",
-    "one_minus_square",
     "pack_bias",
     "projections",
     "scratch_for",
+    "second_thread",
+    "to_operand",
     "weight_gradient",
 ]
 
@@ -81,15 +79,11 @@ SHARED = 9216
 WORTH_WAKING = 10_000_000
 """Multiplications that one thread does in about 200 us."""
 
+JOINED = 1 << 16
+"""Elements of all weights of one row up to which they are multiplied as one."""
+
 
 # products of a step ---------------------------------------------------------------------------------------------------
-
-
-def gate_blocks(w: Array, order: Sequence[int]) -> list[Array]:
-    """The gates of a weight (G*H, K) in another order: views (H, K)."""
-    gates = max(order) + 1
-    blocks = w.reshape(gates, w.shape[0] // gates, w.shape[1])
-    return [blocks[gate] for gate in order]
 
 
 class PackedWeights:
@@ -110,6 +104,7 @@ class PackedWeights:
         self, blocks: Sequence[Array], rows: int, scales: Sequence[float] | None = None, products: int = FEW
     ) -> None:
         height, columns = blocks[0].shape
+        self._rows = rows if products >= FEW else 0
         # a copy in another order would cost more than it saves: BLAS takes transposed operands as they are
         if products < FEW:
             self._width = self._whole = columns
@@ -122,9 +117,43 @@ class PackedWeights:
         self.main = _filled(cut if width < columns else blocks, scales)
         self.rest = _filled([b[:, whole:] for b in blocks], scales) if whole < columns else None
 
-    def left(self, a: Array) -> Array:
-        """The left operands ``a`` (G, ..., n, K), one per gate, as ``matmul`` wants them beside ``main``."""
-        return a[:, None] if self.main.ndim == 4 else a
+    def operands(self, out: Array, each: bool = False) -> tuple[Any, ...]:
+        """What a step calls to multiply: ``multiply(left, main, out=into)``, and ``matmul(left, rest, out=into_rest)``.
+
+        Args:
+            out: where the products go, (G, n, H), or (n, H) of one gate.
+            each: every gate has a left operand of its own, see ``lefts``.
+
+        Returns:
+            ``multiply, main, into, rest, into_rest``; the last two are None where nothing is left over.
+        """
+        main, rest = self.main, self.rest
+        if len(main) == 1:
+            out = out if out.ndim == 2 else out[0]
+            main, rest = main[0], None if rest is None else rest[0]
+        elif not each and out.shape[1] == 1 and self._joined is not None:  # the result of all gates is one row
+            main, out = self._joined, out.reshape(1, -1)
+            return (np.dot if array_module(out) is np else array_module(out).matmul), main, out, None, None
+        into, into_rest = self.seen(out), self.rest_of(out)
+        if each and rest is not None and rest.ndim == 3:  # beside the left operand of ``main``, with an axis of blocks
+            assert into_rest is not None
+            rest, into_rest = rest[:, None], into_rest[:, None]
+        # which takes two thirds of the time of ``matmul`` for small matrices
+        plain = main.ndim == into.ndim == 2 and type(out) is np.ndarray and into.flags.c_contiguous
+        return (np.dot if plain else array_module(out).matmul), main, into, rest, into_rest
+
+    def lefts(self, views: list[Array]) -> list[Array]:
+        """Left operands (G, n, K), one per gate, as they are wanted beside ``main``; one (n, K) stays as it is."""
+        return [view[:, None] for view in views] if self.main.ndim == 4 and len(self.main) > 1 else views
+
+    @functools.cached_property
+    def _joined(self) -> Array | None:
+        """The weights of one row side by side, (K, G*H)."""
+        main = self.main
+        if self._rows != 1 or main.ndim == 4 or main.size > JOINED or self.rest is not None:
+            return None
+        joined: Array = array_module(main).ascontiguousarray(main.swapaxes(0, 1)).reshape(main.shape[1], -1)
+        return joined
 
     def seen(self, out: Array) -> Array:
         """A view of ``out`` (..., n, H), shaped as what ``matmul`` with ``main`` gives: (..., blocks, n, width)."""
@@ -221,6 +250,13 @@ def projections(
         yield projected
 
 
+def added(project: Projection, x: Array, out: Array) -> None:
+    """Add a projection of rows to what is there."""
+    more = array_module(x).empty(out.shape, out.dtype)
+    project(x, more)
+    out += more
+
+
 def _by_rows(x: Array, columns: PackedWeights, out: Array) -> None:
     """``out[g] = x @ w[g]``, ``ROWS`` rows at a time: (S, I), (G, S, H)."""
     xp = array_module(x)
@@ -236,56 +272,21 @@ def _by_rows(x: Array, columns: PackedWeights, out: Array) -> None:
                 xp.matmul(left[:, :, 0], columns.rest[:, None], out=columns.rest_of(place))
 
 
-class StateGradient:
-    """``terms[g] = dz[g] @ w[g]`` at every visit; their sum is the cotangent of the state before.
-
-    A product per gate and a sum over the gates: as one product with K = G*H, the weight would have to be packed.
-
-    Args:
-        blocks: w[g] (H, R), in the order of the gates in dz.
-
-    Attributes:
-        main, rest: the right operands (see ``PackedWeights``); in most cases there is no rest.
-    """
-
-    def __init__(self, plan: Plan, blocks: Sequence[Array]) -> None:
-        self._plan = plan
-        self._terms = Blocks(plan, len(blocks), blocks[0], keep=False)
-        self._columns = PackedWeights(blocks, plan.batch, products=plan.steps)
-        self.main, self.rest = self._columns.main, self._columns.rest
-        if self.rest is not None:  # beside the left operand of ``main``, which has an axis of blocks
-            self.rest = self.rest[:, None]
-
-    def views(self, part: Part, dz: Array) -> list[list[Any]]:
-        """For each visit of ``part``: left operand, its product with ``main`` and with ``rest``, and each of the terms.
-
-        Args:
-            dz: (G, rows of the part, H).
-        """
-        columns, terms = self._columns, self._terms
-        left = [columns.left(gates) for gates in self._plan.split_part(dz, part)]
-        return [left, *(terms.views(part, seen=seen) for seen in (columns.seen, self._rest_of, tuple))]
-
-    def _rest_of(self, out: Array) -> Array | None:
-        """What ``matmul`` with ``rest`` gives: (G, 1, n, columns that fill no block); None if there are none."""
-        rest = self._columns.rest_of(out)
-        return None if rest is None else rest[:, None]
-
-
 # products of all rows -------------------------------------------------------------------------------------------------
 
 
-def pack_bias(biases: Sequence[Array | None], order: Sequence[int], scales: Sequence[float]) -> Array | None:
-    """The sum of ``biases`` (G*H), scaled as the weights are: (G', 1, H); None if there are none."""
-    present = [bias for bias in biases if bias is not None]
-    if not present:
-        return None
-    total = present[0] if len(present) == 1 else present[0] + present[1]
-    xp = array_module(total)
-    blocks = total.reshape(max(order) + 1, 1, -1)
-    packed: Array = xp.empty((len(order), *blocks.shape[1:]), total.dtype)
-    for out, gate, scale in zip(packed, order, scales, strict=True):
-        xp.multiply(blocks[gate], scale, out=out)
+def pack_bias(biases: Sequence[Array | None], scales: Sequence[float]) -> Array:
+    """The bias of each gate, (H,) or None, scaled as its weights are: (G, 1, H)."""
+    given = next(bias for bias in biases if bias is not None)
+    if len(scales) == 1 and scales[0] == 1:
+        return given[None, None]
+    xp = array_module(given)
+    packed: Array = xp.empty((len(scales), 1, len(given)), given.dtype)
+    for out, bias, scale in zip(packed, biases, scales, strict=True):
+        if bias is None:
+            out[...] = 0
+        else:
+            xp.multiply(bias, scale, out=out[0])
     return packed
 
 
@@ -301,20 +302,6 @@ def scratch_for(x: Array, gates: int, rows: int, size: int) -> Array:
     reading all gates of a step then takes twice as long.
     """
     return aligned_empty((gates, rows + 1, size), x)[:, :rows]
-
-
-def one_minus_square(y: Array, out: Array) -> Array:
-    """``1 - y * y``, the slope of tanh at a point where its value is y."""
-    xp = array_module(y)
-    xp.multiply(y, y, out=out)
-    xp.subtract(1, out, out=out)
-    return out
-
-
-def half(like: Array) -> Array:
-    """0.5 as an array of no dimensions: cheaper in a loop than a Python number, which is converted every time."""
-    number: Array = array_module(like).full((), 0.5, like.dtype)
-    return number
 
 
 def weight_gradient(dz: Array, x: Array) -> Array:
@@ -356,46 +343,80 @@ def _product(left: Array, right: Array, out: Array) -> Array:
     return out
 
 
+def second_thread(multiplications: int, like: Array) -> Helper | None:
+    """A thread for so many multiplications beside a loop; None where it would not pay."""
+    return helper_for(multiplications, like) if multiplications >= 2 * threads.WORTHWHILE else None  # most are few
+
+
+def to_operand(weights: Array, dz: Array, out: Array) -> None:
+    """``sum_g dz[g] @ weights[g]`` for many rows: (G, n, W), (G, W, K) -> (..., K)."""
+    flat, xp = out.reshape(-1, out.shape[-1]), array_module(dz)
+    xp.matmul(dz[0], weights[0], out=flat)
+    for block, weight in zip(dz[1:], weights[1:], strict=True):
+        flat += xp.matmul(block, weight)
+
+
 class RowGradients:
-    """The gradients that are products over all rows: of the weights, of the bias, and of the input.
+    """The gradients that are products over all rows: of the weights, of the biases, and of the input.
 
     Where a second thread helps, they grow during the loop, a part of the rows at a time, as soon as the cotangents of
-    the part are known; else they are one product each when the loop is through.
+    the part are known; else they are one product each when the loop is through.  A context around the loop.
 
     Args:
-        helper: the second thread, if there is one.
-        dz: (S, G*H), the cotangents of the pre-activations.
-        tables: (S, K) each, what a weight was multiplied by; None where its gradient is not wanted.
-        bias: whether that of a bias is wanted.
-        w_ih: (G*H, I), if the gradient of the input is wanted.
+        rows: S.
+        products: cotangents of pre-activations (S, G*H), each with what their weight was multiplied by, (S, K), or None
+            where the gradient is not wanted.
+        sums: (S, G*H) those that are added up, or None.
+        x: (S, I), the gradient of the input, if it is wanted.
+        into_x: cotangents (S, G*H) and the weights (G*H, I) by which they come to x.
+        add: something is in ``x`` already.
 
     Attributes:
-        weights: (G*H, K), one per table; these and what follows are there once the helper's block is left.
-        bias: (G*H).
-        x: (S, I).
+        products: (G*H, K), those that are wanted; these and what follows are there once the block is left.
+        sums: (G*H).
     """
 
     def __init__(
-        self, helper: Helper | None, dz: Array, tables: Sequence[Array | None], bias: bool, w_ih: Array | None
+        self,
+        rows: int,
+        products: Sequence[tuple[Array, Array | None]],
+        sums: Sequence[Array | None],
+        x: Array | None = None,
+        into_x: Sequence[tuple[Array, Array]] = (),
+        add: bool = False,
     ) -> None:
-        self._helper, self._dz, self._tables, self._w_ih = helper, dz, tables, w_ih
-        self._sums = bias or any(table is not None for table in tables)
+        self._rows = self._missing = rows
+        self._pairs, self._sums, self._x, self._into_x, self._add_to_x = products, sums, x, into_x, add
         self._last: Task | None = None
-        self._missing = len(dz)
-        self.weights: list[Array | None] = [None] * len(tables)
-        self.bias: Array | None = bias_gradient(dz[:0]) if bias else None
-        self.x = None if w_ih is None else aligned_empty((len(dz), w_ih.shape[1]), dz)
-        # no rows: the loop will never be done with one, so the zeros are made here
-        if not len(dz):
+        self.products: list[Array | None] = [None] * len(products)
+        self.sums: list[Array | None] = [None] * len(sums)
+        wanted = [(dz, table.shape[1]) for dz, table in products if table is not None]
+        if x is not None:
+            wanted += [(dz, x.shape[1]) for dz, _ in into_x]
+        self._helper: Helper | None = None
+        if wanted:
+            self._helper = second_thread(sum([dz.size * columns for dz, columns in wanted]), wanted[0][0])
+
+    def __enter__(self) -> RowGradients:
+        if self._helper is not None:
+            self._helper.__enter__()
+        if not self._rows:  # the loop will never be done with one, so the zeros are made here
             self._give(slice(0, 0))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._helper is not None:
+            self._helper.__exit__(kind, error, trace)
 
     def ready(self, rows: slice) -> None:
-        """The loop is through with these rows of ``dz``."""
+        """The loop is through with these rows of all cotangents."""
         first, last = rows.start, rows.stop
         self._missing -= last - first
         if self._helper is None:
             if self._missing == 0:  # one product of all rows takes less time than several
-                self._give(slice(0, len(self._dz)))
+                self._give(slice(0, self._rows))
         elif self._missing == 0:  # the loop is over: something for both threads
             middle = (first + last) // 2
             self._give(slice(first, middle))
@@ -405,29 +426,58 @@ class RowGradients:
 
     def _give(self, rows: slice) -> None:
         give = _at_once if self._helper is None else self._helper.give
-        if self._sums:
+        if any(table is not None for _, table in self._pairs) or any(dz is not None for dz in self._sums):
             self._last = give(self._add, rows, self._last)
-        if self.x is not None:
+        if self._x is not None and self._into_x:
             give(self._to_x, rows)
 
     def _add(self, rows: slice, before: Task | None) -> None:
         """Add the terms of some rows, after those of ``before``: in the same order in every run."""
-        dz = self._dz[rows]
-        weights = [None if table is None else weight_gradient(dz, table[rows]) for table in self._tables]
-        bias = None if self.bias is None else bias_gradient(dz)
-        if before is not None:
-            # sums over parts in a fixed order: the same bits in every run, whichever thread computes them
-            before.wait()
-            for total, more in zip((*self.weights, self.bias), (*weights, bias), strict=True):
-                if total is not None:
-                    total += more
-        else:
-            self.weights, self.bias = weights, bias
+        products = [None if table is None else weight_gradient(dz[rows], table[rows]) for dz, table in self._pairs]
+        sums = [None if dz is None else bias_gradient(dz[rows]) for dz in self._sums]
+        if before is None:
+            self.products, self.sums = products, sums
+            return
+        # sums over parts in a fixed order: the same bits in every run, whichever thread computes them
+        before.wait()
+        for total, more in zip((*self.products, *self.sums), (*products, *sums), strict=True):
+            if total is not None:
+                total += more
 
     def _to_x(self, rows: slice) -> None:
-        assert self.x is not None and self._w_ih is not None
-        input_gradient(self._dz[rows], self._w_ih, self.x[rows])
+        assert self._x is not None
+        add = self._add_to_x
+        for dz, weight in self._into_x:
+            if add:
+                self._x[rows] += input_gradient(dz[rows], weight)
+            else:
+                input_gradient(dz[rows], weight, self._x[rows])
+            add = True
 
 
 def _at_once(function: Callable[..., object], *arguments: Any) -> None:
     function(*arguments)
+
+
+# functions of a step --------------------------------------------------------------------------------------------------
+
+
+class Functions:
+    """What generated steps call, of one array module: its functions, and sums that each module names differently."""
+
+    def __init__(self, xp: Any) -> None:
+        self._xp = xp
+        self.row_sum: Callable[..., Array] = np.add.reduce if xp is np else xp.sum
+        self.row_max: Callable[..., Array] = np.maximum.reduce if xp is np else xp.amax
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._xp, name)
+
+    @staticmethod
+    def column_sum(a: Array) -> Array:
+        """The sum of all rows (..., W), of any number of steps."""
+        total: Array = a.reshape(-1, a.shape[-1]).sum(axis=0)
+        return total
+
+
+functions = functools.lru_cache(maxsize=4)(Functions)

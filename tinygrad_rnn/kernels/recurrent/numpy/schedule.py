@@ -18,14 +18,14 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
-from ....backend import aligned_empty
+from ....backend import aligned_empty, array_module
 from ....typing import Array
 
-__all__ = ["Blocks", "Part", "Plan", "Trajectory"]
+__all__ = ["Blocks", "Part", "Plan", "Residual", "Trajectory"]
 
 
 class Part(NamedTuple):
@@ -104,6 +104,14 @@ class Plan:
             return a
         return a.reshape(*a.shape[:-2], part.last - part.first, self.batch, a.shape[-1])
 
+    def of_sequences(self, a: Array, part: Part) -> Array:
+        """``a`` (N, K), which is the same at every step, as ``by_step`` arranges tables, or so that it spreads."""
+        if not self.packed:
+            return a
+        sizes = self.sizes_of(part)
+        rows: Array = array_module(a).concatenate([a[:n] for n in (reversed(sizes) if self.reverse else sizes)])
+        return rows
+
     def heads(self, state: Array) -> list[Array]:
         """The rows of a running state (..., N, K) that each visit reads and writes."""
         if not self.packed:
@@ -138,31 +146,37 @@ class Plan:
         parts.append(self._part(first, self.steps))
         return parts
 
-    def walk(
-        self, part: Part, trajectories: Sequence[Trajectory], views: Sequence[list[Array]]
-    ) -> Iterator[tuple[Any, ...]]:
-        """What each visit of ``part`` reads and writes, in this order.
+    def runs(
+        self, part: Part, views: Sequence[Sequence[Any]], trajectories: Sequence[Trajectory] = (), back: bool = False
+    ) -> Iterator[tuple[int, Iterable[tuple[Any, ...]]]]:
+        """The visits of ``part``, a run of them for each number of sequences: that number, and what each visit has.
 
         Args:
-            trajectories: gives the views before and after the visit, of each.
             views: one entry per visit of the part; gives the visit's.
+            trajectories: the states that the visits carry on, which packed input moves around each visit.
+            back: the last visit first.
         """
-        states = [side for trajectory in trajectories for side in trajectory.views(part)]
-        visits = zip(*states, *views, strict=True)
+        if not self.packed:
+            yield self.batch, self._visits(views, part.last - part.first, back)
+            return
         moves = [trajectory for trajectory in trajectories if trajectory.running is not None]
-        return self._walk_packed(part, visits, moves) if moves else visits
+        sizes = self.sizes[part.first : part.last]
+        cuts = [0, *[k for k in range(1, len(sizes)) if sizes[k] != sizes[k - 1]], len(sizes)]
+        runs = list(pairwise(cuts)) if sizes else []
+        for first, last in reversed(runs) if back else runs:
+            visits = self._visits([entries[first:last] for entries in views], last - first, back)
+            yield sizes[first], self._moved(part.first + first, visits, moves) if moves else visits
 
-    def walk_back(
-        self, part: Part, views: Sequence[Sequence[Any] | None], lists: Sequence[Sequence[Array | None]]
+    @staticmethod
+    def _visits(views: Sequence[Sequence[Any]], count: int, back: bool) -> Iterable[tuple[Any, ...]]:
+        if not views:
+            return [()] * count
+        return zip(*(map(reversed, views) if back else views), strict=True)
+
+    def _moved(
+        self, first: int, visits: Iterable[tuple[Any, ...]], moves: list[Trajectory]
     ) -> Iterator[tuple[Any, ...]]:
-        """The same, the last visit first: ``views`` (None gives None), then ``lists``, one entry per visit of all."""
-        here = slice(part.first, part.last)
-        nothing = [None] * (part.last - part.first)
-        given = [nothing if entries is None else entries for entries in views]
-        return zip(*map(reversed, given), *(reversed(entries[here]) for entries in lists), strict=True)
-
-    def _walk_packed(self, part: Part, visits: Any, moves: list[Trajectory]) -> Iterator[tuple[Any, ...]]:
-        for k, visit in enumerate(visits, part.first):
+        for k, visit in enumerate(visits, first):
             for trajectory in moves:
                 trajectory.enter(k)
             yield visit
@@ -176,6 +190,10 @@ class Plan:
     def _part(self, first: int, last: int) -> Part:
         ends = self._bounds(first), self._bounds(last - 1)
         return Part(first, last, slice(min(ends)[0], max(ends)[1]))
+
+
+class Residual(tuple[Any, ...]):
+    """What one forward run leaves to its backward run.  A plain tuple would be a pair of them, of two halves."""
 
 
 class Trajectory:
@@ -244,6 +262,14 @@ class Trajectory:
         """Packed input only: the running state takes over what visit ``k`` gave."""
         self._heads[k][...] = self._after[k]
 
+    def fill(self, values: Array) -> None:
+        """Have it be a run that gave ``values`` (S, R)."""
+        self.values[:] = values
+        if self.running is not None:
+            for k in range(self._plan.steps):
+                self.enter(k)
+                self.leave(k)
+
     def final(self) -> Array:
         """The state (N, R) after the last visit of each sequence, as an array of its own."""
         return self.state.copy()
@@ -257,30 +283,23 @@ class Blocks:
     visit, which all visits share.
     """
 
-    def __init__(self, plan: Plan, count: int, state: Array, keep: bool = True) -> None:
-        size = state.shape[-1]
+    def __init__(self, plan: Plan, count: int, size: int, like: Array, keep: bool = True) -> None:
         self._plan = plan
         self._shared: dict[int, Array] = {}
         if not keep:
-            flat = aligned_empty((count * plan.batch * size,), state)
+            flat = aligned_empty((count * plan.batch * size,), like)
             for n in set(plan.sizes):
                 self._shared[n] = flat[: count * n * size].reshape(count, n, size)
         elif plan.packed:
-            self._memory = aligned_empty((count, plan.rows, size), state)
+            self._memory = aligned_empty((count, plan.rows, size), like)
         else:
-            self._memory = aligned_empty((plan.steps, count, plan.batch, size), state)
+            self._memory = aligned_empty((plan.steps, count, plan.batch, size), like)
 
-    def views(self, part: Part, block: Any = slice(None), seen: Callable[[Array], Any] | None = None) -> list[Any]:
-        """One view per visit of ``part``: all blocks (G, n, H), some of them, or one (n, H).
-
-        Args:
-            seen: without ``keep``: gives the view of a view that is wanted.
-        """
+    def views(self, part: Part, block: Any = slice(None)) -> list[Any]:
+        """One view per visit of ``part``: all blocks (G, n, H), some of them, or one (n, H)."""
         if self._shared:
-            chosen = {n: memory[block] if seen is None else seen(memory[block]) for n, memory in self._shared.items()}
-            if len(chosen) == 1:
-                return [*chosen.values()] * (part.last - part.first)
-            return [chosen[n] for n in self._plan.sizes[part.first : part.last]]
+            chosen = {n: memory[block] for n, memory in self._shared.items()}
+            return [chosen[n] for n in self._plan.sizes_of(part)]
         if self._plan.packed:
             return self._plan.split_part(self._memory[block, part.rows], part)
         views = list(self._memory[self._plan.steps_of(part), block])

@@ -1,27 +1,26 @@
-"""Kernels of a program, compiled by Numba: called like every recurrent kernel.
+"""Kernels of a program whose host is text that Python runs, Numba's and NumPy's: called like every recurrent kernel.
 
-Their text comes from :mod:`.numba_host`; what it leaves open, sizes and numbers, is here.  :class:`CellKernel` has the
-weights that the program reads, and :class:`StandardKernel` those of RNN, GRU and LSTM.
+Their text comes from :mod:`.numba_host` or :mod:`.numpy_host`; what it leaves open, sizes and numbers, is here.
+:class:`CellKernel` has the weights that the program reads, and :class:`StandardKernel` those of RNN, GRU and LSTM.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ...errors import ArgumentError
 from ...kernels.recurrent.interface import Cotangents, Gradients, Needs, Options, Run, Weights
-from ...kernels.recurrent.numba import schedule
 from ...tape.tensor import wrap
 from ...typing import Array
 from .compiled import compile_program
 from .generated_modules import load
-from .numba_host import Generated, generate
 from .program import Program
+from .units import OPERATIONS, Expr, walk
 
 __all__ = ["CellKernel", "StandardKernel"]
 
@@ -35,27 +34,25 @@ NAMES = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
 class CellKernel:
     """The kernel of a program; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`.
 
-    The module imports Numba.
-
     The weights of a call are the matrices of the program's prelude, then its vectors, (W,) each.  Where the residual
     follows from the states, the kernel has the method ``restore`` of
     :class:`~tinygrad_rnn.kernels.recurrent.interface.Restoring`.
 
-    Attributes:
-        widths: those that the text leaves open.
+    Args:
+        program: of the cell.
+        generated: its text, and what that leaves open.
 
-    Raises:
-        Unknown: an operation that has no form in compiled code.
+    Attributes:
+        widths, numbers: those that the text leaves open.
     """
 
-    def __init__(self, program: Program, generated: Generated | None = None) -> None:
-        self.program = program
-        self.text = text = generated or generate(program)
-        self.module: Any = load(text.text)
-        self.widths = text.widths
+    def __init__(self, program: Program, generated: Any) -> None:
+        self.program, self.text = program, generated
+        self.module: Any = load(generated.text)
+        self.widths, self.numbers = generated.widths, generated.numbers
         self._masked = bool(program.step_masks or program.sequence_masks)
         self._arrays: dict[str, tuple[Array, Array]] = {}
-        if text.restorable:
+        if generated.restorable:
             self.restore = self._restore
 
     def resized(self, widths: tuple[int, ...]) -> CellKernel:
@@ -66,16 +63,21 @@ class CellKernel:
             found.restore = found._restore
         return found
 
+    # for the text ------------------------------------------------------------------------------------------------
+
     def arrays(self, dtype: Any) -> tuple[Array, Array]:
         """The widths and the numbers that the text leaves open, for compiled code."""
         found = self._arrays.get(dtype.char)  # a dtype takes longer to look up
         if found is None:
-            found = np.array(self.widths, np.int64), np.array(self.text.numbers, dtype)
+            found = np.array(self.widths, np.int64), np.array(self.numbers, dtype)
             self._arrays[dtype.char] = found
         return found
 
-    def masks(self, visits: schedule.Visits, options: Options, dtype: Any) -> list[Array]:
-        """The masks of a call as compiled code wants them.
+    def masks(self, visits: Any, options: Options, dtype: Any) -> list[Array]:
+        """The masks of a call, as rows.
+
+        Args:
+            visits: with the attributes ``rows`` and ``batch``.
 
         Raises:
             ArgumentError: they are not those that the cell was compiled for.
@@ -95,13 +97,37 @@ class CellKernel:
                 raise ArgumentError(
                     f"mask {k} must have {rows} rows of {mask.width} columns, and be {kind}; got {a.dtype} {a.shape}"
                 )
-            found.append(schedule.plain(a.reshape(rows, mask.width)))
+            found.append(a.reshape(rows, mask.width))
         return found
+
+    def constant(self, number: int, vectors: Sequence[Array], xp: Any, dtype: Any) -> Array:
+        """An expression of vectors alone, (1, W)."""
+        values: dict[int, Any] = {}
+        root: Expr = self.text.constants[number]
+        for e in walk([root]):
+            args = [values[a.number] for a in e.args]
+            if e.op == "number":
+                values[e.number] = e.at[0]
+            elif e.op == "vector":
+                values[e.number] = vectors[e.at[0]][None, e.at[1] : e.at[1] + max(e.width, 1)]
+            elif e.op == "spread":
+                values[e.number] = xp.empty((1, e.width), dtype)
+                values[e.number][...] = args[0]
+            elif e.op == "rowsum":
+                values[e.number] = sum([a.sum(-1, keepdims=True) for a in args])
+            elif e.op == "rowmax":
+                values[e.number] = functools.reduce(np.maximum, [a.max(-1, keepdims=True) for a in args])
+            else:
+                values[e.number] = OPERATIONS[e.op](*args)
+        found: Array = values[root.number]
+        return found
+
+    # runs --------------------------------------------------------------------------------------------------------
 
     def forward(self, x: Array, states: tuple[Array, ...], weights: tuple[Array, ...], options: Options) -> Run:
         """One direction; the series are the first state, or with ``cells`` each, and then what is emitted."""
         if (options.step_masks or options.sequence_masks) and not self._masked:
-            self.masks(schedule.Visits.of(x, len(states[0]), options.sizes, options.reverse), options, x.dtype)
+            self.masks(None, options, x.dtype)  # raises
         run: Run = self.module.run_forward(self, x, states, weights, options)
         return run
 
@@ -135,14 +161,14 @@ class _Form(NamedTuple):
 
 
 class StandardKernel:
-    """The kernel of RNN, GRU or LSTM; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`.
+    """A kernel of RNN, GRU or LSTM; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`.
 
     It takes and gives :class:`~tinygrad_rnn.kernels.recurrent.interface.Weights`, some of which may be absent.  A text
     has no sizes, and in these equations no number is one.  So a form of a cell (with which weights, with which
     function) is traced and lowered once in a process, at sizes that stand for all others.
 
-    Time over that of NumPy's kernel, of an LSTM that projects H to H / 2 (one thread, float32, forward and backward),
-    for T, N, H:
+    Time of Numba's over that of NumPy's, of an LSTM that projects H to H / 2 (one thread, float32, forward and
+    backward), for T, N, H:
 
         32, 8, 32: 0.28      64, 32, 64: 0.62      64, 32, 256: 0.86      1000, 1, 32: 0.09
 
@@ -150,6 +176,7 @@ class StandardKernel:
         equations: a step, such as :func:`~tinygrad_rnn.ops.recurrent.cells.lstm_cell`.
         states: how many the cell has.
         gates: blocks of rows of its weights.
+        backend: ``"numba"`` or ``"numpy"``.
 
     A plain RNN has the method ``restore``, too.
 
@@ -157,8 +184,8 @@ class StandardKernel:
         ArgumentError: at a call, a weight has a shape that does not go with those of input and states.
     """
 
-    def __init__(self, equations: Callable[..., Any], states: int, gates: int) -> None:
-        self.equations, self.states, self.gates = equations, states, gates
+    def __init__(self, equations: Callable[..., Any], states: int, gates: int, backend: str) -> None:
+        self.equations, self.states, self.gates, self.backend = equations, states, gates, backend
         usual = (True, True, True, True, False), "tanh"
         self._forms = {usual: self._made(*usual)}
         if self._forms[usual].kernel.text.restorable:
@@ -177,7 +204,7 @@ class StandardKernel:
         step = functools.partial(self.equations, **weights, **more)
         widths = [small, HIDDEN][-self.states :]
         found = compile_program(lambda x, s: step(x, *s), INPUT, widths, weights, dtype=np.float64)
-        kernel: Any = found.kernel("numba")
+        kernel: Any = found.kernel(self.backend)
         prelude = found.program.prelude
         order = tuple([NAMES.index(v.name) for v in (*prelude.matrices, *prelude.vectors)])
         assert {INPUT, HIDDEN, PROJECTED}.issuperset(kernel.widths) and not kernel.text.numbers
