@@ -74,6 +74,8 @@ SEVERAL: dict[str, list[tuple[str, bool]]] = {
 }
 
 
+COPY = "copyto({out}, {0})"
+
 UNSHARED = "nzbfisey"
 """Tables whose places are written and read under their names alone."""
 
@@ -152,7 +154,7 @@ class Statements:
     def copy(self, source: Operand, to: Operand) -> None:
         """A copy, unless it is there."""
         if source != to:
-            self.add("copyto({out}, {0})", [source], to)
+            self.add(COPY, [source], to)
 
     def store(self, e: Expr, to: Place) -> None:
         """Have a value in a place."""
@@ -267,6 +269,8 @@ class Statements:
         for i, line in enumerate(self.lines):
             if isinstance(line, str):
                 found.append(line)
+                continue
+            if line.form == COPY and line.args == (line.out,):  # made where it is wanted
                 continue
             over = {a for a in line.args if isinstance(a, Temporary) and last[a] == i and a != line.out}
 

@@ -140,11 +140,11 @@ class _Host(HostText):
         self.jobs = [_Job(layout.source(group), run, self._pieces(run)) for group, run in layout.weight_runs()]
         read = {job.source.which for job in self.jobs if job.source.table == "o"}
         self.reads_before = steps.reads_before | read
-        self.operands = [
-            k for k, g in enumerate(program.groups) if program.products[g.products[0]].source == "computed"
-        ]
+        first = [program.products[g.products[0]] for g in program.groups]
+        self.operands = [k for k, p in enumerate(first) if p.source == "computed"]
+        self.in_loop = [k for k in self.operands if not first[k].hoisted]
         self.residual = ["plan", *[f"z{kind}" for kind in layout.blocks_z], *[f"state{k}" for k in self.states]]
-        self.residual += [f"e{k}" for k in self.operands]
+        self.residual += sorted({f"e{job.source.which}" for job in self.jobs if job.source.table == "e"})
         self.restorable = len(program.widths) == 1 and not layout.blocks_z and not self.operands
 
     @staticmethod
@@ -227,7 +227,7 @@ class _Host(HostText):
         if table in ("x rows", "e rows"):
             return f"{self._table(place._replace(table=table[0]))}[part.rows]"
         if table in ("a rows", "b rows"):
-            return f"{table[0]}{which}[:, :size]"
+            return f"{table[0]}{which}"
         if table in "on":
             cut = self._cut(f, place)
             of = f"state{which}.{'earlier' if table == 'o' else 'values'}"
@@ -241,7 +241,7 @@ class _Host(HostText):
         if columns is not None:
             cut = self._inner(f, place, self.steps.late_runs, "sums")
             return f"plan.by_step({of}[{lo}, :size{', ' + cut if cut else ''}], part)"
-        return f"plan.by_step({of}[:, :size], part)"
+        return f"plan.by_step({of}{'' if table in 'ab' else '[:, :size]'}, part)"
 
     def _inner(self, f: Function, place: Place, runs: Sequence[BackRun], name: str) -> str:
         """Columns within a block of ``r``, the cotangent of an operand."""
@@ -268,12 +268,14 @@ class _Host(HostText):
         if table == "left":
             run = self.steps.back_runs[which]
             blocks = self._block(Place("b", run.kind, run.first, run.first + len(run.slots)))
-            views = f"plan.split_part(b{run.kind}[{blocks}], part)"
-            return views if len(run.slots) == 1 else f"times{which}.lefts({views})"
+            return f"times{which}.lefts(plan.split_part(b{run.kind}[{blocks}], part))"
+        if table == "e" and which in self.in_loop:
+            cut = self._cut(f, place)
+            return f"[a[:, {cut}] for a in e{which}.views(part, 0)]" if cut else f"e{which}.views(part, 0)"
         if table in "xmeyl":
             return f"plan.split_part({self._rows(f, place)}, part)"
         block = self._block(place) or ":"
-        return f"plan.split_part({table}{which}[{block}, :size], part)"
+        return f"plan.split_part({table}{which}[{block}{'' if table in 'ab' else ', :size'}], part)"
 
     def _of_n(self, f: Function, place: Place) -> str:
         """What all visits of n sequences share."""
@@ -435,7 +437,11 @@ class _Host(HostText):
         f, layout, steps = Function(self.sizes), self.layout, self.steps
         places = list(self._places(steps.functions, "inputs", "steps", "outputs"))
         body = self._begin(places, [PLAN])
-        body += [f"e{k} = aligned_empty((plan.rows, {f.width(layout.operand_width(k))}), x)" for k in self.operands]
+        for k in self.operands:
+            width = f.width(layout.operand_width(k))
+            keep = "options.save" if f"e{k}" in self.residual else "False"
+            of_loop = f"Blocks(plan, 1, {width}, x, keep={keep})"
+            body.append(f"e{k} = {of_loop if k in self.in_loop else f'aligned_empty((plan.rows, {width}), x)'}")
         for k, bounds in enumerate(self.program.emitted_blocks):
             body.append(f"y{k} = aligned_empty((plan.rows, {f.width(bounds[-1][1])}), x)")
         for run in layout.runs_before:
@@ -491,16 +497,17 @@ class _Host(HostText):
         for kind, count in layout.blocks_a.items():
             room = f"scratch_for(x, {count}, most, {self._kind(f, kind)})"
             if alone is None or alone.kind != kind:
-                lines.append(f"a{kind} = {room}")
+                lines.append(f"room{kind} = {room}")
                 continue
             columns = f.offset([layout.classes[kind]] * count)
             lines.append(f"helper = second_thread(rows.size * {columns}, x)  # projects the next part meanwhile")
             lines.append(f"rooms = [{room} for _ in range(1 if helper is None else 2)]")
-        body = ["size = part.size"] if any("size" in line for line in inside) or early else []
+        cuts = [f"a{kind} = room{kind}[:, :size]" for kind in layout.blocks_a if alone is None or alone.kind != kind]
+        body = [*(["size = part.size"] if any(":size" in line for line in [*inside, *cuts]) else []), *cuts]
         for run in early:
             a = layout.slots[run.slots[0]].a
             if a is not None and run is not alone:
-                to = f"a{run.kind}[{run.first}:{run.first + len(run.slots)}, :size]"
+                to = f"a{run.kind}[{run.first}:{run.first + len(run.slots)}]"
                 to = f"state{a.which}.values[None, part.rows]" if a.table == "n" else to
                 body.append(f"project{run.number}(rows[part.rows], {to})")
         body += inside
@@ -558,13 +565,15 @@ class _Host(HostText):
         late = sorted({v for v, _, _, b in steps.totals if b is None})
         body += [f"total{v} = xp.zeros(vector{v}.shape, dtype)" for v in late]
         body += self._scratch(f, "fhi", ["slopes", "sums"], "steps_back")
-        inside = ["size = part.size"]
+        inside = []
         for kind, count in layout.blocks_b.items():
             inside.append(f"b{kind} = {f'room{kind}[:, :size]' if count > 1 else f'gates{kind}[:, part.rows]'}")
         inside += [*self._call(f, "slopes"), *self._loop(f, "steps_back", back=True), *self._call(f, "sums")]
         for kind, count in layout.blocks_b.items():
             if count > 1:
                 inside.append(f"gates{kind}[:, part.rows] = b{kind}")
+        if any(":size" in line for line in inside):
+            inside.insert(0, "size = part.size")
         lines, after = self._row_gradients(f)
         body += [*lines, "    for part in reversed(parts):"]
         body += ["        " + line for line in [*inside, "large.ready(part.rows)"]]
@@ -592,6 +601,7 @@ class _Host(HostText):
         direct: dict[int, int] = {}
         for k, job in enumerate(self.jobs):
             table = f"state{job.source.which}.earlier" if job.source.table == "o" else self._table(job.source)
+            table += ".rows()" if job.source.table == "e" and job.source.which in self.in_loop else ""
             matrices = list(dict.fromkeys(part.matrix for _, _, part in job.pieces))
             asked = " or ".join([f"wants_matrix{m}" for m in matrices])
             products.append(f"({self._of_dz(f, job.run)}, {table} if {asked} else None)")

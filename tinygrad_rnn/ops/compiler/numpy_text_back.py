@@ -212,7 +212,8 @@ class BackwardText:
             for run in runs:
                 run.into = into if alone else None
                 i = run.number
-                left = Place("left", i, 0, 0)
+                first, last = run.first, run.first + len(run.slots)
+                left = Place("left", i, 0, 0) if last - first > 1 else Place("b", run.kind, first, last)
                 group = self.writer.layout.group_of[products[0]]
                 self.code.note(f"# back through {self.writer.layout.named(run.weights, group)}")
                 dot, w, rest, to, to_rest = (Place(t, i, 0, 0) for t in PRODUCT)

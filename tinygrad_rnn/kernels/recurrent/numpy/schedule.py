@@ -309,6 +309,10 @@ class Blocks:
         """Without ``keep``: the blocks (G, n, H) that all visits of n sequences share."""
         return self._shared[n]
 
+    def rows(self) -> Array:
+        """The only block as a table (S, H)."""
+        return self._memory.reshape(-1, self._memory.shape[-1])
+
     def table(self, part: Part) -> Array:
         """All blocks of the rows of ``part``, arranged as ``Plan.by_step`` arranges tables: (G, steps, N, H)."""
         if self._plan.packed:
