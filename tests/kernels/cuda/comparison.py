@@ -91,7 +91,8 @@ def run(package: str, case: Case, arrays: list[Any], gs: list[Any]) -> list[Any]
     outputs, residual = module.forward(*arrays, **case.params())
     found = list(outputs)
     if case.save:
-        found += module.backward(gs, residual, *arrays, needs=[True] * 8)[: len(arrays)]
+        needs = [a is not None for a in arrays] + [False] * (8 - len(arrays))
+        found += module.backward(gs, residual, *arrays, needs=needs)[: len(arrays)]
     else:
         assert residual is None
     return [None if a is None else to_numpy(a).astype("float64") for a in found]
