@@ -1,6 +1,7 @@
 # make train   trains a character-level language model on real text and leaves a run folder under runs/
 # make test    lint, types and all tests
 #
+# make notebooks  runs docs/notebooks and what belongs to them, for which it installs Jupyter's kernel (extra notebook)
 # make dev        .venv with everything that developers use, and checks that run at each commit: see CONTRIBUTING.md
 # make lint       style and types alone (make doctest: the examples in docstrings alone)
 # make thorough   the property tests with a thousand examples each and more, about an hour
@@ -29,7 +30,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Tests start some two hundred interpreters: they read bytecode, also where containers say that none is to be written.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
-.PHONY: train test test-browser lint doctest dev thorough mutants coverage bench dist gpu clean
+.PHONY: train test test-browser notebooks lint doctest dev thorough mutants coverage bench dist gpu clean
 
 train: .venv/.installed-plot
 	$(BIN)/tinygrad-rnn train $(ARGS)
@@ -51,7 +52,10 @@ lint: .venv/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-dev: .venv/.installed-test .venv/.installed-dev
+notebooks: .venv/.installed-test .venv/.installed-notebook
+	$(TEST_ENV) $(BIN)/pytest $(PYTEST_ARGS) tests/viz/test_notebooks.py
+
+dev: .venv/.installed-test .venv/.installed-dev .venv/.installed-notebook
 	$(BIN)/pre-commit install
 
 thorough: .venv/.installed-test

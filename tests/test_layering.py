@@ -52,6 +52,7 @@ NARROWER = {
 
 REQUIRED = {"numpy", "safetensors", "tqdm"}
 OPTIONAL = {
+    "IPython",
     "cupy",
     "cupyx",
     "cupy_backends",
@@ -64,6 +65,7 @@ OPTIONAL = {
     "scipy",
 }
 ONLY_IN = {
+    "IPython": "viz/magic.py",
     "cupy": "backend",
     "cupyx": "backend",
     "cupy_backends": "backend",

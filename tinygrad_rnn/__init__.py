@@ -118,6 +118,16 @@ def __getattr__(name: str) -> Any:
     raise AbsentName(__name__, name, __all__)
 
 
+def load_ipython_extension(shell: Any) -> None:
+    """``%load_ext tinygrad_rnn``: a cell that begins with ``%%tape`` runs under a Tape, and shows what it saw."""
+    importlib.import_module(f"{__name__}.viz.magic").load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """``%unload_ext tinygrad_rnn``."""
+    importlib.import_module(f"{__name__}.viz.magic").unload(shell)
+
+
 def __dir__() -> list[str]:
     """What there is, loaded or not."""
     return sorted({*globals(), *__all__})

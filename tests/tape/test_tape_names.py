@@ -272,3 +272,17 @@ def test_a_tape_keeps_no_frame_and_no_tensor_alive() -> None:
     gone = weakref.ref(tape)
     del tape
     assert gone() is None  # without the collector
+
+
+def test_variables_in_which_a_shell_keeps_results_give_no_names() -> None:
+    """IPython has ``_`` from its start on, so it comes before the user's own variable of the same tensor."""
+    cell = "with tg.Tape() as tape:\n    _7 = {} * 2\n    _8 = _7.exp()\n    y = _8"
+    for leaf_name in ("W", "held[0]"):
+        W = leaf(1.0)
+        space: dict[str, Any] = {"_": W, "__": W, "_12": W, "Out": {12: W}, "W": W, "held": [W]}
+        if leaf_name != "W":
+            del space["W"]
+        space["tg"] = tg
+        exec(cell.format(leaf_name), space)
+        assert [found.name for found in space["tape"].leaves] == [leaf_name]
+        assert [record.variable for record in space["tape"]] == [None, "y"]

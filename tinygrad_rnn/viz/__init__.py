@@ -5,6 +5,7 @@ It reads tapes and asks the engine for nothing; ``import tinygrad_rnn`` does not
     layout.py       where each record stands, for all pictures
     heat.py         arrays as tables of numbers on colours
     debugger.py     the page that steps through a tape
+    notebook.py     what notebooks show of it
 """
 
 from __future__ import annotations

@@ -418,12 +418,17 @@ def _bars(counts: Array, edges: Array) -> str:
 # whatever there is --------------------------------------------------------------------------------------------------
 
 
-def show(value: Any, *, spell: Spell = number, ringed: Collection[tuple[int, ...]] = ()) -> Html:
-    """A value of a tape: an array, a Summary of one, a number, None, or several of them."""
+def show(value: Any, absent: str = "not known") -> Html:
+    """A value of a tape: an array, a Summary of one, a number, None, or several of them.
+
+    Args:
+        value: what is shown.
+        absent: what None means.
+    """
     if isinstance(value, (list, tuple)):
-        return grid(None, [[f"output {k}", show(item, spell=spell)] for k, item in enumerate(value)])
+        return grid(None, [[f"output {k}", show(item, absent)] for k, item in enumerate(value)])
     if value is None:
-        return tag("i", "not known")
+        return tag("i", absent)
     if isinstance(value, Summary):
         return _of_summary(value)
     array = value if is_array(value) else raw(value)
@@ -432,7 +437,7 @@ def show(value: Any, *, spell: Spell = number, ringed: Collection[tuple[int, ...
     head = tag("div", f"{array.dtype.name}{list(array.shape)}", style="font-size:11px;opacity:.8")
     if not array.size:
         return joined(head, tag("i", "no entries"))
-    table = heat(array, spell=spell, ringed=ringed)
+    table = heat(array)
     if table is not None:
         return joined(head if array.ndim else None, table)
     return joined(head, overview(array))

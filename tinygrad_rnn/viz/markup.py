@@ -90,15 +90,17 @@ def tag(name: str, *children: Any, **attributes: Any) -> Html:
     Args:
         name: of the element.
         children: texts, which are escaped, and Html, which is not; None is nothing.
-        attributes: those that are None are left out, True stands alone; an underscore is a hyphen (``data_of``).
+        attributes: those that are None are left out, True stands alone; an underscore is a hyphen (``data_of``).  All
+            are escaped; an Html keeps its characters that cannot be seen.
 
     >>> tag("td", "<script>", title='say "hi"', hidden=True, lang=None)
     '<td title="say &quot;hi&quot;" hidden>&lt;script&gt;</td>'
     """
     given = [(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items()]
-    # an Html among them is escaped too: inside quotes it is text like any other
     written = [
-        f" {key}" if value is True else f' {key}="{html.escape(visible(str(value)))}"'
+        f" {key}"
+        if value is True
+        else f' {key}="{html.escape(value if isinstance(value, Html) else visible(str(value)))}"'
         for key, value in given
         if value is not None
     ]

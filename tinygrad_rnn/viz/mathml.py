@@ -19,7 +19,7 @@ from typing import Any
 
 from ..tape.formula import Formula, bar, sides, symbol
 
-__all__ = ["equations", "mathml", "template"]
+__all__ = ["ARGUMENT", "PARAMETER", "RESULT", "equations", "mathml", "template", "with_places"]
 
 RESULT, ARGUMENT, PARAMETER = 0xE000, 0xE001, 0xE100
 TOKEN = re.compile(r"\\(?:operatorname|text|begin|end)\{[^}]*\}|\\[a-zA-Z]+|\\.|.", re.DOTALL)
@@ -96,6 +96,22 @@ def template(formula: Formula, arguments: Sequence[str], params: Sequence[str]) 
     >>> template(Formula(r"a^{n}", a=r"n \bar{y}"), ["a"], ["exponent"])["filled"]
     True
     """
+    latex = with_places(formula, arguments, params)
+    return {
+        "value": _drawn(latex["value"]),
+        "inner": _drawn(latex["inner"]),
+        "vjps": [None if lines is None else _drawn(lines) for lines in latex["vjps"]],
+        "letters": _drawn([symbol(name) for name in arguments]),
+        "filled": latex["filled"],
+    }
+
+
+def _drawn(lines: list[str]) -> list[str]:
+    return [mathml(line) or line for line in lines]
+
+
+def with_places(formula: Formula, arguments: Sequence[str], params: Sequence[str]) -> dict[str, Any]:
+    """The same in LaTeX, but for the letters."""
     filled = not formula.value.startswith(r"\begin{aligned}") and len(arguments) == len(formula.arguments)
     places: dict[str, str] = {}
     if filled:
@@ -105,17 +121,16 @@ def template(formula: Formula, arguments: Sequence[str], params: Sequence[str]) 
     if len(vjps) == 1 and len(arguments) > 1:  # of any number of arguments: one for all
         vjps *= len(arguments)
     vjps += [None] * (len(arguments) - len(vjps))
+
+    def lines(text: str) -> list[str]:
+        return [_placed(line, places) for line in equations(text)]
+
     return {
-        "value": _written(formula.value, places),
-        "inner": _written(formula.inner, places) if formula.inner else [],
-        "vjps": [None if text is None else _written(text, places) for text in vjps],
-        "letters": [mathml(symbol(name)) or symbol(name) for name in arguments],
+        "value": lines(formula.value),
+        "inner": lines(formula.inner) if formula.inner else [],
+        "vjps": [None if text is None else lines(text) for text in vjps],
         "filled": filled,
     }
-
-
-def _written(text: str, places: dict[str, str]) -> list[str]:
-    return [mathml(line) or line for line in (_placed(line, places) for line in equations(text))]
 
 
 def _placed(text: str, places: dict[str, str]) -> str:

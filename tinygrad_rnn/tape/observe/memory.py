@@ -9,6 +9,7 @@ from ...backend import is_array
 from ...typing import Array
 from ..node import Leaf, Node
 from ..tensor import Tensor
+from .pictures import html_of
 from .records import Record
 from .text_table import table
 
@@ -41,6 +42,9 @@ class MemoryReport:
     def __str__(self) -> str:
         rows = [(f"{size}", repr(record)) for record, size in self.by_record]
         return table(("bytes", "held by"), [*rows, (f"{self.total}", "in all")], right=(0,))
+
+    def _repr_html_(self) -> str | None:
+        return html_of("notebook", "memory", self)
 
 
 def saved_arrays(node: Node) -> list[Array]:

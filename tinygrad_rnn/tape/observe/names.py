@@ -24,7 +24,16 @@ from ...source_line import Line, in_package, user_frame
 from ..modes import Watcher
 from ..tensor import Tensor
 
-__all__ = ["assigned", "leaf_variable", "named_tensors", "place_of_leaf", "stack_of_user", "user_frames", "variable_of"]
+__all__ = [
+    "assigned",
+    "is_of_shell",
+    "leaf_variable",
+    "named_tensors",
+    "place_of_leaf",
+    "stack_of_user",
+    "user_frames",
+    "variable_of",
+]
 
 DEPTH = 4
 """So many containers and objects inside each other are searched."""
@@ -37,6 +46,9 @@ FRAMES = 4
 EQUATIONS = "ops.recurrent.cells", "_cell"
 """The module and the functions of this package whose variables are the field's names of what they hold: gates, states.
 """
+
+SHELLS = ("IPython.", "ipykernel.")
+"""Below a cell of a notebook there are frames of these, which are no part of the program."""
 
 OPAQUE = (ModuleType, type, FunctionType, BuiltinFunctionType, MethodType, Watcher, str, bytes, int, float, complex)
 
@@ -52,12 +64,25 @@ def stack_of_user(bottom: int | None) -> tuple[Line, ...]:
 
 
 def user_frames() -> Iterator[FrameType]:
-    """The frames that are not code of this package, the innermost first."""
+    """The frames that are not code of this package, the innermost first; of a notebook, down to that of the cell."""
     frame = user_frame()
     while frame is not None:
-        if not in_package(frame):
+        kind = _kinds.get(frame.f_code) or _kind_of(frame)
+        if kind == "shell":
+            return
+        if kind == "user":
             yield frame
         frame = frame.f_back
+
+
+def is_of_shell(name: str) -> bool:
+    """Whether it is a variable in which a shell keeps a result that it has shown: ``_``, ``__``, ``_12``, ``Out``.
+
+    >>> [name for name in ("_", "_12", "Out", "_h", "W_1") if is_of_shell(name)]
+    ['_', '_12', 'Out']
+    """
+    bare = name.lstrip("_")
+    return name in ("Out", "_oh") or (bare != name and (not bare or bare.isdecimal()))
 
 
 def named_tensors(bottom: int | None) -> Iterator[tuple[str, Tensor]]:
@@ -80,13 +105,15 @@ def named_tensors(bottom: int | None) -> Iterator[tuple[str, Tensor]]:
             count += 1
             if id(frame) == bottom:
                 break
+        elif kind == "shell":
+            break
         frame = frame.f_back
     for variables in reversed(spaces):
         for name, value in list(variables.items()):
             if isinstance(value, Tensor):
-                if name != "_":
+                if not is_of_shell(name):
                     yield name, value
-            elif type(value) in (list, tuple, dict) and value:
+            elif type(value) in (list, tuple, dict) and value and not is_of_shell(name):
                 yield from _entries(name, value)
 
 
@@ -126,13 +153,13 @@ def _targets(code: CodeType) -> dict[int, str]:
 
 
 _kinds: dict[CodeType, str] = {}
-"""Of code that was met: "user", "ours", or "equations" of ours.  Some twenty frames are looked at for each record."""
+"""Of code that was met: "user", "shell", "ours" or "equations" of ours; some twenty are looked at for each record."""
 
 
 def _kind_of(frame: FrameType) -> str:
     module, function = EQUATIONS
     if not in_package(frame):
-        kind = "user"
+        kind = "shell" if (frame.f_globals.get("__name__") or "").startswith(SHELLS) else "user"
     elif frame.f_code.co_name.endswith(function) and frame.f_globals.get("__name__", "").endswith(module):
         kind = "equations"
     else:
@@ -160,7 +187,7 @@ def leaf_variable(node: Any) -> str | None:
     if frame is None:
         return None
     for name, value in [*frame.f_locals.items(), *frame.f_globals.items()]:  # a function's own names first
-        if isinstance(value, Tensor) and value._node is node:
+        if isinstance(value, Tensor) and value._node is node and not is_of_shell(name):
             return name
     return None
 
@@ -197,7 +224,9 @@ def _searched(is_it: Callable[[Any], bool]) -> str | None:
 
 
 def _way(variables: Iterable[tuple[str, Any]], is_it: Callable[[Any], bool]) -> str | None:
-    waiting = deque((name, value, 0) for name, value in variables if not name.startswith("__"))
+    waiting = deque(
+        (name, value, 0) for name, value in variables if not name.startswith("__") and not is_of_shell(name)
+    )
     seen: set[int] = set()
     left = MOST
     while waiting and left:

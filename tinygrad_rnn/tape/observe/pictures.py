@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ..node import Node
+
 __all__ = ["draw_with", "drawn_by", "html_of", "notebooks"]
 
 _loader: list[Callable[[str], Any]] = []
@@ -47,3 +49,11 @@ def html_of(module: str, function: str, *given: Any) -> str | None:
         return None
     text: str = getattr(drawn_by(module), function)(*given)
     return text
+
+
+def _node_html(self: Node) -> str | None:
+    """What a notebook shows of a node: its formula, its parents and what it saved."""
+    return html_of("notebook", "node", self)
+
+
+Node._repr_html_ = _node_html  # type: ignore[attr-defined]

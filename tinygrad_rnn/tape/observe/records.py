@@ -17,6 +17,7 @@ from ...typing import Params, Shape
 from ..formula import Formula
 from ..node import Leaf, Node
 from ..primitive import REGISTRY, Primitive
+from .pictures import drawn_by, html_of, notebooks
 from .scopes import NOWHERE, Scope
 from .values import Keeper, Kept, short
 
@@ -64,6 +65,9 @@ class TapeLeaf:
 
     def __repr__(self) -> str:
         return f"{self.name} : {self.dtype.name}{list(self.shape)}"
+
+    def _repr_html_(self) -> str | None:
+        return html_of("notebook", "leaf", self)
 
 
 class Record:
@@ -192,6 +196,12 @@ class Record:
         comment = ", ".join(part for part in (self.variable, self._when()) if part)
         return f"{text}  # {comment}" if comment else text
 
+    def _repr_html_(self) -> str | None:
+        return html_of("notebook", "record", self)
+
+    def _repr_latex_(self) -> str | None:
+        return drawn_by("written_out").latex_of_record(self) if notebooks.html else None
+
     def _when(self) -> str:
         """Layer, direction and time, without the module, which the line says."""
         return str(self.scope._replace(module=None))
@@ -219,6 +229,9 @@ class Contribution:
 
     def __repr__(self) -> str:
         return f"-> {self.to}: {short(self.value)}"
+
+    def _repr_html_(self) -> str | None:
+        return html_of("notebook", "contribution", self)
 
 
 class Step:
@@ -259,6 +272,12 @@ class Step:
         head = repr(self.record) if self.record is not None else f"{self.name} ({what})"
         lines = [head, f"    cotangent {short(self.cotangent)}"]
         return "\n".join(lines + [f"    {contribution!r}" for contribution in self.contributions])
+
+    def _repr_html_(self) -> str | None:
+        return html_of("notebook", "step", self)
+
+    def _repr_latex_(self) -> str | None:
+        return drawn_by("written_out").latex_of_step(self) if notebooks.html else None
 
 
 class Sweep:
@@ -301,6 +320,9 @@ class Sweep:
         end = f", ended by {self.error}" if self.error else ""
         return f"<Sweep {self.number}, {self.kind}, of {len(self.steps)} steps{end}>"
 
+    def _repr_html_(self) -> str | None:
+        return html_of("notebook", "sweep", self)
+
 
 class Share:
     """The contribution of one use of a tensor to its gradient.
@@ -325,6 +347,9 @@ class Share:
     def __repr__(self) -> str:
         source = "something recorded before this tape" if self.record is None else repr(self.record)
         return f"{short(self.value)} from {source}"
+
+    def _repr_html_(self) -> str | None:
+        return html_of("notebook", "share", self)
 
 
 # arguments ---------------------------------------------------------------------------------------------------------

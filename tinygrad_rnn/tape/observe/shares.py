@@ -21,6 +21,7 @@ from ...typing import Array
 from ..node import Leaf, Node
 from ..sweep import contributions as vjps_of
 from ..tensor import Tensor
+from .pictures import html_of
 from .records import Contribution, Record, Share, Step, Sweep, is_whole
 from .values import raw
 
@@ -43,6 +44,9 @@ class Shares(list[Share]):
         """
         sweeps = [_summed(list(shares), 0) for _, shares in itertools.groupby(self, key=lambda share: share.sweep)]
         return _sum(sweeps)
+
+    def _repr_html_(self) -> str | None:
+        return html_of("notebook", "shares", self)
 
 
 def _summed(shares: list[Share], depth: int) -> Array:

@@ -39,7 +39,7 @@ from .expansion import expanded
 from .memory import MemoryReport, saved_arrays
 from .module_paths import parameter_name
 from .names import assigned, leaf_variable, named_tensors, place_of_leaf, stack_of_user
-from .pictures import drawn_by
+from .pictures import drawn_by, html_of
 from .records import (
     CONSTANT,
     Contribution,
@@ -433,6 +433,9 @@ class Tape(Watching):
 
     def __repr__(self) -> str:
         return f"<Tape of {len(self.records)} records>"
+
+    def _repr_html_(self) -> str | None:
+        return html_of("notebook", "tape", self)
 
     def source(self, file: str) -> str:
         """The text of a file whose lines the records name; empty if it cannot be read.
