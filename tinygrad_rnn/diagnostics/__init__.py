@@ -4,13 +4,18 @@ Every function takes a recurrent layer, or any model that contains some, and giv
 ``plot()``, ``to_json()`` and a form for notebooks (:mod:`.result`).
 """
 
+from .cliff import cliff, clip_report
 from .depth import depth, paths
 from .flow import flow, local, singular_values
 from .gates import gates, saturation
 from .lag_matrix import lag_matrix
+from .omega import omega
 from .resolution import resolution
 from .shares import shares
 from .spectra import lyapunov, weights
+from .timescale import timescale_task
+from .truncation import randomised, truncated
 
-__all__ = ["depth", "flow", "gates", "lag_matrix", "local", "lyapunov", "paths", "resolution", "saturation", "shares"]
-__all__ += ["singular_values", "weights"]
+__all__ = ["cliff", "clip_report", "depth", "flow", "gates", "lag_matrix", "local", "lyapunov", "omega", "paths"]
+__all__ += ["randomised", "resolution", "saturation", "shares", "singular_values", "timescale_task", "truncated"]
+__all__ += ["weights"]

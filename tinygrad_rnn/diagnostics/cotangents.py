@@ -41,6 +41,7 @@ class Cotangents:
     def inject(self, state: int, rows: Any, given: Array) -> None:
         """Add to the rows ``rows``, an index of the first two axes, of one state; zeros change nothing."""
         xp = self.xp
+        given = xp.broadcast_to(given, self.values[state][rows].shape)
         largest = abs(given).max(-1, initial=0)
         with np.errstate(all="ignore"):
             of_given = xp.where(largest > 0, xp.log(largest), -np.inf)
@@ -54,6 +55,11 @@ class Cotangents:
             values[rows] *= shift
         self.log[rows] = after
         self.values[state][rows] += xp.exp(-after)[..., None] * given
+
+    def log_norms(self) -> Array:
+        """log of the norm of each row, over all states (M, K), on the host."""
+        found: Array = 0.5 * logarithm(sum(self.squares())) + to_numpy(self.log)
+        return found
 
     def rescale(self) -> None:
         """Bring the rows to a size of 1, if some have left the middle of their range."""

@@ -37,6 +37,11 @@ class Summed(NamedTuple):
         """The logarithm of a factor, and the array that it multiplies, for cotangent k."""
         return self.pairs[k]
 
+    def all(self) -> tuple[Array, Array]:
+        """The logarithms of the factors (K,), and the arrays (K, ...), of all cotangents."""
+        xp = array_module(self.pairs[0][1])
+        return xp.asarray([log for log, _ in self.pairs]), xp.stack([array for _, array in self.pairs])
+
     def log_norm(self) -> float:
         """The logarithm of its Frobenius norm, for cotangent 0."""
         return log_norm(*self.pairs[0])

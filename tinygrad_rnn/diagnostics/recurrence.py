@@ -23,6 +23,7 @@ from ..nn.module import Module
 from ..nn.recurrent.layer_stack import Stack
 from ..nn.utils.rnn import PackedSequence
 from ..ops.compiler.cell import CompiledCell
+from ..ops.recurrent.cells import gru_cell, lstm_cell, rnn_cell
 from ..ops.recurrent.packing import packed_places
 from ..ops.recurrent.sequence import Record
 from ..ops.recurrent.unroll import Loop
@@ -38,7 +39,7 @@ from .steps import GRUSteps, LSTMSteps, RNNSteps, Steps, Visits
 
 __all__ = ["External", "Recorded", "Recurrence", "Seen", "chosen", "ran", "run_model"]
 
-WEIGHTS = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
+EQUATIONS: dict[str, Callable[..., Any]] = {"rnn": rnn_cell, "lstm": lstm_cell, "gru": gru_cell}
 
 
 class Recurrence:
@@ -129,6 +130,12 @@ class Recurrence:
         """Its steps as maps of cotangents, of all sequences or of chosen ones."""
         raise NotImplementedError(f"{type(self).__name__} does not say what its steps are")
 
+    def recorded_steps(self) -> RecordedSteps:
+        """Its steps by the engine, of all sequences, whatever the layer is."""
+        steps = self.steps()
+        assert isinstance(steps, RecordedSteps)
+        return steps
+
     # what a backward sweep brings -------------------------------------------------------------------------------------
 
     def wanted_nodes(self) -> list[Node | Leaf]:
@@ -170,7 +177,29 @@ class FusedRecurrence(Recurrence):
             return RNNSteps(self.options.nonlinearity, *given)
         return (LSTMSteps if cell is dispatch.LSTM else GRUSteps)(*given)
 
-    def _compiled_steps(self, cell: CompiledCell, visits: Visits, sequences: Sequence[int] | None) -> Steps:
+    def recorded_steps(self) -> RecordedSteps:
+        """All steps by the engine, with weights of their own in float64."""
+        cell, everything = self.record.cell, self.visits()
+        if isinstance(cell, CompiledCell):
+            return self._compiled_steps(cell, everything, None)
+        weights = [None if w is None else wrap(w._data.astype(np.float64)).requires_grad_() for w in self.weights]
+        params = {"nonlinearity": self.options.nonlinearity} if cell is dispatch.RNN else {}
+
+        def run(visit: int, x: Tensor, states: tuple[Tensor, ...], rows: Array | None) -> Sequence[Tensor]:
+            results = EQUATIONS[cell.name](x, *states, *weights, **params)
+            return results if isinstance(results, tuple) else (results,)
+
+        return RecordedSteps(
+            run,
+            everything,
+            self.x.astype(np.float64),
+            [s.astype(np.float64) for s in self.states],
+            self.state_names,
+            weights,
+            given={0: self.y.astype(np.float64)},
+        )
+
+    def _compiled_steps(self, cell: CompiledCell, visits: Visits, sequences: Sequence[int] | None) -> RecordedSteps:
         """The step as it was traced, in float64."""
         program, everything = cell.program, self.visits()
         weights = [None if w is None else wrap(w._data.astype(np.float64)).requires_grad_() for w in self.weights]

@@ -22,10 +22,13 @@ from ..tape.grad import grad
 from ..tape.modes import unwatched
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
+from .cotangents import Cotangents
 from .recorded_steps import Summed
 from .recurrence import ComposedRecurrence, External, Recorded, Recurrence, run_model
 from .resolution import Resolution, resolution, shade
 from .result import COLOURS, MARKERS, Result
+
+Carry = Callable[[int, Cotangents, int], None]
 
 __all__ = ["Cumulative", "ShareOf", "Shares", "Walk", "loss_of_batch", "shares"]
 
@@ -117,10 +120,21 @@ class Walk:
         self.computed = [k for k in self.computed if recurrence.weights[k]._node is not None]  # type: ignore[union-attr]
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        """From the last visit to the first: its number, and the share of each parameter by name."""
+        return self.back(1)
+
+    def back(
+        self, count: int, carry: Carry | None = None, arriving: Carry | None = None
+    ) -> Iterator[tuple[int, dict[str, Any]]]:
+        """From the last visit to the first: its number, and the share of each parameter by name.
+
+        Args:
+            count: so many cotangents, which differ by what ``carry`` does to them.
+            carry: ``carry(visit, g, n)`` may change what is carried to the visit before, of the first n sequences.
+            arriving: ``arriving(visit, g, n)`` sees the whole cotangents of the states after a visit.
+        """
         steps, visits = self.steps, self.steps.visits
         xp = steps.xp
-        g = steps.cotangents(1)
+        g = steps.cotangents(count)
         for state, (_, final) in enumerate(self.external):
             if final is not None:  # of a sequence that has ended it waits until that runs
                 g.inject(state, (slice(None), slice(None)), xp.asarray(final, np.float64)[:, None])
@@ -130,23 +144,31 @@ class Walk:
             for state, (series, _) in enumerate(self.external):
                 if series is not None:
                     g.inject(state, (slice(n), slice(None)), xp.asarray(series[rows], np.float64)[:, None])
-            yield visit, self._by_name(steps.pull(visit, g, weights=True))
+            if arriving is not None:
+                arriving(visit, g, n)
+            yield visit, self._by_name(steps.pull(visit, g, weights=True), count)
+            if carry is not None:
+                carry(visit, g, n)
             g.rescale()
 
-    def _by_name(self, terms: list[Any]) -> dict[str, Any]:
+    def _by_name(self, terms: list[Any], count: int) -> dict[str, Any]:
         found = {name: t for name, t in zip(self.names, terms, strict=True) if name is not None and t is not None}
-        given = [(self.recurrence.weights[k], terms[k].scaled()) for k in self.computed if terms[k] is not None]
-        if given:  # of weights that were computed of parameters: dropped, normalised, sliced
-            largest = max(log for _, (log, _) in given)
-            outputs = tuple([w for w, _ in given])
-            gs = [wrap((np.exp(log - largest) * a).astype(w._data.dtype)) for w, (log, a) in given]  # type: ignore[union-attr]
-            wanted = tuple(self.parameters.values())
-            pulled = unwatched(grad, outputs, wanted, gs, True, allow_unused=True)
+        given = [(self.recurrence.weights[k], terms[k]) for k in self.computed if terms[k] is not None]
+        pairs: dict[str, list[tuple[float, Array]]] = {}
+        for k in range(count if given else 0):  # of weights computed of parameters: dropped, normalised, sliced
+            scaled = [t.scaled(k) for _, t in given]
+            largest = max(log for log, _ in scaled)
+            outputs = tuple([w for w, _ in given if w is not None])
+            gs = [
+                wrap((np.exp(log - largest) * a).astype(w._data.dtype))
+                for w, (log, a) in zip(outputs, scaled, strict=True)
+            ]
+            pulled = unwatched(grad, outputs, tuple(self.parameters.values()), gs, True, allow_unused=True)
             for name, p in zip(self.parameters, pulled, strict=True):
                 if p is not None:
                     assert name not in found
-                    found[name] = Summed(((largest, p._data),))
-        return found
+                    pairs.setdefault(name, []).append((largest, p._data))
+        return found | {name: Summed(tuple(p)) for name, p in pairs.items()}
 
 
 @dataclass(frozen=True, eq=False)

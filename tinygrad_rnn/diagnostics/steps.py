@@ -68,6 +68,16 @@ class Outer(NamedTuple):
         left = self.left[:, k] * xp.exp(log - largest)[:, None]
         return largest, left.sum(0) if self.right is None else left.T @ self.right
 
+    def all(self) -> tuple[Array, Array]:
+        """The logarithms of the factors (K,), and the arrays (K, R, C) or (K, R), of all cotangents."""
+        xp = array_module(self.left)
+        largest = self.log.max(0)
+        left = self.left * xp.exp(self.log - largest)[:, :, None]
+        if self.right is None:
+            return largest, left.sum(0)
+        m, k, r = left.shape
+        return largest, (left.transpose(1, 2, 0).reshape(k * r, m) @ self.right).reshape(k, r, -1)
+
     def log_norm(self) -> float:
         """The logarithm of its Frobenius norm, for cotangent 0.
 
