@@ -24,7 +24,7 @@ from ..tape.observe.tape import Tape
 from .loops import Found, LoopFinder, key_of
 from .row_labels import label_of
 
-__all__ = ["Band", "Layout", "Row", "layout"]
+__all__ = ["Band", "Layout", "Row", "columns_by_time", "layout"]
 
 
 MOST_COMPARED = 1_000_000
@@ -118,6 +118,15 @@ class Layout:
             "columns": [list(column) for column in self.columns],
             "leaves": list(self.leaves),
         }
+
+
+def columns_by_time(band: Band) -> list[int]:
+    """The columns of a band from left to right: by time, where each has one of its own, so that bands are comparable.
+
+    A direction that reads from the end was recorded from the last time step to the first.
+    """
+    columns = list(range(len(band.times)))
+    return sorted(columns, key=band.times.__getitem__) if len(set(band.times)) == len(columns) else columns
 
 
 def layout(tape: Tape) -> Layout:

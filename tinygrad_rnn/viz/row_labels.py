@@ -8,7 +8,7 @@ from typing import Any
 from ..tape.observe.records import Record, Reference
 from ..tape.observe.tape import Tape
 
-__all__ = ["label_of", "name_of"]
+__all__ = ["label_of", "name_of", "own_name"]
 
 INFIX = {
     "add": "+",
@@ -63,6 +63,11 @@ def name_of(reference: Reference, tape: Tape) -> str | None:
     return name
 
 
+def own_name(name: str, record: Record) -> str:
+    """The name of a leaf in the module of a record, which the title of the band says: ``weight_hh_l0``."""
+    return name if record.module is None else name.removeprefix(f"{record.module}.")
+
+
 def _argument(record: Record, k: int, tape: Tape) -> str | None:
     """The name of an argument; None if nothing is known that speaks against what it is called in other columns."""
     if k >= len(record.references):
@@ -71,9 +76,7 @@ def _argument(record: Record, k: int, tape: Tape) -> str | None:
     if reference.kind == "constant":
         value = record.arguments[k] if k < len(record.arguments) else None
         return f"{value:.4g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-    name = name_of(reference, tape) or UNKNOWN
-    if record.module is not None:  # which the title of the band says
-        name = name.removeprefix(f"{record.module}.")
+    name = own_name(name_of(reference, tape) or UNKNOWN, record)
     return _short(name, LONGEST // 2)
 
 
@@ -97,6 +100,8 @@ def _called(record: Record, arguments: list[str], records: Sequence[Record]) -> 
         if name == "getitem":
             index = _agreed(_index(other.params.get("index")) for other in records)
             return f"{a}[{index or UNKNOWN}]"
+    if len(arguments) > 8 and name in ("stack", "cat"):
+        arguments = [*arguments[:2], "...", arguments[-1]]
     return f"{name}({', '.join(arguments)})"
 
 

@@ -23,7 +23,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
-from typing import Any, overload
+from typing import Any, cast, overload
 
 from ...backend import dtype
 from ...errors import ArgumentError, ArgumentTypeError, GraphError
@@ -671,6 +671,155 @@ class Tape(Watching):
             The page, a ``tg.viz.Page``.
         """
         return drawn_by("debugger").show(self, path, open)
+
+    def to_svg(
+        self,
+        step: int | None = None,
+        sweep: int | Sweep | None = None,
+        *,
+        width: float = 960,
+        title: str | None = None,
+    ) -> str:
+        """A still picture, without script: rows are operations, columns time steps, a cell is a record.
+
+        A cell is shaded by the norm of its cotangent, and hatched where that is zero or below the smallest normal
+        number.  Below a loop stand the weights that it uses, with a bar for what each time step contributed, pale
+        where that is below the rounding of the sum.  A program without a loop is drawn as a graph.
+
+        Args:
+            step: show the sweep as it is at this step (a number; from the end, if negative): what it has come to, where
+                the contributions of this step go, and what waits.  By default the sweep as a whole.
+            sweep: one of ``tape.sweeps`` or its number; by default the last.  Without any, cells are shaded by the norm
+                of the values.
+            width: in pixels.
+            title: of the picture.
+
+        Returns:
+            An SVG that stands alone, inline or as ``<img>``; light or dark as the reader prefers.  Its size is bounded:
+            of a long tape the middle is counted, and several time steps may share a column.
+
+        Raises:
+            ArgumentError: no such step, sweep or width.
+
+        >>> import tinygrad_rnn as tg
+        >>> W, h = tg.tensor(0.5, requires_grad=True), tg.tensor(1.0)
+        >>> with tg.Tape() as tape:
+        ...     for x in (1.0, -1.0, 2.0):
+        ...         h = tg.tanh(W * h + x)
+        ...     h.backward()
+        >>> svg = tape.to_svg(title="three steps")
+        >>> svg[:4], "for x in (1.0, -1.0, 2.0)" in svg, "h = tanh(·)" in svg
+        ('<svg', True, True)
+        """
+        return cast("str", drawn_by("still").to_svg(self, step, sweep, width=width, title=title))
+
+    def to_dot(self, sweep: int | Sweep | None = None, *, fold: bool = True) -> str:
+        """The tape as a graph in the language of Graphviz: ``dot -Tsvg``.
+
+        Args:
+            sweep: whose cotangents shade the nodes; by default the last.
+            fold: a loop as one body, with dashed edges to the next step; else a node for each record.
+
+        Raises:
+            ArgumentError: no such sweep; too many records to draw each.
+
+        >>> import tinygrad_rnn as tg
+        >>> w = tg.tensor(3.0, requires_grad=True)
+        >>> with tg.Tape() as tape:
+        ...     y = w * w
+        >>> print(tape.to_dot())
+        digraph tape {
+        ...
+          l0 -> b0r0 [label="2"];
+        }
+        """
+        return cast("str", drawn_by("graph_text").to_dot(self, sweep, fold))
+
+    def to_mermaid(self, sweep: int | Sweep | None = None) -> str:
+        """The tape as a Mermaid flowchart, which Markdown viewers such as GitHub's draw; loops are one body.
+
+        Args:
+            sweep: whose cotangents shade the nodes; by default the last.
+
+        >>> import tinygrad_rnn as tg
+        >>> w = tg.tensor(3.0, requires_grad=True)
+        >>> with tg.Tape() as tape:
+        ...     y = w * w
+        >>> print(tape.to_mermaid())
+        flowchart TB
+          l0(["w"])
+          subgraph b0["line 2"]
+            b0r0["y = w #42; w"]
+          end
+          l0 -- "2" --> b0r0
+        """
+        return cast("str", drawn_by("graph_text").to_mermaid(self, sweep))
+
+    def tree(self, width: int = 100, sweep: int | Sweep | None = None) -> str:
+        """The tape as a picture in text: a line for each operation of a loop's body, a character for each time step.
+
+        Args:
+            width: in characters.
+            sweep: whose cotangents the bars show; by default the last.  Without any, they show the values.
+
+        >>> import tinygrad_rnn as tg
+        >>> W, h = tg.tensor(0.5, requires_grad=True), tg.tensor(1.0)
+        >>> with tg.Tape() as tape:
+        ...     for t in range(8):
+        ...         h = tg.tanh(W * h)
+        ...     h.backward()
+        >>> print(tape.tree(70))
+        16 records, sweep 0 (backward) of 17 steps: bars show the size of cotangents
+        <BLANKLINE>
+        for t in range(8), t = 0 to 7
+          W * h        ▁▂▃▄▅▆▆▇
+          h = tanh(·)  ▁▂▃▄▅▆▆▇
+          W.grad       ▁▃▃▄▄▄▄▄
+                       8 shares, 0.005729 to 0.007054; the sum 0.05468
+        <BLANKLINE>
+        ▁ to █: norms of cotangents, here from 0.005729 to 1, on a logarithmic scale
+
+        Raises:
+            ArgumentError: no such sweep; a width under 40.
+        """
+        return cast("str", drawn_by("tree").tree(self, width, sweep))
+
+    def explain(self, what: Tensor | Record | str | int) -> Any:
+        """The gradient of a tensor as the sum that it is, in words and numbers: ``print(tape.explain(W))``.
+
+        For each use of it: in which record and time step, the norm of its share, which part of the sum that is, its
+        cosine with the sum, the sum so far, and whether it is below the rounding of the sum.
+
+        Args:
+            what: a tensor; the name of a leaf, or of a variable that held one result; a record or its number.
+
+        Returns:
+            A ``tg.viz.Explanation``: text when printed, with the numbers in ``sums``.
+
+        Raises:
+            ArgumentError: a name that nothing or more than one result has, or a number that no record has.
+
+        >>> import tinygrad_rnn as tg
+        >>> W, h = tg.tensor(0.5, requires_grad=True), tg.tensor(1.0)
+        >>> with tg.Tape() as tape:
+        ...     for x in (1.0, -1.0, 2.0):
+        ...         h = tg.tanh(W * h + x)
+        ...     h.backward()
+        >>> print(tape.explain(W))
+        W.grad (float32[]) is the sum of 3 shares, one for each use:
+        <BLANKLINE>
+        record  use    line  t      norm       part   cosine  sum so far
+        %6      W * h     3  2   0.05667   400.24 %   1.0000     0.05667
+        %3      W * h     3  1   0.03865  -272.99 %  -1.0000     0.01802
+        %0      W * h     3  0  0.003858   -27.25 %  -1.0000     0.01416
+        <BLANKLINE>
+        The norm of the sum is 0.01416.
+        The largest share is that of %6 (t=2), of norm 0.05667.
+        The smallest that is not zero, of %0 (t=0), is 1.2 decades below it.
+        2 shares are against the sum (a negative cosine).
+        part: (share . sum) / (sum . sum); the parts add up to 100 %.
+        """
+        return drawn_by("sums").explain(self, what)
 
     def _must_be_live(self, what: str) -> None:
         if self._read is not None:
