@@ -234,3 +234,8 @@ def test_no_file_warns_in_another_way() -> None:
     other = re.compile(r"warnings\.warn|\bstacklevel=")
     files = {file for file in package.rglob("*.py") if other.search(file.read_text("utf-8"))}
     assert files == {package / "source_line.py"}
+
+
+def test_a_line_of_a_notebook_is_one_of_a_cell() -> None:
+    assert str(source_line.Line("/tmp/ipykernel_12/3140057718.py", 3, "<module>")) == "cell:3"
+    assert str(source_line.Line("/tmp/3140057718.py", 3, "<module>")) == "3140057718.py:3"

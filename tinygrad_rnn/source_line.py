@@ -32,7 +32,10 @@ class Line(NamedTuple):
         return linecache.getline(self.file, self.number).strip()
 
     def __str__(self) -> str:
-        return f"{os.path.basename(self.file)}:{self.number}"
+        folder, name = os.path.split(self.file)
+        if os.path.basename(folder).startswith("ipykernel_"):  # a cell of a notebook, whose file has a long number
+            name = "cell"
+        return f"{name}:{self.number}"
 
 
 def in_package(frame: FrameType) -> bool:

@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 
-__all__ = ["errors_of", "executed", "html_of", "text_of"]
+__all__ = ["WITHOUT", "errors_of", "executed", "html_of", "text_of"]
 
+WITHOUT = "notebooks are run by the extra `notebook`: see `make notebooks`"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def executed(cells: list[str], allow_errors: bool = False) -> list[list[Any]]:
     """The outputs of each cell, all run in one kernel; skips the test where there is none."""
-    nbformat = pytest.importorskip("nbformat", reason="the extra `notebook` runs notebooks: see `make notebooks`")
-    nbclient = pytest.importorskip("nbclient", reason="the extra `notebook` runs notebooks: see `make notebooks`")
-    pytest.importorskip("ipykernel", reason="the extra `notebook` runs notebooks: see `make notebooks`")
+    nbformat = pytest.importorskip("nbformat", reason=WITHOUT)
+    nbclient = pytest.importorskip("nbclient", reason=WITHOUT)
+    pytest.importorskip("ipykernel", reason=WITHOUT)
     notebook = nbformat.v4.new_notebook()
     notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
     client = nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3", allow_errors=allow_errors)

@@ -1,12 +1,16 @@
-"""``%%tape`` in Jupyter's own kernel."""
+"""``%%tape`` and the notebooks of the documentation, in Jupyter's own kernel."""
 
 from __future__ import annotations
 
+import json
+import pathlib
+import re
 from typing import Any
 
 import pytest
 
-from tests.support.notebooks import errors_of, executed, html_of, text_of
+from tests.support.markdown import ROOT
+from tests.support.notebooks import WITHOUT, errors_of, executed, html_of, text_of
 from tests.support.strict_html import parsed
 
 CELLS = {
@@ -122,3 +126,59 @@ def test_html_is_left_out_if_it_is_not_wanted(ran: dict[str, list[Any]]) -> None
 def test_the_extension_can_be_unloaded_and_loaded_again(ran: dict[str, list[Any]]) -> None:
     assert "not found" in ran["gone"][0].text and ran["again"] == []
     assert len(html_of(ran["there again"])) == 2  # of the result, and of the tape
+
+
+# docs/notebooks -------------------------------------------------------------------------------------------------------
+
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
+NUMBER = re.compile(r"(-?\d+\.\d*(?:e[+-]\d+)?)")
+
+
+def agree(text: str, other: str) -> bool:
+    """Whether two texts are the same, numbers with a point to rounding: another BLAS adds in another order."""
+    parts, others = NUMBER.split(text), NUMBER.split(other)
+    return len(parts) == len(others) and all(
+        abs(float(a) - float(b)) <= 2e-4 + 1e-3 * abs(float(b))
+        if NUMBER.fullmatch(a) and NUMBER.fullmatch(b)
+        else a == b
+        for a, b in zip(parts, others, strict=True)
+    )
+
+
+def code_of(path: pathlib.Path) -> list[tuple[str, str]]:
+    """The cells with code, each with the text that is stored with it."""
+    nbformat = pytest.importorskip("nbformat", reason=WITHOUT)
+    cells = [cell for cell in nbformat.read(path, 4).cells if cell.cell_type == "code"]
+    return [(cell.source, text_of(cell.outputs)) for cell in cells]
+
+
+def test_there_are_notebooks() -> None:
+    assert len(NOTEBOOKS) >= 3
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_runs_and_gives_the_texts_that_are_stored(path: pathlib.Path) -> None:
+    cells = code_of(path)
+    ran = executed([source for source, _ in cells])
+    shown = 0
+    for (source, stored), outputs in zip(cells, ran, strict=True):
+        assert agree(text_of(outputs), stored), f"{source}\n\ngives\n\n{text_of(outputs)}\n\nand not\n\n{stored}"
+        for text in html_of(outputs):
+            parsed(text, frames=True)
+            shown += 1
+    assert shown >= 2
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_notebooks_store_text_alone_and_are_short(path: pathlib.Path) -> None:
+    """HTML is made again when a notebook runs; stored, it would be 100 kB for a tape, new with each version."""
+    text = path.read_text(encoding="utf-8")
+    assert len(text) < 30_000
+    for cell in json.loads(text)["cells"]:
+        for output in cell.get("outputs", []):
+            assert set(output.get("data", {"text/plain": ""})) == {"text/plain"} and output["output_type"] != "error"
+
+
+def test_texts_that_differ_are_found() -> None:
+    assert agree("W 0.12345 x", "W 0.12344 x") and not agree("W 0.13 x", "W 0.12 x") and not agree("W 1", "W 2")
+    assert not agree("t = 1   norm 0.1", "t = 1   norm 0.1 0.2")
