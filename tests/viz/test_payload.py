@@ -16,7 +16,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn.tape.observe.records import Reference
 from tinygrad_rnn.tape.observe.values import Summary
-from tinygrad_rnn.viz.payload import Failure, encoded, formulas, packed, sources
+from tinygrad_rnn.viz.payload import Failure, encoded, expansions, formulas, packed, sources
 
 
 class Unpacked:
@@ -142,7 +142,8 @@ def _same(a: Any, b: Any) -> None:
 
 
 def _pack(tape: tg.Tape, **options: Any) -> Unpacked:
-    return Unpacked(packed(tape, tg.viz.layout, **({"title": "t", "failure": None, "expand": False} | options)))
+    inner = expansions(tape) if options.pop("expand", False) else None
+    return Unpacked(packed(tape, tg.viz.layout, **({"title": "t", "failure": None, "inner": inner} | options)))
 
 
 def _rnn(steps: int, **options: Any) -> tg.Tape:
@@ -241,8 +242,8 @@ def _shares(tape: tg.Tape, leaf: Any, sweep: Any) -> list[Any]:
 def test_a_tape_that_was_read_from_json_gives_the_same_payload() -> None:
     tape = _rnn(5)
     again = tg.Tape.from_json(tape.to_json())
-    assert packed(again, tg.viz.layout, title="t", failure=None, expand=True) == packed(
-        tape, tg.viz.layout, title="t", failure=None, expand=True
+    assert packed(again, tg.viz.layout, title="t", failure=None, inner=expansions(again)) == packed(
+        tape, tg.viz.layout, title="t", failure=None, inner=expansions(tape)
     )
 
 

@@ -23,17 +23,20 @@ import re
 import struct
 import tempfile
 import webbrowser
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from ..tape.observe.tape import Tape
 from .layout import layout
-from .payload import Failure, encoded, packed
+from .payload import Failure, encoded, expansions, packed
 
 __all__ = ["Page", "debugger"]
 
 FOLDER = pathlib.Path(__file__).parent / "page"
 SCRIPTS = ("data", "numbers", "moment", "view", "panel", "replay", "sliders", "quiz", "controls")
 """The order of the scripts: what a file uses at once stands before it."""
+RULES = ("rules_shapes", "rules_elementwise", "rules_places", "rules_reductions", "rules_recurrent")
+"""Rules of the replay, of which a page has those that its tape takes; they stand after ``replay``."""
+KEYS = ("rules for", "needs")
 SHOWN = 60
 """Without scripts, so many records and steps are shown."""
 
@@ -104,10 +107,12 @@ def debugger(
         what = "backward pass" if tape.sweeps else "forward pass"
         title = f"{what} of {len(tape)} record{'s' if len(tape) != 1 else ''}"
     failure = None if error is None else Failure.of(error, _files(tape))
-    payload = packed(tape, layout, title=title, failure=failure, expand=expand)
+    inner = expansions(tape) if expand else {}
+    payload = packed(tape, layout, title=title, failure=failure, inner=inner)
+    primitives = {record.name for each in (tape, *inner.values()) for record in each.records}
     parts = {
         "title": html.escape(title),
-        "content": encoded(code() + payload),
+        "content": encoded(code(rules(primitives)) + payload),
         "text": html.escape(as_text(tape, failure)),
         "loader": stripped(_read("loader.js")),
     }
@@ -133,17 +138,39 @@ def _read(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
+def rules(primitives: Set[str]) -> tuple[str, ...]:
+    """Which files of rules a replay of these primitives takes; each says on its first lines for which it has them.
+
+    >>> rules({"matmul", "tanh"}), rules({"lstm", "add"})
+    ((), ('rules_shapes', 'rules_recurrent'))
+    """
+    chosen = {name for name, (known, _) in _rules().items() if known & primitives}
+    chosen |= {needed for name in chosen for needed in _rules()[name][1]}
+    return tuple(name for name in RULES if name in chosen)
+
+
 @functools.cache
-def code() -> bytes:
+def _rules() -> dict[str, tuple[frozenset[str], tuple[str, ...]]]:
+    found = {}
+    for name in RULES:
+        text = _read(f"{name}.js")
+        known, needed = (" ".join(re.findall(rf"^// {what}: (.*)", text, re.MULTILINE)).split() for what in KEYS)
+        found[name] = frozenset(known), tuple(needed)
+    return found
+
+
+@functools.cache
+def code(rules: tuple[str, ...] = ()) -> bytes:
     """Style, body and scripts, and before them how long they are."""
-    parts = {"style": stripped(_read("style.css")), "body": stripped(_read("body.html")), "script": script()}
+    parts = {"style": stripped(_read("style.css")), "body": stripped(_read("body.html")), "script": script(rules)}
     text = json.dumps(parts, ensure_ascii=False).encode()
     return struct.pack("<I", len(text)) + text
 
 
-def script() -> str:
+def script(rules: tuple[str, ...] = ()) -> str:
     """All scripts in one function, without comments and indentation."""
-    files = "\n".join(stripped(_read(f"{name}.js")) for name in SCRIPTS if (FOLDER / f"{name}.js").exists())
+    after = SCRIPTS.index("replay") + 1
+    files = "\n".join(stripped(_read(f"{name}.js")) for name in (*SCRIPTS[:after], *rules, *SCRIPTS[after:]))
     return f'(async () => {{\n"use strict";\n{files}\n}})();'
 
 
@@ -156,7 +183,8 @@ def stripped(code: str) -> str:
     ['if (a) {', "b('// no comment');", '}']
     """
     code = re.sub(r"^\s*/\*.*?\*/\s*$", "", code, flags=re.DOTALL | re.MULTILINE)
-    lines = [line.strip() for line in code.splitlines()]
+    # behind code a comment is taken away only if no string can begin or end in it
+    lines = [re.sub(r"\s+// [^\"'`]*$", "", line.strip()) for line in code.splitlines()]
     return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 

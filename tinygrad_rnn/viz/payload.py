@@ -25,7 +25,7 @@ import math
 import struct
 import traceback
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -309,17 +309,18 @@ def expansions(tape: Tape) -> dict[int, Tape]:
     return found
 
 
-def packed(tape: Tape, layout_of: Any, *, title: str, failure: Failure | None, expand: bool) -> bytes:
+def packed(
+    tape: Tape, layout_of: Any, *, title: str, failure: Failure | None, inner: Mapping[int, Tape] | None = None
+) -> bytes:
     """The payload: header, JSON, arrays.
 
     Args:
         layout_of: the function that arranges a tape, ``viz.layout.layout``.
         title: of the page.
         failure: what ended the program.
-        expand: with the fused records opened.
+        inner: the fused records that can be opened, see :func:`expansions`.
     """
-    packer = Packer()
-    inner = expansions(tape) if expand else {}
+    packer, inner = Packer(), inner or {}
     tapes = [tape, *inner.values()]
     plain: dict[str, Any] = {
         "title": title,

@@ -7,6 +7,7 @@
 //   app.on(event, fn)      "render" (after it), "go", "pick" (a record was clicked: a function that returns true has
 //                          dealt with it), "tape" (another tape or sweep), "key" (likewise, with the event)
 //   app.pick(record)       run to the step at which a record is visited
+//   app.show(tape)         the same tape with other numbers, at the same place
 //   app.open(record)       the expansion of a fused record; app.close() back
 //   app.users(record)      numbers of the records that used it
 //   app.hides              the quiz sets it: sizes are not to be seen by hovering
@@ -247,6 +248,15 @@ const app = {
     emit("tape");
     app.go(place?.at ?? 0);
   }
+
+  // the same tape with other numbers, at the same place
+  app.show = other => {
+    const {sweep} = app;
+    app.tape = other;
+    app.sweep = sweep && other.sweeps[sweep.number];
+    emit("tape");
+    app.render();
+  };
 
   app.open = number => {
     const inner = app.tape.expansion(app.tape.records[number]);

@@ -162,11 +162,15 @@ function mountView(app) {
   // what depends on the tape and the sweep
   function reset() {
     if (tape !== app.tape) {
+      const before = tape?.layout === app.tape.layout ? bands : null; // the same tape with other numbers
       tape = app.tape;
       bands = new Bands(tape);
+      before?.all.forEach((band, k) => { bands.all[k].folded = band.folded; });
       forward = new Scale(tape.records.map(record => sizeOf(tape.array(record.value))));
-      shown = null;
-      drawFiles();
+      if (!before) {
+        shown = null;
+        drawFiles();
+      }
     }
     path = app.sweep && pathOf(app.sweep);
     sizes = new Map();
