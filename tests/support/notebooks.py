@@ -1,16 +1,26 @@
-"""Cells of a notebook, run by Jupyter's own kernel."""
+"""Cells of a notebook, run by Jupyter's own kernel.
+
+``python -m tests.support.notebooks`` stores in docs/notebooks the texts that they give now.
+"""
 
 from __future__ import annotations
 
+import json
+import pathlib
 import re
 from typing import Any
 
 import pytest
 
-__all__ = ["WITHOUT", "errors_of", "executed", "html_of", "text_of"]
+from tests.support.markdown import ROOT
+
+__all__ = ["NOTEBOOKS", "WITHOUT", "errors_of", "executed", "html_of", "store", "text_of"]
 
 WITHOUT = "notebooks are run by the extra `notebook`: see `make notebooks`"
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 
 def executed(cells: list[str], allow_errors: bool = False) -> list[list[Any]]:
@@ -41,3 +51,27 @@ def errors_of(outputs: list[Any]) -> list[str]:
     """The tracebacks, without colours."""
     found = [output for output in outputs if output.output_type == "error"]
     return [COLOURS.sub("", "\n".join(output.traceback)) for output in found]
+
+
+def store(path: pathlib.Path) -> None:
+    """Run a notebook and write the texts of its outputs into it."""
+    plain = json.loads(path.read_text(encoding="utf-8"))
+    cells = [cell for cell in plain["cells"] if cell["cell_type"] == "code"]
+    for cell, outputs in zip(cells, executed(["".join(cell["source"]) for cell in cells]), strict=True):
+        cell["outputs"] = []
+        for output in outputs:
+            kept = {key: value for key, value in output.items() if key not in ("transient", "metadata")}
+            if "data" in kept:
+                lines = kept["data"]["text/plain"].splitlines(keepends=True)
+                kept |= {"data": {"text/plain": lines}, "metadata": {}}
+            else:
+                kept["text"] = kept["text"].splitlines(keepends=True)
+            if "execution_count" in kept:
+                kept["execution_count"] = None
+            cell["outputs"].append(dict(sorted(kept.items())))
+    path.write_text(json.dumps(plain, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    for found in NOTEBOOKS:
+        store(found)

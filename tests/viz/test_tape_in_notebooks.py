@@ -51,13 +51,16 @@ def numbers(page: Page) -> list[float]:
 # a tape --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_tape_shows_its_records_leaves_and_sweeps_and_holds_the_debugger() -> None:
+def test_a_tape_shows_a_picture_records_leaves_and_sweeps_and_holds_the_debugger() -> None:
     tape = recurrence()
     page = page_of(tape)
     assert page.text.startswith("Tape of 11 records, 2 leaves, 1 sweep")
     for record in tape:
         assert f"%{record.number} {record.name}({', '.join(record.inputs)})" in page.text
     assert "b float64[2] [0.1, 0.2] 1" in page.text and "sweep 0: backward, 13 steps" in page.text
+    ((svg, words),) = page.pictures
+    labels = [element.text for element in svg.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"h = tanh(·)", "W.grad", "b.grad"} <= set(labels) and "11 in all" in words
     (frame,) = page.frames
     assert frame == tg.viz.debugger(tape).html
     assert tape._repr_html_().count('sandbox="allow-scripts"') == 1
@@ -86,14 +89,14 @@ def test_long_tapes_have_bounded_html() -> None:
     w = leaf([1.0])
     with tg.Tape() as tape:
         y = w
-        for _ in range(3000):
+        for _ in range(10_001):
             y = y * 1.0
         y.backward()
     text = tape._repr_html_()
     page = parsed(text, frames=True)
     assert len(text) < 1_000_000 and not page.frames
-    assert "and 2950 more records; print(tape) shows all" in page.text and "tape.show() opens the debugger" in page.text
-    assert len(tape.sweeps[0]._repr_html_()) < 100_000 and "and 2951 more steps" in page_of(tape.sweeps[0]).text
+    assert "and 9951 more records; print(tape) shows all" in page.text and "tape.show() opens the debugger" in page.text
+    assert len(tape.sweeps[0]._repr_html_()) < 100_000 and "and 9952 more steps" in page_of(tape.sweeps[0]).text
     assert len(tape.shares(w)._repr_html_()) < 10_000
     with tg.Tape() as many:
         for _ in range(100):

@@ -166,7 +166,7 @@ def test_what_is_not_trained_and_what_is_not_known_yet() -> None:
 def test_a_module_that_holds_itself_is_shown() -> None:
     model = nn.Linear(1, 1)
     model.add_module("me", model)
-    assert "2 parameters" in page_of(model).text
+    assert page_of(model).text.count("Linear") == 2
 
 
 def test_names_are_escaped() -> None:

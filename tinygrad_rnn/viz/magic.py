@@ -98,7 +98,7 @@ class _Magic:
 
     def show(self, tape: Tape, error: BaseException | None) -> None:
         """What the tape saw: a picture, or in a terminal its tree."""
-        text = str(tape) if tape.records else "nothing was recorded: no operation had an argument that requires grad"
+        text = tape.tree() if tape.records else "nothing was recorded: no operation had an argument that requires grad"
         data = {"text/plain": text}
         html = html_of("notebook", "tape", tape, error)
         if html is not None:

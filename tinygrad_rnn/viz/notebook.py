@@ -36,16 +36,18 @@ from .markup import (
     joined,
     more,
     note,
+    picture,
     table,
     tag,
 )
+from .still import to_svg
 from .written_out import Equation, drawn, of_contribution, of_result
 
 __all__ = ["contribution", "leaf", "memory", "node", "record", "share", "shares", "step", "sweep", "tape"]
 
 LARGEST_PAGE = 600_000
 """A larger page of the debugger, in bytes, is not put into a notebook, which keeps it in its file."""
-LONGEST_TAPE = 2_000
+LONGEST_TAPE = 10_000
 """Of tapes with more records the debugger is not even made."""
 
 
@@ -53,7 +55,7 @@ LONGEST_TAPE = 2_000
 
 
 def tape(shown: Tape, error: BaseException | None = None) -> Html:
-    """A tape: its records, its sweeps, and the debugger behind a fold.
+    """A tape: the still picture, its records, its sweeps, and the debugger behind a fold.
 
     Args:
         shown: the tape.
@@ -66,7 +68,8 @@ def tape(shown: Tape, error: BaseException | None = None) -> Html:
     if not shown.records:
         parts.append(note("nothing was recorded: no operation had an argument that requires grad"))
     if shown.records:
-        parts.append(fold("records", _records(shown.records), opened=True))
+        parts.append(fold("picture", _still(shown), opened=True))
+        parts.append(fold("records", _records(shown.records)))
     if shown.leaves:
         lines = [leaf_line(found) for found in shown.leaves[:ROWS]]
         lines_below = more(len(shown.leaves) - ROWS, "leaves")
@@ -81,6 +84,12 @@ def tape(shown: Tape, error: BaseException | None = None) -> Html:
 
 def _plural(count: int, one: str, many: str = "") -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _still(shown: Tape) -> Html:
+    svg = to_svg(shown)
+    words = f"the records of the tape, {len(shown)} in all: rows are operations, columns time steps"
+    return tag("div", picture(svg, words), style="overflow-x:auto;max-width:100%")
 
 
 def _debugger(shown: Tape, error: BaseException | None) -> Html:
