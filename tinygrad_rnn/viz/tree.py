@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Iterator
 
 from ..errors import ArgumentError
@@ -45,7 +46,8 @@ class _Text:
 
     def lines(self) -> Iterator[str]:
         """Everything, from the head to the legend."""
-        yield from self._head()
+        for line in self._head():
+            yield from textwrap.wrap(line, self.width)
         bands = [(b, band) for b, band in enumerate(self.layout.bands)]
         folded = len(bands) > MOST_BANDS
         kept = [*bands[: MOST_BANDS - 8], *bands[-8:]] if folded else bands
@@ -57,7 +59,8 @@ class _Text:
             yield from self._band(b, band)
         if self.sizes:
             yield ""
-            yield from self._legend()
+            for line in self._legend():
+                yield from textwrap.wrap(line, self.width)
 
     def _deepest(self) -> int:
         return max((self._depth(b) for b in range(len(self.layout.bands))), default=0)
