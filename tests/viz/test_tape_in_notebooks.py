@@ -159,6 +159,32 @@ def test_all_else_is_shown() -> None:
     assert "freed: a backward pass went through it" in page_of(y.grad_fn).text
 
 
+def test_a_tape_of_arrays_on_a_device_is_shown(device_xp: Any) -> None:
+    w = tg.tensor(device_xp.asarray(np.array([[1.0, 2.0], [3.0, 4.0]])), requires_grad=True)
+    x = tg.tensor(device_xp.asarray(np.array([1.0, -0.5])))
+    with tg.Tape(totals=True) as tape:
+        y = tg.tanh(w @ x)
+        y.sum().backward()
+    for shown in [
+        tape,
+        *tape.records,
+        *tape.steps,
+        *tape.sweeps,
+        tape.shares(w),
+        *tape.leaves,
+        tape.memory(),
+        y.grad_fn,
+    ]:
+        page_of(shown)
+    np.testing.assert_array_equal(numbers(page_of(tape.shares(w))), w.grad.cpu().numpy().ravel())
+    assert r"\begin{bmatrix} 1 & 2 \\ 3 & 4 \end{bmatrix}" in (tape[0]._repr_latex_() or "")
+    model = tg.nn.Sequential(tg.nn.Linear(2, 2, bias=False), tg.nn.Linear(2, 2, bias=False))
+    model[0].weight = tg.nn.Parameter(w.detach())
+    model[1].weight = tg.nn.Parameter(w.detach())
+    text = page_of(model).text
+    assert "weight float64[2, 2] 4 cuda:0 1 shared" in text and "1 the same as 0.weight" in text
+
+
 def test_records_of_fused_layers_with_several_outputs_are_shown() -> None:
     lstm = tg.nn.LSTM(2, 3)
     with only("numpy"), tg.Tape() as tape:
@@ -311,4 +337,4 @@ def test_without_the_converter_equations_are_lines_of_latex(monkeypatch: pytest.
 
 def test_latex_stays_where_mathml_is_removed() -> None:
     text = recurrence()[5]._repr_html_()
-    assert r'<annotation encoding="application/x-tex">h_{1} = \tanh(\%4)</annotation>' in text
+    assert r'<annotation encoding="application/x-tex"> $h_{1} = \tanh(\%4)$</annotation>' in text

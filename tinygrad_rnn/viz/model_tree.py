@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ..tape.tensor import Tensor
 from .markup import BORDER, ROWS, Html, box, clipped, code, fold, in_bytes, joined, more, table, tag
 
 __all__ = ["module"]
@@ -50,7 +51,7 @@ class _Model:
 
     def tied(self, held: Any) -> _Tied | None:
         """How something is marked that stands in several places."""
-        return self._tied.get(_memory(held) if hasattr(held, "_data") else id(held))
+        return self._tied.get(_memory(held) if isinstance(held, Tensor) else id(held))
 
     def mark(self, held: Any, path: str) -> Html | None:
         """The mark itself: a number in a coloured frame, and where it stands first."""
@@ -90,8 +91,7 @@ def _memory(held: Any) -> Any:
     data = held._data
     if not data.size:
         return id(held)
-    address = getattr(data, "__cuda_array_interface__", None) or data.__array_interface__
-    return address["data"][0], data.shape, data.strides, data.dtype.str
+    return held.data_ptr(), data.shape, data.strides, data.dtype.str
 
 
 def _count(owner: Any) -> tuple[int, int, int, int]:

@@ -178,12 +178,16 @@ def drawn(latex: str) -> Html:
 
 
 def _annotated(text: str, latex: str) -> Html:
-    """MathML with its LaTeX, which is copied with it, and stays where the elements of MathML are removed."""
+    """MathML with its LaTeX, which is copied with it, and stays where the elements of MathML are removed.
+
+    The dollars are for MathJax, which notebooks have: it does not look into annotations, but typesets what is left of
+    one in a notebook that is not trusted.
+    """
     # few fonts have brackets that grow; a border does
     text = re.sub(r"<mo[^>]*>\[</mo><mtable>", f'<mtable style="{BRACKETS}">', text)
     text = re.sub(r"</mtable><mo[^>]*>\]</mo>", "</mtable>", text)
     inside = text.removeprefix("<math>").removesuffix("</math>")
-    note = tag("annotation", latex, encoding="application/x-tex")
+    note = tag("annotation", f" ${latex}$", encoding="application/x-tex")
     return Html(
         f'<math xmlns="http://www.w3.org/1998/Math/MathML"><semantics><mrow>{inside}</mrow>{note}</semantics></math>'
     )
