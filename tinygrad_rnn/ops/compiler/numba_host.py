@@ -45,9 +45,12 @@ from tinygrad_rnn.kernels.recurrent.numba.jit import compiled
 from tinygrad_rnn.kernels.recurrent.numba.products import multiply, strips, times_weight, weight_gradients
 from tinygrad_rnn.kernels.recurrent.numba.rows import row_max, row_sum
 from tinygrad_rnn.kernels.recurrent.numba.schedule import (
-    AFTER, BEFORE, COUNT, OLD, ROW, Division, Visits, given, plain, room
+    AFTER, BEFORE, COUNT, OLD, ROW, Division, Visits, plain, room
 )
 '''
+
+
+ARRAYS = "widths, numbers, nothing, no_rows = cell.arrays(dtype)"
 
 
 @dataclass(frozen=True)
@@ -162,19 +165,18 @@ class _Host(HostText):
 
     def _schedule(self, f: Function) -> list[str]:
         """The visits, and the division among threads."""
-        lines = ["visits = Visits.of(x, len(initial0), options.sizes, options.reverse)"]
+        lines = [ARRAYS, "visits = Visits.of(x, len(initial0), options.sizes, options.reverse)"]
         sizes = []
         for is_x in (True, False):
             i = self._largest(is_x)
-            sizes.append("given(None, 2, dtype)" if i is None else self._weight(f, self.layout.runs[i]))
+            sizes.append("no_rows" if i is None else self._weight(f, self.layout.runs[i]))
         return [*lines, f"division = Division.of(visits, {', '.join(sizes)})"]
 
     def _call(self, name: str, takes: Sequence[str]) -> list[str]:
         """The call of a loop."""
         given = {"gemm": "products.gemm_address(dtype)", "visits": "visits.table", "initial": "visits.initial"}
         given["x"] = "rows"
-        lines = ["widths, numbers = cell.arrays(dtype)"] if {"widths", "numbers"} & set(takes) else []
-        return [*lines, f"division.run({name}, division.numbered, {', '.join([given.get(a, a) for a in takes])})"]
+        return [f"division.run({name}, division.numbered, {', '.join([given.get(a, a) for a in takes])})"]
 
     def _scratch(self, f: Function, takes: Sequence[str]) -> list[str]:
         widths = {"scratch": [self.loops.scratch], "several": self.loops.several}
@@ -237,7 +239,7 @@ class _Host(HostText):
             for i in early:
                 at = f.offset(layout.columns_before(layout.runs[i].start))
                 body.append(f"    times_weight(division, rows, 0, {weights[i]}, gates, {at}, transposed=True)")
-            body.append(f"    {' = '.join([names[i] for i in early])} = given(None, 1, dtype)")
+            body.append(f"    {' = '.join([names[i] for i in early])} = nothing")
             late = [i for i in range(len(names)) if i not in early]
             rest = self._strips([names[i] for i in late], [weights[i] for i in late], ", transposed=True")
             body += ["    " + line for line in rest]
@@ -265,9 +267,9 @@ class _Host(HostText):
         """The lines of ``run_backward``."""
         loops, layout = self.loops, self.layout
         f, takes = Function(loops.sizes), loops.takes_backward
-        body = [*self.wants(), f"{names_of(self.residual)} = residual", *self.cotangents()]
+        body = [ARRAYS, *self.wants(), f"{names_of(self.residual)} = residual", *self.cotangents()]
         for k in self.states:
-            body.append(f"dy{k} = given(None, 2, dtype) if dy{k} is None else visits.in_rows_or_one(dy{k})")
+            body.append(f"dy{k} = no_rows if dy{k} is None else visits.in_rows_or_one(dy{k})")
         for k, blocks in enumerate(self.program.emitted_blocks):
             nothing = f"np.zeros((1, {f.width(blocks[-1][1])}), dtype)"
             body.append(f"dy_of{k} = {nothing} if dy_of{k} is None else visits.in_rows_or_one(dy_of{k})")
@@ -279,7 +281,7 @@ class _Host(HostText):
             body.append(f"totals = np.zeros((len(division.batch), {f.offset(loops.total_widths)}), dtype)")
         empty = "aligned_empty" if loops.x_runs or loops.writes_dx else "np.zeros"
         like = "s0" if loops.x_runs or loops.writes_dx else "dtype"
-        body.append(f"dx = {empty}((visits.rows, x.shape[-1]), {like}) if needs.x else given(None, 2, dtype)")
+        body.append(f"dx = {empty}((visits.rows, x.shape[-1]), {like}) if needs.x else no_rows")
         # the cotangent of x: in the loop, or by one product after it
         of_x = [f"x{i}" for i in range(len(loops.x_runs))]
         of_x_weights = [self._weight(f, run) for run in loops.x_runs]
@@ -289,7 +291,7 @@ class _Host(HostText):
         if of_x:
             body.append(f"if needs.x{' and division.step_by_step' if late else ''}:")
             both = self._strips([*of_x, *others], [*of_x_weights, *weights])
-            rest = [*self._strips(others, weights), f"{' = '.join(of_x)} = given(None, 1, dtype)"]
+            rest = [*self._strips(others, weights), f"{' = '.join(of_x)} = nothing"]
             body += [*["    " + line for line in both], "else:", *["    " + line for line in rest]]
         else:
             body += self._strips(others, weights)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import functools
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,7 +52,7 @@ class CellKernel:
         self.module: Any = load(generated.text)
         self.widths, self.numbers = generated.widths, generated.numbers
         self._masked = bool(program.step_masks or program.sequence_masks)
-        self._arrays: dict[str, tuple[Array, Array]] = {}
+        self._arrays: dict[str, tuple[Array, ...]] = {}
         if generated.restorable:
             self.restore = self._restore
 
@@ -65,11 +66,15 @@ class CellKernel:
 
     # for the text ------------------------------------------------------------------------------------------------
 
-    def arrays(self, dtype: Any) -> tuple[Array, Array]:
-        """The widths and the numbers that the text leaves open, for compiled code."""
+    def arrays(self, dtype: Any) -> tuple[Array, ...]:
+        """For compiled code: the widths and the numbers that the text leaves open, and what stands for no array.
+
+        That is an empty array of one axis, and one of two: compiled code looks at the length.
+        """
         found = self._arrays.get(dtype.char)  # a dtype takes longer to look up
         if found is None:
-            found = np.array(self.widths, np.int64), np.array(self.numbers, dtype)
+            nothing = np.empty(0, dtype), np.empty((0, 0), dtype)
+            found = np.array(self.widths, np.int64), np.array(self.numbers, dtype), *nothing
             self._arrays[dtype.char] = found
         return found
 
@@ -156,8 +161,15 @@ class _Form(NamedTuple):
     """A cell with certain weights and a certain function."""
 
     kernel: CellKernel  # for the sizes above
-    order: tuple[int, ...]  # of its weights, the place of each in ``Weights``
-    sizes: dict[Any, CellKernel]  # by shapes: the same kernel for other sizes
+    places: tuple[int, ...]  # of its weights in ``Weights``
+
+
+class _Sized(NamedTuple):
+    """A form of a cell with certain sizes."""
+
+    kernel: CellKernel
+    chosen: Callable[[tuple[Any, ...]], tuple[Any, ...]]  # of the fields of ``Weights`` the kernel's, in its order
+    placed: Callable[[tuple[Any, ...]], tuple[Any, ...]]  # of its gradients, and then None, those of the fields
 
 
 class StandardKernel:
@@ -188,6 +200,7 @@ class StandardKernel:
         self.equations, self.states, self.gates, self.backend = equations, states, gates, backend
         usual = (True, True, True, True, False), "tanh"
         self._forms = {usual: self._made(*usual)}
+        self._sized: dict[Any, _Sized] = {}  # by function and shapes
         if self._forms[usual].kernel.text.restorable:
             self.restore = self._restore
 
@@ -206,26 +219,33 @@ class StandardKernel:
         found = compile_program(lambda x, s: step(x, *s), INPUT, widths, weights, dtype=np.float64)
         kernel: Any = found.kernel(self.backend)
         prelude = found.program.prelude
-        order = tuple([NAMES.index(v.name) for v in (*prelude.matrices, *prelude.vectors)])
+        places = tuple([NAMES.index(v.name) for v in (*prelude.matrices, *prelude.vectors)])
         assert {INPUT, HIDDEN, PROJECTED}.issuperset(kernel.widths) and not kernel.text.numbers
-        return _Form(kernel, order, {})
+        return _Form(kernel, places)
 
-    def _of(
-        self, x: Array, states: tuple[Array, ...], weights: Weights, options: Options
-    ) -> tuple[CellKernel, tuple[int, ...]]:
-        """The kernel, and the places in ``Weights`` of its weights."""
-        _, _, b_ih, b_hh, w_hr = weights
-        key = (True, True, b_ih is not None, b_hh is not None, w_hr is not None), options.nonlinearity
-        form = self._forms.get(key) or self._forms.setdefault(key, self._made(*key))
+    def _of(self, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> _Sized:
+        """The kernel for arrays of these shapes."""
         # all shapes: compiled loops do not look whether an index is within an array
-        sizes = x.shape[-1], states[-1].shape[1], states[0].shape[1]
-        shapes = (*sizes, *[w.shape for w in _chosen(weights, form.order)])
-        found = form.sizes.get(shapes)
-        if found is None:
-            of = dict(zip((INPUT, HIDDEN, PROJECTED), sizes, strict=True))
-            self._check(sizes, weights)
-            found = form.sizes.setdefault(shapes, form.kernel.resized(tuple([of[n] for n in form.kernel.widths])))
-        return found, form.order
+        shapes = (
+            options.nonlinearity,
+            x.shape[-1],
+            states[-1].shape[1],
+            states[0].shape[1],
+            *[None if w is None else w.shape for w in weights],
+        )
+        return self._sized.get(shapes) or self._sized.setdefault(shapes, self._resized(weights, *shapes[:4]))
+
+    def _resized(self, weights: Weights, nonlinearity: str, size: int, hidden: int, small: int) -> _Sized:
+        """The kernel for these weights, for input and states of these sizes."""
+        _, _, b_ih, b_hh, w_hr = weights
+        key = (True, True, b_ih is not None, b_hh is not None, w_hr is not None), nonlinearity
+        form = self._forms.get(key) or self._forms.setdefault(key, self._made(*key))
+        self._check((size, hidden, small), weights)
+        of = {INPUT: size, HIDDEN: hidden, PROJECTED: small}
+        kernel = form.kernel.resized(tuple([of[n] for n in form.kernel.widths]))
+        count = len(form.places)
+        back = [form.places.index(k) if k in form.places else count for k in range(len(NAMES))]
+        return _Sized(kernel, itemgetter(*form.places), itemgetter(*back))
 
     def _check(self, sizes: tuple[int, int, int], weights: Weights) -> None:
         """Whether the weights have the shapes that input and states ask for."""
@@ -242,8 +262,9 @@ class StandardKernel:
 
     def forward(self, x: Array, states: tuple[Array, ...], weights: Weights, options: Options) -> Run:
         """One direction; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
-        kernel, order = self._of(x, states, weights, options)
-        return kernel.forward(x, states, _chosen(weights, order), options)
+        found = self._of(x, states, weights, options)
+        series, finals, left = found.kernel.forward(x, states, found.chosen(weights), options)
+        return Run(series, finals, None if left is None else (found, left))
 
     def backward(
         self,
@@ -256,19 +277,11 @@ class StandardKernel:
         needs: Needs,
     ) -> Gradients:
         """Its gradients; see :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel`."""
-        kernel, order = self._of(x, states, weights, options)
-        given = _chosen(weights, order)
-        wanted = Needs(needs.x, needs.states, _chosen(needs.weights, order))
-        dx, d_states, found = kernel.backward(x, states, given, options, residual, cotangents, wanted)
-        of_weights: list[Array | None] = [None] * len(weights)
-        for k, d in zip(order, found, strict=True):
-            of_weights[k] = d
-        return Gradients(dx, d_states, tuple(of_weights))
+        (kernel, chosen, placed), left = residual
+        wanted = Needs(needs.x, needs.states, chosen(needs.weights))
+        dx, d_states, found = kernel.backward(x, states, chosen(weights), options, left, cotangents, wanted)
+        return Gradients(dx, d_states, placed((*found, None)))
 
     def _restore(self, x: Array, states: tuple[Array, ...], weights: Weights, options: Options, y: Array) -> Any:
-        kernel, order = self._of(x, states, weights, options)
-        return kernel.restore(x, states, _chosen(weights, order), options, y)
-
-
-def _chosen(values: tuple[Any, ...], places: tuple[int, ...]) -> tuple[Any, ...]:
-    return tuple([values[k] for k in places])
+        found = self._of(x, states, weights, options)
+        return found, found.kernel.restore(x, states, found.chosen(weights), options, y)

@@ -25,7 +25,7 @@ from ....typing import Array
 from .. import threads
 from ..threads import share, threads_for
 
-__all__ = ["AFTER", "BEFORE", "COUNT", "NEAR", "OLD", "ROW", "Division", "Visits", "given", "plain", "room"]
+__all__ = ["AFTER", "BEFORE", "COUNT", "NEAR", "OLD", "ROW", "Division", "Visits", "plain", "room"]
 
 # arrays as compiled code wants them -----------------------------------------------------------------------------------
 
@@ -34,16 +34,6 @@ def plain(a: Array) -> Array:
     """``a``, contiguous and writable: for every other kind of array the loops would be compiled again."""
     flags = a.flags
     return a if flags.c_contiguous and flags.writeable else a.copy()
-
-
-def given(a: Array | None, dimensions: int, dtype: Any) -> Array:
-    """``a``, or an empty array of the same type where there is none: compiled code looks at its length."""
-    return _nothing(dimensions, dtype) if a is None else a
-
-
-@functools.cache
-def _nothing(dimensions: int, dtype: Any) -> Array:
-    return np.empty((0,) * dimensions, dtype)
 
 
 def room(rows: int, width: int, like: Array) -> Array:
@@ -220,6 +210,9 @@ class Division(NamedTuple):
         """The division for so many rows, multiplied by these weights."""
         work = visits.rows * (w_ih.size + w_hh.size)
         count = threads_for(work) if work >= 2 * threads.WORTHWHILE else 1  # most layers are small
+        # a product before the loop would be the same one, with one more call
+        if visits.steps == 1 and multiplies_unpacked():
+            return _division(visits, count, 0)
         # the input weight stays in the cache beside the recurrent one
         if w_ih.nbytes <= NEAR:
             return _division(visits, count, ROWS_OF_A_STEP)
