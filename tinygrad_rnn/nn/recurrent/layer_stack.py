@@ -26,6 +26,7 @@ from ...ops.splitting import entries
 from ...tape.modes import state
 from ...tape.observe.scopes import inside
 from ...tape.tensor import Tensor, wrap
+from ...typing import Array
 from .. import functional as F
 from .. import init
 from ..module import Module
@@ -47,6 +48,8 @@ from .options import (
 from .segments import in_segments
 
 __all__ = ["Stack"]
+
+NO_MASKS: tuple[tuple[Array, ...], tuple[Array, ...]] = ((), ())
 
 
 class Stack(Module):
@@ -332,7 +335,7 @@ class Stack(Module):
                 else:
                     work = work or self._work(layer, direction)  # it was decided before
                     parameters = work.parameters
-                of_steps, of_sequences = drawn_masks(masking, x, states, sizes, reverse)
+                masks = drawn_masks(masking, x, states, sizes, reverse) if options.changes_steps else NO_MASKS
                 return found.sequence(
                     x,
                     states,
@@ -342,8 +345,8 @@ class Stack(Module):
                     segments=segments,
                     stacked=self.num_layers * self._directions == 1,
                     cells=cells,
-                    step_masks=of_steps,
-                    sequence_masks=of_sequences,
+                    step_masks=masks[0],
+                    sequence_masks=masks[1],
                 )
         work = work or self._work(layer, direction)
         step = work.step

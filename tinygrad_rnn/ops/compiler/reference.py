@@ -151,11 +151,15 @@ class Prelude:
     def run(self, parameters: Mapping[str, Tensor]) -> tuple[list[Tensor], list[Tensor]]:
         """The matrices (``h @ v`` is a product with one of one column) and the vectors, as tensors with history."""
         known: dict[Applied, Any] = {}
-        xp = array_module(next((p._data for p in parameters.values()), None))
+        xp: Any = None
         for v in self.values:
-            known[v] = parameters[v.name] if v.operation == "input" else v.run(known, 0, xp)
-        matrices = [known[v] if known[v].ndim == 2 else known[v].reshape(-1, 1) for v in self.matrices]
-        vectors = [known[v] if known[v].ndim == 1 else known[v].reshape(-1) for v in self.vectors]
+            if v.operation == "input":
+                known[v] = parameters[v.name]
+                continue
+            xp = xp or array_module(next((p._data for p in parameters.values()), None))
+            known[v] = v.run(known, 0, xp)
+        matrices = [known[v] if len(v.shape) == 2 else known[v].reshape(-1, 1) for v in self.matrices]
+        vectors = [known[v] if len(v.shape) == 1 else known[v].reshape(-1) for v in self.vectors]
         return matrices, vectors
 
 
