@@ -23,6 +23,7 @@ from tinygrad_rnn.nn.recurrent import compiled_steps
 from tinygrad_rnn.nn.recurrent.compiled_steps import NotCompiled, steps_of
 from tinygrad_rnn.ops.compiler.cell import CompiledCell
 from tinygrad_rnn.ops.compiler.trace import Refused
+from tinygrad_rnn.tape.modes import Watcher, watched
 
 T, N, I, H = 5, 3, 2, 4  # noqa: E741
 
@@ -87,7 +88,7 @@ def slow(monkeypatch: pytest.MonkeyPatch, traces: Traces) -> Traces:
     monkeypatch.setitem(compiled_steps.PATIENCE, "numba", 2.0)
     monkeypatch.setattr(compiled_steps, "_kernel", lambda cell, x, states: "numba")
     monkeypatch.setattr(dispatch, "preferred", lambda x: "numba")
-    monkeypatch.setattr(CompiledCell, "compiled_already", lambda self, kernel, dtype: False)
+    monkeypatch.setattr(CompiledCell, "compiled_already", lambda self, kernel, dtype, backward: False)
     return traces
 
 
@@ -103,8 +104,25 @@ def records(layer: Any, x: tg.Tensor | None = None) -> list[str]:
     return [record.name for record in tape]
 
 
-def runs_compiled(layer: Any) -> bool:
-    return "tanh" not in records(layer)
+def runs_compiled(layer: Any, x: tg.Tensor | None = None) -> bool:
+    return "tanh" not in applied(layer, inputs() if x is None else x)
+
+
+def applied(layer: Any, x: tg.Tensor) -> list[str]:
+    """What one call applies, recorded or not."""
+    seen = Applied()
+    watched(seen, layer, x)
+    return seen.names
+
+
+class Applied(Watcher):
+    """The names of operations."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def applied(self, operation: Any, inputs: Any, params: Any, output: Any) -> None:
+        self.names.append(getattr(operation, "name", ""))
 
 
 def in_no_time(layer: Any, x: tg.Tensor | None = None) -> Any:
@@ -274,16 +292,41 @@ def test_training_and_evaluation_are_timed_apart(slow: Traces) -> None:
 
 def test_auto_compiles_at_once_what_is_on_the_disk(slow: Traces, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(
-        CompiledCell, "compiled_already", lambda self, kernel, dtype: asked.append((kernel, str(dtype))) or True
-    )
+    monkeypatch.setattr(CompiledCell, "compiled_already", lambda self, *args: asked.append(args) or True)
     assert runs_compiled(nn.RNNLayer(Leaky())) and runs_compiled(nn.GRU(I, H, reset_after=False))
-    assert asked == [("numba", "float32")] * 2
+    assert asked == [("numba", np.dtype("float32"), True)] * 2
+
+
+class Unwatched(Leaky):
+    """One that has a guard."""
+
+    def forward(self, x: tg.Tensor, h: tg.Tensor) -> tg.Tensor:
+        return tg.tanh(self.read(x) + self.back(h))
+
+
+@pytest.mark.parametrize("kind", [Leaky, Unwatched])
+def test_what_only_infers_needs_no_machine_code_of_the_way_back(
+    kind: type[Leaky], slow: Traces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CompiledCell, "compiled_already", lambda self, kernel, dtype, backward: not backward)
+    for make in (lambda: nn.RNNLayer(kind()), lambda: nn.LSTM(I, H, peepholes=True)):
+        layer = make()
+        for _ in range(2):
+            with tg.no_grad():
+                assert runs_compiled(layer)
+            assert not runs_compiled(layer)
+        for p in layer.parameters():
+            p.requires_grad_(False)
+        assert runs_compiled(layer, inputs().detach()) and not runs_compiled(layer)
+        slow.step = 0.9
+        layer(inputs())
+        slow.step = 0.0
+        assert runs_compiled(layer)
 
 
 def test_the_disk_is_looked_at_once(slow: Traces, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Any] = []
-    monkeypatch.setattr(CompiledCell, "compiled_already", lambda self, kernel, dtype: bool(asked.append(kernel)))
+    monkeypatch.setattr(CompiledCell, "compiled_already", lambda self, kernel, *more: bool(asked.append(kernel)))
     layer = nn.LSTM(I, H, peepholes=True, num_layers=2)
     layer(inputs()), layer(inputs())
     assert asked == ["numba"]

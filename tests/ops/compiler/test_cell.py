@@ -399,6 +399,7 @@ def test_machine_code_on_the_disk_is_noticed(tmp_path: Any, monkeypatch: pytest.
     assert not cell.compiled_already("numba", np.float64)
     results = work.compiled(cell)
     assert not cell.compiled_already("numba", np.float64)  # of the way back there is none
+    assert cell.compiled_already("numba", np.float64, backward=False)
     work.gradients(results)
     assert cell.compiled_already("numba", np.float64) and not cell.compiled_already("numba", np.float32)
     assert made(CELLS["ind_rnn"](7, 9), 7).compiled_already("numba", np.float64)  # of any size

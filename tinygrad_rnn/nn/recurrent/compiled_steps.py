@@ -8,8 +8,9 @@ step on the tape, and *compiled*, a program of the step that runs over the whole
 * ``"compiled"``: compiled; :class:`Refused`, with the reason and the line, where that is impossible.
 * ``"auto"``: compiled as soon as it pays.  Machine code takes seconds to make, so a layer runs composed until
   :data:`PATIENCE` seconds have been spent in its steps, and no longer than that: at worst the time doubles.  If the
-  machine code is on the disk from an earlier run, it is compiled at once.  Where a step cannot be compiled, it runs
-  composed; a :class:`NotCompiled` warning says why, once for each layer.
+  machine code is on the disk from an earlier run (that of the way forward, where nothing is recorded), it is compiled
+  at once.  Where a step cannot be compiled, it runs composed; a :class:`NotCompiled` warning says why, once for each
+  layer.
 
 ``"compiled"`` and ``"composed"`` give the same bits in every run.  ``"auto"`` may go from one to the other once in a
 run, and its results then differ by roundings from what they would have been.
@@ -233,6 +234,7 @@ class CompiledSteps:
         self.current: dict[Hashable, Known] = {}  # by place, options and modes
         self.kept: dict[Hashable, Kept] = {}  # by place and options
         self.spent: dict[Hashable, float] = {}  # seconds, by options and modes
+        # the same, and whether the way back is needed, too:
         self.looked_for: set[Hashable] = set()  # on the disk, and not found
         self.ready: set[Hashable] = set()
         self.said: set[str] = set()
@@ -276,17 +278,17 @@ class CompiledSteps:
         return None
 
     def _of_ours(self, impl: str, work: Work, masking: Masking, x: Tensor, states: States) -> Outcome | None:
-        group = _group(work, masking, x)
-        if impl == "auto" and group not in self.ready and self._too_early(group, x):
+        group, back = _group(work, masking, x), _goes_back(work, x, states)
+        if impl == "auto" and (group, back) not in self.ready and self._too_early(group, x):
             return None
-        return self._in_time(impl, group, _ours(_asked(work, masking, x, states)), x, states)
+        return self._in_time(impl, group, back, _ours(_asked(work, masking, x, states)), x, states)
 
     def _of_user(
         self, key_of_call: Hashable, impl: str, work: Work, masking: Masking, x: Tensor, states: States
     ) -> Outcome | None:
         assert work.cell is not None
-        group = _group(work, masking, x)
-        if impl == "auto" and group not in self.ready and self._too_early(group, x):
+        group, back = _group(work, masking, x), _goes_back(work, x, states)
+        if impl == "auto" and (group, back) not in self.ready and self._too_early(group, x):
             return None
         base, key = (work.place, *group[:2]), (work.place, *group)  # in other modes the step may be the same
         found, kept = self.current.get(key), self.kept.setdefault(base, Kept())
@@ -294,7 +296,7 @@ class CompiledSteps:
         # a step that was refused is not asked again, as long as it runs in the same modes
         if found is None or (isinstance(found.outcome, Refused) and impl != "auto"):
             found = self.current[key] = _known(kept, work, masking, x, states, _signature(work, x, states))
-        outcome = self._in_time(impl, group, found.outcome, x, states)
+        outcome = self._in_time(impl, group, back, found.outcome, x, states)
         if isinstance(outcome, CompiledCell) and found.signature != (now := _signature(work, x, states)):
             found = _known(kept, work, masking, x, states, now)
             if impl == "auto" and kept.changes:
@@ -310,22 +312,24 @@ class CompiledSteps:
         """Whether even a trace would cost more than was spent so far."""
         return self.spent.get(group, 0.0) < PATIENCE["numpy"] and dispatch.preferred(x._data) == "numpy"
 
-    def _in_time(self, impl: str, group: Hashable, outcome: Outcome, x: Tensor, states: States) -> Outcome | None:
+    def _in_time(
+        self, impl: str, group: Hashable, back: bool, outcome: Outcome, x: Tensor, states: States
+    ) -> Outcome | None:
         """The outcome, or None where compiling it would take longer than what was spent so far."""
         if isinstance(outcome, Refused):
             return outcome
         kernel = _kernel(outcome, x, states)
         if isinstance(kernel, Refused):
             return kernel
-        if impl != "auto" or group in self.ready:
+        if impl != "auto" or (group, back) in self.ready:
             return outcome
         spent = self.spent.get(group, 0.0)
         if spent >= PATIENCE[kernel]:
             _inform(f"{outcome.name}: compiled after {spent:.1f} s of steps on the tape")
-        elif group in self.looked_for or not outcome.compiled_already(kernel, x._data.dtype):
-            self.looked_for.add(group)
+        elif (group, back) in self.looked_for or not outcome.compiled_already(kernel, x._data.dtype, back):
+            self.looked_for.add((group, back))
             return None
-        self.ready.add(group)
+        self.ready.add((group, back))
         return outcome
 
     def timed(self, run: Callable[[], Any], work: Work, masking: Masking, x: Tensor) -> Any:
@@ -388,7 +392,7 @@ class CompiledSteps:
                     text = f"no kernel: {error}"
             places.setdefault(text, []).append(work.place)
             group = _group(work, masking, x)
-            early = early or group not in self.ready
+            early = early or ((group, True) not in self.ready and (group, False) not in self.ready)
             spent = max(spent, self.spent.get(group, 0.0))
         if backend is not None:
             comment = "//" if backend == "cuda" else "#"
@@ -438,6 +442,11 @@ def _group(work: Work, masking: Masking, x: Tensor) -> tuple[Hashable, ...]:
     """What decides whether a step is compiled yet: dtype, options, and the modes of a user's modules."""
     modes = () if work.cell is None else tuple([m.training for m in work.cell.modules()])
     return x._data.dtype.char, masking, modes
+
+
+def _goes_back(work: Work, x: Tensor, states: States) -> bool:
+    """Whether a run is recorded, so that the way back is needed as well."""
+    return state.here.recording and any(t._node is not None for t in (x, *states, *work.parameters.values()))
 
 
 def _kernel(cell: CompiledCell, x: Tensor, states: States) -> str | Refused:

@@ -318,7 +318,9 @@ class Stack(Module):
         again: Ready | None = None
         if impl != "composed":
             kind, data = masking.kind if options.changes_steps else masking, x._data
-            key = layer, direction, impl, kind, self.training, data.dtype.char, type(data)
+            # with the nodes of what a guard watches, whether the way back is needed
+            nodes = x._node is not None or any(s._node is not None for s in states)
+            key = layer, direction, impl, kind, self.training, data.dtype.char, type(data), state.here.recording, nodes
 
             def choose() -> CompiledCell | None:
                 nonlocal again, work

@@ -77,14 +77,15 @@ class CompiledCell:
         refusals = self._compiled.refusals
         return refusals[backend] if backend in refusals else self._compiled.refusal(backend)
 
-    def compiled_already(self, backend: str, dtype: Any) -> bool:
+    def compiled_already(self, backend: str, dtype: Any, backward: bool = True) -> bool:
         """Whether its kernel would run at once, because this process or another has compiled it.
 
         Args:
             backend: ``"numba"``, ``"cuda"`` or ``"numpy"``.
             dtype: of x.
+            backward: and not only forward.
         """
-        return self._compiled.compiled_already(backend, dtype)
+        return self._compiled.compiled_already(backend, dtype, backward)
 
     def fits(self, parameters: Mapping[str, Tensor]) -> bool:
         """Whether it can run with these parameters; if not, the step must be compiled again.

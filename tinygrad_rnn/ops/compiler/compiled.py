@@ -116,8 +116,10 @@ class Compiled:
                 found = self._kernels.setdefault(backend, module.CellKernel(self.program, self._of(backend)))
         return found
 
-    def compiled_already(self, backend: str, dtype: Any) -> bool:
+    def compiled_already(self, backend: str, dtype: Any, backward: bool = True) -> bool:
         """Whether the kernel of a backend would run at once: compiled by this process, or by another, to the disk.
+
+        Without ``backward``, whether it would run forward: a process that only infers never compiles the way back.
 
         What Numba keeps on the disk is looked for by the name of its file, the version of Python, the sources of this
         package and the dtype.  That it is of this processor, too, and of this version of Numba, shows when it is
@@ -134,7 +136,7 @@ class Compiled:
         marks = [stamp().encode(), f"array({np.dtype(dtype).name}".encode()]
         return all(
             any(_holds(file, marks) for file in where.parent.glob(f"__pycache__/{where.stem}.{name}-*.{version}*.nbi"))
-            for name in ("forward", "backward")
+            for name in (("forward", "backward") if backward else ("forward",))
         )
 
 
