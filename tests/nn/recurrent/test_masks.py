@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
@@ -110,8 +111,38 @@ def test_draws_of_this_thread_are_undone() -> None:
         default_generator.words(1)
     with draws_undone():
         pass
-    assert not default_generator.before_draws
+    assert not default_generator.instead
     np.testing.assert_array_equal(default_generator.words(3), expected[1:])
+
+
+def test_all_that_a_thread_does_to_the_stream_is_undone() -> None:
+    tg.manual_seed(1)
+    tg.randn(1)  # of a pair, the second number is kept
+    before, second = tg.get_rng_state(), tg.randn(1)
+    tg.set_rng_state(before)
+    with draws_undone():
+        assert tg.equal(tg.get_rng_state(), before) and tg.equal(tg.randn(1), second)
+        tg.manual_seed(2)
+        assert tg.initial_seed() == 2
+        state = tg.get_rng_state()
+        drawn = tg.randn(3)
+        tg.set_rng_state(state)
+        assert tg.equal(tg.randn(3), drawn)
+    assert tg.initial_seed() == 1 and tg.equal(tg.get_rng_state(), before) and tg.equal(tg.randn(1), second)
+
+
+def test_draws_of_other_threads_are_not_undone() -> None:
+    tg.manual_seed(1)
+    expected = default_generator.words(4)
+    tg.manual_seed(1)
+    found: list[Any] = []
+    with draws_undone():
+        default_generator.words(7)
+        other = threading.Thread(target=lambda: found.append(default_generator.words(2)))
+        other.start(), other.join()
+        default_generator.words(1)
+    np.testing.assert_array_equal(found[0], expected[:2])
+    np.testing.assert_array_equal(default_generator.words(2), expected[2:])
 
 
 @pytest.mark.parametrize("zoneouts", [(0.5, 0.5), (0.5, 0.1)])

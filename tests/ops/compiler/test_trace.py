@@ -369,3 +369,20 @@ def test_widths_and_columns_that_look_like_a_batch_are_told_from_it(width: int) 
     one, other = trace(step, 3, (34,), {})
     assert one.rows != width != other.rows
     assert str(one.new_states[0].operation) == "add"
+
+
+def test_a_trace_does_not_take_back_what_other_threads_draw() -> None:
+    tg.manual_seed(1)
+    expected = tg.rand(6)
+    tg.manual_seed(1)
+    found: list[Any] = []
+
+    def step(x: Any, s: Any) -> Any:
+        if not found:
+            other = threading.Thread(target=lambda: found.append(tg.rand(4)))
+            other.start(), other.join()
+        return s[0] + x * tg.rand(4, dtype=x.dtype)
+
+    with pytest.raises(Refused):
+        trace(step, 4, (4,), {}, np.float64)
+    assert tg.equal(tg.cat([found[0], tg.rand(2)]), expected)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from _thread import get_ident
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -84,15 +84,15 @@ class Generator:
     [0.8303, 0.1261, 0.9075]
     """
 
-    __slots__ = ("_engine", "_fork", "_fresh", "_seed", "before_draws", "next_normal")
+    __slots__ = ("_engine", "_fork", "_fresh", "_next_normal", "_seed", "instead")
 
     def __init__(self, device: Device | str = "cpu") -> None:
         if Device(device).type != "cpu":
             raise DeviceError(f"Generator(): random streams live on the CPU, got device {device!s}. Use Generator()")
         self._engine: np.random.RandomState | None = None
         self._fork = _process.fork
-        self.before_draws: list[Callable[[], None]] = []  # called before words are drawn
-        self.next_normal: float | None = None  # the second of a Box-Muller pair, kept for the next small draw
+        self.instead: dict[int, list[Generator | None]] = {}  # by thread: see draws_undone()
+        self._next_normal: float | None = None
         self.manual_seed(UNSEEDED)
 
     @property
@@ -111,11 +111,38 @@ class Generator:
             raise ArgumentTypeError(f"manual_seed expected an int, but got {type(seed).__name__}. Pass int(seed)")
         if not -(2**63) <= seed < 2**64:
             raise ArgumentError(f"Overflow when unpacking long long: manual_seed takes 64-bit integers, got {seed}")
-        self._seed = int(seed) % 2**64
-        self._engine = None
-        self._fresh = True
-        self.next_normal = None
+        own = self._own()
+        own._seed = int(seed) % 2**64
+        own._engine = None
+        own._fresh = True
+        own._next_normal = None
         return self
+
+    def _own(self) -> Generator:
+        """The stream that this thread draws from: this one, or, where its draws are to be undone, a copy."""
+        copies = self.instead.get(get_ident()) if self.instead else None
+        if not copies:
+            return self
+        if copies[-1] is None:
+            copies[-1] = next((copy for copy in reversed(copies) if copy is not None), self)._copy()
+        return copies[-1]
+
+    def _copy(self) -> Generator:
+        copy = Generator()
+        copy._seed, copy._fresh, copy._next_normal = self._seed, self._fresh, self._next_normal
+        if self._engine is not None:
+            copy._engine = np.random.RandomState()
+            copy._engine.set_state(self._started().get_state(legacy=False))
+        return copy
+
+    @property
+    def next_normal(self) -> float | None:
+        """The second of a Box-Muller pair, kept for the next small draw."""
+        return self._own()._next_normal
+
+    @next_normal.setter
+    def next_normal(self, value: float | None) -> None:
+        self._own()._next_normal = value
 
     def _started(self) -> np.random.RandomState:
         """The engine, made at the first draw: ``numpy.random`` is a tenth of the cost of importing NumPy."""
@@ -131,11 +158,11 @@ class Generator:
     def seed(self) -> int:
         """Seed from the operating system's entropy; return the seed chosen."""
         self.manual_seed(int.from_bytes(os.urandom(8), "little"))
-        return self._seed
+        return self.initial_seed()
 
     def initial_seed(self) -> int:
         """The seed that this stream was started from."""
-        return self._seed
+        return self._own()._seed
 
     def get_state(self) -> Any:
         """The whole state, in PyTorch's layout: a tensor of uint8, (5056,).
@@ -146,17 +173,18 @@ class Generator:
         >>> bool((g.set_state(state).words(5) == first).all())
         True
         """
-        engine: Any = self._started().get_state(legacy=False)
+        own = self._own()
+        engine: Any = own._started().get_state(legacy=False)
         position = int(engine["state"]["pos"])
         state = np.zeros((), STATE_LAYOUT)
-        state["seed"] = self._seed
+        state["seed"] = own._seed
         state["left"] = WORDS + 1 - position  # words until the next refill, plus one
         state["seeded"] = 1
         # PyTorch refills at the first draw, and has 0 here until then.
-        state["next"] = 0 if self._fresh else position
+        state["next"] = 0 if own._fresh else position
         state["words"] = engine["state"]["key"]
-        state["has_normal"] = self.next_normal is not None
-        state["normal"] = self.next_normal or 0.0
+        state["has_normal"] = own._next_normal is not None
+        state["normal"] = own._next_normal or 0.0
         return shown.tensor(np.frombuffer(state.tobytes(), np.uint8).copy())
 
     def set_state(self, state: Any) -> Generator:
@@ -186,9 +214,10 @@ class Generator:
             raise RandomError("Invalid mt19937 state: these bytes are not the state of a generator")
         key = new["words"].astype(np.uint32)
         # "All words used": the next draw refills first, as PyTorch's does after seeding.
-        self._started().set_state(("MT19937", key, WORDS if fresh else position, 0, 0.0))
-        self._seed, self._fresh = int(new["seed"]), fresh
-        self.next_normal = float(new["normal"]) if new["has_normal"] else None
+        own = self._own()
+        own._started().set_state(("MT19937", key, WORDS if fresh else position, 0, 0.0))
+        own._seed, own._fresh = int(new["seed"]), fresh
+        own._next_normal = float(new["normal"]) if new["has_normal"] else None
         return self
 
     def clone_state(self) -> Generator:
@@ -197,13 +226,12 @@ class Generator:
 
     def words(self, count: int) -> npt.NDArray[np.uint32]:
         """``count`` draws of 32 bits: (count,) uint32."""
-        for tell in tuple(self.before_draws):
-            tell()
+        own = self._own()
         # An empty draw leaves a seeded state as it is, also in the bytes of get_state().
         if count:
-            self._fresh = False
+            own._fresh = False
         # For the whole range of uint32 NumPy returns the engine's words as they are, without masks or rejections.
-        return self._started().randint(0, 2**32, size=count, dtype=np.uint32)
+        return own._started().randint(0, 2**32, size=count, dtype=np.uint32)
 
     def halves(self, count: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         """``count`` draws of 64 bits as their high and low words, each (count,) uint32."""
@@ -288,7 +316,9 @@ def fork_rng(devices: object = None, enabled: bool = True) -> Iterator[None]:
 
 @contextmanager
 def draws_undone() -> Iterator[None]:
-    """As :func:`fork_rng`, for draws of this thread, at no cost where nothing is drawn: a state takes 0.1 ms to read.
+    """As :func:`fork_rng`, for this thread alone, and at no cost where nothing is drawn.
+
+    This thread draws from a copy, which is made at the first draw; others draw from the default stream meanwhile.
 
     >>> _ = manual_seed(1)
     >>> with draws_undone():
@@ -296,17 +326,12 @@ def draws_undone() -> Iterator[None]:
     >>> bool(default_generator.words(1) == inside)
     True
     """
-    thread, before = get_ident(), None
-
-    def remember() -> None:
-        nonlocal before
-        if before is None and get_ident() == thread:
-            before = default_generator.get_state()
-
-    default_generator.before_draws.append(remember)
+    thread, instead = get_ident(), default_generator.instead
+    copies = instead.setdefault(thread, [])
+    copies.append(None)
     try:
         yield
     finally:
-        default_generator.before_draws.remove(remember)
-        if before is not None:
-            default_generator.set_state(before)
+        copies.pop()
+        if not copies:
+            del instead[thread]

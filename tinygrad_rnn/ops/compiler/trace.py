@@ -34,7 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ...backend import array_module, is_array, to_numpy
-from ...backend.random.generator import fork_rng
+from ...backend.random.generator import draws_undone
 from ...errors import TinygradRnnError
 from ...source_line import Line, user_line
 from ...tape.grad import cotangents
@@ -326,8 +326,8 @@ _guard = _Guard()
 
 @contextmanager
 def _alone() -> Iterator[None]:
-    """Conversions refuse, and the numbers that the step draws are drawn again by the next call."""
-    with _guard, fork_rng():
+    """Conversions refuse, and the numbers that the step draws are drawn again by the next call of this thread."""
+    with _guard, draws_undone():
         yield
 
 
