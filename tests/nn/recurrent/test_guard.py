@@ -357,6 +357,22 @@ def test_an_object_with_a_forward_of_its_own_is_looked_at() -> None:
     assert guard_of(cell, tensors_of(cell)) is None
 
 
+def test_a_method_that_is_overridden_is_read_by_super_alone() -> None:
+    class Lists(nn.Module):
+        def forward(self, x: Any, h: Any) -> Any:
+            return x + LIST[0] * h
+
+    class Plain(Lists):
+        def forward(self, x: Any, h: Any) -> Any:
+            return x + h
+
+    class Calls(Lists):
+        def forward(self, x: Any, h: Any) -> Any:
+            return super().forward(x, h)
+
+    assert guard_of(Plain(), {}) is not None and guard_of(Calls(), {}) is None
+
+
 @pytest.mark.parametrize("special", ["__call__", "__getattr__", "__getattribute__", "__setattr__"])
 def test_a_class_with_special_methods_has_no_guard(special: str) -> None:
     kind = type("Special", (Cell,), {special: getattr(nn.Module, special, lambda self, name: 0.0)})

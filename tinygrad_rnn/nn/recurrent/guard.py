@@ -94,6 +94,7 @@ class Guard:
         self._globals: dict[tuple[int, str], tuple[Mapping[str, Any], str, Any]] = {}
         self._of_package: dict[int, ModuleType] = {}
         self._attributes: set[str] = set()  # names of them that code reads
+        self._calls_super = False
         self._classes = {c: None for t in self._types for c in t.__mro__ if c is not object and not _ours(c)}
         self._read()
         of_modules = [m.__dict__ for m in self._modules]
@@ -167,11 +168,14 @@ class Guard:
             for name in cls.__dict__:
                 if name.startswith("__") and name not in OF_CLASSES:
                     raise _Unknown(name)
-        count = -1
-        while count != (count := len(self._attributes) + len(self._seen) + len(self._of_package)):
-            for cls in self._classes:
-                for name in [n for n in cls.__dict__ if n == "forward" or n in self._attributes]:
-                    self._member(cls.__dict__[name])
+        count: Any = None
+        while count != (count := (len(self._attributes), len(self._seen), len(self._of_package), self._calls_super)):
+            for kind in dict.fromkeys(self._types):
+                for name in ("forward", *self._attributes):
+                    found = [c for c in kind.__mro__ if name in c.__dict__]
+                    for cls in found if self._calls_super else found[:1]:
+                        if cls in self._classes:
+                            self._member(cls.__dict__[name])
             for module in list(self._of_package.values()):
                 for name in self._attributes & vars(module).keys():
                     self._global(vars(module), name)
@@ -255,6 +259,7 @@ class Guard:
                 raise _Unknown(operation)
             if operation == "LOAD_GLOBAL":
                 self._global(f.__globals__, name)
+                self._calls_super = self._calls_super or name == "super"
             elif operation in READS:
                 if name.startswith("__") or name in OFF_LIMITS:
                     raise _Unknown(name)
