@@ -85,6 +85,8 @@ class Generator:
     """
 
     __slots__ = ("_engine", "_fork", "_fresh", "_next_normal", "_seed", "instead")
+    _seed: int
+    _fresh: bool  # no word was drawn since it was seeded
 
     def __init__(self, device: Device | str = "cpu") -> None:
         if Device(device).type != "cpu":
@@ -123,9 +125,10 @@ class Generator:
         copies = self.instead.get(get_ident()) if self.instead else None
         if not copies:
             return self
-        if copies[-1] is None:
-            copies[-1] = next((copy for copy in reversed(copies) if copy is not None), self)._copy()
-        return copies[-1]
+        own = copies[-1]
+        if own is None:
+            own = copies[-1] = next((copy for copy in reversed(copies) if copy is not None), self)._copy()
+        return own
 
     def _copy(self) -> Generator:
         copy = Generator()
