@@ -24,6 +24,14 @@ COARSER = {"F.hardsigmoid(x)": 1e-7}  # PyTorch multiplies by 1/6 in float32, wh
 # 0 log 0 in kl_div, what is finite here is right.
 BETTER = {"F.mish(x)", "F.gelu(x)", "F.hardswish(x)", "F.kl_div(x, y, reduction='none')"}
 
+# What PyTorch takes from a library of vector functions (SLEEF, MKL) that has other code for other processors: exp, log,
+# tanh and erf end in another last place. The stored numbers are those of one processor; all other cases are sums,
+# products and comparisons, the same on each.
+OF_LIBRARY = "elu celu selu silu mish gelu tanhshrink logsigmoid softplus tanh sigmoid".split()
+OF_LIBRARY += ["binary_cross_entropy_with_logits", "kl_div"]
+LAST_PLACES = 4  # two functions, an ulp each, and what is computed with them
+SUBTRACTED = {"F.tanhshrink(x)"}  # from x: an ulp of tanh(x) is many of a small difference
+
 every = pytest.mark.parametrize("dtype", seam_cases.DTYPES)
 cases = pytest.mark.parametrize("expression", seam_cases.CASES)
 
@@ -57,7 +65,18 @@ def test_value_and_derivatives_are_those_that_pytorch_gave(expression: str, dtyp
 def test_pytorch_still_gives_them(expression: str, dtype: str) -> None:
     torch = pytest.importorskip("torch")
     found = seam_cases.evaluated(torch, expression, dtype, alone=True)
-    np.testing.assert_array_equal(found, GOLDEN[f"{expression}: {dtype}"])
+    stored = GOLDEN[f"{expression}: {dtype}"]
+    if expression[2:].partition("(")[0] not in OF_LIBRARY:
+        np.testing.assert_array_equal(found, stored)
+        return
+    finite = np.isfinite(stored)
+    np.testing.assert_array_equal(found[~finite], stored[~finite])
+    size = np.abs(stored)
+    if expression in SUBTRACTED:
+        size = np.maximum(size, np.abs(seam_cases.pairs(expression, dtype)[0]))
+    ulp = np.spacing(np.minimum(size[finite], np.finfo(dtype).max / 2))  # of the largest number there is none
+    off = np.abs(found[finite] - stored[finite]) / ulp
+    assert off.max() <= LAST_PLACES, f"{expression} in {dtype}: {off.max()} last places"
 
 
 def test_the_losses_of_huge_residuals_have_bounded_slopes() -> None:
