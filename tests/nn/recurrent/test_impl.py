@@ -599,9 +599,17 @@ def test_a_layer_of_another_dtype_has_a_program_of_its_own(traces: Traces) -> No
     with pytest.raises(Refused, match="float16"):
         layer(inputs().half())
     layer.impl = "auto"
-    with pytest.warns(NotCompiled, match="float16"):
-        in_no_time(layer, inputs().half())
     assert layer.float()(inputs())[0].dtype == tg.float32
+
+
+@pytest.mark.parametrize("make", [lambda: nn.RNNLayer(Leaky()), lambda: nn.GRU(I, H, reset_after=False)])
+def test_half_precision_is_composed_without_a_warning(make: Any, traces: Traces) -> None:
+    layer = make().half()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert in_no_time(layer, inputs().half())(inputs().half())[0].dtype == tg.float16
+    assert traces.count == 0
+    assert "float16" in layer.explain()
 
 
 @pytest.mark.parametrize("ours", [True, False])

@@ -10,7 +10,7 @@ step on the tape, and *compiled*, a program of the step that runs over the whole
   :data:`PATIENCE` seconds have been spent in its steps, and no longer than that: at worst the time doubles.  If the
   machine code is on the disk from an earlier run (that of the way forward, where nothing is recorded), it is compiled
   at once.  Where a step cannot be compiled, it runs composed; a :class:`NotCompiled` warning says why, once for each
-  layer.
+  layer.  In half precision and complex numbers everything runs composed, and nothing is said.
 
 ``"compiled"`` and ``"composed"`` give the same bits in every run.  ``"auto"`` may go from one to the other once in a
 run, and its results then differ by roundings from what they would have been.
@@ -39,7 +39,7 @@ import numpy as np
 from ...backend import array_module
 from ...errors import ArgumentError
 from ...kernels.recurrent import dispatch
-from ...kernels.recurrent.interface import KernelUnavailable, Options
+from ...kernels.recurrent.interface import DTYPES, KernelUnavailable, Options
 from ...ops.compiler.cell import CompiledCell, compile_step
 from ...ops.compiler.signature import Signature, signature
 from ...ops.compiler.trace import Mask, Refused
@@ -266,6 +266,8 @@ class CompiledSteps:
             Refused: ``impl`` is "compiled", and it cannot be compiled.
         """
         outcome: Outcome | None
+        if impl == "auto" and x._data.dtype not in DTYPES:  # no fault of the step, and nothing to be said
+            return None
         if work.equations is not None:
             outcome = self._of_ours(impl, work, masking, x, states)
         else:
