@@ -54,7 +54,9 @@ class Cotangents:
         for values in self.values:
             values[rows] *= shift
         self.log[rows] = after
-        self.values[state][rows] += xp.exp(-after)[..., None] * given
+        # as a unit times its size beside the row's: exp(-after) alone may overflow
+        unit = given / xp.where(largest > 0, largest, 1)[..., None]
+        self.values[state][rows] += xp.exp(of_given - after)[..., None] * unit
 
     def log_norms(self) -> Array:
         """log of the norm of each row, over all states (M, K), on the host."""
