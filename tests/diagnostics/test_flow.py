@@ -215,6 +215,36 @@ def test_results_are_text_pictures_html_and_json() -> None:
     assert json.loads(result.to_json())["log_norms"]["c"][-1] == "-inf"
 
 
+@pytest.mark.parametrize("value", [math.inf, math.nan, 1e300])
+def test_nets_that_have_exploded_are_told_without_warnings(value: float) -> None:
+    for net in (nn.RNN(2, 3, nonlinearity="relu"), nn.LSTM(2, 3), nn.GRU(2, 3, reset_after=False, impl="composed")):
+        net = net.double()
+        with tg.no_grad():
+            net.weight_hh_l0[0, 0] = value
+        x = tg.ones(25, 1, 2, dtype=tg.float64)
+
+        def loss(output: Any) -> tg.Tensor:
+            return (output[0] ** 2).sum()
+
+        found = d.flow(net, x)
+        assert len(found.table().splitlines()) > 20 and isinstance(found.spectral(0), float)
+        d.singular_values(found)
+        d.local(net, x, 3).table()
+        share = d.shares(net, loss, x)
+        share.cumulative("weight_hh_l0").table()
+        share.resolution("weight_hh_l0")
+        for result in (
+            d.lyapunov(net, x, 2),
+            d.saturation(net, x),
+            d.truncated(net, loss, x, 2),
+            d.omega(net, loss, x),
+        ):
+            assert result.table()
+        d.lag_matrix(net, x, lambda output: output[0].sum((1, 2))).table()
+        d.randomised(net, loss, x, 0.5, 3).table()
+        d.depth(net, loss, x).table()
+
+
 def test_nothing_is_left_of_a_diagnosis() -> None:
     net, x = nn.LSTM(2, 3), tg.ones(5, 1, 2)
     d.flow(net, x)

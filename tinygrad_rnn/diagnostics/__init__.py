@@ -9,6 +9,7 @@ from .depth import depth, paths
 from .flow import flow, local, singular_values
 from .gates import gates, saturation
 from .lag_matrix import lag_matrix
+from .monitor import Monitor
 from .omega import omega
 from .resolution import resolution
 from .shares import shares
@@ -16,6 +17,6 @@ from .spectra import lyapunov, weights
 from .timescale import timescale_task
 from .truncation import randomised, truncated
 
-__all__ = ["cliff", "clip_report", "depth", "flow", "gates", "lag_matrix", "local", "lyapunov", "omega", "paths"]
-__all__ += ["randomised", "resolution", "saturation", "shares", "singular_values", "timescale_task", "truncated"]
-__all__ += ["weights"]
+__all__ = ["Monitor", "cliff", "clip_report", "depth", "flow", "gates", "lag_matrix", "local", "lyapunov", "omega"]
+__all__ += ["paths", "randomised", "resolution", "saturation", "shares", "singular_values", "timescale_task"]
+__all__ += ["truncated", "weights"]

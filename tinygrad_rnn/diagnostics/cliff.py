@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_numpy
+from ..backend.quiet import unreported
 from ..errors import ArgumentError, ArgumentTypeError, ShapeError
 from ..tape.grad import grad
 from ..tape.modes import within
@@ -73,6 +74,7 @@ class Cliff(Result):
         ax.set_ylabel(f"{self.names[1]} (lines: loss)")
 
 
+@unreported
 def cliff(fn: Callable[..., Tensor], ranges: Mapping[str, Any]) -> Cliff:
     """Loss and gradient norm over a grid of one or two parameters, in one batched run.
 
@@ -180,6 +182,7 @@ class ClipReport(Result):
         ax.legend()
 
 
+@unreported
 def clip_report(norms: Iterable[Any], max_norm: float) -> ClipReport:
     """How often and how hard clipping by norm acted in a run.
 

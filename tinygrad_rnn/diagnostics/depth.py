@@ -12,6 +12,7 @@ import numpy as np
 
 from ..autograd.functional import jacobian_of
 from ..backend import is_array, to_numpy
+from ..backend.quiet import unreported
 from ..backend.random.generator import draws_undone
 from ..errors import ArgumentError, ArgumentTypeError, ShapeError
 from ..nn.module import Module
@@ -74,6 +75,7 @@ class Depth(Result):
         ax.legend()
 
 
+@unreported
 def depth(model: Module, loss_fn: Callable[..., Tensor], batch: Any, *, lr: float = 1e-3) -> Depth:
     """Gradient, weights and outputs of each layer of a model, in the order in which they ran.
 
@@ -199,6 +201,7 @@ class Paths(Result):
         ax.legend()
 
 
+@unreported
 def paths(
     net: Iterable[Callable[[Tensor], Tensor]],
     x: Any,

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_numpy
+from ..backend.quiet import unreported
 from ..errors import ArgumentError
 from ..typing import Array
 from .cotangents import Cotangents, log_sum, logarithm
@@ -25,7 +26,18 @@ from .resolution import shade, zones
 from .result import COLOURS, MARKERS, Result, colour_bar
 from .steps import RNNSteps, Steps, host
 
-__all__ = ["Flow", "Jacobian", "SingularValues", "flow", "flow_of", "local", "singular_values", "slope_of"]
+__all__ = [
+    "Flow",
+    "Jacobian",
+    "SingularValues",
+    "flow",
+    "flow_of",
+    "half_life_of",
+    "local",
+    "norms_back",
+    "singular_values",
+    "slope_of",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,14 +85,15 @@ class Flow(Result):
 
     @property
     def half_life(self) -> float:
-        """Steps in which the norm falls to a half, log 2 / -slope; inf if it does not fall."""
-        return math.log(2) / -self.slope if self.slope < 0 else math.inf
+        """Steps in which the norm falls to a half, log 2 / -slope; inf if it does not fall, nan if it is not known."""
+        return half_life_of(self.slope)
 
     @property
     def verdict(self) -> tuple[str, ...]:
         """For each k what is left of it in the dtype of the layer, beside terms that are nearer: see ``resolution``."""
         return zones(self.total[::-1], self.dtype)[::-1]
 
+    @unreported
     def matrix(self, k: int) -> tuple[float, Array]:
         """``d of_end / d s_k``: the logarithm of a factor, and the matrix that it multiplies (H, sum of widths).
 
@@ -96,10 +109,11 @@ class Flow(Result):
         rows = np.concatenate([host(v[0]) for v in g.values], 1)
         return largest, rows * np.exp(log - largest)[:, None]
 
+    @unreported
     def spectral(self, k: int) -> float:
         """log |d of_end / d s_k|_2, the largest singular value."""
         log, matrix = self.matrix(k)
-        return log + float(logarithm(np.linalg.norm(matrix, 2)))
+        return log + float(logarithm(singular_values_of(matrix).max(initial=0)))
 
     def _place(self, k: int) -> int:
         count = len(self.total)
@@ -108,7 +122,8 @@ class Flow(Result):
         return k % count
 
     def head(self) -> str:
-        memory = f"half-life {self.half_life:.3g} steps" if self.slope < 0 else "it does not fall"
+        falls = "it does not fall" if self.slope >= 0 else "not finite"
+        memory = f"half-life {self.half_life:.3g} steps" if self.slope < 0 else falls
         how = "exact" if not self.probes else f"estimated by {self.probes} probes"
         return (
             f"{self.place}: d {self.of} after step {self.end} / d states before, {how}; "
@@ -137,6 +152,7 @@ class Flow(Result):
         ax.legend()
 
 
+@unreported
 def flow(
     model: Any,
     x: Any,
@@ -200,17 +216,8 @@ def flow_of(
         place = steps.names.index(of)
         drawn = random.standard_normal((1, probes, steps.widths[place])) / math.sqrt(probes)
         g.values[place][...] = steps.xp.asarray(drawn)
-    squares, logs = [g.squares()], [g.log.copy()]
-    for visit in range(last - 1, -1, -1):
-        steps.pull(visit, g)
-        squares.append(g.squares())
-        logs.append(g.log.copy())
-        g.rescale()
-    xp = steps.xp
-    scale = 2 * to_numpy(xp.stack(logs))[:, 0]  # (L + 1, K)
-    norms = {}
-    for k, name in enumerate(steps.names):
-        norms[name] = 0.5 * log_sum(logarithm(xp.stack([s[k] for s in squares]))[:, 0] + scale, 1)[::-1]
+    logs = norms_back(steps, g, last)[:, :, 0]
+    norms = dict(zip(steps.names, logs, strict=True))
     total = 0.5 * log_sum(2 * np.stack(list(norms.values())), 0)
     slope, error = slope_of(total)
     initial = recurrence.steps_of_time if recurrence.reverse else -1
@@ -230,6 +237,25 @@ def flow_of(
         steps,
         last,
     )
+
+
+def norms_back(steps: Steps, g: Cotangents, last: int) -> Array:
+    """Pull cotangents back from the state after ``last`` visits to the first state.
+
+    Returns:
+        The logarithms of their norms, over all cotangents of a sequence, on the host: (states, last + 1, M), the first
+        state first.
+    """
+    xp = steps.xp
+    squares, logs = [g.squares()], [g.log.copy()]
+    for visit in range(last - 1, -1, -1):
+        steps.pull(visit, g)
+        squares.append(g.squares())
+        logs.append(g.log.copy())
+        g.rescale()
+    scale = 2 * to_numpy(xp.stack(logs))  # (L + 1, M, K)
+    found = [logarithm(xp.stack([s[k] for s in squares])) + scale for k in range(len(steps.names))]
+    return np.stack([0.5 * log_sum(f, 2)[::-1] for f in found])
 
 
 def _visit(recurrence: Recurrence, steps: Steps, end: int) -> int:
@@ -256,17 +282,33 @@ def _bound(steps: Steps, last: int) -> Array | None:
     if not isinstance(steps, RNNSteps):
         return None
     w = host(steps.weights[1])
-    per_step = float(logarithm(np.linalg.norm(w, 2)))
+    per_step = float(logarithm(singular_values_of(w)[0]))
     bound: Array = 0.5 * np.log(len(w)) + np.arange(last + 1)[::-1] * per_step
     return bound
+
+
+def half_life_of(slope: float) -> float:
+    """Steps until a half is left, at so many nats per step."""
+    return math.nan if math.isnan(slope) else math.log(2) / -slope if slope < 0 else math.inf
+
+
+def singular_values_of(matrix: Array) -> Array:
+    """Falling; nan for a matrix that holds what is no finite number, of which NumPy's never converge."""
+    if not np.isfinite(matrix).all():
+        return np.full(min(matrix.shape), np.nan)
+    found: Array = np.linalg.svd(matrix, compute_uv=False)
+    return found
 
 
 def slope_of(logs: Array) -> tuple[float, float]:
     """Nats per step back, of logarithms from the first state to the last, and the standard error.
 
     The mean of the differences of neighbours; the error is that of means of blocks, about sqrt(L) of them, since
-    neighbours are not independent.  -inf where everything is cut off, nan without steps.
+    neighbours are not independent.  -inf where everything is cut off, nan without steps,
+    or with numbers that are not finite.
     """
+    if np.isnan(logs).any() or (logs == np.inf).any():
+        return math.nan, math.nan
     finite = logs[np.isfinite(logs)]
     if len(logs) < 2:
         return math.nan, math.nan
@@ -312,6 +354,7 @@ class SingularValues(Result):
         ax.set_title(f"{self.place}, lag {self.lag}")
 
 
+@unreported
 def singular_values(result: Flow, k: int = 0) -> SingularValues:
     """The singular values of ``d h_end / d s_k``, as logarithms.
 
@@ -339,7 +382,7 @@ def singular_values(result: Flow, k: int = 0) -> SingularValues:
     """
     place = result._place(k)
     log, matrix = result.matrix(place)
-    values = logarithm(np.linalg.svd(matrix, compute_uv=False)) + log
+    values = logarithm(singular_values_of(matrix)) + log
     return SingularValues(result.place, place, int(result.lags[place]), values)
 
 
@@ -367,7 +410,7 @@ class Jacobian(Result):
     def columns(self) -> tuple[Sequence[str], Sequence[Sequence[Any]]]:
         rows = []
         for name, block in self.blocks.items():
-            values = np.linalg.svd(block, compute_uv=False)
+            values = singular_values_of(block)
             rows.append(
                 (name, float(np.linalg.norm(block)), float(values.max(initial=0)), float(values.min(initial=0)))
             )
@@ -382,6 +425,7 @@ class Jacobian(Result):
         ax.set_title(f"{self.place}, step {self.time}")
 
 
+@unreported
 def local(model: Any, x: Any, t: int, hx: Any = None, *, sequence: int = 0, layer: int | str | None = None) -> Jacobian:
     """The Jacobian of one step, with its blocks: of an LSTM ``dh/dh, dh/dc, dc/dh, dc/dc``.
 

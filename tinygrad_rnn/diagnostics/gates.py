@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_numpy
+from ..backend.quiet import unreported
 from ..backend.random.generator import draws_undone
 from ..errors import ArgumentError
 from ..nn.recurrent.layers import GRU, LSTM
@@ -111,6 +112,7 @@ class GateReport(Result):
         ax.legend()
 
 
+@unreported
 def gates(model: Any, x: Any, hx: Any = None, *, layer: int | str | None = None) -> GateReport:
     """How far the gates of a layer are open, unit by unit, and how long they remember.
 
@@ -264,6 +266,7 @@ class _Activations(Seen):
         self.noted.append((len(self.order) - 1, loop, [], {}))
 
 
+@unreported
 def saturation(model: Any, x: Any, hx: Any = None) -> Saturation:
     """The derivatives of all activations of a model, of recurrent layers and others, in the order in which they ran.
 

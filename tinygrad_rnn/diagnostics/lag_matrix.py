@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module, to_numpy
+from ..backend.quiet import unreported
 from ..errors import ArgumentTypeError
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
@@ -62,6 +63,7 @@ class LagMatrix(Result):
         ax.set_title(f"{self.place}: |dE_i / dh_j|")
 
 
+@unreported
 def lag_matrix(
     model: Any, x: Any, losses: Callable[[Any], Tensor], hx: Any = None, *, layer: int | str | None = None
 ) -> LagMatrix:

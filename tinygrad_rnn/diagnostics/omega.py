@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.quiet import unreported
 from ..errors import ArgumentError
 from ..tape.grad import grad
 from ..tape.modes import unwatched, within
@@ -42,6 +43,7 @@ class Omega(Result):
     _recurrence: Recurrence = field(repr=False)
     _directions: tuple[tuple[Array, ...], ...] = field(repr=False)
 
+    @unreported
     def penalty(self) -> Tensor:
         """The value as a Tensor, to be added to a loss: its gradient is that of the weights of the layer.
 
@@ -105,6 +107,7 @@ class Omega(Result):
         ax.legend()
 
 
+@unreported
 def omega(model: Any, loss_fn: Callable[..., Tensor], batch: Any, *, layer: int | str | None = None) -> Omega:
     """Pascanu's Omega: how far the steps of a layer are from keeping the norm of what goes back through them.
 

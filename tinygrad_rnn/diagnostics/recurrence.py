@@ -377,8 +377,15 @@ class Seen(Watcher):
         before = self.later.get(node.index)
         self.later[node.index] = g.copy() if before is None else before + g
 
-    def recurrences(self) -> list[Recurrence]:
-        """What ran, in order, with places."""
+    def recurrences(self, segments: bool = False) -> list[Recurrence]:
+        """What ran, in order, with places.
+
+        Args:
+            segments: leave out layers that ran step by step in segments, instead of refusing them.
+
+        Raises:
+            GraphError: there are such layers.
+        """
         made: list[Recurrence] = []
         for one in self.order:
             if isinstance(one, Recurrence):
@@ -387,6 +394,8 @@ class Seen(Watcher):
             loop, scope, random = one
             if not loop.series:
                 continue  # it failed
+            if scope.origin and segments:
+                continue
             if scope.origin:
                 raise GraphError(
                     "a layer that runs step by step in segments cannot be looked into: set checkpoint_segments to None"

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import is_array, to_numpy
+from ..backend.quiet import unreported
 from ..errors import ArgumentError, ArgumentTypeError
 from ..tape.tensor import Tensor
 from ..typing import Array
@@ -104,6 +105,7 @@ def log_norm_of(array: Any) -> float:
     return float(np.log(largest) + 0.5 * np.log(((flat / largest) ** 2).sum()))
 
 
+@unreported
 def resolution(
     terms: Any, total: Any = None, *, log_norms: Sequence[float] | Array | None = None, dtype: Any = None
 ) -> Resolution:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import is_array, to_numpy
+from ..backend.quiet import unreported
 from ..errors import ArgumentError, ArgumentTypeError
 from ..nn.utils.rnn import PackedSequence
 from ..tape.grad import grad
@@ -27,6 +28,7 @@ from .recorded_steps import Summed
 from .recurrence import ComposedRecurrence, External, Recorded, Recurrence, run_model
 from .resolution import Resolution, resolution, shade
 from .result import COLOURS, MARKERS, Result
+from .steps import Frozen
 
 Carry = Callable[[int, Cotangents, int], None]
 
@@ -95,21 +97,37 @@ class Cumulative(Result):
         ax.legend()
 
 
+GIVEN = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr"]
+
+
+def _numbered(count: int) -> list[str]:
+    return [f"weight {k}" for k in range(count)]
+
+
 class Walk:
     """The way back through one layer, step by step, again and again.
 
     Args:
         recurrence, external: the layer, and what arrived there.
-        parameters: of the model, by name.
+        parameters: of the model, by name; none: shares are those of the weights as the layer was given them.
+        sequences: of which sequences; None: of all.
     """
 
-    def __init__(self, recurrence: Recurrence, external: External, parameters: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self,
+        recurrence: Recurrence,
+        external: External,
+        parameters: Mapping[str, Tensor],
+        sequences: Sequence[int] | None = None,
+    ) -> None:
         self.recurrence, self.external, self.parameters = recurrence, external, parameters
+        if sequences is not None:
+            self.external = [(a, None if b is None else b[list(sequences)]) for a, b in external]
         if isinstance(recurrence, ComposedRecurrence):
             inside = recurrence.owner.named_parameters() if recurrence.owner is not None else ()
             ids = {id(p) for _, p in inside} or {id(p) for p in parameters.values()}
             recurrence.weights = [p for p in parameters.values() if id(p) in ids]
-        self.steps = recurrence.steps()
+        self.steps = recurrence.steps(sequences)
         nodes = {id(p._node): name for name, p in parameters.items()}
         self.names = [None if w is None else nodes.get(id(w._node)) for w in recurrence.weights]
         self.computed = [
@@ -117,6 +135,7 @@ class Walk:
             for k, (w, n) in enumerate(zip(recurrence.weights, self.names, strict=True))
             if w is not None and n is None
         ]
+        self.given_names = GIVEN[: len(self.names)] if isinstance(self.steps, Frozen) else _numbered(len(self.names))
         self.computed = [k for k in self.computed if recurrence.weights[k]._node is not None]  # type: ignore[union-attr]
 
     def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -152,6 +171,8 @@ class Walk:
             g.rescale()
 
     def _by_name(self, terms: list[Any], count: int) -> dict[str, Any]:
+        if not self.parameters:
+            return {name: t for name, t in zip(self.given_names, terms, strict=True) if t is not None}
         found = {name: t for name, t in zip(self.names, terms, strict=True) if name is not None and t is not None}
         given = [(self.recurrence.weights[k], terms[k]) for k in self.computed if terms[k] is not None]
         pairs: dict[str, list[tuple[float, Array]]] = {}
@@ -211,6 +232,7 @@ class Shares(Result):
         others = [s.total for s in self.of if s.parameter == parameter and s is not first]
         return sum(others, first.total)
 
+    @unreported
     def array(self, parameter: str, t: int, place: str | None = None) -> tuple[float, Array]:
         """The share of time step t: the logarithm of a factor, and the array that it multiplies.
 
@@ -224,6 +246,7 @@ class Shares(Result):
                 return log, to_numpy(array)
         raise ArgumentError(f"there is no step {t} at {one.place}")
 
+    @unreported
     def cumulative(self, parameter: str, place: str | None = None) -> Cumulative:
         """How much of a gradient comes from the last k steps, and its cosine with the whole."""
         one = self._of(parameter, place)
@@ -244,6 +267,7 @@ class Shares(Result):
         steps = np.arange(1, len(norms) + 1, dtype=np.float64)
         return Cumulative(parameter, one.place, steps, np.array(norms), log_total, np.array(cosines))
 
+    @unreported
     def resolution(self, parameter: str, place: str | None = None) -> Resolution:
         """What each share is worth in the dtype of the model, added from the last step to the first, as in a sweep."""
         one, terms, logs = self._of(parameter, place), [], []
@@ -308,6 +332,7 @@ def loss_of_batch(model: Any, loss_fn: Callable[..., Tensor], batch: Any) -> Cal
     return run
 
 
+@unreported
 def shares(model: Any, loss_fn: Callable[..., Tensor], batch: Any, *, by: str = "lag") -> Shares:
     """What each step of each recurrent layer contributes to the gradient of each of its parameters.
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import is_array
+from ..backend.quiet import unreported
 from ..errors import ArgumentError, ArgumentTypeError
 from ..tape.tensor import Tensor
 from ..typing import Array
@@ -56,6 +57,7 @@ class Lyapunov(Result):
         ax.set_title(self.place)
 
 
+@unreported
 def lyapunov(
     model: Any,
     x: Any,
@@ -230,6 +232,7 @@ class WeightReport(Result):
         ax.legend()
 
 
+@unreported
 def weights(W: Any) -> WeightReport:
     """What a recurrent matrix says about gradients through time, and what it does not.
 

@@ -30,7 +30,7 @@ from ..backend import array_module, to_numpy
 from ..typing import Array
 from .cotangents import Cotangents, log_sum, logarithm
 
-__all__ = ["GRUSteps", "LSTMSteps", "Outer", "RNNSteps", "Steps", "Visits"]
+__all__ = ["Frozen", "GRUSteps", "LSTMSteps", "Outer", "RNNSteps", "Steps", "Visits"]
 
 
 class Visits(NamedTuple):
@@ -203,7 +203,7 @@ class Frozen(Steps):
         """``W_ih x + b_ih`` and ``W_hh h + b_hh`` at all visits."""
         w_ih, w_hh, b_ih, b_hh = self.weights[:4]
         assert w_ih is not None and w_hh is not None
-        of_x, of_h = self.x @ w_ih.T, self.before[0] @ w_hh.T
+        of_x, of_h = _of_rows(self.x, w_ih.T), _of_rows(self.before[0], w_hh.T)
         if b_ih is not None:
             of_x += b_ih
         if b_hh is not None:
@@ -227,6 +227,12 @@ class Frozen(Steps):
             None if b_ih is None else Outer(dz, None, log),
             None if b_hh is None else Outer(dz_h, None, log),
         ]
+
+
+def _of_rows(a: Array, weight: Array) -> Array:
+    """``a @ weight`` for a (L, M, A), as one product."""
+    found: Array = a.reshape(-1, a.shape[-1]) @ weight
+    return found.reshape(*a.shape[:-1], weight.shape[1])
 
 
 def _times(rows: Array, weight: Array, out: Array) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import array_module
+from ..backend.quiet import unreported
 from ..errors import ArgumentError
 from ..tape.tensor import wrap
 from ..typing import Array
@@ -59,6 +60,7 @@ class Timescale(Result):
         ax.set_title(self.place)
 
 
+@unreported
 def timescale_task(
     model: Any,
     distances: Sequence[int],

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import to_numpy
+from ..backend.quiet import unreported
 from ..errors import ArgumentError
 from ..tape.tensor import Tensor
 from ..typing import Array
@@ -136,6 +137,7 @@ def _compared(rows: Array, whole: Array) -> tuple[Array, Array]:
         return (rows @ whole) / (norms * size), np.log(norms / size)
 
 
+@unreported
 def truncated(
     model: Any,
     loss_fn: Callable[..., Tensor],
@@ -200,6 +202,7 @@ def truncated(
     )
 
 
+@unreported
 def randomised(
     model: Any,
     loss_fn: Callable[..., Tensor],
