@@ -36,10 +36,14 @@ READ = """
     for (const element of document.querySelectorAll("#right [data-of]")) {
       const of = element.dataset.of, numbers = [...element.querySelectorAll("[data-value]")].map(e => e.dataset.value);
       if (element.dataset.value !== undefined) numbers.unshift(element.dataset.value);
+      if (element.dataset.shown === "norm") {
+        norms[of] = numbers[0];
+        continue;
+      }
       if (of in arrays && String(arrays[of]) !== String(numbers)) throw new Error(`${of} says two things`);
       arrays[of] = numbers;
     }
-    moments.push({at: app.at, arrays, waiting: Number(document.getElementById("waitcount").textContent)});
+    moments.push({at: app.at, arrays, norms, waiting: Number(document.getElementById("waitcount").textContent)});
   }
   return moments;
 }
@@ -67,8 +71,11 @@ def compare(moment: dict[str, Any], wanted: dict[str, Any], sums: Sums) -> int:
         else:
             assert same(numbers, wanted[of]), f"{of}: {numbers} is shown, not {wanted[of]}"
         count += len(numbers)
-    folded = {of for of in wanted.keys() - arrays.keys() if of.startswith("waiting:") and size_of_norm(wanted[of]) == 0}
-    assert wanted.keys() - arrays.keys() == folded
+    for of, norm in moment["norms"].items():  # what waits and has many entries
+        assert float(norm) == pytest.approx(size_of_norm(wanted[of]), rel=1e-12, nan_ok=True), of
+    shown_keys = arrays.keys() | moment["norms"].keys()
+    folded = {of for of in wanted.keys() - shown_keys if of.startswith("waiting:") and size_of_norm(wanted[of]) == 0}
+    assert wanted.keys() - shown_keys == folded
     assert moment["waiting"] == len(sums.waiting)
     for name, norms in sums.shares.items():
         shown = {int(of.rpartition(":")[2]): n for of, n in arrays.items() if of.rpartition(":")[0] == f"share:{name}"}

@@ -27,6 +27,7 @@ from collections.abc import Iterable, Set
 
 from ..tape.observe.tape import Tape
 from .layout import layout
+from .minify import short_script, short_style
 from .payload import Failure, encoded, expansions, packed
 
 __all__ = ["Page", "debugger"]
@@ -37,7 +38,7 @@ SCRIPTS = ("data", "numbers", "moment", "view", "panel", "replay", "sliders", "q
 RULES = ("rules_shapes", "rules_elementwise", "rules_places", "rules_reductions", "rules_recurrent")
 """Rules of the replay, of which a page has those that its tape takes; they stand after ``replay``."""
 KEYS = ("rules for", "needs")
-SHOWN = 60
+SHOWN = 24
 """Without scripts, so many records and steps are shown."""
 
 
@@ -114,7 +115,7 @@ def debugger(
         "title": html.escape(title),
         "content": encoded(code(rules(primitives)) + payload),
         "text": html.escape(as_text(tape, failure)),
-        "loader": stripped(_read("loader.js")),
+        "loader": short_script(_read("loader.js")),
     }
     return Page(title, re.sub(r"@@(\w+)@@", lambda found: parts[found[1]], _read("page.html")))
 
@@ -162,30 +163,17 @@ def _rules() -> dict[str, tuple[frozenset[str], tuple[str, ...]]]:
 @functools.cache
 def code(rules: tuple[str, ...] = ()) -> bytes:
     """Style, body and scripts, and before them how long they are."""
-    parts = {"style": stripped(_read("style.css")), "body": stripped(_read("body.html")), "script": script(rules)}
+    body = "".join(line.strip() for line in _read("body.html").splitlines())
+    parts = {"style": short_style(_read("style.css")), "body": body, "script": short_script(script(rules))}
     text = json.dumps(parts, ensure_ascii=False).encode()
     return struct.pack("<I", len(text)) + text
 
 
 def script(rules: tuple[str, ...] = ()) -> str:
-    """All scripts in one function, without comments and indentation."""
+    """All scripts in one function."""
     after = SCRIPTS.index("replay") + 1
-    files = "\n".join(stripped(_read(f"{name}.js")) for name in (*SCRIPTS[:after], *rules, *SCRIPTS[after:]))
+    files = "\n".join(_read(f"{name}.js") for name in (*SCRIPTS[:after], *rules, *SCRIPTS[after:]))
     return f'(async () => {{\n"use strict";\n{files}\n}})();'
-
-
-def stripped(code: str) -> str:
-    r"""A script, style or body without indentation, and without comments that have lines of their own.
-
-    So a script has no string over several lines; a test sees to it.
-
-    >>> stripped("if (a) {\n  // why\n  b('// no comment');\n}").splitlines()
-    ['if (a) {', "b('// no comment');", '}']
-    """
-    code = re.sub(r"^\s*/\*.*?\*/\s*$", "", code, flags=re.DOTALL | re.MULTILINE)
-    # behind code a comment is taken away only if no string can begin or end in it
-    lines = [re.sub(r"\s+// [^\"'`]*$", "", line.strip()) for line in code.splitlines()]
-    return "\n".join(line for line in lines if line and not line.startswith("//"))
 
 
 def as_text(tape: Tape, failure: Failure | None) -> str:

@@ -89,9 +89,9 @@ def template(formula: Formula, arguments: Sequence[str], params: Sequence[str]) 
         params: the names of the parameters that are numbers.
 
     Returns:
-        ``value``, ``inner`` (lists of equations), ``vjps`` (for each argument a list, or None), ``letters`` (what the
-        formula calls the arguments) and ``filled``, whether there are places in the equations: those of a fused layer
-        speak of its inner values and stay as they are.
+        ``value``, ``inner`` (lists of equations), ``vjps`` (for each argument a list, or None), ``alone`` (the same for
+        arguments that are not broadcast), ``letters`` (what the formula calls the arguments) and ``filled``, whether
+        there are places in the equations: those of a fused layer speak of its inner values and stay as they are.
 
     >>> template(Formula(r"a^{n}", a=r"n \bar{y}"), ["a"], ["exponent"])["filled"]
     True
@@ -101,6 +101,7 @@ def template(formula: Formula, arguments: Sequence[str], params: Sequence[str]) 
         "value": _drawn(latex["value"]),
         "inner": _drawn(latex["inner"]),
         "vjps": [None if lines is None else _drawn(lines) for lines in latex["vjps"]],
+        "alone": [None if lines is None else _drawn(lines) for lines in latex["alone"]],
         "letters": _drawn([symbol(name) for name in arguments]),
         "filled": latex["filled"],
     }
@@ -129,8 +130,28 @@ def with_places(formula: Formula, arguments: Sequence[str], params: Sequence[str
         "value": lines(formula.value),
         "inner": lines(formula.inner) if formula.inner else [],
         "vjps": [None if text is None else lines(text) for text in vjps],
+        "alone": [None if text is None else lines(unsummed(text)) for text in vjps],
         "filled": filled,
     }
+
+
+def unsummed(text: str) -> str:
+    r"""An equation without the sum over the axes along which an argument was broadcast.
+
+    >>> print(unsummed(r"\bar{b} = -\operatorname{sum}_{b}(\bar{y} \odot \frac{a}{b^2})"))
+    \bar{b} = -\bar{y} \odot \frac{a}{b^2}
+    """
+    found = re.search(r"\\operatorname\{sum\}_\{\w+\}\(", text)
+    if found is None:
+        return text
+    depth, end, sum_inside = 1, found.end(), False
+    while depth:
+        sum_inside |= depth == 1 and text[end] in "+-"
+        depth += (text[end] in "({") - (text[end] in ")}")
+        end += 1
+    inside = text[found.end() : end - 1]
+    alone = text[: found.start()].endswith("= ") and end == len(text)
+    return text[: found.start()] + (f"({inside})" if sum_inside and not alone else inside) + text[end:]
 
 
 def _placed(text: str, places: dict[str, str]) -> str:

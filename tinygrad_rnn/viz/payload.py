@@ -75,8 +75,7 @@ class Failure:
             line = Line(last.filename, last.lineno or 0, last.name)
         elif isinstance(error, SyntaxError) and error.filename:
             line = Line(error.filename, error.lineno or 0, "<module>")
-        said = "".join(traceback.format_exception_only(type(error), error)).strip()
-        return cls(said.splitlines()[-1] if isinstance(error, SyntaxError) else said, line)
+        return cls(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__, line)
 
 
 class Packer(Writer):

@@ -66,7 +66,7 @@ const app = {
   };
 
   app.render = () => {
-    html.dataset.mode = app.mode;
+    if (html.dataset.mode !== app.mode) html.dataset.mode = app.mode;
     view.paint();
     panel.render();
     const scrub = $("scrub");

@@ -4,8 +4,9 @@
 //   full(x), brief(x)          a number as text: so that it can be read back exactly; to four digits
 //   entry(array, k)            entry k as a number, a BigInt, or [re, im]
 //   numberHTML(x, of)          a number that stands alone: a size, a percentage; with data-of if `of` is given
-//   arrayHTML(array, of)       an array, or list of arrays, as a table of numbers (to 64 entries) or in short.  Each
-//                              number carries data-value, the whole data-of=of
+//   arrayHTML(array, of, short)  an array, or list of arrays, as a table of numbers (to 64 entries), or by its size.  Each
+//                              number carries data-value, the whole data-of=of; and data-shown="norm", or "sizes" (norm,
+//                              least, greatest, first entries), where it is not all entries in order
 //   arrayHTML.hidden(of, k)    the quiz may set it: whether entry k (undefined: all) is not to be seen
 //   windows                    which part of a large array is shown, by `of`
 //   added(a, b)                the sum, rounded as the dtype rounds; null if one of them is not whole
@@ -100,14 +101,18 @@ function windowHTML(array, of) {
     `${tableHTML(array, from, shown[0], shown[1], columns, () => false)}</div>`;
 }
 
-function arrayHTML(array, of) {
+function arrayHTML(array, of, short = false) {
   if (Array.isArray(array)) {
     return array.map((each, k) => `<span class="one">${each === null ? '<span class="dim">none</span>' :
       arrayHTML(each, array.length > 1 ? `${of}.${k}` : of)}</span>`).join("");
   }
   if (!array) return '<span class="dim">not kept</span>';
   const hide = k => arrayHTML.hidden?.(of, k) ?? false;
-  const {shape, size, data} = array, open = `<span class="arr" data-of="${escaped(of)}" data-shape="${shape}">`;
+  const {shape, size, data} = array, large = !array.whole || size > 16 || shape[shape.length - 1] > 6;
+  if (short && size && large && !hide() && array.norm !== null) {
+    return `<span class="arr" data-of="${escaped(of)}" data-shown="norm"><span class="tag">${shapeText(array)}</span> <span class="dim">norm</span> ${numberHTML(array.norm)}</span>`;
+  }
+  const open = `<span class="arr" data-of="${escaped(of)}" data-shape="${shape}"${array.whole && size <= WHOLE ? "" : ' data-shown="sizes"'}>`;
   if (!array.whole) {
     const few = array.complex ? data.length / 2 : data.length;
     const head = hide() ? "?" : Array.from({length: few}, (_, k) => numberHTML(entry(array, k))).join(", ");

@@ -63,7 +63,26 @@ function formulaHTML(tape, record, equations, vjp) {
   }).join("");
 }
 
-const percent = x => x === null || x !== x ? "" : `${Math.abs(x) >= 0.0995 ? (100 * x).toFixed(0) : (100 * x).toPrecision(2)} %`.replace("-", "−");
+// bring the children of an element to what is wanted, [key, class, html] each; those that are the same stay as they are
+function patch(parent, tag, wanted) {
+  const old = new Map([...parent.children].map(child => [child.dataset.key, child]));
+  let place = parent.firstElementChild;
+  for (const [key, name, html] of wanted) {
+    let child = old.get(key);
+    if (child) old.delete(key);
+    else {
+      child = document.createElement(tag);
+      child.dataset.key = key;
+    }
+    if (child.className !== name) child.className = name;
+    if (child.written !== html) child.innerHTML = child.written = html;
+    if (child === place) place = place.nextElementSibling;
+    else parent.insertBefore(child, place);
+  }
+  for (const child of old.values()) child.remove();
+}
+
+const percent = x => x === null || x !== x ? "" : x && Math.abs(x) < 1e-5 ? "< 0.001 %" : `${Math.abs(x) >= 0.0995 ? (100 * x).toFixed(0) : (100 * x).toPrecision(2)} %`.replace("-", "−");
 
 function cosine(a, b) {
   const product = dot(a, b);
@@ -76,8 +95,9 @@ function mountPanel(app) {
   const stepCard = document.getElementById("step"), waitCard = document.getElementById("waiting");
   const gradCard = document.getElementById("grads");
   const opened = new Map();  // which leaves are unfolded, by the reader
-  let everything = false, all = null;
+  let everything = false;
 
+  const shapeOf = value => (value?.number === undefined && app.tape.array(value)) || {shape: []};
   const record = number => ({kind: "record", number, output: undefined});
   const link = (ref) => nameHTML(app.tape, ref);
   const array = (value, of) => arrayHTML(app.tape.array(value), of);
@@ -152,7 +172,7 @@ function mountPanel(app) {
 
   function innerFormulas(plain) {
     if (!plain.formula?.inner.length) return "";
-    return `<details${all === "inner" ? " open" : ""} id="inner"><summary>the cotangents of its inner values</summary><div class="formula">${formulaHTML(app.tape, plain, plain.formula.inner)}</div></details>`;
+    return `<details${opened.get("inner") ? " open" : ""} id="inner"><summary>the cotangents of its inner values</summary><div class="formula">${formulaHTML(app.tape, plain, plain.formula.inner)}</div></details>`;
   }
 
   // forward: the record that was computed last
@@ -163,19 +183,23 @@ function mountPanel(app) {
       return;
     }
     stepCard.innerHTML = heading(plain) + valueFormula(plain) + argumentLines(plain) +
-      line(`<b class="res">${resultName(plain)}</b>${plain.saved.includes("y") ? '<span class="kept">kept</span>' : ""}`, array(plain.value, "value")) + moreLines(plain) + keptLine(plain) + usesLine(plain) + expansionButton(plain);
+      resultLine(plain) + moreLines(plain) + keptLine(plain) + usesLine(plain) + expansionButton(plain);
   }
 
   const resultName = plain => escaped(nameParts(app.tape, {kind: "record", number: plain.number, output: 0})[0]) +
     (timeOf(plain) !== null && variableOf(plain) ? `<sub>${timeOf(plain)}</sub>` : "");
 
+  const resultLine = plain => line(`<b>${resultName(plain)}</b> value${plain.saved.includes("y") ? '<span class="kept">kept</span>' : ""}`,
+    array(plain.value, app.mode === "backward" && plain.saved.includes("y") ? "saved:y" : "value"));
+
   function usesLine(plain) {
     const users = app.users(plain.number);
     if (!users.length) return '<p class="dim">Nothing on this tape uses it.</p>';
-    return `<p class="dim">Used by ${some(users.map(number => link({...record(number), output: 0})))}.</p>`;
+    return `<p class="dim">Used by ${some(users, 6, number => link({...record(number), output: 0}))}.</p>`;
   }
 
-  const some = (list, count = 6) => list.slice(0, count).join(", ") + (list.length > count ? ` and ${list.length - count} more` : "");
+  const some = (list, count = 6, text = item => item) =>
+    list.slice(0, count).map(text).join(", ") + (list.length > count ? ` and ${list.length - count} more` : "");
 
   function why(step) {
     const path = pathOf(app.sweep), ended = path.visited[step.number];
@@ -191,7 +215,9 @@ function mountPanel(app) {
 
   function contributionHTML(plain, step, c, k) {
     const path = pathOf(app.sweep), [entry, index] = path.entryOf(c);
-    const equations = plain?.formula?.vjps[c.position];
+    const single = plain && (plain.name === "matmul" ? [plain, ...plain.args.map(shapeOf)].every(({shape}) => shape.length < 3) :
+      String(shapeOf(c.value).shape) === String(plain.shape));
+    const equations = plain?.formula?.[single ? "alone" : "vjps"][c.position];
     const before = path.sum(entry, index), after = path.sum(entry, index + 1), now = app.tape.array(c.value);
     const others = entry.expected > 1 ? `${index + 1} of ${entry.expected}` : "the only one";
     let sum = "";
@@ -232,9 +258,8 @@ function mountPanel(app) {
     }
     const depth = step.depth ? `<p class="dim">A sweep within the sweep (depth ${step.depth}).</p>` : "";
     stepCard.innerHTML = heading(plain) + depth + why(step) + valueFormula(plain) +
-      line(`<b class="res">${resultName(plain)}</b>${plain.saved.includes("y") ? '<span class="kept">kept</span>' : ""}`, array(plain.value, plain.saved.includes("y") ? "saved:y" : "value")) +
-      line(`<span class="bar res">${resultName(plain)}</span>`, array(step.cotangent, "cotangent")) +
-      `<details id="args"${all === "args" || opened.get("args") ? " open" : ""}><summary>arguments and what was kept of them</summary>${argumentLines(plain)}${moreLines(plain)}${keptLine(plain)}</details>` +
+      resultLine(plain) + line(`<span class="bar">${resultName(plain)}</span> cotangent`, array(step.cotangent, "cotangent")) +
+      `<details id="args"${opened.get("args") ? " open" : ""}><summary>arguments and what was kept of them</summary>${argumentLines(plain)}${moreLines(plain)}${keptLine(plain)}</details>` +
       innerFormulas(plain) + expansionButton(plain) + passes(plain, step) + failed;
   }
 
@@ -265,14 +290,17 @@ function mountPanel(app) {
       shown++;
       if (rows.length >= SHOWN && !everything) continue;
       const {arrived, expected} = entry, next = entry.visit === app.at;
-      const missing = entry.missing.map(number => link(sweep.steps[number].target));
+      const missing = entry.missing;
       const text = expected ? `${dots(arrived, expected)}${arrived} of ${expected}${entry.seeded ? " and the start" : ""}` : "given";
-      rows.push(`<tr${next ? ' class="next"' : ""}><th scope="row">${link(entry.target)}</th><td>${text}</td><td>${arrayHTML(value, `waiting:${entry.key}`)}</td>` +
-        `<td>${next ? "<b>next</b>" : missing.length ? `waits for ${some([...new Set(missing)], 3)}` : '<span class="dim">complete</span>'}</td></tr>`);
+      rows.push([entry.key, next ? "next" : "", `<th scope="row">${link(entry.target)}</th><td>${text}</td><td>${arrayHTML(value, `waiting:${entry.key}`, true)}</td>` +
+        `<td>${next ? "<b>next</b>" : missing.length ? `waits for ${some(missing, 2, number => link(sweep.steps[number].target))}` : '<span class="dim">complete</span>'}</td>`]);
     }
     const more = shown - rows.length;
-    const fold = zeros.length ? `<p class="dim" id="zeros">and ${zeros.length} whose sum so far is exactly 0: ${some(zeros.map(entry => link(entry.target)), 3)}</p>` : "";
-    document.getElementById("waitbody").innerHTML = list.length ? `<table class="wait"><thead><tr><th scope="col">of</th><th scope="col">arrived</th><th scope="col">sum so far</th><th scope="col">why it waits</th></tr></thead><tbody>${rows.join("")}</tbody></table>` +
+    const fold = zeros.length ? `<p class="dim" id="zeros">and ${zeros.length} whose sum so far is exactly 0: ${some(zeros, 3, entry => link(entry.target))}</p>` : "";
+    const table = document.getElementById("waits");
+    table.hidden = !list.length;
+    patch(table.tBodies[0], "tr", rows);
+    document.getElementById("waitmore").innerHTML = list.length ?
       (more || everything ? `<p><button class="mini" id="more">${everything ? "fewer" : `${more} more`}</button></p>` : "") + fold :
       `<p class="dim">Nothing waits: ${app.at >= sweep.steps.length ? "the sweep is over" : "empty"}.</p>`;
     document.getElementById("waitcount").textContent = list.length;
@@ -283,15 +311,14 @@ function mountPanel(app) {
     const part = final?.whole && !Array.isArray(value) && final.norm > 0 ? dot(value, final) : null;
     const ratio = part === null ? null : part / final.norm ** 2;
     const from = share.record === null ? '<span class="dim">earlier</span>' : link({kind: "record", number: share.record, output: 0});
-    const time = share.record === null ? null : timeOf(app.tape.records[share.record]);
-    const when = time !== null && variableOf(app.tape.records[share.record]) ? "" : "";
     const notes = [size === largest.size && grad.shares.length > 1 && k === largest.k && "largest", grad.silent?.[k] && "below the rounding of the sum: changes no bit", size === 0 && "exactly 0",
       share.through.length && `by way of ${share.through.map(escaped).join(", ")}`, share.step === app.at - 1 && "now"];
-    return `<tr class="${share.step === app.at - 1 ? "now" : ""}" data-of="${escaped(`share:${grad.leaf.name}:${k}`)}"><th scope="row">${from}${when}</th>` +
+    return `<tr class="${share.step === app.at - 1 ? "now" : ""}" data-of="${escaped(`share:${grad.leaf.name}:${k}`)}"><th scope="row">${from}</th>` +
       `<td class="barcell"><i style="width:${largest.size > 0 && size < Infinity ? Math.max(0.5, 100 * size / largest.size) : 0}%"></i></td>` +
       `<td>${numberHTML(size)}</td><td>${percent(ratio)}</td><td>${cosineText(cosine(value, final))}</td><td class="dim">${notes.filter(Boolean).join("; ")}</td></tr>`;
   }
 
+  const counted = count => `${count} share${count === 1 ? "" : "s"}`;
   const cosineText = x => x === null ? "" : x.toFixed(Math.abs(x) > 0.995 && Math.abs(x) < 1 ? 4 : 2).replace("-", "−");
 
   function gradHTML(grad) {
@@ -302,9 +329,9 @@ function mountPanel(app) {
     const touched = shares[arrived - 1]?.step === app.at - 1 || grad.entry.visit === app.at - 1;
     const open = opened.get(leaf.number) ?? (app.tape.leaves.length <= 4 || touched);
     const close = cosine(sum, final);
-    const state = done ? "complete" : arrived ? `${arrived} of ${shares.length} shares` : `none of ${shares.length} shares yet`;
-    const head = `<summary><b>${escaped(leaf.name)}</b>.grad <span class="dim">${state}${close !== null && !done && arrived ? `, cosine with the final one ${cosineText(close)}` : ""}</span></summary>`;
-    if (!open) return `<details class="grad" data-leaf="${leaf.number}">${head}</details>`;
+    const state = done ? "complete" : arrived ? `${arrived} of ${counted(shares.length)}` : `none of ${counted(shares.length)} yet`;
+    const head = `<summary><b>${escaped(leaf.name)}</b>.grad <span class="dim">${state}${close !== null && !done && arrived && arrived < shares.length ? `, cosine with the final one ${cosineText(close)}` : ""}</span></summary>`;
+    if (!open) return `<details data-leaf="${leaf.number}">${head}</details>`;
     const list = Array.from({length: arrived}, (_, k) => arrived - 1 - k), wide = opened.get(`all${leaf.number}`);
     const rows = wide ? list : list.slice(0, RECENT);
     if (!wide && largest.k < arrived && largest.k >= 0 && !rows.includes(largest.k)) rows.push(largest.k);
@@ -312,7 +339,7 @@ function mountPanel(app) {
     const body = arrived ? `<div class="line"><span class="what">sum so far</span><div class="much">${arrayHTML(sum, `grad:${leaf.name}`)}</div></div>` +
       `<table class="shares"><thead><tr><th scope="col">use in</th><th scope="col">size</th><th scope="col">norm</th><th scope="col" title="its part of the final sum, along the direction of that: these add up to 100 %">of the sum</th><th scope="col" title="cosine with the final gradient">cosine</th><th></th></tr></thead><tbody>${rows.map(k => shareRow(grad, k, largest, final)).join("")}</tbody></table>` +
       (arrived > RECENT + 1 ? `<p><button class="mini" data-all="${leaf.number}">${wide ? "the latest alone" : `all ${arrived}`}</button></p>` : "") + onway : "";
-    return `<details class="grad" open data-leaf="${leaf.number}">${head}${body}</details>`;
+    return `<details open data-leaf="${leaf.number}">${head}${body}</details>`;
   }
 
   function drawGrads() {
@@ -323,7 +350,8 @@ function mountPanel(app) {
     gradCard.hidden = false;
     const {grads} = moment(app.sweep, app.at);
     const order = app.tape.layout.leaves.map(number => grads.get(number)).filter(Boolean);
-    document.getElementById("gradbody").innerHTML = order.map(gradHTML).join("") || '<p class="dim">No leaf gets a gradient from this sweep.</p>';
+    patch(document.getElementById("gradbody"), "div", order.length ? order.map(grad => [String(grad.leaf.number), "grad", gradHTML(grad)]) :
+      [["none", "dim", "No leaf gets a gradient from this sweep."]]);
   }
 
   function render() {

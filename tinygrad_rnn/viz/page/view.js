@@ -8,7 +8,7 @@
 // Rows are the operations of a loop's body, columns its times.  Only what is in sight has elements, which stay: a step
 // changes the classes of those cells that it is about.
 
-const ROW = 20, STRIP = 34, HEAD = 26, LABEL = 208, TIMES = 15, LEVELS = 10, DECADES = 16;
+const STRIP = 34, HEAD = 26, LABEL = 208, TIMES = 15, LEVELS = 10, DECADES = 16;
 const NORMAL = {float16: 2 ** -14, float32: 2 ** -126, complex64: 2 ** -126};
 
 const timeOf = record => record.column ?? null;
@@ -110,18 +110,23 @@ class Bands {
     }
   }
 
-  place(width) {
-    let top = 0;
+  place(width, height) {
+    let top = 0, rows = 0, rest = 0;
     this.width = 0;
+    for (const band of this.all) {
+      rows += band.folded ? 0 : band.cells.length;
+      rest += HEAD + 10 + (band.folded ? 0 : TIMES + band.strips.length * STRIP);
+    }
+    this.row_ = Math.max(20, Math.min(30, Math.floor((height - rest - 16) / (rows || 1))));  // taller, where there is room
     for (const band of this.all) {
       const hidden = band.parent !== null && (this.all[band.parent].folded || this.all[band.parent].hidden);
       band.hidden = hidden;
       band.top = top;
       band.indent = band.depth * 14;
-      const room = width - LABEL - band.indent - 24;
-      band.cell = band.columns < 2 ? 26 : Math.max(5, Math.min(24, Math.floor(room / band.columns)));
+      const room = width - LABEL - band.indent - 34;
+      band.cell = band.columns < 2 ? 26 : Math.max(5, Math.min(36, Math.floor(room / band.columns)));
       band.times_ = band.columns > 1 ? TIMES : 0;
-      band.body = band.folded ? 0 : band.cells.length * ROW + band.times_ + band.strips.length * STRIP;
+      band.body = band.folded ? 0 : band.cells.length * this.row_ + band.times_ + band.strips.length * STRIP;
       band.height = hidden ? 0 : HEAD + band.body + 10;
       band.right = band.indent + LABEL + band.cell * band.columns;
       this.width = Math.max(this.width, hidden ? 0 : band.right + 14);
@@ -136,7 +141,7 @@ class Bands {
     if (!band || band.hidden) return null;
     if (band.folded) return [band.indent + LABEL - 8, band.top + HEAD / 2];
     return [band.indent + LABEL + (this.column[record] + 0.5) * band.cell,
-      band.top + HEAD + band.times_ + (this.row[record] + 0.5) * ROW];
+      band.top + HEAD + band.times_ + (this.row[record] + 0.5) * this.row_];
   }
 }
 
@@ -158,6 +163,11 @@ function mountView(app) {
   const tip = document.getElementById("tip"), legend = document.getElementById("legend");
   let tape, bands, path, scale, forward, cells, bars, painted, marked = new Set(), logarithmic = false;
   let shown, now = -1, cursor = -1, sizes;
+  // where the grid is scrolled to, and its size: to ask it would have the browser lay out the page
+  const port = {top: 0, left: 0, width: 0, height: 0};
+  function look() {
+    Object.assign(port, {top: grid.scrollTop, left: grid.scrollLeft, width: grid.clientWidth, height: grid.clientHeight});
+  }
 
   // what depends on the tape and the sweep
   function reset() {
@@ -181,12 +191,14 @@ function mountView(app) {
   }
 
   function layout() {
-    bands.place(grid.clientWidth);
+    look();
+    bands.place(port.width, port.height);
     canvas.style.height = `${bands.height}px`;
+    canvas.style.setProperty("--h", `${bands.row_ - 1}px`);
     canvas.style.width = `${bands.width}px`;
     cells = new Map();
     bars = new Map();
-    canvas.innerHTML = '<svg id="edges" aria-hidden="true"></svg>' + bands.all.filter(band => !band.hidden).map(bandHTML).join("");
+    canvas.innerHTML = '<div id="edges"><svg aria-hidden="true"></svg></div>' + bands.all.filter(band => !band.hidden).map(bandHTML).join("");
     for (const band of bands.all) band.sight = null;
     sight();
     drawLegend();
@@ -199,19 +211,19 @@ function mountView(app) {
     return `<section class="band ${band.kind}" style="top:${band.top}px;height:${band.height - 10}px;left:${band.indent}px;width:${band.right - band.indent + 8}px">` +
       `<h3 style="height:${HEAD}px"><button class="fold" data-band="${band.number}" aria-expanded="${!band.folded}">` +
       `<svg viewBox="0 0 10 10" aria-hidden="true"><path d="M2 3l3 4 3-4"/></svg>${escaped(band.title || (band.kind === "loop" ? "loop" : "operations"))}</button> <span class="dim">${what}</span></h3>` +
-      `<div class="labels" style="width:${LABEL}px;top:${HEAD}px" id="labels${band.number}"></div>` +
-      `<div class="cells" style="left:${LABEL}px;top:${HEAD}px" id="cells${band.number}"></div></section>`;
+      `<div class="labels" style="width:${LABEL}px" id="labels${band.number}"></div>` +
+      `<div class="cells" style="left:${LABEL}px;top:${HEAD}px;--w:${band.cell - 1}px" id="cells${band.number}"></div></section>`;
   }
 
   // make elements for what is in sight
   function sight() {
-    const top = grid.scrollTop, left = grid.scrollLeft, height = grid.clientHeight, width = grid.clientWidth;
+    const {top, left, height, width} = port;
     for (const band of bands.all) {
       if (band.hidden || band.folded) continue;
       const y = band.top + HEAD + band.times_, x = band.indent + LABEL;
-      const rows = [Math.max(0, Math.floor((top - y) / ROW) - 8), Math.min(band.cells.length, Math.ceil((top + height - y) / ROW) + 8)];
+      const rows = [Math.max(0, Math.floor((top - y) / bands.row_) - 8), Math.min(band.cells.length, Math.ceil((top + height - y) / bands.row_) + 8)];
       const columns = [Math.max(0, Math.floor((left - x) / band.cell) - 24), Math.min(band.columns, Math.ceil((left + width - x) / band.cell) + 24)];
-      const strips = band.strips.length && top + height + 200 > y + band.cells.length * ROW && top - 200 < band.top + band.height;
+      const strips = band.strips.length && top + height + 200 > y + band.cells.length * bands.row_ && top - 200 < band.top + band.height;
       const range = [...rows, ...columns, strips].join();
       if (band.sight === range) continue;
       const old = band.sight && band.sight.split(",").map(Number);
@@ -227,29 +239,34 @@ function mountView(app) {
     const labels = [], text = [];
     if (bottom > top) {
       const every = Math.max(1, Math.ceil(26 / band.cell));
-      if (band.times_) for (let c = left; c < right; c++) {
-        if (c % every === 0 && band.times[c] !== undefined) {
-          text.push(`<span class="time" style="left:${(c + 0.5) * band.cell}px">${band.times[c]}</span>`);
+      if (band.times_) {
+        labels.push(`<div class="label" style="top:0;height:${TIMES}px"></div>`);
+        for (let c = left; c < right; c++) {
+          if (c % every === 0 && band.times[c] !== undefined) {
+            text.push(`<span class="time" style="left:${(c + 0.5) * band.cell}px">${band.times[c]}</span>`);
+          }
         }
       }
     }
     for (let r = top; r < bottom; r++) {
-      const row = band.rows[r], y = band.times_ + r * ROW;
+      const row = band.rows[r], y = band.times_ + r * bands.row_;
       labels.push(`<div class="label${app.broken?.(row, band, r) ? " stop" : ""}" style="top:${y}px" data-row="${band.number}.${r}" title="${escaped(row.label)}"><span>${escaped(row.label)}</span></div>`);
+      text.push(`<div class="row" style="left:${left * band.cell}px;top:${y}px">`);
       for (let c = left; c < right; c++) {
         const record = band.cells[r][c];
-        if (record >= 0) text.push(`<i id="c${record}" class="${classOf(record)}" data-record="${record}" style="left:${c * band.cell}px;top:${y}px;width:${band.cell - 1}px"></i>`);
+        text.push(record >= 0 ? `<i id="c${record}" class="${classOf(record)}" data-record="${record}"></i>` : "<i></i>");
       }
+      text.push("</div>");
     }
     if (strips) {
       band.strips.forEach((strip, s) => {
-        const y = band.times_ + band.cells.length * ROW + s * STRIP, {leaf, shares} = strip.grad;
+        const y = band.times_ + band.cells.length * bands.row_ + s * STRIP, {leaf, shares} = strip.grad;
         labels.push(`<div class="label leaf" style="top:${y}px;height:${STRIP}px"><button class="ref leaf" data-ref="l${leaf.number}"><b>${escaped(leaf.name)}</b></button>` +
           `<small>${shapeText(leaf)}, used ${shares.length === strip.bars.length ? `${shares.length}×` : `${strip.bars.length}× here, ${shares.length}× in all`}</small></div>`);
         text.push(`<div class="strip" style="top:${y + 3}px;width:${band.columns * band.cell}px">`);
         for (const bar of strip.bars) {
           if (bar.column < left || bar.column >= right) continue;
-          text.push(`<i id="s${leaf.number}_${bar.k}" class="${barClass(strip, bar)}" data-share="${leaf.number}.${bar.k}" style="left:${bar.column * band.cell}px;width:${band.cell - 1}px;height:${barHeight(strip, bar)}px"></i>`);
+          text.push(`<i class="${barClass(strip, bar)}" data-share="${leaf.number}.${bar.k}" style="left:${bar.column * band.cell}px;height:${barHeight(strip, bar)}px"></i>`);
         }
         text.push("</div>");
       });
@@ -365,7 +382,7 @@ function mountView(app) {
 
   // arrows of the record that the app is at: to its arguments, and from those that used it
   function drawEdges() {
-    const svg = document.getElementById("edges"), record = app.record;
+    const box = document.getElementById("edges"), svg = box.firstChild, record = app.record;
     const from = record && bands.point(record.number);
     if (!from) {
       svg.innerHTML = "";
@@ -392,7 +409,7 @@ function mountView(app) {
       y0 = Math.min(y0, y); y1 = Math.max(y1, y);
     }
     x0 -= 40; y0 -= 40; x1 += 40; y1 += 40;
-    svg.style.cssText = `left:${x0}px;top:${y0}px;width:${x1 - x0}px;height:${y1 - y0}px`;
+    box.style.cssText = `transform:translate(${x0}px,${y0}px);width:${x1 - x0}px;height:${y1 - y0}px`;
     svg.innerHTML = '<defs><marker id="tip1" viewBox="0 0 8 8" refX="6" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z"/></marker></defs>' +
       lines.map(([[x, y], kind]) => {
         const [ax, ay, bx, by] = kind === "out" ? [...from, x, y] : [x, y, ...from];
@@ -407,9 +424,12 @@ function mountView(app) {
     const point = record >= 0 && bands.point(record);
     if (!point) return;
     const [x, y] = point, margin = 40;
-    const top = grid.scrollTop, left = grid.scrollLeft, height = grid.clientHeight, width = grid.clientWidth;
-    if (y < top + margin || y > top + height - margin) grid.scrollTop = y - height / 2;
-    if (x < left + LABEL + margin || x > left + width - margin) grid.scrollLeft = x - LABEL - (width - LABEL) / 2;
+    const {top, left, height, width} = port;
+    const down = y < top + margin || y > top + height - margin, aside = x < left + LABEL + margin || x > left + width - margin;
+    if (!down && !aside) return;
+    if (down) grid.scrollTop = y - height / 2;
+    if (aside) grid.scrollLeft = x - LABEL - (width - LABEL) / 2;
+    look();
     sight();
   }
 
@@ -447,11 +467,13 @@ function mountView(app) {
 
   function light(line) {
     if (line.file !== file) drawFile(line.file);
+    const before = lit;
     lit?.classList.remove("now");
     lit = document.getElementById(`L${line.number}`);
     if (!lit) return;
     lit.classList.add("now");
-    const top = lit.offsetTop - source.offsetTop, {scrollTop, clientHeight} = source;
+    if (lit === before) return;
+    const top = lit.offsetTop, {scrollTop, clientHeight} = source;
     if (top < scrollTop + 20 || top > scrollTop + clientHeight - 40) source.scrollTop = top - clientHeight / 2;
   }
 
@@ -501,7 +523,10 @@ function mountView(app) {
   grid.addEventListener("mouseover", hover);
   grid.addEventListener("mouseleave", () => { tip.hidden = true; });
   grid.addEventListener("mousedown", event => { if (event.target.dataset?.record) event.preventDefault(); });
-  grid.addEventListener("scroll", sight, {passive: true});
+  grid.addEventListener("scroll", () => {
+    look();
+    sight();
+  }, {passive: true});
   grid.addEventListener("click", event => {
     const {record, share} = event.target.dataset ?? {};
     const fold = event.target.closest?.("[data-band]"), row = event.target.closest?.("[data-row]");
@@ -584,15 +609,9 @@ function mountView(app) {
     const line = event.target.closest("[data-line]");
     if (line && !getSelection().toString()) app.toggleLine(file, Number(line.dataset.line));
   });
-  let width = grid.clientWidth;
   new ResizeObserver(() => {
-    if (!bands || (Math.abs(width - grid.clientWidth) < 2)) {
-      if (bands) sight();
-      return;
-    }
-    width = grid.clientWidth;
-    layout();
-    drawEdges();
+    if (!bands) return;
+    if (Math.abs(port.width - grid.clientWidth) + Math.abs(port.height - grid.clientHeight) > 1) refold();
   }).observe(grid);
 
   return {
