@@ -205,5 +205,5 @@ def test_results_are_text_pictures_and_json() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
     results = [d.gates(nn.LSTM(2, 3), x), d.saturation(net, x), d.depth(net, lambda y: y.sum(), x)]
     for r in [*results, d.paths([Block(2)] * 3, tg.ones(2))]:
-        assert r.plot().get_xlabel() and "<svg" in r._repr_html_() and json.loads(r.to_json())["result"]
+        assert r.plot().get_xlabel() and json.loads(r.to_json())["result"]
         assert len(r.table().splitlines()) > 2

@@ -10,6 +10,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import diagnostics as d
 from tinygrad_rnn import nn
+from tinygrad_rnn.diagnostics.resolution import LABELS
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError, GraphError
 
 
@@ -101,7 +102,7 @@ def test_the_tanh_net_of_200_steps_names_four_zones() -> None:
         "zero: underflow",
     }
     # each zone is one stretch, and begins where float32 says
-    firsts = [result.first(label) for label in d.resolution.__globals__["LABELS"]]
+    firsts = [result.first(label) for label in LABELS]
     assert firsts == sorted(firsts) and firsts[0] == 0  # type: ignore[type-var]
     assert result.labels[-1] == "zero: structural"  # h_0 is 0
     lost = max(k for k, label in enumerate(result.labels) if label == "carries") + 1

@@ -198,5 +198,5 @@ def test_results_are_text_pictures_and_json() -> None:
         d.cliff(tg.exp, {"input": (0.0, 1.0, 4)}),
     ]
     for r in [*results, d.clip_report([1.0, 3.0], 2.0), d.timescale_task(net, [0, 1, 2], length=50)]:
-        assert r.plot().get_xlabel() and "<svg" in r._repr_html_() and json.loads(r.to_json())["result"]
+        assert r.plot().get_xlabel() and json.loads(r.to_json())["result"]
         assert len(r.table().splitlines()) > 2

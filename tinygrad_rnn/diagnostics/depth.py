@@ -53,7 +53,8 @@ class Depth(Result):
     def log_first_over_last(self) -> float:
         """log(|dE / d output of the first layer| / that of the last but one), or of the last if there are no more."""
         last = -2 if len(self.layers) > 2 else -1
-        return float(self.log_of_output[0] - self.log_of_output[last])
+        first, last_ = float(self.log_of_output[0]), float(self.log_of_output[last])
+        return first - last_
 
     def head(self) -> str:
         return f"{len(self.layers)} layers; log of first over last gradient: {self.log_first_over_last:.4g} nats"

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ..backend.quiet import unreported
 from ..errors import TinygradRnnError
 from ..tape.observe.text_table import table
 
@@ -47,6 +48,7 @@ class Result:
         """Draw it into axes."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it is drawn")
 
+    @unreported
     def table(self) -> str:
         """It as text: a line that says what it is, and a table, of which a long one is thinned out."""
         headings, rows = self.columns()
@@ -57,6 +59,7 @@ class Result:
     def __str__(self) -> str:
         return self.table()
 
+    @unreported
     def plot(self, ax: Any = None) -> Any:
         """Draw it.
 
@@ -80,6 +83,7 @@ class Result:
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if not f.name.startswith("_")}  # type: ignore[arg-type]
         return json.dumps({"result": type(self).__name__, **{k: plain(v) for k, v in fields.items()}})
 
+    @unreported
     def _repr_html_(self) -> str:
         headings, rows = self.columns()
         first = "".join(f"<th>{html.escape(h)}</th>" for h in headings)
