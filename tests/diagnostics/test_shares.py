@@ -91,8 +91,8 @@ def test_parts_of_a_sum_grow_to_the_whole() -> None:
 
 def test_the_tanh_net_of_200_steps_names_four_zones() -> None:
     tg.manual_seed(0)
-    net = nn.RNN(4, 32)
-    x = tg.randn(400, 1, 4)
+    net = nn.RNN(4, 16)
+    x = tg.randn(200, 1, 4)
     found = d.shares(net, last_squared, x)
     result = found.resolution("weight_hh_l0")
     assert set(result.labels[:-1]) == {
@@ -106,7 +106,7 @@ def test_the_tanh_net_of_200_steps_names_four_zones() -> None:
     assert firsts == sorted(firsts) and firsts[0] == 0  # type: ignore[type-var]
     assert result.labels[-1] == "zero: structural"  # h_0 is 0
     lost = max(k for k, label in enumerate(result.labels) if label == "carries") + 1
-    assert 10 < lost < 100 and result.labels[lost] == "below rounding of the sum"
+    assert 30 < lost < 60 and result.labels[lost] == "below rounding of the sum"
     # numpy.linalg.norm squares, and says 0 long before the entries are
     zero = int(np.flatnonzero(result.naive_norm == 0)[0])
     underflow = result.first("zero: underflow")
@@ -115,7 +115,7 @@ def test_the_tanh_net_of_200_steps_names_four_zones() -> None:
     # dropping what is below rounding leaves the gradient as it is, bit for bit
     terms = [
         np.float32(np.exp(log)) * array.astype(np.float32)
-        for log, array in (found.array("weight_hh_l0", t) for t in range(399, 399 - lost - 3, -1))
+        for log, array in (found.array("weight_hh_l0", t) for t in range(199, 199 - lost - 3, -1))
     ]
     kept = sum(terms[1:lost], terms[0])
     assert (kept == sum(terms[1:], terms[0])).all()

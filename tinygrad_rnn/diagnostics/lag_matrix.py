@@ -14,8 +14,9 @@ from ..errors import ArgumentTypeError
 from ..tape.tensor import Tensor, wrap
 from ..typing import Array
 from .cotangents import log_sum, logarithm
-from .recurrence import External, Recorded, chosen, run_model
+from .recurrence import External, Recorded, Recurrence, chosen, run_model
 from .result import Result, colour_bar
+from .steps import Steps
 
 __all__ = ["LagMatrix", "lag_matrix"]
 
@@ -103,59 +104,90 @@ def lag_matrix(
 
     recorded = Recorded(model, run)
     recurrence = chosen(recorded.layers, layer)
-    of_losses = _cotangents(recorded, recorded.layers.index(recurrence))
-    steps, visits = recurrence.steps(), recurrence.visits()
-    count = len(of_losses)
-    g = steps.cotangents(count)
-    for i, external in enumerate(of_losses):
-        for state, (_, final) in enumerate(external):
-            if final is not None:
-                g.inject(state, (slice(None), slice(i, i + 1)), steps.xp.asarray(final, np.float64)[:, None])
+    place, count = recorded.layers.index(recurrence), recorded.result.shape[0]
+    steps = recurrence.steps()
     logs = {name: np.full((count, recurrence.steps_of_time), -np.inf) for name in steps.names}
-    for visit in range(steps.length - 1, -1, -1):
-        n, t = visits.sizes[visit], visits.times[visit]
-        rows = steps.xp.asarray(visits.rows[visit, :n])
-        for i, external in enumerate(of_losses):
-            for state, (series, _) in enumerate(external):
-                if series is not None and (given := series[rows]).any():
-                    g.inject(state, (slice(n), slice(i, i + 1)), steps.xp.asarray(given, np.float64)[:, None])
-        scale = 2 * to_numpy(g.log)
-        for name, square in zip(steps.names, g.squares(), strict=True):
-            # of a sequence that has ended what is carried is not of this step
-            logs[name][:, t] = 0.5 * log_sum((logarithm(square) + scale)[:n], 0)
-        steps.pull(visit, g)
-        g.rescale()
+    once = _of_one_step_each(recorded, place)
+    # of each loss: what arrives (S, W), or only at its own step; and cotangents with the rows of gates, (N, 4 W)
+    each = sum(a.size for a in recurrence.states) * (4 + (recurrence.steps_of_time if once is None else 0))
+    at_once = max(1, MOST // max(1, each))
+    for first in range(0, count, at_once):
+        numbers = range(first, min(first + at_once, count))
+        if once is None:
+            arrived = [_swept(recorded, place, np.eye(count)[i]) for i in numbers]
+        else:
+            arrived = [once for _ in numbers]
+        _pull(recurrence, steps, arrived, numbers, once is not None, logs)
     return LagMatrix(recurrence.place, logs)
 
 
-def _cotangents(recorded: Recorded, place: int) -> list[External]:
-    """What arrives at the layer from each loss."""
+MOST = 1 << 24
+"""Numbers of float64 in the cotangents that are pulled back together."""
+
+
+def _pull(
+    recurrence: Recurrence,
+    steps: Steps,
+    arrived: Sequence[External],
+    numbers: range,
+    own_step: bool,
+    logs: dict[str, Array],
+) -> None:
+    """Pull the cotangents of some losses back through all steps.
+
+    Args:
+        arrived: what arrives from each; with ``own_step`` at the step of its number alone.
+        logs: where the norms go, by state.
+    """
+    visits, xp = steps.visits, steps.xp
+    g = steps.cotangents(len(numbers))
+    for k, external in enumerate(arrived):
+        for state, (_, final) in enumerate(external):
+            if final is not None and not own_step:
+                g.inject(state, (slice(None), slice(k, k + 1)), xp.asarray(final, np.float64)[:, None])
+    for visit in range(steps.length - 1, -1, -1):
+        n, t = visits.sizes[visit], visits.times[visit]
+        rows = xp.asarray(visits.rows[visit, :n])
+        for k, (i, external) in enumerate(zip(numbers, arrived, strict=True)):
+            for state, (series, _) in enumerate(external):
+                if series is not None and (not own_step or i == t) and (given := series[rows]).any():
+                    g.inject(state, (slice(n), slice(k, k + 1)), xp.asarray(given, np.float64)[:, None])
+        scale = 2 * to_numpy(g.log)
+        for name, square in zip(steps.names, g.squares(), strict=True):
+            # of a sequence that has ended what is carried is not of this step
+            logs[name][numbers.start : numbers.stop, t] = 0.5 * log_sum((logarithm(square) + scale)[:n], 0)
+        steps.pull(visit, g)
+        g.rescale()
+
+
+def _swept(recorded: Recorded, place: int, weights: Array) -> External:
+    """What arrives at the layer from the sum of all losses, weighted."""
     losses: Tensor = recorded.result
-    count = losses.shape[0]
     xp = array_module(losses._data)
+    seed = xp.zeros(losses._data.shape, losses._data.dtype)
+    seed += xp.asarray(weights, seed.dtype).reshape((-1,) + (1,) * (losses.ndim - 1))
+    return recorded.sweep(losses, wrap(seed), parameters=False)[place]
 
-    def swept(weights: Array) -> External:
-        seed = xp.zeros(losses._data.shape, losses._data.dtype)
-        seed += xp.asarray(weights, seed.dtype).reshape((-1,) + (1,) * (losses.ndim - 1))
-        return recorded.sweep(losses, wrap(seed), parameters=False)[place]
 
+def _of_one_step_each(recorded: Recorded, place: int) -> External | None:
+    """What arrives from all losses together, if each reads the output at its own step alone; else None."""
     recurrence = recorded.layers[place]
-    if count == recurrence.steps_of_time:
-        # a loss reads the output at its own step alone if, weighted, it brings its weight times as much there
-        time_of = np.zeros(len(recurrence.x), np.int64)
-        visits = recurrence.visits()
-        for t, rows, n in zip(visits.times, visits.rows, visits.sizes, strict=True):
-            time_of[rows[:n]] = t
-        weights = np.random.default_rng(0).uniform(0.5, 1.5, count)
-        once, weighted = swept(np.ones(count)), swept(weights)
-        factor = xp.asarray(weights[time_of])[:, None]
-        local = all(b is None or not abs(b).any() for _, b in once) and all(
-            a is None or _equal(xp, a * factor, b) for (a, _), (b, _) in zip(once, weighted, strict=True)
-        )
-        if local:
-            mask = [xp.asarray(time_of == t)[:, None] for t in range(count)]
-            return [[(None if a is None else xp.where(m, a, 0), None) for a, _ in once] for m in mask]
-    return [swept(np.eye(count)[i]) for i in range(count)]
+    count = recorded.result.shape[0]
+    if count != recurrence.steps_of_time:
+        return None
+    time_of = np.zeros(len(recurrence.x), np.int64)
+    visits = recurrence.visits()
+    for t, rows, n in zip(visits.times, visits.rows, visits.sizes, strict=True):
+        time_of[rows[:n]] = t
+    # weighted, they bring their weight times as much to their own steps
+    weights = np.random.default_rng(0).uniform(0.5, 1.5, count)
+    once, weighted = _swept(recorded, place, np.ones(count)), _swept(recorded, place, weights)
+    xp = array_module(recurrence.x)
+    factor = xp.asarray(weights[time_of])[:, None]
+    alone = all(b is None or not abs(b).any() for _, b in once) and all(
+        a is None or _equal(xp, a * factor, b) for (a, _), (b, _) in zip(once, weighted, strict=True)
+    )
+    return once if alone else None
 
 
 def _equal(xp: Any, a: Array, b: Any) -> bool:

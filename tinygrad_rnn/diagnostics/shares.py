@@ -124,9 +124,7 @@ class Walk:
         if sequences is not None:
             self.external = [(a, None if b is None else b[list(sequences)]) for a, b in external]
         if isinstance(recurrence, ComposedRecurrence):
-            inside = recurrence.owner.named_parameters() if recurrence.owner is not None else ()
-            ids = {id(p) for _, p in inside} or {id(p) for p in parameters.values()}
-            recurrence.weights = [p for p in parameters.values() if id(p) in ids]
+            recurrence.weights = list(parameters.values())  # a step may read any; those that it does not have no share
         self.steps = recurrence.steps(sequences)
         nodes = {id(p._node): name for name, p in parameters.items()}
         self.names = [None if w is None else nodes.get(id(w._node)) for w in recurrence.weights]
