@@ -8,7 +8,7 @@ follow each other are one :class:`Run`, one call of BLAS.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ from .program import Program
 from .unit_loops import Table
 from .units import Expr, walk
 
-__all__ = ["Layout", "Piece", "Run", "printable"]
+__all__ = ["Layout", "Operands", "Piece", "Run", "printable"]
 
 
 class Piece(NamedTuple):
@@ -53,7 +53,51 @@ class Run:
         return [p.hi - p.lo for p in self.pieces]
 
 
-class Layout:
+class Operands:
+    """The operands of a program's products, by group: what they are, and when they are there."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.group_of = {number: k for k, g in enumerate(program.groups) for number in g.products}
+
+    def source(self, group: int) -> str:
+        """The table of an operand: "x", "s0" for state 0, "e0" for what group 0 computes."""
+        product = self.program.products[self.program.groups[group].products[0]]
+        if product.source == "state":
+            return f"s{product.operand[0].at[0]}"
+        return "x" if product.source == "input" else f"e{group}"
+
+    def segment(self, group: int) -> int:
+        """The segment of the step that the product of a group begins."""
+        computed = self.source(group)[0] == "e"
+        return max(self.program.stages[e.number][0] for e in self.program.groups[group].operand) + 1 if computed else 0
+
+    def width(self, group: int) -> int:
+        """The columns of an operand."""
+        return self.operand_width(self.program.groups[group].products[0])
+
+    def operand_width(self, number: int) -> int:
+        """The columns of the operand of a product."""
+        return self.program.products[number].operand_blocks[-1][1]
+
+    def new_states(self) -> Iterator[tuple[Expr, int, int, int]]:
+        """The expressions that are new states, block by block: (expression, state, lo, hi)."""
+        p = self.program
+        for k, (exprs, blocks) in enumerate(zip(p.new_states, p.new_state_blocks, strict=True)):
+            for e, (lo, hi) in zip(exprs, blocks, strict=True):
+                if e.args and e.width == hi - lo:
+                    yield e, k, lo, hi
+
+    def in_words(self, group: int, matrices: Iterable[int]) -> str:
+        """A product of an operand with some matrices: ``x @ weight_ih``."""
+        of = self.program.prelude.matrices
+        names = dict.fromkeys(printable(of[m].name) or "a computed weight" for m in matrices)
+        source = self.source(group)
+        kind = {"x": "x", "s": f"state {source[1:]}", "e": "computed values"}[source[0]]
+        return f"{kind} @ {', '.join(names)}"
+
+
+class Layout(Operands):
     """Where the values of a program are.
 
     What is before a column is given as a list of widths, of which the text makes a sum: it has no sizes.
@@ -78,7 +122,7 @@ class Layout:
     """
 
     def __init__(self, program: Program) -> None:
-        self.program = program
+        super().__init__(program)
         self.slots = program.slots
         self.slot_of = {s.expr.number: j for j, s in enumerate(self.slots)}
         self.slot_at: list[int] = []
@@ -87,13 +131,7 @@ class Layout:
             self.slot_at.append(at)
             at += s.width
         self.slot_columns = at
-        self.group_of = {number: k for k, g in enumerate(program.groups) for number in g.products}
-        self.state_at = {
-            e.number: (k, lo)
-            for k, (exprs, blocks) in enumerate(zip(program.new_states, program.new_state_blocks, strict=True))
-            for e, (lo, hi) in zip(exprs, blocks, strict=True)
-            if e.args and e.width == hi - lo
-        }
+        self.state_at = {e.number: (k, lo) for e, k, lo, _ in self.new_states()}
         # values that the backward pass alone asks for are made by the forward pass where they are kept
         self.forward_all = list(walk([*program.forward_roots(), *program.kept]))
         self.stage = dict(program.stages)
@@ -234,18 +272,6 @@ class Layout:
         """Whether the backward pass finds a value of the forward pass in a table."""
         return e.number in self.held_before or e.number in self.state_at or e.number in self.quotients
 
-    def source(self, group: int) -> str:
-        """The table of the operand of a group: "x", "s0" for state 0, "e0" for what group 0 computes."""
-        product = self.program.products[self.program.groups[group].products[0]]
-        if product.source == "state":
-            return f"s{product.operand[0].at[0]}"
-        return "x" if product.source == "input" else f"e{group}"
-
-    def segment(self, group: int) -> int:
-        """The segment of the step that the product of a group begins."""
-        computed = self.source(group)[0] == "e"
-        return max(self.stage[e.number][0] for e in self.program.groups[group].operand) + 1 if computed else 0
-
     def _forward_runs(self) -> list[Run]:
         order = sorted(range(len(self.program.groups)), key=lambda k: (self.segment(k), self.source(k) != "x", k))
         written: set[int] = set()
@@ -281,14 +307,7 @@ class Layout:
 
     def named(self, run: Run) -> str:
         """A run in words: ``x @ weight_ih``."""
-        names = []
-        for piece in run.pieces:
-            weight = self.program.products[piece.product].weight
-            name = printable(self.program.prelude.matrices[weight].name) or "a computed weight"
-            if name not in names:
-                names.append(name)
-        kind = {"x": "x", "s": f"state {run.source[1:]}", "e": "computed values"}[run.source[0]]
-        return f"{kind} @ {', '.join(names)}"
+        return self.in_words(run.group, [self.program.products[piece.product].weight for piece in run.pieces])
 
     def slot_before(self, j: int) -> list[int]:
         """The widths of the slots before slot j."""
@@ -322,10 +341,6 @@ class Layout:
         """By group whose operand is computed, its columns."""
         groups = enumerate(self.program.groups)
         return {k: self.operand_width(g.products[0]) for k, g in groups if self.source(k)[0] == "e"}
-
-    def operand_width(self, number: int) -> int:
-        """The columns of the operand of a product."""
-        return self.program.products[number].operand_blocks[-1][1]
 
 
 def printable(name: str) -> str:

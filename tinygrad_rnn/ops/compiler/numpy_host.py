@@ -137,7 +137,7 @@ class _Host(HostText):
         closed = [isinstance(value, bool) or repr(value) in NAMES for value in steps.numbers]
         self.open = [k for k in range(len(closed)) if not closed[k]]
         self.tables = {key: Table([(0, steps.width_of(*key)), *of]) for key, of in tables.items()}
-        self.jobs = [_Job(layout.source(group), run, self._pieces(run)) for group, run in layout.weight_runs()]
+        self.jobs = [_Job(layout.operand(group), run, self._pieces(run)) for group, run in layout.weight_runs()]
         read = {job.source.which for job in self.jobs if job.source.table == "o"}
         self.reads_before = steps.reads_before | read
         first = [program.products[g.products[0]] for g in program.groups]
@@ -438,7 +438,7 @@ class _Host(HostText):
         places = list(self._places(steps.functions, "inputs", "steps", "outputs"))
         body = self._begin(places, [PLAN])
         for k in self.operands:
-            width = f.width(layout.operand_width(k))
+            width = f.width(layout.width(k))
             keep = "options.save" if f"e{k}" in self.residual else "False"
             of_loop = f"Blocks(plan, 1, {width}, x, keep={keep})"
             body.append(f"e{k} = {of_loop if k in self.in_loop else f'aligned_empty((plan.rows, {width}), x)'}")
@@ -479,7 +479,7 @@ class _Host(HostText):
 
     def _projection(self, f: Function, run: Run) -> list[str]:
         """The product of a run before the loop."""
-        source = self._table(self.layout.source(run.group))
+        source = self._table(self.layout.operand(run.group))
         lines, bias = ([], "None") if run.adds else self._biases(f, f"summed{run.number}", run.slots, "pack_bias")
         blocks = [self._weight(f, parts) for parts in run.weights]
         start, end = ("partial(added, ", ")") if run.adds else ("", "")

@@ -33,7 +33,7 @@ from dataclasses import dataclass, field
 from .arrangement import Part, Slot
 from .array_statements import Place
 from .linear_forms import LinearForms
-from .numba_layout import printable
+from .numba_layout import Operands
 from .program import Program
 from .units import Expr, walk
 
@@ -135,22 +135,16 @@ class Slotted:
     b: Place | None = None
 
 
-class NumpyLayout:
+class NumpyLayout(Operands):
     """Where the values of a program are."""
 
     def __init__(self, program: Program) -> None:
-        self.program = program
+        super().__init__(program)
         self.forms = LinearForms(program, program.backward_roots())
         self.classes: list[int] = []
-        self.group_of = {number: k for k, g in enumerate(program.groups) for number in g.products}
         self.slots = [self._slotted(s) for s in program.slots]
         self.slot_of = {s.slot.expr.number: j for j, s in enumerate(self.slots)}
-        self.state_at = {
-            e.number: Place("n", k, lo, hi)
-            for k, (exprs, blocks) in enumerate(zip(program.new_states, program.new_state_blocks, strict=True))
-            for e, (lo, hi) in zip(exprs, blocks, strict=True)
-            if e.args and e.width == hi - lo
-        }
+        self.state_at = {e.number: Place("n", k, lo, hi) for e, k, lo, hi in self.new_states()}
         self.kept = self._chosen()
         self._find_activations()
         self._place()
@@ -256,24 +250,11 @@ class NumpyLayout:
                 found.append(Part(p.weight, p.transposed, lo, lo + self.slots[j].slot.width, *p.part))
         return found
 
-    def operand_width(self, group: int) -> int:
-        """The columns of the operand of a group."""
-        return self.program.products[self.program.groups[group].products[0]].operand_blocks[-1][1]
-
-    def segment(self, group: int) -> int:
-        """The segment of the step that the products of a group begin."""
-        g = self.program.groups[group]
-        if self.program.products[g.products[0]].source != "computed":
-            return 0
-        return max([self.program.stages[e.number][0] for e in g.operand]) + 1
-
-    def source(self, group: int) -> Place:
+    def operand(self, group: int) -> Place:
         """The operand of a group, as it is at a step."""
-        p = self.program.products[self.program.groups[group].products[0]]
-        if p.source == "state":
-            return Place("o", int(p.operand[0].at[0]), 0, p.operand_blocks[-1][1])
-        is_x = p.source == "input"
-        return Place("x" if is_x else "e", 0 if is_x else group, 0, p.operand_blocks[-1][1])
+        source = self.source(group)
+        table, which = ("x", 0) if source == "x" else ("o" if source[0] == "s" else "e", int(source[1:]))
+        return Place(table, which, 0, self.width(group))
 
     def _runs_before(self) -> list[Run]:
         runs: list[Run] = []
@@ -294,7 +275,7 @@ class NumpyLayout:
         # what adds comes after what it adds to
         runs.sort(key=lambda r: (r.segment, r.adds))
         for i, run in enumerate(runs):
-            run.number, run.early = i, not run.adds and self.source(run.group).table == "x"
+            run.number, run.early = i, not run.adds and self.source(run.group) == "x"
         return runs
 
     def _runs_inside(self) -> list[Run]:
@@ -336,11 +317,7 @@ class NumpyLayout:
 
     def named(self, weights: Sequence[Sequence[Part]], group: int) -> str:
         """A product in words: ``state 0 @ weight_hh``."""
-        matrices = self.program.prelude.matrices
-        names = dict.fromkeys(printable(matrices[p.matrix].name) or "a computed weight" for ps in weights for p in ps)
-        source = self.source(group)
-        kind = {"x": "x", "o": f"state {source.which}", "e": "computed values"}[source.table]
-        return f"{kind} @ {', '.join(names)}"
+        return self.in_words(group, [part.matrix for parts in weights for part in parts])
 
     def back_runs(self, products: Sequence[int], first: int) -> list[BackRun]:
         """The runs that give the adjoint of some products of one operand, numbered from ``first``."""
@@ -360,7 +337,7 @@ class NumpyLayout:
                     continue
                 assert s.b is not None
                 if not runs or runs[-1].kind != kind or runs[-1].first + len(runs[-1].slots) != s.b.lo:
-                    runs.append(BackRun(first + len(runs), kind, s.b.lo, [], [], self.operand_width(group)))
+                    runs.append(BackRun(first + len(runs), kind, s.b.lo, [], [], self.width(group)))
                 runs[-1].slots.append(j)
                 runs[-1].weights.append(parts)
         return runs

@@ -191,7 +191,7 @@ class _Forward:
             self._operand(code, run.group)
             i = run.number
             dot, w, rest, into, into_rest = (Place(t, i, 0, 0) for t in PRODUCT)
-            source = layout.source(run.group)
+            source = layout.operand(run.group)
             code.note(f"# {layout.named(run.weights, run.group)}")
             code.add("{3}({0}, {1}, out={2})", [source, w, into, dot], elementwise=False)
             code.add("if {1} is not None: matmul({0}, {1}, out={2})", [source, rest, into_rest], elementwise=False)
@@ -283,7 +283,7 @@ class _Forward:
         last = {j: max([r.number for r in layout.runs_before if j in r.slots], default=-1) for j in layout.order}
         for run in layout.runs_before:
             self._operand(code, run.group)
-            source, to = layout.source(run.group), Place("a rows", run.kind, run.first, run.first + len(run.slots))
+            source, to = layout.operand(run.group), Place("a rows", run.kind, run.first, run.first + len(run.slots))
             a = layout.slots[run.slots[0]].a
             if a is not None and a.table == "n":
                 to = Place("n rows", a.which, 0, 1)

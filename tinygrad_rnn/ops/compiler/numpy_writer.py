@@ -109,7 +109,7 @@ class Writer:
             return p.vectors[which].width
         if table == "m":
             return [*p.step_masks, *p.sequence_masks][which].width
-        return self.layout.operand_width(which)
+        return self.layout.width(which)
 
     def block_width(self, place: Place) -> int:
         """The columns of a place; -1 of several blocks and of parts of one."""
