@@ -27,7 +27,7 @@ from ...kernels.recurrent.cuda.steps import BACKWARD, FORWARD, Carry, Part, Prod
 from .cuda_forms import form
 from .numba_layout import Layout
 from .program import Program
-from .unit_loops import Function, Sizes, Table
+from .unit_loops import Function, Rows, Sizes, Table
 from .units import Expr, walk
 
 __all__ = ["Generator", "Kept"]
@@ -72,19 +72,17 @@ class Kept:
         return all(a.number in kept or (a.op != "product" and a.op not in REDUCTIONS) for a in below)
 
 
-class _Text:
+class _Text(Rows):
     """The statements of one kernel."""
+
+    statement = "const auto {0} = {1};"
 
     def __init__(self, load: Callable[[Expr, _Text], str | None], by_rows: bool) -> None:
         self.sizes = Sizes()
-        self.f = Function(self.sizes)
-        self.load, self.by_rows = load, by_rows
+        super().__init__(Function(self.sizes), load)
+        self.by_rows = by_rows
         self.pointers: dict[str, bool] = {}  # by name, whether it is written to
         self.views: dict[str, str] = {}  # by name of the row of an array, where it is
-        self.lines: list[str] = []
-        self.of_row: dict[int, str] = {}
-        self.names: dict[int, str] = {}
-        self.body: list[str] = []
         self.span = 1
 
     def array(self, name: str, *, written: bool = False) -> str:
@@ -98,20 +96,9 @@ class _Text:
         self.views.setdefault(view, f"{array} + ({where}) * {self.f.offset(columns)}")
         return view
 
-    def value(self, e: Expr) -> str:
-        """The name of a value, after the statements that compute it."""
-        if e.op == "number":
-            return self.number(e.at[0])
-        single = e.width <= 1
-        names, lines = (self.of_row, self.lines) if single else (self.names, self.body)
-        if e.number not in names:
-            text = self.load(e, self)
-            if text is None:
-                text = form(e.op, [self.value(a) for a in e.args])
-            name = f"{'r' if single else 'v'}{e.number}"
-            lines.append(f"const auto {name} = {text};")
-            names[e.number] = name
-        return names[e.number]
+    def form(self, op: str, args: Sequence[str]) -> str:
+        """An operation of named arguments."""
+        return form(op, args)
 
     def number(self, value: float) -> str:
         """A number: those of two digits as they are, others as arguments, for they may be sizes."""
@@ -119,7 +106,7 @@ class _Text:
             return "true" if value else "false"
         return f"real({value!r})" if value in (0.0, 1.0, 2.0, 0.5, -1.0) else self.f.number(value)
 
-    def loop(self, width: int, stores: Sequence[tuple[Sequence[Expr], str, str, str]]) -> None:
+    def for_units(self, width: int, stores: Sequence[tuple[Sequence[Expr], str, str, str]]) -> None:
         """For each of ``width`` units the stores (terms, operator, place, condition)."""
         self.names, self.body = {}, []
         statements = []
@@ -385,7 +372,7 @@ class Generator:
                 here = (segment, step)
                 stores = self._forward_stores(t, here)
                 for width in dict.fromkeys(store[4] for store in stores):
-                    t.loop(width, [store[:4] for store in stores if store[4] == width])
+                    t.for_units(width, [store[:4] for store in stores if store[4] == width])
                 done |= {e.number for e in self.kept.values if stage[e.number] == here and e.op not in REDUCTIONS}
                 for terms, _, place, condition, _ in stores:
                     if not condition and terms[0].number in layout.state_at and terms[0].width > 1:
@@ -498,7 +485,7 @@ class Generator:
                         place = t.f.entry(row, self.x_table.before(lo), hi - lo)
                         stores.append((tuple(terms), "=", place, "if (dx) ", hi - lo))
                 for width in dict.fromkeys(store[4] for store in stores):
-                    t.loop(width, [store[:4] for store in stores if store[4] == width])
+                    t.for_units(width, [store[:4] for store in stores if store[4] == width])
                 done |= {n for n, (a, k) in self.dz_of.items() if stage(self.tables[a][k][0]) == here}
                 for e in own:
                     if stage(e)[1] - 1 == step:

@@ -174,11 +174,10 @@ class _Host(HostText):
         return f.width(self.layout.classes[kind])
 
     def _cut(self, f: Function, place: Place) -> str:
-        """``lo:hi`` of the columns of a place; nothing if it has all."""
+        """The columns of a place as a second index, ``, lo:hi``; nothing if it has all."""
         family = FAMILIES.get(place.table, place.table)
         table = self.cuts[place.which] if family == "v" else self.tables[family, place.which]
-        found = self.range_of(f, table, place.lo, place.hi)
-        return "" if found == ":" else found
+        return f", {self.range_of(f, table, place.lo, place.hi)}".removesuffix(", :")
 
     def _table(self, place: Place) -> str:
         """The name of a table of rows (S, K)."""
@@ -190,8 +189,7 @@ class _Host(HostText):
 
     def _rows(self, f: Function, place: Place) -> str:
         """The rows of the part and the columns of a place."""
-        cut = self._cut(f, place)
-        return f"{self._table(place)}[part.rows{', ' + cut if cut else ''}]"
+        return f"{self._table(place)}[part.rows{self._cut(f, place)}]"
 
     @staticmethod
     def _block(place: Place, whole: int | None = None) -> str:
@@ -206,11 +204,10 @@ class _Host(HostText):
         if table == "#":
             return NAMES.get(repr(self.steps.numbers[which]), f"number{which}")
         if table == "v":
-            cut = self._cut(f, place)
-            return f"vector{which}[None{', ' + cut if cut else ''}]"
+            return f"vector{which}[None{self._cut(f, place)}]"
         return f"k{which}" if table == "k" else None
 
-    def _whole(self, f: Function, name: str, place: Place) -> str:
+    def _whole(self, f: Function, place: Place) -> str:
         """An argument of a function without loop."""
         table, which, lo, _, columns = place
         same = self._same(f, place)
@@ -229,27 +226,24 @@ class _Host(HostText):
         if table in ("a rows", "b rows"):
             return f"{table[0]}{which}"
         if table in "on":
-            cut = self._cut(f, place)
             of = f"state{which}.{'earlier' if table == 'o' else 'values'}"
-            return f"plan.by_step({of}[part.rows{', ' + cut if cut else ''}], part)"
+            return f"plan.by_step({of}[part.rows{self._cut(f, place)}], part)"
         if self._is_of_sequences(place):
-            cut = self._cut(f, place)
-            return f"plan.of_sequences(mask{which}{'[:, ' + cut + ']' if cut else ''}, part)"
+            of = f"mask{which}[:{self._cut(f, place)}]".removesuffix("[:]")
+            return f"plan.of_sequences({of}, part)"
         if table in "xmeylj":
             return f"plan.by_step({self._rows(f, place)}, part)"
         of = f"late{which}" if table == "r" else f"{table}{which}{'_of_steps' if table in 'tu' else ''}"
         if columns is not None:
-            cut = self._inner(f, place, self.steps.late_runs, "sums")
-            return f"plan.by_step({of}[{lo}, :size{', ' + cut if cut else ''}], part)"
+            return f"plan.by_step({of}[{lo}, :size{self._inner(f, place, self.steps.late_runs, 'sums')}], part)"
         return f"plan.by_step({of}{'' if table in 'ab' else '[:, :size]'}, part)"
 
     def _inner(self, f: Function, place: Place, runs: Sequence[BackRun], name: str) -> str:
-        """Columns within a block of ``r``, the cotangent of an operand."""
+        """The same of columns within a block of ``r``, the cotangent of an operand."""
         assert place.columns is not None
         alike = [q.columns for q in self._places(self.steps.functions, name) if q[:2] == place[:2]]
         table = Table([(0, runs[place.which].width), *[columns for columns in alike if columns is not None]])
-        cut = self.range_of(f, table, *place.columns)
-        return "" if cut == ":" else cut
+        return f", {self.range_of(f, table, *place.columns)}".removesuffix(", :")
 
     def _views(self, f: Function, place: Place) -> str:
         """What each visit of the part has."""
@@ -264,14 +258,14 @@ class _Host(HostText):
             of = {"o": f"old{which}", "n": f"new{which}", "g": f"series{which}[part.first : part.last]"}[table]
             if not cut:
                 return of
-            return f"[{'a if a is None else ' if table == 'g' else ''}a[:, {cut}] for a in {of}]"
+            return f"[{'a if a is None else ' if table == 'g' else ''}a[:{cut}] for a in {of}]"
         if table == "left":
             run = self.steps.back_runs[which]
             blocks = self._block(Place("b", run.kind, run.first, run.first + len(run.slots)))
             return f"times{which}.lefts(plan.split_part(b{run.kind}[{blocks}], part))"
         if table == "e" and which in self.in_loop:
             cut = self._cut(f, place)
-            return f"[a[:, {cut}] for a in e{which}.views(part, 0)]" if cut else f"e{which}.views(part, 0)"
+            return f"[a[:{cut}] for a in e{which}.views(part, 0)]" if cut else f"e{which}.views(part, 0)"
         if table in "xmeyl":
             return f"plan.split_part({self._rows(f, place)}, part)"
         block = self._block(place) or ":"
@@ -289,11 +283,10 @@ class _Host(HostText):
             block = self._block(place, self.layout.blocks_c[which])
             return f"c{which}[{block}]" if block else f"c{which}"
         if table in "dm":
-            cut = self._cut(f, place)
-            return f"{'ds' if table == 'd' else 'mask'}{which}[:n{', ' + cut if cut else ''}]"
+            return f"{'ds' if table == 'd' else 'mask'}{which}[:n{self._cut(f, place)}]"
         if place.columns is not None:
             cut = self._inner(f, place, self.steps.back_runs, "steps_back")
-            return f"{table}{which}.of(n)[{place.lo}{', :, ' + cut if cut else ''}]"
+            return f"{table}{which}.of(n)[{place.lo}{', :' if cut else ''}{cut}]"
         return f"{table}{which}.of(n)[{self._block(place)}]"
 
     # calls -------------------------------------------------------------------------------------------------------
@@ -315,7 +308,7 @@ class _Host(HostText):
         function = self.steps.functions.get(name)
         if function is None:
             return []
-        return self._wrapped(f"{name}(", ["f", *[self._whole(f, name, q) for q in function.arguments.values()]], ")")
+        return self._wrapped(f"{name}(", ["f", *[self._whole(f, q) for q in function.arguments.values()]], ")")
 
     def _loop(self, f: Function, name: str, back: bool) -> list[str]:
         """The call of a loop for each run of visits."""
@@ -409,7 +402,7 @@ class _Host(HostText):
     def _scales(self, slots: Sequence[int]) -> str:
         return in_tuple(["0.5" if self.layout.slots[j].halved else "1.0" for j in slots])
 
-    def _biases(self, f: Function, name: str, slots: Sequence[int], to: str) -> tuple[list[str], str]:
+    def _biases(self, f: Function, name: str, slots: Sequence[int]) -> tuple[list[str], str]:
         """Statements, and the sums of the vectors of some slots, scaled as their products are."""
         given = [self.layout.slots[j].slot for j in slots]
         if not any(s.vectors for s in given):
@@ -428,7 +421,7 @@ class _Host(HostText):
             for s in given:
                 terms = [self.entries_of(f, v, lo, lo + s.width) for v, lo in s.vectors]
                 entries.append(" + ".join(terms) or "None")
-        return lines, f"{to}([{', '.join(entries)}], {self._scales(slots)})"
+        return lines, f"pack_bias([{', '.join(entries)}], {self._scales(slots)})"
 
     # forward -----------------------------------------------------------------------------------------------------
 
@@ -460,7 +453,7 @@ class _Host(HostText):
             body.append(f"p{i} = {self._blocks(f, len(run.slots), run.kind)}")
         for kind in layout.blocks_c:
             slots = [j for j in layout.order if (c := layout.slots[j].bias) is not None and c.which == kind]
-            lines, given = self._biases(f, f"summed_c{kind}", slots, "pack_bias")
+            lines, given = self._biases(f, f"summed_c{kind}", slots)
             body += [*lines, f"c{kind} = {given}"]
         body += self._scratch(f, "sq", ["inputs"], "steps")
         inside = [*self._call(f, "inputs"), *self._loop(f, "steps", back=False), *self._call(f, "outputs")]
@@ -480,7 +473,7 @@ class _Host(HostText):
     def _projection(self, f: Function, run: Run) -> list[str]:
         """The product of a run before the loop."""
         source = self._table(self.layout.operand(run.group))
-        lines, bias = ([], "None") if run.adds else self._biases(f, f"summed{run.number}", run.slots, "pack_bias")
+        lines, bias = ([], "None") if run.adds else self._biases(f, f"summed{run.number}", run.slots)
         blocks = [self._weight(f, parts) for parts in run.weights]
         start, end = ("partial(added, ", ")") if run.adds else ("", "")
         given = [f"[{', '.join(blocks)}]", self._scales(run.slots), f"{bias}){end}"]

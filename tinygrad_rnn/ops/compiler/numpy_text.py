@@ -24,7 +24,7 @@ rounding, so a sigmoid that is divided by, or of which a logarithm is taken, is 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from .array_statements import MASKS, Operand, Place, Statements
 from .numpy_layout import BackRun, NumpyLayout, Slotted, merged
@@ -36,8 +36,7 @@ from .units import Expr
 __all__ = ["Steps", "steps_of"]
 
 
-@dataclass(frozen=True)
-class Steps:
+class Steps(NamedTuple):
     """The phases of a program's kernels, and what their host has to prepare.
 
     Attributes:

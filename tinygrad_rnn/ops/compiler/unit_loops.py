@@ -6,6 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from .units import Expr, Unknown
 
@@ -153,27 +154,37 @@ class Table:
 class Rows:
     """Statements for one row: loops over its units, and numbers of the row before them."""
 
-    def __init__(self, function: Function, load: Callable[[Expr, Rows], str | None]) -> None:
+    statement = "{0} = {1}"
+
+    def __init__(self, function: Function, load: Callable[[Expr, Any], str | None]) -> None:
         self.f, self.load = function, load
         self.lines: list[str] = []
         self.of_row: dict[int, str] = {}
         self.names: dict[int, str] = {}
         self.body: list[str] = []
 
+    def number(self, value: float) -> str:
+        """The name of a number."""
+        return self.f.number(value)
+
+    def form(self, op: str, args: Sequence[str]) -> str:
+        """An operation of named arguments."""
+        if op not in FORMS:
+            raise Unknown(f"{op}() has no form in compiled code")
+        return FORMS[op].format(*args)
+
     def value(self, e: Expr) -> str:
         """The name of a value, after the statements that compute it."""
         if e.op == "number":
-            return self.f.number(e.at[0])
+            return self.number(e.at[0])
         single = e.width <= 1
         names, lines = (self.of_row, self.lines) if single else (self.names, self.body)
         if e.number not in names:
             text = self.load(e, self)
             if text is None:
-                if e.op not in FORMS:
-                    raise Unknown(f"{e.op}() has no form in compiled code")
-                text = FORMS[e.op].format(*[self.value(a) for a in e.args])
+                text = self.form(e.op, [self.value(a) for a in e.args])
             name = f"{'r' if single else 'v'}{e.number}"
-            lines.append(f"{name} = {text}")
+            lines.append(self.statement.format(name, text))
             names[e.number] = name
         return names[e.number]
 

@@ -298,8 +298,7 @@ class Blocks:
     def views(self, part: Part, block: Any = slice(None)) -> list[Any]:
         """One view per visit of ``part``: all blocks (G, n, H), some of them, or one (n, H)."""
         if self._shared:
-            chosen = {n: memory[block] for n, memory in self._shared.items()}
-            return [chosen[n] for n in self._plan.sizes_of(part)]
+            return [self._shared[n][block] for n in self._plan.sizes_of(part)]
         if self._plan.packed:
             return self._plan.split_part(self._memory[block, part.rows], part)
         views = list(self._memory[self._plan.steps_of(part), block])
