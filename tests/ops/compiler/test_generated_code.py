@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Callable
 from typing import Any
@@ -59,7 +58,7 @@ def test_a_mistake_in_generated_code_is_found(mistake: str, monkeypatch: pytest.
     forward, definition, backward = generated.text.partition("@compiled\ndef backward")
     wrong = forward + definition + change(backward) if where == "backward" else change(forward) + definition + backward
     assert wrong != generated.text
-    changed = dataclasses.replace(generated, text=wrong)
+    changed = generated._replace(text=wrong)
     with pytest.raises(AssertionError, match="Not equal to tolerance"):
         compare(c, program, numba_kernel(program, changed), 5, PACKED)
 
@@ -96,7 +95,7 @@ def divisions(name: str, monkeypatch: pytest.MonkeyPatch, change: Callable[[str]
     c = CELLS[name](5, 6)
     program = compiled(c, 5)
     generated = generate(program)
-    kernel = numba_kernel(program, dataclasses.replace(generated, text=change(generated.text)))
+    kernel = numba_kernel(program, generated._replace(text=change(generated.text)))
     weights = tuple([t._data.astype("f") for ts in within(False, program.prelude.run, c.parameters) for t in ts])
     x, states = np.ones((2, 3, 5), "f"), tuple([np.zeros((3, w), "f") for w in c.widths])
     masks = [[m if m.dtype == bool else m.astype("f") for m in ms] for ms in c.masks(np.random.default_rng(0), 6, 3)]

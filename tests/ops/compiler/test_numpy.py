@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import threading
 from typing import Any
@@ -20,7 +19,8 @@ from tinygrad_rnn.kernels.recurrent import threads
 from tinygrad_rnn.kernels.recurrent.interface import Cotangents, Gradients, Needs, Options
 from tinygrad_rnn.kernels.recurrent.numpy import products, schedule
 from tinygrad_rnn.kernels.recurrent.threads import SplitBatch
-from tinygrad_rnn.ops.compiler.numpy_host import Generated, generate
+from tinygrad_rnn.ops.compiler.host_text import Generated
+from tinygrad_rnn.ops.compiler.numpy_host import generate
 from tinygrad_rnn.ops.linalg import linear
 
 SOME = ["rnn", "lstm_with_peepholes", "states_of_two_widths", "LayerNorm", "lstm_with_projection_that_emits"]
@@ -96,7 +96,7 @@ def test_a_mistake_in_any_line_of_the_text_is_found(name: str, monkeypatch: pyte
     mistakes = planted(right.text)
     assert len(mistakes) > 30
     for _, text in mistakes:
-        kernel = numpy_kernel(program, dataclasses.replace(right, text=text))
+        kernel = numpy_kernel(program, right._replace(text=text))
         with np.errstate(all="ignore"), pytest.raises(AssertionError):
             differences(lambda program, kernel=kernel: kernel, name, 5, 6, MODES["forward"])  # type: ignore[misc]
 

@@ -9,13 +9,36 @@ these; gradients have a ``d`` before their names, and ``wants_matrix0`` says whe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from .arrangement import Block, Part
 from .program import Program
 from .unit_loops import Function, Sizes, Table
+from .units import Expr
 
-__all__ = ["HostText", "Sum", "in_tuple", "names_of"]
+__all__ = ["Generated", "HostText", "Sum", "in_tuple", "names_of"]
+
+
+class Generated(NamedTuple):
+    """The text of a program's kernels.
+
+    Attributes:
+        text: a module with the functions ``run_forward`` and ``run_backward``, which take what those of a
+            :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel` take, after a :class:`.text_kernel.CellKernel`;
+            and ``run_restore`` if ``restorable``.
+        widths, numbers: what the text leaves open.
+        restorable: the residual follows from the states, and there is one.
+        constants: expressions of vectors alone, which the kernel computes at each call.
+        functions: of NumPy's, the phases by name.
+    """
+
+    text: str
+    widths: tuple[int, ...]
+    numbers: tuple[float, ...]
+    restorable: bool
+    constants: tuple[Expr, ...] = ()
+    functions: Mapping[str, Any] = MappingProxyType({})
 
 
 class Sum(NamedTuple):

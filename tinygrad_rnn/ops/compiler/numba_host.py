@@ -15,18 +15,17 @@ explains.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from .arrangement import Block, Part
-from .host_text import HostText, Sum, in_tuple, names_of
+from .host_text import Generated, HostText, Sum, in_tuple, names_of
 from .numba_layout import Piece, Run, printable
 from .numba_text import Loops, loops_of
 from .program import Program
 from .unit_loops import Function, Table
 from .units import Unknown
 
-__all__ = ["Generated", "generate"]
+__all__ = ["generate"]
 
 HEAD = '''"""Kernels of a cell with {names}.
 
@@ -51,24 +50,6 @@ from tinygrad_rnn.kernels.recurrent.numba.schedule import (
 
 
 ARRAYS = "widths, numbers, nothing, no_rows = cell.arrays(dtype)"
-
-
-@dataclass(frozen=True)
-class Generated:
-    """The text of a program's kernels.
-
-    Attributes:
-        text: a module with the functions ``run_forward`` and ``run_backward``, which take what those of a
-            :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel` take, after a :class:`.text_kernel.CellKernel`;
-            and ``run_restore`` if ``restorable``.
-        widths, numbers: what the text leaves open.
-        restorable: the residual follows from the states, and there is one.
-    """
-
-    text: str
-    widths: tuple[int, ...]
-    numbers: tuple[float, ...]
-    restorable: bool
 
 
 def generate(program: Program) -> Generated:

@@ -16,12 +16,11 @@ Names: those of :mod:`.host_text`, and letters as in :mod:`.numpy_layout` for ta
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from .arrangement import Block, Part
 from .array_statements import Place
-from .host_text import HostText, Sum, in_tuple, names_of
+from .host_text import Generated, HostText, Sum, in_tuple, names_of
 from .numba_layout import printable
 from .numpy_layout import BackRun, Run
 from .numpy_text import Steps, steps_of
@@ -29,9 +28,8 @@ from .numpy_writer import COLUMNS, NAMES
 from .numpy_writer import Function as StepFunction
 from .program import Program
 from .unit_loops import Function, Sizes, Table
-from .units import Expr
 
-__all__ = ["Generated", "generate"]
+__all__ = ["generate"]
 
 HEAD = '''"""Kernels of a cell with {names}.
 
@@ -63,28 +61,6 @@ FAMILIES = {"n": "o", "d": "o", "g": "o", "j": "x", "l": "y"}
 """Tables that have the columns of another."""
 
 
-@dataclass(frozen=True)
-class Generated:
-    """The text of a program's kernels.
-
-    Attributes:
-        text: a module with the functions ``run_forward`` and ``run_backward``, which take what those of a
-            :class:`~tinygrad_rnn.kernels.recurrent.interface.Kernel` take, after a :class:`.text_kernel.CellKernel`;
-            and ``run_restore`` if ``restorable``.
-        widths, numbers: what the text leaves open.
-        constants: expressions of vectors alone, which the kernel computes at each call.
-        restorable: the residual follows from the states, and there is one.
-        functions: the phases, by name.
-    """
-
-    text: str
-    widths: tuple[int, ...]
-    numbers: tuple[float, ...]
-    constants: tuple[Expr, ...]
-    restorable: bool
-    functions: dict[str, StepFunction]
-
-
 def generate(program: Program) -> Generated:
     """The text of a program's kernels.
 
@@ -100,7 +76,7 @@ def generate(program: Program) -> Generated:
     head = HEAD.format(names=names) + (ERF if any("erf(" in text for text in functions) else "")
     text = "\n\n\n".join([head.rstrip(), *functions, *blocks]) + "\n"
     numbers = tuple([steps.numbers[k] for k in host.open])
-    return Generated(text, host.sizes.widths, numbers, tuple(steps.constants), host.restorable, steps.functions)
+    return Generated(text, host.sizes.widths, numbers, host.restorable, tuple(steps.constants), steps.functions)
 
 
 _Parts = tuple[Function, str, str, str, list[str]]

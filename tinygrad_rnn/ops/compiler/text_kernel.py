@@ -20,6 +20,7 @@ from ...tape.tensor import wrap
 from ...typing import Array
 from .compiled import compile_program
 from .generated_modules import load
+from .host_text import Generated
 from .program import Program
 from .units import OPERATIONS, Expr, walk
 
@@ -47,7 +48,7 @@ class CellKernel:
         widths, numbers: those that the text leaves open.
     """
 
-    def __init__(self, program: Program, generated: Any) -> None:
+    def __init__(self, program: Program, generated: Generated) -> None:
         self.program, self.text = program, generated
         self.module: Any = load(generated.text)
         self.widths, self.numbers = generated.widths, generated.numbers
