@@ -139,6 +139,20 @@ class Scaled:
         return Gradients(dx, (dh * options.sequence_masks[0],), ())
 
 
+def test_a_residual_may_be_a_plain_tuple(split: list[int]) -> None:
+    """Of a batch that stays whole, large or not."""
+    for mode in ("lstm", "gru", "rnn"):
+        kernel = FlatKernel(threads.SplitBatch(dispatch.CELLS[mode].kernel("numpy")), mode)
+        gates = {"lstm": 4, "gru": 3, "rnn": 1}[mode]
+        states = [(32, 5)] * (1 + (mode == "lstm"))
+        arrays = [np.ones(s) for s in ((3, 32, 4), *states, (gates * 5, 4), (gates * 5, 5), (gates * 5,), (gates * 5,))]
+        outputs, residual = kernel.forward(*arrays)
+        assert type(residual) is tuple and not isinstance(residual, threads.Halves)
+        found = kernel.backward([np.ones_like(y) for y in outputs], residual, *arrays, needs=[True] * len(arrays))
+        assert [g.shape for g in found] == [a.shape for a in arrays]
+    assert split == []
+
+
 def test_each_half_has_its_own_masks(worthwhile: None, split: list[int]) -> None:
     rng = np.random.default_rng(0)
     x, h, of_steps, of_sequences = (rng.random(s) for s in ((3, 5, 2), (5, 2), (3, 5, 2), (5, 2)))

@@ -18,7 +18,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -234,6 +234,13 @@ STEPS, ROWS, WORK = 8, 8, 1_000_000
 TWO = [(0, 1), (1, 2)]
 
 
+class Halves(NamedTuple):
+    """The residuals of two halves of a batch."""
+
+    first: Any
+    second: Any
+
+
 class SplitBatch:
     """``kernel``, one of NumPy's, with each half of the batch in a thread of its own where that pays.
 
@@ -261,7 +268,7 @@ class SplitBatch:
         first, second = self._both(
             lambda half: run(x[:, half], _cut(states, half), weights, _of(half, options)), x.shape[1]
         )
-        left = (first.residual, second.residual) if options.save else None
+        left = Halves(first.residual, second.residual) if options.save else None
         return Run(_whole(first.series, second.series, 1), _whole(first.states, second.states, 0), left)
 
     def restore(self, x: Array, states: tuple[Array, ...], weights: tuple[Any, ...], options: Options, y: Array) -> Any:
@@ -272,7 +279,7 @@ class SplitBatch:
         halves = self._both(
             lambda half: make(x[:, half], _cut(states, half), weights, _of(half, options), y[:, half]), x.shape[1]
         )
-        return tuple(halves)
+        return Halves(*halves)
 
     def backward(
         self,
@@ -285,8 +292,7 @@ class SplitBatch:
         needs: Needs,
     ) -> Gradients:
         """That of the kernel, for a residual that is one or for a pair of them."""
-        # the kernel's own residuals are NamedTuples, a plain tuple is a pair of them
-        if type(residual) is not tuple:
+        if not isinstance(residual, Halves):
             found: Gradients = self.kernel.backward(x, states, weights, options, residual, cotangents, needs)
             return found
 

@@ -45,7 +45,7 @@ from tinygrad_rnn.kernels.recurrent.numpy.products import (
     PackedWeights, Projection, RowGradients, added, functions, most_rows, pack_bias, projections, scratch_for,
     second_thread, to_operand,
 )
-from tinygrad_rnn.kernels.recurrent.numpy.schedule import Blocks, Plan, Residual, Trajectory
+from tinygrad_rnn.kernels.recurrent.numpy.schedule import Blocks, Plan, Trajectory
 '''
 ERF = """from tinygrad_rnn.ops.compiler.units import OPERATIONS
 
@@ -435,7 +435,7 @@ class _Host(HostText):
         inside = [*self._call(f, "inputs"), *self._loop(f, "steps", back=False), *self._call(f, "outputs")]
         body += self._over_parts(f, inside)
         body += self.series([f"state{k}.values.reshape(*x.shape[:-1], initial{k}.shape[1])" for k in self.states])
-        body.append(f"residual = Residual({in_tuple(self.residual)}) if options.save else None")
+        body.append(f"residual = {in_tuple(self.residual)} if options.save else None")
         body.append(f"return Run(series, {in_tuple([f'state{k}.final()' for k in self.states])}, residual)")
         return f, "run_forward", "cell, x, states, weights, options", "One direction.", body
 
@@ -492,7 +492,7 @@ class _Host(HostText):
         """The same of ``run_restore``."""
         keep = "both" if self.reads_before else "after"
         body = [PLAN, f'state0 = Trajectory(plan, initial0, "{keep}")']
-        body += ["state0.fill(y.reshape(plan.rows, -1))", f"return Residual({in_tuple(self.residual)})"]
+        body += ["state0.fill(y.reshape(plan.rows, -1))", f"return {in_tuple(self.residual)}"]
         doc = "The residual of a run that gave ``y``: its states are all that there is to it."
         f, arguments = Function(self.sizes), "cell, x, states, weights, options, y"
         return f, "run_restore", arguments, doc, body

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 from ....backend import aligned_empty, array_module
 from ....typing import Array
 
-__all__ = ["Blocks", "Part", "Plan", "Residual", "Trajectory"]
+__all__ = ["Blocks", "Part", "Plan", "Trajectory"]
 
 
 class Part(NamedTuple):
@@ -190,10 +190,6 @@ class Plan:
     def _part(self, first: int, last: int) -> Part:
         ends = self._bounds(first), self._bounds(last - 1)
         return Part(first, last, slice(min(ends)[0], max(ends)[1]))
-
-
-class Residual(tuple[Any, ...]):
-    """What one forward run leaves to its backward run.  A plain tuple would be a pair of them, of two halves."""
 
 
 class Trajectory:
