@@ -1,4 +1,4 @@
-"""What the thorough profile measures, as tables at the end of the run."""
+"""What tests measure, as tables at the end of the run: in the thorough profile, and of pages in a browser always."""
 
 from __future__ import annotations
 
@@ -14,15 +14,22 @@ KEY = "measured"
 Row = dict[str, Any]
 
 
-def measured(record_property: Callable[[str, Any], None], title: str, row: Row) -> None:
-    """Keep a row of the table ``title``; the properties of a test reach the end also from another process."""
-    record_property(KEY, [title, row])
+def measured(
+    record_property: Callable[[str, Any], None], title: str, row: Row, profile: str | None = "thorough"
+) -> None:
+    """Keep a row of the table ``title``; the properties of a test reach the end also from another process.
+
+    Args:
+        record_property: pytest's fixture.
+        title, row: the table, and a row of it by column.
+        profile: where it is shown; None: everywhere.
+    """
+    if profile is None or THOROUGH:
+        record_property(KEY, [title, row])
 
 
 def show(terminal: Any) -> None:
-    """Write the tables, in the thorough profile."""
-    if not THOROUGH:
-        return
+    """Write the tables."""
     tables: dict[str, list[Row]] = {}
     for reports in terminal.stats.values():
         for report in reports:
