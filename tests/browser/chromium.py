@@ -34,8 +34,8 @@ class Shown:
         requests, complaints: what it asked for, and what it wrote to the console or raised.
     """
 
-    def __init__(self, page: Any, path: pathlib.Path) -> None:
-        self.page, self.path = page, path
+    def __init__(self, page: Any, path: pathlib.Path, scripts: bool = True) -> None:
+        self.page, self.path, self.scripts = page, path, scripts
         self.requests: list[str] = []
         self.complaints: list[str] = []
         page.set_default_timeout(30_000)
@@ -46,7 +46,7 @@ class Shown:
     def open(self, fragment: str = "") -> None:
         """Load it, and wait until it is ready."""
         self.page.goto(self.path.as_uri() + fragment)
-        if self.page.evaluate("() => true"):
+        if self.scripts:
             self.page.wait_for_function("() => window.tinygrad || document.documentElement.dataset.failed")
 
     def evaluate(self, code: str, *given: Any) -> Any:

@@ -50,7 +50,7 @@ def show(browser: Any, tmp_path: pathlib.Path) -> Iterator[Callable[..., Shown]]
             path.write_text(page if isinstance(page, str) else page.html, encoding="utf-8", newline="\n")
             made = browser.new_context(java_script_enabled=scripts, viewport={"width": 1400, "height": 900}, **context)
             stack.callback(made.close)
-            shown.append(Shown(made.new_page(), path))
+            shown.append(Shown(made.new_page(), path, scripts))
             shown[-1].open(fragment)
             return shown[-1]
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import pathlib
+import runpy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +45,16 @@ def name_of(use: Any) -> str:
     with tg.Tape() as tape:
         use()
     return tape[0].inputs[0]
+
+
+def test_a_stack_has_no_lines_of_runpy(tmp_path: pathlib.Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text("def f():\n    return w * 2\nf()\n")
+    w = tg.ones(1, requires_grad=True)
+    with tg.Tape() as tape:
+        runpy.run_path(str(script), {"w": w})
+    here = test_a_stack_has_no_lines_of_runpy.__name__
+    assert [line.function for line in tape[0].stack] == ["f", "<module>", here]
 
 
 def test_leaves_in_containers_and_attributes_have_the_way_to_them_for_a_name() -> None:

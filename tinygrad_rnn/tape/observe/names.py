@@ -57,7 +57,8 @@ def stack_of_user(bottom: int | None) -> tuple[Line, ...]:
     """The lines of the user's program that are running, the innermost first, down to the frame with that id."""
     lines = []
     for frame in user_frames():
-        lines.append(Line(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
+        if not frame.f_code.co_filename.startswith("<frozen "):  # runpy, importlib
+            lines.append(Line(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name))
         if id(frame) == bottom or len(lines) == 16:  # without the frame of the tape: a recursion, or another thread
             break
     return tuple(lines)
