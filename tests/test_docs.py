@@ -87,6 +87,18 @@ def test_links_lead_to_what_is_there(page: pathlib.Path) -> None:
 
 
 @each_page
+def test_pictures_are_there_and_have_words_for_those_who_cannot_see_them(page: pathlib.Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert [image for image in markdown.images(text) if not (page.parent / image).exists()] == []
+    assert "![](" not in text and text.count("<img ") == len(re.findall(r'<img [^>]*alt="[^"]{10,}"', text))
+
+
+def test_all_pictures_are_shown() -> None:
+    shown = {(page.parent / image).resolve() for page in PAGES for image in markdown.images(page.read_text("utf-8"))}
+    assert set((ROOT / "docs" / "images").iterdir()) == shown
+
+
+@each_page
 def test_files_named_are_there(page: pathlib.Path) -> None:
     """A name begins at the root, in the package or beside the page."""
     named = [span for span in markdown.code_spans(page.read_text(encoding="utf-8")) if PATH.fullmatch(span)]

@@ -9,11 +9,12 @@ import textwrap
 from collections.abc import Iterator
 from typing import NamedTuple
 
-__all__ = ["ROOT", "Quote", "anchors", "code_spans", "definition", "differs", "links", "programs", "quotes"]
+__all__ = ["ROOT", "Quote", "anchors", "code_spans", "definition", "differs", "images", "links", "programs", "quotes"]
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 FENCE = re.compile(r"^(?:<!-- source: (\S+) (\S+) -->\n)?```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)|<(?:img|source)[^>]* src(?:set)?=\"([^\"]+)\"")
 LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 SPAN = re.compile(r"`([^`\n]+)`")
@@ -41,6 +42,11 @@ def quotes(text: str) -> Iterator[Quote]:
     for path, name, _, block in FENCE.findall(text):
         if path:
             yield Quote(path, name, block)
+
+
+def images(text: str) -> list[str]:
+    """The pictures that a page shows."""
+    return [path or source for path, source in IMAGE.findall(text)]
 
 
 def definition(path: pathlib.Path, name: str) -> str:

@@ -19,7 +19,7 @@ import webbrowser
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import GraphError, UsageError
 from ..serialization.atomic import atomic_write
 from ..tape.observe.calls import Calls
 from ..tape.observe.tape import Tape
@@ -201,7 +201,11 @@ def _described(calls: Calls, call: int | str | None, tape: Tape, error: BaseExce
 
 def _as_text(tape: Tape) -> str:
     """The tape by time steps, then each gradient as the sum that it is."""
-    return tape.table()
+    parts = [tape.tree(), *(f"sweep {sweep.number} was ended by {sweep.error}" for sweep in tape.sweeps if sweep.error)]
+    for leaf in tape.leaves:
+        with contextlib.suppress(GraphError):  # no sweep came to it
+            parts.append(str(tape.explain(leaf.name)))
+    return "\n\n".join(parts)
 
 
 def _has_browser() -> bool:
