@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,8 @@ def _of(name: str) -> Callable[..., Any]:
 
 ONE: dict[str, Callable[[Any], Any]] = {
     **{name: _of(name) for name in FUNCTIONS},
+    "plain tanh": tg.tanh,
+    "squared": lambda a: a * a,
     "complement": lambda a: 1 - a,
     "scaled": lambda a: 0.5 * a,
     "swish": lambda a: a * tg.sigmoid(a),
@@ -88,14 +90,10 @@ Move = tuple[str, int, int]
 MOVES = st.tuples(st.sampled_from([*ONE, *TWO, *[*WITH, *MASKED] * 3]), st.integers(0, 99), st.integers(0, 99))
 
 
-@st.composite
-def cells(draw: st.DrawFn, most: int = 12) -> Cell:
-    """A cell of two states that emits up to two values."""
-    moves: list[Move] = draw(st.lists(MOVES, min_size=1, max_size=most))
-    ends = draw(st.tuples(st.integers(0, 99), st.integers(0, 99)))
-    emitted = draw(st.lists(st.integers(0, 99), max_size=2))
+def cell_of(moves: list[Move], ends: tuple[int, int], emitted: Sequence[int] = (), frozen: Sequence[str] = ()) -> Cell:
+    """The cell that makes these moves, each of values that are there, and ends with two of them."""
     p = weights(V=(HIDDEN, SIZE), W=(HIDDEN, HIDDEN), v=(HIDDEN,), two=(2 * HIDDEN, HIDDEN), wide=(HIDDEN, 2 * HIDDEN))
-    for name in draw(st.lists(st.sampled_from(sorted(p)), max_size=2)):
+    for name in frozen:
         p[name].requires_grad = False
 
     def step(x: Any, s: Any, *masks: Any) -> Any:
@@ -109,6 +107,16 @@ def cells(draw: st.DrawFn, most: int = 12) -> Cell:
         return (*[tg.tanh(known[-1 - k % len(known)]) for k in ends], *[known[-1 - k % len(known)] for k in emitted])
 
     return Cell(p, step, (HIDDEN, HIDDEN), (HIDDEN,) * len(emitted), **MASKS)
+
+
+@st.composite
+def cells(draw: st.DrawFn, most: int = 12) -> Cell:
+    """A cell of two states that emits up to two values."""
+    moves: list[Move] = draw(st.lists(MOVES, min_size=1, max_size=most))
+    ends = draw(st.tuples(st.integers(0, 99), st.integers(0, 99)))
+    emitted = draw(st.lists(st.integers(0, 99), max_size=2))
+    names = sorted(["V", "W", "v", "two", "wide"])
+    return cell_of(moves, ends, emitted, draw(st.lists(st.sampled_from(names), max_size=2)))
 
 
 def agree(found: list[Any], expected: list[Any], rtol: float = 1e-11, atol: float = 1e-12) -> None:
@@ -150,6 +158,32 @@ def test_the_reference_of_a_random_step_is_that_step_at_two_orders(c: Cell, rows
 @given(c=cells(), mode=st.sampled_from(sorted(MODES)))
 def test_the_kernel_of_a_random_step_in_calls_of_numpy_is_that_step(c: Cell, mode: str) -> None:
     check(numpy_kernel, c, SIZE, MODES[mode])
+
+
+BEFORE = [("function of a vector", 45, 63), ("rectified", 19, 12), ("halves exchanged", 99, 41)]
+OVERWRITTEN = [("rectified", 0, 22), ("halves exchanged", 40, 64), ("two gates", 83, 56), ("joined product", 87, 81)]
+COLUMN = [("a column", 50, 37), ("two gates", 12, 10), ("vector", 20, 90), ("softmax", 46, 72), ("a column", 90, 48)]
+COLUMN += [("scaled", 48, 6), ("a column", 77, 25), ("scaled", 29, 88), ("rectified", 49, 22), ("quotient", 17, 28)]
+COLUMN += [("product", 12, 88), ("scaled by its norm", 41, 64)]
+TWICE = [("plain tanh", 13, 31), ("function of a vector", 2, 27), ("product", 23, 7), ("a column", 28, 43)]
+TWICE += [("shifted", 28, 76), ("two gates", 35, 5), ("plain tanh", 63, 46), ("halves exchanged", 1, 76)]
+TWICE += [("a column", 39, 1), ("two gates", 43, 60)]
+NUMBER = [("less its maximum", 47, 14), ("difference", 74, 40), ("vector", 65, 40), ("joined halves", 70, 9)]
+NUMBER += [("mixture", 16, 58), ("linear", 11, 61), ("squared", 6, 37), ("sum", 67, 33)]
+NUMBER += [("function of a vector", 25, 96), ("joined halves", 37, 68), ("sum", 41, 31)]
+WRONG_ONCE: dict[str, tuple[list[Move], tuple[int, int], str]] = {
+    "states that depend on x alone, packed": (BEFORE, (19, 18), "packed"),
+    "blocks of a cotangent that is overwritten as a whole": (OVERWRITTEN, (93, 28), "reverse"),
+    "one column of a state that is read after the loop": (COLUMN, (56, 98), "reverse"),
+    "the adjoint of two products that is read twice": (TWICE, (3, 0), "forward"),
+    "a row of one number, in a cell without vectors": (NUMBER, (95, 57), "packed, reverse"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG_ONCE)
+def test_what_was_wrong_once_in_calls_of_numpy_is_right(what: str) -> None:
+    moves, ends, mode = WRONG_ONCE[what]
+    check(numpy_kernel, cell_of(moves, ends), SIZE, MODES[mode])
 
 
 @pytest.mark.skipif(not dispatch.numba_installed(), reason="Numba is not installed")
