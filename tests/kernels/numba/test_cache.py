@@ -1,4 +1,4 @@
-"""Machine code that is kept on the disk: whatever happens to the files, a function computes, and is kept again."""
+"""Compilation, and machine code on the disk: whatever happens to it, a function computes, and is kept again."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import errno
 import importlib.util
 import os
 import pickle
+import signal
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -85,3 +89,53 @@ def test_a_cache_that_cannot_be_written_is_no_error(
         assert called(fresh()) == 0
     assert called(fresh()) == 0
     assert called(fresh()) == 1
+
+
+# interrupts ----------------------------------------------------------------------------------------------------------
+
+
+def interrupted_in(name: str, run: Callable[[], object]) -> None:
+    """``run()`` with an interrupt at the first call of a function of that name."""
+    sent = []
+
+    def profile(frame: FrameType, event: str, _: object) -> None:
+        if event == "call" and frame.f_code.co_name == name and not sent:
+            sent.append(name)
+            signal.raise_signal(signal.SIGINT)
+
+    before = sys.getprofile()
+    sys.setprofile(profile)
+    try:
+        run()
+    finally:
+        sys.setprofile(before)
+        assert sent
+
+
+@pytest.mark.parametrize(
+    "moment", ["_raw_object_cache_notify", "_compile_for_args", "finalize_object", "serialize_using_object_code"]
+)
+def test_an_interrupt_while_a_function_is_compiled_is_not_lost(fresh: Callable[[], Any], moment: str) -> None:
+    handler, function = signal.getsignal(signal.SIGINT), fresh()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_in(moment, lambda: called(function))
+    assert signal.getsignal(signal.SIGINT) is handler
+    called(function)
+
+
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None])
+def test_what_a_program_does_with_interrupts_it_does_while_one_compiles(fresh: Callable[[], Any], handler: Any) -> None:
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        interrupted_in("_raw_object_cache_notify", lambda: called(fresh()))
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_another_thread_compiles_without_touching_handlers(fresh: Callable[[], Any]) -> None:
+    found: list[int] = []
+    other = threading.Thread(target=lambda: found.append(called(fresh())))
+    other.start()
+    other.join()
+    assert found == [0]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import pickle
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 from typing import Any, TypeVar, cast
 
 from ..interface import KernelUnavailable
@@ -45,19 +49,64 @@ def compiled(function: F) -> F:
     that the next process loads it in milliseconds.  It runs without Python's lock.  A product and a sum may become
     one instruction, with one rounding; nothing else of arithmetic is relaxed: infinities and nan go as in NumPy.
 
+    An interrupt (Ctrl-C) while it is compiled is not lost: see :func:`interruptible`.
+
     What is kept is renewed when any file of this package changes, and when a file of it is damaged, as after a power
     cut; where it cannot be written, as on a full disk, the function is compiled again in the next process.
     """
     try:
         result: F = numba.njit(function, cache=True, **OPTIONS)
     except RuntimeError:  # there is no place to keep it
-        return cast(F, numba.njit(function, **OPTIONS))
+        return interruptible(cast(F, numba.njit(function, **OPTIONS)))
     cache: Any = getattr(result, "_cache", None)
     kept: Any = getattr(cache, "_cache_file", None)
     if type(kept) is caching.IndexDataCacheFile:
         kept.__class__, cache.__class__ = CheckedFiles, CacheThatMayFail
         kept._source_stamp = stamp()  # Numba's own stamp is of the file of ``function``, not of those it calls
-    return result
+    return interruptible(result)
+
+
+CALLBACKS = frozenset({"_raw_object_cache_notify", "_raw_object_cache_getbuffer", "__del__"})
+"""Functions out of which no exception can come: of llvmlite, which LLVM calls, and finalisers."""
+
+
+def interruptible(dispatcher: F) -> F:
+    """A function of Numba's whose compilation a signal's handler can end at any moment, as other code.
+
+    LLVM hands each piece of machine code to a callback, and Python drops what is raised there.  An interrupt at such a
+    moment, one in fifteen, was lost, or ended in "no compiled object yet".  There it waits for the end of compilation.
+    """
+    compile_for: Callable[..., Any] = dispatcher._compile_for_args  # type: ignore[attr-defined]
+
+    @functools.wraps(compile_for)
+    def compiling(*args: Any, **options: Any) -> Any:
+        before = signal.getsignal(signal.SIGINT)
+        # Python runs handlers in the main thread, wherever that is
+        if not callable(before) or threading.current_thread() is not threading.main_thread():
+            return compile_for(*args, **options)
+        late: list[tuple[int, FrameType | None]] = []
+
+        def handle(number: int, frame: FrameType | None) -> None:
+            here = frame
+            while here is not None:
+                if here.f_code.co_name in CALLBACKS:
+                    late.append((number, frame))
+                    return
+                here = here.f_back
+            before(number, frame)
+
+        signal.signal(signal.SIGINT, handle)
+        try:
+            result = compile_for(*args, **options)
+        finally:
+            if signal.getsignal(signal.SIGINT) is handle:
+                signal.signal(signal.SIGINT, before)
+            if late:
+                before(*late[0])
+        return result
+
+    dispatcher._compile_for_args = compiling  # type: ignore[attr-defined]
+    return dispatcher
 
 
 class CheckedFiles(caching.IndexDataCacheFile):  # type: ignore[misc]
