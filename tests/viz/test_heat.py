@@ -103,6 +103,10 @@ def test_entries_that_are_muted_keep_their_number_in_the_title() -> None:
     assert [(cell.text, cell.value) for cell in page.cells] == [("·", "1.0"), ("2", "2.0")]
 
 
+def test_the_largest_table_has_bounded_html() -> None:
+    assert len(heat.show(np.random.default_rng(0).standard_normal((20, 20)))) < 75_000
+
+
 @pytest.mark.parametrize("shape", [(1000, 3), (3, 1000), (2000, 3000), (10**6,), (50, 50, 50), (21, 20)])
 def test_large_arrays_have_short_html(shape: tuple[int, ...]) -> None:
     x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)

@@ -189,7 +189,7 @@ def _cell(x: Any, place: tuple[int, ...], style: _Style) -> Html:
     finite = math.isfinite(value.real) and math.isfinite(value.imag)
     muted = style.muted is not None and bool(style.muted[place])
     background = None if muted else shade(size if finite else math.nan, style.largest)
-    look = f"padding:1px 5px;text-align:right;white-space:nowrap;background:{background or 'none'}"
+    look = f"padding:1px 5px;text-align:right;background:{background or 'none'}"
     if muted:
         look += ";opacity:.6"
     if place in style.ringed:

@@ -34,8 +34,8 @@ __all__ = [
 ]
 __all__ += ["picture", "table", "tag", "visible"]
 
-BORDER = "rgba(128,128,128,.45)"
-FAINT = "rgba(128,128,128,.14)"
+BORDER = "#8887"
+FAINT = "#8882"
 EDGE = f"border:1px solid {BORDER}"
 ROWS = 50
 """Of a longer list, so many lines are shown."""
