@@ -200,7 +200,7 @@ function mountQuiz(app) {
     const {base, tape} = app.replayed ?? {};
     app.question = null;
     if (!base || base.refusal || !app.sweep) return;
-    app.exchange("recorded");
+    app.reset();
     const {sweep} = app, places = [];
     sweep.steps.forEach((step, k) => step.contributions.forEach((c, j) => { if (!step.depth && replay.largest(base.sweeps[sweep.number].steps[k].contributions[j] ?? {data: []}) > 0) places.push([k, j]); }));
     for (let tries = 0; tries < 200 && places.length; tries++) {
@@ -308,10 +308,7 @@ function mountQuiz(app) {
     if (app.question) app.question.fresh = true;
   }
   app.play = game => {
-    if (app.game === "hunt" && app.replayed) {
-      app.replayed.run = null;
-      app.exchange("recorded");
-    }
+    if ((app.game === "hunt" || game === "hunt") && app.replayed?.base) app.reset();
     Object.assign(app, {game, question: null, hides: game === "quiz" || game === "hunt"});
     said = "";
     document.documentElement.dataset.playing = game ?? "";

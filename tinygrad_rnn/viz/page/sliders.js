@@ -9,7 +9,7 @@
 // numbers the replay has computed.
 
 function mountSliders(tape, element, app) {
-  const AT_ONCE = 20000, FIELDS = 64; // records and steps that are replayed without being asked; entries with a field
+  const AT_ONCE = 20000, FIELDS = 64; // what is replayed without being asked, by `much`; entries with a field
   const status = document.getElementById("replay");
   let chosen = 0, entryAt = 0, inputs = [];
   const start = of => { app.replayed = {tape: of, base: null, change: {leaves: {}, constants: {}}, run: null, shown: "recorded"}; };
@@ -52,8 +52,10 @@ function mountSliders(tape, element, app) {
     data.forEach((x, k) => { a.data[k] = kit.rounding(like.dtype)(x); });
     const same = a.data.every((x, k) => Object.is(x, Number(like.data[k])));
     for (const key of keys) if (same) delete change[key]; else change[key] = a;
-    apply();
+    if (took < 40) apply();
+    else waiting ||= requestAnimationFrame(() => { waiting = 0; apply(); }); // a slider moves faster than a long tape is run
   }
+  let took = 0, waiting = 0;
 
   function compute() {
     const {replayed} = app, {tape: of} = replayed;
@@ -62,13 +64,19 @@ function mountSliders(tape, element, app) {
     draw();
   }
   function apply() {
-    const {replayed} = app, {leaves, constants} = replayed.change;
+    const {replayed} = app, {leaves, constants} = replayed.change, from = performance.now();
     const any = Object.keys(leaves).length + Object.keys(constants).length;
     replayed.run = any ? replayed.base.changed(replayed.change) : null;
     if (replayed.run) Object.assign(replayed.run, {tapes: {}});
     app.exchange(!any ? "recorded" : replayed.shown === "difference" ? "difference" : "changed");
     drawEffects();
+    took = performance.now() - from;
   }
+  app.reset = () => {
+    app.replayed.change = {leaves: {}, constants: {}};
+    apply();
+    if (document.getElementById("fields")) range();
+  };
   app.exchange = kind => {
     const {replayed} = app, {run} = replayed;
     replayed.shown = run || kind === "hunt" ? kind : "recorded";
@@ -78,7 +86,11 @@ function mountSliders(tape, element, app) {
     if (app.tape !== now) app.show(now);
   };
   app.on("tape", () => {
-    if (app.tape === app.replayed.tape || app.tape.replayOf === app.replayed) return;
+    if (app.tape.replayOf === app.replayed && app.tape !== app.replayed.tape) return;
+    if (app.tape === app.replayed.tape) { // by a link into the page, perhaps
+      app.replayed.shown = document.documentElement.dataset.numbers = "recorded";
+      return;
+    }
     start(app.tape); // an expansion was opened, or closed
     document.documentElement.dataset.numbers = "recorded";
     later();
@@ -98,8 +110,7 @@ function mountSliders(tape, element, app) {
   function draw() {
     const {replayed} = app, {base} = replayed;
     if (!base) {
-      const {records, sweeps} = replayed.tape, much = records.length + sweeps.reduce((n, sweep) => n + sweep.steps.length, 0);
-      status.innerHTML = `<section class="card"><p><button id="replaynow">Replay this tape</button> <span class="dim">${much.toLocaleString("en")} records and steps, computed again in this page</span></p></section>`;
+      status.innerHTML = `<section class="card"><p><button id="replaynow">Replay this tape</button> <span class="dim">compute its ${replayed.tape.records.length.toLocaleString("en")} records and its sweeps again in this page</span></p></section>`;
       element.innerHTML = "";
       return;
     }
@@ -124,7 +135,7 @@ function mountSliders(tape, element, app) {
     const item = inputs[chosen], {shape} = item.a, now = current(item), was = item.a.data, columns = shape.at(-1) ?? 1;
     document.getElementById("what").value = chosen;
     entryAt = Math.min(entryAt, now.data.length - 1);
-    const field = k => `<input type="number" step="any" data-entry="${k}" aria-label="entry ${placeOf(shape, k)}" value="${Number(now.data[k])}"${Object.is(Number(now.data[k]), Number(was[k])) ? "" : ' class="moved"'}${k === entryAt ? ' data-here=""' : ""}>`;
+    const field = k => `<input type="number" step="any" data-entry="${k}" aria-label="entry ${placeOf(shape, k)}" value="${short(Number(now.data[k]), item.a.dtype)}"${Object.is(Number(now.data[k]), Number(was[k])) ? "" : ' class="moved"'}${k === entryAt ? ' data-here=""' : ""}>`;
     const few = now.data.length <= FIELDS, rows = [];
     if (few) for (let k = 0; k < now.data.length; k += columns) rows.push(`<div>${Array.from({length: columns}, (_, j) => field(k + j)).join("")}</div>`);
     else rows.push(`<div><label>entry <input type="number" id="entry" min="0" max="${now.data.length - 1}" value="${entryAt}"></label> ${placeOf(shape, entryAt)} of ${shape.join("×")}: ${field(entryAt)}</div>`);
@@ -135,6 +146,12 @@ function mountSliders(tape, element, app) {
       ` <button id="resetone">reset</button> <button id="resetall">reset everything</button> ${uses}</p>`;
     range();
   }
+  // as few digits as give the same number in its dtype
+  const short = (x, dtype) => {
+    const round = replay.kit.rounding(dtype);
+    for (let digits = 1; digits < 17; digits++) if (round(Number(x.toPrecision(digits))) === x) return Number(x.toPrecision(digits));
+    return x;
+  };
   const placeOf = (shape, k) => `[${replay.kit.strides(shape).map((s, j) => Math.floor(k / s) % shape[j]).join(", ")}]`;
   function range() {
     const item = inputs[chosen], slide = document.getElementById("slide"), was = Number(item.a.data[entryAt]), reach = Math.max(1, 2 * Math.abs(was));
@@ -145,7 +162,7 @@ function mountSliders(tape, element, app) {
     document.getElementById("slid").textContent = `${placeOf(item.a.shape, entryAt)} = ${brief(Number(current(item).data[entryAt]))}, recorded ${brief(was)}`;
     for (const input of element.querySelectorAll("[data-entry]")) {
       const k = Number(input.dataset.entry), x = Number(current(item).data[k]);
-      if (document.activeElement !== input) input.value = x;
+      if (document.activeElement !== input) input.value = short(x, item.a.dtype);
       input.classList.toggle("moved", !Object.is(x, Number(item.a.data[k])));
       input.toggleAttribute("data-here", k === entryAt);
     }
@@ -220,10 +237,8 @@ function mountSliders(tape, element, app) {
     if (!button) return;
     if (button.dataset.times !== undefined) set(item, Array.from(current(item).data, x => Number(x) * Number(button.dataset.times)));
     else if (button.id === "resetone") set(item, Array.from(item.a.data, Number));
-    else if (button.id === "resetall") {
-      app.replayed.change = {leaves: {}, constants: {}};
-      apply();
-    } else if (button.dataset.show) {
+    else if (button.id === "resetall") app.reset();
+    else if (button.dataset.show) {
       app.exchange(button.dataset.show);
       drawEffects();
       element.querySelector(`[data-show="${button.dataset.show}"]`).focus();
@@ -234,7 +249,9 @@ function mountSliders(tape, element, app) {
 
   const idle = typeof requestIdleCallback === "function" ? requestIdleCallback : f => setTimeout(f, 30);
   function later() {
-    const {tape: of} = app.replayed, much = of.records.length + of.sweeps.reduce((n, sweep) => n + sweep.steps.length, 0);
+    const {tape: of} = app.replayed, entries = v => [v].flat().reduce((n, x) => n + (of.array(x)?.size ?? 0), 0);
+    let much = of.sweeps.reduce((n, sweep) => n + sweep.steps.length, 0); // and a hundred entries count as a record
+    for (const record of of.records) much += much > AT_ONCE ? 1 : 1 + [...record.args, record.value].reduce((n, v) => n + entries(v), 0) / 100;
     if (much > AT_ONCE && of.values === "all") draw();
     else idle(() => { if (app.replayed.tape === of) compute(); });
   }
