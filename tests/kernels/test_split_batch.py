@@ -149,7 +149,7 @@ def test_a_residual_may_be_a_plain_tuple(split: list[int]) -> None:
         outputs, residual = kernel.forward(*arrays)
         assert type(residual) is tuple and not isinstance(residual, threads.Halves)
         found = kernel.backward([np.ones_like(y) for y in outputs], residual, *arrays, needs=[True] * len(arrays))
-        assert [g.shape for g in found] == [a.shape for a in arrays]
+        assert [g.shape for g in found[: len(arrays)]] == [a.shape for a in arrays]
     assert split == []
 
 
