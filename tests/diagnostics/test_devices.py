@@ -19,6 +19,7 @@ LAYERS: list[tuple[str, dict[str, Any]]] = [
     ("LSTM", {"proj_size": 2, "bidirectional": True}),
     ("GRU", {}),
     ("GRU", {"reset_after": False, "impl": "composed"}),
+    ("LSTM", {"peepholes": True, "zoneout": 0.2, "recurrent_dropout": 0.2, "impl": "compiled"}),
 ]
 
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..backend import is_array, to_numpy
+from ..backend import array_module, is_array, to_numpy
 from ..backend.random.generator import default_generator, draws_undone
 from ..errors import ArgumentError, ArgumentTypeError, GraphError
 from ..kernels.recurrent import dispatch
@@ -209,8 +209,8 @@ class FusedRecurrence(Recurrence):
         def run(visit: int, x: Tensor, states: tuple[Tensor, ...], rows: Array | None) -> Sequence[Tensor]:
             n = everything.sizes[visit]
             index = np.arange(n) if rows is None else rows
-            masks = [wrap(_cast(m[everything.rows[visit][index]])) for m in of_steps]
-            masks += [wrap(_cast(m[index])) for m in self.options.sequence_masks]
+            masks = [wrap(_cast(_taken(m, everything.rows[visit][index]))) for m in of_steps]
+            masks += [wrap(_cast(_taken(m, index))) for m in self.options.sequence_masks]
             return program.reference.run(x, states, weights[:split], weights[split:], tuple(masks))  # type: ignore[arg-type]
 
         given = dict(enumerate([self.y, *self.cells]))
@@ -257,8 +257,8 @@ class ComposedRecurrence(Recurrence):
 
         def run(visit: int, x: Tensor, states: tuple[Tensor, ...], rows: Array | None) -> Sequence[Tensor]:
             index = np.arange(everything.sizes[visit]) if rows is None else rows
-            masks = [wrap(m[everything.rows[visit][index]]) for m in of_steps]
-            masks += [wrap(m._data[index]) for m in loop.sequence_masks]
+            masks = [wrap(_taken(m, everything.rows[visit][index])) for m in of_steps]
+            masks += [wrap(_taken(m._data, index)) for m in loop.sequence_masks]
             results: Sequence[Tensor] = loop.step(x, states, *masks)
             return results
 
@@ -307,6 +307,12 @@ def _of_emitted(recurrence: Recurrence) -> GraphError:
 
 def _rows(a: Any) -> Any:
     return None if a is None else a.reshape(-1, a.shape[-1])
+
+
+def _taken(a: Array, index: Array) -> Array:
+    """The rows of an index, which is on the host."""
+    found: Array = a[array_module(a).asarray(index)]
+    return found
 
 
 def _cast(mask: Array) -> Array:
