@@ -85,17 +85,31 @@ def test_it_is_xml_that_stands_alone(program: Program, values: Any) -> None:
     assert not any(key.startswith("on") for e in picture.iter() for key in e.attrib)
 
 
+def extent(e: ET.Element) -> tuple[float, float, float, float]:
+    """About where a text stands: left, right, top and bottom, in DejaVu."""
+    kinds = e.get("class", "").split()
+    wide = 6.63 if "m" in kinds else 5.6 if "t" in kinds else 7.6 if "h" in kinds else 6.2
+    long = wide * len("".join(e.itertext()))
+    left = float(e.get("x", "")) - {"middle": long / 2, "end": long}.get(e.get("text-anchor", ""), 0)
+    y = float(e.get("y", ""))
+    return left, left + long, y - 8, y + 1
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
-def test_texts_stay_inside(program: Program) -> None:
-    for width in (320, 960):
-        picture = parsed(taped(program).to_svg(width=width))
-        for e in picture.iter(f"{NS}text"):
-            wide = 6.63 if "m" in e.get("class", "").split() else 5.6 if e.get("class") in ("t", "t time") else 6.2
-            long = wide * len("".join(e.itertext()))
-            start = float(e.get("x", "")) - {"middle": long / 2, "end": long}.get(e.get("text-anchor", ""), 0)
-            if width == 960:
-                assert start >= -1 and start + long <= width + 1, "".join(e.itertext())
-            assert 0 < float(e.get("y", "")) < float(picture.get("height", ""))
+@pytest.mark.parametrize("step", [None, 0, 5])
+def test_texts_stay_inside_and_apart(program: Program, step: int | None) -> None:
+    tape = taped(program)
+    if step is not None and step >= len(tape.steps):
+        return
+    picture = parsed(tape.to_svg(step))
+    places = [(extent(e), "".join(e.itertext())) for e in picture.iter(f"{NS}text")]
+    for (left, right, top, bottom), text in places:
+        assert left >= -1 and right <= float(picture.get("width", "")) + 1, text
+        assert top > 0 and bottom < float(picture.get("height", "")), text
+    for k, (a, text) in enumerate(places):
+        for b, other in places[:k]:
+            apart = a[1] <= b[0] + 2 or b[1] <= a[0] + 2 or a[3] <= b[2] or b[3] <= a[2]
+            assert apart, f"{text!r} lies on {other!r}"
 
 
 @pytest.mark.parametrize("program", PROGRAMS)

@@ -195,7 +195,7 @@ def _legend(picture: Picture, count: int, moment: Moment, graph: bool) -> None:
     elif moment.sweep is not None and not graph:
         entries += [("bar", "share of a gradient"), ("lost", "a share below the rounding of the sum")]
     for kind, text in entries:
-        wide = 16 + 6 * len(text) + 14
+        wide = 16 + 5.6 * len(text) + 16
         if x + wide > picture.width - MARGIN and x > MARGIN:
             x, y = MARGIN, y + 32
         picture.cells([(kind, x, y, 11, 11)] + ([("k", x, y, 11, 11)] if kind not in ("wait", "bar", "lost") else []))
@@ -208,7 +208,8 @@ def _power(edge: float) -> str:
     """A power of ten at an edge of the scale: ``1e-6``, ``0.32``, ``100``."""
     if -2 <= edge <= 3:
         return f"{float(f'{10**edge:.1e}'):g}"
-    return f"1e{edge:g}"
+    digits, power = f"{10**edge:.1e}".split("e")
+    return f"1e{edge:g}" if edge == int(edge) else f"{digits}e{int(power)}"
 
 
 # loops and stretches -------------------------------------------------------------------------------------------------

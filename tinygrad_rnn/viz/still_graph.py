@@ -25,7 +25,7 @@ __all__ = ["draw_graph", "fits_a_graph", "waiting"]
 
 MOST = 48
 """So many boxes are drawn at most."""
-WIDE, TALL, LEAF_TALL, APART, BETWEEN, DUMMY = 164.0, 50.0, 36.0, 18.0, 34.0, 16.0
+WIDE, TALL, LEAF_TALL, APART, BETWEEN, DUMMY = 164.0, 50.0, 36.0, 18.0, 40.0, 16.0
 """The size of boxes, the space between them and between layers, and the room of an edge that passes."""
 
 Node = Hashable
@@ -271,14 +271,26 @@ def _draw_edges(
         picture.add(f'<path class="{kind}" d="{d}" {marker}/>')
         found = given.get((a, b), [])
         if few and found:
-            text = " + ".join(str(Size.of(c.value)) for c in found)
-            right = points[1][0] <= start[0] + 4  # beside the curve, not on it
-            picture.text(start[0] + (4 if right else -4), start[1] + 12, text, "t", "" if right else "end")
+            edges = leaving[a]
+            k = edges.index((a, b))
+            if len(edges) == 1:
+                right = points[1][0] <= start[0] + 4  # beside the curve, not on it
+            else:
+                right = k > 0
+            lower = 11 if 0 < k < len(edges) - 1 else 0
+            place = start[0] + (4 if right else -4), start[1] + 12 + lower
+            picture.text(*place, _given_in_words(found), "t halo", "" if right else "end")
+
+
+def _given_in_words(found: Sequence[Contribution]) -> str:
+    """The norms of what came back along an edge."""
+    norms = [str(Size.of(contribution.value)) for contribution in found]
+    return f"{len(norms)} times {norms[0]}" if len(norms) > 1 and len(set(norms)) == 1 else " + ".join(norms)
 
 
 def _spread(edges: Sequence[tuple[Node, Node]], edge: tuple[Node, Node]) -> float:
     """Where an edge meets its box, so that several do not meet in one point."""
-    each = min(44.0, (WIDE - 30) / len(edges))
+    each = min(56.0, (WIDE - 30) / len(edges))
     return (list(edges).index(edge) - (len(edges) - 1) / 2) * each
 
 

@@ -49,6 +49,7 @@ def _style() -> str:
         f".tg-still .m{{font:11px {MONO}}}",
         ".tg-still .h{font-weight:600;font-size:15px}.tg-still .b{font-weight:600}",
         ".tg-still .s{fill:var(--soft)}.tg-still .t{font-size:10px;fill:var(--soft)}.tg-still .e{fill:var(--ring)}",
+        ".tg-still .halo{paint-order:stroke;stroke:var(--bg);stroke-width:3px;stroke-linejoin:round}",
         ".tg-still .ground{fill:var(--bg)}.tg-still .n{fill:none;stroke:var(--line)}",
         *[f".tg-still .c{n}{{fill:var(--c{n})}}" for n in range(len(LIGHT))],
         ".tg-still .z{fill:url(#tg-zero)}.tg-still .u{fill:url(#tg-tiny)}.tg-still .x{fill:var(--ring)}",
