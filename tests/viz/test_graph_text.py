@@ -186,6 +186,7 @@ def test_names_are_labels_and_nothing_else(name: str) -> None:
         " " if ord(c) < 32 else c for c in (name if len(name) < 48 else "x" * 47 + "…")
     ).strip() or ("\n" in name or "\t" in name or len(label.split()) <= len(name))
     others, _ = in_mermaid(tape.to_mermaid())
+    assert not re.match(r"[-+*`\d]", others["l0"])  # an item of a list, a text in Markdown
     back = re.sub(r"#(\d+);", lambda code: chr(int(code[1])), others["l0"])
     assert back == label
     if DOT:

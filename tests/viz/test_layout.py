@@ -131,6 +131,28 @@ def test_loops_of_fewer_passes_are_rows() -> None:
     assert labels(loop)[0] == "Ws[0] @ x" or labels(loop)[0].startswith("Ws[0] @")
 
 
+def test_loops_of_fewer_passes_are_rows_among_others() -> None:
+    W, h = weight(3, 3), [tg.zeros(3)] * 3
+    with tg.Tape() as tape:
+        for _ in range(5):
+            x = W[0] * 2
+            for k in range(3):
+                x = h[k] = tg.tanh(W @ h[k] + x)
+    (loop,) = loops(layout(tape))
+    assert loop.title == "for _ in range(5)" and len(loop.rows) == 2 + 3 * 3 and len(loop.times) == 5
+
+
+def test_rows_are_told_apart_by_leaves_and_variables() -> None:
+    """The first pass lacks the first of two products that stand on one line."""
+    w, u, h = weight(3), tg.ones(3), tg.ones(3)
+    with tg.Tape() as tape:
+        for _ in range(4):
+            h = u * h + w * u
+    (loop,) = loops(layout(tape))
+    cells = dict(zip(labels(loop), loop.cells, strict=True))
+    assert -1 not in cells["w * ·"] and cells["· * h"][0] == -1 and -1 not in cells["h = · + ·"]
+
+
 def test_a_loop_over_weights_is_a_loop() -> None:
     (loop,) = loops(layout(taped(over_layers)))
     assert labels(loop) == ["a = · @ h", "h = relu(a)"] and len(loop.times) == 4

@@ -27,6 +27,7 @@ from tests.support.taped_programs import (
     weight,
 )
 from tinygrad_rnn.errors import ArgumentError, GraphError
+from tinygrad_rnn.tape.observe.records import Step, Sweep
 from tinygrad_rnn.tape.observe.tape import Tape
 from tinygrad_rnn.viz import svg
 from tinygrad_rnn.viz.sizes import Scale, Size, sizes_in, together
@@ -178,6 +179,10 @@ def test_what_has_no_place_on_the_scale_is_told_apart() -> None:
     assert {"z", "u"} <= kinds
     assert "exactly zero" in texts(picture) and "below the smallest normal number" in texts(picture)
     sizes = sizes_in(taped(underflow).sweeps[-1])
+    at, said = cells(picture), hovers(picture)
+    for number, size in sizes.items():
+        assert at[said[number][0]] == {"zero": "z", "tiny": "u"}.get(size.kind, at[said[number][0]]), number
+        assert (at[said[number][0]][0] == "c") == (size.kind == "number")
     assert {size.kind for size in sizes.values()} == {"number", "tiny", "zero"}
 
 
@@ -204,6 +209,17 @@ def test_kinds_of_sizes(value: Any, kind: str) -> None:
     assert size.kind == kind
     if kind == "number" and not isinstance(value, list):
         assert size.norm == pytest.approx(float(np.linalg.norm(value.astype(np.complex128))))
+
+
+def test_the_cotangent_of_a_record_is_that_of_the_outer_sweep() -> None:
+    """A sweep within a vjp, as of a checkpoint, may come to the same record."""
+    tape = taped(tanh_rnn)
+    outer = next(step for step in tape.steps if step.record is tape[5])
+    inner = Step(outer.name, outer.target, outer.record, 100 * outer.cotangent, None, depth=1)
+    for steps in ([outer, inner], [inner, outer]):
+        sweep = Sweep(0, "backward")
+        sweep.steps = steps
+        assert sizes_in(sweep) == {5: Size.of(outer.cotangent)}
 
 
 def test_sizes_together() -> None:
@@ -329,6 +345,7 @@ def test_loops_that_the_sweep_did_not_come_to_are_one_line() -> None:
     tape = taped(epochs)
     words = texts(parsed(tape.to_svg()))
     assert sum("no gradient came here" in word and "20 steps" in word for word in words) == 2
+    assert words.count("h = tanh(·)") == 1
     first = texts(parsed(tape.to_svg(sweep=0)))
     assert any("sweep 0 (backward, the tape has 3" in word for word in first)
 
