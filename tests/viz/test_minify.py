@@ -44,6 +44,11 @@ def test_properties_keep_their_names_and_variables_lose_theirs() -> None:
     )
 
 
+def test_what_a_default_calls_is_not_declared_there() -> None:
+    short = minify.short_script("function f(list, size = g(list.filter(Boolean).map(a => a)), {b = h(Other)} = {}) {}")
+    assert "Boolean" in short and "Other" in short and "list" not in short and "size" not in short
+
+
 def test_patterns_and_classes() -> None:
     code = """
         class Thing extends Other {

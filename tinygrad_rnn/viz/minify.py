@@ -267,9 +267,17 @@ def _parameters_before(found: list[Token], roles: list[str], k: int, of_method: 
         return set()
     # values that parameters have by default may name others: they are declared elsewhere, or the browser's
     names: set[str] = set()
+    depth, value = 0, None  # how deep the value stands that is being passed over
     for j in range(k + 1, end):
-        if roles[j] in ("variable", "shorthand") and found[j - 1].text in ("(", ",", "[", "{", "...", ":"):
-            names.add(found[j].text)
+        text = found[j].text if found[j].kind == "sign" else ""
+        if value is not None and (depth < value or (depth == value and text == ",")):
+            value = None
+        if value is None and text == "=":
+            value = depth
+        if value is None and roles[j] in ("variable", "shorthand"):
+            if found[j - 1].text in ("(", ",", "[", "{", "...", ":"):
+                names.add(found[j].text)
+        depth += (text in ("(", "[", "{")) - (text in (")", "]", "}"))
     return names
 
 
