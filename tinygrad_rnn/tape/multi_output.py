@@ -1,4 +1,4 @@
-"""Fused primitives: a whole recurrent layer as one node with several outputs and one hand-written backward pass.
+"""Fused primitives: a whole recurrent layer as one node with several outputs and one backward pass of its own.
 
 The node's cotangent is a list with one entry per output.  Each output tensor has a small node of its own that
 puts its cotangent into that list, so to the sweep a fused primitive looks like any other.
