@@ -298,3 +298,14 @@ def test_variables_in_which_a_shell_keeps_results_give_no_names() -> None:
         exec(cell.format(leaf_name), space)
         assert [found.name for found in space["tape"].leaves] == [leaf_name]
         assert [record.variable for record in space["tape"]] == [None, "y"]
+
+
+def test_a_script_that_is_run_by_another_has_its_own_names(tmp_path: pathlib.Path) -> None:
+    """Below it ``runpy`` holds the variables of the script in one of its own."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import tinygrad_rnn as tg\nw = tg.ones(2, requires_grad=True)\nh = w * 2\nloss = h.sum()\nloss.backward()\n"
+    )
+    with tg.Tape() as tape:
+        runpy.run_path(str(script))
+    assert [record.variable for record in tape] == ["h", "loss"] and tape.leaves[0].name == "w"

@@ -131,6 +131,28 @@ def test_loops_of_fewer_passes_are_rows() -> None:
     assert labels(loop)[0] == "Ws[0] @ x" or labels(loop)[0].startswith("Ws[0] @")
 
 
+class Decoder(tg.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.out = tg.nn.Linear(3, 3), tg.nn.Linear(3, 3)
+
+    def forward(self, h: tg.Tensor) -> tg.Tensor:
+        for _ in range(4):
+            h = self.out(tg.tanh(self.attention(h)))
+        return h
+
+
+def test_weights_of_a_loop_in_a_module_are_named_from_there() -> None:
+    decoder = Decoder()
+    with tg.Tape() as tape:
+        decoder(tg.randn(1, 3)).sum().backward()
+    (loop,) = loops(layout(tape))
+    assert loop.title == "decoder, for _ in range(4)" and loop.module == "decoder"
+    assert labels(loop)[0] == "linear(h, attention.weight, attention.bias)"
+    assert labels(loop)[-1] == "h = linear(·, out.weight, out.bias)"
+    assert "attention.weight.grad" in tape.tree() and "attention.weight.grad" in tape.to_svg()
+
+
 def test_loops_of_fewer_passes_are_rows_among_others() -> None:
     W, h = weight(3, 3), [tg.zeros(3)] * 3
     with tg.Tape() as tape:

@@ -63,6 +63,7 @@ class Band:
             numbers from 0; of a stretch 0.
         cells: for each row, the number of the record in each column; -1 where there is none.
         sweep: the number of the sweep that recorded it (``create_graph=True``); None for what the program computed.
+        module: the path of the module whose records they all are; None if there is none.
     """
 
     kind: str
@@ -72,6 +73,7 @@ class Band:
     times: tuple[int, ...]
     cells: tuple[tuple[int, ...], ...]
     sweep: int | None = None
+    module: str | None = None
 
     def plain(self) -> dict[str, Any]:
         """The band as data for JSON."""
@@ -83,6 +85,7 @@ class Band:
             "times": list(self.times),
             "cells": [list(row) for row in self.cells],
             "sweep": self.sweep,
+            "module": self.module,
         }
 
 
@@ -322,9 +325,10 @@ def _add_found(
         records = [record for step in found.steps for record in step]
         columns.append(tuple([record.number for record in records]))
         title = _title(records, sweep, finder)
-        rows = [_row([record], finder.tape) for record in records]
+        module = _common_path(record.module for record in records)
+        rows = [_row([record], finder.tape, module) for record in records]
         cells = [(record.number,) for record in records]
-        bands.append(Band("straight", title, parent, tuple(rows), (0,), tuple(cells), sweep))
+        bands.append(Band("straight", title, parent, tuple(rows), (0,), tuple(cells), sweep, module))
         return
     everything = [record for step in found.steps for record in step]
     title = _title(everything, sweep, finder, found.header)
@@ -367,8 +371,9 @@ def _band(
     for r, row in enumerate(rows):
         for column, record in row.items():
             cells[r][column] = record.number
-    made = tuple([_row(list(row.values()), tape) for row in rows])
-    return Band(kind, title, parent, made, tuple([t for t, _ in steps]), tuple(map(tuple, cells)), sweep)
+    module = _common_path(record.module for _, records in steps for record in records)
+    made = tuple([_row(list(row.values()), tape, module) for row in rows])
+    return Band(kind, title, parent, made, tuple([t for t, _ in steps]), tuple(map(tuple, cells)), sweep, module)
 
 
 def _aligned(columns: Sequence[list[Record]]) -> list[dict[int, Record]]:
@@ -447,14 +452,14 @@ def _likeness(a: tuple[Any, ...], b: tuple[Any, ...]) -> float:
     return 2.0 + float(a[1] == b[1]) + float(a[2] == b[2])
 
 
-def _row(records: list[Record], tape: Tape) -> Row:
+def _row(records: list[Record], tape: Tape, module: str | None) -> Row:
     first = records[0]
     line = first.line.number if first.line else None
-    return Row(label_of(records, tape), first.name, line)
+    return Row(label_of(records, tape, module), first.name, line)
 
 
 def _title(records: list[Record], sweep: int | None, finder: LoopFinder, header: str | None = None) -> str:
-    """Module path, layer and direction; else the loop as the source says it; else lines."""
+    """Module path, layer and direction, and the loop as the source says it; else lines."""
     parts = [] if sweep is None else [f"sweep {sweep}, recorded"]
     module = _common_path([record.module for record in records])
     layers = {record.layer for record in records}
@@ -467,6 +472,8 @@ def _title(records: list[Record], sweep: int | None, finder: LoopFinder, header:
             parts.append("backwards")
     elif directions == {1}:
         parts.append("backwards")
+    if header is not None and module is not None:
+        parts.append(header)
     if not parts or (sweep is None and module is None):
         header = header or finder.header_around(records)
         lines = [record.line for record in records if record.line is not None]

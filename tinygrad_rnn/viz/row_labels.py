@@ -26,8 +26,10 @@ LONGEST = 56
 """So many characters of a label are shown; of one argument half as many."""
 
 
-def label_of(records: Sequence[Record], tape: Tape) -> str:
+def label_of(records: Sequence[Record], tape: Tape, module: str | None = None) -> str:
     """The operation of one row, in the names on which all of its records agree.
+
+    ``module``: the path of the module whose records stand together, which need not be said again.
 
     >>> import tinygrad_rnn as tg
     >>> W, x = tg.ones(2, 2, requires_grad=True), tg.ones(1, 2)
@@ -39,7 +41,7 @@ def label_of(records: Sequence[Record], tape: Tape) -> str:
     """
     first = records[0]
     count = max(len(record.references) for record in records)
-    arguments = [_agreed(_argument(record, k, tape) for record in records) or UNKNOWN for k in range(count)]
+    arguments = [_agreed(_argument(record, k, tape, module) for record in records) or UNKNOWN for k in range(count)]
     text = _called(first, arguments, records)
     variables = {record.variable for record in records if record.variable is not None}
     if len(variables) == 1:
@@ -63,12 +65,12 @@ def name_of(reference: Reference, tape: Tape) -> str | None:
     return name
 
 
-def own_name(name: str, record: Record) -> str:
-    """The name of a leaf in the module of a record, which the title of the band says: ``weight_hh_l0``."""
-    return name if record.module is None else name.removeprefix(f"{record.module}.")
+def own_name(name: str, module: str | None) -> str:
+    """The name of a leaf in a module, whose path the title of the band says: ``weight_hh_l0``."""
+    return name if module is None else name.removeprefix(f"{module}.")
 
 
-def _argument(record: Record, k: int, tape: Tape) -> str | None:
+def _argument(record: Record, k: int, tape: Tape, module: str | None) -> str | None:
     """The name of an argument; None if nothing is known that speaks against what it is called in other columns."""
     if k >= len(record.references):
         return None
@@ -76,8 +78,11 @@ def _argument(record: Record, k: int, tape: Tape) -> str | None:
     if reference.kind == "constant":
         value = record.arguments[k] if k < len(record.arguments) else None
         return f"{value:.4g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else None
-    name = own_name(name_of(reference, tape) or UNKNOWN, record)
-    return _short(name, LONGEST // 2)
+    name = own_name(name_of(reference, tape) or UNKNOWN, module)
+    most = LONGEST // 2
+    if len(name) > most and "." in name:  # the end of a path says more
+        return f"…{name[1 - most :]}"
+    return _short(name, most)
 
 
 def _agreed(names: Iterable[str | None]) -> str | None:

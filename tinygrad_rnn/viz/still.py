@@ -400,8 +400,7 @@ class _Grid:
             inside = [term for term in found if term.record is not None and term.record.number in columns]
             if inside or self.moment.step is not None:
                 text = f"{count:,} shares" if len(found) == count else f"{len(found):,} of {count:,} shares"
-                user = next((term.record for term in inside if term.record is not None), None)
-                strips.append((name if user is None else own_name(name, user), inside, total, text))
+                strips.append((own_name(name, band.module), inside, total, text))
         for name, terms, total, text in strips[:MOST_WEIGHTS]:
             self._strip(name, terms, total, text, columns, xs, indent)
         if len(strips) > MOST_WEIGHTS:
@@ -491,7 +490,8 @@ class _Grid:
         return int((self.picture.width - MARGIN - self.left - 24) / 6)
 
     def _numbers(self, record: Record, size: Size | None) -> str:
-        value = short(record.value) if not isinstance(record.value, tuple) else ""
+        several = isinstance(record.value, tuple) and len(record.value) > 1
+        value = "" if several else short(record.value)
         parts = [f"value {shortened(value, 60)}" if value else f"{len(record.variables)} results"]
         if is_fused(record):
             parts.append(f"fused: tape.expand({record.number}) opens it")

@@ -358,7 +358,8 @@ def _draw_record(
     picture.add(_box("ground", x, y, WIDE, TALL), _box("n", x, y, WIDE, TALL))
     picture.cells([(class_of(size, scale), x + 1, y + 6, 9, TALL - 12), ("k", x + 1, y + 6, 9, TALL - 12)])
     picture.text(x + 16, y + 15, shortened(label_of([record], tape), 22), "m")
-    value = f"{len(record.value)} results" if isinstance(record.value, tuple) else short(record.value)
+    several = isinstance(record.value, tuple) and len(record.value) > 1
+    value = f"{len(record.value)} results" if several else short(record.value)
     if is_fused(record):
         value += f", tape.expand({n}) opens it"
     picture.text(x + 16, y + 29, shortened(f"= {value}", 27), "t")

@@ -117,7 +117,8 @@ class _Text:
 
     def _numbers(self, n: int) -> str:
         record = self.tape.records[n]
-        value = f"{len(record.value)} results" if isinstance(record.value, tuple) else short(record.value)
+        several = isinstance(record.value, tuple) and len(record.value) > 1
+        value = f"{len(record.value)} results" if several else short(record.value)
         size = self.sizes.get(n)
         parts = [value]
         if self.sweep is not None:
@@ -147,8 +148,7 @@ class _Text:
             summed = {k: together(sizes) for k, sizes in found.items()}
             scale = Scale.of(summed.values())
             bars = "".join(_character([summed[k]], scale) if k in summed else "." for k in range(len(groups)))
-            user = next(t.record for t in terms if t.record is not None and t.record.number in column)
-            label = f"{indent}  {shortened(f'{own_name(name, user)}.grad', self.left - len(indent) - 2)}"
+            label = f"{indent}  {shortened(f'{own_name(name, band.module)}.grad', self.left - len(indent) - 2)}"
             yield f"{label.ljust(self.left)}  {bars}"
             norms = [size.norm for size in summed.values() if size.kind in ("number", "tiny")]
             if norms:

@@ -159,7 +159,9 @@ _kinds: dict[CodeType, str] = {}
 
 def _kind_of(frame: FrameType) -> str:
     module, function = EQUATIONS
-    if not in_package(frame):
+    if frame.f_globals.get("__name__") == "runpy":  # which holds the variables of the script that it runs in its own
+        kind = "ours"
+    elif not in_package(frame):
         kind = "shell" if (frame.f_globals.get("__name__") or "").startswith(SHELLS) else "user"
     elif frame.f_code.co_name.endswith(function) and frame.f_globals.get("__name__", "").endswith(module):
         kind = "equations"
