@@ -36,7 +36,8 @@ KEYWORDS = frozenset(
 )
 BROWSER = frozenset(
     "close document event find focus history length location name open origin parent performance print screen scroll "
-    "self status stop top window".split()
+    "self status stop top window Array Boolean Error Infinity JSON Map Math NaN Number Object Promise RegExp Set "
+    "String Symbol WeakMap WeakSet".split()
 )
 """Names that are the browser's where they are not declared: they are left alone also where they are."""
 BEFORE_VALUE = frozenset("return typeof case delete void in of instanceof new do else await yield throw".split())
@@ -194,7 +195,8 @@ def _new_names(found: list[Token], roles: list[str]) -> dict[str, str]:
     """A short name for each variable that is declared, the shortest for those that occur most."""
     declared = set()
     for k, token in enumerate(found):
-        if token.text in ("const", "let", "var", "function", "class", "catch"):
+        of_error = token.text == "catch" and k + 1 < len(found) and found[k + 1].text == "("
+        if token.text in ("const", "let", "var", "function", "class") or of_error:
             declared |= _declared_after(found, roles, k + 1)
         elif token.text == "=>":
             declared |= _parameters_before(found, roles, k - 1)
@@ -216,7 +218,33 @@ def _short_names() -> Iterator[str]:
 
 
 def _variables(found: list[Token], roles: list[str], start: int, end: int) -> set[str]:
-    return {found[k].text for k in range(start, end) if roles[k] in ("variable", "shorthand")}
+    """The names in a pattern or a list of parameters, without those in the values that they have by default."""
+    names: set[str] = set()
+    k = start
+    while k < end:
+        token = found[k]
+        if token.text == "=" and token.kind == "sign":
+            k += 1
+            while k < end and found[k].text not in (",", "}", "]", ")"):
+                k = _past(found, k)
+            continue
+        if roles[k] in ("variable", "shorthand"):
+            names.add(token.text)
+        k += 1
+    return names
+
+
+def _past(found: list[Token], k: int) -> int:
+    """The token after this one, or after what it opens."""
+    if found[k].kind == "sign" and found[k].text in "{([":
+        return _closing(found, k) + 1
+    if found[k].kind == "template" and found[k].text.endswith("${"):
+        depth = 1
+        while depth:
+            k += 1
+            if found[k].kind == "template":
+                depth += found[k].text.endswith("${") - found[k].text.startswith("}")
+    return k + 1
 
 
 def _declared_after(found: list[Token], roles: list[str], k: int) -> set[str]:
@@ -233,19 +261,12 @@ def _declared_after(found: list[Token], roles: list[str], k: int) -> set[str]:
             k += 1
         else:
             break
-        depth = 0
         while k < len(found):  # over the value, to a comma
             text, before = found[k].text, found[k - 1]
             body = text == "{" and (before.text == ")" or (before.kind == "word" and before.text not in BEFORE_VALUE))
-            if depth == 0 and (body or text in (",", ";", ")", "]", "}", "of", "in")):
+            if body or text in (",", ";", ")", "]", "}", "of", "in"):
                 break
-            if found[k].kind == "sign" and text in "{([":
-                k = _closing(found, k)
-            elif found[k].kind == "template" and text.endswith("${"):
-                depth += 1
-            if found[k].kind == "template" and found[k].text.startswith("}"):
-                depth -= 1
-            k += 1
+            k = _past(found, k)
         if k >= len(found) or found[k].text != ",":
             break
         k += 1
@@ -265,20 +286,7 @@ def _parameters_before(found: list[Token], roles: list[str], k: int, of_method: 
         k -= 1
     if of_method and found[k - 1].text in ("if", "for", "while", "switch", "await"):
         return set()
-    # values that parameters have by default may name others: they are declared elsewhere, or the browser's
-    names: set[str] = set()
-    depth, value = 0, None  # how deep the value stands that is being passed over
-    for j in range(k + 1, end):
-        text = found[j].text if found[j].kind == "sign" else ""
-        if value is not None and (depth < value or (depth == value and text == ",")):
-            value = None
-        if value is None and text == "=":
-            value = depth
-        if value is None and roles[j] in ("variable", "shorthand"):
-            if found[j - 1].text in ("(", ",", "[", "{", "...", ":"):
-                names.add(found[j].text)
-        depth += (text in ("(", "[", "{")) - (text in (")", "]", "}"))
-    return names
+    return _variables(found, roles, k + 1, end)
 
 
 def _closing(found: list[Token], k: int) -> int:
