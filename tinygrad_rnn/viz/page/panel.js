@@ -337,7 +337,7 @@ function mountPanel(app) {
     if (!wide && largest.k < arrived && largest.k >= 0 && !rows.includes(largest.k)) rows.push(largest.k);
     const onway = shares.slice(0, arrived).filter(share => share.through.length).length && !done ? '<p class="dim">Shares that came by way of a view wait there, and are in the sum once the view is visited.</p>' : "";
     const body = arrived ? `<div class="line"><span class="what">sum so far</span><div class="much">${arrayHTML(sum, `grad:${leaf.name}`)}</div></div>` +
-      `<table class="shares"><thead><tr><th scope="col">use in</th><th scope="col">size</th><th scope="col">norm</th><th scope="col" title="its part of the final sum, along the direction of that: these add up to 100 %">of the sum</th><th scope="col" title="cosine with the final gradient">cosine</th><th></th></tr></thead><tbody>${rows.map(k => shareRow(grad, k, largest, final)).join("")}</tbody></table>` +
+      `<table class="shares"><thead><tr><th scope="col">use in</th><th scope="col">size</th><th scope="col">norm</th><th scope="col" title="its part of the final sum, along the direction of that: these add up to 100 %">of the sum</th><th scope="col" title="cosine with the final gradient">cosine</th><th scope="col" class="unseen">notes</th></tr></thead><tbody>${rows.map(k => shareRow(grad, k, largest, final)).join("")}</tbody></table>` +
       (arrived > RECENT + 1 ? `<p><button class="mini" data-all="${leaf.number}">${wide ? "the latest alone" : `all ${arrived}`}</button></p>` : "") + onway : "";
     return `<details open data-leaf="${leaf.number}">${head}${body}</details>`;
   }

@@ -209,8 +209,8 @@ function mountView(app) {
     const what = band.kind === "loop" ? `${band.columns} time steps × ${band.cells.length} operations` :
       `${count} operation${count === 1 ? "" : "s"}`;
     return `<section class="band ${band.kind}" style="top:${band.top}px;height:${band.height - 10}px;left:${band.indent}px;width:${band.right - band.indent + 8}px">` +
-      `<h3 style="height:${HEAD}px"><button class="fold" data-band="${band.number}" aria-expanded="${!band.folded}">` +
-      `<svg viewBox="0 0 10 10" aria-hidden="true"><path d="M2 3l3 4 3-4"/></svg>${escaped(band.title || (band.kind === "loop" ? "loop" : "operations"))}</button> <span class="dim">${what}</span></h3>` +
+      `<h2 style="height:${HEAD}px"><button class="fold" data-band="${band.number}" aria-expanded="${!band.folded}">` +
+      `<svg viewBox="0 0 10 10" aria-hidden="true"><path d="M2 3l3 4 3-4"/></svg>${escaped(band.title || (band.kind === "loop" ? "loop" : "operations"))}</button> <span class="dim">${what}</span></h2>` +
       `<div class="labels" style="width:${LABEL}px" id="labels${band.number}"></div>` +
       `<div class="cells" style="left:${LABEL}px;top:${HEAD}px;--w:${band.cell - 1}px" id="cells${band.number}"></div></section>`;
   }
