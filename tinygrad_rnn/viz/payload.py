@@ -33,6 +33,7 @@ import numpy as np
 from ..backend import to_numpy
 from ..errors import GraphError
 from ..source_line import Line
+from ..tape.formula import symbol
 from ..tape.observe.records import Record, Reference, Step, is_whole
 from ..tape.observe.tape import Tape
 from ..tape.observe.tape_json import Writer, reference
@@ -249,14 +250,23 @@ def shortened(column: list[Any]) -> Any:
 
 def formulas(records: Iterable[Record]) -> dict[str, Any]:
     """The formulas of all operations that occur, by name and number of arguments."""
-    found: dict[str, Any] = {}
+    groups: dict[str, list[Record]] = {}
     for record in records:
-        key = f"{record.name}/{len(record.argument_names)}"
-        if key in found:
+        groups.setdefault(f"{record.name}/{len(record.argument_names)}", []).append(record)
+    found: dict[str, Any] = {}
+    for key, group in groups.items():
+        formula = group[0].formula
+        if formula is None:
+            found[key] = None
             continue
-        formula = record.formula
-        names = [name for name, value in record.params.items() if type(value) in (int, float)]
-        found[key] = None if formula is None else template(formula, record.argument_names, names) | {"params": names}
+        text = str(formula)
+        names = [
+            name
+            for name in group[0].params
+            if all(type(record.params.get(name)) in (int, float) for record in group)
+            and f"{symbol(name)}(" not in text  # an index, which is a number only by chance
+        ]
+        found[key] = template(formula, group[0].argument_names, names) | {"params": names}
     return found
 
 

@@ -66,11 +66,16 @@ function cellHTML(array, k, largest, hidden) {
 }
 
 function tableHTML(array, from, rows, columns, stride, hidden) {
+  const end = from + (rows - 1) * stride + columns;
+  if (rows === 1 && columns > SIDE) {  // a long vector goes on below
+    rows = Math.ceil(columns / SIDE);
+    columns = stride = SIDE;
+  }
   const largest = Math.max(Math.abs(array.min ?? 0), Math.abs(array.max ?? 0), array.complex ? array.norm : 0);
   let text = "<table>";
   for (let r = 0; r < rows; r++) {
     text += "<tr>";
-    for (let c = 0; c < columns; c++) text += cellHTML(array, from + r * stride + c, largest, hidden);
+    for (let c = 0; c < columns && from + r * stride + c < end; c++) text += cellHTML(array, from + r * stride + c, largest, hidden);
     text += "</tr>";
   }
   return text + "</table>";

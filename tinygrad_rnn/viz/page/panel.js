@@ -189,6 +189,12 @@ function mountPanel(app) {
   const resultName = plain => escaped(nameParts(app.tape, {kind: "record", number: plain.number, output: 0})[0]) +
     (timeOf(plain) !== null && variableOf(plain) ? `<sub>${timeOf(plain)}</sub>` : "");
 
+  // the norm of a table of numbers; what is shown in short has it
+  function sizeBeside(value) {
+    const found = app.tape.array(value);
+    return found?.whole && found.size > 1 && found.size <= WHOLE && !app.hides ? ` <span class="dim">norm ${brief(found.norm)}</span>` : "";
+  }
+
   const resultLine = plain => line(`<b>${resultName(plain)}</b> value${plain.saved.includes("y") ? '<span class="kept">kept</span>' : ""}`,
     array(plain.value, app.mode === "backward" && plain.saved.includes("y") ? "saved:y" : "value"));
 
@@ -258,7 +264,7 @@ function mountPanel(app) {
     }
     const depth = step.depth ? `<p class="dim">A sweep within the sweep (depth ${step.depth}).</p>` : "";
     stepCard.innerHTML = heading(plain) + depth + why(step) + valueFormula(plain) +
-      resultLine(plain) + line(`<span class="bar">${resultName(plain)}</span> cotangent`, array(step.cotangent, "cotangent")) +
+      resultLine(plain) + line(`<span class="bar">${resultName(plain)}</span> cotangent`, array(step.cotangent, "cotangent") + sizeBeside(step.cotangent)) +
       `<details id="args"${opened.get("args") ? " open" : ""}><summary>arguments and what was kept of them</summary>${argumentLines(plain)}${moreLines(plain)}${keptLine(plain)}</details>` +
       innerFormulas(plain) + expansionButton(plain) + passes(plain, step) + failed;
   }
