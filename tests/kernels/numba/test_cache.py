@@ -96,7 +96,7 @@ def test_a_cache_that_cannot_be_written_is_no_error(
 
 def interrupted_in(name: str, run: Callable[[], object]) -> None:
     """``run()`` with an interrupt at the first call of a function of that name."""
-    sent = []
+    sent: list[str] = []
 
     def profile(frame: FrameType, event: str, _: object) -> None:
         if event == "call" and frame.f_code.co_name == name and not sent:
