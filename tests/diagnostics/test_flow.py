@@ -12,6 +12,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import diagnostics as d
 from tinygrad_rnn import nn
+from tinygrad_rnn.diagnostics.flow import mean_of_blocks, slope_of
 from tinygrad_rnn.errors import ArgumentError, ArgumentTypeError
 
 
@@ -43,6 +44,20 @@ def test_beyond_every_float_it_is_still_a_number() -> None:
         found = d.flow(linear([[factor]]), tg.zeros(800, 1, 1, dtype=tg.float64))
         np.testing.assert_allclose(found.total[0], 800 * math.log(factor), rtol=1e-12)
         assert np.isfinite(found.total).all()
+
+
+def test_standard_errors_are_those_of_many_repetitions() -> None:
+    rng = np.random.default_rng(0)
+    for memory in (0.0, 0.7):  # neighbours that are independent, and that are not
+        steps = rng.standard_normal((300, 400))
+        for t in range(1, 400):
+            steps[:, t] = memory * steps[:, t - 1] + steps[:, t]
+        means, errors = zip(*[mean_of_blocks(row) for row in steps], strict=True)
+        assert 0.75 < np.mean(errors) / np.std(means) < 1.15
+        slopes = [slope_of(np.concatenate([[0.0], row]).cumsum()[::-1]) for row in steps[:20]]
+        np.testing.assert_allclose([s for s, _ in slopes], means[:20], rtol=1e-9)
+        np.testing.assert_allclose([e for _, e in slopes], errors[:20], rtol=1e-9)
+    assert math.isnan(slope_of(np.array([0.0, math.nan, 1.0]))[0]) and math.isnan(slope_of(np.zeros(1))[0])
 
 
 def test_verdicts_say_zero_only_of_what_is_zero() -> None:

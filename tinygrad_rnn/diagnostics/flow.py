@@ -34,6 +34,7 @@ __all__ = [
     "flow_of",
     "half_life_of",
     "local",
+    "mean_of_blocks",
     "norms_back",
     "singular_values",
     "slope_of",
@@ -303,24 +304,28 @@ def singular_values_of(matrix: Array) -> Array:
 def slope_of(logs: Array) -> tuple[float, float]:
     """Nats per step back, of logarithms from the first state to the last, and the standard error.
 
-    The mean of the differences of neighbours; the error is that of means of blocks, about sqrt(L) of them, since
-    neighbours are not independent.  -inf where everything is cut off, nan without steps,
-    or with numbers that are not finite.
+    The mean of the differences of neighbours, with the error of :func:`mean_of_blocks`, over the steps to which there
+    is a path; -inf if there are none.  nan without steps, and with numbers that are not finite.
     """
-    if np.isnan(logs).any() or (logs == np.inf).any():
+    if len(logs) < 2 or np.isnan(logs).any() or (logs == np.inf).any():
         return math.nan, math.nan
-    finite = logs[np.isfinite(logs)]
-    if len(logs) < 2:
-        return math.nan, math.nan
-    if len(finite) < len(logs):
-        if len(finite) < 2:
-            return -math.inf, 0.0
-        finite = finite[-2:] if len(finite) < 4 else finite
-    differences = (finite[:-1] - finite[1:])[::-1]
-    blocks = np.array_split(differences, max(1, round(math.sqrt(len(differences)))))
-    means = np.array([block.mean() for block in blocks])
-    error = float(means.std(ddof=1) / math.sqrt(len(means))) if len(means) > 1 else math.nan
-    return float(differences.mean()), error
+    alive = logs[logs > -np.inf]
+    if len(alive) < 2:
+        return -math.inf, 0.0
+    differences = (alive[:-1] - alive[1:])[::-1]
+    mean, error = mean_of_blocks(differences)
+    return float(mean), float(error)
+
+
+def mean_of_blocks(values: Array) -> tuple[Any, Any]:
+    """The mean of values in a row, and its standard error, for each column.
+
+    The error is that of the means of about sqrt(L) blocks, since neighbours are not independent; nan of one block.
+    """
+    blocks = np.array_split(values, max(1, round(math.sqrt(len(values)))))
+    means = np.array([block.mean(0) for block in blocks])
+    error = means.std(0, ddof=1) / math.sqrt(len(means)) if len(means) > 1 else means[0] * math.nan
+    return values.mean(0), error
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from ..errors import ArgumentError, ArgumentTypeError
 from ..tape.tensor import Tensor
 from ..typing import Array
 from .cotangents import logarithm
+from .flow import mean_of_blocks
 from .recurrence import chosen, ran
 from .result import COLOURS, GREY, Result
 from .steps import host
@@ -122,11 +123,7 @@ def lyapunov(
         q = q.T
         grown[number] = logarithm(abs(np.diag(r)))
     counted = grown[skip:]
-    blocks = np.array_split(counted, max(2, round(math.sqrt(len(counted)))))
-    means = np.array([block.mean(0) for block in blocks])
-    with np.errstate(invalid="ignore"):
-        errors = means.std(0, ddof=1) / math.sqrt(len(means))
-    exponents = counted.mean(0)
+    exponents, errors = mean_of_blocks(counted)
     order = np.argsort(-exponents, kind="stable")  # of few steps those of QR need not fall
     return Lyapunov(recurrence.place, exponents[order], errors[order], len(counted))
 
