@@ -484,7 +484,7 @@ const replay = (() => {
     if (values === "all" || values === undefined) return null;
     const all = values !== "shapes" && tape.leaves.every(leaf => leaf.values.every(whole)) &&
       tape.records.every(record => whole(record.value) && record.args.every(whole));
-    return all ? null : `The tape kept ${values === "shapes" ? "no values" : `whole arrays up to ${values} entries only`}, and a replay needs all: open it as Tape().`;
+    return all ? null : `The tape kept ${values === "shapes" ? "no values" : `whole arrays up to ${values} entries only`}, and a replay needs all: Tape(), or explain --values all.`;
   }
 
   function replayed(tape) {

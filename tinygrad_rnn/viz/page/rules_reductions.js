@@ -1,10 +1,11 @@
-// rules for: amax amin contract cumsum log_softmax logsumexp median nll_loss norm prod softmax var cross_entropy layer_norm
+// rules for: amax amin contract cross_entropy cumprod cumsum layer_norm linear_recurrence
+// rules for: log_softmax logsumexp median nll_loss norm prod softmax var
 // (and what of these others are composed of: nll_loss and log_softmax of cross_entropy)
 // needs: rules_shapes
 //
 // Sums and the like over axes beside sum and mean, and losses; see replay.js.
 
-replay.rules(({r, itself, number, range, strides, steps, outer, unlike, count, filled, array, elementwise, reshaped, contracted, sign,
+replay.rules(({r, itself, number, range, strides, steps, outer, unlike, count, filled, as, array, elementwise, reshaped, contracted, sign,
   axes, groups, folded, sums, size, out, rounded, composed}) => {
   const peaks = (f, start) => ({
     f: ([a], dtype, p) => out(folded(a, axes(p), (x, y) => (x !== x || y !== y ? NaN : f(x, y)), start), dtype, p),
@@ -22,6 +23,17 @@ replay.rules(({r, itself, number, range, strides, steps, outer, unlike, count, f
     const order = range(y.data.length).filter(k => Math.floor(k / step) % n !== (reverse ? n - 1 : 0));
     for (const k of reverse ? order.reverse() : order) y.data[k] += y.data[reverse ? k + step : k - step];
     return filled(a.shape, a.dtype, k => y.data[k]);
+  };
+  const lines = (shape, dim, reverse) => { // the places along an axis, line by line
+    const step = strides(shape)[dim], n = shape[dim];
+    const found = range(count(shape)).filter(k => Math.floor(k / step) % n === 0).map(k => range(n).map(i => k + i * step));
+    return reverse ? found.map(line => line.reverse()) : found;
+  };
+  const recurring = (x, c, dim, reverse, of) => { // y[i] = x[i] + c[of(i)] y[i - 1]
+    const y = Float64Array.from(x.data);
+    for (const line of lines(x.shape, dim, reverse))
+      for (let i = 1; i < line.length; i++) y[line[i]] = r(y[line[i]] + r(c.data[line[of(i)]] * y[line[i - 1]]));
+    return filled(x.shape, x.dtype, k => y[k]);
   };
   const samples = (shape, p) => { // of a loss over classes: the coefficient of each, and the place of its class
     const {classes, scale, divisor, axis, kept} = p.case, s = strides(shape);
@@ -51,6 +63,29 @@ replay.rules(({r, itself, number, range, strides, steps, outer, unlike, count, f
         },
       },
       cumsum: {f: ([a], dtype, p) => running(a, p.dim, p.reverse), b: (g, y, a, p) => [running(g, p.dim, !p.reverse)]},
+      cumprod: {
+        f: ([a], dtype, {dim, reverse}) => {
+          const y = Float64Array.from(a.data);
+          for (const line of lines(a.shape, dim, reverse)) for (let i = 1; i < line.length; i++) y[line[i]] = r(y[line[i]] * y[line[i - 1]]);
+          return filled(a.shape, dtype, k => y[k]);
+        },
+        b: (g, y, [a], {dim, reverse}) => { // not y / a: an entry may be 0
+          const d = new Float64Array(a.data.length);
+          for (const line of lines(a.shape, dim, reverse)) line.forEach((j, i) => {
+            let others = line.slice(0, i).reduce((x, k) => x * a.data[k], 1);
+            for (const k of line.slice(i)) d[j] += g.data[k] * (others *= k === j ? 1 : a.data[k]);
+          });
+          return [filled(a.shape, g.dtype, k => d[k])];
+        },
+      },
+      linear_recurrence: {
+        f: ([x, c], dtype, {dim, reverse}) => recurring(x, c, dim, reverse, i => i),
+        b: (g, y, [x, c], {dim, reverse}) => {
+          const s = recurring(g, c, dim, !reverse, i => i - 1), d = array(c.shape, c.dtype);
+          for (const line of lines(c.shape, dim, reverse)) line.slice(1).forEach((k, i) => { d.data[k] = s.data[k] * y.data[line[i]]; });
+          return [s, as(d, c.dtype)];
+        },
+      },
       log_softmax: {
         f: ([a], dtype, {dim}) => {
           const s = shifted(a, [dim]), total = sums(exponentials(s), [dim]);
