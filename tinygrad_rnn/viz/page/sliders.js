@@ -135,7 +135,9 @@ function mountSliders(tape, element, app) {
     const item = inputs[chosen], {shape} = item.a, now = current(item), was = item.a.data, columns = shape.at(-1) ?? 1;
     document.getElementById("what").value = chosen;
     entryAt = Math.min(entryAt, now.data.length - 1);
-    const field = k => `<input type="number" step="any" data-entry="${k}" aria-label="entry ${placeOf(shape, k)}" value="${short(Number(now.data[k]), item.a.dtype)}"${Object.is(Number(now.data[k]), Number(was[k])) ? "" : ' class="moved"'}${k === entryAt ? ' data-here=""' : ""}>`;
+    // a field for numbers takes no nan and no infinity
+    const written = (x, dtype) => (Math.abs(x) < Infinity ? `value="${short(x, dtype)}"` : `placeholder="${full(x)}"`);
+    const field = k => `<input type="number" step="any" data-entry="${k}" aria-label="entry ${placeOf(shape, k)}" ${written(Number(now.data[k]), item.a.dtype)}${Object.is(Number(now.data[k]), Number(was[k])) ? "" : ' class="moved"'}${k === entryAt ? ' data-here=""' : ""}>`;
     const few = now.data.length <= FIELDS, rows = [];
     if (few) for (let k = 0; k < now.data.length; k += columns) rows.push(`<div>${Array.from({length: columns}, (_, j) => field(k + j)).join("")}</div>`);
     else rows.push(`<div><label>entry <input type="number" id="entry" min="0" max="${now.data.length - 1}" value="${entryAt}"></label> ${placeOf(shape, entryAt)} of ${shape.join("×")}: ${field(entryAt)}</div>`);
