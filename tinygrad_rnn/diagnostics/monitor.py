@@ -30,7 +30,7 @@ from .flow import half_life_of, norms_back, slope_of
 from .gates import gates_of
 from .recurrence import ComposedRecurrence, External, Recurrence, Seen
 from .resolution import log_norm_of
-from .result import COLOURS, GREY, MARKERS, Result, plain
+from .result import COLOURS, GREY, MARKERS, Result, finished, plain
 from .shares import Walk
 from .steps import Frozen
 
@@ -319,6 +319,7 @@ class Monitor(Result):
         ax.set_xlabel("update")
         ax.set_ylabel("half-life (steps), gradient norm")
         ax.legend()
+        finished(ax)
 
     def to_json(self) -> str:
         """The rows as JSON."""

@@ -23,7 +23,7 @@ from ..backend.quiet import unreported
 from ..errors import TinygradRnnError
 from ..tape.observe.text_table import table
 
-__all__ = ["COLOURS", "GREY", "MARKERS", "Result", "axes_for", "colour_bar", "number"]
+__all__ = ["COLOURS", "GREY", "MARKERS", "Result", "axes_for", "colour_bar", "finished", "number"]
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#B8A800")
 """Okabe and Ito's, with a darker yellow and a grey for black, which are seen on white and on black alike."""

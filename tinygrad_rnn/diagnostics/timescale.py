@@ -56,7 +56,7 @@ class Timescale(Result):
         ax.plot(self.distances, self.r2, "o-", color=COLOURS[0], markersize=4)
         ax.axhline(0.5, color=GREY, linewidth=0.8)
         ax.set_xlabel("distance (steps)")
-        ax.set_ylabel("share of the variance of the input that can be read")
+        ax.set_ylabel("r2: variance that can be read")
         ax.set_title(self.place)
 
 
