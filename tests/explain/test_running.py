@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pathlib
 import signal
 import sys
@@ -219,6 +220,26 @@ def test_a_run_without_what_was_wanted(tmp_path: pathlib.Path, script: str, word
     assert ran.status == 2 and ran.output == ""
     assert ran.errors.startswith(f"tinygrad-rnn: error: {said}") and ran.errors.count("\n") == 1
     assert not (tmp_path / "script.tape.html").exists()
+
+
+def test_as_text_it_needs_no_page(tmp_path: pathlib.Path) -> None:
+    loop = WORK.replace("(w * w).sum()", "h = w\nfor t in range(4):\n    h = tg.tanh(w * h)\nh.sum()")
+    (tmp_path / "script.py").write_text(loop + "print('the end')\n")
+    ran = explain(tmp_path, "script.py", "--text", "--values", "all")
+    assert ran.status == 0 and ran.errors == "" and sorted(os.listdir(tmp_path)) == ["script.py"]
+    before, _, after = ran.output.partition("the end\n")
+    assert before.count("\n") == 1 and after.startswith("9 records, sweep 0 (backward) of 10 steps")
+    assert "h = tanh(·)" in after and "w.grad (float32[2]) is the sum of 5 shares" in after
+    ran = explain(
+        tmp_path, "script.py", "--text", "--out", "page.html", env={"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    )
+    assert ran.status == 0 and "\\u2581" in ran.output and (tmp_path / "page.html").exists()
+
+
+def test_the_whole_run_on_one_page(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "script.py").write_text("import tinygrad_rnn as tg\n" + WORK.split("\n", 2)[2] * 3)
+    ran = explain(tmp_path, "script.py", "--call", "all")
+    assert ran.said == [f"{tmp_path / 'script.tape.html'}: all 3 backward passes, 6 records"]
 
 
 def test_what_a_script_breaks_does_not_break_the_page(tmp_path: pathlib.Path) -> None:
