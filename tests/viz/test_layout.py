@@ -164,6 +164,17 @@ def test_loops_of_fewer_passes_are_rows_among_others() -> None:
     assert loop.title == "for _ in range(5)" and len(loop.rows) == 2 + 3 * 3 and len(loop.times) == 5
 
 
+def test_the_first_state_may_have_a_name_of_its_own() -> None:
+    W, h_0 = weight(3, 3), weight(3)
+    with tg.Tape() as tape:
+        h = h_0
+        for _ in range(4):
+            a = W @ h
+            h = tg.tanh(a)
+    (loop,) = loops(layout(tape))
+    assert labels(loop) == ["a = W @ h", "h = tanh(a)"]
+
+
 def test_rows_are_told_apart_by_leaves_and_variables() -> None:
     """The first pass lacks the first of two products that stand on one line."""
     w, u, h = weight(3), tg.ones(3), tg.ones(3)
@@ -237,7 +248,7 @@ def test_what_stands_before_and_after_at_belongs_to_the_same_pass() -> None:
     (loop,) = layout(taped(said_by_the_user)).bands
     assert loop.title == "for t in range(6)" and len(loop.times) == 6
     assert all(-1 not in row for row in loop.cells[:-1])
-    assert labels(loop)[0].startswith("x[") and labels(loop)[-1] == "loss = · + ·"
+    assert labels(loop)[0].startswith("x[") and labels(loop)[-1] == "loss = loss + ·"
 
 
 def test_layers_within_time_steps_are_bands_beside_each_other() -> None:

@@ -86,8 +86,12 @@ def _argument(record: Record, k: int, tape: Tape, module: str | None) -> str | N
 
 
 def _agreed(names: Iterable[str | None]) -> str | None:
-    known = {name for name in names if name is not None}
-    return known.pop() if len(known) == 1 else None
+    """The name that all columns have in common; the first may have another, as it has ``h_0`` for ``h``."""
+    listed = list(names)
+    for known in ({name for name in part if name is not None} for part in (listed, listed[1:])):
+        if len(known) == 1:
+            return known.pop()
+    return None
 
 
 def _called(record: Record, arguments: list[str], records: Sequence[Record]) -> str:
