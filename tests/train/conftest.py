@@ -135,7 +135,7 @@ def mistake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 @pytest.fixture(scope="session")
 def a_finished_run(tmp_path_factory: pytest.TempPathFactory, text: Path) -> Path:
     folder = tmp_path_factory.mktemp("finished") / "run"
-    assert main(["train", "--text", str(text), "--out", str(folder), *SMALL]) == 0
+    assert main(["train", "--text", str(text), "--out", str(folder), "--diagnose", "10", *SMALL]) == 0
     return folder
 
 

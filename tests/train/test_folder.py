@@ -20,6 +20,7 @@ from tinygrad_rnn.train.cli import main
 
 Mistake = Callable[..., str]
 FILES = ("checkpoint.safetensors", "config.json", "metrics.jsonl", "samples.txt", "result.json", "curve.png")
+FILES += ("flow.jsonl", "flow.png")
 posix = pytest.mark.skipif(os.name != "posix", reason="needs links and pipes")
 
 

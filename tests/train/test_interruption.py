@@ -17,14 +17,14 @@ import pytest
 
 from tests.support import profiles
 from tinygrad_rnn.serialization import load
-from tinygrad_rnn.train import interrupt, loop, run_folder, trainer
+from tinygrad_rnn.train import diagnosis, interrupt, loop, run_folder, trainer
 from tinygrad_rnn.train.cli import main
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs POSIX signals")
 
-WATCHED = {str(module.__file__) for module in (loop, trainer, run_folder, interrupt)}
-OPTIONS = "--hidden 4 --embedding 2 --batch 2 --bptt 4 --updates 4 --eval-every 1 --checkpoint-every 1000 --quiet"
-FILES = ("checkpoint.safetensors", "config.json", "samples.txt", "result.json")
+WATCHED = {str(module.__file__) for module in (loop, trainer, run_folder, interrupt, diagnosis)}
+OPTIONS = "--hidden 4 --embedding 2 --batch 2 --bptt 4 --updates 4 --eval-every 1 --checkpoint-every 1000 --diagnose 2"
+FILES = ("checkpoint.safetensors", "config.json", "samples.txt", "result.json", "flow.jsonl")
 
 Line = tuple[str, int]
 
@@ -62,7 +62,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: Path) -> list[s
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loop, "SAMPLE_LENGTH", 2)
     (tmp_path / "text.txt").write_text(text.read_text()[:400])
-    return ["--text", "text.txt", *OPTIONS.split()]
+    return ["--text", "text.txt", "--quiet", *OPTIONS.split()]
 
 
 def metrics(folder: str) -> list[dict[str, Any]]:

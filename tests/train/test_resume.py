@@ -26,6 +26,7 @@ Run = Callable[..., tuple[int, str, str]]
 RUNS = {
     "lstm": "--cell lstm --updates 600",
     "gru, two layers, dropout, adam": "--cell gru --layers 2 --dropout 0.3 --optimizer adam --updates 400",
+    "lstm, two layers, dropout, diagnosed": "--layers 2 --dropout 0.2 --updates 400 --diagnose 3",
     "rnn, no momentum, no clipping": "--cell rnn --momentum 0 --lr 0.1 --clip 0 --updates 600",
 }
 SIZES = "--hidden 8 --embedding 4 --batch 4 --bptt 8 --eval-every 90 --checkpoint-every 7 --quiet"
@@ -38,7 +39,8 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def assert_same_run(a: Path, b: Path) -> None:
-    for name in ("checkpoint.safetensors", "config.json", "samples.txt", "result.json"):
+    diagnosed = ["flow.jsonl"] * json.loads((a / "config.json").read_text())["diagnose"]
+    for name in ("checkpoint.safetensors", "config.json", "samples.txt", "result.json", *diagnosed[:1]):
         assert (a / name).read_bytes() == (b / name).read_bytes(), name
     assert metrics(a) == metrics(b)
     assert not list(a.glob(".*")) and not list(b.glob(".*"))

@@ -49,6 +49,14 @@ def test_a_part_is_something_else(mistake: Mistake, finished: Path, part: str, v
         assert "is damaged" in mistake("sample", finished)
 
 
+@pytest.mark.parametrize("value", [3.5, "three", True, None, [1], -1])
+def test_the_size_of_the_flow_is_something_else(mistake: Mistake, finished: Path, value: Any) -> None:
+    spoil(finished, lambda saved: saved.update(flow_bytes=value))
+    assert "is damaged, or was not written by this program: its 'flow_bytes' is" in mistake(
+        "train", "--resume", finished
+    )
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -68,6 +76,8 @@ def test_a_part_is_something_else(mistake: Mistake, finished: Path, part: str, v
         ("device", "\x1b]0;owned\x07"),
         ("batch", 2.0),
         ("seed", [1]),
+        ("diagnose", True),
+        ("diagnose", "3"),
         ("dropout", {"a": 1}),
         ("text", 7),
         ("text", ["a", 7]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from .loops import loop_jobs
 from .measure import NUMPY_KERNELS, OURS, Goals, Job, Result, measure
 from .memory import can_measure, peak_bytes
 from .overhead import chain_memory, chain_result, import_result, tiny_jobs
-from .training_steps import optimiser_jobs, update_jobs
+from .training_steps import UNWATCHED, diagnosed_jobs, optimiser_jobs, update_jobs
 
 __all__ = ["BENCHMARKS", "CUDA_BENCHMARKS", "PEERS", "Session", "present"]
 
@@ -152,10 +152,19 @@ def segments(session: Session) -> Iterator[Result]:
 
 
 def update(session: Session) -> Iterator[Result]:
-    """A whole update of a language model, from embedding to optimiser step."""
+    """A whole update of a language model, from embedding to optimiser step; with train --diagnose 100."""
     names = (OURS, NUMPY_KERNELS) if two_of_ours() else (OURS,)
     goals = {name: {"torch": 1.1} for name in names}
     yield session.measure("language-model update", update_jobs(present("torch")), seconds=8, goals=goals)
+    yield _diagnosed(session, 100)
+
+
+def _diagnosed(session: Session, every: int) -> Result:
+    """The mean update where each ``every``-th is watched, from the times of one that is and one that is not."""
+    result = session.measure(f"language-model update, --diagnose {every}", diagnosed_jobs(), seconds=8)
+    plain = result.values[UNWATCHED]
+    watched = [p + (w - p) / every for w, p in zip(result.values[OURS], plain, strict=True)]
+    return replace(result, values={OURS: watched, UNWATCHED: plain}, goals={OURS: {UNWATCHED: 1.02}})
 
 
 def optimisers(session: Session) -> Iterator[Result]:

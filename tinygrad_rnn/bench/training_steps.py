@@ -10,7 +10,10 @@ import numpy as np
 from .layers import two_of_ours, with_numpy_kernels
 from .measure import NUMPY_KERNELS, OURS, Job
 
-__all__ = ["optimiser_jobs", "update_jobs"]
+__all__ = ["UNWATCHED", "diagnosed_jobs", "optimiser_jobs", "update_jobs"]
+
+
+UNWATCHED = "not watched"
 
 
 def update_jobs(peers: list[str], vocabulary: int = 100, embedding: int = 64, hidden: int = 256) -> dict[str, Job]:
@@ -25,17 +28,33 @@ def update_jobs(peers: list[str], vocabulary: int = 100, embedding: int = 64, hi
     return {OURS: job(OURS)} | again | {name: job(name) for name in peers}
 
 
-def _update(lib: Any, tokens: Any, vocabulary: int, embedding: int, hidden: int) -> Job:
+def diagnosed_jobs(vocabulary: int = 100, embedding: int = 64, hidden: int = 256) -> dict[str, Job]:
+    """The same update of ours, watched as ``tinygrad-rnn train --diagnose`` does it, every time; and not watched."""
+    tg = importlib.import_module(OURS)
+    tokens = np.random.default_rng(0).integers(0, vocabulary, (65, 32))
+    return {
+        name: _update(tg, tokens, vocabulary, embedding, hidden, watched=name == OURS) for name in (OURS, UNWATCHED)
+    }
+
+
+def _update(lib: Any, tokens: Any, vocabulary: int, embedding: int, hidden: int, watched: bool = False) -> Job:
     nn, clip = lib.nn, importlib.import_module(f"{lib.__name__}.nn.utils").clip_grad_norm_
     cross_entropy = importlib.import_module(f"{lib.__name__}.nn.functional").cross_entropy
     lib.manual_seed(0)
     table, lstm, head = nn.Embedding(vocabulary, embedding), nn.LSTM(embedding, hidden), nn.Linear(hidden, vocabulary)
-    parameters = [*table.parameters(), *lstm.parameters(), *head.parameters()]
+    model = nn.Sequential(table, lstm, head)
+    parameters = list(model.parameters())
     optimizer = importlib.import_module(f"{lib.__name__}.optim").SGD(parameters, lr=0.1, momentum=0.9, nesterov=True)
     inputs, targets = lib.tensor(tokens[:-1]), lib.tensor(tokens[1:]).reshape(-1)
     state: list[Any] = [None]
 
     def run() -> Any:
+        if not watched:
+            return update()
+        with lib.diagnostics.Monitor(model, every=1, optimizer=optimizer):
+            return update()
+
+    def update() -> Any:
         optimizer.zero_grad()
         output, (h, c) = lstm(table(inputs), state[0])
         # Carried on without its history, as truncated backpropagation does.

@@ -12,6 +12,7 @@ Nothing else in the package imports this; it uses the public API as any other pr
     interrupt.py          Ctrl-C, kill, a closed terminal
     loop.py               the training loop
     plot.py               the picture of a run (matplotlib, if it is installed)
+    diagnosis.py          how far back gradients reach while a run trains, and the picture of it
     commands.py           the commands train and sample
     doctor.py             the command doctor: facts about the installation, and remedies
     cli.py                the command line: options and exit status

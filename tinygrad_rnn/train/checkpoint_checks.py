@@ -99,6 +99,9 @@ def _check_progress(saved: dict[str, Any], config: Config, source: str) -> None:
     for name in ("update", "chunk", "samples_bytes"):
         if saved[name] < 0:
             raise damaged(source, f"its {name!r} is {saved[name]}")
+    flow = saved.get("flow_bytes", 0)  # of a run with --diagnose
+    if type(flow) is not int or flow < 0:
+        raise damaged(source, f"its 'flow_bytes' is {str(flow)[:100]}")
     for point in saved["validation"]:
         # Exact types, for the same reason: True is not the number of an update.
         if not isinstance(point, list) or [type(number) for number in point] != [int, float]:

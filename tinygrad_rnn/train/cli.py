@@ -137,6 +137,8 @@ def _train_options(commands: Any) -> None:
     add(run, "--device", str, "cpu, cuda or cuda:<number>")
     add(run, "--eval-every", int, "updates between two measurements on the validation text", metavar="N")
     add(run, "--checkpoint-every", int, "updates between two checkpoints", metavar="N")
+    reach = "updates between two measurements of how far back gradients reach, in flow.jsonl and flow.png; 0 for none"
+    add(run, "--diagnose", int, reach, metavar="N")
     run.add_argument("--quiet", action="store_true", help="no progress bar, only the result")
 
     model = parser.add_argument_group("the model")

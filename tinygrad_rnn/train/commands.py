@@ -59,7 +59,7 @@ def _train(*, quiet: bool, out: str | None = None, resume: str | None = None, **
         trainer = _trainer(Config.from_options(options))
         folder = RunFolder.create(out)
         with _says_what_is_saved(folder), folder:
-            folder.open_logs()
+            folder.open_logs(flow=0 if trainer.config.diagnose else None)
             folder.save(trainer.state_dict())  # so that a run can be resumed even if it is killed in its first update
             _run(trainer, folder, quiet)
         return
@@ -75,9 +75,11 @@ def _train(*, quiet: bool, out: str | None = None, resume: str | None = None, **
             )
         # Before anything is opened for writing: a damaged file of metrics leaves the folder as it was.
         lines = folder.lines_until(saved["update"])
+        watched = config.diagnose or folder.flow.exists()
+        flow = folder.rows_until(saved["update"], saved.get("flow_bytes", 0)) if watched else None
         trainer = _trainer(config)
         trainer.load_state_dict(saved, source)
-        folder.open_logs(lines, saved["samples_bytes"])
+        folder.open_logs(lines, saved["samples_bytes"], flow)
         if changed := differs(saved, config.device):
             say(changed)
         _run(trainer, folder, quiet)
@@ -148,16 +150,25 @@ def _run(trainer: Trainer, folder: RunFolder, quiet: bool) -> None:
     if last_update != trainer.update:  # the last scheduled evaluation was before the last update
         bits = trainer.evaluate()
     folder.write_json(folder.result, {"updates": trainer.update, "validation_bits_per_character": bits})
-    no_picture = draw_curve(folder, trainer.config.clip)
+    missing = {"the loss": draw_curve(folder, trainer.config.clip)}
+    reach = ""
+    if trainer.config.diagnose:
+        from .diagnosis import draw_flow, reach_of
+
+        missing["the reach of gradients"] = draw_flow(folder)
+        reach = reach_of(folder)
 
     now = f", the last {trainer.update - first:,} of them in {seconds:.0f} s" if trainer.update > first else ""
     print(f"\nvalidation loss: {bits:.4f} bits per character after {trainer.update:,} updates{now}\n")
+    if reach:
+        print(printable(f"{reach}\n"))
     print("a sample:\n")
     print(printable(sample_of(trainer)), end="\n\n")
     print("the files:\n")
     print(printable("\n".join(f"  {path}" for path in folder.files())))
-    if no_picture:
-        print(printable(f"  (no picture of the loss: {no_picture})"))
+    for what, reason in missing.items():
+        if reason:
+            print(printable(f"  (no picture of {what}: {reason})"))
 
 
 def _introduction(trainer: Trainer, folder: RunFolder) -> str:

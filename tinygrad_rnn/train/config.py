@@ -16,7 +16,9 @@ OPTIMIZERS = tuple(DEFAULT_LR)
 
 # Options that may change when a run is resumed; the others would make it another run.  (The file of the text may have
 # moved; the checkpoint holds a digest of the text itself.)
-CHANGEABLE = frozenset({"text", "encoding", "updates", "device", "eval_every", "checkpoint_every", "lr", "clip"})
+CHANGEABLE = frozenset(
+    {"text", "encoding", "updates", "device", "eval_every", "checkpoint_every", "lr", "clip", "diagnose"}
+)
 
 LARGEST = 2**31 - 1
 
@@ -52,6 +54,7 @@ class Config:
         seed: of all random numbers.
         device: ``cpu``, ``cuda`` or ``cuda:<number>``.
         eval_every, checkpoint_every: in updates.
+        diagnose: updates between two measurements of how far back gradients reach; 0 for none.
 
     Raises:
         UsageError: an invalid value; the message names the option.
@@ -81,6 +84,7 @@ class Config:
     device: str = "cpu"
     eval_every: int = 250
     checkpoint_every: int = 100
+    diagnose: int = 0
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -94,6 +98,7 @@ class Config:
             value = getattr(self, name)
             self._require(type(value) is int and value >= 1, name, "a whole number of at least 1")
             self._require(value <= LARGEST, name, f"at most {LARGEST}")
+        self._require(0 <= self.diagnose <= LARGEST, "diagnose", f"a whole number from 0 to {LARGEST}")
         self._require(self.cell in CELLS, "cell", f"one of {', '.join(CELLS)}")
         self._require(self.optimizer in OPTIMIZERS, "optimizer", f"one of {', '.join(OPTIMIZERS)}")
         self._require(0 <= self.dropout < 1, "dropout", "at least 0 and less than 1")

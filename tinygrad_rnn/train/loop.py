@@ -6,9 +6,10 @@ contains the update, and a checkpoint is written only after every loss so far ha
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -21,6 +22,9 @@ from .interrupt import Interrupted, StopRequest
 from .run_folder import RunFolder
 from .sampling import continue_text, default_prompt
 from .trainer import Trainer
+
+if TYPE_CHECKING:
+    from .diagnosis import Diagnosis
 
 __all__ = ["Diverged", "sample_of", "train_until_done"]
 
@@ -43,13 +47,16 @@ def train_until_done(trainer: Trainer, folder: RunFolder, quiet: bool = False) -
     config = trainer.config
     read_every = READ_EVERY[config.device.partition(":")[0]]
     quiet_overflow = np.errstate(over="ignore", invalid="ignore")  # every loss and norm is checked below
-    with quiet_overflow, StopRequest() as stop, _Progress(trainer, quiet) as progress:
+    watch = _watch(trainer, folder)
+    with quiet_overflow, StopRequest() as stop, _Progress(trainer, quiet) as progress, watch as diagnosis:
         if trainer.owes_evaluation():
             _make_up_for_evaluation(trainer, folder, stop)
         stopped = stop.signal is not None
         pending = _Pending(trainer)
         while not stopped and trainer.update < config.updates:
             pending.add(*trainer.step())
+            if diagnosis is not None:
+                diagnosis.log()
             evaluating = trainer.update % config.eval_every == 0
             records = pending.read(folder) if evaluating or len(pending) >= read_every else []
             if evaluating:
@@ -61,7 +68,7 @@ def train_until_done(trainer: Trainer, folder: RunFolder, quiet: bool = False) -
                 records += pending.read(folder)
             for record in records:
                 folder.log(record)
-            progress.show(records)
+            progress.show(records, "" if diagnosis is None else diagnosis.memory)
             if saving:
                 _save(trainer, folder, stop)
                 stopped = stop.signal is not None  # the loop ends only here, after saving
@@ -78,6 +85,14 @@ def sample_of(trainer: Trainer) -> str:
     prompt = default_prompt(alphabet)
     device = trainer.config.device
     return prompt + continue_text(trainer.model, alphabet, prompt, SAMPLE_LENGTH, seed=trainer.update, device=device)
+
+
+def _watch(trainer: Trainer, folder: RunFolder) -> contextlib.AbstractContextManager[Diagnosis | None]:
+    if not trainer.config.diagnose:
+        return contextlib.nullcontext()
+    from .diagnosis import Diagnosis
+
+    return Diagnosis(trainer, folder)
 
 
 class _Pending:
@@ -128,7 +143,7 @@ class _Bar(tqdm):  # type: ignore[misc]
 
 
 class _Progress:
-    """The progress bar: bits per character, gradient norm before clipping, characters per second."""
+    """The progress bar: bits per character, gradient norm before clipping, characters per second, memory."""
 
     def __init__(self, trainer: Trainer, quiet: bool) -> None:
         config = trainer.config
@@ -147,13 +162,14 @@ class _Progress:
     def __exit__(self, *error: object) -> None:
         self._bar.close()
 
-    def show(self, records: list[dict[str, Any]]) -> None:
+    def show(self, records: list[dict[str, Any]], memory: str) -> None:
         if not records:
             return
         last = records[-1]
         self._seconds = 0.9 * self._seconds + 0.1 * last["seconds"] if self._seconds else last["seconds"]
         speed = self._characters / max(self._seconds, 1e-9)
         text = f"{last['loss']:.3f} bits/char, gradient {last['gradient_norm']:.3f}, {speed:,.0f} chars/s"
+        text += f", {memory}" if memory else ""
         self._bar.set_postfix_str(text, refresh=False)
         self._bar.update(len(records))
 

@@ -1,17 +1,29 @@
-"""The picture of a run: loss above, gradient norm below, drawn by matplotlib."""
+"""The picture of a run: loss above, gradient norm below, drawn by matplotlib; and how pictures get into the folder."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from .run_folder import RunFolder
 
-__all__ = ["draw_curve"]
+__all__ = ["draw_curve", "drawn"]
 
 
 def draw_curve(folder: RunFolder, clip: float) -> str | None:
-    """Draw ``curve.png`` from the metrics.
+    """Draw ``curve.png`` from the metrics; None, or the reason why it could not be drawn."""
+    return drawn(folder, folder.curve, lambda figure: _draw(figure, folder, clip))
+
+
+def drawn(folder: RunFolder, path: Path, draw: Callable[[Any], None]) -> str | None:
+    """Draw a picture of the folder.
+
+    Args:
+        folder: of the run.
+        path: of the picture.
+        draw: draws into a figure of matplotlib.
 
     Returns:
         None, or the reason why it could not be drawn.
@@ -24,7 +36,12 @@ def draw_curve(folder: RunFolder, clip: float) -> str | None:
     except Exception as error:
         return f"matplotlib cannot be imported ({error})"
     try:
-        _draw(Figure(figsize=(8, 6), layout="constrained"), folder, clip)
+        figure = Figure(figsize=(8, 6), layout="constrained")
+        draw(figure)
+        # Drawn in memory: the folder alone writes files, and atomically.
+        image = io.BytesIO()
+        figure.savefig(image, format="png", dpi=120)
+        folder.write(path, image.getvalue())
     except Exception as error:  # a run that is done and saved must not end with an error about its picture
         return str(error) or type(error).__name__
     return None
@@ -55,11 +72,6 @@ def _draw(figure: Any, folder: RunFolder, clip: float) -> None:
         norm.axhline(clip, color="black", linestyle="--", linewidth=0.8, label=f"clipped at {clip:g}")
         norm.legend()
     norm.grid(alpha=0.3)
-
-    # Drawn in memory: the folder alone writes files, and atomically.
-    image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=120)
-    folder.write(folder.curve, image.getvalue())
 
 
 def _smooth(values: list[float], keep: float = 0.9) -> list[Any]:

@@ -6,6 +6,8 @@
     samples.txt              text that the model wrote at each evaluation, appended
     result.json              the validation loss at the end
     curve.png                loss and gradient norm over the updates
+    flow.jsonl               with --diagnose one line per watched update and recurrent layer, appended
+    flow.png                 with --diagnose how far back gradients reach
 
 The appended files are flushed to the disk before a checkpoint is written, so they are never behind it.  They may be
 ahead of it, by the updates of a killed run after its last checkpoint: resuming truncates them first.
@@ -60,9 +62,12 @@ class RunFolder:
         self.samples = path / "samples.txt"
         self.result = path / "result.json"
         self.curve = path / "curve.png"
+        self.flow = path / "flow.jsonl"
+        self.flow_picture = path / "flow.png"
         self._new = new
         self._metrics: _Log | None = None
         self._samples: _Log | None = None
+        self._flow: _Log | None = None
         self._lock: int | None = None
 
     # making and finding --------------------------------------------------------------------------------------
@@ -148,7 +153,7 @@ class RunFolder:
             return False
         if is_leftover(entry, self.checkpoint):
             return True
-        return entry in (self.metrics, self.samples) and not entry.stat().st_size
+        return entry in (self.metrics, self.samples, self.flow) and not entry.stat().st_size
 
     def require_own_files(self) -> None:
         """Check that every file that a run writes is a regular file if it exists.
@@ -193,18 +198,66 @@ class RunFolder:
             raise UsageError(f"{ends}. {remedy}")
         return lines
 
-    def open_logs(self, lines: int = 0, samples: int = 0) -> None:
-        """Open the appended files, keeping the first ``lines`` of the metrics and ``samples`` bytes of text."""
+    def rows_until(self, updates: int, saved: int) -> int:
+        """The number of bytes of flow.jsonl that belong to the first ``updates`` updates.
+
+        ``saved`` is the size at that time, which the file has not if it was moved away since.
+
+        Raises:
+            UsageError: a line is damaged; the message names it.
+        """
+        end = 0
+        with contextlib.suppress(FileNotFoundError), self.flow.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if end + len(line) > saved or not line.endswith(b"\n"):
+                    break
+                try:
+                    row = json.loads(line)
+                    if not isinstance(row, dict) or type(row.get("update")) is not int or "layer" not in row:
+                        raise ValueError("not a row about a layer")
+                    float(row.get("half_life", "nan"))
+                except (ValueError, TypeError, RecursionError) as error:
+                    remedy = "Mend it, or move it away to go on without"
+                    raise UsageError(f"{self.flow} is damaged in line {number} ({error}). {remedy}") from error
+                if row["update"] > updates:
+                    break
+                end += len(line)
+        return end
+
+    def open_logs(self, lines: int = 0, samples: int = 0, flow: int | None = None) -> None:
+        """Open the appended files.
+
+        Args:
+            lines: of the metrics, which are kept.
+            samples: bytes of text that are kept.
+            flow: bytes of flow.jsonl that are kept; None: there is none.
+        """
         # Safe under the lock, which rules out that another process is writing them.
-        for path in (self.checkpoint, self.config, self.result, self.curve):
+        for path in (self.checkpoint, self.config, self.result, self.curve, self.flow_picture):
             remove_leftovers(path)
         self._metrics = _Log(self.metrics, _bytes_of_lines(self.metrics, lines))
         self._samples = _Log(self.samples, samples)
+        self._flow = None if flow is None else _Log(self.flow, flow)
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to the metrics."""
         assert self._metrics is not None
         self._metrics.append(_line(record))
+
+    def log_flow(self, rows: list[dict[str, Any]]) -> None:
+        """Append lines to flow.jsonl."""
+        assert self._flow is not None
+        self._flow.append(b"".join(_line(row) for row in rows))
+
+    def flow_rows(self) -> Iterator[dict[str, Any]]:
+        """The lines of flow.jsonl; none if there is no file.
+
+        Raises:
+            ValueError: a line is not JSON.
+        """
+        with contextlib.suppress(FileNotFoundError), self.flow.open(encoding="utf-8") as file:
+            for line in file:
+                yield json.loads(line)
 
     def last_record(self) -> dict[str, Any]:
         """The last line of the metrics; empty if there is none."""
@@ -226,9 +279,13 @@ class RunFolder:
         assert self._metrics is not None and self._samples is not None
         self._metrics.force()
         self._samples.force()
+        sizes = {"samples_bytes": self.samples.stat().st_size}
+        if self._flow is not None:
+            self._flow.force()
+            sizes["flow_bytes"] = self.flow.stat().st_size
         # A link that was put there after the check is replaced, not followed.
         with atomic_file(self.checkpoint, follow_links=False) as file:
-            save({**state, "samples_bytes": self.samples.stat().st_size}, file)
+            save({**state, **sizes}, file)
 
     def load(self) -> Any:
         """The state that ``save`` wrote."""
@@ -255,7 +312,8 @@ class RunFolder:
                 yield json.loads(line)
 
     def _known(self) -> tuple[Path, ...]:
-        return self.config, self.metrics, self.checkpoint, self.samples, self.result, self.curve
+        always = self.config, self.metrics, self.checkpoint, self.samples, self.result, self.curve
+        return *always, self.flow, self.flow_picture
 
     def files(self) -> list[Path]:
         """The files of the run that exist, for the user to look at."""
@@ -270,7 +328,7 @@ class RunFolder:
 
     def close(self) -> None:
         """Close the files and unlock the folder."""
-        for file in (self._metrics, self._samples):
+        for file in (self._metrics, self._samples, self._flow):
             if file is not None:
                 file.close()
         if self._lock is not None:
