@@ -22,9 +22,9 @@ from pathlib import Path
 from ..errors import GraphError, UsageError
 from ..serialization.atomic import atomic_write
 from ..tape.observe.calls import Calls
+from ..tape.observe.pictures import drawn_by
 from ..tape.observe.tape import Tape
 from ..terminal import say
-from ..viz.debugger import debugger
 from .script import Script
 
 __all__ = ["add_arguments", "divided", "run"]
@@ -140,7 +140,9 @@ def run(
                 sys.stdout.reconfigure(errors="backslashreplace")  # bars of block characters
             print(_as_text(tape))
         if path is not None:
-            page = debugger(tape, title=f"{script}: {what}" if title is None else title, error=error)
+            page = drawn_by("debugger").debugger(
+                tape, title=f"{script}: {what}" if title is None else title, error=error
+            )
             atomic_write(path, [page.html.encode("utf-8")])
             say(f"{path}: {what}")
             if not no_open and _has_browser():
