@@ -66,8 +66,8 @@ def compiled(function: F) -> F:
     return interruptible(result)
 
 
-CALLBACKS = frozenset({"_raw_object_cache_notify", "_raw_object_cache_getbuffer", "__del__"})
-"""Functions out of which no exception can come: of llvmlite, which LLVM calls, and finalisers."""
+CALLBACKS = frozenset({"_raw_object_cache_notify", "_raw_object_cache_getbuffer", "__del__", "finalize_object"})
+"""Where an exception is lost, or leaves half a thing: functions of llvmlite around LLVM's calls, and finalisers."""
 
 
 def interruptible(dispatcher: F) -> F:
@@ -75,6 +75,8 @@ def interruptible(dispatcher: F) -> F:
 
     LLVM hands each piece of machine code to a callback, and Python drops what is raised there.  An interrupt at such a
     moment, one in fifteen, was lost, or ended in "no compiled object yet".  There it waits for the end of compilation.
+    So it does in ``finalize_object``, which calls these: what LLVM was asked for and has not given, it gives at the
+    next compilation, to an object that is gone, and Python prints a traceback that nobody can do anything about.
     """
     compile_for: Callable[..., Any] = dispatcher._compile_for_args  # type: ignore[attr-defined]
 
