@@ -15,6 +15,7 @@ import numpy as np
 
 import tinygrad_rnn as tg
 from tests.support.wrong import mapped, times
+from tinygrad_rnn.kernels.recurrent.numpy.schedule import Blocks, Trajectory
 from tinygrad_rnn.ops.dtypes import cast
 from tinygrad_rnn.ops.reduce import kept_shape, spread
 from tinygrad_rnn.ops.shape import sum_to
@@ -71,17 +72,29 @@ def joint(change: Callable[[Vjp], Vjp]) -> Callable[[Primitive], dict[str, Any]]
     return lambda p: {"vjp_all": change(p.vjp_all), "raw_vjp_all": change(p.raw_vjp_all)}  # type: ignore[arg-type]
 
 
-def from_residual(replace: Callable[[Any], Any]) -> Callable[[Primitive], dict[str, Any]]:
-    """A fused vjp that is given something else than its forward pass saved."""
+def from_residual(kind: type, change: Callable[[Any], None], which: int = 0) -> Callable[[Primitive], dict[str, Any]]:
+    """A fused vjp for which something else was kept than its forward pass saved.
 
-    def change(right: Vjp) -> Vjp:
+    Args:
+        kind: of what is changed: Blocks of gates, or the Trajectory of a state.
+        change: changes a copy of it in place.
+        which: of several, which one: of the trajectories of an LSTM, h, then c.
+    """
+
+    def changed(kept: tuple[Any, ...]) -> tuple[Any, ...]:
+        place = [k for k, one in enumerate(kept) if isinstance(one, kind)][which]
+        wrong = copy.copy(kept[place])
+        change(wrong)
+        return (*kept[:place], wrong, *kept[place + 1 :])
+
+    def mutant(right: Vjp) -> Vjp:
         def wrong(gs: Any, residual: Any, *args: Any, **params: Any) -> Any:
-            *kernel, left = residual  # which kernel it was, and what that left
-            return right(gs, (*kernel, replace(left)), *args, **params)
+            *which_kernel, (form, kept) = residual
+            return right(gs, (*which_kernel, (form, changed(kept))), *args, **params)
 
         return wrong
 
-    return lambda p: {"raw_vjp_all": change(p.raw_vjp_all)}  # type: ignore[arg-type]
+    return lambda p: {"raw_vjp_all": mutant(p.raw_vjp_all)}  # type: ignore[arg-type]
 
 
 def from_cell(replace: Callable[..., Any]) -> Callable[[Primitive], dict[str, Any]]:
@@ -117,20 +130,23 @@ def repeated_rows_count_once(g: Any, y: Any, a: Any, index: Any, **params: Any) 
     return total
 
 
-def gates(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A residual whose saved gates, with the gate as first axis, are changed."""
+def gates(change: Callable[[Any], Any]) -> Callable[[Primitive], dict[str, Any]]:
+    """Saved gates, with the gate as first axis, are changed."""
 
-    def wrong(residual: Any) -> Any:
-        blocks = copy.copy(residual.gates)
+    def wrong(blocks: Any) -> None:
         axis = 0 if blocks._plan.packed else 1
         blocks._memory = np.moveaxis(change(np.moveaxis(blocks._memory, axis, 0).copy()), 0, axis)
-        return residual._replace(gates=blocks)
 
-    return wrong
+    return from_residual(Blocks, wrong)
+
+
+def state(change: Callable[[Any], dict[str, Any]], which: int = 0) -> Callable[[Primitive], dict[str, Any]]:
+    """The saved states before and after each visit, of which ``change`` gives other ones by name."""
+    return from_residual(Trajectory, lambda trajectory: vars(trajectory).update(change(trajectory)), which)
 
 
 def without_the_reset_product(blocks: Any) -> Any:
-    blocks[3] = 0
+    blocks[2] = 0
     return blocks
 
 
@@ -273,20 +289,18 @@ MUTANTS: list[Mutant] = [
         for name in ("tanh", "exp", "sigmoid", "mul", "div", "softmax", "matmul", "sqrt", "linear", "log_softmax")
     ],
     # recurrent kernels: wrong gates, stale values
-    Mutant("lstm", "wrong gate: shifted by one", from_residual(gates(lambda g: g[[3, 0, 1, 2]]))),
-    Mutant("lstm", "wrong gate: i and f swapped", from_residual(gates(lambda g: g[[1, 0, 2, 3]]))),
-    Mutant("lstm", "stale: c after the step for c before", from_residual(lambda r: r._replace(earlier_cells=r.cells))),
-    Mutant("lstm", "stale: c before the step for c after", from_residual(lambda r: r._replace(cells=r.earlier_cells))),
-    Mutant("lstm", "stale: no earlier h", from_residual(lambda r: r._replace(earlier=r.earlier * 0))),
+    Mutant("lstm", "wrong gate: shifted by one", gates(lambda g: g[[3, 0, 1, 2]])),
+    Mutant("lstm", "wrong gate: i and f swapped", gates(lambda g: g[[1, 0, 2, 3]])),
+    Mutant("lstm", "stale: c after the step for c before", state(lambda c: {"earlier": c.values}, which=1)),
+    Mutant("lstm", "stale: c before the step for c after", state(lambda c: {"values": c.earlier}, which=1)),
+    Mutant("lstm", "stale: no earlier h", state(lambda h: {"earlier": h.earlier * 0})),
     Mutant("lstm", "c0 gets no gradient", of_results(missing(2))),
-    Mutant("gru", "wrong gate: r and z swapped", from_residual(gates(lambda g: g[[1, 0, 2, 3]]))),
-    Mutant("gru", "wrong gate: shifted by one", from_residual(gates(lambda g: g[[3, 0, 1, 2]]))),
-    Mutant("gru", "stale: what r multiplies", from_residual(gates(without_the_reset_product))),
-    Mutant(
-        "gru", "stale: h of another row", from_residual(lambda r: r._replace(earlier=np.roll(r.earlier, 1, axis=0)))
-    ),
+    Mutant("gru", "wrong gate: r and z swapped", gates(lambda g: g[[1, 0, 2, 3]])),
+    Mutant("gru", "wrong gate: shifted by one", gates(lambda g: g[[3, 0, 1, 2]])),
+    Mutant("gru", "stale: what r multiplies", gates(without_the_reset_product)),
+    Mutant("gru", "stale: h of another row", state(lambda h: {"earlier": np.roll(h.earlier, 1, axis=0)})),
     Mutant("gru", "h0 gets no gradient", of_results(missing(1))),
-    Mutant("rnn", "stale: no earlier h", from_residual(lambda r: r._replace(earlier=r.earlier * 0))),
+    Mutant("rnn", "stale: no earlier h", state(lambda h: {"earlier": h.earlier * 0})),
     Mutant("rnn", "the recurrent weight gets no gradient", of_results(missing(3))),
     # cells
     Mutant("rnn_cell", "the recurrent weight gets no gradient", of_results(missing(3))),
