@@ -300,6 +300,7 @@ def guard_of(cell: Module, parameters: Mapping[str, Tensor]) -> Guard | None:
         parameters: its parameters and buffers, by name.
 
     >>> import tinygrad_rnn as tg
+    >>> __name__ = "a_program_of_a_user"  # what classes of this package have is not looked at
     >>> class Decay(tg.nn.Module):
     ...     rate = 0.9
     ...     def forward(self, x, h):
