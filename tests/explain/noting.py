@@ -17,7 +17,7 @@ import numpy as np
 
 import tinygrad_rnn as tg
 from tests.clients import alias
-from tinygrad_rnn.explain import program
+from tinygrad_rnn.tape.observe.pictures import drawn_by
 from tinygrad_rnn.train.cli import main
 
 KEPT = 4
@@ -65,13 +65,14 @@ def run(words: list[str]) -> int:
     if plain:
         alias.main(arguments)
     else:
-        debugger = program.debugger
+        drawing = drawn_by("debugger")
+        debugger = drawing.debugger
 
         def keeping(tape: Any, **options: Any) -> Any:
             (folder / "tape.json").write_text(tape.to_json(sources=False), encoding="utf-8")
             return debugger(tape, **options)
 
-        program.debugger = keeping
+        drawing.debugger = keeping
         status = main(["explain", "--out", str(folder / "page.html"), *arguments])
     write()
     return status

@@ -144,7 +144,7 @@ def test_ctrl_c_gives_the_page_up_to_there(tmp_path: pathlib.Path) -> None:
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "KeyboardInterrupt" in errors and "time.sleep(60)" in errors
+    assert "KeyboardInterrupt" in errors and "script.py" in errors  # asleep, or on the way there
     assert "1 record after backward pass 1, stopped by KeyboardInterrupt" in errors
     assert (tmp_path / "script.tape.html").exists()
 
