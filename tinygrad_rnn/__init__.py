@@ -93,8 +93,15 @@ int64 = long = dtype("int64")
 bool = dtype("bool")
 inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 
-_SUBPACKAGES: tuple[str, ...] = ("autograd", "backend", "cuda", "diagnostics", "nn", "optim", "serialization")
-_SUBPACKAGES += ("testing", "train", "utils", "viz", *[name for name in compat.ALIASES if "." not in name])
+_SUBPACKAGES: tuple[str, ...] = ("autograd", "backend", "cuda", "diagnostics", "lab", "nn", "optim")
+_SUBPACKAGES += (
+    "serialization",
+    "testing",
+    "train",
+    "utils",
+    "viz",
+    *[name for name in compat.ALIASES if "." not in name],
+)
 _LAZY = {"Tape": "tape.observe.tape", "load": "serialization", "save": "serialization"}
 _LAZY |= {"set_printoptions": "ops.tensor_text"}
 _LAZY |= {"get_num_threads": "backend.cpu.threads", "set_num_threads": "backend.cpu.threads"}

@@ -15,6 +15,8 @@ from typing import NamedTuple
 __all__ = ["Line", "in_package", "user_frame", "user_line", "warn_user"]
 
 _PACKAGE = os.path.dirname(os.path.abspath(sys.modules[__name__.partition(".")[0]].__file__ or "")) + os.sep
+_PROGRAMS = os.path.join(_PACKAGE, "lab", "items", "")
+"""Programs that use the package as its users do, and are shown as theirs."""
 
 
 class Line(NamedTuple):
@@ -39,8 +41,9 @@ class Line(NamedTuple):
 
 
 def in_package(frame: FrameType) -> bool:
-    """Whether a frame runs code of this package."""
-    return frame.f_code.co_filename.startswith(_PACKAGE)
+    """Whether a frame runs code of this package, which the experiments of the laboratory are not."""
+    file = frame.f_code.co_filename
+    return file.startswith(_PACKAGE) and not file.startswith(_PROGRAMS)
 
 
 def user_frame() -> FrameType | None:

@@ -1,7 +1,8 @@
-"""The command line: ``tinygrad-rnn train``, ``sample``, ``explain``, ``doctor`` and ``bench``.
+"""The command line: ``tinygrad-rnn train``, ``sample``, ``explain``, ``lab``, ``doctor`` and ``bench``.
 
-Exit status: 0 for success; 1 if training diverged; 2 for a user's mistake, reported in one line, with nothing
-overwritten; 130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP (a closed terminal); of ``explain`` that of the script.
+Exit status: 0 for success; 1 if training diverged or a check of ``lab`` failed; 2 for a user's mistake, reported in one
+line, with nothing overwritten; 130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP (a closed terminal); of
+``explain`` that of the script.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from ..errors import CheckpointError, DeviceError, UsageError
 from ..explain.program import add_arguments as add_explain_arguments
 from ..explain.program import divided
 from ..explain.program import run as explain
+from ..lab.program import add_arguments as add_lab_arguments
+from ..lab.program import run as lab
 from ..terminal import ctrl_c_raises, describe_error, flush_or_silence, has_output, open_missing_streams, say
 from .commands import sample, train
 from .config import CELLS, DEFAULT_LR, OPTIMIZERS, Config
@@ -97,10 +100,11 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, help="show the version and leave")
-    commands = parser.add_subparsers(dest="name", required=True, metavar="train|sample|explain|doctor|bench")
+    commands = parser.add_subparsers(dest="name", required=True, metavar="train|sample|explain|lab|doctor|bench")
     _train_options(commands)
     _sample_options(commands)
     _explain_options(commands)
+    _lab_options(commands)
     _doctor_options(commands)
     _bench_options(commands)
     return parser
@@ -186,6 +190,18 @@ def _explain_options(commands: Any) -> None:
     )
     add_explain_arguments(parser)
     parser.set_defaults(command=explain)
+
+
+def _lab_options(commands: Any) -> None:
+    parser = commands.add_parser(
+        "lab",
+        help="the claims of the subject as experiments, each with its page",
+        description="Run experiments on gradients through time: each checks a claim, says how it stands, and leaves a "
+        "page with the mathematics, the lines that do it, a picture and the numbers. Exit status 1 if a check fails.",
+        allow_abbrev=False,
+    )
+    add_lab_arguments(parser)
+    parser.set_defaults(command=lab)
 
 
 def _doctor_options(commands: Any) -> None:
