@@ -90,6 +90,7 @@ FLOORS_INSIDE = {
         "init module utils/clip_grad utils/convert_parameters utils/rnn",
         "activation containers dropout embedding linear loss normalization",
         "recurrent",
+        "skip_connections",
         "utils",
         "modules",
         "__init__",

@@ -1,7 +1,20 @@
 """Neural network layers, PyTorch-shaped: modules, parameters, losses, initialisation."""
 
 from ..unknown_names import absent
-from . import activation, containers, dropout, embedding, functional, init, linear, loss, modules, normalization, utils
+from . import (
+    activation,
+    containers,
+    dropout,
+    embedding,
+    functional,
+    init,
+    linear,
+    loss,
+    modules,
+    normalization,
+    skip_connections,
+    utils,
+)
 from .activation import *  # noqa: F403
 from .containers import *  # noqa: F403
 from .dropout import *  # noqa: F403
@@ -12,10 +25,11 @@ from .module import Module
 from .normalization import *  # noqa: F403
 from .parameter import Parameter, UninitializedParameter
 from .recurrent import GRU, LSTM, MDLSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase, RNNLayer
+from .skip_connections import *  # noqa: F403
 
 __all__ = ["Module", "Parameter", "UninitializedParameter", "functional", "init", "modules", "utils"]
 __all__ += ["GRU", "LSTM", "MDLSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase", "RNNLayer"]
 __all__ += activation.__all__ + containers.__all__ + dropout.__all__ + embedding.__all__
-__all__ += linear.__all__ + loss.__all__ + normalization.__all__
+__all__ += linear.__all__ + loss.__all__ + normalization.__all__ + skip_connections.__all__
 
 __getattr__ = absent(__name__, __all__)
