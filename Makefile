@@ -14,6 +14,7 @@
 # make test-browser  the pages for the browser, in Chromium, which it installs where it can (root, apt)
 #
 # make pictures      the pictures of docs/seeing.md, taken again in Chromium
+# make labpages      the pages and pictures of docs/lab, made again by running the experiments (`tinygrad-rnn lab`)
 #
 # make gpu        tests and measures everything that needs a GPU, in eight minutes; tables in OUT=DIR.  Installs nothing:
 #                 $(PYTHON) must have cupy, numpy, pytest, hypothesis, and torch to compare with
@@ -32,7 +33,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Tests start some two hundred interpreters: they read bytecode, also where containers say that none is to be written.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
-.PHONY: train test test-browser pictures notebooks lint doctest dev thorough mutants coverage bench dist gpu clean
+.PHONY: train test test-browser pictures labpages notebooks lint doctest dev thorough mutants coverage bench dist gpu clean
 
 train: .venv/.installed-plot
 	$(BIN)/tinygrad-rnn train $(ARGS)
@@ -52,6 +53,9 @@ test-browser: .venv/.installed-test
 pictures: .venv/.installed-test
 	$(BIN)/python -m tests.browser.install
 	$(TEST_ENV) $(BIN)/python -m tools.pictures
+
+labpages: .venv/.installed-test
+	$(TEST_ENV) $(BIN)/python -m tools.lab_pages $(ARGS)
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .

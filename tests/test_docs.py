@@ -17,7 +17,7 @@ from tinygrad_rnn.backend.memory import release_memory
 from tinygrad_rnn.tape.primitive import REGISTRY
 from tinygrad_rnn.testing.sample_calls import SAMPLES
 
-PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("*.md")])
+PAGES = sorted([*ROOT.glob("docs/*.md"), *ROOT.glob("docs/lab/*.md"), *ROOT.glob("*.md")])
 PROSE = {"CHANGELOG.md", "architecture.md"}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PATH = re.compile(r"(?:[\w.-]+/)+(?:[\w-]+\.(?:py|cu|md|toml|txt|yaml))?|[\w-]+\.(?:py|cu|toml)")
@@ -95,7 +95,8 @@ def test_pictures_are_there_and_have_words_for_those_who_cannot_see_them(page: p
 
 def test_all_pictures_are_shown() -> None:
     shown = {(page.parent / image).resolve() for page in PAGES for image in markdown.images(page.read_text("utf-8"))}
-    assert set((ROOT / "docs" / "images").iterdir()) == shown
+    folders = (ROOT / "docs" / "images", ROOT / "docs" / "lab" / "images")
+    assert {picture for folder in folders for picture in folder.iterdir()} == shown
 
 
 @each_page

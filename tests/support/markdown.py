@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import pathlib
 import re
 import textwrap
@@ -17,6 +18,7 @@ FENCE = re.compile(r"^(?:<!-- source: (\S+) (\S+) -->\n)?```(\w*)\n(.*?)^```$", 
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)|<(?:img|source)[^>]* src(?:set)?=\"([^\"]+)\"")
 LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+LAB = re.compile(r"^[ ]*# lab: begin\n(.*?)^[ ]*# lab: end$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 ELISION = "..."
 
@@ -52,10 +54,14 @@ def images(text: str) -> list[str]:
 def definition(path: pathlib.Path, name: str) -> str:
     """The text of a function, a class (``Class.method`` too) or an assignment, with its decorators.
 
+    ``lab`` is the lines of an experiment that are marked for its page.
+
     Raises:
         LookupError: there is none of that name.
     """
     text = path.read_text(encoding="utf-8")
+    if name == "lab" and (found := LAB.search(text)):
+        return inspect.cleandoc("\n" + found[1]).rstrip()
     body: list[ast.stmt] = ast.parse(text).body
     for part in name.split("."):
         found = [node for node in body if part in _names(node)]

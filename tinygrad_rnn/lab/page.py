@@ -58,15 +58,8 @@ def divided(text: str) -> tuple[str, str, dict[str, str]]:
 def as_markdown(text: str) -> str:
     r"""Text of a docstring as Markdown: examples in fences, formulas of several lines on lines of their own.
 
-    >>> print(as_markdown("Try\n\n>>> 1 + 1\n2\n\nso."))
-    Try
-    <BLANKLINE>
-    ```python
-    >>> 1 + 1
-    2
-    ```
-    <BLANKLINE>
-    so.
+    >>> as_markdown("Try\n\n>>> 1 + 1\n2\n\nso.").splitlines()
+    ['Try', '', '```python', '>>> 1 + 1', '2', '```', '', 'so.']
     """
     text = re.sub(r"\n*^(\$\$.*?\$\$)\n*", r"\n\n\1\n\n", text, flags=re.MULTILINE | re.DOTALL)
     paragraphs = re.split(r"\n{2,}", text.strip())

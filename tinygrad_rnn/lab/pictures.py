@@ -44,11 +44,11 @@ def drawn(draw: Callable[[Any], None]) -> Any:
 
 @unreported
 def as_svg(figure: Any) -> str:
-    """The picture as an element that a page takes in; the same figure gives the same text."""
+    """The picture as an element that a page takes in, its text as text; the same figure gives the same bytes."""
     from matplotlib import rc_context
 
     image = io.StringIO()
-    with rc_context({"svg.hashsalt": "lab"}):
+    with rc_context({"svg.hashsalt": "lab", "svg.fonttype": "none"}):
         figure.savefig(image, format="svg", metadata={"Date": None, "Creator": None})
     text = image.getvalue()
     return text[text.index("<svg") :]
