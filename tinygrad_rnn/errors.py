@@ -19,6 +19,7 @@ __all__ = [
     "IndexOutOfRange",
     "IndexRuntimeError",
     "InplaceError",
+    "LeakError",
     "NoDerivative",
     "NumberTooLarge",
     "OutOfMemory",
@@ -92,6 +93,10 @@ class NoDerivative(GraphError, NotImplementedError):
 
 class InplaceError(GraphError):
     """A write in place that would make a gradient wrong."""
+
+
+class LeakError(TinygradRnnError, AssertionError):
+    """A prediction that has seen its answer."""
 
 
 class ExportError(TinygradRnnError, BufferError):

@@ -4,6 +4,7 @@ Every function takes a recurrent layer, or any model that contains some, and giv
 ``plot()``, ``to_json()`` and a form for notebooks (:mod:`.result`).
 """
 
+from .causality import causality
 from .cliff import cliff, clip_report
 from .depth import depth, paths
 from .flow import flow, local, singular_values
@@ -17,6 +18,6 @@ from .spectra import lyapunov, weights
 from .timescale import timescale_task
 from .truncation import randomised, truncated
 
-__all__ = ["Monitor", "cliff", "clip_report", "depth", "flow", "gates", "lag_matrix", "local", "lyapunov", "omega"]
-__all__ += ["paths", "randomised", "resolution", "saturation", "shares", "singular_values", "timescale_task"]
+__all__ = ["Monitor", "causality", "cliff", "clip_report", "depth", "flow", "gates", "lag_matrix", "local", "lyapunov"]
+__all__ += ["omega", "paths", "randomised", "resolution", "saturation", "shares", "singular_values", "timescale_task"]
 __all__ += ["truncated", "weights"]
