@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import pytest
 
 from tinygrad_rnn.lab import catalogue, program
 from tinygrad_rnn.lab.experiment import Check, Experiment, Result, Size, Twin
+from tinygrad_rnn.lab.pictures import as_png
 from tinygrad_rnn.train.cli import main
 
 FILES = {"figure.png", "figure.svg", "page.html", "result.json", "tape.html"}
@@ -43,6 +45,14 @@ def test_one_experiment_prints_its_table_and_leaves_its_page(
         assert word in page, word
     assert not re.search(r'(?:src|href)="(?:https?:)?//', page)
     assert "05-spectral-radius/page.html" in (tmp_path / "index.html").read_text()
+
+
+@pytest.mark.parametrize(("background", "red"), [("white", 255), ("black", 0)])
+def test_a_picture_is_saved_on_the_background_that_is_asked_for(background: str, red: int) -> None:
+    image = pytest.importorskip("matplotlib.image")
+    figure = Result([], "holds", "", draw=lambda figure: figure.subplots().plot([0, 1])).figure()
+    pixels = (image.imread(io.BytesIO(as_png(figure, background))) * 255).astype(int)
+    assert (pixels[..., 3] == 255).all() and pixels[0, 0, 0] == red
 
 
 def test_the_list_has_every_experiment(capsys: pytest.CaptureFixture[str]) -> None:

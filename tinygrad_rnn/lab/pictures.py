@@ -28,7 +28,7 @@ def drawn(draw: Callable[[Any], None]) -> Any:
     except Exception as error:  # a broken installation raises more than ImportError
         raise TinygradRnnError(f"pictures need matplotlib: pip install 'tinygrad-rnn[lab]' ({error})") from error
     figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    figure.patch.set_alpha(0)
+    figure.patch.set_facecolor("none")  # an alpha of 0 would stay, whatever background it is saved on
     draw(figure)
     for ax in figure.axes:
         if hasattr(ax, "_colorbar"):  # its own labels, no grid
