@@ -60,8 +60,8 @@ def definition(path: pathlib.Path, name: str) -> str:
         LookupError: there is none of that name.
     """
     text = path.read_text(encoding="utf-8")
-    if name == "lab" and (found := LAB.search(text)):
-        return inspect.cleandoc("\n" + found[1]).rstrip()
+    if name == "lab" and (marked := LAB.search(text)):
+        return inspect.cleandoc("\n" + marked[1]).rstrip()
     body: list[ast.stmt] = ast.parse(text).body
     for part in name.split("."):
         found = [node for node in body if part in _names(node)]
