@@ -119,7 +119,7 @@ def draw(figure: Any, arrays: dict[str, Any]) -> None:
     top.legend(fontsize=8, ncols=2, loc="upper center")
     for k, gate in enumerate("ifo"):
         ax = figure.add_subplot(grid[2 + k, 0])
-        ax.fill_between(np.arange(len(arrays[gate])), arrays[gate], step="mid", color=COLOURS[k], alpha=0.5)
+        ax.plot(arrays[gate], drawstyle="steps-mid", color=COLOURS[k], linewidth=2)
         ends = np.array([0, len(arrays[gate]) - 1])
         ax.plot(ends, arrays[gate][ends], linestyle="", color=COLOURS[k], marker=MARKERS[k])
         ax.set_ylabel(("i", "f", "o")[k], rotation=0)
