@@ -32,6 +32,7 @@ LAYERS = {
     "optim": 5,
     "diagnostics": 6,
     "utils": 6,
+    "teaching": 6,
     "testing": 6,
     "serialization": 6,
     "cuda": 6,

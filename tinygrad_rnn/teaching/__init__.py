@@ -1,0 +1,1 @@
+"""To learn by: the engine in a hundred lines (:mod:`.engine`)."""
