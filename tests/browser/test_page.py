@@ -16,7 +16,8 @@ from tests.browser import install
 from tests.browser.chromium import Shown
 from tests.browser.tapes import TAPES, watched
 from tests.support.measured import measured
-from tinygrad_rnn.viz.debugger import debugger
+from tinygrad_rnn.viz.debugger import FOLDER, code, debugger
+from tinygrad_rnn.viz.minify import short_style
 
 Show = Callable[..., Shown]
 Note = Callable[[str, Any], None]
@@ -62,10 +63,10 @@ def test_a_small_page_is_small(record_property: Note) -> None:
             h = tg.tanh(a)
         loss = (h * h).sum()
         loss.backward()
-    empty, size = [len(debugger(each).html.encode()) / 1024 for each in (tg.Tape(), tape)]
-    measured(record_property, TABLE, row("30-step RNN", size=f"{size:.0f} KiB"), None)
-    assert size - empty < 14  # the tape
-    assert size < 76  # and the page itself, with its quizzes and its replay
+    empty, size = [len(debugger(each).html.encode()) for each in (tg.Tape(), tape)]
+    measured(record_property, TABLE, row("30-step RNN", size=f"{size / 1024:.1f} KiB"), None)
+    assert size - empty < 14_000  # the tape
+    assert size <= 61_440  # and the page itself, with its quizzes and its replay
 
 
 def row(page: str, size: str = "", opens: str = "", key: str = "") -> dict[str, str]:
@@ -127,6 +128,43 @@ def test_a_hundred_thousand_records_open(show: Show, record_property: Note) -> N
     assert opens < 15_000  # 2000 on a machine that does nothing else
     assert shown.evaluate("() => document.querySelectorAll('*').length") < 30_000
 
+
+# how it is packed ----------------------------------------------------------------------------------------------------
+
+
+def test_pages_of_every_length_are_read(show: Show) -> None:
+    """The last letter stands alone, or in a pair; what is read is in whole bytes."""
+    lengths = set()
+    for k in range(12):
+        page = debugger(watched(TAPES["diamond"]).shown, title="".join(chr(33 + 7 * k * j % 90) for j in range(k)))
+        content = re.search(r'id="content">([^<]*)<', page.html)
+        assert content is not None
+        lengths.add(len(content[1]) % 16)
+        show(page).page.close()
+    assert {length % 2 for length in lengths} == {0, 1} and len(lengths) > 4
+
+
+def test_without_bzip2_a_page_is_the_same_and_larger(show: Show, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a Python makes it that was built without it; and what bzip2 does with runs and all letters is undone."""
+    tape = watched(TAPES["diamond"]).shown
+    pages = [debugger(tape).html]
+    code.cache_clear()
+    monkeypatch.setitem(code.__wrapped__.__globals__, "bz2", None)
+    pages.append(debugger(tape).html)
+    code.cache_clear()
+    monkeypatch.undo()
+    runs = "".join(f"/*{c * n}*/" for n in (3, 4, 5, 6, 8, 255, 259, 260, 1000) for c in "ab") + f"/*{RARE}*/"
+    monkeypatch.setitem(code.__wrapped__.__globals__, "short_style", lambda text: short_style(text) + runs)
+    pages.append(debugger(tape).html)
+    code.cache_clear()
+    assert len(pages[1]) > 1.05 * len(pages[0])
+    css = "() => document.querySelector('head style').textContent"
+    styles = [show(page).evaluate(css) for page in pages]
+    assert styles[0] == styles[1] == short_style((FOLDER / "style.css").read_text(encoding="utf-8"))
+    assert styles[2] == styles[0] + runs
+
+
+RARE = "".join(map(chr, (*range(1, 13), *range(14, 42), *range(43, 600), 0x1F600)))
 
 # strange texts -------------------------------------------------------------------------------------------------------
 
@@ -290,10 +328,10 @@ def test_axe_finds_nothing_serious(scheme: str, show: Show) -> None:
     for name in ("rnn", "stopping"):
         tapes = watched(TAPES[name])
         page = debugger(tapes.shown, error=tapes.error)
-        for state, code in STATES.items():
+        for state, run in STATES.items():
             shown = show(page, color_scheme=scheme)
             shown.page.add_script_tag(path=str(install.AXE))
-            shown.evaluate(f"() => {{ {code} }}")
+            shown.evaluate(f"() => {{ {run} }}")
             report = shown.evaluate("() => axe.run()")
             for violation in report["violations"]:
                 if violation["impact"] in ("serious", "critical"):

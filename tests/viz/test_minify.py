@@ -1,4 +1,4 @@
-"""Scripts made short mean what they meant: tokens, properties, blocks and objects, lines."""
+"""Scripts made short mean what they meant: tokens, properties, blocks and objects, scopes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 import tinygrad_rnn.viz  # noqa: F401
 from tinygrad_rnn.viz import minify
 from tinygrad_rnn.viz.debugger import RULES, script
+from tinygrad_rnn.viz.javascript import Script
 
 
 def test_strings_templates_and_expressions_in_slashes_stay_as_they_are() -> None:
@@ -37,11 +38,7 @@ def test_properties_keep_their_names_and_variables_lose_theirs() -> None:
     short = minify.short_script(
         "const value = {value, other: value, value(value) { return this.value + value; }}; value.value?.value;"
     )
-    name = short[6]
-    assert (
-        short
-        == f"const {name}={{value:{name},other:{name},value({name}){{return this.value+{name};}}}};{name}.value?.value;"
-    )
+    assert short == "let A={value:A,other:A,value(A){return this.value+A}};A.value?.value;"
 
 
 def test_what_a_default_calls_is_not_declared_there() -> None:
@@ -103,10 +100,71 @@ def test_signs_and_words_that_would_run_together_are_kept_apart() -> None:
     assert minify.short_script("a = b + +c - -d; e = 1 .f; return typeof g;") == "a=b+ +c- -d;e=1 .f;return typeof g;"
 
 
-def test_new_names_are_no_old_ones() -> None:
-    short = minify.short_script("const long = a, other = b; c(long, other);")
+def test_new_names_are_not_those_of_the_browser() -> None:
+    short = minify.short_script("const long = A, other = e; B(long, other);")
     first, second = re.findall(r"(\w+)=", short)
-    assert len({first, second, "a", "b", "c"}) == 5
+    assert len({first, second, "A", "e", "B"}) == 5
+
+
+def test_semicolons_go_where_a_brace_says_as_much() -> None:
+    assert minify.short_script("{ f(); }") == "{f()}"
+    assert minify.short_script("{ for (;;); }") == "{for(;;);}" and minify.short_script("{ if (f()); }") == "{if(f());}"
+
+
+@pytest.mark.parametrize(
+    ("code", "short"),
+    [
+        ("(one, two) => (three, one) => one + two + three;", "(A,B)=>(A,C)=>C+B+A;"),
+        ("(one, two) => (three, one) => two;", "(A,B)=>(A,C)=>B;"),
+        ("one => { const two = one; { const one = 2; two(one); } one(); }", "A=>{let B=A;{let A=2;B(A)}A()}"),
+        ("one => { for (const one of [two]) f(one); one(); }", "A=>{for(let A of[two])f(A);A()}"),
+        (
+            "one => { for (const two of one) if (two) f(); else g(two); two(); }",
+            "A=>{for(let B of A)if(B)f();else g(B);two()}",
+        ),
+        ("try { e(); } catch (error) { f(error); } error();", "try{e()}catch(A){f(A)}error();"),
+        ("a ? one => one ? 1 : 2 : one;", "a?A=>A?1:2:one;"),
+        ("f(`${[1].map(one => one)} ${one}`);", "f(`${[1].map(A=>A)} ${one}`);"),
+        ("function one(two) { return two ? one(two) : {two}; } two;", "function A(B){return B?A(B):{two:B}}two;"),
+        (
+            "class One { constructor(two) { this.two = two; } } new One(two);",
+            "class A{constructor(A){this.two=A}}new A(two);",
+        ),
+        ("const {one} = of.two, three = 'a' in one, four = 1; three(four);", "let{one:A}=of.two,B='a'in A,C=1;B(C);"),
+        ("const {one: [two], three = 1} = four; two(three);", "let{one:[A],three:B=1}=four;A(B);"),
+    ],
+)
+def test_a_variable_has_a_name_of_its_own_in_its_scope(code: str, short: str) -> None:
+    assert minify.short_script(code) == short
+
+
+def test_every_name_of_the_page_means_what_it_meant() -> None:
+    """Token by token: what was one variable is one, what were two are two, and properties are the same."""
+    long = Script(script(RULES))
+    short = Script(minify.short_script(script(RULES)))
+    names: dict[tuple[int, str], tuple[int, str]] = {}
+    known = [_kept(each) for each in (long, short)]
+    assert len(known[0]) == len(known[1])
+    for before, after in zip(*known, strict=True):
+        if isinstance(before, str) or isinstance(after, str):
+            assert before == after
+        else:
+            assert names.setdefault(before, after) == after
+    assert len(set(names.values())) == len(names) > 3000
+    assert len({name for _, name in names.values()}) < 100 < len({name for _, name in names})
+
+
+def _kept(script: Script) -> list[str | tuple[int, str]]:
+    """The words: of a variable its scope and its name, else the text."""
+    number = {scope: k for k, scope in enumerate(script.scopes)}
+    found: list[str | tuple[int, str]] = []
+    for token, role, scope in zip(script.tokens, script.roles, script.scope, strict=True):
+        if token.kind != "word":
+            continue
+        home = scope.of(token.text) if role in ("variable", "shorthand") else None
+        found += [token.text] if role == "shorthand" else []  # the property, and then the variable
+        found.append("let" if token.text == "const" else token.text if home is None else (number[home], token.text))
+    return found
 
 
 def test_what_is_not_declared_in_the_page_is_the_browsers() -> None:
@@ -118,13 +176,14 @@ def test_what_is_not_declared_in_the_page_is_the_browsers() -> None:
         innerHeight innerWidth isFinite localStorage location matchMedia parseFloat performance
         requestAnimationFrame requestIdleCallback setTimeout window
     """
-    found = list(minify.tokens(script(RULES)))
-    roles = minify._roles(found)
-    names = minify._new_names(found, roles)
-    assert not set(names).intersection(known.split())
-    left = {t.text for t, role in zip(found, roles, strict=True) if role in ("variable", "shorthand")} - set(names)
+    page = Script(script(RULES))
+    left = {
+        token.text
+        for token, role, scope in zip(page.tokens, page.roles, page.scope, strict=True)
+        if role in ("variable", "shorthand") and scope.of(token.text) is None
+    }
     mounted = {"mountQuiz", "mountReplay", "mountSliders"}  # asked for with typeof
-    assert left - minify.BROWSER - mounted <= set(known.split()), left - minify.BROWSER - mounted - set(known.split())
+    assert left - mounted <= set(known.split()), left - mounted - set(known.split())
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
