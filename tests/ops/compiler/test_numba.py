@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,8 @@ from tests.ops.compiler.sequences import MODES, RESTORABLE, differences, numba_k
 from tests.ops.compiler.test_program import compiled
 from tinygrad_rnn.backend.cpu.threads import get_num_threads, set_num_threads
 from tinygrad_rnn.kernels.recurrent import threads
-from tinygrad_rnn.kernels.recurrent.numba import products, schedule
-from tinygrad_rnn.kernels.recurrent.numba.rows import row_max, row_sum
+from tinygrad_rnn.kernels.recurrent.numba import jit, products, schedule
+from tinygrad_rnn.kernels.recurrent.numba.rows import plus, row_max
 from tinygrad_rnn.ops.compiler import generated_modules, numba_text
 from tinygrad_rnn.ops.compiler.numba_host import generate
 from tinygrad_rnn.ops.compiler.numba_text import loops_of
@@ -58,16 +59,43 @@ def test_a_residual_follows_from_states_that_are_all_that_is_kept() -> None:
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_sums_and_maxima_of_rows(dtype: Any) -> None:
+def test_maxima_of_rows(dtype: Any) -> None:
     random = np.random.default_rng(0)
     for size in [1, 2, 7, 8, 9, 16, 17, 31, 100]:
         a = random.normal(size=size + 3).astype(dtype)
-        np.testing.assert_allclose(row_sum(a.copy(), size), a[:size].sum(), rtol=1e-5, atol=1e-5)
         assert row_max(a.copy(), size) == a[:size].max()
         for place in range(size):
             b = a.copy()
             b[place] = np.nan
             assert np.isnan(row_max(b, size))
+
+
+def added_up(a: Any) -> Any:
+    total = a.dtype.type(-0.0)
+    for u in range(len(a)):
+        total = plus(total, a[u] * a[u] if a[u] > 0 else -a[u] * a[u])
+    return total
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_of_rows_are_vectorised_and_lose_no_infinity(dtype: Any) -> None:
+    run = jit.compiled(added_up)
+    random = np.random.default_rng(0)
+    for size in [1, 2, 7, 8, 31, 32, 33, 100, 5000]:
+        a = random.normal(size=size).astype(dtype)
+        exact = np.sum(np.sign(a) * a.astype(np.longdouble) ** 2)
+        assert abs(run(a) - exact) <= 8 * np.finfo(dtype).eps * np.sum(a.astype(np.longdouble) ** 2)
+        for place in range(0, size, 1 + size // 50):
+            for value in (np.nan, np.inf, -np.inf):
+                b = a.copy()
+                b[place] = value
+                np.testing.assert_equal(run(b), dtype(value))
+            b = np.append(a, dtype(np.inf))
+            b[place] = -np.inf
+            assert np.isnan(run(b))
+    assert np.signbit(run(np.full(40, -0.0, dtype)))
+    (text,) = [code for types, code in run.inspect_llvm().items() if types[0].dtype.bitwidth == 8 * dtype().itemsize]
+    assert re.search(r"fadd reassoc contract <\d+ x (float|double)>", text)
 
 
 # other ways to the same numbers ---------------------------------------------------------------------------------------

@@ -42,7 +42,7 @@ from tinygrad_rnn.kernels.recurrent.numba import products
 from tinygrad_rnn.kernels.recurrent.numba.activations import exp, expm1, sigmoid, tanh
 from tinygrad_rnn.kernels.recurrent.numba.jit import compiled
 from tinygrad_rnn.kernels.recurrent.numba.products import multiply, strips, times_weight, weight_gradients
-from tinygrad_rnn.kernels.recurrent.numba.rows import row_max, row_sum
+from tinygrad_rnn.kernels.recurrent.numba.rows import plus, row_max
 from tinygrad_rnn.kernels.recurrent.numba.schedule import (
     AFTER, BEFORE, COUNT, OLD, ROW, Division, Visits, plain, room
 )

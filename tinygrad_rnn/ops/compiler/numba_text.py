@@ -38,7 +38,14 @@ MOST_STREAMS = 16
 LEAST_SHARED = 3
 """Operations of a value that the backward pass of a cell with sums over rows computes once for several loops."""
 
-CONSTANTS = {"zero": "kind(0)", "half": "kind(0.5)", "one": "kind(1)", "two": "kind(2)", "least": "kind(1e-38)"}
+CONSTANTS = {
+    "zero": "kind(0)",
+    "minus_zero": "kind(-0.0)",
+    "half": "kind(0.5)",
+    "one": "kind(1)",
+    "two": "kind(2)",
+    "least": "kind(1e-38)",
+}
 
 
 class Total(NamedTuple):
@@ -103,7 +110,8 @@ def _shared(loops: Sequence[Sequence[Expr]], there: Callable[[Expr], bool]) -> l
     users: dict[int, list[int]] = {}
     every: dict[int, Expr] = {}
     for roots in loops:
-        for e in walk(roots, there):
+        # not below numbers of a row, which are computed once, whatever reads them
+        for e in walk(roots, lambda e: there(e) or e.width <= 1):
             counts[e.number] += 1
             every[e.number] = e
     for e in every.values():
@@ -113,7 +121,6 @@ def _shared(loops: Sequence[Sequence[Expr]], there: Callable[[Expr], bool]) -> l
     costs: dict[int, int] = {}
     for number in sorted(every):  # arguments first
         e = every[number]
-        # numbers of a row are computed once, whatever reads them
         free = not e.args or e.width <= 1 or there(e)
         cost = 0 if free else 1 + sum([costs[a.number] for a in e.args])
         diverges = number not in users or any(counts[u] < counts[number] for u in users[number])
@@ -122,6 +129,12 @@ def _shared(loops: Sequence[Sequence[Expr]], there: Callable[[Expr], bool]) -> l
             cost = 0
         costs[number] = cost
     return found
+
+
+def _streams(roots: Sequence[Expr], stored: Callable[[Expr], bool]) -> int:
+    """Places in memory that a loop reads to compute some values; numbers of a row are in registers."""
+    below = walk(roots, lambda e: stored(e) or e.width <= 1)
+    return sum([e.width > 1 and e.op != "number" and (not e.args or stored(e)) for e in below])
 
 
 class _Store(NamedTuple):
@@ -139,8 +152,7 @@ def _parts(stores: Sequence[_Store], stored: Callable[[Expr], bool] | None) -> l
     for store in stores:
         joined = [*parts[-1], store] if parts else [store]
         if stored is not None:
-            below = walk([e for one in joined for e in one.terms], stored)
-            streams = len(joined) + sum(e.op != "number" and (not e.args or stored(e)) for e in below)
+            streams = len(joined) + _streams([e for one in joined for e in one.terms], stored)
             if len(joined) > 1 and streams > MOST_STREAMS:
                 joined = [store]
                 parts.append([])
@@ -256,11 +268,10 @@ class _Text:
                     )
                     rows.loop(width, [([e], "=", place) for _, e, place, w in here if w == width])
                 done |= {e.number for _, e, _, _ in here if e.number in layout.state_at}
-                for e in reductions:
-                    if (stage[e.number][0], stage[e.number][1] - 1) == at:
-                        self._reduce(rows, e, stored)
-                        rows.lines.append(f"{self._held_entry(f, e)} = r{e.number}")
-                        done.add(e.number)
+                ending = [e for e in reductions if (stage[e.number][0], stage[e.number][1] - 1) == at]
+                self._reduce(rows, ending, stored)
+                rows.lines += [f"{self._held_entry(f, e)} = r{e.number}" for e in ending]
+                done |= {e.number for e in ending}
             body += self._for_rows(rows)
         arguments = ["gemm", "visits", "initial", "x", *self._masks()]
         arguments += [*[f"m{i}" for i in range(len(layout.runs))], "vectors", "gates", "scratch"]
@@ -291,34 +302,52 @@ class _Text:
         asked = f"len(m{i}) and low < stop" if run.source == "x" else "low < stop"
         return [*lines, f"        if {asked}:", call(run.source, "row + low", "low", "stop - low")]
 
-    def _reduce(self, rows: Rows, e: Expr, stored: Callable[[Expr], bool]) -> None:
-        """A sum or a maximum over the units of a row, through scratch.
+    def _reduce(self, rows: Rows, reductions: Sequence[Expr], stored: Callable[[Expr], bool]) -> None:
+        """Sums and maxima over the units of a row, all of one pass.
 
-        Of a sum the blocks of a width are added first, unit by unit: one loop and one sum for as many as have few
-        streams of memory; ``stored`` tells what is one.
+        Sums are added up in the loop that computes their terms, one for all terms of a width that have few streams of
+        memory together; ``stored`` tells what is one.  Maxima go through scratch.
         """
-        name, function = f"r{e.number}", "row_sum" if e.op == "rowsum" else "row_max"
+        sums = [e for e in reductions if e.op == "rowsum"]
+        chunks: list[list[_Store]] = []
+        for e in sums:
+            rows.lines += [f"# {_equation(e)}", f"r{e.number} = minus_zero"]  # to which any number can be added
+            for width in dict.fromkeys([a.width for a in e.args]):
+                pieces: list[list[Expr]] = []
+                for a in [a for a in e.args if a.width == width]:
+                    joined = [*pieces[-1], a] if pieces else [a]
+                    if len(joined) > 1 and (width <= 1 or _streams(joined, stored) > MOST_STREAMS):
+                        pieces.append([a])
+                    else:
+                        pieces[-1:] = [joined]
+                for piece in pieces:
+                    store = _Store(tuple(piece), "plus", f"r{e.number}", width)
+                    others = [*chunks[-1], store] if chunks else [store]
+                    together = _streams([a for one in others for a in one.terms], stored)
+                    if len(others) > 1 and (width <= 1 or others[0].width != width or together > MOST_STREAMS):
+                        chunks.append([store])
+                    else:
+                        chunks[-1:] = [others]
+        for chunk in chunks:
+            rows.loop(max(chunk[0].width, 1), [store[:3] for store in chunk])
+        for e in sums:
+            rows.of_row[e.number] = f"r{e.number}"
+        for e in [e for e in reductions if e.op == "rowmax"]:
+            self._largest(rows, e)
+
+    def _largest(self, rows: Rows, e: Expr) -> None:
+        """A maximum over the units of a row."""
+        name = f"r{e.number}"
         rows.lines.append(f"# {_equation(e)}")
-        chunks: list[list[Expr]] = []
-        for a in sorted(e.args, key=lambda a: a.width):
-            joined = [*chunks[-1], a] if chunks and e.op == "rowsum" and chunks[-1][0].width == a.width else [a]
-            streams = [b for b in walk(joined, stored) if b.op != "number" and (not b.args or stored(b))]
-            if len(joined) > 1 and a.width > 1 and len(streams) < MOST_STREAMS:
-                chunks[-1] = joined
+        for k, a in enumerate(sorted(e.args, key=lambda a: a.width)):
+            if a.width <= 1:
+                found = rows.value(a)
             else:
-                chunks.append([a])
-        for k, chunk in enumerate(chunks):
-            width = chunk[0].width
-            if width <= 1:
-                found = rows.value(chunk[0])
-            else:
-                self.widest = max(self.widest, width)
-                rows.loop(width, [(chunk, "=", "scratch[number, u]")])
-                found = f"{function}(scratch[number], {rows.f.width(width)})"
+                self.widest = max(self.widest, a.width)
+                rows.loop(a.width, [([a], "=", "scratch[number, u]")])
+                found = f"row_max(scratch[number], {rows.f.width(a.width)})"
             if k == 0:
                 rows.lines.append(f"{name} = {found}")
-            elif e.op == "rowsum":
-                rows.lines.append(f"{name} += {found}")
             else:
                 rows.lines += [f"top = {found}", f"{name} = {name} if {name} >= top or {name} != {name} else top"]
         rows.of_row[e.number] = name
@@ -478,9 +507,7 @@ class _Text:
                 if here == last and dx:
                     self._store_dx(rows, dx)
                 self._stores(rows, mine, summed, carry if here == last else [], done, dz_of, in_several)
-                for e, at in zip(reductions, ends, strict=True):
-                    if at == here:
-                        self._reduce(rows, e, stored)
+                self._reduce(rows, [e for e, at in zip(reductions, ends, strict=True) if at == here], stored)
             if segment == last[0] and self.sums_dz:
                 rows.lines.append(f"for u in range({f.offset([s.width for s in program.slots])}):")
                 rows.lines.append("    total[u] += d[u]")
@@ -550,8 +577,7 @@ class _Text:
         def stop(e: Expr) -> bool:
             return there(e) or e.number in done
 
-        reads = [e for e in walk([e for store in every for e in store.terms], stop) if not e.args or stop(e)]
-        split = len(reads) + len(every) > MOST_STREAMS
+        split = _streams([e for store in every for e in store.terms], stop) + len(every) > MOST_STREAMS
         early = [store for store in sums if split and reads_cotangents(store)]
         late = [store for store in sums if split and store not in early]
         for store in early:

@@ -189,14 +189,15 @@ class Rows:
         return names[e.number]
 
     def loop(self, width: int, stores: Sequence[tuple[Sequence[Expr], str, str]]) -> None:
-        """One loop over ``width`` units: for each store (terms, operator, place)."""
+        """One loop over ``width`` units: for each store (terms, operator, place); "plus" adds to a sum of the row."""
         if not stores:
             return
         self.names, self.body = {}, []
         statements = []
         for terms, operator, place in stores:
             text = " + ".join([self.value(e) for e in terms]) or "zero"
-            statements.append(f"{place} {operator} {text}")
+            added = operator == "plus"
+            statements.append(f"{place} = plus({place}, {text})" if added else f"{place} {operator} {text}")
         if width == 1:
             assert not self.body
             self.lines += statements

@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 from ..interface import KernelUnavailable
 from . import stamp
 
-__all__ = ["compiled", "intrinsic", "ir", "overload", "types"]
+__all__ = ["compiled", "compiled_with", "intrinsic", "ir", "overload", "types"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,10 +54,19 @@ def compiled(function: F) -> F:
     What is kept is renewed when any file of this package changes, and when a file of it is damaged, as after a power
     cut; where it cannot be written, as on a full disk, the function is compiled again in the next process.
     """
+    return _compiled(function, OPTIONS)
+
+
+def compiled_with(*flags: str) -> Callable[[F], F]:
+    """The same, with all freedom of arithmetic that LLVM's ``flags`` give, in this function alone."""
+    return lambda function: _compiled(function, {**OPTIONS, "fastmath": set(flags)})
+
+
+def _compiled(function: F, options: dict[str, Any]) -> F:
     try:
-        result: F = numba.njit(function, cache=True, **OPTIONS)
+        result: F = numba.njit(function, cache=True, **options)
     except RuntimeError:  # there is no place to keep it
-        return interruptible(cast(F, numba.njit(function, **OPTIONS)))
+        return interruptible(cast(F, numba.njit(function, **options)))
     cache: Any = getattr(result, "_cache", None)
     kept: Any = getattr(cache, "_cache_file", None)
     if type(kept) is caching.IndexDataCacheFile:

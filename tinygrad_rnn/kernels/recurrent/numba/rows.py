@@ -1,8 +1,12 @@
 """Sums and maxima over the units of a row, for kernels of cells that have them, such as those with layer norm.
 
-A sum from the left to the right is one long chain of additions, and a compiler must not change its order.  Here the
-upper half of a row is added to the lower one, again and again: each of these loops is vectorised, and the error grows
-with the logarithm of the length.
+A sum from the left to the right is one long chain of additions, each of which waits for the one before, and a compiler
+must not change its order.  :func:`plus` is an addition in which it may: a loop that adds up a row keeps as many sums as
+there are lanes in a few vector registers, and adds these up at the end.  Its rounding errors are those of shorter
+chains; infinities and nan go as in any order.
+
+There is no such permission for maxima, where nan counts: the upper half of a row is compared with the lower one, again
+and again, and each of these loops is vectorised.
 """
 
 from __future__ import annotations
@@ -10,28 +14,18 @@ from __future__ import annotations
 from typing import Any
 
 from ....typing import Array
-from .jit import compiled
+from .jit import compiled, compiled_with
 
-__all__ = ["row_max", "row_sum"]
+__all__ = ["plus", "row_max"]
 
 SHORT = 8
-"""So many numbers are added one after the other."""
+"""So many numbers are compared one after the other."""
 
 
-@compiled
-def row_sum(a: Array, size: int) -> Any:
-    """The sum of the first ``size`` entries, 1 at least; they are overwritten."""
-    left = size
-    while left > SHORT:
-        half = left // 2
-        top = left - half
-        for u in range(half):
-            a[u] += a[top + u]
-        left = top
-    total = a[0]
-    for u in range(1, left):
-        total += a[u]
-    return total
+@compiled_with("contract", "reassoc")
+def plus(total: float, term: float) -> float:
+    """total + term, as one of many additions whose order does not matter."""
+    return total + term
 
 
 @compiled
