@@ -35,7 +35,7 @@ from .tape.tensor import Tensor
 from .typing import Size
 
 if TYPE_CHECKING:
-    from . import autograd, cuda, diagnostics, lab, nn, optim, serialization, teaching, testing, utils, viz
+    from . import autograd, cuda, diagnostics, nn, optim, serialization, teaching, testing, utils, viz
     from .backend.cpu.threads import get_num_threads, set_num_threads
     from .backend.random.generator import (
         Generator,
@@ -68,7 +68,7 @@ __all__ = ["Generator", "Size", "Tape", "Tensor", "autograd", "default_generator
 __all__ += ["enable_grad", "errors"]
 __all__ += ["get_default_device", "set_default_device"]
 __all__ += ["get_rng_state", "inference_mode", "initial_seed", "is_grad_enabled", "manual_seed", "nn", "no_grad"]
-__all__ += ["lab", "optim", "seed", "serialization", "set_grad_enabled", "set_rng_state", "teaching", "testing"]
+__all__ += ["optim", "seed", "serialization", "set_grad_enabled", "set_rng_state", "teaching", "testing"]
 __all__ += ["utils", "viz"]
 __all__ += ["bool", "cdouble", "cfloat", "complex64", "complex128", "double", "float", "float16", "float32", "float64"]
 __all__ += ["half", "int", "int8", "int16", "int32", "int64", "long", "short", "uint8", "uint16", "uint32", "uint64"]

@@ -199,8 +199,8 @@ MUTANTS = (
     Mutant(
         "keeps totals",
         "sums are kept at the values, and not taken away as these are visited",
-        "a second sweep pulls back again what the first one left: where the two add up to 12, it finds 18",
-        "a = Value(1.0)\ny = tanh(tanh(a))\nbackward(y, retain=True)\nbackward(y)",
+        "a second sweep pulls back again what the first one left: where the two add up to 8, it finds 12",
+        "a = Value(1.0)\nb = add(a, a)\ny = add(b, b)\nbackward(y, retain=True)\nbackward(y)",
         ("backward", keeps_totals),
     ),
     Mutant(
@@ -221,14 +221,14 @@ MUTANTS = (
         "recursive",
         "a value pulls its gradient back by a call of the function itself",
         "Python ends a chain of a thousand calls; and a value is visited once for every way to it",
-        "h = a = Value(1.0)\nfor _ in range(1000):\n    h = tanh(h)\nbackward(h)",
+        "h = a = Value(1.0)\nfor _ in range(1000):\n    h = total(h)\nbackward(h)",
         ("backward", recursive),
     ),
     Mutant(
         "cuts the carry",
         "tanh takes the numbers and leaves the history",
         "a weight that is used at every step gets the gradient of its last use alone",
-        "a = Value(1.0)\nbackward(tanh(tanh(a)))",
+        "a = Value(0.0)\nbackward(tanh(tanh(a)))",
         ("tanh", cuts_the_carry),
     ),
 )
