@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import linecache
 import re
 import statistics
 from collections.abc import Callable
@@ -253,6 +254,38 @@ def test_printed_it_shows_the_step(show: Show) -> None:
     shown.page.emulate_media(media="print")
     assert shown.page.locator("#step").is_visible()
     assert shown.page.pdf()[:4] == b"%PDF"
+
+
+@pytest.mark.parametrize("width", [1180, 1280, 1400])
+def test_the_bar_is_one_line(width: int, show: Show) -> None:
+    shown = show(debugger(watched(TAPES["rnn"]).shown))
+    shown.page.set_viewport_size({"width": width, "height": 800})
+    shown.evaluate("() => tinygrad.app.go(1e9)")
+    assert shown.evaluate("() => document.getElementById('bar').offsetHeight") < 50
+
+
+def test_records_and_constants_without_a_name_are_called_as_the_program_has_them(show: Show) -> None:
+    shown = show(debugger(watched(TAPES["rnn"]).shown))
+    product = "() => tinygrad.tape.records.findLast(r => r.name === 'matmul').number"
+    shown.evaluate(f"() => tinygrad.app.pick(({product})())")
+    text = shown.evaluate("() => document.getElementById('step').textContent.replaceAll('\\u00a0', ' ')")
+    number = shown.evaluate(product)
+    assert text.startswith(f"(U @ x[t])29 %{number} = matmul(U, x[t])") and "constant b" not in text
+    assert "(U @ x[t])29 value" in text and "Ux[t]" in text
+
+
+def test_cells_of_a_notebook_are_called_cells(show: Show) -> None:
+    sources = {f"/tmp/ipykernel_42/{number}.py": "y = w * 2\n" for number in (1234567, 89)}
+    w = tg.ones(2, requires_grad=True)
+    with tg.Tape() as tape:
+        for file, source in sources.items():
+            linecache.cache[file] = len(source), None, source.splitlines(keepends=True), file
+            exec(compile(source, file, "exec"), {"w": w})
+    shown = show(debugger(tape))
+    for place, name in enumerate(("cell 1", "cell 2"), start=1):
+        shown.evaluate(f"() => tinygrad.app.go({place})")
+        assert shown.evaluate("() => document.getElementById('file').textContent") == name
+        assert f"{name}:1" in shown.evaluate("() => document.getElementById('stack').textContent")
 
 
 # errors --------------------------------------------------------------------------------------------------------------

@@ -165,3 +165,23 @@ def test_tokens_of_an_embedding_keep_their_own_record() -> None:
         (table[tg.tensor([1, 1, 3])] * 2).sum().backward()
     (share,) = tape.shares(table)
     assert share.record is not None and share.through == () and share.value.tolist() == [[0, 0], [4, 4], [0, 0], [2, 2]]
+
+
+def test_outputs_of_a_fused_layer_have_shares() -> None:
+    lstm = tg.nn.LSTM(2, 3)
+    with tg.Tape() as tape:
+        out, (h, c) = lstm(tg.ones(4, 1, 2))
+        ((out * 2).sum() + (out * 3).sum() + h.sum()).backward()
+    assert [share.record.name for share in tape.shares(out) if share.record is not None] == ["mul", "mul"]
+    assert (tape.shares(out).total() == 5).all() and (tape.shares(h).total() == 1).all()
+    with pytest.raises(tg.errors.GraphError, match=r"was not used by anything"):
+        tape.shares(c)
+
+
+def test_a_total_of_what_was_not_kept_says_so() -> None:
+    W = weight(4, 5)
+    for uses in (1, 2):
+        with tg.Tape(values=2) as tape:
+            sum((W * k).sum() for k in range(uses)).backward()
+        with pytest.raises(tg.errors.GraphError, match=r"kept no more than float64\[4, 5\] of norm .* values='all'"):
+            tape.shares(W).total()

@@ -89,14 +89,14 @@ def test_a_tape_that_was_read_from_json_has_the_same_layout(program: Program) ->
 def test_a_loop_is_named_after_its_head_and_its_rows_after_variables() -> None:
     loop, rest = layout(taped(tanh_rnn)).bands
     assert loop.title == "for t in range(30)" and loop.kind == "loop" and loop.times == tuple(range(30))
-    assert labels(loop) == ["W @ h", "U @ ·", "a = · + ·", "h = tanh(a)"]
+    assert labels(loop) == ["W @ h", "U @ x[t]", "a = · + ·", "h = tanh(a)"]
     assert loop.cells[3][:3] == (3, 7, 11)
     assert rest.kind == "straight" and labels(rest) == ["h * h", "loss = sum(·)"] and rest.title.startswith("line ")
 
 
 def test_a_body_of_one_line_is_told_apart_by_what_it_assigns() -> None:
     (loop,) = loops(layout(taped(one_line_twice)))
-    assert labels(loop) == ["W @ h", "U @ ·", "· + ·", "h = tanh(·)"] and loop.cells[0] == (0, 4)
+    assert labels(loop) == ["W @ h", "U @ x[t]", "· + ·", "h = tanh(·)"] and loop.cells[0] == (0, 4)
 
 
 def test_a_sum_of_products_is_no_loop() -> None:
@@ -183,7 +183,7 @@ def test_rows_are_told_apart_by_leaves_and_variables() -> None:
             h = u * h + w * u
     (loop,) = loops(layout(tape))
     cells = dict(zip(labels(loop), loop.cells, strict=True))
-    assert -1 not in cells["w * ·"] and cells["· * h"][0] == -1 and -1 not in cells["h = · + ·"]
+    assert -1 not in cells["w * u"] and cells["u * h"][0] == -1 and -1 not in cells["h = · + ·"]
 
 
 def test_a_loop_over_weights_is_a_loop() -> None:

@@ -39,6 +39,7 @@ from ..tape.observe.tape_json import Writer, reference
 from ..tape.observe.tape_json import shares_of_leaf as shares_of
 from ..tape.observe.values import Summary
 from .mathml import template
+from .source_names import constant_name
 
 __all__ = ["Failure", "encoded", "packed"]
 
@@ -151,6 +152,7 @@ class Packer(Writer):
             put("inputs", [self.place(r, record.number) for r in record.references])
             put("args", self.arguments(tape, record))
             put("argNames", list(record.argument_names))
+            put("constants", self.constants(tape, record))
             put("saved", list(record._kept_names))
             put("more", {name: self.value(value) for name, value in record._more.items()})
             put("bytes", record.saved_bytes)
@@ -164,6 +166,16 @@ class Packer(Writer):
             put("line", None if record.line is None else self.line(record.line))
             put("stack", [self.line(line) for line in record.stack])
         return {name: shortened(column) for name, column in columns.items() if any(map(_says, column))}
+
+    def constants(self, tape: Tape, record: Record) -> list[str | None]:
+        """What the program calls those arguments that are arrays without a record; empty if it says nothing."""
+        found = [
+            constant_name(record, k, tape)
+            if r.kind == "constant" and value is not None and not _is_number(value)
+            else None
+            for k, (r, value) in enumerate(zip(record.references, record.arguments, strict=False))
+        ]
+        return found if any(found) else []
 
     def arguments(self, tape: Tape, record: Record) -> list[Any]:
         """The values of the arguments."""
@@ -236,6 +248,10 @@ def _transposed(data: bytes, name: str) -> bytes:
     """Byte 0 of each entry, then byte 1 of each: exponents beside exponents, which deflate likes."""
     width = np.dtype(name).itemsize
     return np.frombuffer(data, np.uint8).reshape(-1, width).T.tobytes()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
 
 
 def _says(entry: Any) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..tape.observe.records import Record, Reference
 from ..tape.observe.tape import Tape
+from .source_names import constant_name
 
 __all__ = ["label_of", "name_of", "own_name"]
 
@@ -37,7 +38,7 @@ def label_of(records: Sequence[Record], tape: Tape, module: str | None = None) -
     ...     h = (x @ W.T) ** 2
     ...     rest = h[:, 1:] - 1.5
     >>> [label_of([record], tape) for record in tape]
-    ['W.T', '· @ W.T', 'h = · ** 2', 'h[:, 1:]', 'rest = · - 1.5']
+    ['W.T', 'x @ W.T', 'h = · ** 2', 'h[:, 1:]', 'rest = · - 1.5']
     """
     first = records[0]
     count = max(len(record.references) for record in records)
@@ -77,7 +78,9 @@ def _argument(record: Record, k: int, tape: Tape, module: str | None) -> str | N
     reference = record.references[k]
     if reference.kind == "constant":
         value = record.arguments[k] if k < len(record.arguments) else None
-        return f"{value:.4g}" if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+        if isinstance(value, (int, float)):
+            return None if isinstance(value, bool) else f"{value:.4g}"
+        return constant_name(record, k, tape)
     name = own_name(name_of(reference, tape) or UNKNOWN, module)
     most = LONGEST // 2
     if len(name) > most and "." in name:  # the end of a path says more

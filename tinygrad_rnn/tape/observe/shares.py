@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import array_module, is_array
+from ...errors import GraphError
 from ...typing import Array
 from ..node import Leaf, Node
 from ..sweep import contributions as vjps_of
@@ -41,7 +42,16 @@ class Shares(list[Share]):
         first, and sweeps are summed one after the other.  So it is the gradient bit for bit, but where one use read an
         entry twice (a token that occurs twice), whose parts are added one by one; on a GPU, where products are added to
         the sum as they are formed; and where ``create_graph=True`` put parts together at the end.
+
+        Raises:
+            GraphError: the tape kept no more of a share than its size (``values=64``, say).
         """
+        for share in self:
+            if not is_whole(share.value):
+                raise GraphError(
+                    f"total(): of the share from {share.record!r} the tape kept no more than {share.value!r}. Open it "
+                    "with values='all', or a number that is not less than the entries of the tensor"
+                )
         sweeps = [_summed(list(shares), 0) for _, shares in itertools.groupby(self, key=lambda share: share.sweep)]
         return _sum(sweeps)
 
@@ -78,7 +88,9 @@ Use = tuple[Record | None, int, Any, tuple[str, ...]]
 
 def shares_in(sweep: Sweep, node: Node | Leaf) -> Iterator[Share]:
     """The shares of a node's tensor in one sweep; none if the sweep did not come to it."""
-    if not any(step.node is node for step in sweep.steps):
+    # the outputs of a fused record are visited with it
+    visited = node.parents[0] if isinstance(node, Node) and node.primitive.name == "output" else node
+    if not any(step.node is visited for step in sweep.steps):
         return  # it failed before: what had arrived was added to no gradient
     for record, position, value, through in _uses_of(node, sweep.uses()):
         yield Share(record, position, value, sweep.number, through)

@@ -158,7 +158,7 @@ const app = {
     return !!band && stops.has(rowStop(band, bands.row[record.number]));
   }
 
-  const lineStop = (file, number) => `${(file ?? "").split(/[\\/]/).pop()}:${number}`;
+  const lineStop = (file, number) => `${fileName(tape, file ?? "")}:${number}`;
   const rowStop = (band, row) => `${band.rows[row].label} in ${band.title || band.number}`;
   app.broken = (row, band, r) => stops.has(rowStop(band, r));
   app.brokenLine = (file, number) => stops.has(lineStop(file, number));
@@ -451,7 +451,7 @@ const app = {
   if (app.failure || broken) {
     const {failure} = app;
     $("banner").hidden = false;
-    $("banner").innerHTML = `<code>${escaped(failure ? failure.text : broken.error)}</code>` + (failure?.line ? ` <span>${escaped(failure.line.file.split(/[\\/]/).pop())}, line ${failure.line.number}</span>` : broken ? ` <span>in sweep ${broken.number}, step ${broken.steps.length}</span>` : "") +
+    $("banner").innerHTML = `<code>${escaped(failure ? failure.text : broken.error)}</code>` + (failure?.line ? ` <span>${escaped(fileName(tape, failure.line.file))}, line ${failure.line.number}</span>` : broken ? ` <span>in sweep ${broken.number}, step ${broken.steps.length}</span>` : "") +
       (broken ? '<button id="toerror">to where it failed</button>' : "");
     $("toerror")?.addEventListener("click", () => enter(tape, {mode: "backward", sweep: broken, at: broken.steps.length}));
   }

@@ -4,8 +4,9 @@
 //                       and tape.array(value), tape.expansion(record) -> tape or null, tape.outer (of an expansion)
 //
 //   tape.leaves[i]      {number, name, shape, dtype, values: [value]}
-//   tape.records[i]     {number, name, shape, dtype, value, inputs, args, argNames, saved, more, bytes, params, variables,
+//   tape.records[i]     {number, name, shape, dtype, value, inputs, args, argNames, constants, saved, more, bytes, params, variables,
 //                       module, layer, direction, time, sweep, line, stack, column (its time by the layout), formula}
+//                       constants: what the program calls arguments without a record, x[t]; null if that is not known
 //   an input            null, or {kind: "record" | "leaf" | "earlier", number, output, version}
 //   an argument         value, or {number: 0.5}
 //   tape.sweeps[i]      {number, kind, error, seeds: [{target, value}],
@@ -166,7 +167,7 @@ function unpacked(plain, all, arrays, next) {
     record.params = {};
     for (const [name, given] of Object.entries(at("params") ?? {})) record.params[name] = parameter(given);
     record.bytes = at("bytes") ?? 0;
-    for (const name of ["argNames", "saved", "variables", "stack"]) record[name] = at(name) ?? none;
+    for (const name of ["argNames", "constants", "saved", "variables", "stack"]) record[name] = at(name) ?? none;
     for (const name of ["module", "layer", "direction", "time", "sweep", "line"]) record[name] = at(name) ?? null;
     record.column = record.time;
     record.formula = all.formulas[`${record.name}/${record.argNames.length}`] ?? null;

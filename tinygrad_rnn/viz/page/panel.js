@@ -7,15 +7,16 @@
 // "contribution:K", "before:K", "after:K", "waiting:KEY", "grad:LEAF", "earlier:LEAF", "share:LEAF:K"; LEAF is its name.
 
 const SHOWN = 8, RECENT = 6;
-const BAR = "<mo>¯</mo></mover>";
+// a bar over a name; over more than a few letters fonts have none that is long enough
+const barred = name => name.length < 12 ? `<mover>${name}<mo>¯</mo></mover>` : `<mrow class="over">${name}</mrow>`;
 
 // a name in MathML: [letters, index]; the index is the time
 function nameML(tape, ref) {
-  const [name, time] = nameParts(tape, ref);
-  const short = name.includes(".") && name[0] !== "%" ? name.slice(name.lastIndexOf(".") + 1) : name;
-  return [`<mi>${escaped(short)}</mi>`, time !== null && name[0] !== "%" ? `<mn>${time}</mn>` : ""];
+  const [name, time] = shortName(tape, ref), [, short] = /^[^ (]+\.(?!T$)(\w+)$/.exec(name) ?? ["", name];
+  return [`<mi>${escaped(short)}</mi>`, time === "" ? "" : `<mn>${time}</mn>`];
 }
 
+const constantName = (record, k) => record.constants[k] ?? record.argNames[k] ?? "constant";
 const negative = x => Array.isArray(x) || x < 0 || Object.is(x, -0);
 const numberML = x => negative(x) ? `<mrow><mo>(</mo><mn>${escaped(brief(x))}</mn><mo>)</mo></mrow>` : `<mn>${escaped(brief(x))}</mn>`;
 const held = x => x && typeof x === "object" ? x.float === undefined ? x.complex ?? Number(x.int) : Number(x.float.replace("inf", "Infinity")) : x;
@@ -27,6 +28,7 @@ function namesOf(tape, record) {
     const place = String.fromCharCode(0xe001 + k), value = record.args[k];
     if (record.inputs[k]) names.set(place, nameML(tape, record.inputs[k]));
     else if (value && value.number !== undefined) names.set(place, [numberML(held(value.number)), ""]);
+    else if (record.constants[k]) names.set(place, [`<mi>${escaped(record.constants[k])}</mi>`, ""]);
     else names.set(place, [record.formula.letters[k].replace("<math>", "").replace("</math>", ""), ""]);
   });
   record.formula.params.forEach((name, k) => names.set(String.fromCharCode(0xe100 + k), [numberML(held(record.params[name])), ""]));
@@ -47,7 +49,7 @@ function formulaHTML(tape, record, equations, vjp) {
       text = text.replace(/<mover><mi>([\ue000-\ue1ff])<\/mi><mo>¯<\/mo><\/mover>/g, "<mi>$1~</mi>")
         .replace(/<msub><mi>([\ue000-\ue1ff]~?)<\/mi>(<m[in]>[^<]*<\/m[in]>|<mrow>.*?<\/mrow>)<\/msub>/g, (whole, c, index) => {
           const [name, time] = names.get(c[0]);
-          const base = c[1] ? `<mover>${name}${BAR}` : name;
+          const base = c[1] ? barred(name) : name;
           return `<msub>${base}<mrow>${time ? `${time}<mo>,</mo>` : ""}${index}</mrow></msub>`;
         })
         .replace(/<msup><mi>([\ue000-\ue1ff])<\/mi>(<m[ino]>[^<]*<\/m[ino]>)<\/msup>/g, (whole, c, power) => {
@@ -55,7 +57,7 @@ function formulaHTML(tape, record, equations, vjp) {
           return time ? `<msubsup>${name}${time}${power}</msubsup>` : `<msup>${name}${power}</msup>`;
         })
         .replace(/<mi>([\ue000-\ue1ff])(~?)<\/mi>/g, (whole, c, over) => {
-          const [name, time] = names.get(c), base = over ? `<mover>${name}${BAR}` : name;
+          const [name, time] = names.get(c), base = over ? barred(name) : name;
           return time ? `<msub>${base}${time}</msub>` : base;
         });
     }
@@ -123,7 +125,7 @@ function mountPanel(app) {
     const args = plain.inputs.map((ref, k) => {
       const given = plain.args[k];
       return ref ? link(ref) : given && given.number !== undefined ? `<span class="n">${escaped(brief(held(given.number)))}</span>` :
-        `<span class="dim">${escaped(plain.argNames[k] ?? "constant")}</span>`;
+        `<span class="dim">${escaped(constantName(plain, k))}</span>`;
     });
     const params = Object.entries(plain.params).filter(([name]) => name[0] !== "_")
       .map(([name, value]) => `<span class="dim">${escaped(name)}=${escaped(paramText(value)).slice(0, 80)}</span>`);
@@ -145,7 +147,7 @@ function mountPanel(app) {
       if (given === null || given === undefined) return "";
       const kept = plain.saved.includes(name);
       const content = given.number !== undefined ? numberHTML(held(given.number), `${kept ? "saved" : "argument"}:${name}`) : array(given, `${kept ? "saved" : "argument"}:${name}`);
-      const called = ref ? link(ref) : `<span class="dim">constant ${escaped(name)}</span>`;
+      const called = ref ? link(ref) : `<span class="dim">constant ${escaped(constantName(plain, k))}</span>`;
       return line(`${called}${kept ? '<span class="kept">kept</span>' : ""}`, content);
     }).join("");
   }
@@ -159,7 +161,7 @@ function mountPanel(app) {
     const own = plain.saved.includes("y") ? "its own result" : null;
     const rest = plain.saved.filter(name => name !== "y").map(name => {
       const k = plain.argNames.indexOf(name);
-      return plain.inputs[k] ? link(plain.inputs[k]) : `<span class="dim">${escaped(name)}</span>`;
+      return plain.inputs[k] ? link(plain.inputs[k]) : `<span class="dim">${escaped(k < 0 ? name : constantName(plain, k))}</span>`;
     });
     const what = [own, ...rest].filter(Boolean);
     return `<p class="dim">It keeps ${what.length ? what.join(" and ") : "what its kernel needs"} for the way back: ${plain.bytes.toLocaleString("en")} bytes.</p>`;
@@ -186,16 +188,18 @@ function mountPanel(app) {
       resultLine(plain) + moreLines(plain) + keptLine(plain) + usesLine(plain) + expansionButton(plain);
   }
 
-  const resultName = plain => escaped(nameParts(app.tape, {kind: "record", number: plain.number, output: 0})[0]) +
-    (timeOf(plain) !== null && variableOf(plain) ? `<sub>${timeOf(plain)}</sub>` : "");
+  function resultName(plain, over = "") {
+    const [name, time] = shortName(app.tape, {kind: "record", number: plain.number, output: 0});
+    return `<b class="${over}">${escaped(name)}</b>${time === "" ? "" : `<sub>${time}</sub>`}`;
+  }
 
   // the norm of a table of numbers; what is shown in short has it
-  function sizeBeside(value) {
-    const found = app.tape.array(value);
+  const sizeBeside = value => normBeside(app.tape.array(value));
+  function normBeside(found) {
     return found?.whole && found.size > 1 && found.size <= WHOLE && !app.hides ? ` <span class="dim">norm ${brief(found.norm)}</span>` : "";
   }
 
-  const resultLine = plain => line(`<b>${resultName(plain)}</b> value${plain.saved.includes("y") ? '<span class="kept">kept</span>' : ""}`,
+  const resultLine = plain => line(`${resultName(plain)} value${plain.saved.includes("y") ? '<span class="kept">kept</span>' : ""}`,
     array(plain.value, app.mode === "backward" && plain.saved.includes("y") ? "saved:y" : "value"));
 
   function usesLine(plain) {
@@ -264,7 +268,7 @@ function mountPanel(app) {
     }
     const depth = step.depth ? `<p class="dim">A sweep within the sweep (depth ${step.depth}).</p>` : "";
     stepCard.innerHTML = heading(plain) + depth + why(step) + valueFormula(plain) +
-      resultLine(plain) + line(`<span class="bar">${resultName(plain)}</span> cotangent`, array(step.cotangent, "cotangent") + sizeBeside(step.cotangent)) +
+      resultLine(plain) + line(`${resultName(plain, "bar")} cotangent`, array(step.cotangent, "cotangent") + sizeBeside(step.cotangent)) +
       `<details id="args"${opened.get("args") ? " open" : ""}><summary>arguments and what was kept of them</summary>${argumentLines(plain)}${moreLines(plain)}${keptLine(plain)}</details>` +
       innerFormulas(plain) + expansionButton(plain) + passes(plain, step) + failed;
   }
@@ -335,14 +339,16 @@ function mountPanel(app) {
     const touched = shares[arrived - 1]?.step === app.at - 1 || grad.entry.visit === app.at - 1;
     const open = opened.get(leaf.number) ?? (app.tape.leaves.length <= 4 || touched);
     const close = cosine(sum, final);
-    const state = done ? "complete" : arrived ? `${arrived} of ${counted(shares.length)}` : `none of ${counted(shares.length)} yet`;
+    const most = largest.k >= 0 && shares[largest.k].record, part = app.hides || shares.length < 2 || most === null || most === false ? "" :
+      `; the largest share came from ${shortName(app.tape, {...record(most), output: 0}).map((text, k) => k && text !== "" ? `<sub>${text}</sub>` : escaped(text)).join("")}`;
+    const state = done ? `complete${part}` : arrived ? `${arrived} of ${counted(shares.length)}` : `none of ${counted(shares.length)} yet`;
     const head = `<summary><b>${escaped(leaf.name)}</b>.grad <span class="dim">${state}${close !== null && !done && arrived && arrived < shares.length ? `, cosine with the final one ${cosineText(close)}` : ""}</span></summary>`;
     if (!open) return `<details data-leaf="${leaf.number}">${head}</details>`;
     const list = Array.from({length: arrived}, (_, k) => arrived - 1 - k), wide = opened.get(`all${leaf.number}`);
     const rows = wide ? list : list.slice(0, RECENT);
     if (!wide && largest.k < arrived && largest.k >= 0 && !rows.includes(largest.k)) rows.push(largest.k);
     const onway = shares.slice(0, arrived).filter(share => share.through.length).length && !done ? '<p class="dim">Shares that came by way of a view wait there, and are in the sum once the view is visited.</p>' : "";
-    const body = arrived ? `<div class="line"><span class="what">sum so far</span><div class="much">${arrayHTML(sum, `grad:${leaf.name}`)}</div></div>` +
+    const body = arrived ? `<div class="line"><span class="what">${done ? "the sum" : "sum so far"}</span><div class="much">${arrayHTML(sum, `grad:${leaf.name}`)}${normBeside(sum)}</div></div>` +
       `<table class="shares"><thead><tr><th scope="col">use in</th><th scope="col">size</th><th scope="col">norm</th><th scope="col" title="its part of the final sum, along the direction of that: these add up to 100 %">of the sum</th><th scope="col" title="cosine with the final gradient">cosine</th><th scope="col" class="unseen">notes</th></tr></thead><tbody>${rows.map(k => shareRow(grad, k, largest, final)).join("")}</tbody></table>` +
       (arrived > RECENT + 1 ? `<p><button class="mini" data-all="${leaf.number}">${wide ? "the latest alone" : `all ${arrived}`}</button></p>` : "") + onway : "";
     return `<details open data-leaf="${leaf.number}">${head}${body}</details>`;

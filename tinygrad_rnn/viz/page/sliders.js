@@ -32,9 +32,9 @@ function mountSliders(tape, element, app) {
         if (ref || given == null || base.blocked[record.number] || !a?.data.length || !(plain || a.dtype.startsWith("float"))) return;
         const column = record.column ?? record.time, key = [plain ? `=${a.data[0]}` : given, record.name, k, column].join();
         if (!groups.has(key)) {
-          const inside = record.inputs.map((other, j) => (j === k ? "·" : other ? nameText(app.replayed.tape, other) : record.argNames[j] ?? "constant"));
+          const inside = record.inputs.map((other, j) => (j === k ? record.constants[k] ?? "·" : other ? nameText(app.replayed.tape, other) : constantName(record, j)));
           const when = column === null || column === undefined ? "" : `t = ${column}: `;
-          const item = {name: `${when}· in ${record.name}(${inside.join(", ")})`, a, constants: [], uses: [], plain};
+          const item = {name: `${when}${record.constants[k] ?? "·"} in ${record.name}(${inside.join(", ")})`, a, constants: [], uses: [], plain};
           groups.set(key, item);
           found.push(item);
         }

@@ -4,6 +4,8 @@
 //   mountView(app)           makes it; returns {paint(), reveal(), scale(), mark(records), fold(all)}
 //   nameHTML(tape, ref)      how an input or a target is called: its variable with the time, as a button that goes there
 //   nameText(tape, ref)      the same as text
+//   shortName(tape, ref)     the same without a button: [name, index], the index being the time
+//   fileName(tape, file)     how a file is called: without its folder, and "cell" in a notebook
 //
 // Rows are the operations of a loop's body, columns its times.  Only what is in sight has elements, which stay: a step
 // changes the classes of those cells that it is about.
@@ -20,8 +22,27 @@ function nameParts(tape, ref) {
   if (ref.kind === "earlier") return [`${tape.earlier[ref.number][0]}`, null, "earlier"];
   const record = tape.records[ref.number], several = Array.isArray(record.value);
   const number = `%${ref.number}${several && ref.output !== undefined ? `.${ref.output}` : ""}`;
-  const name = variableOf(record, ref.output);
+  const name = variableOf(record, ref.output) ?? (several ? null : labelOf(tape, ref.number));
   return name ? [name, timeOf(record), number] : [number, timeOf(record), ""];
+}
+
+// what the row of a record without a name is called, such as W @ h
+function labelOf(tape, number) {
+  if (!tape.labels) {
+    tape.labels = [];
+    for (const {rows, cells} of tape.layout.bands) {
+      rows.forEach(({label}, row) => {
+        const text = label.replace(/^\w+ = /, "");
+        if (text.length <= 20 && /\w/.test(text)) for (const record of cells[row]) if (record >= 0) tape.labels[record] = text;
+      });
+    }
+  }
+  return tape.labels[number];
+}
+
+function shortName(tape, ref) {
+  const [name, time] = nameParts(tape, ref);
+  return time === null || name[0] === "%" ? [name, ""] : [name.includes(" ") ? `(${name.replaceAll(" ", "\u00a0")})` : name, time];
 }
 
 function nameText(tape, ref) {
@@ -30,13 +51,18 @@ function nameText(tape, ref) {
 }
 
 function nameHTML(tape, ref) {
-  const [name, time, number] = nameParts(tape, ref);
+  const [, time, number] = nameParts(tape, ref), [name, index] = shortName(tape, ref);
   if (!ref) return '<span class="dim">constant</span>';
-  const sub = time !== null && name[0] !== "%" ? `<sub>${time}</sub>` : "";
-  const said = time !== null && name[0] === "%" ? ` <small>t=${time}</small>` : number ? ` <small>${number}</small>` : "";
-  const text = `<b>${escaped(name)}</b>${sub}${said}`;
+  const said = number || time === null ? number : `t=${time}`;
+  const text = `<b>${escaped(name)}</b>${index === "" ? "" : `<sub>${index}</sub>`}${said ? ` <small>${said}</small>` : ""}`;
   if (ref.kind === "earlier") return text;
   return `<button class="ref${ref.kind === "leaf" ? " leaf" : ""}" data-ref="${ref.kind[0]}${ref.number}">${text}</button>`;
+}
+
+function fileName(tape, file) {
+  const isCell = name => /ipykernel_\d+[\\/][^\\/]+$/.test(name), cells = tape.lines.cells ??= [...new Set(tape.lines.map(line => line.file))].filter(isCell);
+  if (!isCell(file)) return file.split(/[\\/]/).pop();
+  return cells.length > 1 ? `cell ${cells.indexOf(file) + 1}` : "cell";
 }
 
 const sizeOf = array => !array ? null : Array.isArray(array) ?
@@ -461,7 +487,7 @@ function mountView(app) {
       return `<div class="ln${bad ? " bad" : ""}" id="L${number}" data-line="${number}"><span class="no">${number}</span><code>${colouredSource(line)}</code></div>` +
         (bad ? `<div class="said">${escaped(app.failure.text)}</div>` : "");
     }).join("")).join('<div class="gap">⋯</div>') || '<p class="dim">The text of this file could not be read.</p>';
-    document.getElementById("file").textContent = name ? name.split(/[\\/]/).pop() : "";
+    document.getElementById("file").textContent = name ? fileName(app.tape, name) : "";
     document.getElementById("file").title = name ?? "";
   }
 
@@ -486,7 +512,7 @@ function mountView(app) {
     const frames = record ? record.stack : [];
     stack.innerHTML = frames.map((number, k) => {
       const line = app.tape.lines[number];
-      return `<li><button class="frame" data-frame="${number}"${k ? "" : ' aria-current="true"'}><b>${escaped(line.function)}</b> <span class="dim">${escaped(line.file.split(/[\\/]/).pop())}:${line.number}</span></button></li>`;
+      return `<li><button class="frame" data-frame="${number}"${k ? "" : ' aria-current="true"'}><b>${escaped(line.function)}</b> <span class="dim">${escaped(fileName(app.tape, line.file))}:${line.number}</span></button></li>`;
     }).join("") || '<li class="dim">no record, no line</li>';
   }
 
