@@ -25,7 +25,7 @@ __all__ = ["Check", "Experiment", "Result", "Size", "experiment", "experiments",
 
 _FROM = {"experiments": "catalogue", "find": "catalogue", "run": "catalogue"}
 _FROM |= dict.fromkeys(["Check", "Experiment", "Result", "Size", "experiment"], "experiment")
-_MODULES = ("catalogue", "compressor", "items", "page", "pictures", "program", "rbm", "search", "tasks")
+_MODULES = ("catalogue", "compressor", "items", "page", "papers", "pictures", "program", "rbm", "search", "tasks")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,9 +2,11 @@
 
     tinygrad-rnn lab list
     tinygrad-rnn lab 5 spectral-radius ... | all   [--full] [--broken] [--seed N] [--jobs N] [--out DIR]
+    tinygrad-rnn lab papers [NAME ...]             [--full] [--seed N] [--jobs N] [--out DIR]
 
 Of each experiment DIR gets a folder with ``result.json``, ``figure.svg``, ``figure.png``, ``page.html`` and, where it
 has a smallest case, ``tape.html``, the debugger; and DIR itself ``index.html``.
+Of papers see :mod:`.papers`: DIR gets ``papers.json``, ``papers.html`` and a picture of each row.
 """
 
 from __future__ import annotations
@@ -12,13 +14,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import multiprocessing
-import signal
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -27,6 +25,7 @@ import numpy as np
 import tinygrad_rnn as tg
 
 from ..errors import TinygradRnnError, UsageError
+from .processes import performed
 
 if TYPE_CHECKING:
     from .experiment import Experiment, Result, Size
@@ -38,7 +37,7 @@ OUT = Path("lab-results")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
-    text = "`list`, `all`, or numbers and names of experiments (default: list)"
+    text = "`list`, `all`, numbers and names of experiments, or `papers` and names of recipes (default: list)"
     parser.add_argument("what", nargs="*", default=["list"], metavar="WHAT", help=text)
     parser.add_argument("--full", action="store_true", help="more seeds, longer sequences, real training: minutes")
     parser.add_argument("--broken", action="store_true", help="also run the broken twins, each of which must fail")
@@ -83,6 +82,12 @@ def run(what: Sequence[str], full: bool, broken: bool, seed: int, jobs: int, out
     """
     from .catalogue import experiments, files, find
 
+    if list(what[:1]) == ["papers"]:
+        from .papers.command import run as run_papers
+
+        if broken:
+            raise UsageError("--broken is for experiments: recipes have no broken twins")
+        return run_papers(what[1:], full, seed, jobs, out)
     if list(what) == ["list"]:
         for each in experiments():
             print(f"{each.number:>3}  {each.name:<24} {each.claim}")
@@ -96,7 +101,7 @@ def run(what: Sequence[str], full: bool, broken: bool, seed: int, jobs: int, out
     orders = [Order(number, "full" if full else "quick", seed, broken, out) for number in numbers]
     begun = time.perf_counter()
     failed = []
-    for outcome in _performed(orders, jobs):
+    for outcome in performed(perform, orders, jobs, "experiment"):
         print(outcome.line)
         if len(orders) == 1 or not outcome.passed:
             print(outcome.details)
@@ -107,41 +112,6 @@ def run(what: Sequence[str], full: bool, broken: bool, seed: int, jobs: int, out
         passed = f"{len(orders) - len(failed)} of {len(orders)} experiments passed"
         print(f"{passed} in {time.perf_counter() - begun:.0f} s: {out / 'index.html'}")
     return 1 if failed else 0
-
-
-def _performed(orders: Sequence[Order], jobs: int) -> Iterator[Outcome]:
-    """The outcomes in order, with a bar on a terminal."""
-    from tqdm import tqdm
-
-    if jobs == 1 or len(orders) == 1:
-        done: Iterable[Outcome] = map(perform, orders)
-        with tqdm(total=len(orders), unit="experiment", leave=False, disable=None) as bar:
-            for outcome in done:
-                bar.clear()
-                yield outcome
-                bar.update()
-        return
-    # spawned, as threads of BLAS and Numba do not survive a fork
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(jobs, len(orders)), mp_context=context, initializer=_end_by_ctrl_c)
-    try:
-        with tqdm(total=len(orders), unit="experiment", leave=False, disable=None) as bar:
-            for outcome in pool.map(perform, orders):
-                bar.clear()
-                yield outcome
-                bar.update()
-    except BrokenProcessPool as error:
-        raise TinygradRnnError(
-            "a process of the laboratory was killed; with fewer --jobs it may have enough"
-        ) from error
-    finally:
-        for child in multiprocessing.active_children():
-            child.terminate()
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_by_ctrl_c() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def perform(order: Order) -> Outcome:
