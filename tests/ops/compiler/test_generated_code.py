@@ -55,7 +55,7 @@ def test_a_mistake_in_generated_code_is_found(mistake: str, monkeypatch: pytest.
     c = CELLS["coupled_gates"](5, 6)
     program = compiled(c, 5)
     generated = generate(program)
-    forward, definition, backward = generated.text.partition("@compiled\ndef backward")
+    forward, definition, backward = generated.text.partition("@compiled_apart\ndef backward")
     wrong = forward + definition + change(backward) if where == "backward" else change(forward) + definition + backward
     assert wrong != generated.text
     changed = generated._replace(text=wrong)
@@ -87,8 +87,8 @@ needs_vectors = pytest.mark.skipif(
 )
 
 
-def divisions(name: str, monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]) -> tuple[int, int]:
-    """How many instructions of the machine code divide vectors of numbers, and how many single numbers."""
+def functions(name: str, monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]) -> tuple[Any, Any]:
+    """The loops of a cell, forward and backward, after they have run."""
     # machine code from the disk has no text, nor has what other tests have loaded
     monkeypatch.setattr(generated_modules, "folder", lambda: None)
     monkeypatch.setattr(generated_modules, "_modules", {})
@@ -104,8 +104,13 @@ def divisions(name: str, monkeypatch: pytest.MonkeyPatch, change: Callable[[str]
     cotangents = Cotangents(tuple([np.ones_like(y) for y in result.series]), (None,) * len(states))
     needs = Needs(True, (True,) * len(states), (True,) * len(weights))
     kernel.backward(x, states, weights, options, result.residual, cotangents, needs)
-    functions = (kernel.module.forward, kernel.module.backward)
-    text = "\n".join([asm for function in functions for asm in function.inspect_asm().values()])
+    return kernel.module.forward, kernel.module.backward
+
+
+def divisions(name: str, monkeypatch: pytest.MonkeyPatch, change: Callable[[str], str]) -> tuple[int, int]:
+    """How many instructions of the machine code divide vectors of numbers, and how many single numbers."""
+    found = functions(name, monkeypatch, change)
+    text = "\n".join([asm for function in found for asm in function.inspect_asm().values()])
     return len(re.findall(r"\bv(?:div|rcp14)ps\b", text)), len(re.findall(r"\bv(?:div|rcp14)ss\b", text))
 
 
@@ -125,3 +130,13 @@ def test_divisions_of_single_numbers_are_noticed(monkeypatch: pytest.MonkeyPatch
     ending = r"\1\n\2    if z[u] == 2:\n\2        break"
     found = divisions("coupled_gates", monkeypatch, lambda text: re.sub(r"(\n( *)for u in range\(w0\):)", ending, text))
     assert found[0] == 0 and found[1] >= 3
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_loops_over_units_do_not_test_whether_arrays_overlap(apart: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def change(text: str) -> str:
+        return text if apart else text.replace("import compiled_apart", "import compiled as compiled_apart")
+
+    _, backward = functions("coupled_gates", monkeypatch, change)
+    (text,) = backward.inspect_llvm().values()
+    assert "vector.body" in text and ("vector.memcheck" not in text) == apart

@@ -21,7 +21,7 @@ import dis
 import math
 from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from operator import attrgetter, is_, itemgetter, methodcaller
+from operator import attrgetter, is_, itemgetter
 from pathlib import Path
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
@@ -69,7 +69,7 @@ UNSEEN = {name for name in vars(Module()) if name.endswith("_hooks") and name no
 UNSEEN |= {name for name in vars(Module()) if name.endswith(("_kwargs", "_called", "_set"))}
 """Of the tables of a module, those that a call does not look at if there are no hooks."""
 
-get_data, get_node, get_values = attrgetter("_data"), attrgetter("_node"), methodcaller("values")
+get_data, get_node = attrgetter("_data"), attrgetter("_node")
 
 
 class _Unknown(Exception):
@@ -105,7 +105,7 @@ class Guard:
         self._names = [*chain.from_iterable(self._named)]
         # of a module all but what a call never looks at
         self._own = [(itemgetter(*[n for n in table if n not in UNSEEN]), table) for table in of_modules]
-        self._values = [*self._current()]
+        self._values = self._current()
         self._forwards = [(t, t.forward) for t in dict.fromkeys(self._types)]
         self._hooks = [m.__dict__[name] for m in self._modules for name in CALLED]
         self._found = [*self._globals.values()]
@@ -140,10 +140,14 @@ class Guard:
             all(map(is_, map(get_data, tensors), self._arrays)) and all(map(is_, map(get_node, tensors), self._nodes))
         ) or self._alike()
 
-    def _current(self) -> Iterable[Any]:
+    def _current(self) -> list[Any]:
         """What is in the tables now; as many as there were, if they have the same names."""
-        of_modules = [chosen(table) for chosen, table in self._own]
-        return chain(chain.from_iterable(of_modules), chain.from_iterable(map(get_values, self._tables)))
+        found: list[Any] = []
+        for chosen, table in self._own:
+            found += chosen(table)
+        for named in self._tables:
+            found += named.values()
+        return found
 
     def _alike(self) -> bool:
         """Whether parameters with other arrays, or with other nodes, are the same for a compiled step."""

@@ -40,7 +40,7 @@ from tinygrad_rnn.backend import aligned_empty
 from tinygrad_rnn.kernels.recurrent.interface import Gradients, Run
 from tinygrad_rnn.kernels.recurrent.numba import products
 from tinygrad_rnn.kernels.recurrent.numba.activations import exp, expm1, sigmoid, tanh
-from tinygrad_rnn.kernels.recurrent.numba.jit import compiled
+from tinygrad_rnn.kernels.recurrent.numba.jit import compiled_apart
 from tinygrad_rnn.kernels.recurrent.numba.products import multiply, strips, times_weight, weight_gradients
 from tinygrad_rnn.kernels.recurrent.numba.rows import plus, row_max
 from tinygrad_rnn.kernels.recurrent.numba.schedule import (

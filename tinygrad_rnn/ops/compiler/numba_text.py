@@ -196,7 +196,7 @@ class _Text:
         lines += ["    total = totals[number]"] * ("total" in names)
         needed = {"s0": True, "widths": bool(f.used), "numbers": bool(numbers), "totals": "total" in names}
         read = [a for a in arguments if needed.get(a, a in names)]
-        head = ["@compiled", f"def {name}({', '.join(['low', 'high', 'number', *read])}):", f'    """{doc}"""']
+        head = ["@compiled_apart", f"def {name}({', '.join(['low', 'high', 'number', *read])}):", f'    """{doc}"""']
         return [*head, *f.preamble(), *lines, f"    for k in {order}:", *VISIT, *body], read
 
     def _forward(self) -> tuple[list[str], list[str]]:

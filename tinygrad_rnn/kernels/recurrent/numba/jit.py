@@ -18,7 +18,7 @@ from typing import Any, TypeVar, cast
 from ..interface import KernelUnavailable
 from . import stamp
 
-__all__ = ["compiled", "compiled_with", "intrinsic", "ir", "overload", "types"]
+__all__ = ["compiled", "compiled_apart", "compiled_with", "intrinsic", "ir", "overload", "types"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -28,6 +28,7 @@ try:
     ir: Any = import_module("llvmlite.ir")
     extending: Any = import_module("numba.extending")
     caching: Any = import_module("numba.core.caching")
+    passes: Any = import_module("numba.core.compiler")
     intrinsic: Callable[[F], F] = extending.intrinsic
     overload: Callable[[Any], Callable[[F], F]] = extending.overload
     lock: Any = import_module("numba.core.compiler_lock").global_compiler_lock
@@ -62,6 +63,15 @@ def compiled_with(*flags: str) -> Callable[[F], F]:
     return lambda function: _compiled(function, {**OPTIONS, "fastmath": set(flags)})
 
 
+def compiled_apart(function: F) -> F:
+    """``compiled``, of a function that writes to no array whose memory is another argument's too.
+
+    So a loop over several arrays needs no form, and no test, for the case that they overlap: such tests, thirty for
+    some loops, took 4 % of the time of a layer norm LSTM's backward loops with 64 units.
+    """
+    return _compiled(function, {**OPTIONS, "pipeline_class": _Apart})
+
+
 def _compiled(function: F, options: dict[str, Any]) -> F:
     try:
         result: F = numba.njit(function, cache=True, **options)
@@ -73,6 +83,15 @@ def _compiled(function: F, options: dict[str, Any]) -> F:
         kept.__class__, cache.__class__ = CheckedFiles, CacheThatMayFail
         kept._source_stamp = stamp()  # Numba's own stamp is of the file of ``function``, not of those it calls
     return interruptible(result)
+
+
+class _Apart(passes.CompilerBase):  # type: ignore[misc]
+    """Numba's own compiler, which is told that arguments share no memory; it has no option for that."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Its usual passes."""
+        self.state.flags.noalias = True
+        return [passes.DefaultPassBuilder.define_nopython_pipeline(self.state)]
 
 
 CALLBACKS = frozenset({"_raw_object_cache_notify", "_raw_object_cache_getbuffer", "__del__", "finalize_object"})
