@@ -500,10 +500,12 @@ class _Text:
             for here in [s for s in stages if s[0] == segment]:
                 mine = [store for store in dz if stage(store.terms[0]) == here]
                 summed = [store for store in sums if stage(store.terms[0]) == here]
-                for e in [e for e in shared if stage(e) == here]:
-                    rows.lines.append(f"# for several loops: {_equation(e)}")
-                    rows.loop(e.width, [([e], "=", f.entry("t", several_before[e.number], e.width))])
-                    in_several.add(e.number)
+                common = [e for e in shared if stage(e) == here]
+                if common:
+                    rows.lines += [f"# for several loops: {_equation(e)}" for e in common]
+                    places = [f.entry("t", several_before[e.number], e.width) for e in common]
+                    stores = [_Store((e,), "=", place, e.width) for e, place in zip(common, places, strict=True)]
+                    self._in_parts(rows, stores, stored, in_several)
                 if here == last and dx:
                     self._store_dx(rows, dx)
                 self._stores(rows, mine, summed, carry if here == last else [], done, dz_of, in_several)
@@ -580,8 +582,7 @@ class _Text:
         split = _streams([e for store in every for e in store.terms], stop) + len(every) > MOST_STREAMS
         early = [store for store in sums if split and reads_cotangents(store)]
         late = [store for store in sums if split and store not in early]
-        for store in early:
-            rows.loop(store.width, [store[:3]])
+        self._in_parts(rows, early, stop)
         now = [*dz, *([] if split else sums)]
         widths = dict.fromkeys(store.width for store in [*now, *carry])
         apart = split and bool(in_several)  # what they have in common is there
@@ -596,8 +597,17 @@ class _Text:
             for width in sorted(widths, key=lambda w: w == 1):
                 rows.loop(width, [store[:3] for store in carry if store.width == width])
         done |= after
-        for store in late:
-            rows.loop(store.width, [store[:3]])
+        self._in_parts(rows, late, stop)
+
+    def _in_parts(
+        self, rows: Rows, stores: Sequence[_Store], stored: Callable[[Expr], bool], done: set[int] | None = None
+    ) -> None:
+        """The loops of some stores, for each width as few as have few streams of memory; ``done``: what is stored."""
+        for width in dict.fromkeys(store.width for store in stores):
+            for part in _parts([store for store in stores if store.width == width], stored):
+                rows.loop(width, [store[:3] for store in part])
+                if done is not None:
+                    done |= {e.number for store in part for e in store.terms}
 
     def _for_rows(self, rows: Rows, buffers: Sequence[int] = ()) -> list[str]:
         """The loop over the rows of a visit, with a name for each row of a table that it reads or writes."""
