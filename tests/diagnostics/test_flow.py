@@ -46,6 +46,33 @@ def test_beyond_every_float_it_is_still_a_number() -> None:
         assert np.isfinite(found.total).all()
 
 
+@pytest.mark.parametrize("gain", [0.3, 3.0])
+def test_beyond_every_float32_it_is_still_that_of_the_kernels(gain: float) -> None:
+    tg.manual_seed(0)
+    x = 1e-3 * tg.randn(300, 1, 2)
+    nets = [nn.RNN(2, 4, impl=impl) for impl in ("fused", "composed")]
+    w = gain * np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
+    for net in nets:
+        net.load_state_dict(nets[0].state_dict())
+        with tg.no_grad():
+            net.weight_hh_l0.copy_(tg.tensor(w.astype(np.float32)))
+            if gain > 1:  # so that the state stays small, and nothing saturates
+                net.weight_ih_l0.zero_()
+                net.bias_ih_l0.zero_()
+                net.bias_hh_l0.zero_()
+    fused, composed = (d.flow(net, x) for net in nets)
+    reach = fused.log_norm[0] - fused.log_norm[-1]
+    assert abs(reach) > 300  # exp(-103) is the least of float32, exp(88) the largest
+    np.testing.assert_allclose(composed.log_norm, fused.log_norm, rtol=0, atol=1e-3)
+    fused_share, composed_share = (
+        d.shares(net, lambda output: (output[0][-1] * tg.tensor([1.0, 2.0, 3.0, 4.0])).sum(), x) for net in nets
+    )
+    for name in ("weight_ih_l0", "bias_hh_l0"):
+        expected = fused_share[name].log_norm
+        assert np.isfinite(expected).all() and abs(expected[0] - expected[-1]) > 300
+        np.testing.assert_allclose(composed_share[name].log_norm, expected, rtol=0, atol=1e-3)
+
+
 def test_standard_errors_are_those_of_many_repetitions() -> None:
     rng = np.random.default_rng(0)
     for memory in (0.0, 0.7):  # neighbours that are independent, and that are not

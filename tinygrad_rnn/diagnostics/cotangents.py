@@ -63,15 +63,15 @@ class Cotangents:
         found: Array = 0.5 * logarithm(sum(self.squares())) + to_numpy(self.log)
         return found
 
-    def rescale(self) -> None:
-        """Bring the rows to a size of 1, if some have left the middle of their range."""
+    def rescale(self, least: float = LEAST, most: float = MOST) -> None:
+        """Bring the rows to a size of 1, if one is not between ``least`` and ``most``."""
         xp = self.xp
         largest = self.values[0].max(-1, initial=0)
         for values in self.values:
             xp.maximum(largest, values.max(-1, initial=0), out=largest)
             xp.maximum(largest, -values.min(-1, initial=0), out=largest)
-        most = float(largest.max(initial=0))
-        if most < MOST and float(xp.where(largest > 0, largest, 1).min(initial=1)) > LEAST:
+        smallest = float(xp.where(largest > 0, largest, 1).min(initial=1))
+        if float(largest.max(initial=0)) < most and smallest > least:
             return
         factor = xp.where(largest > 0, largest, 1)
         for values in self.values:

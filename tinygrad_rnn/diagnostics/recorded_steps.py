@@ -160,6 +160,8 @@ class RecordedSteps(Steps):
 
     def pull(self, visit: int, g: Cotangents, weights: bool = False) -> list[Any]:
         n, at = self.visits.sizes[visit], self.first + visit
+        if any(y._data.dtype.itemsize < 8 for y in self.ran[at].results):
+            g.rescale(1.0, 1.0)  # the engine sweeps in the dtype of the cell, in which 1e-46 is 0
         values = [v[:n] for v in g.values]
         count = values[0].shape[1]
         numbers = np.asarray(self.sequence_numbers)[:n]
