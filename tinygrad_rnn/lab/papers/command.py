@@ -49,7 +49,7 @@ def run(names: Sequence[str], full: bool, seed: int, jobs: int, out: Path) -> in
     """Run what is named, or all.
 
     Args:
-        names: of recipes; none: all.
+        names: of recipes; none: all that have the size.
         full: the papers' sizes, :data:`SEEDS` seeds each from ``seed`` on; else one seed.
         seed: of all random numbers.
         jobs: processes side by side.
@@ -63,16 +63,19 @@ def run(names: Sequence[str], full: bool, seed: int, jobs: int, out: Path) -> in
     """
     if list(names) == ["list"]:
         for recipe in RECIPES:
-            print(f"{recipe.name:<16} {recipe.seconds:>4.0f} s  {recipe.title}")
+            print(f"{recipe.name:<20} {recipe.seconds:>4.0f} s  {'' if recipe.quick else '--full  '}{recipe.title}")
         return 0
-    chosen = list(dict.fromkeys(find(name).name for name in names)) or [recipe.name for recipe in RECIPES]
+    chosen = [find(name) for name in dict.fromkeys(names)] or [r for r in RECIPES if full or r.quick]
+    long = [recipe.name for recipe in chosen if not (full or recipe.quick)]
+    if long:
+        raise UsageError(f"{', '.join(long)}: longer than a quick row; give --full")
     if jobs < 1:
         raise UsageError(f"--jobs must be at least 1, got {jobs}")
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out: {out} is not a folder")
     out.mkdir(parents=True, exist_ok=True)
     seeds = range(seed, seed + SEEDS) if full else [seed]
-    orders = [Order(name, "full" if full else "quick", each) for name in chosen for each in seeds]
+    orders = [Order(recipe.name, "full" if full else "quick", each) for recipe in chosen for each in seeds]
     begun, rows, pictures = time.perf_counter(), [], {}
     for row, svg in performed(perform, orders, jobs, "row"):
         rows.append(row)

@@ -8,7 +8,7 @@ grammar by the recipe of 1997.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ import tinygrad_rnn as tg
 
 from ... import tensor
 from ..experiment import Check, Size
-from ..tasks import Batch, Task, adding, embedded_reber, noise_free_lag, temporal_order, two_sequence
+from ..tasks import Batch, Task, adding, embedded_reber, multiplication, noise_free_lag, temporal_order, two_sequence
 from .cell_1997 import Cell1997, Net1997
 from .recipe import Arm, Method, Published, Reached, Recipe
 from .training import Reader, trained
@@ -197,6 +197,42 @@ def _today(net: str, bias: float, lr: float, sequences: int, stopping: str, size
     return Method(net, TODAY.format(bias=bias), optimiser, stopping, size)
 
 
+def _long(
+    task: Task, lr: float, sequences: int, updates: int, stop: Callable[[float, float], bool], tested: int
+) -> Any:
+    """The run of a row that has the size "full" alone: an LSTM of 16, forget bias 4."""
+
+    def train(size: Size, seed: int) -> Reached:
+        arm = _lstm(
+            task, seed, hidden=16, bias=4.0, lr=lr, sequences=sequences, updates=updates, stop=stop, tested=tested
+        )
+        return Reached(
+            [arm], "", [_solved(arm, "one or two seeds were tried")], "An LSTM of 16 whose forget gates begin open."
+        )
+
+    return train
+
+
+def _long_row(
+    name: str,
+    title: str,
+    section: str,
+    task: str,
+    paper: Method,
+    lr: float,
+    sequences: int,
+    stopping: str,
+    published: Sequence[Published],
+    seconds: float,
+    train: Any,
+) -> Recipe:
+    here: dict[Size, Method] = {
+        "full": _today("LSTM of 16 with forget gate", 4.0, lr, sequences, stopping, "the paper's T; each of the seeds")
+    }
+    word: dict[Size, str] = {"full": "same task, modern recipe"}
+    return Recipe(name, title, f"{PAPER}, {section}", task, paper, here, published, word, seconds, train)
+
+
 LAST_2000 = "the mean training error below {mean} and the last 2,000 sequences right (errors < {right})"
 
 LONG_LAGS = [
@@ -372,5 +408,106 @@ LONG_LAGS = [
         {"quick": "same task, modern recipe"},
         3.0,
         _reber,
+    ),
+    _long_row(
+        "distractors",
+        "Long lag with distractors (task 2c), q = p = 50",
+        "section 5.2",
+        "b, x or y, 50 or more random symbols of 50, e: then which of x and y",
+        _paper(
+            "2 cells without forget gate, no biases, 364 weights",
+            "U(-0.2, 0.2)",
+            "0.01",
+            "10,000 successive sequences right (both errors < 0.2)",
+            "mean of 20 trials",
+        ),
+        0.01,
+        16,
+        "none of 1,000 test sequences wrong (errors >= 0.2)",
+        [
+            Published("q = p = 50: solved after 30,000 sequences", "P", "table 3"),
+            Published("q = p = 1000: 49,000; q = 1000, p = 50: 203,000", "P", "table 3"),
+        ],
+        10.0,
+        _long(noise_free_lag(50, "c"), 0.01, 16, 20_000, _right, 1000),
+    ),
+    _long_row(
+        "two-sequence-noisy",
+        "2-sequence problem, noise on the signal too (task 3b), T = 100",
+        "section 5.3",
+        "three first inputs of 1 or -1 with noise of variance 0.2, then such noise alone; say which",
+        _paper(
+            "3 cells without forget gate, 102 weights",
+            "U(-0.1, 0.1); input gates -1, -3, -5; output gates -2, -4, -6",
+            "1.0",
+            "ST1: fewer than 6 of 256 test sequences wrong (errors > 0.2)",
+            "mean of 10 trials",
+        ),
+        0.01,
+        32,
+        "ST1: fewer than 6 of 256 test sequences wrong (errors > 0.2)",
+        [Published("ST1 after 41,740 sequences, ST2 after 43,250, then 0.00828 of 2,560 wrong", "P", "table 5")],
+        3.0,
+        _long(two_sequence(100, variant="b"), 0.01, 32, 20_000, lambda loss, wrong: wrong < 6 / 256, 256),
+    ),
+    _long_row(
+        "temporal-order-3",
+        "Temporal order of three symbols, T = 100 (task 6b)",
+        "section 5.6",
+        "which of X and Y came at steps 10-20, 33-43 and 66-76; eight classes",
+        _paper(
+            "3 blocks of 2 cells without forget gate, 308 weights",
+            "U(-0.1, 0.1); input gates -2, -4, -6",
+            "0.1",
+            LAST_2000.format(mean=0.1, right=0.3),
+            "mean of 20 trials, 2,560 test sequences",
+        ),
+        0.01,
+        20,
+        "at most 2 of 2,560 test sequences wrong (errors >= 0.3)",
+        [Published("solved after 571,100 sequences, 2 of 2,560 wrong", "P", "table 9")],
+        10.0,
+        _long(temporal_order(symbols=3), 0.01, 20, 40_000, lambda loss, wrong: wrong <= 2 / 2560, 2560),
+    ),
+    _long_row(
+        "two-sequence-expected",
+        "2-sequence problem with noisy targets (task 3c), T = 100",
+        "section 5.3",
+        "as task 3a; targets 0.2 and 0.8 with noise of variance 0.1: give the expected target",
+        _paper(
+            "3 cells without forget gate, 102 weights",
+            "U(-0.1, 0.1); input gates -1, -3, -5; output gates -2, -4, -6",
+            "0.1",
+            "none of 256 test sequences wrong (more than 0.1 off), and 0.015 off on average",
+            "mean of 10 trials",
+        ),
+        0.005,
+        32,
+        "none of 256 test sequences wrong (more than 0.1 off)",
+        [Published("solved after 269,650 sequences, then 0.00558 of 2,560 wrong, 0.014 off", "P", "table 6")],
+        3.0,
+        _long(two_sequence(100, variant="c"), 0.005, 32, 20_000, _right, 256),
+    ),
+    _long_row(
+        "multiplication",
+        "Multiplication problem, T = 100",
+        "section 5.5",
+        "the product of two marked numbers of 100 to 110",
+        _paper(
+            "2 blocks of 2 cells without forget gate, 93 weights",
+            "U(-0.1, 0.1); input gates -3, -6",
+            "0.1",
+            "fewer than 140 of the last 2,000 sequences wrong (errors > 0.04); then fewer than 13",
+            "mean of 10 trials, 2,560 test sequences",
+        ),
+        0.003,
+        20,
+        "fewer than 140 of 2,000 test sequences wrong (errors >= 0.04)",
+        [
+            Published("fewer than 140: after 482,000 sequences, 139 of 2,560 wrong", "P", "table 8"),
+            Published("fewer than 13: after 1,273,000, 14 wrong", "P", "table 8"),
+        ],
+        20.0,
+        _long(multiplication(100), 0.003, 20, 40_000, lambda loss, wrong: wrong < 0.07, 2000),
     ),
 ]

@@ -140,10 +140,11 @@ class Recipe:
         source: the paper.
         task: what is to be learned.
         paper: how the paper trained.
-        here: how it is trained here, by size: "quick" and, where it differs, "full".
+        here: how it is trained here, by size: "quick" and, where it differs, "full"; "full" alone of a row that takes
+            longer than a quick one may.
         published: figures, with their marks.
         sameness: of the run here, by size, if its stopping rule is met.
-        seconds: that "quick" takes on one core, about.
+        seconds: that "quick", or else one seed of "full", takes on one core, about.
         train: ``train(size, seed)``, the run; use :meth:`reach`.
 
     Raises:
@@ -162,13 +163,20 @@ class Recipe:
     train: Callable[[Size, int], Reached] = field(repr=False)
 
     def __post_init__(self) -> None:
+        if not self.here or set(self.here) - {"quick", "full"}:
+            raise ArgumentError(f"sizes are quick and full, got {', '.join(self.here) or 'none'}")
         for word in self.sameness.values():
             if word not in SAMENESS[:-1]:
                 raise ArgumentError(f"sameness is one of {', '.join(SAMENESS[:-1])}, got {word!r}")
 
+    @property
+    def quick(self) -> bool:
+        """Whether it has a quick size."""
+        return "quick" in self.here
+
     def method(self, size: Size) -> Method:
         """How it is trained here."""
-        return self.here.get(size, self.here["quick"])
+        return self.here[size] if size in self.here else next(iter(self.here.values()))
 
     def reach(self, size: Size, seed: int) -> Reached:
         """Train, and say what was reached: figure, updates, sequences, seconds, and how near to the paper's that is.
@@ -181,10 +189,12 @@ class Recipe:
             :class:`Reached`, its words "not reached" unless the first of its arms is solved.
 
         Raises:
-            ArgumentError: another size.
+            ArgumentError: another size, or "quick" of a row that has "full" alone.
         """
         if size not in ("quick", "full"):
             raise ArgumentError(f'a size is "quick" or "full", got {size!r}')
+        if size == "quick" and not self.quick:
+            raise ArgumentError(f"{self.name} takes longer than a quick row: its size is full")
         with own_streams(seed):
             tg.set_default_dtype(tg.float32)
             found = self.train(size, seed)
@@ -192,4 +202,6 @@ class Recipe:
 
     def words(self, size: Size, solved: bool) -> str:
         """One of :data:`SAMENESS`."""
-        return self.sameness.get(size, self.sameness["quick"]) if solved else SAMENESS[-1]
+        if not solved:
+            return SAMENESS[-1]
+        return self.sameness[size] if size in self.sameness else next(iter(self.sameness.values()))
