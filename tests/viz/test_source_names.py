@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 from typing import Any
 
 import pytest
@@ -67,6 +68,15 @@ def test_a_constant_is_called_as_the_line_has_it(
         getattr(cell, way)()
     again = tg.Tape.from_json(tape.to_json()) if read else tape
     assert constant_name(again[record], position, again) == name
+
+
+def test_an_example_within_a_text_is_read_line_by_line() -> None:
+    w, x = tg.ones(2, requires_grad=True), tg.ones(2)
+    text = "A page, which is not Python:\n\n    y = w * x\n"
+    linecache.cache["a-page.md"] = len(text), None, text.splitlines(keepends=True), "a-page.md"
+    with tg.Tape() as tape:
+        exec(compile("\n\ny = w * x", "a-page.md", "exec"), {"w": w, "x": x})
+    assert constant_name(tape[0], 1, tape) == "x"
 
 
 def test_without_a_source_there_is_no_name() -> None:

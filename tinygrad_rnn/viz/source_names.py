@@ -71,7 +71,10 @@ def _last(path: str) -> str:
 
 def _found(record: Record, names: tuple[str | None, ...], k: int, tape: Tape) -> str | None:
     assert record.line is not None
-    expressions = _expressions(tape.source(record.line.file)).get(record.line.number, [])
+    text, number = tape.source(record.line.file), record.line.number
+    expressions = _expressions(text).get(number, [])
+    if not expressions:  # of an example within a text, the line alone is Python
+        expressions = _expressions("".join(text.splitlines()[number - 1 : number]).strip()).get(1, [])
     found = {
         arguments[k]
         for operation, arguments in expressions
