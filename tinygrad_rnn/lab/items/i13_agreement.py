@@ -9,7 +9,9 @@ Here sentences are made in which only the first noun tells the verb's number: "t
 ...". The nouns between are plural as often as singular. Both nets get the same sentences, the same number of updates
 and the same optimiser. Over three words either answers. Over 15 words the RNN guesses, and so does an LSTM as it is
 usually initialised; an LSTM whose forget gate begins open is right nearly always. So the claim holds for the RNN, and
-"use an LSTM" holds if the gate lets the gradient through from the first update on.
+"use an LSTM" holds if the gate lets the gradient through from the first update on. It is a matter of time as well: with
+five times the updates (`--full`) three of six RNNs answer over 15 or 21 words, and none over 30, where every such LSTM
+does.
 
 ## Mathematics
 What the loss at the end, $E$, teaches about the subject at step 1 goes through
@@ -103,7 +105,7 @@ def measured(size: Size, seed: int, from_last: bool = False, lstm: str = OPEN) -
     }
     batch = agreement(np.random.default_rng(seed), 2000, 3)
     firsts = [sentence(words, AGREEMENT_WORDS).split()[1].endswith("s") for words in batch.words.T]
-    at = distances.index(7 if full else 5)
+    at = distances.index(10 if full else 5)
     rnn, lstm_accuracy = found["RNN"][at].mean(), found["LSTM"][at].min()
     checks = [
         Check("the first noun decides", np.mean(answer(batch, from_last) == firsts), "==", 1.0, "read from the text"),
@@ -115,7 +117,7 @@ def measured(size: Size, seed: int, from_last: bool = False, lstm: str = OPEN) -
             "5 standard errors of 2000 sentences",
         ),
         Check(
-            "an open LSTM answers far away", lstm_accuracy, ">", 0.8, "15 words; full: 21; the least of 24 seeds 0.97"
+            "an open LSTM answers far away", lstm_accuracy, ">", 0.8, "15 words; full: 30; the least of 24 seeds 0.97"
         ),
         Check("an RNN does not", rnn, "<", 0.7, "chance is 0.5; the largest of 20 seeds 0.54"),
         Check("an RNN answers over 3 words", found["RNN"][0].min(), ">", 0.9, "the least of 20 seeds 1"),
@@ -151,8 +153,8 @@ def draw(figure: Any, arrays: dict[str, Any]) -> None:
     13,
     "Agreement over distance",
     source="CS224N 2019, lecture 7; Linzen, Dupoux and Goldberg 2016",
-    seconds=1.5,
-    full_seconds=200,
+    seconds=1.2,
+    full_seconds=100,
 )
 def run(size: Size, seed: int) -> Result:
     """How far from its subject a verb is still right."""

@@ -159,8 +159,8 @@ def draw(figure: Any, arrays: dict[str, Any]) -> None:
     24,
     "Bidirectional RNNs",
     source="CS224N 2019, lecture 7; Schuster and Paliwal 1997",
-    seconds=1.0,
-    full_seconds=10,
+    seconds=0.5,
+    full_seconds=4,
 )
 def run(size: Size, seed: int) -> Result:
     """Which words the halves of the output depend on, and what a word needs to its right."""

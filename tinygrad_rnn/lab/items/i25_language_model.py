@@ -162,8 +162,8 @@ def draw(figure: Any, arrays: dict[str, Any]) -> None:
     25,
     "No language model reads both ways",
     source="CS224N 2019, lecture 7",
-    seconds=0.8,
-    full_seconds=10,
+    seconds=0.5,
+    full_seconds=6,
 )
 def run(size: Size, seed: int) -> Result:
     """Whether a prediction has seen its answer, told by its derivatives."""

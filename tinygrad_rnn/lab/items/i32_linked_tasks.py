@@ -179,7 +179,7 @@ def draw(figure: Any, arrays: dict[str, Any]) -> None:
     right.tick_params(axis="x", labelsize=8)
 
 
-@experiment(32, "Linked tasks", source="CS224N 2019, lecture notes 7 (S1), links", seconds=1.5, full_seconds=12)
+@experiment(32, "Linked tasks", source="CS224N 2019, lecture notes 7 (S1), links", seconds=0.7, full_seconds=6)
 def run(size: Size, seed: int) -> Result:
     """A text written by a model of letters, and a forecast of a noisy sine."""
     return measured(size, seed)

@@ -117,7 +117,7 @@ def draw(figure: Any, arrays: dict[str, Any]) -> None:
 
 
 @experiment(
-    38, "Unrolling", source="Hochreiter 1991; encyclopaedia S3, vanishing gradient problem", seconds=0.1, full_seconds=2
+    38, "Unrolling", source="Hochreiter 1991; encyclopaedia S3, vanishing gradient problem", seconds=0.1, full_seconds=1
 )
 def run(size: Size, seed: int) -> Result:
     """Whether a recurrent layer is a deep net with shared weights."""

@@ -178,8 +178,8 @@ def draw(figure: Any, arrays: dict[str, Any]) -> None:
     42,
     "Multidimensional LSTM",
     source="Graves, Fernandez and Schmidhuber 2007; Graves and Schmidhuber 2009; encyclopaedia S3",
-    seconds=1.5,
-    full_seconds=60,
+    seconds=0.8,
+    full_seconds=12,
 )
 def run(size: Size, seed: int) -> Result:
     """Whether the layer generalises the LSTM, and what it can be used for."""

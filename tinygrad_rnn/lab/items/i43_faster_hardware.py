@@ -177,8 +177,8 @@ def draw(figure: Any, curves: dict[str, Any], slopes: dict[str, float]) -> None:
     43,
     "Faster hardware",
     source="encyclopaedia S3, faster hardware; Schmidhuber 2013, fundamental deep learning problem",
-    seconds=0.5,
-    full_seconds=5,
+    seconds=0.2,
+    full_seconds=2,
 )
 def run(size: Size, seed: int) -> Result:
     """Whether a faster machine has other gradients, and how far a million times more updates reach."""

@@ -174,8 +174,8 @@ def draw(figure: Any, arrays: dict[str, Any]) -> None:
     49,
     "Tasks with pictures",
     source="encyclopaedia S3; Behnke 2003; Graves and Schmidhuber 2009",
-    seconds=2,
-    full_seconds=30,
+    seconds=1.5,
+    full_seconds=15,
 )
 def run(size: Size, seed: int) -> Result:
     """What a net that reads pictures row by row makes of letters, blobs and noise."""
