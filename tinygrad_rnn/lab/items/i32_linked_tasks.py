@@ -164,11 +164,11 @@ def draw(figure: Any, arrays: dict[str, Any]) -> None:
         np.arange(half), x[:half], linestyle="none", color=COLOURS[0], marker=MARKERS[0], markersize=4, label="given"
     )
     places = np.arange(half, half + len(arrays["forecast"]))
-    left.plot(places, arrays["forecast"], color=COLOURS[3], marker=MARKERS[1], markersize=3, label="forecast, fed back")
+    left.plot(places, arrays["forecast"], color=COLOURS[3], marker=MARKERS[1], markersize=3, label="forecast")
     left.set_xlabel("step")
     left.set_ylabel("value")
     left.set_ylim(-1.4, 1.8)
-    left.legend(fontsize=8, loc="upper center", ncols=3)
+    left.legend(fontsize=8, loc="upper center", ncols=3, columnspacing=1)
     names = ("persis-\ntence", "target not\nshifted", "net")
     right.bar(names, arrays["errors"], color=[COLOURS[k] for k in (6, 1, 2)], hatch=["", "//", ".."])
     right.axhline(NOISE**2, color=GREY, linestyle=":", label="noise: the least possible")
