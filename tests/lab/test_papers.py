@@ -373,3 +373,14 @@ def test_ctrl_c_leaves_what_is_done(tmp_path: pathlib.Path) -> None:
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and "Traceback" not in errors and "interrupted" in errors
     assert [row["name"] for row in json.loads((tmp_path / "papers.json").read_text())["rows"]] == ["cliff"]
+
+
+def test_a_net_that_is_not_solved_has_its_own_words_beside_one_that_is() -> None:
+    """Of nets that are compared, each ends in words of its own; those of the row are the first one's."""
+    one, other = Arm("one", "7", 1, 2, 0.1, True), Arm("other", "8", 1, 2, 0.1, False)
+    recipe = dataclasses.replace(made(), train=lambda size, seed: Reached([one, other], "", [], "A note."))
+    reached = recipe.reach("quick", 0)
+    row = report.row_of(recipe, "quick", 0, reached)
+    assert reached.words == row["words"] == "same task, modern recipe"
+    assert [arm["words"] for arm in row["reached"]] == ["same task, modern recipe", "not reached"]
+    assert [line[-1] for line in report.summary([row])[1]] == ["same task, modern recipe", "not reached"]

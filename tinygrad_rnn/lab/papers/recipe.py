@@ -93,6 +93,7 @@ class Arm:
         seconds: of the processor, for training and testing.
         solved: whether the stopping rule was met.
         curve: by name of an axis, numbers of equal count: x, then one or more y.
+        baseline: the loss of the best answer without memory, drawn beside "test loss"; None: there is none.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Arm:
     seconds: float
     solved: bool
     curve: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    baseline: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

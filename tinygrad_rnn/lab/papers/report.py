@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ...diagnostics.result import COLOURS, MARKERS, number, plain
+from ...diagnostics.result import COLOURS, GREY, MARKERS, number, plain
 from ...errors import TinygradRnnError
 from ...viz.markup import Html, tag
 from ..page import STYLE, VIEWPORT
@@ -31,7 +31,11 @@ def row_of(recipe: Recipe, size: Any, seed: int, reached: Reached) -> dict[str, 
     found["published"] = [
         {"text": p.text, "mark": p.mark, "read": MARKS[p.mark], "where": p.where} for p in recipe.published if p.printed
     ]
-    found["reached"] = [plain({f.name: getattr(arm, f.name) for f in dataclasses.fields(arm)}) for arm in reached.arms]
+    found["reached"] = [
+        plain({f.name: getattr(arm, f.name) for f in dataclasses.fields(arm)})
+        | {"words": recipe.words(size, arm.solved)}
+        for arm in reached.arms
+    ]
     found["checks"] = [
         {"name": c.name, "value": plain(c.value), "must be": c.demanded, "passed": c.passed, "why": c.why}
         for c in reached.checks
@@ -93,7 +97,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str
     for (name, which), found in together.items():
         solved = [arm for _, arm in found if arm["solved"]]
         counts = sorted(arm["sequences"] for arm in solved)
-        words = sorted({row["words"] for row, _ in found})
+        words = sorted({arm["words"] for _, arm in found})
         seconds = sum(arm["seconds"] for _, arm in found)
         published = _published(found[0][0])[0]
         lines.append(
@@ -107,7 +111,7 @@ def summary(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str
                 "; ".join(words),
             ]
         )
-    return ["row", "net", "published", "solved", "after sequences", "seconds", "words"], lines
+    return ["row", "net", "published", "solved", "after sequences", "CPU s", "words"], lines
 
 
 def picture(recipe: Recipe, reached: Reached) -> str | None:
@@ -142,11 +146,13 @@ def _curves(figure: Any, arms: Sequence[Arm]) -> None:
                     linewidth=1.2,
                     label=arm.name,
                 )
-        if "loss" in key:
+        if key == "test loss":
             ax.set_yscale("log")
+            if arms[0].baseline is not None:
+                ax.axhline(arms[0].baseline, color=GREY, linestyle="--", linewidth=1, label="without memory")
         ax.set_xlabel(across)
         ax.set_ylabel(key)
-        if any(arm.name for arm in arms):
+        if ax.get_legend_handles_labels()[1]:
             ax.legend(fontsize=8)
 
 

@@ -124,4 +124,4 @@ def trained(
             done += 1
     figure = f"test loss {found[0]:.2g} (baseline {task.baseline:.3g}), {100 * found[1]:.3g} % of {tested} wrong"
     seconds = time.process_time() - begun
-    return Arm(name, figure, done, done * sequences, seconds, solved, curve)
+    return Arm(name, figure, done, done * sequences, seconds, solved, curve, task.baseline)
