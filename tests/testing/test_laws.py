@@ -108,6 +108,16 @@ def test_batch() -> None:
         assert_batch_permutes(lambda x, w: bad(x) * w, [x, w], [0, None], [0])
 
 
+@pytest.mark.parametrize("dtype", [tg.float32, tg.float64])
+def test_laws_of_values_hold_layers_whose_input_needs_no_gradient(dtype: Any) -> None:
+    """The output requires grad by the layer's parameters alone."""
+    layer, x = tg.nn.Linear(3, 2, dtype=dtype), tg.randn(4, 3, dtype=dtype)
+    assert_batch_permutes(layer, [x], [0], [0])
+    assert_deterministic(layer, [x])
+    with pytest.raises(CheckFailed, match="does not follow its batch"):
+        assert_batch_permutes(lambda x: layer(x) - layer(x)[0], [x], [0], [0])
+
+
 def test_a_batch_without_gradients_is_compared_by_its_values_in_their_own_precision() -> None:
     """A law over values alone: there is nothing to pull back, and rounding is that of the outputs' dtype."""
     for dtype in (tg.float64, tg.float32):

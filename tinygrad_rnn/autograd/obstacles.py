@@ -105,7 +105,7 @@ def pull(problem: Problem, vs: Sequence[Any]) -> list[Any]:
     """``v J`` by every wanted input, through a graph of its own."""
     live = [(y, v) for y, v in zip(problem.outputs(), vs, strict=True) if y.requires_grad]
     leaves = [problem.inputs[k] for k in problem.wanted]
-    if not live:
+    if not live or not leaves:  # without leaves an output may still require grad, by a parameter
         return [np.zeros(t.shape) for t in leaves]
     seeds = [wrap(to_device(np.array(v, y.dtype), y.device)) for y, v in live]
     found = grad([y for y, _ in live], leaves, seeds, allow_unused=True)

@@ -378,7 +378,7 @@ class _Run:
         return [rng.standard_normal(y.shape) for y in self.outputs]
 
     def pull(self, cotangents: Sequence[Any]) -> list[Any]:
-        if not self.outputs:
+        if not self.outputs or not self.leaves:  # without leaves an output may still require grad, by a parameter
             return [np.zeros(t.shape) for t in self.leaves]
         seeds = [wrap(_device_array(v, y)) for v, y in zip(cotangents, self.outputs, strict=True)]
         # Several cotangents are pulled through one recording.
