@@ -93,6 +93,12 @@ LAYERS: dict[str, Callable[[int], nn.Module]] = {
 }
 
 
+def squared(said: tg.Tensor, y: Any) -> tg.Tensor:
+    """The mean squared error over the last steps, of which there are targets."""
+    loss: tg.Tensor = ((said[-len(y) :] - y) ** 2).mean()
+    return loss
+
+
 def error(task: str, layer: str) -> float:
     """The squared error on fresh sequences after training."""
     # lab: begin
@@ -100,20 +106,16 @@ def error(task: str, layer: str) -> float:
     reader, say = LAYERS[layer](2 if task == "adding" else 1), nn.Linear(WIDTH, 1)
     parameters = [*reader.parameters(), *say.parameters()]
     optimizer = tg.optim.Adam(parameters, lr=lr)
-
-    def squared(T: int, N: int) -> tg.Tensor:
-        x, y = make(T, N)
-        loss: tg.Tensor = ((say(reader(x)[0])[-len(y) :] - y) ** 2).mean()
-        return loss
-
     for _ in range(updates):
+        x, y = make(T, 16)
         optimizer.zero_grad()
-        squared(T, 16).backward()
+        squared(say(reader(x)[0]), y).backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
-    with tg.no_grad():
-        return float(squared(T_test, 128))
     # lab: end
+    with tg.no_grad():
+        x, y = make(T_test, 128)
+        return float(squared(say(reader(x)[0]), y))
 
 
 def measured(size: Size, seed: int, one_task: bool = False) -> Result:
