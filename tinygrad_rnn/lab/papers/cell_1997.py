@@ -97,7 +97,7 @@ class Net1997(tg.nn.Module):
 
     def __init__(self, cell: Cell1997, outputs: int, bound: float, *, bias: bool) -> None:
         super().__init__()
-        self.layer = tg.nn.RNNLayer(cell)
+        self.layer = tg.nn.RNNLayer(cell, impl="compiled")  # "auto" changes, and rounds otherwise, when it pays
         self.readout = tg.nn.Linear(cell.hidden_size[0], outputs, bias=bias)
         for parameter in self.readout.parameters():
             tg.nn.init.uniform_(parameter, -bound, bound)

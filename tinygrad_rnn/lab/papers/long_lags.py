@@ -29,7 +29,7 @@ TODAY = "forget bias {bias:g}, else U(-1/sqrt(H), 1/sqrt(H))"
 CUT_OFF = "one sequence at a time, gradient descent, lr {lr}, gradient cut off outside the cell"
 
 
-ADDING_HIDDEN, ADDING_BIAS, ADDING_LR, ADDING_N = 16, 4.0, 0.003, 20
+ADDING_HIDDEN, ADDING_BIAS, ADDING_LR, ADDING_N = 32, 4.0, 0.003, 20
 
 
 def _lstm(
@@ -88,9 +88,9 @@ def _adding(size: Size, seed: int) -> Reached:
     )
     note = "Flat at the baseline for most of the time, then down within a few hundred updates: the plateau is the time "
     note += "until the first trace of the marked numbers is found. The target is a quarter of the sum."
-    note += " Seed 0 leaves the plateau after 26,000 sequences, seed 1 not within 160,000."
+    note += " With 16 units seed 1 was still on it after 160,000 sequences."
     loss, bound = arm.curve["test loss"][-1], 1.1 * adding(100).baseline
-    why = "seed 0: solved; seed 1: still there, and the row says so"
+    why = "a net on its plateau passes, and the words say so; seeds 0 and 1 are solved"
     return Reached([arm], "", [Check("no worse than the answer without memory", loss, "<", bound, why)], note)
 
 
