@@ -178,7 +178,7 @@ def draw(figure: Any, arrays: dict[str, Any]) -> None:
     right.legend(fontsize=8)
 
 
-@experiment(33, "An LSTM by hand", source="question S2, in the notation of a course", seconds=0.1, full_seconds=5)
+@experiment(33, "An LSTM by hand", source="question S2, in the notation of a course", seconds=0.2, full_seconds=7)
 def run(size: Size, seed: int) -> Result:
     """Whether one weight on the joined vector and two weights are the same layer."""
     return measured(size, seed)

@@ -98,7 +98,7 @@ def upper_layer(rbm: RBM, data: tg.Tensor, updates: int, tied: bool) -> tuple[An
 
 def measured(size: Size, seed: int, k: int = 1, tied: bool = True) -> Result:
     """Statistics and Z against what is exact; three ways to learn; a layer on top."""
-    side, hidden, updates = (3, 8, 500) if size == "quick" else (4, 12, 4000)
+    side, hidden, updates = (3, 8, 500 if size == "quick" else 2500)
     data = bars_and_stripes(side)
     cases = data.repeat(4, 1)  # contrastive divergence draws for each
     any_machine = RBM(5, 4, scale=1.0)
@@ -182,7 +182,7 @@ def draw(figure: Any, arrays: dict[str, Any], data: Any) -> None:
     "Boltzmann machines",
     source="encyclopaedia S3; Hinton 2002; Hinton, Osindero and Teh 2006",
     seconds=1.5,
-    full_seconds=60,
+    full_seconds=12,
 )
 def run(size: Size, seed: int) -> Result:
     """What contrastive divergence does to the exact likelihood, and what a second layer does to the bound."""

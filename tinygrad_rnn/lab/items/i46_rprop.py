@@ -179,7 +179,7 @@ def draw(figure: Any, arrays: dict[str, Any]) -> None:
     "Rprop",
     source="encyclopaedia S3; Riedmiller and Braun 1993; Behnke, LNCS 2766 (2003)",
     seconds=0.8,
-    full_seconds=6,
+    full_seconds=10,
 )
 def run(size: Size, seed: int) -> Result:
     """Whether the sign alone is enough, and what it cannot do."""
