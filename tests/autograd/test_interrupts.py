@@ -22,6 +22,7 @@ import pytest
 import tinygrad_rnn as tg
 from tinygrad_rnn import nn
 from tinygrad_rnn.tape.modes import state
+from tinygrad_rnn.tape.observe.calls import Calls
 from tinygrad_rnn.tape.primitive import REGISTRY
 
 ROOT = os.path.dirname(os.path.abspath(tg.__file__))
@@ -197,6 +198,13 @@ def a_tape_sweep() -> None:
     tape.backward(loss)
 
 
+def a_block_of_calls() -> None:
+    w = weights()
+    with Calls() as calls:
+        (w * w).sum().backward()
+    calls.tape()
+
+
 def an_anomaly_block() -> None:
     w = weights()
     with tg.autograd.detect_anomaly():
@@ -247,7 +255,7 @@ WHOLE = [a_custom_function, a_result_written_out, a_gradcheck, a_wrong_gradient]
 WHOLE += [a_backward, a_recorded_backward, a_hooked_backward, a_layer, a_step, a_decorated_function]
 WHOLE += [a_decorated_generator, a_checkpoint, a_jacobian, a_conversion]
 BLOCKS = [a_no_grad_block, an_inference_block, a_tape_block, a_tape_sweep, an_anomaly_block]
-BLOCKS += [a_saved_tensors_block]
+BLOCKS += [a_saved_tensors_block, a_block_of_calls]
 
 
 def check(program: Callable[[], None], spared: tuple[str, ...], places: Any) -> None:

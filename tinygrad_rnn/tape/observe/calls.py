@@ -25,7 +25,7 @@ from ..partial_gradient import Part
 from .records import Reference, TapeLeaf
 from .tape import Tape
 from .values import Summary
-from .watcher import Watching
+from .watcher import Watching, out_of_turn
 
 __all__ = ["Calls"]
 
@@ -65,10 +65,16 @@ class Calls(Watching):
     def __enter__(self) -> Calls:
         self._outside = id(sys._getframe(1))
         self._begin()
-        return super().__enter__()
+        here = state.here
+        here.watchers = (*here.watchers, self)  # last, and not by super(): a signal could come as a call returns
+        return self
 
     def __exit__(self, *exc: Any) -> None:
-        super().__exit__(*exc)
+        here = state.here
+        if here.watchers and here.watchers[-1] is self:  # without a call, before which a signal could come
+            here.watchers = here.watchers[:-1]
+        else:
+            out_of_turn(here, self)
         if self._now is not None:
             self._now._close()
 

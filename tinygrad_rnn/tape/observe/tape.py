@@ -133,7 +133,9 @@ class Tape(Watching):
             return self
         frame = user_frame()
         self._open(None if frame is None else id(frame))
-        return super().__enter__()
+        here = state.here
+        here.watchers = (*here.watchers, self)  # last, and not by super(): a signal could come as a call returns
+        return self
 
     def _open(self, bottom: int | None) -> None:
         """Be ready to be told of records; ``bottom`` is the id of the outermost frame that is looked at."""
