@@ -369,6 +369,7 @@ def test_ctrl_c_leaves_what_is_done(tmp_path: pathlib.Path) -> None:
     deadline = time.monotonic() + 120
     while not (tmp_path / "papers.html").exists() and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
+    assert (tmp_path / "papers.html").exists()
     time.sleep(0.5)  # the next row is under way, which takes long
     process.send_signal(signal.SIGINT)
     said, errors = process.communicate(timeout=120)

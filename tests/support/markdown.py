@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import pathlib
 import re
 import textwrap
 from collections.abc import Iterator
 from typing import NamedTuple
+
+from tinygrad_rnn.lab.experiment import marked_lines
 
 __all__ = ["ROOT", "Quote", "anchors", "code_spans", "definition", "differs", "images", "links", "programs", "quotes"]
 
@@ -18,7 +19,6 @@ FENCE = re.compile(r"^(?:<!-- source: (\S+) (\S+) -->\n)?```(\w*)\n(.*?)^```$", 
 IMAGE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)|<(?:img|source)[^>]* src(?:set)?=\"([^\"]+)\"")
 LINK = re.compile(r"(?<!!)\[[^\]\n]+\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-LAB = re.compile(r"^[ ]*# lab: begin\n(.*?)^[ ]*# lab: end$", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 ELISION = "..."
 
@@ -60,8 +60,8 @@ def definition(path: pathlib.Path, name: str) -> str:
         LookupError: there is none of that name.
     """
     text = path.read_text(encoding="utf-8")
-    if name == "lab" and (marked := LAB.search(text)):
-        return inspect.cleandoc("\n" + marked[1]).rstrip()
+    if name == "lab" and (marked := marked_lines(text)):
+        return marked
     body: list[ast.stmt] = ast.parse(text).body
     for part in name.split("."):
         found = [node for node in body if part in _names(node)]

@@ -23,7 +23,7 @@ from ..backend.quiet import unreported
 from ..errors import TinygradRnnError
 from ..tape.observe.text_table import table
 
-__all__ = ["COLOURS", "GREY", "MARKERS", "Result", "axes_for", "colour_bar", "finished", "number"]
+__all__ = ["COLOURS", "GREY", "MARKERS", "Result", "axes_for", "colour_bar", "figure_for", "finished", "number"]
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#999999", "#B8A800")
 """Okabe and Ito's, with a darker yellow and a grey for black, which are seen on white and on black alike."""
@@ -137,8 +137,8 @@ def plain(value: Any) -> Any:
     return value if isinstance(value, (str, int, bool)) or value is None else str(value)
 
 
-def axes_for(width: float, height: float) -> Any:
-    """New axes of matplotlib, in a figure of so many inches, without a window.
+def figure_for(width: float, height: float) -> Any:
+    """A new figure of matplotlib, so many inches wide and high, on no background and without a window.
 
     Raises:
         TinygradRnnError: matplotlib is not installed, or cannot be loaded.
@@ -148,8 +148,13 @@ def axes_for(width: float, height: float) -> Any:
     except Exception as error:  # a broken installation raises more than ImportError
         raise TinygradRnnError(f"plot() needs matplotlib: pip install 'tinygrad-rnn[plot]' ({error})") from error
     figure = Figure(figsize=(width, height), layout="constrained")
-    figure.patch.set_alpha(0)
-    return figure.subplots()
+    figure.patch.set_facecolor("none")  # an alpha of 0 would stay, whatever background it is saved on
+    return figure
+
+
+def axes_for(width: float, height: float) -> Any:
+    """New axes in a figure of its own: see :func:`figure_for`."""
+    return figure_for(width, height).subplots()
 
 
 def colour_bar(ax: Any, image: Any, label: str) -> None:

@@ -23,7 +23,8 @@ from ..diagnostics.result import number, plain
 from ..tape.observe.text_table import table
 from .pictures import drawn
 
-__all__ = ["RELATIONS", "VERDICTS", "Check", "Experiment", "Result", "Size", "Twin", "experiment", "own_streams"]
+__all__ = ["RELATIONS", "VERDICTS", "Check", "Experiment", "Result", "Size", "Twin", "experiment", "marked_lines"]
+__all__ += ["own_streams"]
 
 Size = Literal["quick", "full"]
 """How much is computed: "quick" in about a second, "full" with more seeds, longer sequences or real training."""
@@ -40,6 +41,16 @@ RELATIONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 LINES = re.compile(r"^[ ]*# lab: begin\n(.*?)^[ ]*# lab: end$", re.MULTILINE | re.DOTALL)
+
+
+def marked_lines(text: str) -> str:
+    r"""The lines of a source between ``# lab: begin`` and ``# lab: end``; empty if none are marked.
+
+    >>> marked_lines("if x:\n    # lab: begin\n    y = x\n    # lab: end\n")
+    'y = x'
+    """
+    found = LINES.search(text)
+    return inspect.cleandoc("\n" + found[1]).rstrip() if found else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -245,8 +256,7 @@ class Experiment:
     @property
     def lines(self) -> str:
         """The lines that do it, cut from the file; empty if none are marked."""
-        found = LINES.search(self.path.read_text(encoding="utf-8"))
-        return inspect.cleandoc("\n" + found[1]).rstrip() if found else ""
+        return marked_lines(self.path.read_text(encoding="utf-8"))
 
     def __call__(self, size: Size = "quick", seed: int = 0) -> Result:
         """Run it.  The random streams and the default dtype of the caller are as before.

@@ -17,7 +17,7 @@ from ..viz.markup import Html, tag
 from ..viz.mathml import mathml
 from .experiment import Check, Experiment, Result
 
-__all__ = ["as_markdown", "divided", "index", "page"]
+__all__ = ["as_markdown", "divided", "document", "grid", "index", "page"]
 
 VIEWPORT = Html('<meta name="viewport" content="width=device-width, initial-scale=1">')
 STYLE = """
@@ -95,14 +95,16 @@ def _formula(latex: str, options: Mapping[str, Any]) -> str:
     return found.replace("<math>", '<math display="block">', 1) if options.get("display_mode") else found
 
 
-def _grid(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> Html:
+def grid(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> Html:
+    """A table, which a narrow page scrolls; a cell that is Html is a ``<td>`` already."""
     head = tag("tr", *[tag("th", text) for text in heads])
     body = [tag("tr", *[cell if isinstance(cell, Html) else tag("td", cell) for cell in row]) for row in rows]
     return tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="wide")
 
 
-def _document(title: str, *content: Any) -> str:
-    head = tag("head", Html('<meta charset="utf-8">'), VIEWPORT, tag("title", title), tag("style", Html(STYLE)))
+def document(title: str, *content: Any, style: str = "") -> str:
+    """A page that needs nothing beside it; ``style``: its own, after the one of all."""
+    head = tag("head", Html('<meta charset="utf-8">'), VIEWPORT, tag("title", title), tag("style", Html(STYLE + style)))
     return f"<!doctype html>\n{tag('html', head, tag('body', *content), lang='en')}\n"
 
 
@@ -143,7 +145,7 @@ def page(
         )
     if result.numbers:
         rows = [[key, tag("td", number(value), class_="n")] for key, value in result.numbers.items()]
-        parts += [tag("h2", "Numbers"), _grid(["figure", "value"], rows)]
+        parts += [tag("h2", "Numbers"), grid(["figure", "value"], rows)]
     first = sections.pop("Mathematics", "")
     if first:
         parts += [tag("h2", "Mathematics"), _markdown(first)]
@@ -151,18 +153,18 @@ def page(
         parts += [tag("h2", "The lines that do it"), tag("pre", tag("code", experiment.lines))]
     if result.checks:
         heads = ["check", "value", "must be", "is so", "why this bound"]
-        parts += [tag("h2", "Checks"), _grid(heads, [_checked(check) for check in result.checks])]
+        parts += [tag("h2", "Checks"), grid(heads, [_checked(check) for check in result.checks])]
     if twins:
         parts += [
             tag("h2", "Mistakes that this finds"),
-            _grid(["mistake", "the check that fails"], _found(experiment, twins)),
+            grid(["mistake", "the check that fails"], _found(experiment, twins)),
         ]
     for heading, content in sections.items():
         parts += [tag("h2", heading), _markdown(content)]
     if tape is not None:
         parts += [tag("h2", "Step by step"), tag("p", tag("a", "The smallest case in the debugger", href=tape))]
     parts.append(tag("p", "Made by ", tag("code", how), class_="small"))
-    return _document(f"{experiment.title}: laboratory of tinygrad_rnn", *parts)
+    return document(f"{experiment.title}: laboratory of tinygrad_rnn", *parts)
 
 
 def _found(experiment: Experiment, twins: Sequence[Result]) -> list[list[Any]]:
@@ -181,4 +183,4 @@ def index(entries: Sequence[Mapping[str, Any]]) -> str:
         said = entry["verdict"] if entry["passed"] else "a check failed"
         text = tag("span", f"{entry['claim']} ", tag("em", said))
         cards.append(tag("a", tag("b", f"{entry['number']} {entry['title']}"), shown or None, text, href=entry["page"]))
-    return _document("Laboratory of tinygrad_rnn", tag("h1", "Laboratory"), tag("div", *cards, class_="cards"))
+    return document("Laboratory of tinygrad_rnn", tag("h1", "Laboratory"), tag("div", *cards, class_="cards"))

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..backend.quiet import unreported
-from ..diagnostics.result import GREY, finished
-from ..errors import TinygradRnnError
+from ..diagnostics.result import GREY, figure_for, finished
 
-__all__ = ["as_png", "as_svg", "drawn"]
+__all__ = ["as_file", "as_png", "as_svg", "drawn"]
 
 WIDTH, HEIGHT = 7.0, 4.0
 """Inches: letters of 10 points are read at the width of a page."""
@@ -23,12 +22,7 @@ def drawn(draw: Callable[[Any], None]) -> Any:
     Raises:
         TinygradRnnError: matplotlib is not installed, or cannot be loaded.
     """
-    try:
-        from matplotlib.figure import Figure
-    except Exception as error:  # a broken installation raises more than ImportError
-        raise TinygradRnnError(f"pictures need matplotlib: pip install 'tinygrad-rnn[lab]' ({error})") from error
-    figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
-    figure.patch.set_facecolor("none")  # an alpha of 0 would stay, whatever background it is saved on
+    figure = figure_for(WIDTH, HEIGHT)
     draw(figure)
     for ax in figure.axes:
         if hasattr(ax, "_colorbar"):  # its own labels, no grid
@@ -39,6 +33,10 @@ def drawn(draw: Callable[[Any], None]) -> Any:
             finished(ax)
     for text in figure.texts:
         text.set_color(GREY)
+    engine = figure.get_layout_engine()
+    if engine is not None:  # once, and not again for each format
+        engine.execute(figure)
+        figure.set_layout_engine("none")
     return figure
 
 
@@ -52,6 +50,11 @@ def as_svg(figure: Any) -> str:
         figure.savefig(image, format="svg", metadata={"Date": None, "Creator": None})
     text = image.getvalue()
     return text[text.index("<svg") :]
+
+
+def as_file(svg: str) -> bytes:
+    """An SVG element as a file of its own."""
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{svg}'.encode()
 
 
 @unreported

@@ -7,14 +7,28 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import TypeVar
 
-from ..errors import TinygradRnnError
+from ..errors import UsageError
 
-__all__ = ["performed"]
+__all__ = ["be_ready", "performed"]
 
 Order = TypeVar("Order")
 Outcome = TypeVar("Outcome")
+
+
+def be_ready(jobs: int, out: Path) -> None:
+    """Look at what was asked for, and make the folder.
+
+    Raises:
+        UsageError: no jobs, or ``out`` is a file.
+    """
+    if jobs < 1:
+        raise UsageError(f"--jobs must be at least 1, got {jobs}")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out: {out} is not a folder")
+    out.mkdir(parents=True, exist_ok=True)
 
 
 def performed(perform: Callable[[Order], Outcome], orders: Sequence[Order], jobs: int, unit: str) -> Iterator[Outcome]:
@@ -27,7 +41,7 @@ def performed(perform: Callable[[Order], Outcome], orders: Sequence[Order], jobs
         unit: what the bar counts.
 
     Raises:
-        TinygradRnnError: a process was killed.
+        UsageError: a process was killed.
     """
     from tqdm import tqdm
 
@@ -48,9 +62,7 @@ def performed(perform: Callable[[Order], Outcome], orders: Sequence[Order], jobs
                 yield outcome
                 bar.update()
     except BrokenProcessPool as error:
-        raise TinygradRnnError(
-            "a process of the laboratory was killed; with fewer --jobs it may have enough"
-        ) from error
+        raise UsageError("a process of the laboratory was killed; with fewer --jobs it may have enough") from error
     finally:
         for child in multiprocessing.active_children():
             child.terminate()

@@ -25,7 +25,7 @@ import numpy as np
 import tinygrad_rnn as tg
 
 from ..errors import TinygradRnnError, UsageError
-from .processes import performed
+from .processes import be_ready, performed
 
 if TYPE_CHECKING:
     from .experiment import Experiment, Result, Size
@@ -93,11 +93,7 @@ def run(what: Sequence[str], full: bool, broken: bool, seed: int, jobs: int, out
             print(f"{each.number:>3}  {each.name:<24} {each.claim}")
         return 0
     numbers = list(files()) if list(what) == ["all"] else list(dict.fromkeys(find(word).number for word in what))
-    if jobs < 1:
-        raise UsageError(f"--jobs must be at least 1, got {jobs}")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out: {out} is not a folder")
-    out.mkdir(parents=True, exist_ok=True)
+    be_ready(jobs, out)
     orders = [Order(number, "full" if full else "quick", seed, broken, out) for number in numbers]
     begun = time.perf_counter()
     failed = []
@@ -155,7 +151,7 @@ def _written(
     """Write the files of an experiment; the reason if there is no page."""
     from ..serialization.atomic import atomic_write
     from .page import page
-    from .pictures import as_png, as_svg
+    from .pictures import as_file, as_png, as_svg
 
     found: dict[str, Any] = {"number": experiment.number, "name": experiment.name, "title": experiment.title}
     found |= {"claim": experiment.claim, "source": experiment.source, "size": order.size, "seed": order.seed}
@@ -172,7 +168,7 @@ def _written(
         figure = result.figure()
         if figure is not None:
             svg = as_svg(figure)
-            atomic_write(folder / "figure.svg", [f'<?xml version="1.0" encoding="utf-8"?>\n{svg}'.encode()])
+            atomic_write(folder / "figure.svg", [as_file(svg)])
             atomic_write(folder / "figure.png", [as_png(figure)])
         tape = experiment.tape()
         if tape is not None:

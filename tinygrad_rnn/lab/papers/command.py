@@ -20,7 +20,8 @@ from ...errors import UsageError
 from ...serialization.atomic import atomic_write
 from ...tape.observe.text_table import table
 from ..experiment import Size
-from ..processes import performed
+from ..pictures import as_file
+from ..processes import be_ready, performed
 from .recipes import RECIPES, find
 from .report import as_page, as_text, drawing, row_of, summary
 
@@ -69,11 +70,7 @@ def run(names: Sequence[str], full: bool, seed: int, jobs: int, out: Path) -> in
     long = [recipe.name for recipe in chosen if not (full or recipe.quick)]
     if long:
         raise UsageError(f"{', '.join(long)}: longer than a quick row; give --full")
-    if jobs < 1:
-        raise UsageError(f"--jobs must be at least 1, got {jobs}")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"--out: {out} is not a folder")
-    out.mkdir(parents=True, exist_ok=True)
+    be_ready(jobs, out)
     seeds = range(seed, seed + SEEDS) if full else [seed]
     orders = [Order(recipe.name, "full" if full else "quick", each) for recipe in chosen for each in seeds]
     begun, rows, pictures = time.perf_counter(), [], {}
@@ -96,5 +93,5 @@ def _written(rows: Sequence[dict[str, Any]], pictures: dict[str, str], out: Path
     atomic_write(out / "papers.json", [json.dumps(found, indent=1).encode()])
     last = f"{rows[-1]['name']}-{rows[-1]['seed']}"
     if last in pictures:
-        atomic_write(out / f"{last}.svg", [f'<?xml version="1.0" encoding="utf-8"?>\n{pictures[last]}'.encode()])
+        atomic_write(out / f"{last}.svg", [as_file(pictures[last])])
     atomic_write(out / "papers.html", [as_page(rows, pictures).encode()])

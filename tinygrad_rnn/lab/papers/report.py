@@ -10,7 +10,7 @@ from typing import Any
 from ...diagnostics.result import COLOURS, GREY, MARKERS, number, plain
 from ...errors import TinygradRnnError
 from ...viz.markup import Html, tag
-from ..page import STYLE, VIEWPORT
+from ..page import document, grid
 from ..pictures import as_svg, drawn
 from .recipe import MARKS, Arm, Reached, Recipe
 
@@ -156,12 +156,6 @@ def _curves(figure: Any, arms: Sequence[Arm]) -> None:
             ax.legend(fontsize=8)
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> Html:
-    head = tag("tr", *[tag("th", text) for text in heads])
-    body = [tag("tr", *[cell if isinstance(cell, Html) else tag("td", cell) for cell in row]) for row in rows]
-    return tag("div", tag("table", tag("thead", head), tag("tbody", *body)), class_="wide")
-
-
 def as_page(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> str:
     """The page of all rows, with nothing beside it.
 
@@ -173,7 +167,7 @@ def as_page(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> s
     parts: list[Any] = [tag("h1", title)]
     marks = "; ".join([f"{mark}: {text}" for mark, text in MARKS.items() if mark in "PCS"])
     parts.append(tag("p", f"Figures of papers are marked. {marks}. Seconds are of one processor.", class_="small"))
-    parts.append(_table(*summary(rows)))
+    parts.append(grid(*summary(rows)))
     for row in rows:
         parts += [tag("h2", f"{row['title']}"), tag("p", row["source"], class_="source"), tag("p", row["task"])]
         passed = row["passed"]
@@ -181,7 +175,7 @@ def as_page(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> s
         parts.append(tag("div", *said, class_="verdict"))
         sides = [["figure", _lines(_published(row)), _lines(_reached(row))]]
         sides += [[name, row["paper"][key], row["here"][key]] for key, name in FIELDS.items()]
-        parts.append(_table(["", "published", "reached here"], sides))
+        parts.append(grid(["", "published", "reached here"], sides))
         svg = pictures.get(f"{row['name']}-{row['seed']}")
         if svg:
             parts.append(tag("figure", Html(svg)))
@@ -189,12 +183,10 @@ def as_page(rows: Sequence[Mapping[str, Any]], pictures: Mapping[str, str]) -> s
             [c["name"], number(c["value"]), c["must be"], "yes" if c["passed"] else "NO", c["why"]]
             for c in row["checks"]
         ]
-        parts.append(_table(["check", "value", "must be", "is so", "why this bound"], checked))
+        parts.append(grid(["check", "value", "must be", "is so", "why this bound"], checked))
         if not passed:
             parts.append(tag("p", "A check failed.", class_="fail"))
-    style = tag("style", Html(STYLE), Html("body { max-width: 75rem } figure { max-width: 46rem }"))
-    head = tag("head", Html('<meta charset="utf-8">'), VIEWPORT, tag("title", title), style)
-    return f"<!doctype html>\n{tag('html', head, tag('body', *parts), lang='en')}\n"
+    return document(title, *parts, style="body { max-width: 75rem } figure { max-width: 46rem }")
 
 
 def _lines(texts: Sequence[str]) -> Html:
