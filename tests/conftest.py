@@ -6,9 +6,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
+import tinygrad_rnn as tg
 from tests.support import arrays, measured, profiles, rows, state
+from tinygrad_rnn.backend.random.generator import fork_rng
 from tinygrad_rnn.tape.modes import defaults
 
 defaults.warned_of_float = True  # it comes once in a process: a test of it switches it on again
@@ -70,3 +73,14 @@ def no_leaks() -> Iterator[None]:
     """A test leaves global state as it found it."""
     with state.left_as_found():
         yield
+
+
+@pytest.fixture(autouse=True)
+def same_numbers_each_time() -> Iterator[None]:
+    """A test draws the same numbers alone and among others, whichever process runs it after whichever tests."""
+    legacy = np.random.get_state()
+    with fork_rng():
+        tg.manual_seed(0)
+        np.random.seed(0)
+        yield
+    np.random.set_state(legacy)

@@ -13,16 +13,9 @@ from typing import Any
 
 import pytest
 
-from tinygrad_rnn.backend.random.draws import fork_rng
 from tinygrad_rnn.train.cli import main
 
 SMALL = "--hidden 8 --embedding 4 --batch 4 --bptt 8 --updates 30 --eval-every 10 --checkpoint-every 7 --quiet".split()
-
-
-@pytest.fixture(autouse=True)
-def _random_state_does_not_leak() -> Iterator[None]:
-    with fork_rng():
-        yield
 
 
 @pytest.fixture(autouse=True)
