@@ -1,8 +1,8 @@
 """The command line: ``tinygrad-rnn train``, ``sample``, ``explain``, ``lab``, ``doctor`` and ``bench``.
 
-Exit status: 0 for success; 1 if training diverged or a check of ``lab`` failed; 2 for a user's mistake, reported in one
-line, with nothing overwritten; 130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP (a closed terminal); of
-``explain`` that of the script.
+Exit status: 0 for success; 1 if training diverged or a check of ``lab`` or ``course`` failed; 2 for a user's mistake,
+reported in one line, with nothing overwritten; 130, 143 and 129 after Ctrl-C, SIGTERM and SIGHUP (a closed terminal);
+of ``explain`` that of the script.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from ..explain.program import divided
 from ..explain.program import run as explain
 from ..lab.program import add_arguments as add_lab_arguments
 from ..lab.program import run as lab
+from ..teaching.course.program import add_arguments as add_course_arguments
+from ..teaching.course.program import run as course
 from ..terminal import ctrl_c_raises, describe_error, flush_or_silence, has_output, open_missing_streams, say
 from .commands import sample, train
 from .config import CELLS, DEFAULT_LR, OPTIMIZERS, Config
@@ -100,11 +102,12 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     parser.add_argument("--version", action=_Version, help="show the version and leave")
-    commands = parser.add_subparsers(dest="name", required=True, metavar="train|sample|explain|lab|doctor|bench")
+    commands = parser.add_subparsers(dest="name", required=True, metavar="train|sample|explain|lab|course|doctor|bench")
     _train_options(commands)
     _sample_options(commands)
     _explain_options(commands)
     _lab_options(commands)
+    _course_options(commands)
     _doctor_options(commands)
     _bench_options(commands)
     return parser
@@ -202,6 +205,19 @@ def _lab_options(commands: Any) -> None:
     )
     add_lab_arguments(parser)
     parser.set_defaults(command=lab)
+
+
+def _course_options(commands: Any) -> None:
+    parser = commands.add_parser(
+        "course",
+        help="thirty exercises on gradients through time, whose checks name the mistake",
+        description="Learn how gradients are computed, from the chain rule to backpropagation through an LSTM: start "
+        "writes thirty exercises into a folder, as scripts and as notebooks; check says which are right, and names the "
+        "mistake in those that are not. Exit status 1 if an answer is not right.",
+        allow_abbrev=False,
+    )
+    add_course_arguments(parser)
+    parser.set_defaults(command=course)
 
 
 def _doctor_options(commands: Any) -> None:
