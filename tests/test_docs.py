@@ -129,7 +129,7 @@ def test_the_changelog_begins_with_what_is_unreleased_and_then_this_version() ->
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     versions = [heading for heading in headings if heading != "Unreleased"]
     assert headings[-len(versions) :] == versions
-    assert re.fullmatch(re.escape(tg.__version__) + r" - \d{4}-\d\d-\d\d", versions[0])
+    assert re.fullmatch(re.escape(tg.version.package) + r" - \d{4}-\d\d-\d\d", versions[0])
 
 
 def test_a_quote_differs_where_a_line_does() -> None:

@@ -91,7 +91,7 @@ FLOORS_INSIDE = {
         "init module utils/clip_grad utils/convert_parameters utils/rnn",
         "activation containers dropout embedding linear loss normalization",
         "recurrent",
-        "skip_connections",
+        "parallel skip_connections",
         "utils",
         "modules",
         "__init__",
@@ -123,8 +123,10 @@ SHORT_FILES = {
     "compat/accelerator.py": "a module in PyTorch",
     "compat/backends/cudnn.py": "a module in PyTorch, with switches that scripts set",
     "compat/backends/mps.py": "a module in PyTorch",
+    "compat/version.py": "a module in PyTorch",
     "kernels/recurrent/numba/rows.py": "imported by the text that ops/compiler writes",
     "nn/modules.py": "a module in PyTorch",
+    "nn/parallel.py": "a module in PyTorch",
 }
 """Files of fewer than 60 lines that at most one file imports, each with its reason."""
 

@@ -27,6 +27,7 @@ from . import compat, errors, ops
 from .backend import Device as device
 from .backend import determinism, dtype, get_default_device, set_default_device
 from .backend.determinism import *  # noqa: F403
+from .compat.version import __version__ as __version__
 from .ops import *  # noqa: F403
 from .ops import arguments
 from .tape.modes import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -61,8 +62,6 @@ if TYPE_CHECKING:
     from .ops.tensor_text import set_printoptions
     from .serialization import load, save
     from .tape.observe.tape import Tape
-
-__version__ = "0.1.0"
 
 __all__ = ["Generator", "Size", "Tape", "Tensor", "autograd", "default_generator", "device", "diagnostics"]
 __all__ += ["enable_grad", "errors"]

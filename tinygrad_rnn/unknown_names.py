@@ -70,7 +70,6 @@ INSTEAD: dict[str, dict[str, str]] = {
         **dict.fromkeys(["MarginRankingLoss", "TripletMarginLoss", "CosineEmbeddingLoss", "MultiMarginLoss"], _LOSS),
         **dict.fromkeys(["HingeEmbeddingLoss", "SoftMarginLoss", "MultiLabelSoftMarginLoss"], _LOSS),
         **dict.fromkeys(["Upsample", "PixelShuffle", "Dropout2d", "ZeroPad2d"], _IMAGES),
-        **dict.fromkeys(["DataParallel", "parallel"], _PROCESSES),
         "AdaptiveLogSoftmaxWithLoss": "not here; CrossEntropyLoss takes all classes",
         "CTCLoss": _CTC,
         "MultiheadAttention": _ATTENTION,

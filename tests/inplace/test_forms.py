@@ -39,13 +39,21 @@ ARGUMENTS: dict[str, tuple[list[Any], list[Any]]] = {
     "index_add": ([OTHER[:2]], [0, np.array([1, 1])]),
     "index_copy": ([OTHER[:2]], [0, np.array([3, 1])]),
     "index_fill": ([], [0, np.array([2]), 1.5]),
+    "index_put": ([OTHER[:2]], [(tg.tensor([3, 1]),)]),
     "lerp": ([OTHER], [0.3]),
     "masked_fill": ([], [MASK, 1.5]),
     "masked_scatter": ([OTHER], [MASK]),
     "scatter": ([OTHER[:2]], [0, np.array([[1, 2, 0], [3, 0, 2]])]),
     "scatter_add": ([OTHER[:2]], [0, np.array([[1, 1, 0], [1, 0, 2]])]),
 }
-LAST = {"index_add", "index_copy", "masked_scatter", "scatter", "scatter_add"}  # the tensor comes after the rest
+LAST = {
+    "index_add",
+    "index_copy",
+    "index_put",
+    "masked_scatter",
+    "scatter",
+    "scatter_add",
+}  # the tensor comes after the rest
 ELSEWHERE = {"addmv", "baddbmm"}  # of vectors, of three axes
 
 HAVE = [name for name in FORMS if hasattr(tg.Tensor, name)]

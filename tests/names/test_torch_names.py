@@ -292,7 +292,7 @@ def test_the_paths_of_layers_have_pytorchs_names() -> None:
         if isinstance(getattr(tg.nn, name, None), type)
     }
     layers = {name for name in tg.nn.__all__ if isinstance(getattr(tg.nn, name), type)}
-    ours = {"Dense", "Highway", "MDLSTM", "Parameter", "RNNLayer", "Residual", "UninitializedParameter"}
+    ours = {"DataParallel", "Dense", "Highway", "MDLSTM", "Parameter", "RNNLayer", "Residual", "UninitializedParameter"}
     assert layers - set(paths) == ours
     for name, path in {
         "Flatten": "flatten",

@@ -29,7 +29,7 @@ X = tg.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]])
 
 UNTYPED_METHODS = frozenset(
     """
-    backward bool byte cdouble cfloat char cuda double float half int is_pinned long pin_memory register_hook
+    backward bool byte cdouble cfloat char cuda double float half int is_pinned long new pin_memory register_hook
     register_post_accumulate_grad_hook retain_grad short to type
     """.split()
 )

@@ -29,6 +29,7 @@ ALIASES = {
     "legacy": "compat.legacy",
     "nn.utils.parametrizations": "nn.utils.parametrize",
     "utils.checkpoint": "autograd.checkpoint",
+    "version": "compat.version",
 }
 """Name of a module in PyTorch's manner -> the module it is, both relative to the package."""
 

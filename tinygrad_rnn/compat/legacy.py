@@ -16,6 +16,7 @@ import numpy as np
 from ..backend import dtype, scalar_name
 from ..errors import ArgumentTypeError
 from ..ops import tensor, zeros
+from ..source_line import warn_user
 from ..tape.tensor import Tensor
 from ..typing import DType, Size
 
@@ -86,7 +87,9 @@ class Variable(metaclass=_AnyTensor):
     True
     """
 
-    def __new__(cls, data: Any, requires_grad: bool = False) -> Any:
+    def __new__(cls, data: Any, requires_grad: bool = False, volatile: bool | None = None) -> Any:
+        if volatile is not None:
+            warn_user("volatile was removed and now has no effect. Use `with tinygrad_rnn.no_grad():` instead.")
         if not isinstance(data, Tensor):
             raise ArgumentTypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")
         return data.detach().requires_grad_(requires_grad)

@@ -12,6 +12,7 @@ from . import (
     loss,
     modules,
     normalization,
+    parallel,
     skip_connections,
     utils,
 )
@@ -23,11 +24,13 @@ from .linear import *  # noqa: F403
 from .loss import *  # noqa: F403
 from .module import Module
 from .normalization import *  # noqa: F403
+from .parallel import DataParallel
 from .parameter import Parameter, UninitializedParameter
 from .recurrent import GRU, LSTM, MDLSTM, RNN, GRUCell, LSTMCell, RNNBase, RNNCell, RNNCellBase, RNNLayer
 from .skip_connections import *  # noqa: F403
 
-__all__ = ["Module", "Parameter", "UninitializedParameter", "functional", "init", "modules", "utils"]
+__all__ = ["DataParallel", "Module", "Parameter", "UninitializedParameter", "functional", "init", "modules"]
+__all__ += ["parallel", "utils"]
 __all__ += ["GRU", "LSTM", "MDLSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase", "RNNLayer"]
 __all__ += activation.__all__ + containers.__all__ + dropout.__all__ + embedding.__all__
 __all__ += linear.__all__ + loss.__all__ + normalization.__all__ + skip_connections.__all__

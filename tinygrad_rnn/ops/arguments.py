@@ -40,6 +40,7 @@ from ..errors import (
     TinygradRnnError,
     UnsupportedDtype,
 )
+from ..source_line import warn_user
 from ..tape import forward_errors
 from ..tape.tensor import Tensor, wrap
 from . import signatures
@@ -97,6 +98,7 @@ class Signature(NamedTuple):
     """What one form of a function takes."""
 
     parameters: tuple[Parameter, ...]
+    old: bool = False  # from before PyTorch 0.4
 
     @property
     def out(self) -> bool:
@@ -163,12 +165,13 @@ def _split(text: str) -> Iterator[str]:
 def _signature(text: str) -> Signature:
     found: list[Parameter] = []
     keyword = False
-    for part in _split(text.strip()[1:-1].replace("~", CREATION)):
+    old = text.strip().startswith("old ")
+    for part in _split(text.strip().removeprefix("old ")[1:-1].replace("~", CREATION)):
         if part == "*":
             keyword = True
         else:
             found.append(_parameter(part, keyword))
-    return Signature(tuple(found))
+    return Signature(tuple(found), old)
 
 
 @functools.cache
@@ -182,7 +185,11 @@ def overloads(where: str, name: str) -> tuple[Signature, ...]:
     # add_ takes what add takes; some names end in _ of themselves
     plain = name if name in _texts[FUNCTION] else name.rstrip("_")
     forms = overloads(METHOD if plain in _texts[METHOD] else FUNCTION, plain)
-    return tuple(Signature(tuple(p for p in s.parameters if p.kind not in OUT_KINDS)) for s in forms)
+    found = [Signature(tuple(p for p in s.parameters if p.kind not in OUT_KINDS), s.old) for s in forms]
+    # of a method the tensor itself comes first
+    return tuple(
+        Signature(tuple(sorted(s.parameters, key=lambda p: p.name != "input")), True) if s.old else s for s in found
+    )
 
 
 # binding ------------------------------------------------------------------------------------------------------------
@@ -426,9 +433,13 @@ def _matched(
     refusals: list[tuple[Signature, str]] = []
     for form in forms:
         try:
-            return form, _bound(form, args, options, spare, skip)
+            values = _bound(form, args, options, spare, skip)
         except Refused as refused:
-            refusals.append((form, str(refused)))
+            if not form.old:
+                refusals.append((form, str(refused)))
+            continue
+        return _modern(name, form, values, forms[0], skip) if form.old else (form, values)
+    forms = [form for form in forms if not form.old]
     given = len(args) + len(options)
     # if only one form takes so many arguments, its sentence is the right one
     likely = [text for form, text in refusals if _admits(form, given)] if len(forms) > 1 else [refusals[0][1]]
@@ -442,6 +453,17 @@ def _matched(
         f"{name}() received an invalid combination of arguments - got ({', '.join(got)}), but expected one of:{lines}"
         f"{advice and chr(10) + advice[2:]}"
     )
+
+
+def _modern(name: str, old: Signature, values: list[Any], form: Signature, skip: int) -> tuple[Signature, list[Any]]:
+    """A call in a form of before PyTorch 0.4 as one in today's, with a warning."""
+    said = [Signature(s.parameters[skip:]) for s in (old, form)]
+    warn_user(
+        f"This overload of {name} is deprecated:\n\t{name}{said[0]}\nConsider using one of the following signatures "
+        f"instead:\n\t{name}{said[1]}"
+    )
+    given = dict(zip([p.name for p in old.parameters], values, strict=True))
+    return form, [given.get(p.name, ...) for p in form.parameters]
 
 
 def _admits(form: Signature, given: int) -> bool:

@@ -28,7 +28,11 @@ def _scaled(operation: Callable[..., Any], doc: str) -> Callable[..., Any]:
         return operation(input, other * (bool(alpha) if kind == "b" else alpha))
 
     @functools.wraps(operation)
-    def apply(input: Any = None, other: Any = None, *, alpha: float = 1, out: Any = None) -> Any:
+    def apply(input: Any = None, other: Any = None, *excess: Any, alpha: float = 1, out: Any = None) -> Any:
+        if excess:  # add(a, 2, b) of before PyTorch 0.4, or too many
+            more = {} if alpha == 1 and type(alpha) is int else {"alpha": alpha}
+            more |= {} if out is None else {"out": out}
+            return forward_errors.bind(operation.__name__, scaled, (input, other, *excess), more)  # type: ignore[misc]
         if alpha == 1 and type(alpha) is int and out is None:  # True and 1.0 have rules of their own
             return operation(input, other)
         given = {"alpha": alpha} if out is None else {"alpha": alpha, "out": out}

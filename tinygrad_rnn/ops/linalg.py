@@ -20,7 +20,7 @@ from .nondifferentiable import constant, raw
 from .reduce import sum_over
 from .shape import broadcast_to, sum_to, too_many_axes, unsqueeze
 
-__all__ = ["addbmm", "addcdiv", "addcmul", "addmm", "addmv", "baddbmm", "bmm", "dot", "ger", "inner", "lerp"]
+__all__ = ["addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "baddbmm", "bmm", "dot", "ger", "inner", "lerp"]
 __all__ += ["linear", "matmul", "mm", "mv", "outer", "vdot"]
 
 
@@ -281,6 +281,17 @@ def addmm(a: V, mat1: V, mat2: V, *, beta: float = 1, alpha: float = 1) -> V:
 def addmv(a: V, mat: V, vec: V, *, beta: float = 1, alpha: float = 1) -> V:
     """``beta a + alpha mat @ vec``; ``a`` is broadcast."""
     return _sum("addmv", a, mv(mat, vec), beta, alpha)
+
+
+def addr(a: V, vec1: V, vec2: V, *, beta: float = 1, alpha: float = 1) -> V:
+    """``beta a + alpha`` times the outer product of two vectors; ``a`` is broadcast.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.addr(tg.zeros(2, 2), tg.tensor([1.0, 2.0]), tg.tensor([3.0, 4.0]))
+    tensor([[3., 4.],
+            [6., 8.]])
+    """
+    return _sum("addr", a, outer(vec1, vec2), beta, alpha)
 
 
 def baddbmm(a: V, batch1: V, batch2: V, *, beta: float = 1, alpha: float = 1) -> V:

@@ -39,6 +39,7 @@ from . import (
     sorting,
     splitting,
     statistics,
+    storage,
     transcendental,
 )
 
@@ -206,6 +207,7 @@ METHODS: dict[str, Any] = {
     "new_ones": creation.new_ones,
     "new_empty": creation.new_empty,
     "new_full": creation.new_full,
+    **storage.METHODS,
     # types, devices, memory; other libraries; text; the graph
     **conversion.METHODS,
     "__array_ufunc__": _array_ufunc,

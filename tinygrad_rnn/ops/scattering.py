@@ -10,21 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, DtypeError, ShapeRuntimeError
+from ..backend import scalar_name
+from ..errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ..kernels.scatter_add import add_at
 from ..tape.apply import primitive
 from ..tape.formula import Formula
-from ..tape.tensor import Tensor
+from ..tape.tensor import Tensor, wrap
 from ..typing import Array, V, Value
 from .assign import setitem
 from .creation import full_like
 from .dtypes import cast, fitting
 from .elementwise import clone, where
-from .index import check_range, places, whole_numbers
+from .index import check_range, getitem, places, raw_index, whole_numbers
 from .nondifferentiable import raw
 from .shape import axis_of, broadcast_to, reshape
 
-__all__ = ["index_add", "index_copy", "index_fill", "masked_fill", "masked_scatter", "scatter", "scatter_add"]
+__all__ = ["index_add", "index_copy", "index_fill", "index_put", "masked_fill", "masked_scatter", "scatter"]
+__all__ += ["scatter_add"]
 
 
 def _added(a: Array, source: Array, index: Any) -> Array:
@@ -170,6 +172,52 @@ def index_fill(a: Tensor, dim: int, index: Value, value: Any) -> Tensor:
         return reshape(index_fill(vector(a), dim, index, value), ())
     out = clone(a)
     setitem(out, _slices("index_fill", a, axis_of(dim, a.ndim), index), value)
+    return out
+
+
+def index_put(a: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
+    """``a`` with ``a[indices] = values``, or ``+=``, where several values for one place are all added.
+
+    Args:
+        a: the tensor that is copied.
+        indices: tensors of whole numbers that are broadcast to one shape, one for each of the first axes, or masks.
+        values: of the dtype of ``a``; broadcast to the shape of ``a[indices]``.
+        accumulate: add, and do not replace.
+
+    Raises:
+        ArgumentTypeError: an index that is no tensor.
+        DtypeError: ``values`` has another dtype.
+        IndexOutOfRange: an index outside its axis, or more indices than axes.
+        ShapeRuntimeError: the values do not broadcast.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.zeros(3).index_put_((tg.tensor([1, 1, 2]),), tg.ones(3), accumulate=True)
+    tensor([0., 2., 1.])
+    """
+    if a.dtype != values.dtype:
+        raise DtypeError(
+            "Index put requires the source and destination dtypes match, got "
+            f"{scalar_name(a.dtype)} for the destination and {scalar_name(values.dtype)} for the source."
+        )
+    for place, entry in enumerate(indices):
+        if not isinstance(entry, Tensor):
+            kind = type(entry).__name__
+            raise ArgumentTypeError(f"index_put(): expected Tensor as element {place} of the indices, but got {kind}")
+    index = raw_index(tuple(indices))
+    shape = getitem(wrap(raw(a)), index).shape
+    try:
+        spread = np.broadcast_shapes(tuple(values.shape), tuple(shape))
+    except ValueError:
+        spread = None
+    if spread != tuple(shape):
+        raise ShapeRuntimeError(
+            f"shape mismatch: value tensor of shape {list(values.shape)} cannot be broadcast to indexing result of "
+            f"shape {list(shape)}"
+        )
+    if accumulate:
+        return _add_at(a, broadcast_to(values, tuple(shape)), index=index)
+    out = clone(a)
+    setitem(out, index, values)
     return out
 
 

@@ -7,6 +7,8 @@ messages: the kind, the name, the default if there is one; what stands after ``*
              ``any``, which is not looked at; ``int/ints`` is either, and ``?`` after a kind admits None
     ``ints *size``   as ``f(2, 3)`` or as ``f((2, 3))``
     ``out``, ``outs``   the tensor, or the tuple of tensors, that the result may be written to
+    ``old``          a form from before PyTorch 0.4, numbers first: it works, with a warning, and no message names it;
+                     of a method the tensor itself is the argument ``input``, wherever that stands
     ``~``            what all functions take that make a tensor: dtype, layout, device, pin_memory, requires_grad
     ``input@indices:2``   PyTorch's messages call this argument ``indices``, the second
 
@@ -38,7 +40,9 @@ bitwise_and bitwise_left_shift bitwise_or bitwise_right_shift bitwise_xor remain
     Tensor/Number other, *, out)
 mul multiply true_divide floor_divide (Tensor/Number input, Tensor/Number other, *, out)
 pow (Tensor/Number input, Tensor/Number exponent, *, out)
-add sub subtract (Tensor/Number input, Tensor/Number other, *, Number alpha=1, out)
+add sub (Tensor/Number input, Tensor/Number other, *, Number alpha=1, out)
+    | old (Tensor input, Number alpha, Tensor other, *, out)
+subtract (Tensor/Number input, Tensor/Number other, *, Number alpha=1, out)
 rsub (Tensor input, Tensor/Number other, *, Number alpha=1)
 div divide (Tensor/Number input, Tensor/Number other, *, str? rounding_mode=None, out)
 equal (Tensor input, Tensor other)
@@ -105,9 +109,19 @@ tensor_split (Tensor input, ints indices, int dim=0) | (Tensor input, int sectio
     | (Tensor input, int/ints indices_or_sections, int dim=0)
 unbind (Tensor input, int dim=0)
 addbmm baddbmm (Tensor input, Tensor batch1, Tensor batch2, *, Number beta=1, Number alpha=1, out)
+    | old (Number beta, Tensor input, Number alpha, Tensor batch1, Tensor batch2, *, out)
+    | old (Number beta, Tensor input, Tensor batch1, Tensor batch2, *, out)
 addcdiv addcmul (Tensor input, Tensor tensor1, Tensor tensor2, *, Number value=1, out)
+    | old (Tensor input, Number value, Tensor tensor1, Tensor tensor2, *, out)
 addmm (Tensor input, Tensor mat1, Tensor mat2, *, Number beta=1, Number alpha=1, out)
+    | old (Number beta, Tensor input, Number alpha, Tensor mat1, Tensor mat2, *, out)
+    | old (Number beta, Tensor input, Tensor mat1, Tensor mat2, *, out)
 addmv (Tensor input, Tensor mat, Tensor vec, *, Number beta=1, Number alpha=1, out)
+    | old (Number beta, Tensor input, Number alpha, Tensor mat, Tensor vec, *, out)
+    | old (Number beta, Tensor input, Tensor mat, Tensor vec, *, out)
+addr (Tensor input, Tensor vec1, Tensor vec2, *, Number beta=1, Number alpha=1, out)
+    | old (Number beta, Tensor input, Number alpha, Tensor vec1, Tensor vec2, *, out)
+    | old (Number beta, Tensor input, Tensor vec1, Tensor vec2, *, out)
 bmm mm (Tensor input, Tensor mat2, *, out)
 dot (Tensor input, Tensor tensor, *, out)
 ger outer (Tensor input, Tensor vec2, *, out)
@@ -153,6 +167,7 @@ masked_scatter (Tensor input, Tensor mask, Tensor source)
 scatter (Tensor input, int dim, Tensor index, Tensor src, *, str? reduce=None, out)
     | (Tensor input, int dim, Tensor index, Number value, *, str? reduce=None, out)
 scatter_add (Tensor input, int dim, Tensor index, Tensor src, *, out)
+index_put (Tensor input, Tensors indices, Tensor values, bool accumulate=False)
 log_softmax softmax (Tensor input, int dim, dtype? dtype=None, *, out)
 logsumexp (Tensor input, int/ints dim, bool keepdim=False, *, out)
 argsort (Tensor input, int dim=-1, bool descending=False, *, bool stable=False, out)
@@ -185,6 +200,10 @@ random_ (Tensor self, *, Generator? generator=None) | (Tensor self, int to, *, G
 uniform_ (Tensor self, float from=0, float to=1, *, Generator? generator=None)
 zero_ (Tensor self)
 new_empty new_ones new_zeros (Tensor self, ints *size, *, ~)
+resize_ (Tensor self, ints *size, *, any memory_format=None)
+resize_as_ (Tensor self, Tensor the_template, *, any memory_format=None)
+set_ (Tensor self) | (Tensor self, Tensor source)
+    | (Tensor self, Tensor source, int storage_offset, ints size, ints stride=())
 new_tensor (Tensor self, any data, dtype? dtype=None, any device=None, bool requires_grad=False)
 new_full (Tensor self, ints size, Number fill_value, *, ~)
 size (Tensor self, int? dim=None)

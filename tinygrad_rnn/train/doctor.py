@@ -118,19 +118,9 @@ def gpu_facts() -> Iterator[tuple[str, str]]:
         parts = [p.name, f"compute capability {p.major}.{p.minor}", f"{p.multi_processor_count} multiprocessors"]
         yield name, ", ".join([*parts, f"{free / 1e9:.0f} of {total / 1e9:.0f} GB free"])
     cupy = cupy_access.require()
-    runtime = cupy.cuda.runtime
-    driver, built = _release(runtime.driverGetVersion()), _release(runtime.runtimeGetVersion())
+    driver, built = cupy_access.release(cupy.cuda.runtime.driverGetVersion()), cupy_access.runtime_release()
     yield "CUDA", f"driver for {driver}, runtime {built}, CuPy {cupy.__version__}"
     yield "recurrent layers on the GPU", describe()
-
-
-def _release(number: int) -> str:
-    """The usual notation of a CUDA version.
-
-    >>> _release(12040)
-    '12.4'
-    """
-    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def advice(library: Blas) -> Iterator[tuple[str, str]]:

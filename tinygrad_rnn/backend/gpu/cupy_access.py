@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import DeviceError
 
-__all__ = ["INSTALL_LINE", "module", "require", "unavailable_reason"]
+__all__ = ["INSTALL_LINE", "module", "release", "require", "runtime_release", "unavailable_reason"]
 
 INSTALL_LINE = "pip install 'tinygrad-rnn[cuda13]' (or [cuda12] for a CUDA 12 driver)"
 
@@ -53,6 +53,20 @@ def _tried() -> str | None:
     except Exception as error:
         return f"CuPy is installed, but no GPU answers ({_one_line(error)})"
     return None
+
+
+def release(number: int) -> str:
+    """The usual notation of a CUDA version.
+
+    >>> release(12040)
+    '12.4'
+    """
+    return f"{number // 1000}.{number % 1000 // 10}"
+
+
+def runtime_release() -> str:
+    """The version of CUDA's runtime, where a GPU can be used."""
+    return release(require().cuda.runtime.runtimeGetVersion())
 
 
 def require() -> Any:
