@@ -7,7 +7,6 @@ What is said names the mistake and shows one entry; the solution is never shown.
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
 import os
@@ -31,6 +30,8 @@ SHOWN = 6
 """Arguments with no more numbers than this are shown as they are, larger ones by their shape."""
 
 Arrays = tuple[np.ndarray[Any, Any], ...]
+Outcome = Arrays | type[Exception]
+"""What an answer makes of a case: results, or what it raises."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,11 +88,11 @@ def judge(exercise: Exercise, answer: Answer) -> Verdict:
     cases = exercise.drawn()
     rights = [_tried(exercise, exercise.solution, case) for case in cases]
     given: list[Arrays] = []
-    for number, (case, right) in enumerate(zip(cases, rights, strict=True), 1):
+    for number, case in enumerate(cases, 1):
         kept = copy.deepcopy(case)
         place = f"case {number} of {len(cases)}: {_arguments(exercise, kept)}"
         try:
-            given.append(_tried(exercise, answer, case, right))
+            given.append(_tried(exercise, answer, case))
         except NotImplementedError as error:
             if "your turn" in str(error):
                 return Verdict(exercise.name, False, f"nothing is written in {exercise.function} yet", begun=False)
@@ -99,27 +100,35 @@ def judge(exercise: Exercise, answer: Answer) -> Verdict:
         except Unreadable as error:
             return Verdict(exercise.name, False, str(error), details=(place,))
         except Exception as error:
-            return _raised(exercise, error, place)
+            return _stopped(exercise, cases[:number], rights, given, error, place)
         changed = [k for k, (a, b) in enumerate(zip(kept, case, strict=True)) if not _same_argument(a, b)]
         if changed:
-            names = list(_names(exercise, case))
-            return Verdict(
-                exercise.name,
-                False,
-                f"It writes into its argument `{names[changed[0]]}`, which its caller goes on using",
-                "writes into its arguments",
-                (place, "make a new array, or work on a copy"),
-            )
-    wrong = [k for k in range(len(cases)) if not _agree(given[k], rights[k])]
-    if not wrong:
+            name = list(_names(exercise, case))[changed[0]]
+            said = f"It writes into its argument `{name}`, which its caller goes on using"
+            what = "make a new array, or work on a copy"
+            return Verdict(exercise.name, False, said, "writes into its arguments", (place, what))
+    if all(map(_agree, given, rights)):
         return Verdict(exercise.name, True, f"All {len(cases)} cases agree")
-    return _explained(exercise, cases, rights, given, wrong)
+    return _explained(exercise, cases, rights, given)
 
 
-def _explained(
-    exercise: Exercise, cases: Sequence[Any], rights: list[Arrays], given: list[Arrays], wrong: list[int]
+def _stopped(
+    exercise: Exercise, cases: Sequence[Any], rights: list[Arrays], given: list[Arrays], error: Exception, place: str
 ) -> Verdict:
+    """What is wrong with an answer that raises in the last of these cases: its mistake, if one is known that does."""
+    for mistake in exercise.mistakes:
+        found = _of_mistake(exercise, mistake.function, cases)
+        if found[-1] is type(error) and all(map(_same, found, given)):
+            return Verdict(exercise.name, False, mistake.name, mistake.name, (mistake.said, *_error(error), place))
+    if all(map(_agree, given, rights)):
+        return _raised(exercise, error, place)
+    verdict = _explained(exercise, cases[:-1], rights[: len(given)], given)
+    return dataclasses.replace(verdict, details=(*verdict.details, *_error(error), place))
+
+
+def _explained(exercise: Exercise, cases: Sequence[Any], rights: list[Arrays], given: list[Arrays]) -> Verdict:
     """What is wrong with results that are not all right."""
+    wrong = [k for k in range(len(given)) if not _agree(given[k], rights[k])]
     name, said = _named(exercise, cases, rights, given)
     details = [said] if said else []
     k = wrong[0]
@@ -147,14 +156,14 @@ def _named(
     """The name of the mistake that explains the results, and a sentence on it."""
     known = [(m, _of_mistake(exercise, m.function, cases)) for m in exercise.mistakes]
     for mistake, found in known:
-        if all(f is not None and _agree(f, g) for f, g in zip(found, given, strict=True)):
+        if all(map(_same, found, given)):
             return mistake.name, mistake.said
     several = len(exercise.returns) > 1
     for output in _wrong_outputs(rights, given):
         label = exercise.returns[output]
         mine = [g[output] for g in given]
         for mistake, found in known:
-            theirs = [None if f is None else f[output] for f in found]
+            theirs = [None if isinstance(f, type) else f[output] for f in found]
             differs = any(t is not None and not _close(t, r[output]) for t, r in zip(theirs, rights, strict=True))
             if differs and all(t is not None and _close(t, m) for t, m in zip(theirs, mine, strict=True)):
                 return mistake.name, f"in {label}: {mistake.said}"
@@ -162,7 +171,7 @@ def _named(
         if changed:
             return changed, f"in {label}" if several else None
         for mistake, found in known:
-            theirs = [np.nan * m if f is None else f[output] for f, m in zip(found, mine, strict=True)]
+            theirs = [np.nan * m if isinstance(f, type) else f[output] for f, m in zip(found, mine, strict=True)]
             factor = _factor(mine, theirs)
             if factor is not None:
                 return f"{mistake.name}, and besides it has another {_of_factor(factor)}", f"in {label}: {mistake.said}"
@@ -174,7 +183,7 @@ def _nearest(known: Sequence[Any], rights: list[Arrays], given: list[Arrays]) ->
     wrong = [k for k in range(len(given)) if not _agree(given[k], rights[k])]
     best, most = None, 0
     for mistake, found in known:
-        explained = sum(found[k] is not None and _agree(found[k], given[k]) for k in wrong)
+        explained = sum(_same(found[k], given[k]) for k in wrong)
         if explained > most:
             best, most = mistake, explained
     if best is None or 2 * most < len(wrong):
@@ -218,18 +227,23 @@ def _of_factor(factor: float) -> str:
     return "sign" if abs(factor + 1) < RTOL else f"factor: it is {factor:.6g} times what it should be"
 
 
-def _of_mistake(exercise: Exercise, function: Answer, cases: Sequence[Any]) -> list[Arrays | None]:
-    """What a mistake makes of every case; None where it raises."""
-    found: list[Arrays | None] = []
+def _of_mistake(exercise: Exercise, function: Answer, cases: Sequence[Any]) -> list[Outcome]:
+    """What a mistake makes of every case."""
+    found: list[Outcome] = []
     for case in cases:
-        with contextlib.suppress(Exception):
+        try:
             found.append(_tried(exercise, function, copy.deepcopy(case)))
-            continue
-        found.append(None)
+        except Exception as error:
+            found.append(type(error))
     return found
 
 
-def _tried(exercise: Exercise, answer: Answer, case: tuple[Any, ...], right: Arrays | None = None) -> Arrays:
+def _same(outcome: Outcome, results: Arrays) -> bool:
+    """Whether a mistake gives these results."""
+    return not isinstance(outcome, type) and _agree(outcome, results)
+
+
+def _tried(exercise: Exercise, answer: Answer, case: tuple[Any, ...]) -> Arrays:
     """The results of an answer as float64 arrays."""
     with np.errstate(all="ignore"):  # the results are looked at
         returned = exercise.tried(answer, case)
@@ -260,7 +274,13 @@ def _kind(part: Any) -> str:
 
 def _raised(exercise: Exercise, error: Exception, place: str) -> Verdict:
     """An answer that raised: the error, and the learner's own line."""
-    return Verdict(exercise.name, False, f"{type(error).__name__}: {error}", None, (*_line_of(error), place))
+    first, *more = _error(error)
+    return Verdict(exercise.name, False, first, None, (*more, place))
+
+
+def _error(error: BaseException) -> list[str]:
+    """An error in one line, and the learner's line."""
+    return [f"{type(error).__name__}: {error}", *_line_of(error)]
 
 
 def unreadable_file(exercise: Exercise, problem: str, error: BaseException | None = None) -> Verdict:
