@@ -1,4 +1,4 @@
-"""The course: thirty exercises whose checks name the mistake.  See docs/course.md."""
+"""The course: exercises whose checks name the mistake."""
 
 from __future__ import annotations
 
