@@ -317,8 +317,16 @@ class Module:
                 yield from module.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
 
     def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
-        """This module and all below it, each once."""
-        return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
+        """This module and all below it, parents first, each once."""
+        waiting, seen = [self], set[int]()  # one loop for all levels: every update of the weights comes by here
+        while waiting:
+            module = waiting.pop()
+            if remove_duplicate:
+                if id(module) in seen:
+                    continue
+                seen.add(id(module))
+            yield module
+            waiting += [child for child in reversed(module._modules.values()) if child is not None]
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules directly below, each once."""
