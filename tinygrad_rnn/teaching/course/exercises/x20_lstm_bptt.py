@@ -84,6 +84,7 @@ def swept(
     c0: Array,
     W: Array,
     U: Array,
+    *,
     h_carried: bool = True,
     c_carried: bool = True,
     adds: bool = True,

@@ -48,7 +48,7 @@ Results = tuple[Array, Array, Array, Array, Array, Array]
     returns=["dx", "dh_prev", "dW", "dU", "db", "dd"],
     hints=[
         "From the last line: n gets g * (1 - z), z gets g * (h_prev - n), h_prev gets g * z as one of its four parts.",
-        "Inside of the tanh: dn = g * (1 - z) * (1 - n * n). It is what p_n gets; q_n gets dn * r, and r gets dn * q_n. "
+        "Inside of the tanh: dn = g * (1 - z) * (1 - n * n). p_n gets it; q_n gets dn * r, and r gets dn * q_n. "
         "Through the sigmoids r and z pass on their gradients times r * (1 - r) and z * (1 - z).",
         "dp = [dr, dz, dn] and dq = [dr, dz, dn * r], side by side. dx = dp @ W, dW = dp.T @ x, db = dp.sum(0); with "
         "dq, h_prev and U likewise, and g * z is added to dq @ U.",
@@ -90,6 +90,7 @@ def varied(
     h_prev: Array,
     W: Array,
     U: Array,
+    *,
     direct: float = 1.0,
     exchanged: bool = False,
     reset_q: bool = True,

@@ -58,7 +58,7 @@ Results = tuple[Array, Array, Array, Array, Array, Array, Array]
     unit=4,
     returns=["hs", "dxs", "dh0", "dW", "dU", "db", "dd"],
     hints=[
-        "Forwards: np.split(p, 3, axis=1) gives p_r, p_z, p_n. Append (r, z, n, q_n, x, h_prev) of each step to a list.",
+        "Forwards: np.split(p, 3, axis=1) gives p_r, p_z, p_n. Keep (r, z, n, q_n, x, h_prev) of each step in a list.",
         "Back: carry = zeros (N, H); for t from T-1 to 0: call gru_step_vjp(gs[t] + carry, *kept[t], W, U).",
         "Its dx is dxs[t], its dh_prev is the next carry, and the four others are added to dW, dU, db and dd.",
     ],
@@ -77,6 +77,7 @@ def trained(
     U: Array,
     b: Array,
     d: Array,
+    *,
     exchanged: bool = False,
     before: bool = False,
     bias_outside: bool = False,
