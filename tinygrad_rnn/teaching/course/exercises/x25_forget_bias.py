@@ -16,7 +16,7 @@ have *two* biases in this place, one beside the product with x and one beside th
 Both are to be set to the same number. Return this number, for each of the T in an array of positive
 numbers.
 
-For example, for T = 1 it is 0, and for T = 10 it is 1.31739: together 2.63478, whose sigmoid is
+For example, for T = 1 it is 0, and for T = 10 it is 1.31712: together 2.63424, whose sigmoid is
 0.93303, and 0.93303**10 is 0.5.
 """
 

@@ -18,7 +18,7 @@ The function below computes it. All shapes fit, and a program that does it learn
 and return dW_o of shape (H, H + I), and db_o of shape (H,).
 
 To find it: how does h change with o, if c is held fixed? A check by differences would have shown it
-at once: its cosine with the right gradient, in a trained network, is -0.41.
+at once: where it was measured, the cosine with the right gradient was -0.41.
 """
 
 from __future__ import annotations
