@@ -317,7 +317,7 @@ def _(gs: Any, xs: Any, h0: Any, W: Any, U: Any, b: Any, d: Any) -> Any:
     return output.detach().numpy(), dxs, dh0[0], *weights
 
 
-# unit 5: the prediction against what many steps do ---------------------------------------------------------------------
+# unit 5: the prediction against what many steps do --------------------------------------------------------------------
 
 
 @truth("slope")

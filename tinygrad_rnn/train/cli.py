@@ -210,9 +210,9 @@ def _lab_options(commands: Any) -> None:
 def _course_options(commands: Any) -> None:
     parser = commands.add_parser(
         "course",
-        help="exercises on gradients through time, whose checks name the mistake",
+        help="thirty exercises on gradients through time, whose checks name the mistake",
         description="Learn how gradients are computed, from the chain rule to backpropagation through time: start "
-        "writes exercises into a folder, as scripts and as notebooks; check says which are right, and names the "
+        "writes thirty exercises into a folder, as scripts and as notebooks; check says which are right, and names the "
         "mistake in those that are not. Exit status 1 if an answer is not right.",
         allow_abbrev=False,
     )

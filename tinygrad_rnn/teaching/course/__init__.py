@@ -1,4 +1,4 @@
-"""The course: exercises whose checks name the mistake."""
+"""The course: thirty exercises whose checks name the mistake."""
 
 from __future__ import annotations
 

@@ -81,7 +81,8 @@ def start(root: Path) -> tuple[int, int]:
     """
     if root.exists() and not root.is_dir():
         raise UsageError(f"{root} is a file: name a folder for the course")
-    if root.is_dir() and any(root.iterdir()) and not (root / PROGRESS).exists():
+    known = [root / PROGRESS, *(path for exercise in exercises() for path in files_of(exercise, root))]
+    if root.is_dir() and any(root.iterdir()) and not any(path.exists() for path in known):
         raise UsageError(f"{root} holds something else: name an empty or a new folder for the course")
     root.mkdir(parents=True, exist_ok=True)
     if not (root / PROGRESS).exists():
@@ -118,11 +119,14 @@ class Progress:
             return
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
-            if found["version"] > VERSION:
-                raise UsageError(f"{path} is of a newer version of this package")
+            newer = found["version"] > VERSION
             self.exercises = {str(name): dict(entry) for name, entry in found["exercises"].items()}
         except (ValueError, KeyError, TypeError, AttributeError):
-            raise UsageError(f"{path} is damaged: delete it to begin counting anew; your answers stay") from None
+            raise UsageError(
+                f"{path} is damaged: delete it, and tinygrad-rnn course start {root} counts anew; your answers stay"
+            ) from None
+        if newer:
+            raise UsageError(f"{path} is of a newer version of this package")
 
     @classmethod
     def around(cls, place: Path) -> Progress | None:
@@ -184,9 +188,9 @@ def check_file(exercise: Exercise, path: Path) -> Verdict:
         text = path.read_bytes().decode("utf-8-sig")
         code = compile(text, str(path), "exec")
     except SyntaxError as error:
-        line = (error.text or "").strip()
-        return unreadable_file(exercise, f"{error.msg} in line {error.lineno}: {line}")
-    except (UnicodeDecodeError, ValueError) as error:  # ValueError: null bytes
+        line = f" in line {error.lineno}: {(error.text or '').strip()}" if error.lineno else ""  # none of null bytes
+        return unreadable_file(exercise, f"{path.name} is no Python: {error.msg}{line}")
+    except ValueError as error:  # bytes that are no text; null bytes, in Python 3.10
         return unreadable_file(exercise, f"{path.name} is no Python: {error}")
     names: dict[str, Any] = {"__name__": exercise.name, "__file__": str(path)}
     linecache.checkcache(str(path))

@@ -1,4 +1,4 @@
-"""``tinygrad-rnn course``: exercises, from the chain rule on.
+"""``tinygrad-rnn course``: thirty exercises, from the chain rule to a GRU by hand and the errors of the sources.
 
     tinygrad-rnn course start  [FOLDER]
     tinygrad-rnn course check  [NAME | FILE ...]   [--folder DIR]
@@ -154,8 +154,7 @@ def _status(progress: Progress) -> str:
         )
     done = sum(progress.passed(exercise.name) for exercise in exercises())
     text = table(["unit", "no", "exercise", "state", "tries", "hints", "what"], rows, [0, 1, 4, 5])
-    there = {exercise.unit for exercise in exercises()}
-    names = "\n".join(f"{unit.number}  {unit.title}" for unit in UNITS if unit.number in there)
+    names = "\n".join(f"{unit.number}  {unit.title}" for unit in UNITS)
     return f"{text}\n\n{names}\n\n{done} of {len(rows)} are right in {progress.root}. {_next(progress)}"
 
 
