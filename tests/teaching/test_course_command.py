@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tg
+from tests.support.markdown import ROOT
 from tests.support.notebooks import WITHOUT
 from tinygrad_rnn.teaching.course.catalogue import UNITS, exercises, find
 from tinygrad_rnn.teaching.course.exercise import UNWRITTEN
@@ -68,6 +70,11 @@ def test_thirty_exercises_in_six_units() -> None:
     assert {e.unit for e in exercises()} == {unit.number for unit in UNITS} == {*range(1, 7)}
 
 
+def test_the_page_lists_them() -> None:
+    rows = re.findall(r"^\| (\d+) \| `([\w-]+)` \| (.*) \|$", (ROOT / "docs" / "course.md").read_text(), re.MULTILINE)
+    assert rows == [(str(e.number), e.name, e.title) for e in exercises()]
+
+
 def test_start_writes_a_script_and_a_notebook_each(course: pathlib.Path) -> None:
     assert len([*course.glob("?-*")]) == 6
     for exercise in exercises():
@@ -90,7 +97,7 @@ def test_a_notebook_is_filled_in_and_checks_itself(course: pathlib.Path) -> None
     nbformat = pytest.importorskip("nbformat", reason=WITHOUT)
     nbclient = pytest.importorskip("nbclient", reason=WITHOUT)
     _, path = files_of(find("tanh"), course)
-    for body, finding in [(WRONG, "not yet. The cotangent is missing."), (RIGHT, "right. All 9 cases agree.")]:
+    for body, finding in [(WRONG, "not yet, the cotangent is missing."), (RIGHT, "right, all 9 cases agree.")]:
         notebook = nbformat.read(path, as_version=4)
         notebook.cells[1].source = notebook.cells[1].source.replace(UNWRITTEN, body)
         client = nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}})
@@ -124,13 +131,13 @@ def test_the_way_of_a_learner(course: pathlib.Path, capsys: pytest.CaptureFixtur
     assert said(capsys, "check").startswith("Nothing is begun yet. Next: 1, chain-rule, in course/1-")
     path = write(course, WRONG)
     text = said(capsys, "check", "tanh", status=1)
-    assert "tanh: not yet. The cotangent is missing." in text and "3 hints left" in text and "worst at dx[0]" in text
+    assert "tanh: not yet, the cotangent is missing." in text and "3 hints left" in text and "worst at dx[0]" in text
     assert progress(course)["tries"] == 1 and not progress(course)["passed"]
     assert said(capsys, "hint", "tanh").count("\n") == 2
     assert said(capsys, "hint", "tanh").count("\n") == 3
     assert "2" in next(line for line in said(capsys, "status").splitlines() if " tanh " in line)
     path.write_text(path.read_text().replace(WRONG, RIGHT))
-    assert "tanh: right. All 9 cases agree." in said(capsys, "check", "3")
+    assert "tanh: right, all 9 cases agree." in said(capsys, "check", "3")
     assert progress(course)["tries"] == 2 and progress(course)["passed"]
     assert "1 of 30 are right" in said(capsys, "status")
     write(course, "return 0 * x", "relu")
@@ -182,7 +189,7 @@ def test_all_of_them_right(course: pathlib.Path, capsys: pytest.CaptureFixture[s
         ("return 1 / 0", "ZeroDivisionError: division by zero"),
         ("return undefined", "name 'undefined' is not defined"),
         ("x += 1; return x", "writes into its argument"),
-        ("pass", "It returns None: return dx"),
+        ("pass", "it returns None: return dx"),
         ("import sys; sys.setrecursionlimit(90); return tanh_vjp(g, x)", "RecursionError"),
     ],
 )
@@ -203,8 +210,8 @@ def test_what_is_broken_is_a_finding_and_no_traceback(
     [
         ("import nowhere\n", "raised ModuleNotFoundError"),
         ("raise SystemExit(3)\n", "ended the program by itself"),
-        ("tanh = 3\n", "There is no function tanh_vjp in"),
-        ("tanh_vjp = 3\n", "There is no function tanh_vjp in"),
+        ("tanh = 3\n", "there is no function tanh_vjp in"),
+        ("tanh_vjp = 3\n", "there is no function tanh_vjp in"),
         ("\0", "is no Python"),
     ],
 )

@@ -30,7 +30,7 @@ def check(which: int | str, answer: Answer) -> Verdict:
 
     >>> import numpy as np
     >>> print(check("tanh", lambda g, x: 1 - np.tanh(x) ** 2))
-    tanh: not yet. The cotangent is missing.
+    tanh: not yet, the cotangent is missing.
         It is dy/dx alone. How L changes with y, which is g, has to come in.
         8 of 9 cases are wrong
         case 1: g = [2.0409], x = [-2.5557]

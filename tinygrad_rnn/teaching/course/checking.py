@@ -59,8 +59,7 @@ class Verdict:
 
     def __str__(self) -> str:
         state = "right" if self.passed else "not yet"
-        said = self.headline[:1].upper() + self.headline[1:]
-        return "\n".join([f"{self.exercise}: {state}. {said}.", *(f"    {line}" for line in self.details)])
+        return "\n".join([f"{self.exercise}: {state}, {self.headline}.", *(f"    {line}" for line in self.details)])
 
     __repr__ = __str__
 
@@ -104,11 +103,11 @@ def judge(exercise: Exercise, answer: Answer) -> Verdict:
         changed = [k for k, (a, b) in enumerate(zip(kept, case, strict=True)) if not _same_argument(a, b)]
         if changed:
             name = list(_names(exercise, case))[changed[0]]
-            said = f"It writes into its argument `{name}`, which its caller goes on using"
+            said = f"it writes into its argument `{name}`, which its caller goes on using"
             what = "make a new array, or work on a copy"
             return Verdict(exercise.name, False, said, "writes into its arguments", (place, what))
     if all(map(_agree, given, rights)):
-        return Verdict(exercise.name, True, f"All {len(cases)} cases agree")
+        return Verdict(exercise.name, True, f"all {len(cases)} cases agree")
     return _explained(exercise, cases, rights, given)
 
 
@@ -147,7 +146,7 @@ def _explained(exercise: Exercise, cases: Sequence[Any], rights: list[Arrays], g
         index = _worst(mine, right)
         place = f"{label}[{', '.join(map(str, index))}]" if index else label
         details.append(f"worst at {place}: yours {mine[index]:.6g}, right {right[index]:.6g}")
-    return Verdict(exercise.name, False, name or "None of the mistakes that are known by name", name, tuple(details))
+    return Verdict(exercise.name, False, name or "none of the mistakes that are known by name", name, tuple(details))
 
 
 def _named(
@@ -195,20 +194,20 @@ def _changed(mine: list[Any], right: list[Any]) -> str | None:
     """The simple change of the right results that gives these, in words."""
     factor = _factor(mine, right)
     if factor is not None:
-        return f"It is right but for its {_of_factor(factor)}" if factor else "It is zero everywhere"
+        return f"it is right but for its {_of_factor(factor)}" if factor else "it is zero everywhere"
     finite = [m for m in mine if not np.isfinite(m).all()]
     if finite and all(_close(m, r) for m, r in zip(mine, right, strict=True) if np.isfinite(m).all()):
-        return "It overflows: some entries are nan or infinite, and the rest is right"
+        return "it overflows: some entries are nan or infinite, and the rest is right"
     changes: dict[str, Callable[[Any], Any]] = {
-        "It is transposed": lambda a: a.T,
-        "It is turned round: the first time step stands last": lambda a: a[::-1],
+        "it is transposed": lambda a: a.T,
+        "it is turned round: the first time step stands last": lambda a: a[::-1],
     }
     for name, change in changes.items():
         turned = [change(r) if r.ndim else r for r in right]
         if all(_close(m, t) for m, t in zip(mine, turned, strict=True)):
             return name
     near = all(_close(m, r, 1e-3) for m, r in zip(mine, right, strict=True))
-    return "It is close, but not exact: a finite difference, or float32" if near else None
+    return "it is close, but not exact: a finite difference, or float32" if near else None
 
 
 def _factor(mine: list[Any], right: list[Any]) -> float | None:
@@ -250,11 +249,11 @@ def _tried(exercise: Exercise, answer: Answer, case: tuple[Any, ...]) -> Arrays:
     names = exercise.returns
     expected = names[0] if len(names) == 1 else f"({', '.join(names)})"
     if returned is None or returned is Ellipsis:
-        raise Unreadable(f"It returns {returned}: return {expected}")
+        raise Unreadable(f"it returns {returned}: return {expected}")
     parts = (returned,) if len(names) == 1 else returned
     if not isinstance(parts, (tuple, list)) or len(parts) != len(names):
         got = f"{len(parts)} things" if isinstance(parts, (tuple, list)) else type(parts).__name__
-        raise Unreadable(f"It returns {got}: return {expected}")
+        raise Unreadable(f"it returns {got}: return {expected}")
     arrays = []
     for name, part in zip(names, parts, strict=True):
         part = part.detach().numpy() if isinstance(part, Tensor) else part
