@@ -121,7 +121,7 @@ def measured(size: Size, seed: int, cases: int = 100, confirmed: bool = True) ->
     kinds: dict[str, Any] = {
         "latch I": (tasks.latch(500, "I"), tasks.latch(500, "I"), Latch("I"), 5 * repeats),
         "latch II": (tasks.latch(500), tasks.latch(500), Latch("II"), 5 * repeats),
-        "parity": (short, tasks.parity(500), tg.nn.RNNLayer(Parity()), 1 if size == "quick" else 4),
+        "parity": (short, tasks.parity(500), tg.nn.RNNLayer(Parity(), impl="compiled"), 1 if size == "quick" else 4),
     }
     trials, wrong = {}, {}
     for name, (task, fresh, net, times) in kinds.items():
