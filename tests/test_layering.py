@@ -28,6 +28,7 @@ LAYERS = {
     "ops": 3,
     "viz": 3,
     "autograd": 4,
+    "special": 4,
     "nn": 5,
     "optim": 5,
     "diagnostics": 6,
@@ -127,6 +128,7 @@ SHORT_FILES = {
     "kernels/recurrent/numba/rows.py": "imported by the text that ops/compiler writes",
     "nn/modules.py": "a module in PyTorch",
     "nn/parallel.py": "a module in PyTorch",
+    "special.py": "a module in PyTorch",
 }
 """Files of fewer than 60 lines that at most one file imports, each with its reason."""
 

@@ -36,7 +36,7 @@ from .tape.tensor import Tensor
 from .typing import Size
 
 if TYPE_CHECKING:
-    from . import autograd, cuda, diagnostics, nn, optim, serialization, teaching, testing, utils, viz
+    from . import autograd, cuda, diagnostics, nn, optim, serialization, special, teaching, testing, utils, viz
     from .backend.cpu.threads import get_num_threads, set_num_threads
     from .backend.random.generator import (
         Generator,
@@ -76,7 +76,8 @@ __all__ += ["accelerator", "backends", "cuda", "dtype", "get_num_threads", "load
 __all__ += ["set_num_threads", "set_printoptions"]
 __all__ += ["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor"]
 __all__ += ["IntTensor", "LongTensor", "ShortTensor"]
-__all__ += determinism.__all__ + ops.__all__
+__all__ += determinism.__all__ + ops.__all__ + [*ops.LATER]
+__all__ += ["special"]
 
 globals().update(arguments.guarded({name: globals()[name] for name in ops.__all__}))
 
@@ -94,7 +95,7 @@ bool = dtype("bool")
 inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 
 _SUBPACKAGES: tuple[str, ...] = ("autograd", "backend", "cuda", "diagnostics", "lab", "nn", "optim")
-_SUBPACKAGES += ("serialization", "teaching", "testing", "train", "utils", "viz")
+_SUBPACKAGES += ("serialization", "special", "teaching", "testing", "train", "utils", "viz")
 _SUBPACKAGES += tuple([name for name in compat.ALIASES if "." not in name])
 _LAZY = {"Tape": "tape.observe.tape", "load": "serialization", "save": "serialization"}
 _LAZY |= {"set_printoptions": "ops.tensor_text"}
@@ -112,6 +113,8 @@ def __getattr__(name: str) -> Any:
     """Load a subpackage when it is first named; else say what exists instead."""
     if name in _SUBPACKAGES:
         return importlib.import_module(f"{__name__}.{name}")
+    if name in ops.LATER:
+        return globals().setdefault(name, ops.later.function(name))
     if name in _LAZY:
         return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
     from .unknown_names import AbsentName

@@ -22,6 +22,10 @@ from tinygrad_rnn.testing.sample_calls import SAMPLES, samples
 from tinygrad_rnn.viz.debugger import FOLDER, RULES, debugger, rules
 
 Show = Callable[..., Shown]
+NO_RULE = frozenset(
+    "digamma erfc erfcx erfinv i0 i0e i1 i1e igamma igammac lgamma ndtri polygamma xlog1py xlogy zeta".split()
+)
+"""Special functions, of which the page says that it cannot compute them.  This list is to become shorter."""
 OFTEN: Any = {"database": None, "deadline": None, "phases": [Phase.generate], "suppress_health_check": [*HealthCheck]}
 
 
@@ -66,7 +70,7 @@ def tape_of_samples(kind: str, count: int) -> tg.Tape:
         with tape, contextlib.suppress(tg.errors.DtypeError):  # class weights, which are drawn in float64
             outputs.append((call.function or REGISTRY[name].apply)(*args, **call.params))
 
-    for name in sorted(set(SAMPLES) - {"move"}):  # which takes a device
+    for name in sorted(set(SAMPLES) - NO_RULE - {"move"}):  # which takes a device
         drawn = st.tuples(st.just(name), samples(name))
         seed(3)(settings(max_examples=count, **OFTEN)(given(drawn)(lambda each: applied(*each))))()
     swept(tape, outputs)
@@ -80,7 +84,7 @@ def test_replay_gives_the_numbers_of_every_primitive(show: Show, kind: str, boun
     difference, unknown, compared = result(page)
     assert unknown == {} and difference <= bound and compared > 700
     composed = {"rnn_cell", "lstm_cell", "gru_cell"} if kind == "float16" else set()
-    assert {record.name for record in tape} >= set(REGISTRY) - composed - {"move", "output"}
+    assert {record.name for record in tape} >= set(REGISTRY) - NO_RULE - composed - {"move", "output"}
 
 
 def test_every_rule_that_is_wrong_is_seen(show: Show) -> None:

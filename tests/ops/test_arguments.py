@@ -36,7 +36,7 @@ UNTYPED_METHODS = frozenset(
 """Methods that look at their arguments themselves, or have none."""
 
 
-FUNCTIONS = sorted(n for n in set(tg.ops.__all__) - signatures.OWN if not isinstance(getattr(tg, n), type))
+FUNCTIONS = sorted(n for n in {*tg.ops.__all__, *tg.ops.LATER} - signatures.OWN if not isinstance(getattr(tg, n), type))
 
 
 @together

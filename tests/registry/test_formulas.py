@@ -151,6 +151,11 @@ EDGES: dict[str, list[Call]] = {
     "median": [of(TIES)],
     "round": [of([0.14, 0.25, 1.36], decimals=1), of([13.0, 26.0], decimals=-1)],
     "root": [of([0.0, 1.0, 4.0])],
+    **{
+        name: [of([0.0, 0.0, 0.0, 0.0, 1.0, 1.0], [[0.0, -1.0, 0.5, 3.0, 2.0, -2.0]] * 2)]
+        for name in ("xlogy", "xlog1py")
+    },
+    **{name: [of([[2.0], [3.0]], [1.0, 2.5, 4.0]), of([2.0, 3.0], 1.5)] for name in ("igamma", "igammac", "zeta")},
     "pow_number": [of([0.0, 1.0, 2.0], exponent=n) for n in (0, 1, 2)],
     "pow": [of([0.0, 0.0, 0.0, 2.0, 3.0], [0.0, 2.0, -1.0, 0.0, -2.0])],
     "clamp_number": [of(GRID, low=-1.0, high=2.0), of(GRID, low=None, high=0.5), of(GRID, low=2.0, high=-1.0)],

@@ -13,7 +13,7 @@ from tinygrad_rnn.testing.sample_calls import SAMPLES
 
 __all__ = ["CHECKED", "REGISTRY", "SAMPLED", "reached", "same"]
 
-for _name in ("nn", "nn.functional", "optim", "autograd", "testing"):
+for _name in ("nn", "nn.functional", "optim", "autograd", "testing", "special"):
     importlib.import_module(f"tinygrad_rnn.{_name}")
 
 PARTS = {"output"}  # not an operation: it marks the outputs of a fused one

@@ -15,6 +15,7 @@ from . import (
     elementwise,
     fast_paths,
     index,
+    later,
     linalg,
     methods,
     random_draws,
@@ -83,3 +84,6 @@ __all__ += softmaxes.__all__
 __all__ += sorting.__all__
 __all__ += statistics.__all__
 __all__ += transcendental.__all__
+
+LATER = later.FUNCTIONS
+"""Functions that are loaded when they are first named, by name; see ``later.py``."""

@@ -26,7 +26,7 @@ from ..typing import Array
 from . import assign
 from .dtypes import cast
 
-__all__ = ["applied", "in_place", "methods"]
+__all__ = ["applied", "forms", "in_place", "methods"]
 
 OPERATORS = "add sub mul truediv floordiv mod pow and or xor lshift rshift".split()
 """The operators with augmented assignment.  There is no ``@=``: the shape would have to change."""
@@ -274,6 +274,11 @@ def random_(self: Tensor, from_: int | None = None, to: int | None = None, *, ge
     return _filled(self, "random", low, high, generator)
 
 
+def forms(table: Mapping[str, Any]) -> dict[str, Any]:
+    """``name_`` for the operations of a table that have such a form."""
+    return {f"{name}_": in_place(f"{name}_", table[name]) for name in FORMS if name in table}
+
+
 def methods(table: Mapping[str, Any]) -> dict[str, Any]:
     """The in-place forms of the operations in a table of Tensor's methods.
 
@@ -294,9 +299,7 @@ def methods(table: Mapping[str, Any]) -> dict[str, Any]:
         "uniform_": uniform_,
         "zero_": assign.zero_,
     }
-    for name in FORMS:
-        if name in table:
-            bound[f"{name}_"] = in_place(f"{name}_", table[name])
+    bound |= forms(table)
     for name in RESHAPING:
         if name in table:
             bound[f"{name}_"] = _reshaped(f"{name}_", table[name])

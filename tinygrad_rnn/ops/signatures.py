@@ -30,6 +30,14 @@ FUNCTIONS = """
 abs absolute acos acosh arccos arccosh arcsin arcsinh arctan arctanh asin asinh atan atanh bitwise_not ceil cos cosh
 exp exp2 expm1 fix floor frac isneginf isposinf log log10 log1p log2 logical_not msort neg negative reciprocal rsqrt
 sigmoid sign signbit sin sinh sqrt square tan tanh trunc (Tensor input, *, out)
+digamma entr erf erfc erfcx erfinv i0 i0e i1 i1e lgamma log_ndtr ndtr ndtri sinc (Tensor input, *, out)
+igamma igammac (Tensor input, Tensor other, *, out)
+xlog1py xlogy zeta (Tensor input, Tensor other, *, out) | (Number input, Tensor other, *, out)
+    | (Tensor input, Number other, *, out)
+logit (Tensor input, float? eps=None, *, out)
+mvlgamma (Tensor input, int p, *, out)
+nan_to_num (Tensor input, float? nan=None, float? posinf=None, float? neginf=None, *, out)
+polygamma (int n, Tensor input, *, out)
 argwhere fliplr flipud is_complex is_floating_point is_inference is_nonzero isfinite isinf isnan isreal numel positive
 ravel relu t trace (Tensor input)
 clone (Tensor input, *, any memory_format=None)
@@ -206,6 +214,7 @@ set_ (Tensor self) | (Tensor self, Tensor source)
     | (Tensor self, Tensor source, int storage_offset, ints size, ints stride=())
 new_tensor (Tensor self, any data, dtype? dtype=None, any device=None, bool requires_grad=False)
 new_full (Tensor self, ints size, Number fill_value, *, ~)
+polygamma (Tensor self, int n)
 size (Tensor self, int? dim=None)
 stride (Tensor self, int? dim=None)
 view (Tensor self, ints *size) | (Tensor self, dtype dtype)

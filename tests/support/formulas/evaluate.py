@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygrad_rnn.kernels.special import bessel, error_functions, gamma_functions
 from tinygrad_rnn.tape.formula import bar
 
 from .latex import Node, Unreadable, indices
@@ -77,6 +78,18 @@ FUNCTIONS: dict[str, Any] = {
     "atan2": np.arctan2,
     "erf": np.vectorize(math.erf, otypes=[float]),
     "sigma": sigmoid,
+    "erfc": np.vectorize(math.erfc, otypes=[float]),
+    "lgamma": np.vectorize(math.lgamma, otypes=[float]),
+    # by the kernels themselves, which are compared with PyTorch and with stored values elsewhere
+    "erfcx": error_functions.erfcx,
+    "erfinv": error_functions.erfinv,
+    "ndtri": error_functions.ndtri,
+    "digamma": gamma_functions.digamma,
+    "polygamma": lambda n, a: gamma_functions.polygamma(a, n=int(n)),
+    "zeta": gamma_functions.zeta,
+    "gammainc": gamma_functions.gammainc,
+    "gammaincc": gamma_functions.gammaincc,
+    "bessel": lambda n, a: (bessel.i0, bessel.i1)[int(n)](a),
 }
 RELATIONS = {
     "=": np.equal, "!=": np.not_equal, "<": np.less, ">": np.greater, "<=": np.less_equal, ">=": np.greater_equal,

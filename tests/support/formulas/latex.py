@@ -23,6 +23,19 @@ Node = tuple[Any, ...]
 
 FUNCTIONS = {"tanh", "sinh", "cosh", "sin", "cos", "tan", "arcsin", "arccos", "arctan", "exp", "log", "max", "min"}
 NAMED = {"sign", "trunc", "round", "erf", "arsinh", "arcosh", "artanh", "atan2", "median", "sum"}
+NAMED |= {
+    "bessel",
+    "digamma",
+    "erfc",
+    "erfcx",
+    "erfinv",
+    "gammainc",
+    "gammaincc",
+    "lgamma",
+    "ndtri",
+    "polygamma",
+    "zeta",
+}
 """Functions written as ``\\operatorname{...}``."""
 GREEK = {"alpha", "beta", "delta", "epsilon", "theta", "iota", "lambda", "mu", "pi", "sigma", "varphi", "ell"}
 APPLIED = {r"\sigma", r"\varphi", r"\varphi'", r"\iota", r"\pi"}

@@ -69,6 +69,30 @@ add_samples("atan2", "hypot")(pairs(second=POSITIVE))
 add_samples("logaddexp")(pairs())
 
 
+# special functions ----------------------------------------------------------------------------------------------------
+
+add_samples("erfc", "i0", "i0e", "i1", "i1e")(elementwise(**NOT_ZERO))
+add_samples("erfcx")(elementwise(low=-1.5, high=4.0))
+add_samples("erfinv")(elementwise(**INSIDE))
+add_samples("ndtri")(elementwise(low=0.05, high=0.95))
+add_samples("lgamma", "digamma")(elementwise(**POSITIVE))
+add_samples("xlogy", "xlog1py")(pairs(second=POSITIVE))
+
+
+@add_samples("polygamma")
+@st.composite
+def _polygamma(draw: Any, /) -> Call:
+    return Call((draw(values(low=0.5, high=4.0)),), {"n": draw(st.sampled_from([0, 1, 2, 3]))})
+
+
+@add_samples("zeta", "igamma", "igammac")
+@st.composite
+def _of_whole(draw: Any, /) -> Call:
+    """The first argument has no derivative: whole numbers ask for none."""
+    x = draw(values(low=0.3, high=4.0))
+    return Call((draw(arrays(x.shape, low=2, high=5, step=1)).astype(np.int64), x))
+
+
 @add_samples("lerp_number")
 @st.composite
 def _lerp_number(draw: Any, /) -> Call:
