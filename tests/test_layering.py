@@ -90,7 +90,7 @@ FLOORS_INSIDE = {
         "parameter signatures truncated_normal",
         "functional",
         "init module utils/clip_grad utils/convert_parameters utils/rnn",
-        "activation containers dropout embedding linear loss normalization",
+        "activation containers convolution dropout embedding linear loss normalization pooling",
         "recurrent",
         "parallel skip_connections",
         "utils",
@@ -126,7 +126,6 @@ SHORT_FILES = {
     "compat/backends/mps.py": "a module in PyTorch",
     "compat/version.py": "a module in PyTorch",
     "kernels/recurrent/numba/rows.py": "imported by the text that ops/compiler writes",
-    "nn/modules.py": "a module in PyTorch",
     "nn/parallel.py": "a module in PyTorch",
     "special.py": "a module in PyTorch",
 }

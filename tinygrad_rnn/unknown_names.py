@@ -13,8 +13,8 @@ from typing import Any
 __all__ = ["INSTEAD", "AbsentName", "absent"]
 
 _NUMPY = "not here; where no gradient has to pass, NumPy has it: apply it to x.detach().numpy()"
-_CONVOLUTION = "convolutions are outside the scope of this package, which is about recurrent networks"
-_POOLING = "pooling is outside the scope of this package; the maximum or the mean over time: x.amax(dim), x.mean(dim)"
+_CONVOLUTION = "outside the scope of this package, which is about recurrent networks; conv1d, along time, is here"
+_POOLING = "outside the scope of this package; max_pool1d and avg_pool1d, are here; over all time x.amax(dim)"
 _NORMS = "outside the scope of this package; LayerNorm and RMSNorm are here"
 _norms = "outside the scope of this package; layer_norm and rms_norm are here"
 _ATTENTION = "attention is composed where it is needed: softmax(scores, dim=-1) @ values"
@@ -36,8 +36,9 @@ _RECORDED += " nanquantile quantile rad2deg trapezoid vander vsplit"
 INSTEAD: dict[str, dict[str, str]] = {
     "tinygrad_rnn": {
         **dict.fromkeys(["compile", "jit", "export", "fx"], _COMPILER),
-        **dict.fromkeys(["conv1d", "conv2d", "conv3d", "conv_transpose1d"], _CONVOLUTION),
-        **dict.fromkeys(["max_pool1d", "max_pool2d", "avg_pool1d"], _POOLING),
+        **dict.fromkeys(["conv2d", "conv3d", "conv_transpose1d"], _CONVOLUTION),
+        **{name: f"nn.functional.{name}" for name in ("avg_pool1d", "conv1d", "max_pool1d")},
+        **dict.fromkeys(["max_pool2d", "avg_pool2d"], _POOLING),
         **dict.fromkeys(["batch_norm", "group_norm", "instance_norm"], _norms),
         **dict.fromkeys(["fft", "histc"], _NUMPY),
         **dict.fromkeys(["linalg", "qr", "svd", "det", "logdet", "slogdet", "inverse", "pinverse", "eig"], _NUMPY),
@@ -62,8 +63,8 @@ INSTEAD: dict[str, dict[str, str]] = {
         "range": "arange(start, end + step, step)",
     },
     "tinygrad_rnn.nn": {
-        **dict.fromkeys(["Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d"], _CONVOLUTION),
-        **dict.fromkeys(["MaxPool1d", "MaxPool2d", "AvgPool1d", "AvgPool2d", "AdaptiveAvgPool1d"], _POOLING),
+        **dict.fromkeys(["Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d"], _CONVOLUTION),
+        **dict.fromkeys(["MaxPool2d", "AvgPool2d", "AdaptiveAvgPool1d"], _POOLING),
         **dict.fromkeys(["BatchNorm1d", "BatchNorm2d", "SyncBatchNorm", "InstanceNorm1d", "GroupNorm"], _NORMS),
         **dict.fromkeys(["Transformer", "TransformerEncoder", "TransformerEncoderLayer"], _TRANSFORMER),
         **dict.fromkeys(["TransformerDecoder", "TransformerDecoderLayer"], _TRANSFORMER),
@@ -76,8 +77,8 @@ INSTEAD: dict[str, dict[str, str]] = {
         "quantized": "not here; half() halves the memory",
     },
     "tinygrad_rnn.nn.functional": {
-        **dict.fromkeys(["conv1d", "conv2d", "conv3d", "conv_transpose1d", "unfold", "fold"], _CONVOLUTION),
-        **dict.fromkeys(["max_pool1d", "max_pool2d", "avg_pool1d", "avg_pool2d", "adaptive_avg_pool1d"], _POOLING),
+        **dict.fromkeys(["conv2d", "conv3d", "conv_transpose1d", "unfold", "fold"], _CONVOLUTION),
+        **dict.fromkeys(["max_pool2d", "avg_pool2d", "adaptive_avg_pool1d"], _POOLING),
         **dict.fromkeys(["batch_norm", "group_norm", "instance_norm", "local_response_norm"], _norms),
         **dict.fromkeys(["scaled_dot_product_attention", "multi_head_attention_forward"], _ATTENTION),
         **dict.fromkeys(["margin_ranking_loss", "triplet_margin_loss", "cosine_embedding_loss"], _LOSS),

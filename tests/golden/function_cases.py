@@ -198,7 +198,12 @@ FIRST_ORDER = {name for name in CASES if name.startswith(NO_SECOND) or name.ends
 
 def evaluated(torch: Any, name: str, dtype: str = "float64") -> dict[str, np.ndarray]:
     """The value of a case, its gradients and the derivative of these; tensors in ``dtype``."""
-    function, arrays, wrt = CASES[name]
+    return derivatives(torch, CASES[name], dtype, second=name not in FIRST_ORDER)
+
+
+def derivatives(torch: Any, case: Case, dtype: str = "float64", second: bool = True) -> dict[str, np.ndarray]:
+    """Value, gradients and, with ``second``, the derivative of these, of any case."""
+    function, arrays, wrt = case
     tensors = [torch.tensor(a.astype(dtype) if a.dtype.kind == "f" else a) for a in arrays]
     for k in wrt:
         tensors[k].requires_grad_()
@@ -213,7 +218,6 @@ def evaluated(torch: Any, name: str, dtype: str = "float64") -> dict[str, np.nda
     inputs = [tensors[k] for k in wrt]
     if not inputs:
         return out
-    second = name not in FIRST_ORDER
     direction = torch.tensor(np.cos(np.arange(out["value"].size)).reshape(out["value"].shape).astype(dtype))
     direction.requires_grad_(second)
     grads = torch.autograd.grad(value, inputs, direction, retain_graph=True)

@@ -13,8 +13,9 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from ..unknown_names import absent
-from . import activation, dropout, linear, loss, module, normalization
+from . import activation, dropout, linear, loss, module, normalization, pooling
 from . import containers as container
+from . import convolution as conv
 from . import embedding as sparse
 from . import linear as flatten
 from . import loss as distance
@@ -29,6 +30,7 @@ _OURS = ["MDLSTM", "RNNLayer"]
 _PATHS: dict[str, tuple[ModuleType, list[str]]] = {
     "activation": (activation, activation.__all__),
     "container": (container, container.__all__),
+    "conv": (conv, conv.__all__),
     "distance": (distance, _DISTANCE),
     "dropout": (dropout, dropout.__all__),
     "flatten": (flatten, _FLATTEN),
@@ -36,6 +38,7 @@ _PATHS: dict[str, tuple[ModuleType, list[str]]] = {
     "loss": (loss, [name for name in loss.__all__ if name not in _DISTANCE]),
     "module": (module, module.__all__),
     "normalization": (normalization, normalization.__all__),
+    "pooling": (pooling, pooling.__all__),
     "rnn": (rnn, [name for name in rnn.__all__ if name[0].isupper() and name not in _OURS]),
     "sparse": (sparse, sparse.__all__),
 }

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ..backend import Device, as_dtype, check_numbers, chosen_device, is_array, to_device
-from ..errors import ArgumentTypeError, GraphError
+from ..errors import ArgumentTypeError, GraphError, ShapeRuntimeError
 from ..tape.modes import defaults
 from ..tape.tensor import Tensor, as_array
 
@@ -120,6 +120,10 @@ def empty(shape: Sequence[int], device: Any = None, dtype: Any = None) -> Any:
             raise ArgumentTypeError(
                 f"empty(): argument 'size' (position 1) must be tuple of ints, but found element of type "
                 f"{type(n).__name__} at pos {place}: a layer's sizes are whole numbers"
+            )
+        if n < 0:
+            raise ShapeRuntimeError(
+                f"Trying to create tensor with negative dimension {n}: {list(shape)}: a layer's sizes are whole numbers"
             )
     values = np.empty(tuple(shape), defaults.dtype if dtype is None else as_dtype(dtype, "empty"))
     place = chosen_device(device)

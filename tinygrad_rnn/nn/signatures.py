@@ -5,12 +5,16 @@ from __future__ import annotations
 __all__ = ["FUNCTIONAL", "INIT", "SEQUENCES"]
 
 FUNCTIONAL = """
+avg_pool1d (Tensor input, int/ints kernel_size, int/ints? stride=None, int/ints padding=0, bool ceil_mode=False,
+    bool count_include_pad=True)
 bilinear (Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None)
 binary_cross_entropy (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, bool? reduce=None,
     str reduction='mean')
 binary_cross_entropy_with_logits (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None,
     bool? reduce=None, str reduction='mean', Tensor? pos_weight=None)
 celu elu (Tensor input, float alpha=1.0, any inplace=False)
+conv1d (Tensor input, Tensor weight, Tensor? bias=None, int/ints stride=1, str/int/ints padding=0,
+    int/ints dilation=1, int groups=1)
 cosine_similarity (Tensor x1, Tensor x2, int dim=1, float eps=1e-08)
 cross_entropy (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100,
     bool? reduce=None, str reduction='mean', float label_smoothing=0.0)
@@ -36,6 +40,8 @@ leaky_relu (Tensor input, float negative_slope=0.01, any inplace=False)
 linear (Tensor input, Tensor weight, Tensor? bias=None, *, out)
 log_softmax softmax softmin (Tensor input, int? dim=None, any _stacklevel=3, dtype? dtype=None)
 logsigmoid (Tensor input, *, out)
+max_pool1d max_pool1d_with_indices (Tensor input, int/ints kernel_size, int/ints? stride=None, int/ints padding=0,
+    int/ints dilation=1, bool ceil_mode=False, bool return_indices=False)
 nll_loss (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100,
     bool? reduce=None, str reduction='mean')
 normalize (Tensor input, float p=2.0, int/ints dim=1, float eps=1e-12, out)

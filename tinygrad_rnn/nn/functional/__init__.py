@@ -7,6 +7,7 @@ from . import (
     activation,
     binary,
     classification,
+    convolution,
     gaussian,
     masking,
     normalization,
@@ -19,6 +20,7 @@ from . import (
 from .activation import *  # noqa: F403
 from .binary import *  # noqa: F403
 from .classification import *  # noqa: F403
+from .convolution import *  # noqa: F403
 from .gaussian import *  # noqa: F403
 from .masking import *  # noqa: F403
 from .normalization import *  # noqa: F403
@@ -30,7 +32,7 @@ from .sparse import *  # noqa: F403
 
 __all__ = activation.__all__ + binary.__all__ + classification.__all__ + gaussian.__all__ + masking.__all__
 __all__ += normalization.__all__ + padding.__all__ + probabilities.__all__ + products.__all__
-__all__ += regression.__all__ + sparse.__all__
+__all__ += regression.__all__ + sparse.__all__ + convolution.__all__
 
 arguments.declare("nn.functional", signatures.FUNCTIONAL)
 globals().update(arguments.guarded({name: globals()[name] for name in __all__}, "nn.functional"))

@@ -13,6 +13,8 @@ from ...tape.tensor import Tensor
 __all__ = ["pad"]
 
 MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+LIMITS = {"reflect": 1, "circular": 0}
+"""Modes that read each entry once at most on each side, and by how much less than the size the widths must be."""
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
@@ -52,6 +54,14 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
             raise ShapeRuntimeError(
                 f"The input size {input.shape[axis]}, plus negative padding {before} and {after}, resulted in a "
                 f"negative output size, which is invalid. Check dimension {axis} of your input."
+            )
+        if mode in LIMITS and max(before, after) > input.shape[axis] - LIMITS[mode]:
+            raise ShapeRuntimeError(
+                f"Padding size should be less than the corresponding input dimension, but got: padding ({before}, "
+                f"{after}) at dimension {axis} of input {list(input.shape)}"
+                if mode == "reflect"
+                else "Padding value causes wrapping around more than once."
+                f" It is ({before}, {after}) at dimension {axis} of input {list(input.shape)}"
             )
         unpadded = unpadded and before <= 0 and after <= 0 and (mode == "constant" or before == after == 0)
         if mode == "constant":

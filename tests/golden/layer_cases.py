@@ -1,0 +1,87 @@
+"""Convolution, pooling, normalisation over batches and attention, written once for PyTorch and for this package.
+
+As in function_cases.py; the options are drawn, so that any number of cases can be made: a few are stored, and more are
+compared where PyTorch is installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tests.golden.function_cases import Case
+
+
+def convolution(rng: np.random.RandomState) -> Case:
+    """A call of conv1d."""
+    groups, size, dilation = (int(rng.randint(1, n)) for n in (4, 5, 4))
+    inner, outer, stride = (int(rng.randint(1, 4)) for _ in range(3))
+    padding = rng.choice(["same", "valid", "0", "1", "3"])
+    padding = int(padding) if padding.isdigit() else str(padding)
+    options = {"padding": padding, "dilation": dilation, "groups": groups, "stride": 1 if padding == "same" else stride}
+    length = dilation * (size - 1) + int(rng.randint(1, 8))
+    shape = (groups * inner, length) if rng.rand() < 0.2 else (int(rng.randint(1, 4)), groups * inner, length)
+    arrays = [rng.standard_normal(shape), rng.standard_normal((groups * outer, inner, size))]
+    if rng.rand() < 0.7:
+        arrays.append(rng.standard_normal(groups * outer))
+    return (lambda F, *tensors: F.conv1d(*tensors, **options)), arrays, tuple(range(len(arrays)))
+
+
+def maximum(rng: np.random.RandomState) -> Case:
+    """A call of max_pool1d; numbers come several times, so that some maxima are ties."""
+    size, stride, dilation = (int(rng.randint(1, n)) for n in (5, 4, 4))
+    options = {"kernel_size": size, "dilation": dilation, "ceil_mode": bool(rng.rand() < 0.5)}
+    options |= {"padding": int(rng.randint(0, size // 2 + 1))} | ({"stride": stride} if rng.rand() < 0.7 else {})
+    length = dilation * (size - 1) + int(rng.randint(1, 8))
+    shape = (2, length) if rng.rand() < 0.2 else (2, 3, length)
+    numbers = rng.randint(-3, 4, shape).astype("float64") if rng.rand() < 0.5 else rng.standard_normal(shape)
+
+    def both(F: object, x: object) -> object:
+        values, places = F.max_pool1d(x, return_indices=True, **options)  # type: ignore[attr-defined]
+        assert bool((values == F.max_pool1d(x, **options)).all())  # type: ignore[attr-defined]
+        return values * (1 + places)
+
+    return both, [numbers], (0,)
+
+
+def average(rng: np.random.RandomState) -> Case:
+    """A call of avg_pool1d."""
+    size, stride = int(rng.randint(1, 5)), int(rng.randint(1, 6))
+    options = {"ceil_mode": bool(rng.rand() < 0.5), "count_include_pad": bool(rng.rand() < 0.5)}
+    options |= {"kernel_size": size, "padding": int(rng.randint(0, size // 2 + 1))}
+    options |= {"stride": stride} if rng.rand() < 0.7 else {}
+    length = size - 1 + int(rng.randint(1, 8))
+    shape = (2, length) if rng.rand() < 0.2 else (2, 3, length)
+    return (lambda F, x: F.avg_pool1d(x, **options)), [rng.standard_normal(shape)], (0,)
+
+
+KINDS: dict[str, Callable[[np.random.RandomState], Case]] = {
+    "avg_pool1d": average,
+    "conv1d": convolution,
+    "max_pool1d": maximum,
+}
+LAYERS: dict[str, Callable[[Any], Any]] = {
+    "Conv1d": lambda nn: nn.Conv1d(4, 6, 3, groups=2),
+    "Conv1d without bias": lambda nn: nn.Conv1d(2, 3, (2,), bias=False),
+}
+"""Layers whose first weights are compared: in the order of registration, and what is drawn after them."""
+STORED = 8
+"""How many cases of each kind are stored."""
+
+
+def drawn(torch: Any) -> dict[str, np.ndarray]:
+    """The state of each layer, from one seed, and a number drawn after it."""
+    out = {}
+    for name, make in LAYERS.items():
+        torch.manual_seed(5)
+        for key, value in make(torch.nn).state_dict().items():
+            out[f"{name}/{key}"] = value.numpy().copy()
+        out[f"{name}/then"] = torch.rand(1).numpy()
+    return out
+
+
+def case(kind: str, number: int) -> Case:
+    """The case of this number, the same at each call."""
+    return KINDS[kind](np.random.RandomState(1000 + number))

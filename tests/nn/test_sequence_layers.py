@@ -1,0 +1,162 @@
+"""Convolution, pooling, normalisation over batches and attention against PyTorch, from stored numbers and live."""
+
+from __future__ import annotations
+
+import pathlib
+import warnings
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tg
+from tests.golden import layer_cases, packed
+from tests.golden.function_cases import derivatives
+from tests.support.rows import together
+from tinygrad_rnn import nn
+from tinygrad_rnn.errors import TinygradRnnError
+
+GOLDEN = packed.read(pathlib.Path(__file__).parents[1] / "golden" / "layers.npz")
+F = nn.functional
+
+
+def assert_same(ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray], place: str) -> None:
+    """In float64 to a few dozen roundings of the greatest number: sums of some dozen products, in another order."""
+    assert ours.keys() == theirs.keys()
+    for key, expected in theirs.items():
+        assert ours[key].shape == expected.shape, (place, key)
+        scale = max(1.0, float(np.abs(expected).max(initial=0)))
+        np.testing.assert_allclose(ours[key], expected, rtol=1e-11, atol=1e-12 * scale, err_msg=f"{place}: {key}")
+
+
+@together
+@pytest.mark.parametrize("number", range(layer_cases.STORED))
+@pytest.mark.parametrize("kind", layer_cases.KINDS)
+def test_value_gradient_and_second_derivative_are_those_that_pytorch_gave(kind: str, number: int) -> None:
+    prefix = f"{kind}/{number}: "
+    theirs = {key[len(prefix) :]: value for key, value in GOLDEN.items() if key.startswith(prefix)}
+    assert theirs["value"].any()
+    assert_same(derivatives(tg, layer_cases.case(kind, number)), theirs, prefix)
+
+
+@pytest.mark.parametrize("kind", layer_cases.KINDS)
+def test_two_hundred_random_calls_are_pytorchs(kind: str) -> None:
+    torch = pytest.importorskip("torch")
+    for number in range(200):
+        made = layer_cases.case(kind, number)
+        assert_same(derivatives(tg, made), derivatives(torch, made), f"{kind}/{number}")
+
+
+def test_layers_draw_pytorchs_numbers_under_pytorchs_names() -> None:
+    ours = layer_cases.drawn(tg)
+    assert set(ours) == {key for key in GOLDEN if ": " not in key}
+    for key, value in ours.items():
+        # The normal draws of bias_k and bias_v pass through a logarithm and a cosine, float32 both.
+        np.testing.assert_allclose(value, GOLDEN[key], rtol=1e-6, err_msg=key)
+    torch = pytest.importorskip("torch")
+    live = layer_cases.drawn(torch)
+    assert list(live) == list(ours) and all(live[key].dtype == ours[key].dtype for key in ours)
+
+
+X, W = "T.ones(2, 4, 5)", "T.ones(6, 4, 3)"
+MISTAKES = f"""
+F.conv1d(T.ones(5), {W})
+F.conv1d(T.ones(2, 2, 4, 5), {W})
+F.conv1d(T.ones(2, 3, 5), {W})
+F.conv1d({X}, {W}, T.ones(5))
+F.conv1d({X}, {W}, stride=0)
+F.conv1d({X}, {W}, padding=-1)
+F.conv1d({X}, {W}, dilation=0)
+F.conv1d({X}, {W}, groups=2)
+F.conv1d({X}, {W}, groups=0)
+F.conv1d({X}, T.ones(5, 2, 3), groups=2)
+F.conv1d({X}, T.ones(6, 4))
+F.conv1d({X}, T.ones(6, 4, 7))
+F.conv1d({X}, {W}, dilation=3)
+F.conv1d({X}, T.ones(0, 4, 3))
+F.conv1d({X}.double(), {W})
+F.conv1d({X}, {W}, padding='same', stride=2)
+F.conv1d({X}, {W}, padding='foo')
+F.conv1d({X}, {W}, padding=(1, 1))
+F.conv1d({X}.bool(), {W}.bool())
+F.max_pool1d({X}, 6)
+F.max_pool1d({X}, 0)
+F.max_pool1d({X}, 2, -1)
+F.max_pool1d({X}, 2, padding=2)
+F.max_pool1d({X}, 2, padding=-1)
+F.max_pool1d({X}, 2, dilation=0)
+F.max_pool1d(T.ones(5), 2)
+F.max_pool1d(T.ones(2, 0, 5), 2)
+F.max_pool1d({X}.long(), 2)
+F.max_pool1d({X}, (2, 2))
+F.avg_pool1d({X}, 2, 0)
+F.avg_pool1d({X}, 2, padding=2)
+F.avg_pool1d({X}, 2, padding=-1)
+T.nn.Conv1d(3, 4, 2, groups=2)
+T.nn.Conv1d(4, 3, 2, groups=2)
+T.nn.Conv1d(4, 3, 2, groups=0)
+T.nn.Conv1d(4, 3, 2, padding='same', stride=2)
+T.nn.Conv1d(3, 4, 3, padding=4, padding_mode='circular')(T.ones(2, 3, 3))
+T.nn.Embedding(-1, 2)
+T.nn.EmbeddingBag(2, -1)
+T.nn.Linear(2, -2)
+T.nn.LayerNorm(-1)
+T.nn.Conv1d(4, 3, -2)
+"""
+BETTER: set[str] = set()
+"""Where our first sentence says more."""
+
+
+@together
+@pytest.mark.parametrize("expression", MISTAKES.strip().splitlines())
+def test_a_mistake_is_refused_by_the_same_kind_of_error_in_the_same_words(expression: str) -> None:
+    with pytest.raises(TinygradRnnError) as ours:
+        eval(expression, {"T": tg, "F": F})
+    torch = pytest.importorskip("torch")
+    with pytest.raises(Exception) as theirs:
+        eval(expression, {"T": torch, "F": torch.nn.functional})
+    assert isinstance(ours.value, theirs.type)
+    sentence = str(theirs.value).split("\n")[0]
+    assert str(ours.value).startswith(sentence) or expression in BETTER
+
+
+@pytest.mark.parametrize("mode", ["reflect", "replicate", "circular"])
+def test_a_convolution_pads_by_its_mode(mode: str) -> None:
+    torch = pytest.importorskip("torch")
+    for padding, size in ((2, 3), ("same", 4), ("valid", 2)):
+        results = []
+        for T in (tg, torch):
+            T.manual_seed(4)
+            layer = T.nn.Conv1d(3, 2, size, padding=padding, padding_mode=mode, dtype=T.float64)
+            x = T.tensor(np.linspace(-1, 2, 30).reshape(2, 3, 5), requires_grad=True)
+            y = layer(x)
+            (y * y).sum().backward()
+            results.append({"value": y.detach().numpy(), "x": x.grad.numpy(), "w": layer.weight.grad.numpy()})
+        assert_same(results[0], results[1], f"{mode} {padding}")
+
+
+def test_of_several_nans_the_last_is_the_maximum_and_padding_never_is() -> None:
+    nan, low = float("nan"), -float("inf")
+    values, places = F.max_pool1d(tg.tensor([[1.0, nan, 2.0, nan]]), 4, return_indices=True)
+    assert values.isnan().all() and places.tolist() == [[3]]
+    assert F.max_pool1d(tg.full((1, 4), low), 2, padding=1, return_indices=True)[1].tolist() == [[0, 1, 3]]
+    assert F.max_pool1d(tg.full((1, 5), low), 2, 1, 1, 2, return_indices=True)[1].tolist() == [[1, 0, 1, 2, 3]]
+
+
+def test_halves_are_summed_in_single_precision() -> None:
+    x = tg.full((1, 1, 4096), 1.0, dtype=tg.float16)
+    assert F.conv1d(x, tg.ones(1, 1, 4096, dtype=tg.float16)).item() == 4096  # beyond 2048 float16 has no odd numbers
+    assert F.avg_pool1d(x * 100, 4096).item() == 100
+    assert F.max_pool1d(x, 2).dtype == tg.float16
+
+
+def test_a_batch_of_nothing_gives_nothing() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert nn.Conv1d(4, 6, 3)(tg.ones(0, 4, 5)).shape == (0, 6, 3)
+        assert F.max_pool1d(tg.ones(0, 2, 5), 2).shape == F.avg_pool1d(tg.ones(0, 2, 5), 2).shape == (0, 2, 2)
+
+
+def test_whole_numbers_are_convolved_and_averaged() -> None:
+    x = tg.tensor([[1, -2, -3, 5]])
+    assert F.conv1d(x, tg.tensor([[[1, 2]]])).tolist() == [[-3, -8, 7]]
+    assert F.avg_pool1d(x, 2, 1).tolist() == [[0, -2, 1]]
