@@ -16,6 +16,8 @@
 # make pictures      the pictures of docs/seeing.md, taken again in Chromium
 # make labpages      the pages and pictures of docs/lab, made again by running the experiments (`tinygrad-rnn lab`)
 #
+# make site          everything in docs/, the reference, the course and a gallery as pages in site/, which need no network
+#
 # make gpu        tests and measures everything that needs a GPU, in eight minutes; tables in OUT=DIR.  Installs nothing:
 #                 $(PYTHON) must have cupy, numpy, pytest, hypothesis, and torch to compare with
 #
@@ -33,7 +35,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Tests start some two hundred interpreters: they read bytecode, also where containers say that none is to be written.
 TEST_ENV := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=
 
-.PHONY: train test test-browser pictures labpages notebooks lint doctest dev thorough mutants coverage bench dist gpu clean
+.PHONY: train test test-browser pictures labpages site notebooks lint doctest dev thorough mutants coverage bench dist gpu clean
 
 train: .venv/.installed-plot
 	$(BIN)/tinygrad-rnn train $(ARGS)
@@ -56,6 +58,9 @@ pictures: .venv/.installed-test
 
 labpages: .venv/.installed-test
 	$(TEST_ENV) $(BIN)/python -m tools.lab_pages $(ARGS)
+
+site: .venv/.installed-site
+	@$(TEST_ENV) $(BIN)/python -m tools.site $(ARGS)
 
 lint: .venv/.installed-test
 	$(BIN)/ruff check .
@@ -109,4 +114,4 @@ gpu:
 .PRECIOUS: .venv/.installed-%
 
 clean:
-	rm -rf .venv build dist *.egg-info htmlcov .coverage*
+	rm -rf .venv build dist site *.egg-info htmlcov .coverage*

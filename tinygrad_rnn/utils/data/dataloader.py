@@ -49,8 +49,9 @@ class DataLoader:
         collate_fn: from a list of samples to a batch; :func:`default_collate` by default.
         drop_last: leave out a last batch that is smaller.
         generator: of the shuffling; by default each pass takes a seed from the default generator.
-        pin_memory, timeout, worker_init_fn, multiprocessing_context, prefetch_factor, persistent_workers,
-            pin_memory_device, in_order: about worker processes; checked as PyTorch checks them, without effect.
+        pin_memory, timeout, worker_init_fn, multiprocessing_context: about worker processes; checked as PyTorch
+            checks them, without effect.
+        prefetch_factor, persistent_workers, pin_memory_device, in_order: these, too.
 
     Raises:
         ArgumentError: options that exclude each other, or negative ones.
