@@ -25,13 +25,18 @@ def build(site: pathlib.Path) -> int:
         import myst_parser  # noqa: F401
         from sphinx.cmd.build import main as sphinx
 
-        from . import gallery, pages
+        from . import gallery, live, pages
     except ImportError as error:
         print(f"the site needs the extra `site`: pip install -e '.[site]', or make site ({error})", file=sys.stderr)
         return 1
     began = time.perf_counter()
     shutil.rmtree(WORK, ignore_errors=True)
-    pages.stage(WORK / "pages")
+    try:
+        live.fetched()
+        without = None
+    except live.Unavailable as error:
+        without = str(error)
+    pages.stage(WORK / "pages", without is None)
     made = WORK / "html"
     jobs = str(min(4, os.cpu_count() or 1))
     options = ["-q", "-W", "--keep-going", "-E", "-j", jobs, "-b", "html", "-c", str(pathlib.Path(__file__).parent)]
@@ -40,6 +45,8 @@ def build(site: pathlib.Path) -> int:
         print(f"the site was not built: see the warnings above (sources: {WORK / 'pages'})", file=sys.stderr)
         return status
     gallery.build(made)
+    if without is None:
+        live.build(made)
     shutil.rmtree(made / "_sources", ignore_errors=True)
     if site.exists():
         shutil.rmtree(site)
@@ -47,6 +54,8 @@ def build(site: pathlib.Path) -> int:
     made.rename(site)
     number = sum(1 for _ in site.rglob("*.html"))
     print(f"{site / 'index.html'}: {number} pages in {time.perf_counter() - began:.0f} s")
+    if without is not None:
+        print(f"without the page that runs Python: {without}", file=sys.stderr)
     return 0
 
 

@@ -6,7 +6,13 @@ project = "tinygrad_rnn"
 version = release = package
 copyright = "the tinygrad_rnn authors. MIT licence"  # what Sphinx calls it
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "tools.site.formulas", "tools.site.docstrings"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "tools.site.formulas",
+    "tools.site.docstrings",
+    "tools.site.navigation",
+]
 root_doc = "index"
 nitpicky = True
 suppress_warnings = ["myst.strikethrough"]

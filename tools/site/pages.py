@@ -20,7 +20,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 
 GUIDES = {
-    "Learn": ("how-the-tape-works", "engine-in-100-lines", "course", "course/index", "live/index", "notebooks/index"),
+    "Learn": ("how-the-tape-works", "engine-in-100-lines", "live", "course", "course/index", "notebooks/index"),
     "See": ("seeing", "gallery/index", "diagnostics", "tape-format"),
     "The laboratory": ("lab/README", "papers"),
     "Use": ("coming-from-pytorch", "conventions", "cells", "writing-in-place", "testing-gradients", "gpu", "measuring"),
@@ -32,11 +32,25 @@ GUIDES = {
 PICTURE = re.compile(r'<picture>\s*<source[^>]*srcset="([^"]+)">\s*<img alt="([^"]+)" src="([^"]+)">\s*</picture>')
 
 
-def stage(folder: pathlib.Path) -> None:
-    """Write the sources of all pages into a folder that is empty."""
-    texts = dict(sources())
+LIVE = """\
+# The engine, live
+
+The engine in a hundred lines runs in your browser, in Python, from your disk: write a program, run it, and step
+through its backward pass line by line of the engine. Beside it are eight engines with one
+mistake each: find programs that tell.
+
+<p><a class="button" href="live/index.html">Open the engine</a></p>
+
+It takes some seconds to start, in which Python is unpacked. [The engine in a hundred lines](engine-in-100-lines.md)
+explains what runs there.
+"""
+
+
+def stage(folder: pathlib.Path, live: bool) -> None:
+    """Write the sources of all pages into an empty folder; ``live``: whether there is the page that runs Python."""
+    texts = dict(sources()) | ({"live.md": LIVE} if live else {})
     missing = [name for names in GUIDES.values() for name in names if f"{name}.md" not in texts]
-    assert set(missing) <= {"live/index", "course"}, missing
+    assert set(missing) <= {"live"}, missing
     texts["index.md"] += toctrees(texts)
     texts["lab/README.md"] += reference.toctree(f"{each.number:02}-{each.name}" for each in lab.experiments())
     for name, text in texts.items():
@@ -113,13 +127,17 @@ def notebook(path: pathlib.Path) -> str:
 # course --------------------------------------------------------------------------------------------------------------
 
 
+EXERCISES = """\
+# The exercises
+
+The thirty exercises of [the course](../course.md), to be read. `tinygrad-rnn course start` copies them into a folder,
+and `tinygrad-rnn course check` says which mistake an answer makes.
+"""
+
+
 def exercises() -> Iterator[tuple[str, str]]:
     """The course: a page for each exercise, with what the learner is given, and nothing of the solution."""
-    path = DOCS / "course.md"
-    parts = ["# The exercises of the course\n"] if path.exists() else ["# The course\n"]
-    parts.append(
-        "`tinygrad-rnn course start` copies them into a folder; `course check` says which mistake an answer makes."
-    )
+    parts = [EXERCISES]
     slugs = []
     for unit in course.UNITS:
         mine = [each for each in course.exercises() if each.unit == unit.number]

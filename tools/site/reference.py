@@ -19,6 +19,7 @@ __all__ = ["MODULES", "Name", "names", "pages"]
 ROOT = "tinygrad_rnn"
 MODULES = {
     "": "Tensors and operations",
+    "special": "Special functions: special",
     "autograd": "Derivatives: autograd",
     "autograd.function": "Functions of your own",
     "autograd.functional": "Jacobians and Hessians",
