@@ -15,8 +15,8 @@ __all__ = ["INSTEAD", "AbsentName", "absent"]
 _NUMPY = "not here; where no gradient has to pass, NumPy has it: apply it to x.detach().numpy()"
 _CONVOLUTION = "outside the scope of this package, which is about recurrent networks; conv1d, along time, is here"
 _POOLING = "outside the scope of this package; max_pool1d and avg_pool1d, are here; over all time x.amax(dim)"
-_NORMS = "outside the scope of this package; LayerNorm and RMSNorm are here"
-_norms = "outside the scope of this package; layer_norm and rms_norm are here"
+_NORMS = "outside the scope of this package; BatchNorm1d, LayerNorm and RMSNorm are here"
+_norms = "outside the scope of this package; batch_norm, layer_norm and rms_norm are here"
 _ATTENTION = "attention is composed where it is needed: softmax(scores, dim=-1) @ values"
 _TRANSFORMER = "transformers are outside the scope of this package; RNN, LSTM and GRU are here"
 _COMPILER = "there is no compiler here: layers compile their cells, nn.RNNLayer(cell, impl='compiled')"
@@ -39,7 +39,8 @@ INSTEAD: dict[str, dict[str, str]] = {
         **dict.fromkeys(["conv2d", "conv3d", "conv_transpose1d"], _CONVOLUTION),
         **{name: f"nn.functional.{name}" for name in ("avg_pool1d", "conv1d", "max_pool1d")},
         **dict.fromkeys(["max_pool2d", "avg_pool2d"], _POOLING),
-        **dict.fromkeys(["batch_norm", "group_norm", "instance_norm"], _norms),
+        "batch_norm": "nn.functional.batch_norm",
+        **dict.fromkeys(["group_norm", "instance_norm"], _norms),
         **dict.fromkeys(["fft", "histc"], _NUMPY),
         **dict.fromkeys(["linalg", "qr", "svd", "det", "logdet", "slogdet", "inverse", "pinverse", "eig"], _NUMPY),
         **dict.fromkeys(["cholesky", "lstsq", "matrix_exp"], _NUMPY),
@@ -65,12 +66,12 @@ INSTEAD: dict[str, dict[str, str]] = {
     "tinygrad_rnn.nn": {
         **dict.fromkeys(["Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d"], _CONVOLUTION),
         **dict.fromkeys(["MaxPool2d", "AvgPool2d", "AdaptiveAvgPool1d"], _POOLING),
-        **dict.fromkeys(["BatchNorm1d", "BatchNorm2d", "SyncBatchNorm", "InstanceNorm1d", "GroupNorm"], _NORMS),
+        **dict.fromkeys(["BatchNorm2d", "SyncBatchNorm", "InstanceNorm1d", "GroupNorm"], _NORMS),
         **dict.fromkeys(["Transformer", "TransformerEncoder", "TransformerEncoderLayer"], _TRANSFORMER),
         **dict.fromkeys(["TransformerDecoder", "TransformerDecoderLayer"], _TRANSFORMER),
         **dict.fromkeys(["MarginRankingLoss", "TripletMarginLoss", "CosineEmbeddingLoss", "MultiMarginLoss"], _LOSS),
         **dict.fromkeys(["HingeEmbeddingLoss", "SoftMarginLoss", "MultiLabelSoftMarginLoss"], _LOSS),
-        **dict.fromkeys(["Upsample", "PixelShuffle", "Dropout2d", "ZeroPad2d"], _IMAGES),
+        **dict.fromkeys(["Upsample", "PixelShuffle", "Dropout3d", "ZeroPad2d"], _IMAGES),
         "AdaptiveLogSoftmaxWithLoss": "not here; CrossEntropyLoss takes all classes",
         "CTCLoss": _CTC,
         "MultiheadAttention": _ATTENTION,
@@ -79,7 +80,7 @@ INSTEAD: dict[str, dict[str, str]] = {
     "tinygrad_rnn.nn.functional": {
         **dict.fromkeys(["conv2d", "conv3d", "conv_transpose1d", "unfold", "fold"], _CONVOLUTION),
         **dict.fromkeys(["max_pool2d", "avg_pool2d", "adaptive_avg_pool1d"], _POOLING),
-        **dict.fromkeys(["batch_norm", "group_norm", "instance_norm", "local_response_norm"], _norms),
+        **dict.fromkeys(["group_norm", "instance_norm", "local_response_norm"], _norms),
         **dict.fromkeys(["scaled_dot_product_attention", "multi_head_attention_forward"], _ATTENTION),
         **dict.fromkeys(["margin_ranking_loss", "triplet_margin_loss", "cosine_embedding_loss"], _LOSS),
         **dict.fromkeys(["multi_margin_loss", "hinge_embedding_loss"], _LOSS),

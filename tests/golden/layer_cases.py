@@ -57,12 +57,33 @@ def average(rng: np.random.RandomState) -> Case:
     return (lambda F, x: F.avg_pool1d(x, **options)), [rng.standard_normal(shape)], (0,)
 
 
+def batches(rng: np.random.RandomState) -> Case:
+    """A call of batch_norm, of which the value has the running values at its end."""
+    channels, training = int(rng.randint(1, 4)), bool(rng.rand() < 0.7)
+    shape = (int(rng.randint(2, 6)), channels, *([int(rng.randint(1, 5))] if rng.rand() < 0.5 else []))
+    tracked, affine, centred = not training or rng.rand() < 0.7, rng.rand() < 0.7, rng.rand() < 0.7
+    options = {"training": training, "momentum": float(rng.rand()), "eps": float(rng.choice([1e-5, 0.1]))}
+    vectors = [rng.standard_normal(channels), 0.5 + rng.rand(channels), *rng.standard_normal((2, channels))]
+
+    def normalised(F: Any, x: Any, mean: Any, variance: Any, w: Any, b: Any) -> Any:
+        mean, variance = (mean.clone(), variance.clone()) if tracked else (None, None)
+        y = F.batch_norm(x, mean, variance, w if affine else 0 * w + 1, b if centred else None, **options)
+        if not tracked:
+            return y
+        return y * (1 + mean.sum() + variance.sum())  # numbers without gradients
+
+    return normalised, [rng.standard_normal(shape), *vectors], (0, 3) + ((4,) if centred else ())
+
+
 KINDS: dict[str, Callable[[np.random.RandomState], Case]] = {
     "avg_pool1d": average,
+    "batch_norm": batches,
     "conv1d": convolution,
     "max_pool1d": maximum,
 }
 LAYERS: dict[str, Callable[[Any], Any]] = {
+    "BatchNorm1d": lambda nn: nn.BatchNorm1d(3),
+    "BatchNorm1d without bias": lambda nn: nn.BatchNorm1d(3, bias=False),
     "Conv1d": lambda nn: nn.Conv1d(4, 6, 3, groups=2),
     "Conv1d without bias": lambda nn: nn.Conv1d(2, 3, (2,), bias=False),
 }

@@ -303,6 +303,7 @@ def test_the_paths_of_layers_have_pytorchs_names() -> None:
         "EmbeddingBag": "sparse",
         "RMSNorm": "normalization",
         "KLDivLoss": "loss",
+        "BatchNorm1d": "batchnorm",
         "Conv1d": "conv",
         "Dropout1d": "dropout",
         "MaxPool1d": "pooling",

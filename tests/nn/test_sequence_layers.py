@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pathlib
 import warnings
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,6 +92,25 @@ F.max_pool1d({X}, (2, 2))
 F.avg_pool1d({X}, 2, 0)
 F.avg_pool1d({X}, 2, padding=2)
 F.avg_pool1d({X}, 2, padding=-1)
+F.batch_norm({X}, T.zeros(3), T.ones(4))
+F.batch_norm({X}, T.zeros(4), T.ones(3))
+F.batch_norm({X}, T.zeros(4), T.ones(4), T.ones(3))
+F.batch_norm({X}, T.zeros(4), T.ones(4), None, T.ones(3))
+F.batch_norm({X}, None, None)
+F.batch_norm({X}, T.zeros(4), None)
+F.batch_norm({X}, T.zeros(4), None, training=True)
+F.batch_norm(T.ones(1, 4), None, None, training=True)
+F.batch_norm({X}.long(), T.zeros(4), T.ones(4))
+F.batch_norm({X}, T.zeros(4).double(), T.ones(4).double())
+F.batch_norm({X}, T.zeros(4), T.ones(4), eps=-1)
+F.batch_norm({X}, None, None, training=True, eps=0)
+T.nn.BatchNorm1d(3)(T.ones(2, 4))
+T.nn.BatchNorm1d(3)(T.ones(3))
+T.nn.BatchNorm1d(3)(T.ones(2, 3, 4, 5))
+T.nn.BatchNorm1d(-1)
+F.dropout2d(T.ones(3), 0.5)
+F.dropout2d(T.ones(3, 2, 2), 1.5)
+F.dropout2d(T.ones(3, 2, 2, 2).long(), 0.5)
 T.nn.Conv1d(3, 4, 2, groups=2)
 T.nn.Conv1d(4, 3, 2, groups=2)
 T.nn.Conv1d(4, 3, 2, groups=0)
@@ -109,11 +129,13 @@ BETTER: set[str] = set()
 @together
 @pytest.mark.parametrize("expression", MISTAKES.strip().splitlines())
 def test_a_mistake_is_refused_by_the_same_kind_of_error_in_the_same_words(expression: str) -> None:
-    with pytest.raises(TinygradRnnError) as ours:
-        eval(expression, {"T": tg, "F": F})
-    torch = pytest.importorskip("torch")
-    with pytest.raises(Exception) as theirs:
-        eval(expression, {"T": torch, "F": torch.nn.functional})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(TinygradRnnError) as ours:
+            eval(expression, {"T": tg, "F": F})
+        torch = pytest.importorskip("torch")
+        with pytest.raises(Exception) as theirs:
+            eval(expression, {"T": torch, "F": torch.nn.functional})
     assert isinstance(ours.value, theirs.type)
     sentence = str(theirs.value).split("\n")[0]
     assert str(ours.value).startswith(sentence) or expression in BETTER
@@ -160,3 +182,81 @@ def test_whole_numbers_are_convolved_and_averaged() -> None:
     x = tg.tensor([[1, -2, -3, 5]])
     assert F.conv1d(x, tg.tensor([[[1, 2]]])).tolist() == [[-3, -8, 7]]
     assert F.avg_pool1d(x, 2, 1).tolist() == [[0, -2, 1]]
+
+
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"momentum": None},
+    {"momentum": 0.7, "eps": 0.1, "bias": False},
+    {"affine": False},
+    {"track_running_stats": False},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_running_values_of_several_batches_are_pytorchs(options: dict[str, Any]) -> None:
+    torch = pytest.importorskip("torch")
+    results = []
+    for T in (tg, torch):
+        layer = T.nn.BatchNorm1d(3, dtype=T.float64, **options)
+        out = {}
+        for step in range(6):
+            layer.train(step != 3)
+            x = T.tensor(np.sin(np.arange(24.0) * (step + 1)).reshape(4, 3, 2), requires_grad=True)
+            y = layer(x[..., 0] if step == 2 else x)
+            (y**3).sum().backward()
+            out |= {f"y {step}": y.detach().numpy(), f"x {step}": x.grad.numpy()}
+            out |= {f"{name} {step}": value.numpy().copy() for name, value in layer.state_dict().items()}
+        results.append(out)
+    assert_same(results[0], results[1], str(options))
+
+
+def test_batches_of_halves_and_of_nothing() -> None:
+    layer = nn.BatchNorm1d(3)
+    y = layer(tg.ones(0, 3))
+    y.sum().backward()
+    assert y.shape == (0, 3) and layer.weight.grad.tolist() == [0, 0, 0]
+    assert layer.running_mean.tolist() == [0, 0, 0] and layer.num_batches_tracked.item() == 1
+    torch = pytest.importorskip("torch")
+    values = np.linspace(-300, 300, 12).reshape(4, 3).astype("float16")
+    for half in (False, True):
+        results = []
+        for T in (tg, torch):
+            layer = T.nn.BatchNorm1d(3)
+            layer = layer.half() if half else layer
+            y = layer(T.tensor(values))
+            assert y.dtype == T.float16 and layer.running_var.dtype == (T.float16 if half else T.float32)
+            results.append((y.detach().numpy(), layer.running_mean.numpy(), layer.running_var.numpy()))
+        for a, b in zip(*results, strict=True):
+            # One rounding to float16 of numbers that float32 has to 7 digits.
+            np.testing.assert_allclose(a.astype("float64"), b.astype("float64"), rtol=1e-3 if half else 1e-6, atol=1e-3)
+
+
+def test_a_state_from_before_batches_were_counted_is_loaded() -> None:
+    layer, state = nn.BatchNorm1d(2), dict(nn.BatchNorm1d(2).state_dict())
+    layer(tg.tensor([[1.0, 2.0], [3.0, 5.0]]))
+    del state["num_batches_tracked"]
+    assert not layer.load_state_dict(state).missing_keys
+    assert layer.num_batches_tracked.item() == 1 and layer.running_mean.tolist() == [0, 0]
+    assert nn.BatchNorm1d(2).state_dict()._metadata[""] == {"version": 2}
+
+
+def test_a_contiguous_input_has_a_contiguous_output() -> None:
+    x = tg.randn(4, 3, 5)
+    for layer in (nn.BatchNorm1d(3), nn.Conv1d(3, 2, 2), nn.MaxPool1d(2), nn.AvgPool1d(2)):
+        assert layer(x).is_contiguous() and layer.eval()(x).is_contiguous()
+
+
+@pytest.mark.filterwarnings("ignore:dropout2d")
+def test_dropout2d_drops_whole_channels() -> None:
+    torch = pytest.importorskip("torch")
+    for shape in ((3, 8, 4, 2), (3, 8, 4), (6, 8)):
+        results = []
+        for T in (tg, torch):
+            T.manual_seed(1)
+            results.append(T.nn.Dropout2d(0.4)(T.ones(*shape)).numpy())
+        np.testing.assert_array_equal(*results)
+        first = (slice(None), slice(None), *[slice(1)] * (len(shape) - 2))
+        assert (results[0] == results[0][first]).all() and 0 < results[0].mean() != 1
+    with pytest.warns(UserWarning, match="dropout2d: Received a 3D input to dropout2d"):
+        assert F.dropout2d(tg.ones(2, 3, 4), training=False).sum().item() == 24

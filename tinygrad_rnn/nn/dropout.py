@@ -7,7 +7,7 @@ from . import functional as F
 from .functional.masking import check_probability
 from .module import Module
 
-__all__ = ["Dropout", "Dropout1d"]
+__all__ = ["Dropout", "Dropout1d", "Dropout2d"]
 
 
 class _Dropout(Module):
@@ -48,3 +48,10 @@ class Dropout1d(_Dropout):
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout1d(input, self.p, self.training, self.inplace)
+
+
+class Dropout2d(_Dropout):
+    """While training, each channel of (N, C, H, W) is 0 throughout with probability p, else x / (1 - p)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        return F.dropout2d(input, self.p, self.training, self.inplace)

@@ -23,12 +23,14 @@ from . import recurrent as rnn
 
 _FLATTEN = ["Flatten", "Unflatten"]
 _DISTANCE = ["CosineSimilarity", "PairwiseDistance"]
+_BATCH = ["BatchNorm1d"]
 _OURS = ["MDLSTM", "RNNLayer"]
 
 # Imported above under PyTorch's name is our module that defines the classes, which is what type checkers see; below,
 # a module of the names that PyTorch has there takes its place.
 _PATHS: dict[str, tuple[ModuleType, list[str]]] = {
     "activation": (activation, activation.__all__),
+    "batchnorm": (normalization, _BATCH),
     "container": (container, container.__all__),
     "conv": (conv, conv.__all__),
     "distance": (distance, _DISTANCE),
@@ -37,7 +39,7 @@ _PATHS: dict[str, tuple[ModuleType, list[str]]] = {
     "linear": (linear, [name for name in linear.__all__ if name not in _FLATTEN]),
     "loss": (loss, [name for name in loss.__all__ if name not in _DISTANCE]),
     "module": (module, module.__all__),
-    "normalization": (normalization, normalization.__all__),
+    "normalization": (normalization, [name for name in normalization.__all__ if name not in _BATCH]),
     "pooling": (pooling, pooling.__all__),
     "rnn": (rnn, [name for name in rnn.__all__ if name[0].isupper() and name not in _OURS]),
     "sparse": (sparse, sparse.__all__),

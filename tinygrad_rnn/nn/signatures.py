@@ -7,6 +7,8 @@ __all__ = ["FUNCTIONAL", "INIT", "SEQUENCES"]
 FUNCTIONAL = """
 avg_pool1d (Tensor input, int/ints kernel_size, int/ints? stride=None, int/ints padding=0, bool ceil_mode=False,
     bool count_include_pad=True)
+batch_norm (Tensor input, Tensor? running_mean, Tensor? running_var, Tensor? weight=None, Tensor? bias=None,
+    bool training=False, float momentum=0.1, float eps=1e-05)
 bilinear (Tensor input1, Tensor input2, Tensor weight, Tensor? bias=None)
 binary_cross_entropy (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, bool? reduce=None,
     str reduction='mean')
@@ -18,7 +20,8 @@ conv1d (Tensor input, Tensor weight, Tensor? bias=None, int/ints stride=1, str/i
 cosine_similarity (Tensor x1, Tensor x2, int dim=1, float eps=1e-08)
 cross_entropy (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100,
     bool? reduce=None, str reduction='mean', float label_smoothing=0.0)
-dropout dropout1d (Tensor input, float p=0.5, bool training=True, any inplace=False, Generator? generator=None)
+dropout dropout1d dropout2d (Tensor input, float p=0.5, bool training=True, any inplace=False,
+    Generator? generator=None)
 embedding (Tensor input@indices:2, Tensor weight@weight:1, int? padding_idx=None, float? max_norm=None,
     float norm_type=2.0, bool scale_grad_by_freq=False, bool sparse=False)
 embedding_bag (Tensor input, Tensor weight, Tensor? offsets=None, float? max_norm=None, float norm_type=2,

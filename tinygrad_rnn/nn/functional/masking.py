@@ -9,11 +9,12 @@ from ...backend.random.draws import Generator
 from ...backend.random.inplace import dropout_like
 from ...errors import ArgumentError, ArgumentTypeError, DtypeError, ShapeRuntimeError
 from ...ops.inplace import applied
+from ...source_line import warn_user
 from ...tape.apply import primitive
 from ...tape.formula import Formula
 from ...tape.tensor import Tensor
 
-__all__ = ["dropout", "dropout1d"]
+__all__ = ["dropout", "dropout1d", "dropout2d"]
 
 _masked = primitive(
     "dropout",
@@ -84,3 +85,36 @@ def dropout1d(
     # One entry for each channel, broadcast over the length. A copy in C order: draws follow the layout of memory.
     mask = dropout_like(input._data[..., :1].copy(), p, generator)
     return applied("dropout1d", _masked, input, inplace, mask=mask)
+
+
+def dropout2d(
+    input: Tensor, p: float = 0.5, training: bool = True, inplace: bool = False, generator: Generator | None = None
+) -> Tensor:
+    """While training, each channel of (N, C, H, W) is 0 throughout with probability p, else x / (1 - p).
+
+    Warns of any other number of axes, and as PyTorch does takes the first two for N and C all the same, of (N, C, L)
+    too: ``dropout1d`` says what is meant; of (N, C) this is ``dropout``.
+
+    Raises:
+        ArgumentError: p outside [0, 1].
+        DtypeError: integers.
+        ShapeRuntimeError: fewer than two axes.
+    """
+    check_probability(p)
+    if input.ndim == 3:
+        warn_user(
+            "dropout2d: Received a 3D input to dropout2d and assuming that channel-wise 1D dropout behavior is desired "
+            "- input is interpreted as shape (N, C, L), where C is the channel dim. Use dropout1d for it"
+        )
+    elif input.ndim != 4:
+        warn_user(
+            f"dropout2d: Received a {input.ndim}-D input to dropout2d, which is deprecated and will result in an error "
+            "in a future release. Use dropout instead: dropout2d is for (N, C, H, W)"
+        )
+    if not training or p == 0 or input.numel() == 0:
+        return input
+    if input.ndim < 2:
+        raise ShapeRuntimeError(f"Feature dropout requires at least 2 dimensions in the input, not {input.ndim}")
+    _check_floating(input)
+    channels = input._data[(slice(None), slice(None), *[slice(1)] * (input.ndim - 2))].copy()
+    return applied("dropout2d", _masked, input, inplace, mask=dropout_like(channels, p, generator))

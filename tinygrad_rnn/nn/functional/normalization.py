@@ -1,22 +1,24 @@
-"""Layer and RMS normalisation of each sample over its last axes."""
+"""Layer and RMS normalisation of each sample over its last axes, batch normalisation of each channel."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ...backend import not_implemented, only
-from ...errors import ShapeRuntimeError
+from ...backend import not_implemented, only, scalar_name
+from ...errors import ArgumentError, ArgumentRuntimeError, DtypeError, ShapeError, ShapeRuntimeError
 from ...ops import mean, rsqrt, square
 from ...ops.dtypes import in_single, single
 from ...tape.formula import Formula, aligned
+from ...tape.modes import no_grad
 from ...tape.multi_output import fused
 from ...tape.tensor import Tensor
 from ...typing import Array, Shape, Value
 
-__all__ = ["layer_norm", "rms_norm"]
+__all__ = ["batch_norm", "layer_norm", "rms_norm"]
 
 
 def _axes(x: Any, count: int) -> tuple[int, ...]:
@@ -170,4 +172,106 @@ def rms_norm(
     small = float(np.finfo(x.dtype).eps) if eps is None else eps
     y = x * rsqrt(mean(square(x), _axes(x, len(shape)), keepdim=True) + small)
     result: Tensor = (y if weight is None else y * single(weight)).to(input.dtype)
+    return result
+
+
+# batch normalisation -----------------------------------------------------------------------------------------------
+
+
+def _check_batch(input: Tensor, values: dict[str, Tensor | None], training: bool, eps: float) -> None:
+    if training:
+        if math.prod((*input.shape[:1], *input.shape[2:])) == 1:
+            raise ShapeError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
+        if eps <= 0:
+            raise ArgumentError(f"batch_norm eps must be positive during training, but got {eps}")
+        if (values["running_mean"] is None) != (values["running_var"] is None):
+            raise ArgumentError("running_mean and running_var must either both be None or neither be None")
+    else:
+        if eps < 0:
+            raise ArgumentError(f"batch_norm eps must be non-negative, but got {eps}")
+        for name in ("running_mean", "running_var"):
+            if values[name] is None:
+                raise ArgumentRuntimeError(f"{name} must be defined in evaluation mode")
+    if input.ndim < 2:
+        raise ShapeRuntimeError(f"batch_norm(): expected an input (N, C, *), and its shape is {list(input.shape)}")
+    if input.dtype.kind != "f":
+        raise not_implemented("batch_norm", input.dtype)
+    wide = np.dtype(np.float32) if input.dtype.itemsize == 2 else input.dtype
+    for name, value in values.items():
+        if value is None:
+            continue
+        if value.numel() != input.shape[1]:
+            raise ShapeRuntimeError(f"{name} should contain {input.shape[1]} elements not {value.numel()}")
+        if value.dtype not in (input.dtype, wide):
+            raise DtypeError(
+                f"mixed dtype (CPU): expect parameter to have scalar type of {scalar_name(wide)}: {name} is of "
+                f"{scalar_name(value.dtype)}"
+            )
+
+
+def _follow(running: Tensor, value: Tensor, momentum: float) -> None:
+    running.copy_((1 - momentum) * single(running) + momentum * value)
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """(x - mean) / sqrt(variance + eps) * w + b, of each channel.
+
+    Args:
+        input: (N, C, *).
+        running_mean: (C,), or None in training.
+        running_var: (C,), or None in training.
+        weight: w, (C,) or None.
+        bias: b, (C,) or None.
+        training: whether mean and (biased) variance are those of this batch, through which gradients pass, and both
+            running values are replaced by (1 - momentum) times themselves + momentum times the mean and the unbiased
+            variance of this batch; else they are the running values.
+        momentum: how much of the running values is new.
+        eps: keeps the division finite.
+
+    Returns:
+        Of the shape of the input.
+
+    Raises:
+        ShapeError: in training, one value for each channel, of which there is no variance.
+        ShapeRuntimeError: the sizes do not fit.
+        ArgumentError: a wrong ``eps``, or one running value without the other.
+        ArgumentRuntimeError: in evaluation, no running values.
+        DtypeError: other dtypes than the input's, or than float32 beside float16.
+
+    Source: S. Ioffe and C. Szegedy, "Batch normalization: accelerating deep network training by reducing internal
+    covariate shift" (2015), algorithms 1 and 2.
+
+    >>> import tinygrad_rnn as tg
+    >>> batch_norm(tg.tensor([[1.0], [3.0]]), None, None, training=True)
+    tensor([[-1.0000],
+            [ 1.0000]])
+    """
+    values = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    _check_batch(input, values, training, eps)
+    x, w, b = single(input), single(weight), single(bias)
+    swapped = x.transpose(0, 1)  # (C, N, *)
+    flat = swapped.reshape(x.shape[1], x.numel() // max(x.shape[1], 1))
+    if x.numel() == 0:
+        y = flat
+    elif training:
+        (y,) = _layer_norm(flat, None, None, count=1, eps=eps)  # a channel's values are a row
+        if running_mean is not None and running_var is not None:
+            with no_grad():
+                _follow(running_mean, flat.mean(1), momentum)
+                _follow(running_var, flat.var(1), momentum)
+    else:
+        mean, variance = single(running_mean).detach(), single(running_var).detach()
+        y = (flat - mean.unsqueeze(1)) * rsqrt(variance + eps).unsqueeze(1)
+    y = y if w is None else y * w.unsqueeze(1)
+    y = y if b is None else y + b.unsqueeze(1)
+    result: Tensor = y.reshape(swapped.shape).transpose(0, 1).contiguous().to(input.dtype)
     return result
