@@ -91,7 +91,7 @@ FLOORS_INSIDE = {
         "functional",
         "init module utils/clip_grad utils/convert_parameters utils/rnn",
         "activation containers convolution dropout embedding linear loss normalization pooling",
-        "recurrent",
+        "adaptive recurrent",
         "parallel skip_connections",
         "utils",
         "modules",

@@ -22,9 +22,7 @@ _TRANSFORMER = "transformers are outside the scope of this package; RNN, LSTM an
 _COMPILER = "there is no compiler here: layers compile their cells, nn.RNNLayer(cell, impl='compiled')"
 _PROCESSES = "one process and one device"
 _CASTS = "float16, float32 and float64 are chosen by dtype=, without automatic casts"
-_LOSS = "not here; a loss is a few operations: relu(margin - y * (a - b)).mean(), say"
 _OPTIMISER = "not here; Adam, AdamW, RMSprop, Adagrad, Rprop, ASGD, SGD and LBFGS are"
-_CTC = "not here; it is a logsumexp over alignments, which can be written as a recursion with logsumexp and where"
 _IMAGES = "images are outside the scope of this package, which is about recurrent networks"
 _DENSE = "tensors here are dense"
 
@@ -69,11 +67,7 @@ INSTEAD: dict[str, dict[str, str]] = {
         **dict.fromkeys(["BatchNorm2d", "SyncBatchNorm", "InstanceNorm1d", "GroupNorm"], _NORMS),
         **dict.fromkeys(["Transformer", "TransformerEncoder", "TransformerEncoderLayer"], _TRANSFORMER),
         **dict.fromkeys(["TransformerDecoder", "TransformerDecoderLayer"], _TRANSFORMER),
-        **dict.fromkeys(["MarginRankingLoss", "TripletMarginLoss", "CosineEmbeddingLoss", "MultiMarginLoss"], _LOSS),
-        **dict.fromkeys(["HingeEmbeddingLoss", "SoftMarginLoss", "MultiLabelSoftMarginLoss"], _LOSS),
         **dict.fromkeys(["Upsample", "PixelShuffle", "Dropout3d", "ZeroPad2d"], _IMAGES),
-        "AdaptiveLogSoftmaxWithLoss": "not here; CrossEntropyLoss takes all classes",
-        "CTCLoss": _CTC,
         "MultiheadAttention": _ATTENTION,
         "quantized": "not here; half() halves the memory",
     },
@@ -82,10 +76,7 @@ INSTEAD: dict[str, dict[str, str]] = {
         **dict.fromkeys(["max_pool2d", "avg_pool2d", "adaptive_avg_pool1d"], _POOLING),
         **dict.fromkeys(["group_norm", "instance_norm", "local_response_norm"], _norms),
         **dict.fromkeys(["scaled_dot_product_attention", "multi_head_attention_forward"], _ATTENTION),
-        **dict.fromkeys(["margin_ranking_loss", "triplet_margin_loss", "cosine_embedding_loss"], _LOSS),
-        **dict.fromkeys(["multi_margin_loss", "hinge_embedding_loss"], _LOSS),
         **dict.fromkeys(["interpolate", "grid_sample", "upsample"], _IMAGES),
-        "ctc_loss": _CTC,
     },
     "tinygrad_rnn.optim": {
         **dict.fromkeys(["Adamax", "NAdam", "RAdam", "Adadelta", "Adafactor", "Muon"], _OPTIMISER),

@@ -190,9 +190,76 @@ case("embedding_bag/factors", lambda F, i, w, s: F.embedding_bag(i, w, mode="sum
 case("one_hot", lambda F, i: F.one_hot(i), classes(4, 2, 3))
 case("one_hot/6", lambda F, i: F.one_hot(i, 6), classes(4, 5))
 
+ONES = np.sign(normal(4))
+SIGNS = np.sign(normal(4, 3))
+LISTED = np.array([[2, 0, -1], [-1, 1, 1], [1, -1, 0], [0, 1, 2]])
+for reduction in ("mean", "sum", "none"):
+    r = {"reduction": reduction}
+    case(f"margin_ranking_loss/{reduction}", lambda F, a, b, y, r=r: F.margin_ranking_loss(a, b, y, 0.3, **r),
+         X, Y, SIGNS, wrt=(0, 1))  # fmt: skip
+    case(f"hinge_embedding_loss/{reduction}", lambda F, x, y, r=r: F.hinge_embedding_loss(x, y, 0.7, **r),
+         X, SIGNS, wrt=(0,))  # fmt: skip
+    case(f"soft_margin_loss/{reduction}", lambda F, x, y, r=r: F.soft_margin_loss(x, y, **r), X, SIGNS, wrt=(0,))
+    for p in (1, 2):
+        case(f"multi_margin_loss/{p}/{reduction}", lambda F, x, t, r=r, p=p: F.multi_margin_loss(x, t, p, 0.4, **r),
+             X, TARGET)  # fmt: skip
+        case(f"multi_margin_loss/{p}/weight/{reduction}", lambda F, x, t, w, r=r, p=p: F.multi_margin_loss(x, t, p,
+             weight=w, **r), X, TARGET, WEIGHT, wrt=(0,))  # fmt: skip
+    case(f"multi_margin_loss/one/{reduction}", lambda F, x, t, r=r: F.multi_margin_loss(x, t, **r), X[0], np.array(1))
+    case(f"multilabel_margin_loss/{reduction}", lambda F, x, t, r=r: F.multilabel_margin_loss(x, t, **r), X, LISTED)
+    case(f"multilabel_margin_loss/one/{reduction}", lambda F, x, t, r=r: F.multilabel_margin_loss(x, t, **r), X[0],
+         LISTED[0])  # fmt: skip
+    case(f"multilabel_soft_margin_loss/{reduction}", lambda F, x, t, w, r=r:
+         F.multilabel_soft_margin_loss(x, t, w, **r), X, (SIGNS + 1) / 2, WEIGHT, wrt=(0,))  # fmt: skip
+    case(f"cosine_embedding_loss/{reduction}", lambda F, a, b, y, r=r: F.cosine_embedding_loss(a, b, y, -0.2, **r), X,
+         Y, ONES, wrt=(0, 1))  # fmt: skip
+    for swap in (False, True):
+        case(f"triplet_margin_loss/{swap}/{reduction}", lambda F, a, b, c, r=r, s=swap: F.triplet_margin_loss(a, b, c,
+             swap=s, **r), X, Y, normal(4, 3))  # fmt: skip
+        case(f"triplet_margin_with_distance_loss/{swap}/{reduction}", lambda F, a, b, c, r=r, s=swap:
+             F.triplet_margin_with_distance_loss(a, b, c, swap=s, margin=0.8, **r), X, Y, normal(4, 3))  # fmt: skip
+    case(f"triplet_margin_loss/1/{reduction}", lambda F, a, b, c, r=r: F.triplet_margin_loss(a, b, c, 0.5, 1.0, **r), X,
+         Y, normal(4, 3))  # fmt: skip
+    for full in (False, True):
+        f = {**r, "full": full}
+        case(f"gaussian_nll_loss/{full}/{reduction}", lambda F, x, y, v, f=f: F.gaussian_nll_loss(x, y, v, **f), X, Y,
+             np.abs(normal(4, 3)))  # fmt: skip
+        case(f"poisson_nll_loss/{full}/{reduction}", lambda F, x, t, f=f: F.poisson_nll_loss(x, t, **f), X,
+             np.abs(Y) * 4, wrt=(0,))  # fmt: skip
+        case(f"poisson_nll_loss/rate/{full}/{reduction}", lambda F, x, t, f=f: F.poisson_nll_loss(x, t, False, **f),
+             np.abs(X), np.abs(Y) * 4, wrt=(0,))  # fmt: skip
+    case(f"gaussian_nll_loss/rows/{reduction}", lambda F, x, y, v, r=r: F.gaussian_nll_loss(x, y, v, **r), X, Y,
+         np.abs(normal(4)))  # fmt: skip
+    case(f"gaussian_nll_loss/least/{reduction}", lambda F, x, y, v, r=r: F.gaussian_nll_loss(x, y, v, eps=0.5, **r), X,
+         Y, np.abs(normal(4, 1)))  # fmt: skip
+    for lengths in ((6, 6, 4), (6, 1, 0)):  # of the second some have no room for their labels
+        for zero in (False, True):
+            case(f"ctc_loss/{lengths}/{zero}/{reduction}", lambda F, x, t, r=r, n=lengths, z=zero: F.ctc_loss(
+                 F.log_softmax(x, 2), t, n, (2, 3, 0), zero_infinity=z, **r), normal(6, 3, 4),
+                 np.array([[1, 2, 1], [3, 3, 2], [1, 1, 1]]))  # fmt: skip
+    case(f"ctc_loss/in a row/{reduction}", lambda F, x, t, r=r:
+         F.ctc_loss(F.log_softmax(x, 2), t, (5, 6), (1, 3), 2, **r), normal(6, 2, 4),
+         np.array([1, 3, 0, 0]))  # fmt: skip
+case("gaussian_nll_loss/number", lambda F, x, y: F.gaussian_nll_loss(x, y, 0.3), X, Y)
+case("margin_ranking_loss/kinks", lambda F, a, b, y: F.margin_ranking_loss(a, b, y, 1.0, reduction="none"), KINKS,
+     np.zeros(12), np.ones(12), wrt=(0,))  # fmt: skip
+case("hinge_embedding_loss/kinks", lambda F, x, y: F.hinge_embedding_loss(x, y, reduction="none"), KINKS, -np.ones(12),
+     wrt=(0,))  # fmt: skip
+case("multi_margin_loss/kinks", lambda F, x, t: F.multi_margin_loss(x, t), KINKS, np.array(7))
+case("multilabel_margin_loss/kinks", lambda F, x, t: F.multilabel_margin_loss(x, t), KINKS,
+     np.array([7, 4, 6] + [-1] * 9))  # fmt: skip
+
 # PyTorch has no second derivative of these, or forgets the counts in it (embedding/frequency); at a kink or far out
 # second derivatives are a matter of taste.
-NO_SECOND = ("embedding_bag", "hardsigmoid", "embedding/frequency", "binary_cross_entropy/certain")
+NO_SECOND = (
+    "ctc_loss",
+    "multi_margin_loss",
+    "multilabel_margin_loss",
+    "embedding_bag",
+    "hardsigmoid",
+    "embedding/frequency",
+    "binary_cross_entropy/certain",
+)
 FIRST_ORDER = {name for name in CASES if name.startswith(NO_SECOND) or name.endswith("/kinks")}
 
 

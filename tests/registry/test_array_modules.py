@@ -21,6 +21,7 @@ from tinygrad_rnn.testing.gradients import application
 
 WAITS = {
     "cross_entropy": "the classes are checked, and their number is an index",
+    "ctc_loss": "labels and lengths are checked, and what a path may be follows from them",
     "cumprod": "whether there is a zero decides the formula",
     "prod": "whether there is a zero decides the formula",
     "median": "whether there is a nan decides the value",

@@ -3,6 +3,7 @@
 from ..unknown_names import absent
 from . import (
     activation,
+    adaptive,
     containers,
     convolution,
     dropout,
@@ -19,6 +20,7 @@ from . import (
     utils,
 )
 from .activation import *  # noqa: F403
+from .adaptive import *  # noqa: F403
 from .containers import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .dropout import *  # noqa: F403
@@ -36,7 +38,14 @@ from .skip_connections import *  # noqa: F403
 __all__ = ["DataParallel", "Module", "Parameter", "UninitializedParameter", "functional", "init", "modules"]
 __all__ += ["parallel", "utils"]
 __all__ += ["GRU", "LSTM", "MDLSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase", "RNNLayer"]
-__all__ += activation.__all__ + containers.__all__ + convolution.__all__ + dropout.__all__ + embedding.__all__
+__all__ += (
+    activation.__all__
+    + adaptive.__all__
+    + containers.__all__
+    + convolution.__all__
+    + dropout.__all__
+    + embedding.__all__
+)
 __all__ += linear.__all__ + loss.__all__ + normalization.__all__ + pooling.__all__ + skip_connections.__all__
 
 __getattr__ = absent(__name__, __all__)

@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 from ..unknown_names import absent
-from . import activation, dropout, linear, loss, module, normalization, pooling
+from . import activation, adaptive, dropout, linear, loss, module, normalization, pooling
 from . import containers as container
 from . import convolution as conv
 from . import embedding as sparse
@@ -30,6 +30,7 @@ _OURS = ["MDLSTM", "RNNLayer"]
 # a module of the names that PyTorch has there takes its place.
 _PATHS: dict[str, tuple[ModuleType, list[str]]] = {
     "activation": (activation, activation.__all__),
+    "adaptive": (adaptive, adaptive.__all__),
     "batchnorm": (normalization, _BATCH),
     "container": (container, container.__all__),
     "conv": (conv, conv.__all__),

@@ -17,9 +17,13 @@ binary_cross_entropy_with_logits (Tensor input, Tensor target, Tensor? weight=No
 celu elu (Tensor input, float alpha=1.0, any inplace=False)
 conv1d (Tensor input, Tensor weight, Tensor? bias=None, int/ints stride=1, str/int/ints padding=0,
     int/ints dilation=1, int groups=1)
+cosine_embedding_loss margin_ranking_loss (Tensor input1, Tensor input2, Tensor target, float margin=0,
+    bool? size_average=None, bool? reduce=None, str reduction='mean')
 cosine_similarity (Tensor x1, Tensor x2, int dim=1, float eps=1e-08)
 cross_entropy (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100,
     bool? reduce=None, str reduction='mean', float label_smoothing=0.0)
+ctc_loss (Tensor log_probs, Tensor targets, any input_lengths, any target_lengths, int blank=0, str reduction='mean',
+    bool zero_infinity=False)
 dropout dropout1d dropout2d (Tensor input, float p=0.5, bool training=True, any inplace=False,
     Generator? generator=None)
 embedding (Tensor input@indices:2, Tensor weight@weight:1, int? padding_idx=None, float? max_norm=None,
@@ -27,12 +31,21 @@ embedding (Tensor input@indices:2, Tensor weight@weight:1, int? padding_idx=None
 embedding_bag (Tensor input, Tensor weight, Tensor? offsets=None, float? max_norm=None, float norm_type=2,
     bool scale_grad_by_freq=False, str mode='mean', bool sparse=False, Tensor? per_sample_weights=None,
     bool include_last_offset=False, int? padding_idx=None)
+gaussian_multi_margin_loss (Tensor input, Tensor target, int p=1, float margin=1.0, Tensor? weight=None,
+    bool? size_average=None, bool? reduce=None, str reduction='mean')
+multilabel_margin_loss soft_margin_loss (Tensor input, Tensor target, bool? size_average=None, bool? reduce=None,
+    str reduction='mean')
+multilabel_soft_margin_loss (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None,
+    bool? reduce=None, str reduction='mean')
+nll_loss (Tensor input, Tensor target, any var, bool full=False, float eps=1e-06, str reduction='mean')
 gelu (Tensor input, str approximate='none', *, out)
 glu (Tensor input, int dim=-1)
 gumbel_softmax (Tensor logits, float tau=1, bool hard=False, float eps=1e-10, int dim=-1, Generator? generator=None)
 hardshrink softshrink (Tensor input, Number lambd=0.5, *, out)
 hardsigmoid hardswish mish relu relu6 selu silu (Tensor input, any inplace=False)
 hardtanh (Tensor input, float min_val=-1.0, float max_val=1.0, any inplace=False)
+hinge_embedding_loss (Tensor input, Tensor target, float margin=1.0, bool? size_average=None, bool? reduce=None,
+    str reduction='mean')
 huber_loss (Tensor input, Tensor target, str reduction='mean', float delta=1.0, Tensor? weight=None)
 kl_div (Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean',
     bool log_target=False)
@@ -51,12 +64,18 @@ normalize (Tensor input, float p=2.0, int/ints dim=1, float eps=1e-12, out)
 one_hot (Tensor input, int num_classes=-1)
 pad (Tensor input, ints pad, str mode='constant', float? value=None)
 pairwise_distance (Tensor x1, Tensor x2, float p=2.0, float eps=1e-06, bool keepdim=False)
+poisson_nll_loss (Tensor input, Tensor target, bool log_input=True, bool full=False, bool? size_average=None,
+    float eps=1e-08, bool? reduce=None, str reduction='mean')
 prelu (Tensor input, Tensor weight)
 relu_ sigmoid softsign tanh tanhshrink (Tensor input)
 rms_norm (Tensor input, ints normalized_shape, Tensor? weight=None, float? eps=None)
 smooth_l1_loss (Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean',
     float beta=1.0)
 softplus (Tensor input, Number beta=1, Number threshold=20, *, out)
+triplet_margin_loss (Tensor anchor, Tensor positive, Tensor negative, float margin=1.0, float p=2, float eps=1e-06,
+    bool swap=False, bool? size_average=None, bool? reduce=None, str reduction='mean')
+triplet_margin_with_distance_loss (Tensor anchor, Tensor positive, Tensor negative, *, any distance_function=None,
+    float margin=1.0, bool swap=False, str reduction='mean')
 threshold (Tensor input, float threshold, float value, any inplace=False)
 """
 

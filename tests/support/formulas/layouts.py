@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -422,6 +423,33 @@ def _classes(made: Run, values: dict[str, Any]) -> Iterator[Case]:
     axes = by_axis([0, 1] + [0] * (classes.ndim - 1))
     shapes = {"j": classes.shape, "k": (values["a"].shape[1],)}
     yield Case(values, {"a": (("j", "k"), axes), "t": samples, "q": samples}, shapes)
+
+
+@layout("ctc_loss")
+def _ctc_loss(made: Run, values: dict[str, Any]) -> Iterator[Case]:
+    if made.params["reduction"] != "none":
+        return
+    steps, batch, classes = values["a"].shape
+    paths = list(itertools.product(range(classes), repeat=steps))
+    running, counts = made.params["input_lengths"], made.params["target_lengths"]
+    labels = [list(row[:count]) for row, count in zip(made.params["targets"].numpy(), counts, strict=True)]
+
+    def stands(path: tuple[int, ...], n: int) -> bool:
+        merged = [k for k, _ in itertools.groupby(path[: running[n]]) if k != 0]
+        return merged == labels[n] and not any(path[running[n] :])  # of the paths that differ afterwards, one counts
+
+    values["q"] = np.array([[float(stands(path, n)) for path in paths] for n in range(batch)])
+    values["s"] = (np.arange(steps)[:, None] < np.array(running)) * 1.0
+    values[r"\pi"] = np.array(paths).reshape(len(paths), steps)
+    letters = {
+        "a": (("t", "n", "k"), by_axis([0, 1, 2])),
+        "y": (("n",), by_axis([0])),
+        "q": (("n", "m"), by_axis([0, 1])),
+        "s": (("t", "n"), by_axis([0, 1])),
+        r"\pi": (("m", "t"), by_axis([0, 1])),
+    }
+    shapes = {"t": (steps,), "u": (steps,), "n": (batch,), "k": (classes,), "m": (len(paths),)}
+    yield Case(values, letters, shapes)
 
 
 @layout("layer_norm")

@@ -5,10 +5,13 @@ from ...unknown_names import absent
 from .. import signatures
 from . import (
     activation,
+    alignment,
     binary,
     classification,
     convolution,
     gaussian,
+    likelihoods,
+    margins,
     masking,
     normalization,
     padding,
@@ -18,10 +21,13 @@ from . import (
     sparse,
 )
 from .activation import *  # noqa: F403
+from .alignment import *  # noqa: F403
 from .binary import *  # noqa: F403
 from .classification import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .gaussian import *  # noqa: F403
+from .likelihoods import *  # noqa: F403
+from .margins import *  # noqa: F403
 from .masking import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .padding import *  # noqa: F403
@@ -30,7 +36,8 @@ from .products import *  # noqa: F403
 from .regression import *  # noqa: F403
 from .sparse import *  # noqa: F403
 
-__all__ = activation.__all__ + binary.__all__ + classification.__all__ + gaussian.__all__ + masking.__all__
+__all__ = activation.__all__ + alignment.__all__ + likelihoods.__all__ + margins.__all__
+__all__ += binary.__all__ + classification.__all__ + gaussian.__all__ + masking.__all__
 __all__ += normalization.__all__ + padding.__all__ + probabilities.__all__ + products.__all__
 __all__ += regression.__all__ + sparse.__all__ + convolution.__all__
 

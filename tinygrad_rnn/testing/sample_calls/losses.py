@@ -56,6 +56,20 @@ add_samples("cross_entropy")(lambda: _of_classes("cross_entropy"))
 add_samples("nll_loss")(lambda: _of_classes("nll_loss"))
 
 
+@add_samples("ctc_loss")
+@st.composite
+def _ctc_loss(draw: Any, /) -> Call:
+    steps, batch, classes = draw(st.integers(1, 5)), draw(st.integers(1, 2)), draw(st.integers(2, 3))
+    a = draw(arrays((steps, batch, classes)))
+    longest = (steps - 1) // 2  # so many labels have room, also where all are the same
+    target = wrap(draw(arrays((batch, longest), dtype=np.int64, low=1, high=classes - 1)))
+    counts = tuple(draw(st.integers(0, longest)) for _ in range(batch))
+    running = tuple(draw(st.integers(max(1, 2 * count), steps)) for count in counts)
+    options = {"reduction": draw(st.sampled_from(["mean", "sum", "none"]))}
+    lengths = {"input_lengths": running, "target_lengths": counts}
+    return Call((a,), {"targets": target} | lengths | options, functional.ctc_loss)
+
+
 @add_samples("layer_norm")
 @st.composite
 def _layer_norm(draw: Any, /) -> Call:
