@@ -20,7 +20,7 @@ PLACES = [str(pathlib.Path(module.__file__).parents[1]) for module in (tg, np)]
 
 LATER = """
 autograd backend.gpu.kernels backend.random compat.accelerator compat.backends compat.legacy cuda diagnostics
-kernels.cuda_elementwise.activation_gradients nn ops.numpy_calculus ops.numpy_functions ops.numpy_moves
+distributions kernels.cuda_elementwise.activation_gradients nn ops.numpy_calculus ops.numpy_functions ops.numpy_moves
 kernels.special ops.numpy_operands ops.numpy_products ops.numpy_protocol ops.numpy_statistics ops.numpy_ufuncs
 ops.special_functions ops.tensor_text optim special
 serialization tape.observe.tape tape.observe.watcher testing train unknown_names utils viz

@@ -31,6 +31,7 @@ LAYERS = {
     "special": 4,
     "nn": 5,
     "optim": 5,
+    "distributions": 5,
     "diagnostics": 6,
     "utils": 6,
     "testing": 6,

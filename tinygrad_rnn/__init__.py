@@ -36,7 +36,20 @@ from .tape.tensor import Tensor
 from .typing import Size
 
 if TYPE_CHECKING:
-    from . import autograd, cuda, diagnostics, nn, optim, serialization, special, teaching, testing, utils, viz
+    from . import (
+        autograd,
+        cuda,
+        diagnostics,
+        distributions,
+        nn,
+        optim,
+        serialization,
+        special,
+        teaching,
+        testing,
+        utils,
+        viz,
+    )
     from .backend.cpu.threads import get_num_threads, set_num_threads
     from .backend.random.generator import (
         Generator,
@@ -77,7 +90,7 @@ __all__ += ["set_num_threads", "set_printoptions"]
 __all__ += ["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor"]
 __all__ += ["IntTensor", "LongTensor", "ShortTensor"]
 __all__ += determinism.__all__ + ops.__all__ + [*ops.LATER]
-__all__ += ["special"]
+__all__ += ["distributions", "special"]
 
 globals().update(arguments.guarded({name: globals()[name] for name in ops.__all__}))
 
@@ -94,8 +107,8 @@ int64 = long = dtype("int64")
 bool = dtype("bool")
 inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
 
-_SUBPACKAGES: tuple[str, ...] = ("autograd", "backend", "cuda", "diagnostics", "lab", "nn", "optim")
-_SUBPACKAGES += ("serialization", "special", "teaching", "testing", "train", "utils", "viz")
+_SUBPACKAGES: tuple[str, ...] = ("autograd", "backend", "cuda", "diagnostics", "distributions", "lab", "nn")
+_SUBPACKAGES += ("optim", "serialization", "special", "teaching", "testing", "train", "utils", "viz")
 _SUBPACKAGES += tuple([name for name in compat.ALIASES if "." not in name])
 _LAZY = {"Tape": "tape.observe.tape", "load": "serialization", "save": "serialization"}
 _LAZY |= {"set_printoptions": "ops.tensor_text"}

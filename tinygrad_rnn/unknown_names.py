@@ -51,7 +51,6 @@ INSTEAD: dict[str, dict[str, str]] = {
         **dict.fromkeys(["distributed", "multiprocessing"], _PROCESSES),
         "bfloat16": "float16, float32 and float64 are supported",
         "cosine_similarity": "nn.functional.cosine_similarity",
-        "distributions": "draws are here (normal, bernoulli, multinomial, rand), likelihoods in nn.functional",
         "func": "derivatives of functions are in autograd.functional: vjp, jvp, jacobian, hessian, hvp",
         "vmap": "not here; operations take leading axes, and autograd.functional has jacobian and hessian",
         "hub": "not here; weights come in by tinygrad_rnn.load, load_state_dict and serialization",

@@ -529,3 +529,10 @@ def test_a_state_of_another_optimizer_is_refused() -> None:
         tg.optim.Adam([w]).load_state_dict(saved)
     with pytest.raises(ValueError, match="has no 'momentum' in group 0, which SGD needs"):
         tg.optim.SGD([w], lr=0.1).load_state_dict(tg.optim.Adam([w]).state_dict())
+
+
+def test_the_ends_of_a_range_keep_their_digits() -> None:
+    """The first of two numbers is a 0-d tensor of float32 elsewhere."""
+    assert tg.linspace(0.1, 0.2, 2, dtype=tg.float64).tolist() == [0.1, 0.2]
+    assert tg.logspace(0.1, 0.2, 2, dtype=tg.float64).tolist() == [10**0.1, 10**0.2]
+    assert tg.linspace(tg.tensor(0.5), 1.0, 2).tolist() == [0.5, 1.0]
