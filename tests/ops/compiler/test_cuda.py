@@ -5,6 +5,7 @@ The emulation runs the sources thread by thread; what only a GPU shows is left t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -371,6 +372,10 @@ MORE = 6
 """Registers that a generated kernel may take beyond the one that is written by hand."""
 
 
+SINE = 'extern "C" __global__ void sine(REAL* x) { x[0] = sin(x[0]) * cos(x[1]); }'
+"""CUDA's own sine and cosine: in float64, to reduce large numbers, they keep 40 bytes on the stack."""
+
+
 @needs_nvrtc
 @pytest.mark.parametrize("capability", [75, 80, 90])
 @pytest.mark.parametrize(
@@ -378,8 +383,11 @@ MORE = 6
 )
 def test_steps_compile_and_spill_nothing(name: str, capability: int) -> None:
     for real in ("float", "double"):
-        kernels = compile_cuda(generated(name).steps.source, (f"-DREAL={real}",), capability)
-        assert all(kernel.spilled == kernel.stack == 0 for kernel in kernels.values())
+        source = generated(name).steps.source
+        kernels = compile_cuda(source, (f"-DREAL={real}",), capability)
+        periodic = re.search(r"\b(sin|cos)_of\((?!float|double)", source) is not None
+        stack = compile_cuda(SINE, (f"-DREAL={real}",), capability)["sine"].stack if periodic else 0
+        assert all(kernel.spilled == 0 and kernel.stack <= stack for kernel in kernels.values())
 
 
 @needs_nvrtc
