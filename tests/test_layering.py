@@ -92,7 +92,7 @@ FLOORS_INSIDE = {
         "functional",
         "init module utils/clip_grad utils/convert_parameters utils/rnn",
         "activation containers convolution dropout embedding linear loss normalization pooling",
-        "adaptive recurrent",
+        "adaptive attention recurrent",
         "parallel skip_connections",
         "utils",
         "modules",

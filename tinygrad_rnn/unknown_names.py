@@ -17,7 +17,7 @@ _CONVOLUTION = "outside the scope of this package, which is about recurrent netw
 _POOLING = "outside the scope of this package; max_pool1d and avg_pool1d, are here; over all time x.amax(dim)"
 _NORMS = "outside the scope of this package; BatchNorm1d, LayerNorm and RMSNorm are here"
 _norms = "outside the scope of this package; batch_norm, layer_norm and rms_norm are here"
-_ATTENTION = "attention is composed where it is needed: softmax(scores, dim=-1) @ values"
+_ATTENTION = "MultiheadAttention and functional.scaled_dot_product_attention are here"
 _TRANSFORMER = "transformers are outside the scope of this package; RNN, LSTM and GRU are here"
 _COMPILER = "there is no compiler here: layers compile their cells, nn.RNNLayer(cell, impl='compiled')"
 _PROCESSES = "one process and one device"
@@ -67,14 +67,12 @@ INSTEAD: dict[str, dict[str, str]] = {
         **dict.fromkeys(["Transformer", "TransformerEncoder", "TransformerEncoderLayer"], _TRANSFORMER),
         **dict.fromkeys(["TransformerDecoder", "TransformerDecoderLayer"], _TRANSFORMER),
         **dict.fromkeys(["Upsample", "PixelShuffle", "Dropout3d", "ZeroPad2d"], _IMAGES),
-        "MultiheadAttention": _ATTENTION,
         "quantized": "not here; half() halves the memory",
     },
     "tinygrad_rnn.nn.functional": {
         **dict.fromkeys(["conv2d", "conv3d", "conv_transpose1d", "unfold", "fold"], _CONVOLUTION),
         **dict.fromkeys(["max_pool2d", "avg_pool2d", "adaptive_avg_pool1d"], _POOLING),
         **dict.fromkeys(["group_norm", "instance_norm", "local_response_norm"], _norms),
-        **dict.fromkeys(["scaled_dot_product_attention", "multi_head_attention_forward"], _ATTENTION),
         **dict.fromkeys(["interpolate", "grid_sample", "upsample"], _IMAGES),
     },
     "tinygrad_rnn.optim": {

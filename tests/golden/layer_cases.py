@@ -6,12 +6,13 @@ compared where PyTorch is installed.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tests.golden.function_cases import Case
+from tests.golden.function_cases import Case, derivatives
 
 
 def convolution(rng: np.random.RandomState) -> Case:
@@ -75,13 +76,85 @@ def batches(rng: np.random.RandomState) -> Case:
     return normalised, [rng.standard_normal(shape), *vectors], (0, 3) + ((4,) if centred else ())
 
 
+def attention(rng: np.random.RandomState) -> Case:
+    """A call of scaled_dot_product_attention; some queries see no key, and with some no value."""
+    queries, keys, size, heads = (int(rng.randint(1, n)) for n in (5, 5, 4, 3))
+    leading = [(), (2,), (2, 2 * heads)][int(rng.randint(3))]
+    shared = (*leading[:-1], 2) if len(leading) == 2 else leading
+    arrays = [rng.standard_normal((*leading, queries, size))]
+    arrays += [rng.standard_normal((*shared, keys, n)) for n in (size, int(rng.randint(1, 4)))]
+    options: dict[str, Any] = {"enable_gqa": True} if len(leading) == 2 else {}
+    options |= {"scale": float(rng.standard_normal())} if rng.rand() < 0.3 else {}
+    masked, wrt = int(rng.randint(4)), (0, 1, 2)
+    if masked == 1:
+        options["is_causal"] = True
+    elif masked == 2:
+        arrays.append(rng.rand(queries, keys) < 0.5)
+    elif masked == 3:
+        mask = rng.standard_normal((*leading, queries, keys))
+        arrays.append(np.where(rng.rand(queries, keys) < 0.4, -np.inf, mask))
+    return (lambda F, *tensors: F.scaled_dot_product_attention(*tensors, **options)), arrays, wrt
+
+
+def heads(rng: np.random.RandomState) -> Case:
+    """A call of multi_head_attention_forward: the result and the weights side by side."""
+    count, batch, queries = (int(rng.randint(1, n)) for n in (4, 4, 5))
+    keys, size = int(rng.randint(1, 5)), int(rng.randint(1, 4)) * count
+    same, separate = rng.rand() < 0.3, rng.rand() < 0.4
+    keys, separate = (queries, False) if same else (keys, separate)
+    kdim, vdim = (int(rng.randint(1, 5)), int(rng.randint(1, 5))) if separate else (size, size)
+    shapes = {"query": (queries, batch, size), "key": (keys, batch, kdim), "value": (keys, batch, vdim)}
+    if same:
+        del shapes["key"], shapes["value"]
+    elif not separate and rng.rand() < 0.5:
+        del shapes["value"]
+    if separate:
+        shapes |= {"q_proj_weight": (size, size), "k_proj_weight": (size, kdim), "v_proj_weight": (size, vdim)}
+    else:
+        shapes["in_proj_weight"] = (3 * size, size)
+    shapes["out_proj_weight"] = (size, size)
+    if rng.rand() < 0.7:
+        shapes |= {"in_proj_bias": (3 * size,), "out_proj_bias": (size,)}
+    if rng.rand() < 0.3:
+        shapes |= {"bias_k": (1, 1, size), "bias_v": (1, 1, size)}
+    named = {name: rng.standard_normal(shape) for name, shape in shapes.items()}
+    floats = len(named)
+    if rng.rand() < 0.5:
+        hidden = rng.rand(batch, keys) < 0.5
+        hidden[:, 0] = False
+        named["key_padding_mask"] = hidden if rng.rand() < 0.5 else np.where(hidden, -np.inf, 0.5)
+    if rng.rand() < 0.5:
+        few = rng.rand(*((queries, keys) if rng.rand() < 0.5 else (batch * count, queries, keys))) < 0.5
+        few[..., 0] = False
+        named["attn_mask"] = few if rng.rand() < 0.5 else np.where(few, -1.5, 0.5)
+    options = {"need_weights": rng.rand() < 0.6, "average_attn_weights": rng.rand() < 0.5}
+    options |= {"add_zero_attn": rng.rand() < 0.3, "use_separate_proj_weight": separate}
+
+    def attended(F: Any, *tensors: Any) -> Any:
+        given = dict(zip(named, tensors, strict=True))
+        key = given.pop("key", given["query"])
+        given |= {"key": key, "value": given.pop("value", key)}
+        absent = ("in_proj_weight", "in_proj_bias", "bias_k", "bias_v", "out_proj_bias")
+        given |= {name: None for name in absent if name not in given}
+        y, weights = F.multi_head_attention_forward(
+            embed_dim_to_check=size, num_heads=count, dropout_p=0.0, **given, **options
+        )
+        return y if weights is None else y.sum() + weights if weights.shape[0] % 2 else y * (weights**2).sum()
+
+    return attended, list(named.values()), tuple(range(floats))
+
+
 KINDS: dict[str, Callable[[np.random.RandomState], Case]] = {
+    "attention": attention,
     "avg_pool1d": average,
     "batch_norm": batches,
     "conv1d": convolution,
     "max_pool1d": maximum,
+    "multi_head_attention": heads,
 }
 LAYERS: dict[str, Callable[[Any], Any]] = {
+    "MultiheadAttention": lambda nn: nn.MultiheadAttention(4, 2),
+    "MultiheadAttention of other sizes": lambda nn: nn.MultiheadAttention(4, 2, add_bias_kv=True, kdim=3),
     "BatchNorm1d": lambda nn: nn.BatchNorm1d(3),
     "BatchNorm1d without bias": lambda nn: nn.BatchNorm1d(3, bias=False),
     "Conv1d": lambda nn: nn.Conv1d(4, 6, 3, groups=2),
@@ -103,6 +176,11 @@ def drawn(torch: Any) -> dict[str, np.ndarray]:
     return out
 
 
-def case(kind: str, number: int) -> Case:
-    """The case of this number, the same at each call."""
-    return KINDS[kind](np.random.RandomState(1000 + number))
+def evaluated(torch: Any, kind: str, number: int) -> dict[str, np.ndarray]:
+    """Value, gradients and second derivatives of the case of this number, the same at each call."""
+    case = KINDS[kind](np.random.RandomState(1000 + number))
+    ordinary: Any = contextlib.nullcontext()
+    if torch.__name__ == "torch":  # whose faster kernels of attention have no second derivative
+        ordinary = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
+    with ordinary:
+        return derivatives(torch, case)

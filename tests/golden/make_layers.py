@@ -10,7 +10,6 @@ import pathlib
 import torch
 
 from tests.golden import layer_cases, packed
-from tests.golden.function_cases import derivatives
 
 FILE = pathlib.Path(__file__).with_name("layers.npz")
 
@@ -19,7 +18,7 @@ def main() -> None:
     values = layer_cases.drawn(torch)
     for kind in layer_cases.KINDS:
         for number in range(layer_cases.STORED):
-            for key, value in derivatives(torch, layer_cases.case(kind, number)).items():
+            for key, value in layer_cases.evaluated(torch, kind, number).items():
                 values[f"{kind}/{number}: {key}"] = value
     packed.write(FILE, values)
     print(FILE.name, FILE.stat().st_size, "bytes")

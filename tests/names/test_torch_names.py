@@ -304,6 +304,7 @@ def test_the_paths_of_layers_have_pytorchs_names() -> None:
         "RMSNorm": "normalization",
         "KLDivLoss": "loss",
         "BatchNorm1d": "batchnorm",
+        "MultiheadAttention": "activation",
         "Conv1d": "conv",
         "Dropout1d": "dropout",
         "MaxPool1d": "pooling",

@@ -22,6 +22,7 @@ PRINTED = {
     "norm": lambda lib: lib.nn.LayerNorm((2, 3), eps=0.1, bias=False),
     "batch norm": lambda lib: lib.nn.BatchNorm1d(3, momentum=None, affine=False),
     "dropout2d": lambda lib: lib.nn.Dropout2d(0.25),
+    "attention": lambda lib: lib.nn.MultiheadAttention(4, 2, bias=False),
     "conv": lambda lib: lib.nn.Conv1d(4, 6, 3, padding="same", dilation=2, groups=2),
     "conv padded": lambda lib: lib.nn.Conv1d(4, 6, (3,), 2, 1, bias=False, padding_mode="circular"),
     "pools": lambda lib: lib.nn.Sequential(lib.nn.MaxPool1d(2), lib.nn.AvgPool1d(3, 2, 1)),

@@ -11,7 +11,6 @@ import pytest
 
 import tinygrad_rnn as tg
 from tests.golden import layer_cases, packed
-from tests.golden.function_cases import derivatives
 from tests.support.rows import together
 from tinygrad_rnn import nn
 from tinygrad_rnn.errors import TinygradRnnError
@@ -36,15 +35,15 @@ def test_value_gradient_and_second_derivative_are_those_that_pytorch_gave(kind: 
     prefix = f"{kind}/{number}: "
     theirs = {key[len(prefix) :]: value for key, value in GOLDEN.items() if key.startswith(prefix)}
     assert theirs["value"].any()
-    assert_same(derivatives(tg, layer_cases.case(kind, number)), theirs, prefix)
+    assert_same(layer_cases.evaluated(tg, kind, number), theirs, prefix)
 
 
 @pytest.mark.parametrize("kind", layer_cases.KINDS)
 def test_two_hundred_random_calls_are_pytorchs(kind: str) -> None:
     torch = pytest.importorskip("torch")
     for number in range(200):
-        made = layer_cases.case(kind, number)
-        assert_same(derivatives(tg, made), derivatives(torch, made), f"{kind}/{number}")
+        ours, theirs = (layer_cases.evaluated(T, kind, number) for T in (tg, torch))
+        assert_same(ours, theirs, f"{kind}/{number}")
 
 
 def test_layers_draw_pytorchs_numbers_under_pytorchs_names() -> None:
@@ -59,6 +58,8 @@ def test_layers_draw_pytorchs_numbers_under_pytorchs_names() -> None:
 
 
 X, W = "T.ones(2, 4, 5)", "T.ones(6, 4, 3)"
+Q, K, M = "T.ones(2, 3, 4)", "T.ones(2, 5, 4)", "T.nn.MultiheadAttention(4, 2)"
+S = f"F.scaled_dot_product_attention({Q}, {K}"
 MISTAKES = f"""
 F.conv1d(T.ones(5), {W})
 F.conv1d(T.ones(2, 2, 4, 5), {W})
@@ -111,6 +112,32 @@ T.nn.BatchNorm1d(-1)
 F.dropout2d(T.ones(3), 0.5)
 F.dropout2d(T.ones(3, 2, 2), 1.5)
 F.dropout2d(T.ones(3, 2, 2, 2).long(), 0.5)
+F.scaled_dot_product_attention(T.ones(4), T.ones(4), T.ones(4))
+{S}, {K}, T.ones(3, 5).bool(), is_causal=True)
+{S}, {K}, T.zeros(3, 5).double())
+{S}, {K}, T.zeros(3, 4))
+{S}, {K}.double())
+{S}, {K}, None, 1.5)
+{S}, {K}[:, :4])
+F.scaled_dot_product_attention({Q}.long(), {K}.long(), {K}.long())
+T.nn.MultiheadAttention(4, 3)
+T.nn.MultiheadAttention(4, 0)
+{M}({Q}[0], {Q}, {Q})
+{M}({Q}, {Q}[0], {Q}[0])
+{M}({Q}[0, 0], {Q}, {Q})
+{M}(T.ones(2, 3, 5), {Q}, {Q})
+{M}({Q}, {K}[:, :3], {K}[:, :2])
+{M}({Q}, {K}, {K})
+{M}({Q}, {Q}, {Q}, key_padding_mask=T.zeros(3))
+{M}({Q}, {Q}, {Q}, key_padding_mask=T.zeros(3, 3))
+{M}({Q}, {Q}, {Q}, key_padding_mask=T.zeros(3, 2).long())
+{M}({Q}, {Q}, {Q}, attn_mask=T.zeros(2, 2).long())
+{M}({Q}, {Q}, {Q}, attn_mask=T.zeros(2, 3))
+{M}({Q}, {Q}, {Q}, attn_mask=T.zeros(5, 2, 2))
+{M}({Q}, {Q}, {Q}, attn_mask=T.zeros(2))
+{M}({Q}[0], {Q}[0], {Q}[0], attn_mask=T.zeros(3, 3, 3))
+{M}({Q}[0], {Q}[0], {Q}[0], key_padding_mask=T.zeros(1, 3))
+{M}({Q}, {Q}, {Q}, is_causal=True)
 T.nn.Conv1d(3, 4, 2, groups=2)
 T.nn.Conv1d(4, 3, 2, groups=2)
 T.nn.Conv1d(4, 3, 2, groups=0)
@@ -122,7 +149,7 @@ T.nn.Linear(2, -2)
 T.nn.LayerNorm(-1)
 T.nn.Conv1d(4, 3, -2)
 """
-BETTER: set[str] = set()
+BETTER = {f"{M}({Q}, {K}, {K})"}
 """Where our first sentence says more."""
 
 
@@ -260,3 +287,56 @@ def test_dropout2d_drops_whole_channels() -> None:
         assert (results[0] == results[0][first]).all() and 0 < results[0].mean() != 1
     with pytest.warns(UserWarning, match="dropout2d: Received a 3D input to dropout2d"):
         assert F.dropout2d(tg.ones(2, 3, 4), training=False).sum().item() == 24
+
+
+ATTENTIONS: list[dict[str, Any]] = [
+    {},
+    {"batch_first": True, "dropout": 0.4},
+    {"kdim": 3, "vdim": 5, "bias": False},
+    {"add_bias_kv": True, "add_zero_attn": True, "batch_first": True},
+]
+
+
+@pytest.mark.parametrize("options", ATTENTIONS, ids=str)
+def test_a_decoder_attends_over_the_states_of_an_encoder_as_in_pytorch(options: dict[str, Any]) -> None:
+    """Of three lengths, in training with PyTorch's draws, and in evaluation; with one query at a time, too."""
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(2)
+    kdim, vdim = options.get("kdim", 6), options.get("vdim", 6)
+    arrays = [rng.standard_normal((4, 3, 6)), rng.standard_normal((5, 3, kdim)), rng.standard_normal((5, 3, vdim))]
+    padded = np.arange(5) >= np.array([[5], [3], [1]])
+    results = []
+    for T in (tg, torch):
+        T.manual_seed(3)
+        layer, out = T.nn.MultiheadAttention(6, 2, dtype=T.float64, **options), {}
+        given = [T.tensor(a.swapaxes(0, 1) if options.get("batch_first") else a) for a in arrays]
+        for name, train, needed, mean in (("a", True, True, False), ("b", True, False, True), ("c", False, True, True)):
+            layer.train(train)
+            y, weights = layer(*given, T.tensor(padded), needed, average_attn_weights=mean)
+            (y**2).sum().backward()
+            out[f"y {name}"] = y.detach().numpy()
+            assert (weights is None) == (not needed)
+            if weights is not None:
+                out[f"weights {name}"] = weights.detach().numpy()
+        y, weights = layer(given[0][0, :1], given[1][0], given[2][0])
+        out |= {"one": y.detach().numpy(), "its weights": weights.detach().numpy()}
+        out |= {f"gradient of {name}": p.grad.numpy() for name, p in layer.named_parameters()}
+        results.append(out)
+    assert_same(results[0], results[1], str(options))
+
+
+def test_a_query_that_sees_no_key_gets_nothing() -> None:
+    x = tg.randn(2, 3, requires_grad=True)
+    y = F.scaled_dot_product_attention(x, x, x, tg.tensor([[False, False], [True, True]]))
+    (y**2).sum().backward()
+    assert y[0].tolist() == [0, 0, 0] and y[1].abs().sum() > 0 and not x.grad.isnan().any()
+    layer, hidden = nn.MultiheadAttention(3, 1), tg.tensor([True, True])
+    assert layer(x, x, x, hidden)[1].isnan().all()
+    assert not layer(x, x, x, hidden, need_weights=False)[0].isnan().any()
+    assert F.scaled_dot_product_attention(x, x[:0], x[:0]).tolist() == [[0, 0, 0]] * 2
+
+
+def test_attention_of_halves_is_computed_in_single_precision() -> None:
+    x = tg.full((2, 64), 60.0, dtype=tg.float16)
+    y = F.scaled_dot_product_attention(x, x, x, tg.zeros(2, 2))
+    assert y.dtype == tg.float16 and y.tolist() == x.tolist()  # 64 * 60**2 is beyond float16

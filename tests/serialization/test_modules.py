@@ -46,7 +46,8 @@ EXAMPLES = {
     "ModuleDict": ({"a": nn.Linear(2, 2)},), "ParameterList": ([tg.ones(2), tg.zeros(1)],),
     "ParameterDict": ({"a": tg.ones(2)},), "RNNLayer": (nn.LSTMCell(3, 4),), "Softmax": (1,), "LogSoftmax": (1,),
     "Dense": (nn.Linear(2, 2), nn.GRU(4, 2)), "Highway": (nn.LSTM(3, 3), 3), "Residual": (nn.GRU(3, 3),),
-    "DataParallel": (nn.LSTM(3, 4),), "Conv1d": (2, 3, 3), "MaxPool1d": (2,), "BatchNorm1d": (3,), "AvgPool1d": (2,),
+    "DataParallel": (nn.LSTM(3, 4),), "Conv1d": (2, 3, 3),
+    "MaxPool1d": (2,), "BatchNorm1d": (3,), "MultiheadAttention": (4, 2), "AvgPool1d": (2,),
     "AdaptiveLogSoftmaxWithLoss": (16, 20, [4, 10]),
 }  # fmt: skip
 ABSTRACT = {"LazyLinear", "RNNCellBase", "UninitializedParameter", "Parameter"}

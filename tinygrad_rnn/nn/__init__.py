@@ -4,6 +4,7 @@ from ..unknown_names import absent
 from . import (
     activation,
     adaptive,
+    attention,
     containers,
     convolution,
     dropout,
@@ -21,6 +22,7 @@ from . import (
 )
 from .activation import *  # noqa: F403
 from .adaptive import *  # noqa: F403
+from .attention import *  # noqa: F403
 from .containers import *  # noqa: F403
 from .convolution import *  # noqa: F403
 from .dropout import *  # noqa: F403
@@ -38,14 +40,8 @@ from .skip_connections import *  # noqa: F403
 __all__ = ["DataParallel", "Module", "Parameter", "UninitializedParameter", "functional", "init", "modules"]
 __all__ += ["parallel", "utils"]
 __all__ += ["GRU", "LSTM", "MDLSTM", "RNN", "GRUCell", "LSTMCell", "RNNBase", "RNNCell", "RNNCellBase", "RNNLayer"]
-__all__ += (
-    activation.__all__
-    + adaptive.__all__
-    + containers.__all__
-    + convolution.__all__
-    + dropout.__all__
-    + embedding.__all__
-)
-__all__ += linear.__all__ + loss.__all__ + normalization.__all__ + pooling.__all__ + skip_connections.__all__
+__all__ += activation.__all__ + adaptive.__all__ + attention.__all__ + containers.__all__ + convolution.__all__
+__all__ += dropout.__all__ + embedding.__all__ + linear.__all__ + loss.__all__ + normalization.__all__
+__all__ += pooling.__all__ + skip_connections.__all__
 
 __getattr__ = absent(__name__, __all__)

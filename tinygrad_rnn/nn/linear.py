@@ -71,6 +71,10 @@ class Linear(Module):
         return f"in_features={self.in_features}, out_features={self.out_features}, bias={self.bias is not None}"
 
 
+class NonDynamicallyQuantizableLinear(Linear):
+    """A ``Linear``, under the name that PyTorch prints for that of ``MultiheadAttention``."""
+
+
 class LazyLinear(Linear):
     """A ``Linear`` that takes ``in_features`` from its first input and then becomes a plain ``Linear``.
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import sys
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 from ..unknown_names import absent
-from . import activation, adaptive, dropout, linear, loss, module, normalization, pooling
+from . import activation, adaptive, attention, dropout, linear, loss, module, normalization, pooling
 from . import containers as container
 from . import convolution as conv
 from . import embedding as sparse
@@ -21,6 +21,7 @@ from . import linear as flatten
 from . import loss as distance
 from . import recurrent as rnn
 
+_ACTIVATION = SimpleNamespace(**vars(activation), MultiheadAttention=attention.MultiheadAttention)
 _FLATTEN = ["Flatten", "Unflatten"]
 _DISTANCE = ["CosineSimilarity", "PairwiseDistance"]
 _BATCH = ["BatchNorm1d"]
@@ -28,8 +29,8 @@ _OURS = ["MDLSTM", "RNNLayer"]
 
 # Imported above under PyTorch's name is our module that defines the classes, which is what type checkers see; below,
 # a module of the names that PyTorch has there takes its place.
-_PATHS: dict[str, tuple[ModuleType, list[str]]] = {
-    "activation": (activation, activation.__all__),
+_PATHS: dict[str, tuple[object, list[str]]] = {
+    "activation": (_ACTIVATION, [*activation.__all__, *attention.__all__]),
     "adaptive": (adaptive, adaptive.__all__),
     "batchnorm": (normalization, _BATCH),
     "container": (container, container.__all__),
@@ -37,7 +38,7 @@ _PATHS: dict[str, tuple[ModuleType, list[str]]] = {
     "distance": (distance, _DISTANCE),
     "dropout": (dropout, dropout.__all__),
     "flatten": (flatten, _FLATTEN),
-    "linear": (linear, [name for name in linear.__all__ if name not in _FLATTEN]),
+    "linear": (linear, [*(name for name in linear.__all__ if name not in _FLATTEN), "NonDynamicallyQuantizableLinear"]),
     "loss": (loss, [name for name in loss.__all__ if name not in _DISTANCE]),
     "module": (module, module.__all__),
     "normalization": (normalization, [name for name in normalization.__all__ if name not in _BATCH]),
@@ -49,7 +50,7 @@ _PATHS: dict[str, tuple[ModuleType, list[str]]] = {
 __all__ = list(_PATHS)
 
 
-def _made(path: str, source: ModuleType, names: list[str]) -> ModuleType:
+def _made(path: str, source: object, names: list[str]) -> ModuleType:
     """A module of some names of ``source``, which ``import`` finds although there is no file of it."""
     made = ModuleType(path, f"Where PyTorch keeps these names: ``{path.partition('.')[2]}``.")
     made.__spec__ = ModuleSpec(path, None, origin=__file__)

@@ -69,6 +69,8 @@ poisson_nll_loss (Tensor input, Tensor target, bool log_input=True, bool full=Fa
 prelu (Tensor input, Tensor weight)
 relu_ sigmoid softsign tanh tanhshrink (Tensor input)
 rms_norm (Tensor input, ints normalized_shape, Tensor? weight=None, float? eps=None)
+scaled_dot_product_attention (Tensor query, Tensor key, Tensor value, Tensor? attn_mask=None, float dropout_p=0.0,
+    bool is_causal=False, *, float? scale=None, bool enable_gqa=False)
 smooth_l1_loss (Tensor input, Tensor target, bool? size_average=None, bool? reduce=None, str reduction='mean',
     float beta=1.0)
 softplus (Tensor input, Number beta=1, Number threshold=20, *, out)

@@ -168,6 +168,8 @@ def _own() -> dict[str, Any]:
                 if isinstance(value, type) and (issubclass(value, base) or package is nn):
                     table[f"tinygrad_rnn.{place}.{name}"] = value
         table["tinygrad_rnn.nn.StackOptions"] = StackOptions
+        inside_attention = nn.linear.NonDynamicallyQuantizableLinear
+        table["tinygrad_rnn.nn.modules.linear.NonDynamicallyQuantizableLinear"] = inside_attention
         table["tinygrad_rnn.nn.utils.rnn.PackedSequence"] = nn.utils.rnn.PackedSequence
         table.update({f"{kind.__module__}.{kind.__qualname__}": kind for kind in HOLDERS})
         for name, value in table.items():

@@ -6,6 +6,7 @@ from .. import signatures
 from . import (
     activation,
     alignment,
+    attention,
     binary,
     classification,
     convolution,
@@ -22,6 +23,7 @@ from . import (
 )
 from .activation import *  # noqa: F403
 from .alignment import *  # noqa: F403
+from .attention import *  # noqa: F403
 from .binary import *  # noqa: F403
 from .classification import *  # noqa: F403
 from .convolution import *  # noqa: F403
@@ -36,7 +38,7 @@ from .products import *  # noqa: F403
 from .regression import *  # noqa: F403
 from .sparse import *  # noqa: F403
 
-__all__ = activation.__all__ + alignment.__all__ + likelihoods.__all__ + margins.__all__
+__all__ = activation.__all__ + attention.__all__ + alignment.__all__ + likelihoods.__all__ + margins.__all__
 __all__ += binary.__all__ + classification.__all__ + gaussian.__all__ + masking.__all__
 __all__ += normalization.__all__ + padding.__all__ + probabilities.__all__ + products.__all__
 __all__ += regression.__all__ + sparse.__all__ + convolution.__all__
