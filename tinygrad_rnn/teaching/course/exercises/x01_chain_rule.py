@@ -107,3 +107,15 @@ def at_x(x: Array) -> tuple[Array, Array]:
     """A local slope is taken at what went into the step, and what went into the sine was u."""
     u = x * x
     return x * np.sin(u), np.sin(u) + x * np.cos(x) * 2 * x
+
+
+@chain_rule.mistake("the slopes of the two factors are multiplied")
+def of_factors(x: Array) -> tuple[Array, Array]:
+    """y is a product of x and v: there are two ways to it, and each has the other factor as its slope."""
+    return x * np.sin(x * x), 2 * x * np.cos(x * x)
+
+
+@chain_rule.mistake("the way through v lacks the last slope, dy/dv = x")
+def no_last_slope(x: Array) -> tuple[Array, Array]:
+    """v is multiplied by x in the last step, so what comes by this way is multiplied by x."""
+    return x * np.sin(x * x), np.sin(x * x) + 2 * x * np.cos(x * x)

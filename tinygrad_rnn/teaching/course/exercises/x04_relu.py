@@ -92,3 +92,9 @@ def other_side(g: Array, x: Array) -> Array:
 def identity(g: Array, x: Array) -> Array:
     """Where relu cuts off, y stays 0 when x changes a little."""
     return g * 1
+
+
+@relu_vjp.mistake("it is relu itself, not its vjp")
+def relu_itself(g: Array, x: Array) -> Array:
+    """That is how y is computed; asked for is how L changes with x, which is made of g."""
+    return np.where(x > 0, x, 0.0)

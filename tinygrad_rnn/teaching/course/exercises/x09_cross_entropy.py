@@ -113,3 +113,15 @@ def squares(x: Array, target: Array) -> Array:
     """The difference of probabilities is gone through the softmax once more, as it is for a squared error."""
     y, t = softmax(x), one_hot(x, target)
     return np.asarray(y * ((y - t) - ((y - t) * y).sum(-1, keepdims=True)) / len(x))
+
+
+@cross_entropy_grad.mistake("softmax is not gone through")
+def of_probabilities(x: Array, target: Array) -> Array:
+    """That is how L changes with the probabilities y; asked for is how it changes with the scores x."""
+    return -one_hot(x, target) / softmax(x) / len(x)
+
+
+@cross_entropy_grad.mistake("it is the loss, not its gradient")
+def the_loss(x: Array, target: Array) -> Any:
+    """L is one number; its gradient has an entry for each score."""
+    return -np.log(softmax(x)[np.arange(len(x)), target]).mean()
