@@ -13,7 +13,9 @@ import tinygrad_rnn as tg
 from tests.golden import layer_cases, packed
 from tests.support.rows import together
 from tinygrad_rnn import nn
+from tinygrad_rnn.backend import to_numpy
 from tinygrad_rnn.errors import TinygradRnnError
+from tinygrad_rnn.tape.tensor import wrap
 
 GOLDEN = packed.read(pathlib.Path(__file__).parents[1] / "golden" / "layers.npz")
 F = nn.functional
@@ -55,6 +57,23 @@ def test_layers_draw_pytorchs_numbers_under_pytorchs_names() -> None:
     torch = pytest.importorskip("torch")
     live = layer_cases.drawn(torch)
     assert list(live) == list(ours) and all(live[key].dtype == ours[key].dtype for key in ours)
+
+
+@pytest.mark.filterwarnings("ignore:Support for mismatched")
+@pytest.mark.parametrize("kind", layer_cases.KINDS)
+def test_device_arrays_give_the_same_numbers_without_waiting(kind: str, device_xp: Any) -> None:
+    for number in range(12):
+        function, arrays, wrt = layer_cases.drawn_case(kind, number)
+        found = []
+        for move in (lambda a: a, device_xp.asarray):
+            tensors = [wrap(move(a)).requires_grad_(k in wrt) for k, a in enumerate(arrays)]
+            waited = getattr(device_xp, "syncs", 0)
+            y = function(F, *tensors)
+            grads = tg.autograd.grad(y.sum(), [tensors[k] for k in wrt])
+            assert getattr(device_xp, "syncs", 0) == waited
+            assert all(type(t._data) is type(tensors[0]._data) for t in (y, *grads))
+            found.append({str(k): to_numpy(t._data) for k, t in enumerate((y.detach(), *grads))})
+        assert_same(found[1], found[0], f"{kind}/{number}")
 
 
 X, W = "T.ones(2, 4, 5)", "T.ones(6, 4, 3)"
@@ -340,3 +359,71 @@ def test_attention_of_halves_is_computed_in_single_precision() -> None:
     x = tg.full((2, 64), 60.0, dtype=tg.float16)
     y = F.scaled_dot_product_attention(x, x, x, tg.zeros(2, 2))
     assert y.dtype == tg.float16 and y.tolist() == x.tolist()  # 64 * 60**2 is beyond float16
+
+
+def rows_of_pictures(T: Any) -> Any:
+    """The network of pytorch/examples' mnist_rnn: an LSTM over the rows of a picture, smaller."""
+    nn = T.nn
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.rnn = nn.LSTM(input_size=7, hidden_size=8, batch_first=True)
+            self.batchnorm = nn.BatchNorm1d(8)
+            self.dropout1, self.dropout2 = nn.Dropout2d(0.25), nn.Dropout2d(0.5)
+            self.fc1, self.fc2 = nn.Linear(8, 6), nn.Linear(6, 4)
+
+        def forward(self, x: Any) -> Any:
+            y, _ = self.rnn(x.reshape(-1, 7, 7))
+            y = self.dropout1(self.batchnorm(y[:, -1, :]))
+            y = self.dropout2(nn.functional.relu(self.fc1(y)))
+            return nn.functional.log_softmax(self.fc2(y), dim=1)
+
+    return Net()
+
+
+def words_of_characters(T: Any) -> Any:
+    """The encoder of NCRF++: characters embedded, convolved, and the greatest over time taken, before an LSTM."""
+    nn = T.nn
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.conv = nn.Embedding(9, 5), nn.Conv1d(5, 6, 3, padding=1)
+            self.rnn, self.out = nn.LSTM(6, 4, batch_first=True, bidirectional=True), nn.Linear(8, 4)
+            self.attention = nn.MultiheadAttention(8, 2, dropout=0.1, batch_first=True)
+
+        def forward(self, x: Any) -> Any:
+            x = x.reshape(-1, 7, 7).abs().mul(8).long().clamp(0, 8)
+            n, words, length = x.shape
+            y = self.conv(self.embedding(x.reshape(n * words, length)).transpose(1, 2))
+            y = nn.functional.max_pool1d(y, y.size(2)).view(n, words, -1)
+            y, _ = self.rnn(y)
+            y, _ = self.attention(y[:, -1:], y, y)
+            return nn.functional.log_softmax(self.out(y[:, 0]), dim=1)
+
+    return Net()
+
+
+@pytest.mark.filterwarnings("ignore:dropout2d")
+@pytest.mark.parametrize("make", [rows_of_pictures, words_of_characters])
+def test_public_programs_train_as_in_pytorch(make: Any) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(1)
+    pictures, classes = rng.standard_normal((16, 49)).astype("float32"), rng.integers(0, 4, 16)
+    losses = []
+    for T in (tg, torch):
+        T.manual_seed(8)
+        net = make(T)
+        optimiser, seen = T.optim.SGD(net.parameters(), lr=0.3), []
+        for step in range(9):
+            net.train(step < 8)
+            optimiser.zero_grad()
+            loss = T.nn.functional.nll_loss(net(T.tensor(pictures)), T.tensor(classes))
+            loss.backward()
+            optimiser.step()
+            seen.append(loss.item())
+        losses.append(seen)
+    # float32, nine steps: each adds a few roundings, and the steps before it carry them on.
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+    assert losses[0][-1] < losses[0][0]

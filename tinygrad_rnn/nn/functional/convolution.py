@@ -192,18 +192,21 @@ def _windows(length: int, size: int, step: int, width: int, spread: int, ceil: b
 def _best(x: Array, size: int, step: int, width: int, spread: int, count: int) -> Array:
     """The place of the maximum of each window (..., count); of equal ones the first, of NaNs the last."""
     xp = array_module(x)
-    places = np.arange(count)[:, None] * step - width + np.arange(size) * spread  # (count, size)
-    inside = (places >= 0) & (places < x.shape[-1])
-    seen = x[..., xp.asarray(places.clip(0, x.shape[-1] - 1))]
-    here = xp.asarray(inside)
-    seen = xp.where(here, seen, x.dtype.type(-np.inf))
-    chosen = seen.argmax(-1)
-    unknown = xp.isnan(seen)
-    chosen = xp.where(unknown.any(-1), size - 1 - unknown[..., ::-1].argmax(-1), chosen)
-    windows = xp.arange(count)
-    # In a window of -inf alone the padding may have been chosen.
-    chosen = xp.where(here[windows, chosen], chosen, xp.asarray(inside.argmax(-1)))
-    found: Array = xp.asarray(places)[windows, chosen]
+    starts = np.arange(count) * step - width
+    first = starts + spread * (-(starts.clip(None, 0) // spread))  # the first place that is not padding
+    best = xp.full((*x.shape[:-1], count), -np.inf, x.dtype)
+    found: Array = xp.empty(best.shape, np.int64)
+    found[...] = xp.asarray(first)
+    for k in range(size):  # by the place in the window, as in ``fold``
+        places = starts + k * spread
+        inside = np.flatnonzero((places >= 0) & (places < x.shape[-1]))
+        if not inside.size:
+            continue
+        here = (..., slice(inside[0], inside[-1] + 1))
+        seen = x[..., places[inside[0]] : places[inside[-1]] + 1 : step]
+        greater = (seen > best[here]) | (seen != seen)
+        best[here] = xp.where(greater, seen, best[here])
+        found[here] = xp.where(greater, xp.asarray(places[inside]), found[here])
     return found
 
 
