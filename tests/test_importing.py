@@ -22,7 +22,7 @@ LATER = """
 autograd backend.gpu.kernels backend.random compat.accelerator compat.backends compat.legacy cuda diagnostics
 distributions kernels.cuda_elementwise.activation_gradients nn ops.numpy_calculus ops.numpy_functions ops.numpy_moves
 kernels.special ops.numpy_operands ops.numpy_products ops.numpy_protocol ops.numpy_statistics ops.numpy_ufuncs
-ops.special_functions ops.tensor_text optim special
+ops.single_functions ops.special_functions ops.tensor_text optim special
 serialization tape.observe.tape tape.observe.watcher testing train unknown_names utils viz
 """.split()
 """What no program needs that makes tensors and computes with them."""

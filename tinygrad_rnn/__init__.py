@@ -72,6 +72,7 @@ if TYPE_CHECKING:
         LongTensor,
         ShortTensor,
     )
+    from .nn.functional import cosine_similarity
     from .ops.tensor_text import set_printoptions
     from .serialization import load, save
     from .tape.observe.tape import Tape
@@ -84,7 +85,7 @@ __all__ += ["optim", "seed", "serialization", "set_grad_enabled", "set_rng_state
 __all__ += ["utils", "viz"]
 __all__ += ["bool", "cdouble", "cfloat", "complex64", "complex128", "double", "float", "float16", "float32", "float64"]
 __all__ += ["half", "int", "int8", "int16", "int32", "int64", "long", "short", "uint8", "uint16", "uint32", "uint64"]
-__all__ += ["e", "inf", "nan", "pi"]
+__all__ += ["cosine_similarity", "e", "inf", "nan", "newaxis", "pi"]
 __all__ += ["accelerator", "backends", "cuda", "dtype", "get_num_threads", "load", "save"]
 __all__ += ["set_num_threads", "set_printoptions"]
 __all__ += ["BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "FloatTensor", "HalfTensor"]
@@ -105,13 +106,13 @@ int16 = short = dtype("int16")
 int32 = int = dtype("int32")
 int64 = long = dtype("int64")
 bool = dtype("bool")
-inf, nan, pi, e = np.inf, np.nan, np.pi, np.e
+inf, nan, pi, e, newaxis = np.inf, np.nan, np.pi, np.e, None
 
 _SUBPACKAGES: tuple[str, ...] = ("autograd", "backend", "cuda", "diagnostics", "distributions", "lab", "nn")
 _SUBPACKAGES += ("optim", "serialization", "special", "teaching", "testing", "train", "utils", "viz")
 _SUBPACKAGES += tuple([name for name in compat.ALIASES if "." not in name])
 _LAZY = {"Tape": "tape.observe.tape", "load": "serialization", "save": "serialization"}
-_LAZY |= {"set_printoptions": "ops.tensor_text"}
+_LAZY |= {"cosine_similarity": "nn.functional", "set_printoptions": "ops.tensor_text"}
 _LAZY |= {"get_num_threads": "backend.cpu.threads", "set_num_threads": "backend.cpu.threads"}
 _LAZY |= dict.fromkeys(["Generator", "default_generator", "initial_seed", "manual_seed"], "backend.random.generator")
 _LAZY |= dict.fromkeys(["get_rng_state", "seed", "set_rng_state"], "backend.random.generator")

@@ -239,8 +239,8 @@ def test_numpys_functions_are_said_to_give_gradients_exactly_where_they_do(name:
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(tg, "func"), (tg, "linalg"), (tg, "isin"), (tg, "qr"), (tg, "det"), (tg, "inverse"),
-     (tg, "gradient"), (tg, "fft"), (tg, "bincount"), (tg, "argh"),
+    [(tg, "func"), (tg, "linalg"), (tg, "qr"), (tg, "det"), (tg, "inverse"),
+     (tg, "gradient"), (tg, "fft"), (tg, "argh"),
      (tg, "sine"), (tg, "vander")],
 )  # fmt: skip
 def test_no_hint_misleads(module: ModuleType, name: str) -> None:

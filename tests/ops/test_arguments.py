@@ -379,7 +379,7 @@ OURS = {
     "embedding": {"input"},
     "nonzero": {"as_tuple"},
     "as_tensor": {"copy", "requires_grad"},
-    "asarray": {"data", "copy"},
+    "asarray": {"obj", "copy"},
     "from_numpy": {"array"},
     "tensor_split": {"indices_or_sections"},
     "unique": {"input", "sorted", "return_inverse", "return_counts", "dim"},

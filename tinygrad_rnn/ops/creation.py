@@ -207,7 +207,32 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     return wrap(values if place is None else to_device(values, place))
 
 
-asarray = as_tensor
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """``obj`` as a tensor.
+
+    Args:
+        copy: True copies, False shares the memory or is refused, None shares it where it can be shared.
+
+    Raises:
+        ArgumentError: ``copy=False`` of what has no memory to share, or another dtype or device.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.ones(2)
+    >>> tg.asarray(x) is x, tg.asarray(x, copy=True).fill_(2), x
+    (True, tensor([2., 2.]), tensor([1., 1.]))
+    """
+    before = obj._data if isinstance(obj, Tensor) else obj
+    made = as_tensor(obj, dtype, device)
+    shared = is_array(before) and (made._data is before or np.may_share_memory(made._data, before))
+    if copy is False and not shared:
+        raise ArgumentError(
+            "can't alias arbitrary sequence into a tensor, or one of another dtype or device: copy=None"
+        )
+    if copy and shared:
+        made = made.clone()
+    return made.detach().requires_grad_() if requires_grad and not made.requires_grad else made
 
 
 def from_numpy(array: Any) -> Tensor:

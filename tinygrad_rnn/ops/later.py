@@ -21,11 +21,21 @@ FILES = {
     "special_functions": """
         digamma erf erfc erfinv i0 igamma igammac lgamma logit mvlgamma nan_to_num polygamma sinc xlogy
     """,
+    "single_functions": """
+        atleast_1d atleast_2d atleast_3d bincount block_diag bucketize cdist copysign corrcoef cov cross deg2rad
+        diagflat dsplit float_power fmax fmin heaviside histc hsplit isin kron logaddexp2 mode nanmean nanquantile
+        nextafter quantile rad2deg range scalar_tensor searchsorted trapezoid trapz typename unique_consecutive vsplit
+    """,
 }
 FUNCTIONS = {name: file for file, names in FILES.items() for name in names.split()}
 """By name, the file of ``ops/`` that has it."""
 
-FUNCTIONS_ONLY: frozenset[str] = frozenset()
+FUNCTIONS_ONLY = frozenset(
+    """
+    atleast_1d atleast_2d atleast_3d block_diag bucketize cdist isin range scalar_tensor searchsorted trapezoid trapz
+    typename
+    """.split()
+)
 """Those that are no methods."""
 
 METHODS = {name: file for name, file in FUNCTIONS.items() if name not in FUNCTIONS_ONLY}
