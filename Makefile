@@ -48,7 +48,7 @@ test: .venv/.installed-test
 doctest: .venv/.installed-test
 	$(TEST_ENV) $(BIN)/pytest -q --doctest-modules tinygrad_rnn
 
-test-browser: .venv/.installed-test
+test-browser: .venv/.installed-test .venv/.installed-site
 	$(BIN)/python -m tests.browser.install
 	$(TEST_ENV) $(BIN)/pytest -m browser $(ARGS) tests/browser
 

@@ -25,7 +25,7 @@ def build(site: pathlib.Path) -> int:
         import myst_parser  # noqa: F401
         from sphinx.cmd.build import main as sphinx
 
-        from . import gallery, live, pages
+        from . import check, gallery, live, pages
     except ImportError as error:
         print(f"the site needs the extra `site`: pip install -e '.[site]', or make site ({error})", file=sys.stderr)
         return 1
@@ -48,6 +48,10 @@ def build(site: pathlib.Path) -> int:
     if without is None:
         live.build(made)
     shutil.rmtree(made / "_sources", ignore_errors=True)
+    wrong = check.problems(made)
+    if wrong:
+        print(*wrong, f"the site was not built: {len(wrong)} faults on its pages", sep="\n", file=sys.stderr)
+        return 1
     if site.exists():
         shutil.rmtree(site)
     site.parent.mkdir(parents=True, exist_ok=True)

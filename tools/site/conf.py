@@ -6,13 +6,8 @@ project = "tinygrad_rnn"
 version = release = package
 copyright = "the tinygrad_rnn authors. MIT licence"  # what Sphinx calls it
 
-extensions = [
-    "myst_parser",
-    "sphinx.ext.autodoc",
-    "tools.site.formulas",
-    "tools.site.docstrings",
-    "tools.site.navigation",
-]
+extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions += [f"tools.site.{name}" for name in ("formulas", "docstrings", "navigation", "excerpts")]
 root_doc = "index"
 nitpicky = True
 suppress_warnings = ["myst.strikethrough"]
@@ -27,9 +22,12 @@ autodoc_typehints = "none"
 
 html_theme = "furo"
 html_title = "tinygrad_rnn"
+templates_path = ["templates"]
 html_static_path = ["static"]
+html_favicon = "static/icon.svg"
 html_css_files = ["site.css"]
 html_math_renderer = "mathml"
+html_show_search_summary = False  # excerpts.py does it
 html_copy_source = False
 html_show_sourcelink = False
 html_show_sphinx = False

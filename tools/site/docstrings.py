@@ -43,7 +43,7 @@ def rewritten(app: Sphinx, what: str, path: str, value: Any, options: Any, lines
     text = SOURCE.sub(r"**\1:**", text)
     kind = "function" if what in ("property", "attribute", "data") else what  # "x: y" is no type there
     found = GoogleDocstring(text, SETTINGS, app, kind, path, value, options).lines()
-    lines[:] = found + equations(path, value) + [""]
+    lines[:] = found + equations(value) + [""]
 
 
 def blocks(lines: list[str]) -> list[str]:
@@ -202,10 +202,9 @@ def exception(name: str) -> bool:
 # equations -----------------------------------------------------------------------------------------------------------
 
 
-def equations(path: str, value: Any) -> list[str]:
+def equations(value: Any) -> list[str]:
     """The equations of a primitive: its value, and what its vjps give."""
-    name = path.rpartition(".")[2]
-    primitive = REGISTRY.get(name)
+    primitive = REGISTRY.get(getattr(value, "__name__", ""))
     if primitive is None or primitive.formula is None or getattr(value, "__module__", "") != "tinygrad_rnn.tape.apply":
         return []
     vjps = [line for text in primitive.formula.vjps.values() if text for line in lines_of(text)]

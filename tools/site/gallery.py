@@ -270,12 +270,14 @@ how to read it.
 
 
 def sources() -> Iterator[tuple[str, str]]:
-    """The page that leads to them."""
+    """The page that leads to them, and a still picture of each."""
     parts = [INTRO]
     for each in PROGRAMS:
-        link = f'<a class="picture" href="{each.name}.html">{each.run()[0].to_svg()}</a>'
-        parts += [f"## {each.title}", each.text, f"```python\n{each.code}\n```", link]
-        parts.append(f'<p><a href="{each.name}.html">Step through <em>{each.title.lower()}</em></a></p>')
+        picture = f'<img src="{each.name}.svg" alt="{each.title}: its records, shaded by the size of the cotangents">'
+        link = f'<p><a class="button" href="{each.name}.html">Step through it</a></p>'
+        parts += [f"## {each.title}", each.text, f"```python\n{each.code}\n```"]
+        parts.append(f'<a class="picture" href="{each.name}.html">{picture}</a>\n{link}')
+        yield f"gallery/{each.name}.svg", each.run()[0].to_svg()
     yield "gallery/index.md", "\n\n".join(parts) + "\n"
 
 

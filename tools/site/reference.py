@@ -198,6 +198,7 @@ def text(page: Page) -> str:
     parts = [page.title + "\n" + "=" * len(page.title)]
     if page.home:
         parts.append(f".. automodule:: {page.home}\n   :no-index:")
+    parts.append(".. py:currentmodule:: None")  # names below are whole
     parts += [entry(name) for name in page.names]
     return "\n\n".join(parts) + "\n"
 
