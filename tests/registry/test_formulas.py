@@ -149,10 +149,11 @@ EDGES: dict[str, list[Call]] = {
     "amin": [of(-TIES, axes=(1,), keepdims=False)],
     **{name: [of([1.0, 4.0], [[2.0, 2.0], [3.0, 3.0]])] for name in ("fmod", "remainder")},
     "median": [of(TIES)],
+    "flip": [of(TIES, dims=(1,)), of(TIES, dims=(0, 1))],
     "round": [of([0.14, 0.25, 1.36], decimals=1), of([13.0, 26.0], decimals=-1)],
     "root": [of([0.0, 1.0, 4.0])],
     **{
-        name: [of([0.0, 0.0, 0.0, 0.0, 1.0, 1.0], [[0.0, -1.0, 0.5, 3.0, 2.0, -2.0]] * 2)]
+        name: [of([0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0], [[0.0, -1.0, -0.5, 0.5, 3.0, 2.0, -2.0]] * 2)]
         for name in ("xlogy", "xlog1py")
     },
     **{name: [of([[2.0], [3.0]], [1.0, 2.5, 4.0]), of([2.0, 3.0], 1.5)] for name in ("igamma", "igammac", "zeta")},
@@ -197,11 +198,15 @@ EDGES: dict[str, list[Call]] = {
 
 @functools.cache
 def runs_of(name: str) -> list[Run]:
-    """Calls that were made and swept back, with cotangents drawn anew for each."""
+    """Calls that were made and swept back, with cotangents drawn anew for each.
+
+    What is drawn is the same in every run of the same sources alone: hypothesis mixes in the constants that it finds in
+    them.  So what a formula is decided by must be among the calls of EDGES.
+    """
     made: list[Run] = []
     rng = np.random.default_rng(3)
 
-    @settings(max_examples=examples(ci=8, thorough=100), database=None, derandomize=True)
+    @settings(max_examples=examples(ci=12, thorough=100), database=None, derandomize=True)
     @given(samples(name))
     def draw(call: Call) -> None:
         made.append(run(name, formula_of(name).arguments, call, rng))
