@@ -31,13 +31,13 @@ embedding (Tensor input@indices:2, Tensor weight@weight:1, int? padding_idx=None
 embedding_bag (Tensor input, Tensor weight, Tensor? offsets=None, float? max_norm=None, float norm_type=2,
     bool scale_grad_by_freq=False, str mode='mean', bool sparse=False, Tensor? per_sample_weights=None,
     bool include_last_offset=False, int? padding_idx=None)
-gaussian_multi_margin_loss (Tensor input, Tensor target, int p=1, float margin=1.0, Tensor? weight=None,
+multi_margin_loss (Tensor input, Tensor target, int p=1, float margin=1.0, Tensor? weight=None,
     bool? size_average=None, bool? reduce=None, str reduction='mean')
 multilabel_margin_loss soft_margin_loss (Tensor input, Tensor target, bool? size_average=None, bool? reduce=None,
     str reduction='mean')
 multilabel_soft_margin_loss (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None,
     bool? reduce=None, str reduction='mean')
-nll_loss (Tensor input, Tensor target, any var, bool full=False, float eps=1e-06, str reduction='mean')
+gaussian_nll_loss (Tensor input, Tensor target, any var, bool full=False, float eps=1e-06, str reduction='mean')
 gelu (Tensor input, str approximate='none', *, out)
 glu (Tensor input, int dim=-1)
 gumbel_softmax (Tensor logits, float tau=1, bool hard=False, float eps=1e-10, int dim=-1, Generator? generator=None)
@@ -58,6 +58,12 @@ log_softmax softmax softmin (Tensor input, int? dim=None, any _stacklevel=3, dty
 logsigmoid (Tensor input, *, out)
 max_pool1d max_pool1d_with_indices (Tensor input, int/ints kernel_size, int/ints? stride=None, int/ints padding=0,
     int/ints dilation=1, bool ceil_mode=False, bool return_indices=False)
+multi_head_attention_forward (Tensor query, Tensor key, Tensor value, int embed_dim_to_check, int num_heads,
+    Tensor? in_proj_weight, Tensor? in_proj_bias, Tensor? bias_k, Tensor? bias_v, bool add_zero_attn, float dropout_p,
+    Tensor out_proj_weight, Tensor? out_proj_bias, bool training=True, Tensor? key_padding_mask=None,
+    bool need_weights=True, Tensor? attn_mask=None, bool use_separate_proj_weight=False, Tensor? q_proj_weight=None,
+    Tensor? k_proj_weight=None, Tensor? v_proj_weight=None, Tensor? static_k=None, Tensor? static_v=None,
+    bool average_attn_weights=True, bool is_causal=False)
 nll_loss (Tensor input, Tensor target, Tensor? weight=None, bool? size_average=None, int ignore_index=-100,
     bool? reduce=None, str reduction='mean')
 normalize (Tensor input, float p=2.0, int/ints dim=1, float eps=1e-12, out)
