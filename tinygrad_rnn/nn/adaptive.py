@@ -51,8 +51,8 @@ class AdaptiveLogSoftmaxWithLoss(Module):
 
     >>> import tinygrad_rnn as tg
     >>> _ = tg.manual_seed(0)
-    >>> layer = tg.nn.AdaptiveLogSoftmaxWithLoss(8, 100, cutoffs=[10, 40])
-    >>> x, target = tg.randn(4, 8), tg.tensor([3, 12, 99, 0])
+    >>> layer = tg.nn.AdaptiveLogSoftmaxWithLoss(16, 100, cutoffs=[10, 40])
+    >>> x, target = tg.randn(4, 16), tg.tensor([3, 12, 99, 0])
     >>> output, loss = layer(x, target)
     >>> output.shape, bool(tg.isclose(loss, -output.mean()))
     (torch.Size([4]), True)
