@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import warnings
 from typing import Any
@@ -36,7 +37,7 @@ UNTYPED_METHODS = frozenset(
 """Methods that look at their arguments themselves, or have none."""
 
 
-FUNCTIONS = sorted(n for n in {*tg.ops.__all__, *tg.ops.LATER} - signatures.OWN if not isinstance(getattr(tg, n), type))
+FUNCTIONS = sorted(n for n in {*tg.ops.__all__, *tg.ops.LATER} - signatures.OWN if inspect.isroutine(getattr(tg, n)))
 
 
 @together

@@ -199,6 +199,10 @@ t.asarray([1., 2.]), t.asarray(3), t.asarray(t.ones(2), dtype=t.float64), t.asar
 t.asarray([1.], copy=False)
 t.asarray(t.ones(1), requires_grad=True).requires_grad, t.asarray(t.ones(1, requires_grad=True)).requires_grad
 t.ones(2)[t.newaxis].shape
+t.ones(2).is_cpu, t.ones(2).is_sparse, repr(t.ones(2).layout), repr(t.preserve_format)
+t.ones(2).layout == t.strided, isinstance(t.strided, t.layout), isinstance(t.channels_last, t.memory_format)
+t.zeros_like(t.ones(2), memory_format=t.preserve_format)
+t.ones(2).clone(memory_format=t.contiguous_format)
 """.strip().splitlines()
 
 

@@ -524,7 +524,7 @@ class Callee:
                 given.append(value)
             elif not p.keyword and k < len(self.names):
                 named[self.names[k]] = value
-            elif p.name in self.keywords or p.name in self.names or self.open:
+            elif p.name in self.keywords or p.name in self.names or (self.open and p.name not in IGNORED):
                 named[p.name] = value
             elif p.name not in IGNORED and value is not None and value is not False:  # None and False ask for nothing
                 raise ArgumentTypeError(f"{self.name}(): argument '{p.name}' has no meaning here: got {value!r}")

@@ -22,6 +22,7 @@ FILES = {
         digamma erf erfc erfinv i0 igamma igammac lgamma logit mvlgamma nan_to_num polygamma sinc xlogy
     """,
     "single_functions": """
+        channels_last contiguous_format layout memory_format preserve_format strided
         atleast_1d atleast_2d atleast_3d bincount block_diag bucketize cdist copysign corrcoef cov cross deg2rad
         diagflat dsplit float_power fmax fmin heaviside histc hsplit isin kron logaddexp2 mode nanmean nanquantile
         nextafter quantile rad2deg range scalar_tensor searchsorted trapezoid trapz typename unique_consecutive vsplit
@@ -33,12 +34,13 @@ FUNCTIONS = {name: file for file, names in FILES.items() for name in names.split
 FUNCTIONS_ONLY = frozenset(
     """
     atleast_1d atleast_2d atleast_3d block_diag bucketize cdist isin range scalar_tensor searchsorted trapezoid trapz
-    typename
+    typename channels_last contiguous_format layout memory_format preserve_format strided
     """.split()
 )
 """Those that are no methods."""
 
 METHODS = {name: file for name, file in FUNCTIONS.items() if name not in FUNCTIONS_ONLY}
+METHODS |= dict.fromkeys(["is_cpu", "is_sparse", "layout"], "single_functions")
 METHODS |= {f"{name}_": file for name, file in METHODS.items() if name in inplace.FORMS}
 
 

@@ -40,7 +40,8 @@ from .dtypes import cast, mixed_type
 from .named_results import results
 from .nondifferentiable import constant, raw, without_derivative
 
-__all__ = ["atleast_1d", "atleast_2d", "atleast_3d", "bincount", "block_diag", "bucketize", "cdist", "copysign"]
+__all__ = ["channels_last", "contiguous_format", "layout", "memory_format", "preserve_format", "strided"]
+__all__ += ["atleast_1d", "atleast_2d", "atleast_3d", "bincount", "block_diag", "bucketize", "cdist", "copysign"]
 __all__ += ["corrcoef", "cov", "cross", "deg2rad", "diagflat", "dsplit", "float_power", "fmax", "fmin", "heaviside"]
 __all__ += ["histc", "hsplit", "isin", "kron", "logaddexp2", "mode", "nanmean", "nanquantile", "nextafter", "quantile"]
 __all__ += ["rad2deg", "range", "scalar_tensor", "searchsorted", "trapezoid", "trapz", "typename"]
@@ -207,6 +208,32 @@ def typename(obj: Any) -> str:
     kind = obj if isinstance(obj, type) or hasattr(obj, "__qualname__") else type(obj)
     module = kind.__module__ or ""
     return kind.__qualname__ if module in ("", "builtins", "__builtin__") else f"{module}.{kind.__qualname__}"
+
+
+class layout:
+    """How the entries of a tensor are stored: here always ``strided``."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self._name}"
+
+
+class memory_format(layout):
+    """The order of axes in memory, which functions take as ``memory_format=`` and do not look at."""
+
+
+strided = layout("strided")
+preserve_format, contiguous_format = memory_format("preserve_format"), memory_format("contiguous_format")
+channels_last = memory_format("channels_last")
+
+METHODS = {
+    "is_cpu": property(lambda self: self.device.type == "cpu", doc="Whether it is on the host."),
+    "is_sparse": property(lambda self: False, doc="False: tensors here are dense."),
+    "layout": property(lambda self: strided, doc="``strided``."),
+}
+"""Attributes of every tensor."""
 
 
 # entry by entry ------------------------------------------------------------------------------------------------------
