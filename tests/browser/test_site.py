@@ -31,7 +31,7 @@ from tinygrad_rnn.teaching.course import catalogue as course
 sphinx = pytest.importorskip("sphinx", reason="the site is built by the extra `site`: make site")
 pytest.importorskip("furo", reason="the site is built by the extra `site`: make site")
 
-from tools.site import check, gallery, reference  # noqa: E402
+from tools.site import check, examples, gallery, reference  # noqa: E402
 
 PARTS = 4
 """The pages are opened in so many tests, which processes share."""
@@ -244,10 +244,26 @@ def test_every_public_module_is_in_the_reference() -> None:
     assert named - set(reference.MODULES) == set()
 
 
-def test_primitives_have_their_equations(site: pathlib.Path) -> None:
+def test_primitives_have_their_equations_and_an_example(site: pathlib.Path) -> None:
     text = (site / "reference" / "tinygrad_rnn.elementwise.html").read_text(encoding="utf-8")
     tanh = text.split('id="tinygrad_rnn.tanh"', 1)[1].split("</dl>", 1)[0]
     assert tanh.count('<math display="block">') == 2
+    assert "tg.tanh(x)" in html.unescape(re.sub(r"<[^>]+>", "", tanh))
+    text = (site / "reference" / "tinygrad_rnn.nn.layers.html").read_text(encoding="utf-8")
+    lstm = text.split('id="tinygrad_rnn.nn.LSTM"', 1)[1]
+    assert "tinygrad_rnn.ops.recurrent.cells.html#tinygrad_rnn.ops.recurrent.cells.lstm_cell" in lstm
+    assert lstm.count('<math display="block">') > 8
+
+
+def test_most_operations_have_an_example() -> None:
+    """In the docstring, or run when the site is built."""
+    without = [
+        name.path
+        for module, name in reference.names()
+        if module in ("", "special", "nn.functional") and callable(name.value) and not name.same
+        if ">>> " not in (inspect.getdoc(name.value) or "") and not examples.example(name.path, name.value)
+    ]
+    assert len(without) < 50, without
 
 
 def test_the_laboratory_and_the_gallery_are_whole(site: pathlib.Path) -> None:

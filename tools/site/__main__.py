@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import time
-
-from tinygrad_rnn import terminal
 
 ROOT = pathlib.Path(__file__).parents[2]
 WORK = ROOT / "build" / "site"
@@ -73,5 +72,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    terminal.ctrl_c_ends()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends it and its processes, without a traceback of each
     sys.exit(main())

@@ -17,10 +17,12 @@ from docutils import nodes
 from sphinx.application import Sphinx
 from sphinx.ext.napoleon import Config, GoogleDocstring
 
+from tinygrad_rnn.ops.recurrent.formulas import FORMULAS
 from tinygrad_rnn.tape.primitive import REGISTRY
 from tinygrad_rnn.viz.mathml import equations as lines_of
 
 from . import reference
+from .examples import example
 
 __all__ = ["setup"]
 
@@ -43,7 +45,8 @@ def rewritten(app: Sphinx, what: str, path: str, value: Any, options: Any, lines
     text = SOURCE.sub(r"**\1:**", text)
     kind = "function" if what in ("property", "attribute", "data") else what  # "x: y" is no type there
     found = GoogleDocstring(text, SETTINGS, app, kind, path, value, options).lines()
-    lines[:] = found + equations(value) + [""]
+    shown = [] if ">>> " in text else example(path, value)
+    lines[:] = [*found, *equations(value), "", *shown, ""]
 
 
 def blocks(lines: list[str]) -> list[str]:
@@ -110,7 +113,7 @@ def resolved(value: Any, what: str, match: re.Match[str]) -> str:
     """A role that names the public path; without a link where there is none."""
     role, short, target = match.groups()
     shown = target.rpartition(".")[2] if short else target.lstrip(".")
-    for base in scopes(value, what):
+    for base in [sys.modules] if target.startswith("tinygrad_rnn.") else scopes(value, what):
         found, path = lookup(base, target)
         if path:
             return f":{role}:`{shown} <{path}>`"
@@ -203,14 +206,20 @@ def exception(name: str) -> bool:
 
 
 def equations(value: Any) -> list[str]:
-    """The equations of a primitive: its value, and what its vjps give."""
-    primitive = REGISTRY.get(getattr(value, "__name__", ""))
-    if primitive is None or primitive.formula is None or getattr(value, "__module__", "") != "tinygrad_rnn.tape.apply":
+    """The equations of a primitive, a recurrent cell or layer: its value, and what its vjps give."""
+    name, module = getattr(value, "__name__", ""), getattr(value, "__module__", "")
+    formula = None
+    if module == "tinygrad_rnn.tape.apply" and name in REGISTRY:
+        formula = REGISTRY[name].formula
+    elif module.startswith(("tinygrad_rnn.nn.recurrent.", "tinygrad_rnn.ops.recurrent.")):
+        formula = FORMULAS.get(re.sub(r"cell$", "_cell", name.lower()).replace("__", "_"))
+    if formula is None:
         return []
-    vjps = [line for text in primitive.formula.vjps.values() if text for line in lines_of(text)]
-    shown = [*blocks_of(lines_of(primitive.formula.value))]
+    vjps = [line for text in formula.vjps.values() if text for line in lines_of(text)]
+    inner = lines_of(formula.inner) if formula.inner else []
+    shown = blocks_of(lines_of(formula.value))
     if vjps:
-        shown += ["What the vjp adds to the cotangent of each argument:", "", *blocks_of(vjps)]
+        shown += ["What the vjp adds to the cotangent of each argument:", "", *blocks_of(inner + vjps)]
     return ["", *shown]
 
 

@@ -84,7 +84,10 @@ def at_root(text: str) -> str:
 
 def toctrees(texts: dict[str, str]) -> str:
     """What the start page leads to."""
+    listed = {name for names in GUIDES.values() for name in names}
+    others = sorted(path.stem for path in DOCS.glob("*.md") if path.stem not in listed)
     groups = {caption: [name for name in names if f"{name}.md" in texts] for caption, names in GUIDES.items()}
+    groups["Use"] += others
     return "".join(reference.toctree(names, caption) for caption, names in groups.items())
 
 

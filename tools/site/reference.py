@@ -20,11 +20,16 @@ ROOT = "tinygrad_rnn"
 MODULES = {
     "": "Tensors and operations",
     "special": "Special functions: special",
+    "distributions": "Distributions: distributions",
+    "distributions.constraints": "What values may be: distributions.constraints",
+    "distributions.kl": "Divergences: distributions.kl",
+    "distributions.transforms": "Transforms of random values: distributions.transforms",
     "autograd": "Derivatives: autograd",
     "autograd.function": "Functions of your own",
     "autograd.functional": "Jacobians and Hessians",
     "autograd.graph": "The graph, and hooks of what is saved",
     "nn": "Layers: nn",
+    "ops.recurrent.cells": "Equations of the recurrent cells",
     "nn.functional": "Layers as functions: nn.functional",
     "nn.init": "Initial weights: nn.init",
     "nn.utils": "Clipping, packing, parametrised weights: nn.utils",
@@ -151,8 +156,9 @@ def pages() -> list[Page]:
         whole = f"{ROOT}.{module}".rstrip(".")
         groups: dict[str, list[Name]] = {whole: []}
         for name in found:
-            large = len(found) > LARGE and module != "errors"
-            groups.setdefault(f"{whole}.{name.home.rpartition('.')[2]}" if large else whole, []).append(name)
+            file = name.home.rpartition(".")[2]
+            apart = len(found) > LARGE and module != "errors" and f"{module}.{file}" not in MODULES
+            groups.setdefault(f"{whole}.{file}" if apart else whole, []).append(name)
         for slug, group in list(groups.items()):
             if slug == f"{ROOT}.{ROOT}" or len(group) < 3:
                 groups[whole] = groups[whole] + groups.pop(slug) if slug != whole else group
@@ -189,7 +195,10 @@ def sources() -> Iterator[tuple[str, str]]:
     made = pages()
     for page in made:
         yield f"reference/{page.slug}.rst", text(page)
-    lines = [f"* [{page.title}]({page.slug}.rst)" for page in made]
+    lines = []
+    for page in made:
+        shown = ", ".join(f"`{name.path.rpartition('.')[2]}`" for name in page.names)
+        lines.append(f"* [{page.title}]({page.slug}.rst): {shown}")
     yield "reference/index.md", f"# Reference\n\n{chr(10).join(lines)}\n{toctree(page.slug for page in made)}"
 
 
