@@ -119,7 +119,7 @@ def notebook(path: pathlib.Path) -> str:
         if cell["cell_type"] == "markdown":
             parts.append(text)
             continue
-        parts.append(f"```ipython\n{text}\n```")
+        parts.append(f"```python\n{text}\n```")
         for output in cell["outputs"]:
             lines = output["text"] if output["output_type"] == "stream" else output["data"]["text/plain"]
             parts.append(f"```{{code-block}} text\n:class: output\n\n{''.join(lines)}\n```")
