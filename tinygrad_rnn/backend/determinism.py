@@ -40,12 +40,22 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
 
 
 def are_deterministic_algorithms_enabled() -> bool:
-    """Whether :func:`use_deterministic_algorithms` switched them on."""
+    """Whether :func:`use_deterministic_algorithms` switched them on.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.are_deterministic_algorithms_enabled()
+    False
+    """
     return _setting.mode > 0
 
 
 def is_deterministic_algorithms_warn_only_enabled() -> bool:
-    """Whether they are on with ``warn_only``."""
+    """Whether they are on with ``warn_only``.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.is_deterministic_algorithms_warn_only_enabled()
+    False
+    """
     return _setting.mode == 1
 
 
@@ -54,6 +64,12 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
 
     Raises:
         ArgumentTypeError: neither a string nor a number. ArgumentError: an unknown mode.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.set_deterministic_debug_mode("error")
+    >>> tg.are_deterministic_algorithms_enabled()
+    True
+    >>> tg.set_deterministic_debug_mode("default")
     """
     if not isinstance(debug_mode, (int, str)):
         raise ArgumentTypeError(f"debug_mode must be str or int, but got {type(debug_mode)}")
@@ -65,5 +81,10 @@ def set_deterministic_debug_mode(debug_mode: int | str) -> None:
 
 
 def get_deterministic_debug_mode() -> int:
-    """0 (off), 1 (on, warn only) or 2 (on)."""
+    """0 (off), 1 (on, warn only) or 2 (on).
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.get_deterministic_debug_mode()
+    0
+    """
     return _setting.mode

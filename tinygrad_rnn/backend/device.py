@@ -90,6 +90,12 @@ def set_default_device(device: Device | str | int | None) -> None:
 
     Raises:
         DeviceError: it is a GPU, and cannot be used.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.set_default_device("cpu")
+    >>> tg.ones(1).device
+    device(type='cpu')
+    >>> tg.set_default_device(None)
     """
     chosen = None if device is None else Device(device)
     if chosen is not None and chosen.type == "cuda":

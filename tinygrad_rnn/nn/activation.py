@@ -210,7 +210,12 @@ class ReLU6(Hardtanh):
 
 
 class Threshold(_Numbers):
-    """``functional.threshold``."""
+    """``functional.threshold``.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.Threshold(0.5, 0.0)(tg.tensor([0.2, 0.7]))
+    tensor([0.0000, 0.7000])
+    """
 
     shown = ("threshold", "value")
 
@@ -325,21 +330,36 @@ class _AlongAxis(_Numbers):
 
 
 class Softmax(_AlongAxis):
-    """``functional.softmax``."""
+    """``functional.softmax``.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.Softmax(dim=1)(tg.zeros(1, 2))
+    tensor([[0.5000, 0.5000]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softmax(input, self.dim)
 
 
 class LogSoftmax(_AlongAxis):
-    """``functional.log_softmax``."""
+    """``functional.log_softmax``.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.LogSoftmax(dim=1)(tg.zeros(1, 2))
+    tensor([[-0.6931, -0.6931]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.log_softmax(input, self.dim)
 
 
 class Softmin(_AlongAxis):
-    """``functional.softmin``."""
+    """``functional.softmin``.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.Softmin(dim=1)(tg.tensor([[0.0, 1.0]]))
+    tensor([[0.7311, 0.2689]])
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.softmin(input, self.dim)

@@ -44,14 +44,28 @@ class Dropout(_Dropout):
 
 
 class Dropout1d(_Dropout):
-    """While training, each channel of (N, C, L) or (C, L) is 0 throughout with probability p, else x / (1 - p)."""
+    """While training, each channel of (N, C, L) or (C, L) is 0 throughout with probability p, else x / (1 - p).
+
+    >>> import tinygrad_rnn as tg
+    >>> _ = tg.manual_seed(0)
+    >>> y = tg.nn.Dropout1d(0.5)(tg.ones(1, 6, 2))
+    >>> y.reshape(6, -1).amax(1).tolist() == y.reshape(6, -1).amin(1).tolist()  # whole channels
+    True
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout1d(input, self.p, self.training, self.inplace)
 
 
 class Dropout2d(_Dropout):
-    """While training, each channel of (N, C, H, W) is 0 throughout with probability p, else x / (1 - p)."""
+    """While training, each channel of (N, C, H, W) is 0 throughout with probability p, else x / (1 - p).
+
+    >>> import tinygrad_rnn as tg
+    >>> _ = tg.manual_seed(0)
+    >>> y = tg.nn.Dropout2d(0.5)(tg.ones(1, 6, 2, 2))
+    >>> y.reshape(6, -1).amax(1).tolist() == y.reshape(6, -1).amin(1).tolist()  # whole channels
+    True
+    """
 
     def forward(self, input: Tensor) -> Tensor:
         return F.dropout2d(input, self.p, self.training, self.inplace)

@@ -131,6 +131,12 @@ class EmbeddingBag(_Table):
 
     Shapes:
         input ``(B, L)``, or ``(M,)`` with offsets ``(B,)``; output ``(B, E)``; ``weight`` (V, E).
+
+    >>> import tinygrad_rnn as tg
+    >>> bag = tg.nn.EmbeddingBag(10, 3, mode="sum")
+    >>> words = tg.tensor([[1, 2, 2], [4, 0, 9]])  # two bags of three words
+    >>> tg.allclose(bag(words)[0], bag.weight[1] + 2 * bag.weight[2])
+    True
     """
 
     def __init__(

@@ -96,7 +96,15 @@ def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Generato
 
 
 def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Tensor:
-    """Normal with this mean and standard deviation."""
+    """Normal with this mean and standard deviation.
+
+    >>> import tinygrad_rnn as tg
+    >>> _ = tg.manual_seed(0)
+    >>> t = tg.empty(100, 200)
+    >>> _ = tg.nn.init.normal_(t, std=0.1)
+    >>> round(t.std().item(), 3)
+    0.1
+    """
     check_memory(tensor, "normal_")
     fill_normal(tensor._data, mean, std, generator)
     tensor._touch()
@@ -111,7 +119,15 @@ def trunc_normal_(
     b: float = 2.0,
     generator: Generator | None = None,
 ) -> Tensor:
-    """Normal, conditioned on the value being in [a, b]."""
+    """Normal, conditioned on the value being in [a, b].
+
+    >>> import tinygrad_rnn as tg
+    >>> _ = tg.manual_seed(0)
+    >>> t = tg.empty(100, 200)
+    >>> _ = tg.nn.init.trunc_normal_(t)
+    >>> round(t.std().item(), 3)
+    0.878
+    """
     if mean < a - 2 * std or mean > b + 2 * std:
         warn_user(
             "mean is more than 2 std from [a, b] in nn.init.trunc_normal_. The distribution of values may be incorrect."
@@ -120,17 +136,38 @@ def trunc_normal_(
 
 
 def constant_(tensor: Tensor, val: float) -> Tensor:
-    """One value everywhere."""
+    """One value everywhere.
+
+    >>> import tinygrad_rnn as tg
+    >>> t = tg.empty(2, 2)
+    >>> tg.nn.init.constant_(t, 0.5)
+    tensor([[0.5000, 0.5000],
+            [0.5000, 0.5000]])
+    """
     return _written(tensor, val)
 
 
 def ones_(tensor: Tensor) -> Tensor:
-    """1 everywhere."""
+    """1 everywhere.
+
+    >>> import tinygrad_rnn as tg
+    >>> t = tg.empty(2, 2)
+    >>> tg.nn.init.ones_(t)
+    tensor([[1., 1.],
+            [1., 1.]])
+    """
     return _written(tensor, 1)
 
 
 def zeros_(tensor: Tensor) -> Tensor:
-    """0 everywhere."""
+    """0 everywhere.
+
+    >>> import tinygrad_rnn as tg
+    >>> t = tg.empty(2, 2)
+    >>> tg.nn.init.zeros_(t)
+    tensor([[0., 0.],
+            [0., 0.]])
+    """
     return _written(tensor, 0)
 
 
@@ -153,6 +190,12 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
     Raises:
         ArgumentError: not 3-D to 5-D, or O is not a multiple of ``groups``.
+
+    >>> import tinygrad_rnn as tg
+    >>> t = tg.empty(2, 2, 3)
+    >>> tg.nn.init.dirac_(t)[0]
+    tensor([[0., 1., 0.],
+            [0., 0., 0.]])
     """
     if tensor.ndim not in (3, 4, 5):
         raise ArgumentError(f"Only tensors with 3, 4, or 5 dimensions are supported, got {tensor.ndim}")
@@ -189,6 +232,13 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | No
 
     Source: X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks"
     (2010), equation 16.
+
+    >>> import tinygrad_rnn as tg
+    >>> _ = tg.manual_seed(0)
+    >>> t = tg.empty(100, 200)
+    >>> _ = tg.nn.init.xavier_uniform_(t)
+    >>> round(t.std().item(), 3)
+    0.082
     """
     std = gain * math.sqrt(2.0 / float(sum(_calculate_fan_in_and_fan_out(tensor))))
     bound = math.sqrt(3.0) * std
@@ -199,6 +249,13 @@ def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Generator | Non
     """Normal, std = gain sqrt(2 / (fan_in + fan_out)).
 
     Source: X. Glorot and Y. Bengio (2010), equation 12.
+
+    >>> import tinygrad_rnn as tg
+    >>> _ = tg.manual_seed(0)
+    >>> t = tg.empty(100, 200)
+    >>> _ = tg.nn.init.xavier_normal_(t)
+    >>> round(t.std().item(), 3)
+    0.082
     """
     std = gain * math.sqrt(2.0 / float(sum(_calculate_fan_in_and_fan_out(tensor))))
     return normal_(tensor, 0.0, std, generator)
@@ -225,6 +282,13 @@ def kaiming_uniform_(
         mode: "fan_in" keeps the size of signals forward, "fan_out" that of gradients backward.
 
     Source: K. He et al., "Delving deep into rectifiers" (2015), equations 10 and 14.
+
+    >>> import tinygrad_rnn as tg
+    >>> _ = tg.manual_seed(0)
+    >>> t = tg.empty(100, 200)
+    >>> _ = tg.nn.init.kaiming_uniform_(t)
+    >>> round(t.std().item(), 3)
+    0.1
     """
     if _is_empty(tensor):
         return tensor
@@ -241,7 +305,15 @@ def kaiming_normal_(
     nonlinearity: str = "leaky_relu",
     generator: Generator | None = None,
 ) -> Tensor:
-    """Normal, std = gain / sqrt(fan); see ``kaiming_uniform_``."""
+    """Normal, std = gain / sqrt(fan); see ``kaiming_uniform_``.
+
+    >>> import tinygrad_rnn as tg
+    >>> _ = tg.manual_seed(0)
+    >>> t = tg.empty(100, 200)
+    >>> _ = tg.nn.init.kaiming_normal_(t)
+    >>> round(t.std().item(), 3)
+    0.1
+    """
     if _is_empty(tensor):
         return tensor
     fan = _calculate_correct_fan(tensor, mode)
@@ -286,6 +358,13 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
         ArgumentError: not 2-D.
 
     Source: J. Martens, "Deep learning via Hessian-free optimization" (2010), section 5.
+
+    >>> import tinygrad_rnn as tg
+    >>> _ = tg.manual_seed(0)
+    >>> t = tg.empty(10, 4)
+    >>> _ = tg.nn.init.sparse_(t, sparsity=0.3)
+    >>> (t == 0).sum(0)  # of every column
+    tensor([3, 3, 3, 3])
     """
     _need_matrix(tensor)
     rows, columns = tensor.shape

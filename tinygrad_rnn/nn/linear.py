@@ -16,7 +16,12 @@ __all__ = ["Bilinear", "Flatten", "Identity", "LazyLinear", "Linear", "Unflatten
 
 
 class Identity(Module):
-    """The identity; any arguments of the constructor are ignored."""
+    """The identity; any arguments of the constructor are ignored.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.Identity()(tg.tensor([1.0]))
+    tensor([1.])
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__()
@@ -135,6 +140,10 @@ class Bilinear(Module):
 
     Raises:
         ArgumentError: in1_features <= 0.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.Bilinear(3, 4, 5)(tg.ones(2, 3), tg.ones(2, 4)).shape
+    torch.Size([2, 5])
     """
 
     weight: Parameter
@@ -177,7 +186,12 @@ class Bilinear(Module):
 
 
 class Flatten(Module):
-    """The axes ``start_dim`` to ``end_dim`` merged into one; by default all but the first."""
+    """The axes ``start_dim`` to ``end_dim`` merged into one; by default all but the first.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.Flatten()(tg.zeros(2, 3, 4)).shape
+    torch.Size([2, 12])
+    """
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()

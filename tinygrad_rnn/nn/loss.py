@@ -78,7 +78,12 @@ class CrossEntropyLoss(_WeightedLoss):
 
 
 class NLLLoss(_WeightedLoss):
-    """``functional.nll_loss``: of log-probabilities, with target classes."""
+    """``functional.nll_loss``: of log-probabilities, with target classes.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.NLLLoss()(tg.tensor([[-1.0, -2.0], [-3.0, -4.0]]), tg.tensor([0, 1])).item()
+    2.5
+    """
 
     def __init__(
         self,
@@ -144,7 +149,12 @@ class HuberLoss(_Loss):
 
 
 class BCELoss(_WeightedLoss):
-    """``functional.binary_cross_entropy``: of probabilities."""
+    """``functional.binary_cross_entropy``: of probabilities.
+
+    >>> import tinygrad_rnn as tg
+    >>> round(tg.nn.BCELoss()(tg.tensor([0.5]), tg.tensor([1.0])).item(), 4)  # log 2
+    0.6931
+    """
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         return F.binary_cross_entropy(input, target, weight=self.weight, reduction=self.reduction)
@@ -173,7 +183,13 @@ class BCEWithLogitsLoss(_WeightedLoss):
 
 
 class KLDivLoss(_Loss):
-    """``functional.kl_div``: the Kullback-Leibler divergence."""
+    """``functional.kl_div``: the Kullback-Leibler divergence.
+
+    >>> import tinygrad_rnn as tg
+    >>> p = tg.tensor([[0.5, 0.5]])
+    >>> tg.nn.KLDivLoss(reduction="batchmean")(p.log(), p).item()
+    0.0
+    """
 
     def __init__(
         self,
@@ -262,7 +278,13 @@ class MarginRankingLoss(_MarginLoss):
 
 
 class CosineEmbeddingLoss(_MarginLoss):
-    """``functional.cosine_embedding_loss``: of two vectors that are to be alike, or not."""
+    """``functional.cosine_embedding_loss``: of two vectors that are to be alike, or not.
+
+    >>> import tinygrad_rnn as tg
+    >>> loss = tg.nn.CosineEmbeddingLoss()
+    >>> loss(tg.tensor([[1.0, 0.0]]), tg.tensor([[0.0, 1.0]]), tg.tensor([1])).item()  # they should be alike
+    1.0
+    """
 
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
         return F.cosine_embedding_loss(input1, input2, target, margin=self.margin, reduction=self.reduction)
@@ -296,6 +318,10 @@ class MultiMarginLoss(_WeightedLoss):
 
     Raises:
         ArgumentError: p is neither 1 nor 2, or the weights are no vector.
+
+    >>> import tinygrad_rnn as tg
+    >>> round(tg.nn.MultiMarginLoss()(tg.tensor([[0.1, 0.2, 0.4, 0.8]]), tg.tensor([3])).item(), 4)
+    0.325
     """
 
     def __init__(

@@ -81,7 +81,12 @@ class LayerNorm(_Norm):
 
 
 class RMSNorm(_Norm):
-    """x / sqrt(mean(x**2) + eps) * w, over the last axes of each sample; arguments as for ``LayerNorm``."""
+    """x / sqrt(mean(x**2) + eps) * w, over the last axes of each sample; arguments as for ``LayerNorm``.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.RMSNorm(2)(tg.tensor([3.0, 4.0]))
+    tensor([0.8485, 1.1314], grad_fn=<MulBackward0>)
+    """
 
     def __init__(
         self,

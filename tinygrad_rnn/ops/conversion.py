@@ -252,7 +252,12 @@ def shallow(self: Tensor) -> Tensor:
 
 
 def is_tensor(obj: Any) -> bool:
-    """Whether ``obj`` is a Tensor."""
+    """Whether ``obj`` is a Tensor.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.is_tensor(tg.ones(1)), tg.is_tensor([1.0])
+    (True, False)
+    """
     return isinstance(obj, Tensor)
 
 
@@ -272,7 +277,12 @@ def is_complex(input: Tensor) -> bool:
 
 
 def is_nonzero(input: Tensor) -> bool:
-    """Whether the one entry is not 0."""
+    """Whether the one entry is not 0.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.is_nonzero(tg.tensor([0.5]))
+    True
+    """
     return bool(input)
 
 

@@ -236,7 +236,16 @@ def asarray(
 
 
 def from_numpy(array: Any) -> Tensor:
-    """A tensor over a NumPy array, sharing its memory."""
+    """A tensor over a NumPy array, sharing its memory.
+
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tg
+    >>> a = np.zeros(2)
+    >>> t = tg.from_numpy(a)
+    >>> a[0] = 1  # the memory is shared
+    >>> t
+    tensor([1., 0.], dtype=torch.float64)
+    """
     if not isinstance(array, np.ndarray):
         raise ArgumentTypeError(f"expected np.ndarray (got {type(array).__name__})")
     check_numbers(array.dtype)

@@ -32,7 +32,12 @@ _RANK = {"b": 0, "u": 1, "i": 1, "f": 2, "c": 3}
 
 
 def get_default_dtype() -> dtype:
-    """The float type of ``tensor(1.0)``, ``zeros(3)``, and of integers that meet a float number."""
+    """The float type of ``tensor(1.0)``, ``zeros(3)``, and of integers that meet a float number.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.get_default_dtype()
+    torch.float32
+    """
     return dtype(defaults.dtype)
 
 
@@ -41,6 +46,12 @@ def set_default_dtype(d: Any) -> None:
 
     Raises:
         ArgumentTypeError: not a floating-point type.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.set_default_dtype(tg.float64)
+    >>> tg.ones(1).dtype
+    torch.float64
+    >>> tg.set_default_dtype(tg.float32)
     """
     chosen = as_dtype(d)
     if chosen.kind != "f":

@@ -177,7 +177,13 @@ def quietly(f: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
 
 
 def is_grad_enabled() -> bool:
-    """Whether operations of this thread are recorded now."""
+    """Whether operations of this thread are recorded now.
+
+    >>> import tinygrad_rnn as tg
+    >>> with tg.no_grad():
+    ...     print(tg.is_grad_enabled())
+    False
+    """
     return state.recording
 
 
@@ -339,7 +345,15 @@ class no_grad(_RecordingMode):
 
 
 class enable_grad(_RecordingMode):
-    """Recording on inside, also within a ``no_grad``."""
+    """Recording on inside, also within a ``no_grad``.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.ones(1, requires_grad=True)
+    >>> with tg.no_grad(), tg.enable_grad():
+    ...     y = 2 * x
+    >>> y.requires_grad
+    True
+    """
 
     def __new__(cls, function: Any = None) -> Any:
         return super().__new__(cls) if function is None else cls()(function)
@@ -352,6 +366,13 @@ class inference_mode(_RecordingMode):
     """As ``no_grad`` (``inference_mode(False)`` as ``enable_grad``).
 
     Tensors made inside are ordinary tensors: nothing of what PyTorch forbids to do with them later is wrong here.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.ones(1, requires_grad=True)
+    >>> with tg.inference_mode():
+    ...     y = 2 * x
+    >>> y.requires_grad
+    False
     """
 
     def __new__(cls, mode: Any = True) -> Any:
@@ -366,6 +387,13 @@ class set_grad_enabled(_RecordingMode):
 
     Raises:
         ArgumentTypeError: ``mode`` is not a bool.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.ones(1, requires_grad=True)
+    >>> with tg.set_grad_enabled(False):
+    ...     y = 2 * x
+    >>> y.requires_grad
+    False
     """
 
     def __init__(self, mode: bool) -> None:

@@ -276,22 +276,51 @@ def manual_seed(seed: int) -> Generator:
 
 
 def seed() -> int:
-    """Seed the default generator from the operating system's entropy; return the seed."""
+    """Seed the default generator from the operating system's entropy; return the seed.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.seed() == tg.initial_seed()
+    True
+    >>> _ = tg.manual_seed(0)  # the same numbers in every run again
+    """
     return default_generator.seed()
 
 
 def initial_seed() -> int:
-    """The seed that the default generator was started from."""
+    """The seed that the default generator was started from.
+
+    >>> import tinygrad_rnn as tg
+    >>> _ = tg.manual_seed(7)
+    >>> tg.initial_seed()
+    7
+    """
     return default_generator.initial_seed()
 
 
 def get_rng_state() -> Any:
-    """The default generator's state, (5056,) uint8."""
+    """The default generator's state, (5056,) uint8.
+
+    >>> import tinygrad_rnn as tg
+    >>> _ = tg.manual_seed(0)
+    >>> state = tg.get_rng_state()
+    >>> first = tg.rand(2)
+    >>> tg.set_rng_state(state)
+    >>> tg.equal(tg.rand(2), first)
+    True
+    """
     return default_generator.get_state()
 
 
 def set_rng_state(state: Any) -> None:
-    """Set the default generator to a state of ``get_rng_state``."""
+    """Set the default generator to a state of ``get_rng_state``.
+
+    >>> import tinygrad_rnn as tg
+    >>> state = tg.get_rng_state()
+    >>> first = tg.rand(2)
+    >>> tg.set_rng_state(state)
+    >>> tg.equal(tg.rand(2), first)
+    True
+    """
     default_generator.set_state(state)
 
 

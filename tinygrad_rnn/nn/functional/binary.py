@@ -161,6 +161,11 @@ def kl_div(
 
     Raises:
         ArgumentError: an unknown reduction.
+
+    >>> import tinygrad_rnn as tg
+    >>> p = tg.tensor([[0.25, 0.75]])
+    >>> kl_div(p.log(), p, reduction="batchmean").item()
+    0.0
     """
     # Only where the default was left or "mean" asked for: the older arguments say what is meant.
     if size_average is None and reduce is None and reduction == "mean":

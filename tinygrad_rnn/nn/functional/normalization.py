@@ -162,6 +162,10 @@ def rms_norm(
     Without ``eps`` it is the machine epsilon of the dtype; for float16 of float32, in which it is computed.
 
     Source: B. Zhang and R. Sennrich, "Root mean square layer normalization" (2019), equation 4.
+
+    >>> import tinygrad_rnn as tg
+    >>> rms_norm(tg.tensor([3.0, 4.0]), (2,))
+    tensor([0.8485, 1.1314])
     """
     shape = tuple(normalized_shape)
     _check(input, shape, weight, None)

@@ -147,6 +147,12 @@ def embedding_bag(
     Raises:
         ArgumentError: shapes or mode that do not fit.
         IndexOutOfRange: a number outside 0 .. V-1.
+
+    >>> import tinygrad_rnn as tg
+    >>> table = tg.tensor([[1.0], [10.0], [100.0]])
+    >>> embedding_bag(tg.tensor([[0, 1], [2, 2]]), table, mode="sum")
+    tensor([[ 11.],
+            [200.]])
     """
     if mode not in ("sum", "mean", "max"):
         raise ArgumentError("mode has to be one of sum, mean or max")

@@ -327,6 +327,11 @@ def unpad_sequence(padded_sequences: Tensor, lengths: Any, batch_first: bool = F
     Raises:
         ShapeRuntimeError: not one length for each sequence.
         ArgumentError: a length greater than the padded size.
+
+    >>> import tinygrad_rnn as tg
+    >>> padded = tg.tensor([[1, 4], [2, 5], [3, 0]])  # (T, N)
+    >>> unpad_sequence(padded, tg.tensor([3, 2]))
+    [tensor([1, 2, 3]), tensor([4, 5])]
     """
     counts = _lengths(lengths)
     steps, batch = padded_sequences.shape[:2][:: -1 if batch_first else 1]
@@ -351,7 +356,13 @@ def pack_sequence(sequences: Sequence[Tensor], enforce_sorted: bool = True) -> P
 
 
 def unpack_sequence(packed_sequences: PackedSequence) -> list[Tensor]:
-    """The inverse of :func:`pack_sequence`: the sequences in their original order."""
+    """The inverse of :func:`pack_sequence`: the sequences in their original order.
+
+    >>> import tinygrad_rnn as tg
+    >>> sequences = [tg.tensor([1, 2, 3]), tg.tensor([4])]
+    >>> unpack_sequence(tg.nn.utils.rnn.pack_sequence(sequences))
+    [tensor([1, 2, 3]), tensor([4])]
+    """
     padded, lengths = pad_packed_sequence(packed_sequences, batch_first=True)
     return unpad_sequence(padded, lengths, batch_first=True)
 

@@ -19,7 +19,19 @@ __all__ = ["ConstantLR", "CosineAnnealingLR", "ExponentialLR", "LinearLR", "Mult
 
 
 class StepLR(LRScheduler):
-    """``lr0 * gamma ** (e // step_size)``: down by a factor every so many epochs."""
+    """``lr0 * gamma ** (e // step_size)``: down by a factor every so many epochs.
+
+    >>> import tinygrad_rnn as tg
+    >>> optimiser = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = tg.optim.lr_scheduler.StepLR(optimiser, step_size=2, gamma=0.5)
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates.append(round(scheduler.get_last_lr()[0], 4))
+    ...     optimiser.step()
+    ...     scheduler.step()
+    >>> rates
+    [1.0, 1.0, 0.5, 0.5]
+    """
 
     def __init__(self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1) -> None:
         self.step_size = step_size
@@ -36,7 +48,19 @@ class StepLR(LRScheduler):
 
 
 class MultiStepLR(LRScheduler):
-    """``lr0 * gamma ** (number of milestones <= e)``: down by a factor at given epochs."""
+    """``lr0 * gamma ** (number of milestones <= e)``: down by a factor at given epochs.
+
+    >>> import tinygrad_rnn as tg
+    >>> optimiser = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = tg.optim.lr_scheduler.MultiStepLR(optimiser, milestones=[1, 3], gamma=0.5)
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates.append(round(scheduler.get_last_lr()[0], 4))
+    ...     optimiser.step()
+    ...     scheduler.step()
+    >>> rates
+    [1.0, 0.5, 0.5, 0.25]
+    """
 
     def __init__(
         self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
@@ -66,7 +90,19 @@ class MultiStepLR(LRScheduler):
 
 
 class ExponentialLR(LRScheduler):
-    """``lr0 * gamma ** e``: down by a factor every epoch."""
+    """``lr0 * gamma ** e``: down by a factor every epoch.
+
+    >>> import tinygrad_rnn as tg
+    >>> optimiser = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = tg.optim.lr_scheduler.ExponentialLR(optimiser, gamma=0.5)
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates.append(round(scheduler.get_last_lr()[0], 4))
+    ...     optimiser.step()
+    ...     scheduler.step()
+    >>> rates
+    [1.0, 0.5, 0.25, 0.125]
+    """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
         self.gamma = gamma
@@ -86,6 +122,17 @@ class ConstantLR(LRScheduler):
 
     Raises:
         ArgumentError: a factor outside [0, 1].
+
+    >>> import tinygrad_rnn as tg
+    >>> optimiser = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = tg.optim.lr_scheduler.ConstantLR(optimiser, factor=0.5, total_iters=2)
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates.append(round(scheduler.get_last_lr()[0], 4))
+    ...     optimiser.step()
+    ...     scheduler.step()
+    >>> rates
+    [0.5, 0.5, 1.0, 1.0]
     """
 
     def __init__(
@@ -113,6 +160,17 @@ class LinearLR(LRScheduler):
 
     Raises:
         ArgumentError: start_factor outside (0, 1] or end_factor outside [0, 1].
+
+    >>> import tinygrad_rnn as tg
+    >>> optimiser = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = tg.optim.lr_scheduler.LinearLR(optimiser, start_factor=0.25, total_iters=3)
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates.append(round(scheduler.get_last_lr()[0], 4))
+    ...     optimiser.step()
+    ...     scheduler.step()
+    >>> rates
+    [0.25, 0.5, 0.75, 1.0]
     """
 
     def __init__(
@@ -150,7 +208,19 @@ class LinearLR(LRScheduler):
 
 
 class PolynomialLR(LRScheduler):
-    """``lr0 * (1 - e / total_iters) ** power``, 0 from ``total_iters`` on."""
+    """``lr0 * (1 - e / total_iters) ** power``, 0 from ``total_iters`` on.
+
+    >>> import tinygrad_rnn as tg
+    >>> optimiser = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = tg.optim.lr_scheduler.PolynomialLR(optimiser, total_iters=4)
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates.append(round(scheduler.get_last_lr()[0], 4))
+    ...     optimiser.step()
+    ...     scheduler.step()
+    >>> rates
+    [1.0, 0.75, 0.5, 0.25]
+    """
 
     def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
         self.total_iters = total_iters
@@ -174,6 +244,17 @@ class CosineAnnealingLR(LRScheduler):
     """``eta_min + (lr0 - eta_min) * (1 + cos(pi * e / T_max)) / 2``: down in ``T_max`` epochs, then up again.
 
     Source: Loshchilov & Hutter, ICLR 2017, equation 5 (without restarts).
+
+    >>> import tinygrad_rnn as tg
+    >>> optimiser = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = tg.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=4)
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates.append(round(scheduler.get_last_lr()[0], 4))
+    ...     optimiser.step()
+    ...     scheduler.step()
+    >>> rates
+    [1.0, 0.8536, 0.5, 0.1464]
     """
 
     def __init__(self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:

@@ -68,7 +68,19 @@ class LambdaLR(_FunctionLR):
 
 
 class MultiplicativeLR(_FunctionLR):
-    """The present rate times ``lr_lambda(e)``, from epoch 1 on."""
+    """The present rate times ``lr_lambda(e)``, from epoch 1 on.
+
+    >>> import tinygrad_rnn as tg
+    >>> optimiser = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = tg.optim.lr_scheduler.MultiplicativeLR(optimiser, lr_lambda=lambda epoch: 0.5)
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates.append(round(scheduler.get_last_lr()[0], 4))
+    ...     optimiser.step()
+    ...     scheduler.step()
+    >>> rates
+    [1.0, 0.5, 0.25, 0.125]
+    """
 
     def get_lr(self) -> list[Any]:
         self._warn_outside_step()

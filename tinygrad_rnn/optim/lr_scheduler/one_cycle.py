@@ -39,6 +39,17 @@ class OneCycleLR(LRScheduler):
         ArgumentTypeError: ``optimizer`` is not an Optimizer.
 
     Source: Smith & Topin, arXiv:1708.07120; two phases as in fastai.
+
+    >>> import tinygrad_rnn as tg
+    >>> optimiser = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = tg.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=1.0, total_steps=5)
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates.append(round(scheduler.get_last_lr()[0], 4))
+    ...     optimiser.step()
+    ...     scheduler.step()
+    >>> rates
+    [0.04, 0.9505, 0.6113, 0.1883]
     """
 
     def __init__(

@@ -117,6 +117,19 @@ class ChainedScheduler(_Compound):
 
     Raises:
         ArgumentError: no scheduler, one of another optimiser, or ReduceLROnPlateau.
+
+    >>> import tinygrad_rnn as tg
+    >>> from tinygrad_rnn.optim.lr_scheduler import ChainedScheduler, ConstantLR, ExponentialLR
+    >>> optimiser = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> parts = [ConstantLR(optimiser, factor=0.5, total_iters=2), ExponentialLR(optimiser, gamma=0.9)]
+    >>> scheduler = ChainedScheduler(parts, optimiser)
+    >>> rates = []
+    >>> for _ in range(4):
+    ...     rates.append(round(scheduler.get_last_lr()[0], 4))
+    ...     optimiser.step()
+    ...     scheduler.step()
+    >>> rates
+    [0.5, 0.45, 0.81, 0.729]
     """
 
     def __init__(self, schedulers: Sequence[LRScheduler], optimizer: Optimizer | None = None) -> None:

@@ -25,7 +25,12 @@ FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "pers
 
 
 def get_worker_info() -> None:
-    """None, always: samples are read in the calling process."""
+    """None, always: samples are read in the calling process.
+
+    >>> from tinygrad_rnn.utils.data import get_worker_info
+    >>> get_worker_info() is None  # in the main process
+    True
+    """
     return None
 
 

@@ -35,6 +35,15 @@ class Dataset(Generic[T_co]):
     """Samples by index: subclasses define ``__getitem__`` and, for most samplers, ``__len__``.
 
     A subclass may also define ``__getitems__(indices) -> list`` to read a whole batch at once.
+
+    >>> import tinygrad_rnn as tg
+    >>> class Squares(tg.utils.data.Dataset):
+    ...     def __len__(self):
+    ...         return 3
+    ...     def __getitem__(self, k):
+    ...         return k * k
+    >>> list(tg.utils.data.DataLoader(Squares(), batch_size=2))
+    [tensor([0, 1]), tensor([4])]
     """
 
     def __getitem__(self, index: Any) -> T_co:
@@ -45,7 +54,15 @@ class Dataset(Generic[T_co]):
 
 
 class IterableDataset(Dataset[T_co], Iterable[T_co]):
-    """Samples one after another, for streams: subclasses define ``__iter__``."""
+    """Samples one after another, for streams: subclasses define ``__iter__``.
+
+    >>> import tinygrad_rnn as tg
+    >>> class Countdown(tg.utils.data.IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter([3, 2, 1])
+    >>> list(tg.utils.data.DataLoader(Countdown(), batch_size=2))
+    [tensor([3, 2]), tensor([1])]
+    """
 
     def __add__(self, other: Dataset[Any]) -> ChainDataset:  # type: ignore[override]
         return ChainDataset([self, other])
@@ -117,7 +134,15 @@ class ConcatDataset(Dataset[T_co]):
 
 
 class ChainDataset(IterableDataset[Any]):
-    """Several streams, one after the other."""
+    """Several streams, one after the other.
+
+    >>> import tinygrad_rnn as tg
+    >>> class Countdown(tg.utils.data.IterableDataset):
+    ...     def __iter__(self):
+    ...         return iter([2, 1])
+    >>> list(tg.utils.data.ChainDataset([Countdown(), Countdown()]))
+    [2, 1, 2, 1]
+    """
 
     def __init__(self, datasets: Iterable[Any]) -> None:
         self.datasets = datasets
@@ -142,6 +167,10 @@ class Subset(Dataset[T_co]):
 
     Raises:
         NotImplementedError: a subclass that changes ``__getitem__`` and not ``__getitems__``, which the loader uses.
+
+    >>> from tinygrad_rnn.utils.data import Subset
+    >>> list(Subset(["a", "b", "c"], [2, 0]))
+    ['c', 'a']
     """
 
     def __init__(self, dataset: Dataset[T_co], indices: Sequence[int]) -> None:

@@ -38,7 +38,12 @@ class Sampler(Generic[T_co]):
 
 
 class SequentialSampler(Sampler[int]):
-    """0, 1, 2, ..."""
+    """0, 1, 2, ...
+
+    >>> from tinygrad_rnn.utils.data import SequentialSampler
+    >>> list(SequentialSampler("abc"))
+    [0, 1, 2]
+    """
 
     def __init__(self, data_source: Any) -> None:
         self.data_source = data_source
@@ -109,7 +114,12 @@ class RandomSampler(Sampler[int]):
 
 
 class SubsetRandomSampler(Sampler[int]):
-    """Given indices in random order."""
+    """Given indices in random order.
+
+    >>> from tinygrad_rnn.utils.data import SubsetRandomSampler
+    >>> sorted(SubsetRandomSampler([5, 3, 8]))
+    [3, 5, 8]
+    """
 
     def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
         self.indices = indices
@@ -135,6 +145,10 @@ class WeightedRandomSampler(Sampler[int]):
 
     Raises:
         ArgumentError: num_samples is not a positive integer, replacement not a bool, or weights not one-dimensional.
+
+    >>> from tinygrad_rnn.utils.data import WeightedRandomSampler
+    >>> list(WeightedRandomSampler([0.0, 1.0], 4))
+    [1, 1, 1, 1]
     """
 
     def __init__(
