@@ -240,7 +240,13 @@ class _Switch:
 
 
 def is_anomaly_enabled() -> bool:
-    """Whether anomaly mode is on in this thread."""
+    """Whether anomaly mode is on in this thread.
+
+    >>> import tinygrad_rnn as tg
+    >>> with tg.autograd.detect_anomaly():
+    ...     print(tg.autograd.is_anomaly_enabled())
+    True
+    """
     return bool(_watchers())
 
 
@@ -282,7 +288,13 @@ class detect_anomaly(_Switch):
 
 
 class set_detect_anomaly(_Switch):
-    """Anomaly mode on or off from now on; used in ``with``, until its end.  It is a setting of the thread."""
+    """Anomaly mode on or off from now on; used in ``with``, until its end.  It is a setting of the thread.
+
+    >>> import tinygrad_rnn as tg
+    >>> with tg.autograd.set_detect_anomaly(True):
+    ...     print(tg.autograd.is_anomaly_enabled())
+    True
+    """
 
     def __init__(self, mode: bool, check_nan: bool = True, check_forward: bool = False) -> None:
         super().__init__()

@@ -337,7 +337,23 @@ def _nothing(a: Array) -> Array:
 
 
 def once_differentiable(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark a ``backward`` that leaves the tape (it computes with raw arrays): differentiating it is then an error."""
+    """Mark a ``backward`` that leaves the tape (it computes with raw arrays): differentiating it is then an error.
+
+    >>> import tinygrad_rnn as tg
+    >>> class Square(tg.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x
+    ...     @staticmethod
+    ...     @once_differentiable
+    ...     def backward(ctx, g):
+    ...         return 2 * ctx.saved_tensors[0] * g
+    >>> x = tg.tensor([3.0], requires_grad=True)
+    >>> Square.apply(x).backward()
+    >>> x.grad
+    tensor([6.])
+    """
 
     @functools.wraps(backward)
     def once(ctx: Any, *grads: Any) -> Any:

@@ -245,7 +245,14 @@ def hessian(
 
 
 def vhp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> Any:
-    """The function's value and ``v H``: the vjp of its gradient.  See :func:`hvp`."""
+    """The function's value and ``v H``: the vjp of its gradient.  See :func:`hvp`.
+
+    >>> import tinygrad_rnn as tg
+    >>> x, v = tg.tensor([1.0, 2.0]), tg.tensor([1.0, 0.0])
+    >>> value, product = vhp(lambda x: (x**3).sum(), x, v)
+    >>> product
+    tensor([6., 0.])
+    """
     return _hessian_product(func, inputs, v, create_graph, strict, "vhp")
 
 

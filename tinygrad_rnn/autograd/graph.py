@@ -82,7 +82,16 @@ def _restored(value: Any) -> Any:
 
 
 class save_on_cpu(saved_tensors_hooks):
-    """Inside ``with``, saved values wait for the backward pass in the host's memory instead of the GPU's."""
+    """Inside ``with``, saved values wait for the backward pass in the host's memory instead of the GPU's.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.tensor([2.0], requires_grad=True)
+    >>> with tg.autograd.graph.save_on_cpu():  # what a GPU would keep for the backward pass
+    ...     y = x * x
+    >>> y.backward()
+    >>> x.grad
+    tensor([4.])
+    """
 
     def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
         super().__init__(lambda t: (t.device, to_numpy(t._data)), lambda packed: wrap(packed[1]).to(device=packed[0]))

@@ -32,22 +32,41 @@ def init() -> None:
 
     Raises:
         DeviceError: there is no GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.init()
     """
     cupy_access.require()
 
 
 def is_initialized() -> bool:
-    """Whether there is a GPU; nothing else has to be initialised."""
+    """Whether there is a GPU; nothing else has to be initialised.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.cuda.is_initialized() <= tg.cuda.is_available()
+    True
+    """
     return is_available()
 
 
 def is_bf16_supported(including_emulation: bool = True) -> bool:
-    """False: float16, float32 and float64 are supported."""
+    """False: float16, float32 and float64 are supported.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.cuda.is_bf16_supported()
+    False
+    """
     return False
 
 
 def device_count() -> int:
-    """The number of GPUs that can be used; 0 without CuPy."""
+    """The number of GPUs that can be used; 0 without CuPy.
+
+    >>> import tinygrad_rnn as tg
+    >>> (tg.cuda.device_count() > 0) == tg.cuda.is_available()
+    True
+    """
     return int(cupy_access.module().cuda.runtime.getDeviceCount()) if is_available() else 0
 
 
@@ -56,6 +75,10 @@ def current_device() -> int:
 
     Raises:
         DeviceError: there is no GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     assert tg.cuda.current_device() < tg.cuda.device_count()
     """
     return int(cupy_access.require().cuda.runtime.getDevice())
 
@@ -84,6 +107,10 @@ def set_device(device: Device | str | int) -> None:
     Raises:
         ArgumentError: not a GPU, or one without its number. InvalidDevice: no GPU has the number.
         DeviceError: there is no GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.set_device(0)
     """
     cupy = cupy_access.require()
     # PyTorch's convention, which lets code pass on "no device" without a branch.
@@ -100,6 +127,11 @@ class device:
 
     Args:
         device: its number or name; None or a negative number changes nothing.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     with tg.cuda.device(0):
+    ...         x = tg.ones(2, device="cuda")
     """
 
     def __init__(self, device: Device | str | int | None) -> None:
@@ -119,7 +151,13 @@ class device:
 
 
 class device_of(device):
-    """``with device_of(x):`` makes the GPU of a tensor the current one; a tensor on the host changes nothing."""
+    """``with device_of(x):`` makes the GPU of a tensor the current one; a tensor on the host changes nothing.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     with tg.cuda.device_of(tg.ones(2, device="cuda")):
+    ...         y = tg.zeros(2, device="cuda")
+    """
 
     def __init__(self, obj: Any) -> None:
         raw = obj if is_array(obj) else obj._data
@@ -184,6 +222,10 @@ def get_device_properties(device: Device | str | int | None = None) -> DevicePro
 
     Raises:
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     assert tg.cuda.get_device_properties(0).total_memory > 0
     """
     index = number_of(device)
     properties: dict[str, Any] = cupy_access.require().cuda.runtime.getDeviceProperties(index)
@@ -202,6 +244,10 @@ def get_device_name(device: Device | str | int | None = None) -> str:
 
     Raises:
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     assert tg.cuda.get_device_name(0)
     """
     return get_device_properties(device).name
 
@@ -211,6 +257,10 @@ def get_device_capability(device: Device | str | int | None = None) -> tuple[int
 
     Raises:
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     assert tg.cuda.get_device_capability(0) >= (7, 0)
     """
     # "90" or "120": all digits but the last are the major number.
     digits = str(cupy_access.require().cuda.Device(number_of(device)).compute_capability)
@@ -222,5 +272,9 @@ def synchronize(device: Device | str | int | None = None) -> None:
 
     Raises:
         InvalidDevice: no GPU has the number. DeviceError: there is no GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.synchronize()
     """
     cupy_access.require().cuda.Device(number_of(device)).synchronize()

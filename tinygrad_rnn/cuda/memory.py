@@ -62,12 +62,22 @@ if hasattr(os, "register_at_fork"):
 
 
 def memory_allocated(device: Device | str | int | None = None) -> int:
-    """Bytes of a GPU's memory that arrays use now; 0 without a GPU."""
+    """Bytes of a GPU's memory that arrays use now; 0 without a GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     assert tg.cuda.memory_allocated() <= tg.cuda.memory_reserved()
+    """
     return _ask("used_bytes", device) if is_available() else 0
 
 
 def memory_reserved(device: Device | str | int | None = None) -> int:
-    """Bytes taken from a GPU, by arrays and by the pool's idle memory; 0 without a GPU."""
+    """Bytes taken from a GPU, by arrays and by the pool's idle memory; 0 without a GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     assert tg.cuda.memory_allocated() <= tg.cuda.memory_reserved()
+    """
     return _ask("total_bytes", device) if is_available() else 0
 
 
@@ -75,6 +85,10 @@ def max_memory_allocated(device: Device | str | int | None = None) -> int:
     """The maximum of allocated bytes since :func:`reset_peak_memory_stats`; 0 without a GPU.
 
     Without a reset before, the reserved bytes, an upper bound: CuPy records no more of the past.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     assert tg.cuda.max_memory_allocated() >= tg.cuda.memory_allocated()
     """
     if not is_available():
         return 0
@@ -87,7 +101,12 @@ def max_memory_allocated(device: Device | str | int | None = None) -> int:
 
 
 def max_memory_reserved(device: Device | str | int | None = None) -> int:
-    """The maximum of reserved bytes: those reserved now, since only :func:`empty_cache` returns memory."""
+    """The maximum of reserved bytes: those reserved now, since only :func:`empty_cache` returns memory.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     assert tg.cuda.max_memory_reserved() >= tg.cuda.memory_reserved()
+    """
     return memory_reserved(device)
 
 
@@ -96,6 +115,10 @@ def reset_peak_memory_stats(device: Device | str | int | None = None) -> None:
 
     Raises:
         DeviceError: there is no GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.reset_max_memory_allocated()
     """
     index = number_of(device)
     _peaks.watch()
@@ -106,13 +129,23 @@ reset_max_memory_allocated = reset_peak_memory_stats
 
 
 def empty_cache() -> None:
-    """Return the pool's idle memory to the GPU."""
+    """Return the pool's idle memory to the GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.empty_cache()
+    """
     if is_available():
         cupy_access.module().get_default_memory_pool().free_all_blocks()
 
 
 def ipc_collect() -> None:
-    """Nothing to collect: memory is not shared between processes."""
+    """Nothing to collect: memory is not shared between processes.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.ipc_collect()
+    """
 
 
 def mem_get_info(device: Device | str | int | None = None) -> tuple[int, int]:
@@ -120,6 +153,10 @@ def mem_get_info(device: Device | str | int | None = None) -> tuple[int, int]:
 
     Raises:
         DeviceError: there is no GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     free, total = tg.cuda.mem_get_info()
     """
     free, total = cupy_access.require().cuda.Device(number_of(device)).mem_info
     return int(free), int(total)

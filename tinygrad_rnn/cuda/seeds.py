@@ -22,6 +22,9 @@ def manual_seed(seed: int) -> None:
     """Nothing to seed: numbers for the GPU come from the stream that ``tg.manual_seed`` seeds.
 
     Scripts call it after ``manual_seed``, with or without a GPU, and it must not restart the host's stream.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.cuda.manual_seed(0)  # also before a GPU is used, and without one
     """
     # Only to refuse what is no integer, as PyTorch does.
     operator.index(seed)
@@ -31,33 +34,64 @@ manual_seed_all = manual_seed
 
 
 def seed() -> None:
-    """Nothing to seed, as in :func:`manual_seed`."""
+    """Nothing to seed, as in :func:`manual_seed`.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.seed()
+    """
 
 
 seed_all = seed
 
 
 def initial_seed() -> int:
-    """The seed of the one stream."""
+    """The seed of the one stream.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.manual_seed(7)
+    ...     assert tg.cuda.initial_seed() == 7
+    """
     return generator.initial_seed()
 
 
 def get_rng_state(device: Device | str | int = "cuda") -> Any:
-    """The state of the one stream: (5056,) uint8."""
+    """The state of the one stream: (5056,) uint8.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.set_rng_state(tg.cuda.get_rng_state())
+    """
     return generator.get_rng_state()
 
 
 def get_rng_state_all() -> list[Any]:
-    """The state of the one stream, in a list."""
+    """The state of the one stream, in a list.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.set_rng_state_all(tg.cuda.get_rng_state_all())
+    """
     return [generator.get_rng_state()]
 
 
 def set_rng_state(new_state: Any, device: Device | str | int = "cuda") -> None:
-    """Set the one stream to a state of :func:`get_rng_state`."""
+    """Set the one stream to a state of :func:`get_rng_state`.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.set_rng_state(tg.cuda.get_rng_state())
+    """
     generator.set_rng_state(new_state)
 
 
 def set_rng_state_all(new_states: Sequence[Any]) -> None:
-    """As :func:`set_rng_state`, from a list."""
+    """As :func:`set_rng_state`, from a list.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.set_rng_state_all(tg.cuda.get_rng_state_all())
+    """
     for state in new_states:
         generator.set_rng_state(state)

@@ -32,6 +32,14 @@ class Event:
 
     Raises:
         ArgumentError: interprocess. DeviceError: there is no GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     start, end = (tg.cuda.Event(enable_timing=True) for _ in range(2))
+    ...     start.record()
+    ...     end.record()
+    ...     end.synchronize()
+    ...     assert start.elapsed_time(end) >= 0
     """
 
     def __init__(self, enable_timing: bool = False, blocking: bool = False, interprocess: bool = False) -> None:
@@ -98,6 +106,11 @@ class Stream:
 
     Raises:
         DeviceError: there is no GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     with tg.cuda.stream(tg.cuda.Stream()):
+    ...         x = tg.ones(2, device="cuda")
     """
 
     def __init__(self, device: Device | str | int | None = None, priority: int = 0) -> None:
@@ -190,7 +203,13 @@ class StreamContext:
 
 
 def stream(stream: Stream | None) -> StreamContext:
-    """``with stream(s):`` makes a stream the current one; None changes nothing."""
+    """``with stream(s):`` makes a stream the current one; None changes nothing.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     with tg.cuda.stream(tg.cuda.Stream()):
+    ...         x = tg.ones(2, device="cuda")
+    """
     return StreamContext(stream)
 
 
@@ -199,6 +218,10 @@ def current_stream(device: Device | str | int | None = None) -> Stream:
 
     Raises:
         DeviceError: there is no GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.current_stream().synchronize()
     """
     number = number_of(device)
     cupy = cupy_access.require()
@@ -212,12 +235,21 @@ def default_stream(device: Device | str | int | None = None) -> Stream:
 
     Raises:
         DeviceError: there is no GPU.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.default_stream().synchronize()
     """
     return Stream._around(cupy_access.require().cuda.Stream.null, number_of(device))
 
 
 def set_stream(stream: Stream | None) -> None:
-    """Make a stream the current one from now on; None changes nothing."""
+    """Make a stream the current one from now on; None changes nothing.
+
+    >>> import tinygrad_rnn as tg
+    >>> if tg.cuda.is_available():
+    ...     tg.cuda.set_stream(tg.cuda.default_stream())
+    """
     if stream is not None:
         cupy_access.require().cuda.Device(stream._number).use()
         stream._stream.use()

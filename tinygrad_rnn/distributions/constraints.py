@@ -75,7 +75,13 @@ class dependent_property(property, _Dependent):
 
 
 class _IndependentConstraint(Constraint):
-    """A constraint over several axes: it holds where it holds in all of their entries."""
+    """A constraint over several axes: it holds where it holds in all of their entries.
+
+    >>> import tinygrad_rnn as tg
+    >>> from tinygrad_rnn.distributions import constraints
+    >>> constraints.independent(constraints.positive, 1).check(tg.tensor([[1.0, 2.0], [1.0, -2.0]]))
+    tensor([ True, False])
+    """
 
     def __init__(self, base_constraint: Constraint, reinterpreted_batch_ndims: int) -> None:
         self.base_constraint, self.reinterpreted_batch_ndims = base_constraint, reinterpreted_batch_ndims
@@ -216,7 +222,13 @@ class stack(_Joined):
 
 
 class multinomial(Constraint):
-    """Counts of categories that sum to at most ``upper_bound``."""
+    """Counts of categories that sum to at most ``upper_bound``.
+
+    >>> import tinygrad_rnn as tg
+    >>> from tinygrad_rnn.distributions import constraints
+    >>> constraints.multinomial(3).check(tg.tensor([[1.0, 2.0], [1.0, 1.0]]))
+    tensor([True, True])
+    """
 
     is_discrete, event_dim = True, 1
 
@@ -232,7 +244,12 @@ class multinomial(Constraint):
 
 
 def is_dependent(constraint: Any) -> bool:
-    """Whether a constraint depends on other parameters."""
+    """Whether a constraint depends on other parameters.
+
+    >>> from tinygrad_rnn.distributions import constraints
+    >>> constraints.is_dependent(constraints.positive), constraints.is_dependent(constraints.dependent)
+    (False, True)
+    """
     return isinstance(constraint, _Dependent)
 
 

@@ -29,7 +29,12 @@ def load(number: int) -> Experiment:
 
 
 def experiments() -> list[Experiment]:
-    """All experiments, by number."""
+    """All experiments, by number.
+
+    >>> from tinygrad_rnn import lab
+    >>> len(lab.experiments())
+    50
+    """
     return [load(number) for number in files()]
 
 

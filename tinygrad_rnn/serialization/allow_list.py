@@ -84,7 +84,12 @@ def add_safe_globals(safe_globals: list[Global | tuple[Global, str]]) -> None:
 
 
 def get_safe_globals() -> list[Any]:
-    """What is allowed here and now besides the names of this package: first what is allowed in all threads."""
+    """What is allowed here and now besides the names of this package: first what is allowed in all threads.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.serialization.get_safe_globals()
+    []
+    """
     return list(dict(_allowed()).values())
 
 

@@ -99,6 +99,12 @@ def dropout2d(
         ArgumentError: p outside [0, 1].
         DtypeError: integers.
         ShapeRuntimeError: fewer than two axes.
+
+    >>> import tinygrad_rnn as tg
+    >>> _ = tg.manual_seed(0)
+    >>> y = dropout2d(tg.ones(1, 6, 2, 2))
+    >>> bool((y.amax((2, 3)) == y.amin((2, 3))).all())  # whole channels
+    True
     """
     check_probability(p)
     if input.ndim == 3:

@@ -139,7 +139,12 @@ def _computed(name: str) -> property:
 
 
 def is_parametrized(module: Module, tensor_name: str | None = None) -> bool:
-    """Whether anything, or the tensor of that name, is parametrised in ``module``."""
+    """Whether anything, or the tensor of that name, is parametrised in ``module``.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.nn.utils.parametrize.is_parametrized(tg.nn.Linear(2, 2))
+    False
+    """
     held = module._modules.get("parametrizations")
     return isinstance(held, ModuleDict) and len(held) > 0 and (tensor_name is None or tensor_name in held)
 
