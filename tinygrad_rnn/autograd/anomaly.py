@@ -31,7 +31,17 @@ UNSAFE |= {"acos", "asin", "acosh", "atanh"}
 
 
 class AnomalyError(GraphError):
-    """A nan, found by anomaly mode."""
+    """A nan, found by anomaly mode.
+
+    >>> import tinygrad_rnn as tg
+    >>> x = tg.tensor([0.0], requires_grad=True)
+    >>> try:
+    ...     with tg.autograd.detect_anomaly(check_nan=True):
+    ...         (x.sqrt() * 0).backward()
+    ... except tg.autograd.AnomalyError as error:
+    ...     print(isinstance(error, RuntimeError))
+    True
+    """
 
 
 class _Watcher(Watcher):

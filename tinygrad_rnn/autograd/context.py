@@ -83,6 +83,20 @@ class FunctionCtx:
 
     Attributes:
         needs_input_grad: for each argument of ``forward``, whether its gradient is wanted.
+
+    >>> import tinygrad_rnn as tg
+    >>> class Scaled(tg.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x, factor):
+    ...         ctx.factor = factor  # anything that backward needs beside tensors
+    ...         return x * factor
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         return g * ctx.factor, None
+    >>> x = tg.ones(1, requires_grad=True)
+    >>> Scaled.apply(x, 5.0).backward()
+    >>> x.grad
+    tensor([5.])
     """
 
     needs_input_grad: tuple[bool, ...] = ()

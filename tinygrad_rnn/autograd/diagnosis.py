@@ -120,6 +120,21 @@ class GradcheckError(TinygradRnnError, RuntimeError):
 
     Attributes:
         mismatch: the findings, or None where no entry is to blame.
+
+    >>> import tinygrad_rnn as tg
+    >>> class Wrong(tg.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         return 2 * x
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         return 3 * g
+    >>> x = tg.ones(1, dtype=tg.float64, requires_grad=True)
+    >>> try:
+    ...     tg.autograd.gradcheck(Wrong.apply, [x])
+    ... except tg.autograd.GradcheckError as error:
+    ...     print(isinstance(error, RuntimeError))
+    True
     """
 
     def __init__(self, message: str, mismatch: Mismatch | None = None) -> None:

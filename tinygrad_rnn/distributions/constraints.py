@@ -29,6 +29,15 @@ class Constraint:
     Attributes:
         is_discrete: whether it has gaps.
         event_dim: how many of the last axes make one value.
+
+    >>> import tinygrad_rnn as tg
+    >>> from tinygrad_rnn.distributions import constraints
+    >>> class Even(constraints.Constraint):
+    ...     is_discrete = True
+    ...     def check(self, value):
+    ...         return value % 2 == 0
+    >>> Even().check(tg.tensor([2.0, 3.0]))
+    tensor([ True, False])
     """
 
     is_discrete = False
@@ -206,7 +215,14 @@ class _Joined(Constraint):
 
 
 class cat(_Joined):
-    """Constraints of slices of the lengths given along an axis."""
+    """Constraints of slices of the lengths given along an axis.
+
+    >>> import tinygrad_rnn as tg
+    >>> from tinygrad_rnn.distributions import constraints
+    >>> both = constraints.cat([constraints.positive, constraints.unit_interval], lengths=[1, 2])
+    >>> both.check(tg.tensor([3.0, 0.5, 2.0]))
+    tensor([ True,  True, False])
+    """
 
     def check(self, value: Tensor) -> Tensor:
         parts = ops.split(value, self.lengths, self.dim)
@@ -214,7 +230,13 @@ class cat(_Joined):
 
 
 class stack(_Joined):
-    """Constraints of the entries along an axis."""
+    """Constraints of the entries along an axis.
+
+    >>> import tinygrad_rnn as tg
+    >>> from tinygrad_rnn.distributions import constraints
+    >>> constraints.stack([constraints.positive, constraints.real]).check(tg.tensor([-1.0, -1.0]))
+    tensor([False,  True])
+    """
 
     def check(self, value: Tensor) -> Tensor:
         parts = ops.unbind(value, self.dim)

@@ -298,7 +298,15 @@ class ComposeTransform(Transform):
 
 
 class IndependentTransform(Transform):
-    """A transform whose last axes count as one value."""
+    """A transform whose last axes count as one value.
+
+    >>> import tinygrad_rnn as tg
+    >>> D = tg.distributions
+    >>> rows = D.IndependentTransform(D.ExpTransform(), 1)  # a row is one event
+    >>> x = tg.zeros(2, 3)
+    >>> rows.log_abs_det_jacobian(x, rows(x)).shape
+    torch.Size([2])
+    """
 
     def __init__(self, base_transform: Any, reinterpreted_batch_ndims: int, cache_size: int = 0) -> None:
         super().__init__(cache_size=cache_size)

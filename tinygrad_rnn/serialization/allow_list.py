@@ -94,7 +94,13 @@ def get_safe_globals() -> list[Any]:
 
 
 def clear_safe_globals() -> None:
-    """Take everything off the list, and out of the blocks that this thread is in."""
+    """Take everything off the list, and out of the blocks that this thread is in.
+
+    >>> import tinygrad_rnn as tg
+    >>> tg.serialization.clear_safe_globals()
+    >>> tg.serialization.get_safe_globals()
+    []
+    """
     _everywhere.clear()
     _here.set(())
 
@@ -107,6 +113,13 @@ class safe_globals:
 
     Raises:
         ArgumentTypeError: something in the list is neither a class nor a function.
+
+    >>> import tinygrad_rnn as tg
+    >>> class Tagger(tg.nn.Module):
+    ...     pass
+    >>> with tg.serialization.safe_globals([Tagger]):
+    ...     print(Tagger in tg.serialization.get_safe_globals())
+    True
     """
 
     def __init__(self, safe_globals: list[Global | tuple[Global, str]]) -> None:

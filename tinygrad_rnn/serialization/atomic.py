@@ -45,6 +45,14 @@ def atomic_file(path: str | os.PathLike[str], *, follow_links: bool = True) -> I
 
     Raises:
         OSError: as :func:`atomic_write`; its ``filename`` is ``path``.
+
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> import tinygrad_rnn as tg
+    >>> with tg.serialization.atomic_file(folder / "notes.txt") as file:
+    ...     _ = file.write(b"all or nothing")
+    >>> (folder / "notes.txt").read_text()
+    'all or nothing'
     """
     target = Path(os.path.realpath(path) if follow_links else path)
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
@@ -85,6 +93,11 @@ def remove_leftovers(path: str | os.PathLike[str]) -> None:
 
     One that cannot be removed stays: it takes space, and does no harm.  Call it only when no other process can be
     writing ``path``.
+
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> import tinygrad_rnn as tg
+    >>> tg.serialization.remove_leftovers(folder / "model.safetensors")  # nothing was left
     """
     target = Path(os.path.realpath(path))
     for entry in target.parent.iterdir():

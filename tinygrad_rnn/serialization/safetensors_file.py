@@ -76,6 +76,14 @@ def save_arrays(
         ArgumentTypeError: an array whose dtype the format does not have.
         ArgumentError: more names and metadata than the format allows.
         OSError: the file cannot be written; an older file of that name is untouched.
+
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tg
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> tg.serialization.save_arrays(dict(w=np.ones(2)), folder / "arrays.safetensors")
+    >>> tg.serialization.load_file(folder / "arrays.safetensors")["w"].dtype
+    torch.float64
     """
     header, buffers = encode(arrays, metadata or {})
     atomic_write(path, [header, *buffers])

@@ -35,6 +35,13 @@ def save_file(
     Raises:
         ArgumentTypeError: an entry is neither a tensor nor an array, or has a dtype that the format lacks.
         OSError: the file cannot be written; an older file of that name is untouched.
+
+    >>> import tinygrad_rnn as tg
+    >>> import pathlib, tempfile
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> tg.serialization.save_file(dict(w=tg.ones(2)), folder / "model.safetensors")
+    >>> tg.serialization.load_file(folder / "model.safetensors")["w"]
+    tensor([1., 1.])
     """
     save_arrays(to_arrays(tensors), filename, metadata)
 

@@ -32,7 +32,13 @@ Message = str | Callable[[str], str] | None
 
 
 class CheckFailed(TinygradRnnError, AssertionError):
-    """An assertion of this package does not hold."""
+    """An assertion of this package does not hold.
+
+    >>> import tinygrad_rnn as tg
+    >>> from tinygrad_rnn import testing
+    >>> issubclass(testing.CheckFailed, AssertionError)
+    True
+    """
 
 
 class _Options:

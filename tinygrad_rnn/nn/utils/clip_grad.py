@@ -99,6 +99,13 @@ def clip_grads_with_norm_(
         max_norm: the largest norm allowed.
         total_norm: as :func:`get_total_norm` gives it.
         foreach: on a GPU one kernel takes all gradients, unless it is False. On the CPU without effect.
+
+    >>> import tinygrad_rnn as tg
+    >>> w = tg.zeros(2, requires_grad=True)
+    >>> w.grad = tg.tensor([3.0, 4.0])
+    >>> tg.nn.utils.clip_grads_with_norm_(w, 1.0, total_norm=tg.tensor(5.0))
+    >>> w.grad
+    tensor([0.6000, 0.8000])
     """
     grads = [grad for p in _listed(parameters) if (grad := p.grad) is not None]
     if grads:

@@ -154,6 +154,16 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
 
     Raises:
         ArgumentError: it is not parametrised, or its originals were asked for and there are several.
+
+    >>> import tinygrad_rnn as tg
+    >>> from tinygrad_rnn.nn.utils import parametrize
+    >>> class Double(tg.nn.Module):
+    ...     def forward(self, w):
+    ...         return 2 * w
+    >>> layer = parametrize.register_parametrization(tg.nn.Linear(1, 1), "weight", Double())
+    >>> layer = parametrize.remove_parametrizations(layer, "weight")
+    >>> parametrize.is_parametrized(layer)
+    False
     """
     if not is_parametrized(module, tensor_name):
         raise ArgumentError(f"Module {type(module).__name__} does not have a parametrization on {tensor_name}")

@@ -41,7 +41,12 @@ def gates_of(rows: V, kind: conventions.CellKind) -> dict[str, V]:
 
 
 def normalised(a: V, gain: V, bias: V | None = None) -> V:
-    """``gain * (a - mean) / sqrt(variance + 1e-5) + bias`` over the last axis (Ba et al. 2016, equation 4)."""
+    """``gain * (a - mean) / sqrt(variance + 1e-5) + bias`` over the last axis (Ba et al. 2016, equation 4).
+
+    >>> import tinygrad_rnn as tg
+    >>> normalised(tg.tensor([1.0, 3.0]), tg.ones(2))
+    tensor([-1.0000,  1.0000])
+    """
     centred = a - mean(a, -1, True)
     y = centred * rsqrt(mean(centred * centred, -1, True) + EPSILON) * gain
     return y if bias is None else y + bias
@@ -68,6 +73,13 @@ def rnn_cell(
     """``h' = act(W x + b_ih + U h + b_hh)``, act = tanh or relu (Elman 1990).
 
     With ``gates=True``: ``(h', h')``, since the only gate is the state.
+
+    >>> import tinygrad_rnn as tg
+    >>> cell, x = tg.nn.RNNCell(3, 4), tg.ones(2, 3)
+    >>> h = tg.zeros(2, 4)
+    >>> new = rnn_cell(x, h, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+    >>> tg.allclose(new, cell(x, h))
+    True
     """
     a = _affine(x, weight_ih, bias_ih, norm_ih) + _affine(h, weight_hh, bias_hh, norm_hh)
     h = tanh(a) if nonlinearity == "tanh" else relu(a)
@@ -106,6 +118,13 @@ def lstm_cell(
     equations 20 to 22): ``h' = o * tanh(LN(c'))``.
 
     With ``gates=True``: ``(h', c', i, f, g, o)``.
+
+    >>> import tinygrad_rnn as tg
+    >>> cell, x = tg.nn.LSTMCell(3, 4), tg.ones(2, 3)
+    >>> h, c = tg.zeros(2, 4), tg.zeros(2, 4)
+    >>> new = lstm_cell(x, h, c, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+    >>> tg.allclose(new[0], cell(x, (h, c))[0])
+    True
     """
     a = gates_of(_affine(x, weight_ih, bias_ih, norm_ih) + _affine(h, weight_hh, bias_hh, norm_hh), conventions.LSTM)
     # diagonal weights: a gate sees its own unit's cell state alone
@@ -149,6 +168,13 @@ def gru_cell(
         n = tanh(W_n x + b_in + U_n (r * h) + b_hn)
 
     With ``gates=True``: ``(h', r, z, n)``.
+
+    >>> import tinygrad_rnn as tg
+    >>> cell, x = tg.nn.GRUCell(3, 4), tg.ones(2, 3)
+    >>> h = tg.zeros(2, 4)
+    >>> new = gru_cell(x, h, cell.weight_ih, cell.weight_hh, cell.bias_ih, cell.bias_hh)
+    >>> tg.allclose(new, cell(x, h))
+    True
     """
     a = gates_of(_affine(x, weight_ih, bias_ih, norm_ih), conventions.GRU)
     # one product with h for all gates, as in cuDNN

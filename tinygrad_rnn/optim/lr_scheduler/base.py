@@ -72,6 +72,17 @@ class LRScheduler:
     Raises:
         ArgumentTypeError: ``optimizer`` is not an Optimizer.
         MissingInitialLR: ``last_epoch`` is not -1, and a group has no ``initial_lr``.
+
+    >>> import tinygrad_rnn as tg
+    >>> class Halved(tg.optim.lr_scheduler.LRScheduler):
+    ...     def get_lr(self):
+    ...         return [lr / 2**self.last_epoch for lr in self.base_lrs]
+    >>> optimiser = tg.optim.SGD([tg.zeros(1, requires_grad=True)], lr=1.0)
+    >>> scheduler = Halved(optimiser)
+    >>> optimiser.step()
+    >>> scheduler.step()
+    >>> scheduler.get_last_lr()
+    [0.5]
     """
 
     _get_lr_called_within_step: bool = False

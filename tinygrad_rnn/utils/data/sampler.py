@@ -31,7 +31,17 @@ CHUNK = 32
 
 
 class Sampler(Generic[T_co]):
-    """An iterable of indices (or of lists of them); subclasses define ``__iter__``."""
+    """An iterable of indices (or of lists of them); subclasses define ``__iter__``.
+
+    >>> import tinygrad_rnn as tg
+    >>> class EverySecond(tg.utils.data.Sampler):
+    ...     def __init__(self, data):
+    ...         self.data = data
+    ...     def __iter__(self):
+    ...         return iter(range(0, len(self.data), 2))
+    >>> [batch.tolist() for batch in tg.utils.data.DataLoader(range(5), sampler=EverySecond(range(5)))]
+    [[0], [2], [4]]
+    """
 
     def __iter__(self) -> Iterator[T_co]:
         raise NotImplementedError(f"{type(self).__name__} does not define __iter__()")
