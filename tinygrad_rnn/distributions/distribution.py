@@ -6,10 +6,10 @@ distributions, each draw so large; ``log_prob`` of it has the shape without ``ev
 
 from __future__ import annotations
 
-import warnings
 from typing import Any, ClassVar
 
 from .. import ops
+from ..source_line import warn_user
 from ..tape.modes import no_grad
 from ..tape.tensor import Tensor
 from ..typing import Size
@@ -56,10 +56,9 @@ class Distribution:
         known = getattr(self, "arg_constraints", None)
         if known is None:
             known = {}
-            warnings.warn(
+            warn_user(
                 f"{type(self)} does not define `arg_constraints`. Please set `arg_constraints = {{}}` or initialize "
-                "the distribution with `validate_args=False` to turn off validation.",
-                stacklevel=2,
+                "the distribution with `validate_args=False` to turn off validation."
             )
         for name, constraint in known.items():
             if constraints.is_dependent(constraint) or (

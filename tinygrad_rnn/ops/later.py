@@ -44,6 +44,10 @@ METHODS |= dict.fromkeys(["is_cpu", "is_sparse", "layout"], "single_functions")
 METHODS |= {f"{name}_": file for name, file in METHODS.items() if name in inplace.FORMS}
 
 
+NAMED = {"range": "range_with_end"}
+"""What a function is called in its file, where its name would hide a builtin."""
+
+
 def function(name: str) -> Any:
     """The function of that name, with the checks that users meet."""
     return _loaded(FUNCTIONS[name])[name]
@@ -53,7 +57,7 @@ def function(name: str) -> Any:
 def _loaded(file: str) -> dict[str, Callable[..., Any]]:
     """The functions of a file; Tensor has got their methods."""
     module = importlib.import_module(f"{__package__}.{file}")
-    own = {name: getattr(module, name) for name in FUNCTIONS if FUNCTIONS[name] == file}
+    own = {name: getattr(module, NAMED.get(name, name)) for name in FUNCTIONS if FUNCTIONS[name] == file}
     methods = {name: f for name, f in own.items() if name in METHODS} | getattr(module, "METHODS", {})
     methods |= inplace.forms(methods)
     for name, method in (methods | arguments.guarded(methods, "method")).items():

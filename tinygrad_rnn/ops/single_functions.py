@@ -44,7 +44,7 @@ __all__ = ["channels_last", "contiguous_format", "layout", "memory_format", "pre
 __all__ += ["atleast_1d", "atleast_2d", "atleast_3d", "bincount", "block_diag", "bucketize", "cdist", "copysign"]
 __all__ += ["corrcoef", "cov", "cross", "deg2rad", "diagflat", "dsplit", "float_power", "fmax", "fmin", "heaviside"]
 __all__ += ["histc", "hsplit", "isin", "kron", "logaddexp2", "mode", "nanmean", "nanquantile", "nextafter", "quantile"]
-__all__ += ["rad2deg", "range", "scalar_tensor", "searchsorted", "trapezoid", "trapz", "typename"]
+__all__ += ["rad2deg", "range_with_end", "scalar_tensor", "searchsorted", "trapezoid", "trapz", "typename"]
 __all__ += ["unique_consecutive", "vsplit"]
 
 where = elementwise.where
@@ -171,7 +171,7 @@ def dsplit(input: Any, indices_or_sections: Any) -> Any:
     return _split("dsplit", input, indices_or_sections, 2, 3)
 
 
-def range(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None,
+def range_with_end(start: Any, end: Any = None, step: Any = 1, *, dtype: Any = None, device: Any = None,
           requires_grad: bool = False) -> Tensor:  # fmt: skip
     """From start to end, which is in it; PyTorch has deprecated it for ``arange``.
 
