@@ -23,9 +23,9 @@ from tinygrad_rnn.viz.debugger import FOLDER, RULES, debugger, rules
 
 Show = Callable[..., Shown]
 NO_RULE = frozenset(
-    "digamma erfc erfcx erfinv i0 i0e i1 i1e igamma igammac lgamma ndtri polygamma xlog1py xlogy zeta".split()
+    "ctc_loss digamma erfc erfcx erfinv i0 i0e i1 i1e igamma igammac lgamma ndtri polygamma xlog1py xlogy zeta".split()
 )
-"""Special functions, of which the page says that it cannot compute them.  This list is to become shorter."""
+"""Special functions and CTC, of which the page says that it cannot compute them.  This list is to become shorter."""
 OFTEN: Any = {"database": None, "deadline": None, "phases": [Phase.generate], "suppress_health_check": [*HealthCheck]}
 
 
