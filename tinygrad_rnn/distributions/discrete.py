@@ -297,7 +297,28 @@ class Categorical(_OfProbs):
         return _along_first(self, ops.arange(self._num_events, device=self._param.device), expand)
 
 
-class OneHotCategorical(Distribution):
+class _OverCategories(Distribution):
+    """What has the probabilities of a Categorical, ``_categorical``."""
+
+    _categorical: Categorical
+
+    @property
+    def probs(self) -> Any:
+        """The probabilities."""
+        return self._categorical.probs
+
+    @property
+    def logits(self) -> Any:
+        """Their logarithms."""
+        return self._categorical.logits
+
+    @property
+    def param_shape(self) -> Any:
+        """The shape of probs."""
+        return self._categorical.param_shape
+
+
+class OneHotCategorical(_OverCategories):
     """A category as a vector of zeros and a one; see Categorical.
 
     >>> import tinygrad_rnn as tg
@@ -318,21 +339,6 @@ class OneHotCategorical(Distribution):
         new = self._expanded(OneHotCategorical, _instance, batch_shape, "")
         new._categorical = self._categorical.expand(size(batch_shape))
         return new
-
-    @property
-    def probs(self) -> Any:
-        """The probabilities."""
-        return self._categorical.probs
-
-    @property
-    def logits(self) -> Any:
-        """Their logarithms."""
-        return self._categorical.logits
-
-    @property
-    def param_shape(self) -> Any:
-        """The shape of probs."""
-        return self._categorical.param_shape
 
     @property
     def mean(self) -> Any:
@@ -465,7 +471,7 @@ class Binomial(_OfProbs):
         return _along_first(self, ops.arange(1 + n, dtype=self._param.dtype, device=self._param.device), expand)
 
 
-class Multinomial(Distribution):
+class Multinomial(_OverCategories):
     """``p(x) = n! prod_k probs[k]^x[k] / x[k]!``: how often each of K categories comes in n draws.
 
     Args:
@@ -503,21 +509,6 @@ class Multinomial(Distribution):
     def support(self) -> Any:
         """Counts that sum to at most n."""
         return constraints.multinomial(self.total_count)
-
-    @property
-    def probs(self) -> Any:
-        """The probabilities."""
-        return self._categorical.probs
-
-    @property
-    def logits(self) -> Any:
-        """Their logarithms."""
-        return self._categorical.logits
-
-    @property
-    def param_shape(self) -> Any:
-        """The shape of probs."""
-        return self._categorical.param_shape
 
     @property
     def mean(self) -> Any:

@@ -215,9 +215,7 @@ def _long(
         arm = _lstm(
             task, seed, hidden=16, bias=4.0, lr=lr, sequences=sequences, updates=updates, stop=stop, tested=tested
         )
-        return Reached(
-            [arm], "", _solved(arm, "one or two seeds were tried", size), "An LSTM of 16 whose forget gates begin open."
-        )
+        return Reached([arm], "", [], "An LSTM of 16 whose forget gates begin open.")
 
     return train
 

@@ -319,6 +319,7 @@ $("examples").selectedIndex = 1;
 $("program").oninput = () => numbered();
 $("program").onscroll = () => ($("gutter").scrollTop = $("program").scrollTop);
 $("program").onkeydown = (event) => {
+  if (event.key === "Escape") event.target.dataset.leave = "yes";
   if (event.key !== "Tab" || event.shiftKey || event.ctrlKey || event.altKey) return;
   const area = event.target;
   if (area.dataset.leave) return delete area.dataset.leave; // after Escape, Tab goes on to the buttons
@@ -326,9 +327,6 @@ $("program").onkeydown = (event) => {
   area.setRangeText("    ", area.selectionStart, area.selectionEnd, "end");
   numbered();
 };
-$("program").addEventListener("keydown", (event) => {
-  if (event.key === "Escape") event.target.dataset.leave = "yes";
-});
 $("run").onclick = start;
 $("stop").onclick = () => {
   if (waiting === null) return;

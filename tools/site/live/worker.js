@@ -36,9 +36,7 @@ async function begin({ parts, modules }) {
     stderr: () => {},
   });
   for (const [path, text] of Object.entries(modules)) {
-    const folder = path.split("/").slice(0, -1).join("/");
-    if (folder) python.FS.mkdirTree(`/live/${folder}`);
-    else python.FS.mkdirTree("/live");
+    python.FS.mkdirTree(`/live/${path}`.split("/").slice(0, -1).join("/"));
     python.FS.writeFile(`/live/${path}`, text);
   }
   python.runPython("import sys; sys.path.insert(0, '/live'); import session");

@@ -122,7 +122,6 @@ def varied(
     dp = np.concatenate([dr, dz, dn], axis=1)
     dq = np.concatenate([dr, dz, dn * r if reset_q else dn], axis=1)
     dd = dq.sum(0) if reset_bias else dp.sum(0)
-    back = dq @ U
     if before:  # n = tanh(p_n + (r * h_prev) @ U_n.T)
         k = len(U) // 3
         into = dn @ U[2 * k :]
@@ -130,7 +129,7 @@ def varied(
         dp = dq = np.concatenate([dr, dz, dn], axis=1)
         dU = np.concatenate([dr.T @ h_prev, dz.T @ h_prev, dn.T @ (r * h_prev)])
         return dp @ W, dp[:, : 2 * k] @ U[: 2 * k] + into * r + g * z, dp.T @ x, dU, dp.sum(0), dp.sum(0)
-    return dp @ W, back + g * kept * direct, dp.T @ x, dq.T @ h_prev, dp.sum(0), dd
+    return dp @ W, dq @ U + g * kept * direct, dp.T @ x, dq.T @ h_prev, dp.sum(0), dd
 
 
 @gru_step_vjp.mistake("the direct way to h_prev is missing")
