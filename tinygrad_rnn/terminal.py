@@ -152,6 +152,9 @@ def ctrl_c_raises() -> Iterator[None]:
     _change_ctrl_c(signal.SIG_DFL, signal.default_int_handler)
     try:
         yield
+        # CPython notes that a KeyboardInterrupt has passed an exec or eval of a text, of which compilers do many, and
+        # ends the process by SIGINT at its exit although it was caught, whatever the status.  The next text forgets it.
+        exec("")
     finally:
         ctrl_c_ends()
 

@@ -149,3 +149,19 @@ def test_ctrl_c_while_the_program_is_loaded_leaves_no_traceback(tmp_path: Path, 
         cwd=tmp_path,
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+@posix
+def test_an_interrupt_that_was_caught_in_generated_code_does_not_end_the_process_by_its_signal(tmp_path: Path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import sys\n"
+        "from tinygrad_rnn.terminal import ctrl_c_raises\n"
+        "with ctrl_c_raises():\n"
+        "    try:\n"
+        "        exec('raise KeyboardInterrupt')\n"
+        "    except KeyboardInterrupt:\n"
+        "        status = 130\n"
+        "sys.exit(status)\n"
+    )
+    # as a module, which Python ends in another way than a file
+    assert subprocess.run([sys.executable, "-m", "program"], cwd=tmp_path, check=False).returncode == 130

@@ -9,6 +9,7 @@ import pickle
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -121,6 +122,29 @@ def test_an_interrupt_while_a_function_is_compiled_is_not_lost(fresh: Callable[[
         interrupted_in(moment, lambda: called(function))
     assert signal.getsignal(signal.SIGINT) is handler
     called(function)
+
+
+@pytest.mark.parametrize(("kind", "moment"), [(weakref.WeakKeyDictionary, "remove"), (weakref.WeakSet, "_remove")])
+def test_an_interrupt_while_a_weak_table_drops_a_key_is_not_lost(kind: Any, moment: str) -> None:
+    class Key:
+        """What can be referred to weakly."""
+
+    class Dispatcher:
+        """What Numba makes of a function, but for the machine code."""
+
+        done = False
+
+        def _compile_for_args(self) -> None:
+            key, table = Key(), kind()
+            table.add(key) if kind is weakref.WeakSet else table.setdefault(key, 1)
+            del key
+            assert not len(table)
+            self.done = True
+
+    made: Any = jit.interruptible(Dispatcher())  # type: ignore[type-var]
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_in(moment, made._compile_for_args)
+    assert made.done
 
 
 @pytest.mark.parametrize("handler", [signal.SIG_IGN, lambda *_: None])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _weakrefset
 import contextlib
 import functools
 import hashlib
@@ -9,6 +10,7 @@ import os
 import pickle
 import signal
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -97,12 +99,16 @@ class _Apart(passes.CompilerBase):  # type: ignore[misc]
 CALLBACKS = frozenset({"_raw_object_cache_notify", "_raw_object_cache_getbuffer", "__del__", "finalize_object"})
 """Where an exception is lost, or leaves half a thing: functions of llvmlite around LLVM's calls, and finalisers."""
 
+WEAK_CALLBACKS = frozenset({(weakref.__file__, "remove"), (_weakrefset.__file__, "_remove")})
+"""Where it is lost, too: what takes a key that has died out of a weak dictionary or set; Numba drops many at a time."""
+
 
 def interruptible(dispatcher: F) -> F:
     """A function of Numba's whose compilation a signal's handler can end at any moment, as other code.
 
-    LLVM hands each piece of machine code to a callback, and Python drops what is raised there.  An interrupt at such a
-    moment, one in fifteen, was lost, or ended in "no compiled object yet".  There it waits for the end of compilation.
+    LLVM hands each piece of machine code to a callback, and Python drops what is raised there, as in callbacks of weak
+    references.  An interrupt at such a moment, one in five, was lost, or ended in "no compiled object yet".  There it
+    waits for the end of compilation.
     So it does in ``finalize_object``, which calls these: what LLVM was asked for and has not given, it gives at the
     next compilation, to an object that is gone, and Python prints a traceback that nobody can do anything about.
     """
@@ -119,7 +125,8 @@ def interruptible(dispatcher: F) -> F:
         def handle(number: int, frame: FrameType | None) -> None:
             here = frame
             while here is not None:
-                if here.f_code.co_name in CALLBACKS:
+                code = here.f_code
+                if code.co_name in CALLBACKS or (code.co_filename, code.co_name) in WEAK_CALLBACKS:
                     late.append((number, frame))
                     return
                 here = here.f_back
